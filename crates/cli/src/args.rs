@@ -1,0 +1,199 @@
+//! The arguments that several commands share, and how they are read.
+
+use std::path::PathBuf;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, Parser, ValueEnum};
+use phys_instruct::{Result, diffusion::sampler::Method};
+use phys_instruct_physics::{Pde, registry};
+
+use crate::commands::Verb;
+
+/// Few-step PDE solving by physics-guided distillation of diffusion models.
+///
+/// PDEs: darcy, poisson, helmholtz, navier-stokes, burgers.
+/// Data goes to stdout, talk to stderr.
+/// Exit codes: 0 done; 1 it ran, but a check failed; 2 usage or environment; 130 interrupted, with
+/// the checkpoint written first.
+///
+/// Example: phys-instruct sample poisson
+#[derive(Parser)]
+#[command(name = "phys-instruct", version, max_term_width = 100, verbatim_doc_comment)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The heading of the options that every command has.
+const EVERYWHERE: &str = "Options everywhere";
+
+/// What every command understands.
+#[derive(Args, Clone)]
+pub struct Global {
+    /// Threads to use [default: all]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "N", value_parser = at_least::<1>())]
+    pub threads: Option<usize>,
+    /// Where the network runs: cpu, or gpu in a build with `--features gpu`
+    #[arg(
+        long,
+        global = true,
+        help_heading = EVERYWHERE,
+        value_enum,
+        default_value_t = DeviceName::Cpu,
+        value_name = "NAME",
+        hide_possible_values = true
+    )]
+    pub device: DeviceName,
+    /// Print figures as JSON
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    pub json: bool,
+}
+
+/// A device by name.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeviceName {
+    /// The processor
+    Cpu,
+    /// The first graphics processor; needs a build with `--features gpu`
+    Gpu,
+}
+
+/// A PDE and its parameters.
+#[derive(Args, Clone)]
+pub struct Problem {
+    /// The PDE: darcy, poisson, helmholtz, navier-stokes or burgers
+    pub pde: String,
+    #[command(flatten)]
+    pub params: Params,
+}
+
+/// Physical parameters.
+#[derive(Args, Clone, Default)]
+pub struct Params {
+    /// A physical parameter, for example `k=2`; repeatable
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub list: Vec<(String, f64)>,
+}
+
+/// Changes to a config file.
+#[derive(Args, Clone, Default)]
+pub struct Overrides {
+    /// Override a value of the config, for example `train.batch=8`; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Override the number of training steps
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// Override data.count, the number of training samples
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// Override grid, the points a side
+    #[arg(long, value_name = "S")]
+    pub grid: Option<u64>,
+    /// Override seed, behind every random number of the run
+    #[arg(long, value_name = "K")]
+    pub seed: Option<u64>,
+}
+
+/// How to draw samples from a model.
+#[derive(Args, Clone)]
+pub struct Drawing {
+    /// Network calls per sample [default: 1 for a student, 35 for a teacher]
+    #[arg(long, value_name = "K", value_parser = at_least::<1>())]
+    pub steps: Option<usize>,
+    /// The seed of the samples
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub seed: u64,
+    /// The solver of a teacher's sampling: heun, of second order, or euler, of first
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = Sampler::Heun,
+        value_name = "NAME",
+        hide_possible_values = true
+    )]
+    pub sampler: Sampler,
+}
+
+/// The solver of a teacher's sampling.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Sampler {
+    /// Second order, two network calls a step but one in the last
+    Heun,
+    /// First order, one network call a step
+    Euler,
+}
+
+impl Problem {
+    /// The PDE with its parameters set.
+    pub fn build(&self) -> Result<Box<dyn Pde>> {
+        self.params.apply(registry::by_name(&self.pde)?)
+    }
+}
+
+impl Params {
+    /// `pde` with these parameters set.
+    pub fn apply(&self, mut pde: Box<dyn Pde>) -> Result<Box<dyn Pde>> {
+        for (name, value) in &self.list {
+            pde.set_param(name, *value)?;
+        }
+        Ok(pde)
+    }
+}
+
+impl Overrides {
+    /// All overrides as `key=value`, `--set` first; `section` is where the steps are.
+    pub fn list(&self, section: &str) -> Vec<String> {
+        let named = [
+            (format!("{section}.steps"), self.steps),
+            ("data.count".into(), self.count),
+            ("grid".into(), self.grid),
+            ("seed".into(), self.seed),
+        ];
+        let given = named.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?)));
+        self.set.iter().cloned().chain(given).collect()
+    }
+}
+
+impl From<Sampler> for Method {
+    fn from(sampler: Sampler) -> Self {
+        match sampler {
+            Sampler::Heun => Method::Heun,
+            Sampler::Euler => Method::Euler,
+        }
+    }
+}
+
+/// Whole numbers from `LEAST` on.
+pub fn at_least<const LEAST: u64>() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(LEAST..=1_000_000_000)
+}
+
+/// A grid the solvers may take, in points a side.
+pub fn grid() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(4..=4096)
+}
+
+/// `name=value`.
+pub fn assignment(text: &str) -> std::result::Result<(String, f64), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE expected")?;
+    match value.trim().parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok((name.trim().into(), value)),
+        _ => Err(format!("`{value}` is not a finite number")),
+    }
+}
+
+/// The name's extension in lower case, without its dot.
+pub fn extension(path: &std::path::Path) -> String {
+    path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase()
+}
+
+/// A model, by file or by the name of its PDE.
+#[derive(Args, Clone)]
+pub struct ModelName {
+    /// A model file, a run folder, or a PDE for its bundled student
+    #[arg(value_name = "MODEL|PDE")]
+    pub model: PathBuf,
+}

@@ -1,0 +1,259 @@
+//! `data`: what is in a data set, whether it is whole, and data from elsewhere.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use phys_instruct::Samples;
+use phys_instruct::store::manifest::Manifest;
+use phys_instruct::store::{Affine, ImportOptions, NdArray, dataset, import, npy, npz};
+use serde_json::{Value, json};
+
+use super::eval::pde_of;
+use crate::args::{Global, Params, extension};
+use crate::failure::{Failure, Outcome};
+use crate::output::{line, make_room, number, print, show};
+
+/// Look into data, check it, bring in data from elsewhere
+#[derive(Subcommand)]
+pub enum DataVerb {
+    /// Print what a data set folder or an array file holds
+    ///
+    /// Example: phys-instruct data info data/poisson-64
+    #[command(verbatim_doc_comment)]
+    Info(DataFile),
+    /// Check every shard against its checksum; exit code 1 if one is damaged
+    ///
+    /// Example: phys-instruct data verify data/poisson-64
+    #[command(verbatim_doc_comment)]
+    Verify(DataFile),
+    Import(Import),
+}
+
+/// Data.
+#[derive(Args)]
+pub struct DataFile {
+    /// A data set folder, an .npz or an .npy file
+    data: PathBuf,
+}
+
+/// Turn data of any known format into one .npz in physical units
+///
+/// Reads .npz, MATLAB .mat (v5 and v7.3) and HDF5 in the layouts of DiffusionPDE, PDEBench and the
+/// Fourier neural operator, any other with --map; also a data set folder.
+///
+/// Example: phys-instruct data import train.npz --pde darcy --scale a=9,3 --out darcy.npz
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Import {
+    /// The file, or a data set folder
+    data: PathBuf,
+    /// Its PDE
+    #[arg(long, value_name = "PDE")]
+    pde: Option<String>,
+    #[command(flatten)]
+    params: Params,
+    /// Which array holds a channel, `w[3]` for one snapshot of a time axis; repeatable
+    #[arg(long, value_name = "CHANNEL=ARRAY", value_parser = pair)]
+    map: Vec<(String, String)>,
+    /// Change a channel's units: value = SCALE * stored + OFFSET; repeatable
+    #[arg(long, value_name = "CHANNEL=SCALE,OFFSET", value_parser = affine)]
+    scale: Vec<(String, f64, f64)>,
+    /// Drop rows and columns of every field, for example those on the boundary
+    #[arg(long, value_name = "TOP,BOTTOM,LEFT,RIGHT", value_parser = crop, default_value = "0,0,0,0")]
+    crop: Crop,
+    /// Only the samples from FIRST on and before END, counted from 0
+    #[arg(long, value_name = "FIRST..END", value_parser = range)]
+    samples: Option<Range<usize>>,
+    /// Where to, .npz
+    #[arg(long, value_name = "F")]
+    out: PathBuf,
+}
+
+/// Rows at the top and the bottom, columns at the left and the right.
+type Crop = [usize; 4];
+
+impl DataVerb {
+    pub fn run(&self, global: &Global) -> Outcome {
+        match self {
+            Self::Info(file) if file.data.is_dir() => folder_info(&file.data, global.json),
+            Self::Info(file) => file_info(&file.data, global.json),
+            Self::Verify(file) => verify(&file.data, global.json),
+            Self::Import(import) => import.run(global),
+        }
+    }
+}
+
+impl Import {
+    fn run(&self, global: &Global) -> Outcome {
+        if extension(&self.out) != "npz" {
+            let name = self.out.display();
+            return Err(Failure::Usage(format!("--out {name}: a name ending in .npz expected")));
+        }
+        let pde = pde_of(&self.data, self.pde.as_deref(), &self.params)?;
+        let affine = |(channel, scale, offset): &(String, f64, f64)| Affine {
+            channel: channel.clone(),
+            scale: *scale,
+            offset: *offset,
+        };
+        let options = ImportOptions {
+            map: self.map.clone(),
+            affine: self.scale.iter().map(affine).collect(),
+            any_grid: true,
+            crop: self.crop,
+            samples_last: None,
+        };
+        let samples = if self.data.is_dir() {
+            self.check_folder()?;
+            dataset::load_any(&self.data, pde.as_ref())?
+        } else {
+            import::import(&self.data, pde.as_ref(), &options)?
+        };
+        make_room(&self.out)?;
+        let samples = self.chosen(samples)?;
+        dataset::write_npz(&samples, &self.out)?;
+        let value = json!({
+            "pde": samples.pde, "count": samples.count, "channels": samples.channels,
+            "height": samples.height, "width": samples.width, "out": self.out,
+        });
+        let shape =
+            format!("{} of {}, {} x {}", samples.count, samples.pde, samples.height, samples.width);
+        show(global.json, &value, &[line("samples", shape), line("out", self.out.display())])
+    }
+
+    /// A data set folder is in physical units and on its own grid already.
+    fn check_folder(&self) -> Outcome {
+        if self.map.is_empty() && self.scale.is_empty() && self.crop == [0; 4] {
+            return Ok(());
+        }
+        let name = self.data.display();
+        Err(Failure::Usage(format!("{name}: --map, --scale and --crop are for files, not folders")))
+    }
+
+    fn chosen(&self, all: Samples) -> Result<Samples, Failure> {
+        match &self.samples {
+            None => Ok(all),
+            Some(range) if range.end <= all.count => Ok(all.slice(range.clone())),
+            Some(range) => Err(Failure::Usage(format!(
+                "--samples {}..{}: {} holds {} samples",
+                range.start,
+                range.end,
+                self.data.display(),
+                all.count
+            ))),
+        }
+    }
+}
+
+fn folder_info(folder: &Path, json: bool) -> Outcome {
+    let manifest = Manifest::read(folder)?;
+    let recipe = &manifest.recipe;
+    let mut lines = vec![
+        line("PDE", &recipe.pde),
+        line("params", join(recipe.params.iter().map(|(k, v)| format!("{k} = {v}")))),
+        line("samples", format!("{} in {} shard(s)", recipe.count, manifest.shards.len())),
+        line("grid", format!("{} x {}", manifest.grid[0], manifest.grid[1])),
+        line("seed", recipe.seed),
+        line("made by", format!("phys-instruct {}", manifest.generator)),
+    ];
+    for c in &manifest.channels {
+        lines.push(line(&c.name, format!("mean {}, sd {}", number(c.mean), number(c.std))));
+    }
+    let value = serde_json::to_value(&manifest).map_err(|e| Failure::Usage(e.to_string()))?;
+    show(json, &value, &lines)
+}
+
+fn file_info(path: &Path, json: bool) -> Outcome {
+    let arrays = arrays(path)?;
+    let mut lines = Vec::new();
+    let mut value = serde_json::Map::new();
+    for (name, array) in arrays {
+        let shape = array.shape.clone();
+        let [mean, sd, low, high] = statistics(&array.into_f64());
+        let text = format!(
+            "{shape:?}, mean {}, sd {}, {} to {}",
+            number(mean),
+            number(sd),
+            number(low),
+            number(high)
+        );
+        value.insert(
+            name.clone(),
+            json!({ "shape": shape, "mean": mean, "std": sd, "min": low, "max": high }),
+        );
+        lines.push((name, text));
+    }
+    show(json, &Value::Object(value), &lines)
+}
+
+fn arrays(path: &Path) -> Result<Vec<(String, NdArray)>, Failure> {
+    if extension(path) == "npz" {
+        return Ok(npz::read(path)?.into_iter().collect());
+    }
+    Ok(vec![("array".into(), npy::read(path)?)])
+}
+
+fn statistics(values: &[f64]) -> [f64; 4] {
+    let n = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    [mean, variance.sqrt(), low, high]
+}
+
+fn verify(path: &Path, json: bool) -> Outcome {
+    let (checked, problems) = if path.is_dir() {
+        let count = Manifest::read(path)?.shards.len();
+        (count, dataset::verify(path)?)
+    } else {
+        (arrays(path)?.len(), Vec::new())
+    };
+    let texts: Vec<String> =
+        problems.iter().map(|p| format!("{}: {}", p.file.display(), p.reason)).collect();
+    if json {
+        let value = json!({ "checked": checked, "problems": texts });
+        print(&format!("{value:#}"))?;
+    } else if texts.is_empty() {
+        print(&format!("{checked} checked, all whole"))?;
+    } else {
+        print(&texts.join("\n"))?;
+    }
+    match texts.len() {
+        0 => Ok(()),
+        n => Err(Failure::Check(format!(
+            "{n} of {checked} damaged or missing; the command that generated the set repairs it"
+        ))),
+    }
+}
+
+fn join(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (a, b) = text.split_once('=').ok_or("CHANNEL=ARRAY expected")?;
+    Ok((a.trim().into(), b.trim().into()))
+}
+
+fn affine(text: &str) -> Result<(String, f64, f64), String> {
+    let expected = "CHANNEL=SCALE,OFFSET expected, for example a=9,3";
+    let (channel, rest) = text.split_once('=').ok_or(expected)?;
+    let (scale, offset) = rest.split_once(',').unwrap_or((rest, "0"));
+    let number = |t: &str| t.trim().parse::<f64>().map_err(|_| expected.to_string());
+    Ok((channel.trim().into(), number(scale)?, number(offset)?))
+}
+
+fn crop(text: &str) -> Result<Crop, String> {
+    let counts: Result<Vec<usize>, _> = text.split(',').map(|n| n.trim().parse()).collect();
+    let counts = counts.ok().and_then(|counts| counts.try_into().ok());
+    counts.ok_or_else(|| "four whole numbers expected, for example 1,0,1,0".into())
+}
+
+fn range(text: &str) -> Result<Range<usize>, String> {
+    let ends = text.split_once("..").map(|(a, b)| (a.trim().parse(), b.trim().parse()));
+    match ends {
+        Some((Ok(first), Ok(end))) if first < end => Ok(first..end),
+        _ => Err("FIRST..END expected with FIRST below END, for example 900..1000".into()),
+    }
+}

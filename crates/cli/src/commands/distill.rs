@@ -1,0 +1,108 @@
+//! `distill`: the few-step student.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+use phys_instruct::config::load;
+use phys_instruct::data::{self, Watch};
+use phys_instruct::device::{self, Device};
+use phys_instruct::distill::monitor;
+use phys_instruct::distill::train::StudentTraining;
+use phys_instruct::model::Model;
+use phys_instruct::store::interrupt;
+use phys_instruct::{Config, residual};
+
+use super::open_device;
+use crate::args::{Global, Overrides};
+use crate::failure::{Failure, Outcome, interrupted};
+use crate::progress::bar;
+use crate::{models, runs};
+
+/// Distill a teacher into a student of a few steps, guided by the PDE
+///
+/// In turn, an auxiliary model learns the student's present distribution, and the student follows
+/// the matching gradient and the pull onto the PDE. Interruption and RUN are as for `train`.
+///
+/// Example: phys-instruct distill configs/poisson-32.toml --teacher runs/poisson-32-teacher
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Distill {
+    /// The config file
+    config: PathBuf,
+    /// The teacher's model file or run folder [default: distill.teacher of the config]
+    #[arg(long, value_name = "F")]
+    teacher: Option<PathBuf>,
+    /// The run folder [default: runs/<config>-student]
+    #[arg(long, value_name = "RUN")]
+    out: Option<PathBuf>,
+    /// Pause after this step; without this flag the same command goes on
+    #[arg(long, value_name = "STEP")]
+    until: Option<u64>,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+impl Distill {
+    pub fn run(&self, global: &Global) -> Outcome {
+        let config = self.config()?;
+        let device = open_device(global)?;
+        let teacher = Model::load(Path::new(&config.distill.teacher), &device)?;
+        let pde = config.pde()?;
+        check_params(&config, &teacher)?;
+        let stop = interrupt::stop_flag()?;
+        let folder = runs::folder(self.out.as_deref(), &self.config, "student");
+        runs::check(&folder, &config)?;
+        let validation = validation(&config, &stop)?;
+        let build = |device: &Device| residual::build(pde.as_ref(), config.grid, device);
+        let monitor = monitor::against(validation, build(&device::cpu())?);
+        let mut training =
+            StudentTraining::new(&config, teacher, build(&device)?, monitor, &device)?;
+        let run = runs::open(&folder, &config)?;
+        let minutes = config.distill.checkpoint_minutes;
+        if !runs::train(&mut training, &run, minutes, self.until, &stop)? {
+            return runs::paused(&run, &training, global.json);
+        }
+        runs::finish(&run, &training.model(), global.json)
+    }
+
+    /// The config, with the teacher's file in its place.
+    fn config(&self) -> Result<Config, Failure> {
+        let mut config = load::load(&self.config, &self.overrides.list("distill"))?;
+        let named = self.teacher.clone().unwrap_or_else(|| PathBuf::from(&config.distill.teacher));
+        if named.as_os_str().is_empty() {
+            let reason = "no teacher: give --teacher F, or distill.teacher in the config";
+            return Err(Failure::Usage(reason.into()));
+        }
+        if !named.exists() {
+            let name = named.display();
+            return Err(Failure::Usage(format!("the teacher {name}: no such file or folder")));
+        }
+        config.distill.teacher = models::find(&named)?.to_string_lossy().into_owned();
+        Ok(config)
+    }
+}
+
+fn validation(config: &Config, stop: &AtomicBool) -> Result<phys_instruct::Samples, Failure> {
+    let bar = bar(config.data.validation, "validation data");
+    let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop };
+    let samples =
+        data::validation(config, &mut watch).map_err(|e| interrupted(e, "no step was taken"))?;
+    bar.finish_and_clear();
+    Ok(samples)
+}
+
+/// The student's equation is the teacher's.
+fn check_params(config: &Config, teacher: &Model) -> Outcome {
+    let ours = config.pde()?.params();
+    let differs = |name: &str, value: f64| teacher.card.params.get(name) != Some(&value);
+    match ours.iter().find(|p| config.pde == teacher.card.pde && differs(p.name, p.value)) {
+        Some(p) => Err(Failure::Usage(format!(
+            "params.{} is {} in the config and {:?} in the teacher",
+            p.name,
+            p.value,
+            teacher.card.params.get(p.name)
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,77 @@
+//! `doctor`: what this machine offers.
+
+use clap::Args;
+use phys_instruct::device;
+use serde_json::json;
+
+use crate::args::Global;
+use crate::failure::Outcome;
+use crate::models;
+use crate::output::{line, show};
+
+/// Print what this machine offers: threads, vector instructions, memory, models
+///
+/// Example: phys-instruct doctor --json
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Doctor {}
+
+impl Doctor {
+    pub fn run(&self, global: &Global) -> Outcome {
+        let names: Vec<String> = models::bundled()
+            .iter()
+            .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
+            .collect();
+        let version = env!("CARGO_PKG_VERSION");
+        let system = format!("{}, {}", std::env::consts::OS, std::env::consts::ARCH);
+        let threads = rayon::current_num_threads();
+        let memory = memory_gib();
+        let value = json!({
+            "version": version, "system": system, "threads": threads, "simd": simd(),
+            "memory_gib": memory, "gpu": device::has_gpu(), "models": names,
+        });
+        let gpu = if device::has_gpu() { "built in" } else { "not built in (--features gpu)" };
+        let memory = memory.map_or("unknown".into(), |gib| format!("{gib:.1} GiB"));
+        let models = if names.is_empty() { "none found".into() } else { names.join(", ") };
+        let lines = [
+            line("phys-instruct", version),
+            line("system", system),
+            line("threads", threads),
+            line("vector instructions", simd()),
+            line("memory", memory),
+            line("GPU support", gpu),
+            line("bundled models", models),
+        ];
+        show(global.json, &value, &lines)
+    }
+}
+
+/// The widest vector instructions of this processor that the kernels use.
+fn simd() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::is_x86_feature_detected!("avx512f") {
+            return "AVX-512";
+        }
+        if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+            return "AVX2 and FMA";
+        }
+        "SSE2"
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        "NEON"
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        "none"
+    }
+}
+
+/// Memory of the machine, where the system says.
+fn memory_gib() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / f64::from(1 << 20))
+}

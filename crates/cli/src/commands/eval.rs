@@ -1,0 +1,87 @@
+//! `eval`: the figures of many samples.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use phys_instruct::model::Model;
+use phys_instruct::store::dataset;
+use phys_instruct::store::manifest::Manifest;
+use phys_instruct_physics::{Pde, registry};
+
+use super::open_device;
+use crate::args::{Drawing, Global, Params, at_least, extension};
+use crate::failure::{Failure, Outcome};
+use crate::figures::Subject;
+use crate::models;
+
+/// Measure a model, or samples in a file, against held-out data
+///
+/// PDE error and solution error, sliced Wasserstein distance, standard deviations, and what else is
+/// measured always together; each beside the data's own. For a file of samples name the PDE.
+///
+/// Example: phys-instruct eval poisson --steps 1 --count 1000 --json
+/// Example: phys-instruct eval samples.npz --pde poisson --reference data/poisson-64
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Eval {
+    /// A model (file, run folder or PDE) or samples (.npz or another array file, data set folder)
+    #[arg(value_name = "SAMPLES|MODEL|PDE")]
+    subject: PathBuf,
+    /// The PDE of a file of samples
+    #[arg(long, value_name = "PDE")]
+    pde: Option<String>,
+    #[command(flatten)]
+    params: Params,
+    #[command(flatten)]
+    drawing: Drawing,
+    /// Samples to draw from a model, or to take at most from a file
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least::<2>())]
+    count: usize,
+    /// Held-out data: a data set folder or a file [default: made by the reference solver]
+    #[arg(long, value_name = "F")]
+    reference: Option<PathBuf>,
+}
+
+impl Eval {
+    pub fn run(&self, global: &Global) -> Outcome {
+        let subject = if is_samples(&self.subject) { self.samples()? } else { self.model(global)? };
+        let reference = subject.reference(self.reference.as_deref())?;
+        let residual = subject.residual()?;
+        subject.measure(&reference, residual.as_ref())?.print(global.json)
+    }
+
+    fn model(&self, global: &Global) -> Result<Subject, Failure> {
+        let path = models::find(&self.subject)?;
+        let model = Model::load(&path, &open_device(global)?)?;
+        Subject::draw(&model, &path, &self.drawing, self.count)
+    }
+
+    fn samples(&self) -> Result<Subject, Failure> {
+        let pde = pde_of(&self.subject, self.pde.as_deref(), &self.params)?;
+        let all = dataset::load_any(&self.subject, pde.as_ref())?;
+        let samples = all.slice(0..self.count.min(all.count));
+        Ok(Subject::of_file(pde, samples))
+    }
+}
+
+fn is_samples(path: &Path) -> bool {
+    let file = path.is_file() && extension(path) != "safetensors";
+    file || path.join("manifest.json").is_file()
+}
+
+/// The PDE that is named, or that the data set's manifest names.
+pub fn pde_of(path: &Path, named: Option<&str>, params: &Params) -> Result<Box<dyn Pde>, Failure> {
+    if let Some(name) = named {
+        return Ok(params.apply(registry::by_name(name)?)?);
+    }
+    if !path.is_dir() {
+        let name = path.display();
+        return Err(Failure::Usage(format!("{name}: name its PDE with --pde")));
+    }
+    let recipe = Manifest::read(path)?.recipe;
+    let mut pde = registry::by_name(&recipe.pde)?;
+    for (name, value) in &recipe.params {
+        pde.set_param(name, *value)?;
+    }
+    Ok(params.apply(pde)?)
+}

@@ -1,0 +1,94 @@
+//! `generate`: data from the reference solver.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+use phys_instruct::data::{self, Watch};
+use phys_instruct::store::dataset::{self, Plan};
+use phys_instruct::store::interrupt;
+use serde_json::json;
+
+use crate::args::{Global, Problem, at_least, extension, grid};
+use crate::failure::{Failure, Outcome, interrupted};
+use crate::output::{line, make_room, show};
+use crate::progress::bar;
+
+/// Generate data with the reference solver
+///
+/// Draws random inputs from the seed and solves each. Sample i depends on the seed and i alone: the
+/// number of threads changes nothing, and the same command resumes what was interrupted.
+///
+/// Example: phys-instruct generate poisson --count 1000 --grid 64 --seed 1 --out data/poisson-64
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Generate {
+    #[command(flatten)]
+    problem: Problem,
+    /// Samples to make
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least::<1>())]
+    count: usize,
+    /// Points a side
+    #[arg(long, value_name = "S", default_value_t = 64, value_parser = grid())]
+    grid: usize,
+    /// The seed behind every random number
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    seed: u64,
+    /// A folder for a data set in shards, or a file ending in .npz
+    #[arg(long, value_name = "F")]
+    out: PathBuf,
+    /// Samples in a shard of the data set
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least::<1>())]
+    shard: usize,
+}
+
+impl Generate {
+    pub fn run(&self, global: &Global) -> Outcome {
+        let stop = interrupt::stop_flag()?;
+        match extension(&self.out).as_str() {
+            "npz" => self.file(&stop)?,
+            "npy" | "h5" | "hdf5" | "mat" | "zip" => {
+                let name = self.out.display();
+                let reason = format!("--out {name}: a folder, or a name ending in .npz, expected");
+                return Err(Failure::Usage(reason));
+            }
+            _ => self.folder(&stop)?,
+        }
+        let value = json!({
+            "pde": self.problem.pde, "count": self.count, "grid": self.grid, "seed": self.seed,
+            "out": self.out,
+        });
+        let samples = format!(
+            "{} of {}, {2} x {2}, seed {3}",
+            self.count, self.problem.pde, self.grid, self.seed
+        );
+        show(global.json, &value, &[line("samples", samples), line("out", self.out.display())])
+    }
+
+    fn file(&self, stop: &AtomicBool) -> Outcome {
+        let pde = self.problem.build()?;
+        make_room(&self.out)?;
+        let bar = bar(self.count, "solving");
+        let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop };
+        let samples = data::generate(pde.as_ref(), self.grid, self.seed, self.count, &mut watch)
+            .map_err(|e| interrupted(e, "nothing was written"))?;
+        bar.finish_and_clear();
+        Ok(dataset::write_npz(&samples, &self.out)?)
+    }
+
+    fn folder(&self, stop: &AtomicBool) -> Outcome {
+        let pde = self.problem.build()?;
+        let bar = bar(self.count, "solving");
+        let plan = Plan {
+            size: self.grid,
+            count: self.count,
+            seed: self.seed,
+            shard_size: self.shard.min(self.count),
+        };
+        let mut progress = |done| bar.set_position(done as u64);
+        dataset::generate(pde.as_ref(), plan, &self.out, &mut progress, stop)
+            .map_err(|e| interrupted(e, "the same command goes on from the last whole shard"))?;
+        bar.finish_and_clear();
+        Ok(())
+    }
+}

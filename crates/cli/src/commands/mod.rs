@@ -1,0 +1,72 @@
+//! One command, one file.
+
+use clap::Subcommand;
+use phys_instruct::Error;
+use phys_instruct::device::{self, Device};
+
+use crate::args::{Cli, DeviceName, Global};
+use crate::failure::{Failure, Outcome};
+
+pub mod cite;
+pub mod completions;
+pub mod config;
+pub mod data;
+pub mod distill;
+pub mod doctor;
+pub mod eval;
+pub mod generate;
+pub mod model;
+pub mod sample;
+pub mod simulate;
+pub mod train;
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Verb {
+    Generate(generate::Generate),
+    Simulate(simulate::Simulate),
+    Train(train::Train),
+    Distill(distill::Distill),
+    Sample(sample::Sample),
+    Eval(eval::Eval),
+    #[command(subcommand)]
+    Model(model::ModelVerb),
+    #[command(subcommand)]
+    Data(data::DataVerb),
+    #[command(subcommand)]
+    Config(config::ConfigVerb),
+    Doctor(doctor::Doctor),
+    Cite(cite::Cite),
+    Completions(completions::Completions),
+}
+
+/// Runs the command.
+pub fn run(cli: Cli) -> Outcome {
+    let global = &cli.global;
+    if let Some(threads) = global.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        pool.map_err(|e| Failure::Usage(format!("--threads {threads}: {e}")))?;
+    }
+    match &cli.verb {
+        Verb::Generate(verb) => verb.run(global),
+        Verb::Simulate(verb) => verb.run(global),
+        Verb::Train(verb) => verb.run(global),
+        Verb::Distill(verb) => verb.run(global),
+        Verb::Sample(verb) => verb.run(global),
+        Verb::Eval(verb) => verb.run(global),
+        Verb::Model(verb) => verb.run(global),
+        Verb::Data(verb) => verb.run(global),
+        Verb::Config(verb) => verb.run(global),
+        Verb::Doctor(verb) => verb.run(global),
+        Verb::Cite(verb) => verb.run(),
+        Verb::Completions(verb) => verb.run(),
+    }
+}
+
+/// The device asked for.
+pub fn open_device(global: &Global) -> Result<Device, Error> {
+    match global.device {
+        DeviceName::Cpu => Ok(device::cpu()),
+        DeviceName::Gpu => device::gpu(),
+    }
+}

@@ -1,0 +1,72 @@
+//! `model`: what is in a model file.
+
+use std::path::Path;
+
+use clap::Subcommand;
+use phys_instruct::device;
+use phys_instruct::model::Model;
+use serde_json::json;
+
+use crate::args::{Global, ModelName};
+use crate::failure::{Failure, Outcome};
+use crate::models;
+use crate::output::{line, seconds, show};
+
+/// Look into model files
+#[derive(Subcommand)]
+pub enum ModelVerb {
+    /// Print what a model says of itself, after reading it whole
+    ///
+    /// Example: phys-instruct model info poisson
+    #[command(verbatim_doc_comment)]
+    Info(ModelName),
+}
+
+impl ModelVerb {
+    pub fn run(&self, global: &Global) -> Outcome {
+        let Self::Info(name) = self;
+        info(&models::find(&name.model)?, global.json)
+    }
+}
+
+fn info(path: &Path, json: bool) -> Outcome {
+    let model = Model::load(path, &device::cpu())?;
+    let card = &model.card;
+    let bundle = model.to_bundle()?;
+    let weights = bundle.tensors.iter().filter(|(name, _)| name.starts_with("net."));
+    let parameters: usize = weights.map(|(_, array)| array.data.len()).sum();
+    let mut value = serde_json::to_value(card).map_err(|e| Failure::Usage(e.to_string()))?;
+    value["parameters"] = json!(parameters);
+    let net = format!(
+        "U-Net, width {}, multipliers {:?}, {} block(s) a level, patch {}",
+        card.net.width, card.net.multipliers, card.net.blocks, card.net.patch
+    );
+    let process = format!(
+        "{} preconditioning, noise {}",
+        word(&value["diffusion"]["preconditioning"]),
+        word(&value["diffusion"]["noise"])
+    );
+    let mut lines = vec![
+        line("kind", word(&value["kind"])),
+        line("PDE", format!("{}, {1} x {1}", card.pde, card.grid)),
+        line("parameters of the PDE", word(&value["params"])),
+        line("channels", card.channels.join(", ")),
+        line("network", net),
+        line("weights", parameters),
+        line("process", process),
+    ];
+    if !card.levels.is_empty() {
+        lines.push(line("noise levels", format!("{:?}", card.levels)));
+    }
+    if !card.data.is_empty() {
+        lines.push(line("data", &card.data));
+    }
+    lines.push(line("trained", format!("{} steps, {} samples", card.steps, card.samples_seen)));
+    lines.push(line("time", seconds(card.seconds)));
+    show(json, &value, &lines)
+}
+
+/// JSON without quotes.
+fn word(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,139 @@
+//! `simulate`: the reference solver on the user's own input.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use phys_instruct::data;
+use phys_instruct::store::{NdArray, npy, npz};
+use phys_instruct_physics::{Fields, Pde, Solution, rng};
+use serde_json::{Value, json};
+
+use crate::args::{Global, Problem, extension};
+use crate::failure::{Failure, Outcome};
+use crate::output::{line, make_room, number, seconds, show};
+
+/// Grid of the input that is drawn to learn an input's shape.
+const PROBE: usize = 32;
+
+/// Solve for your own coefficient, source or initial condition
+///
+/// The input is one field [y, x] (a line [x] for burgers), or several [sample, y, x], on any grid, in
+/// an .npy file or an .npz file under the name of the PDE's first channel. The output holds every
+/// channel by its name, f64 [sample, y, x].
+///
+/// Example: phys-instruct simulate helmholtz --input a.npy --param k=2 --out u.npz
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Simulate {
+    #[command(flatten)]
+    problem: Problem,
+    /// The input, .npy or .npz
+    #[arg(long, value_name = "F")]
+    input: PathBuf,
+    /// The solution, .npz
+    #[arg(long, value_name = "F")]
+    out: PathBuf,
+}
+
+impl Simulate {
+    pub fn run(&self, global: &Global) -> Outcome {
+        if extension(&self.out) != "npz" {
+            let name = self.out.display();
+            return Err(Failure::Usage(format!("--out {name}: a name ending in .npz expected")));
+        }
+        let pde = self.problem.build()?;
+        let inputs = inputs(&self.input, pde.as_ref())?;
+        make_room(&self.out)?;
+        let start = Instant::now();
+        let solutions = data::solve(pde.as_ref(), &inputs)?;
+        let spent = start.elapsed().as_secs_f64() / inputs.len() as f64;
+        write(&self.out, pde.as_ref(), &solutions)?;
+        report(pde.as_ref(), &solutions, spent, global.json)
+    }
+}
+
+/// The fields of the file, each the shape of the PDE's own input.
+fn inputs(path: &Path, pde: &dyn Pde) -> Result<Vec<Fields>, Failure> {
+    let array = read(path, pde)?;
+    let line = pde.random_input(PROBE, &mut rng::stream(0, "probe", 0, 0))?.height == 1;
+    let (one, many) = if line { ("[x]", "[sample, x]") } else { ("[y, x]", "[sample, y, x]") };
+    let shape = array.shape.clone();
+    let (count, height, width) = match (shape.as_slice(), line) {
+        (&[x], true) => (1, 1, x),
+        (&[n, x], true) | (&[n, 1, x], true) => (n, 1, x),
+        (&[y, x], false) => (1, y, x),
+        (&[n, y, x], false) | (&[n, 1, y, x], false) => (n, y, x),
+        _ => return Err(bad(path, format!("shape {shape:?} found, {one} or {many} expected"))),
+    };
+    if count * height * width == 0 {
+        return Err(bad(path, format!("shape {shape:?} holds no values")));
+    }
+    let data = array.into_f64();
+    let field = |values: &[f64]| Fields { channels: 1, height, width, data: values.to_vec() };
+    Ok(data.chunks(height * width).map(field).collect())
+}
+
+fn read(path: &Path, pde: &dyn Pde) -> Result<NdArray, Failure> {
+    if extension(path) != "npz" {
+        return Ok(npy::read(path)?);
+    }
+    let mut arrays = npz::read(path)?;
+    let wanted = pde.channels().first().map_or("", |c| c.name);
+    if arrays.len() == 1
+        && let Some((_, only)) = arrays.pop_first()
+    {
+        return Ok(only);
+    }
+    let names: Vec<String> = arrays.keys().cloned().collect();
+    arrays.remove(wanted).ok_or_else(|| {
+        bad(
+            path,
+            format!(
+                "no array `{wanted}`, the input of {}; it has: {}",
+                pde.name(),
+                names.join(", ")
+            ),
+        )
+    })
+}
+
+fn write(path: &Path, pde: &dyn Pde, solutions: &[Solution]) -> Outcome {
+    let Some(first) = solutions.first() else { return Ok(()) };
+    let shape = vec![solutions.len(), first.fields.height, first.fields.width];
+    let mut arrays = Vec::new();
+    for (c, channel) in pde.channels().iter().enumerate() {
+        let data = solutions.iter().flat_map(|s| s.fields.channel(c)).copied().collect();
+        let array = NdArray::from_f64(shape.clone(), data)
+            .ok_or_else(|| bad(path, "solutions of different shapes".into()))?;
+        arrays.push((channel.name, array));
+    }
+    let named: Vec<(&str, &NdArray)> = arrays.iter().map(|(name, array)| (*name, array)).collect();
+    Ok(npz::write(path, &named)?)
+}
+
+fn report(pde: &dyn Pde, solutions: &[Solution], spent: f64, json: bool) -> Outcome {
+    let reports = || solutions.iter().map(|s| &s.report);
+    let steps = reports().map(|r| r.steps).max();
+    let time_step = reports().filter_map(|r| r.time_step).reduce(f64::min);
+    let residual = reports().filter_map(|r| r.residual).reduce(f64::max);
+    let value = json!({
+        "pde": pde.name(), "count": solutions.len(), "params": params(pde), "steps": steps,
+        "time_step": time_step, "residual": residual, "seconds_per_sample": spent,
+    });
+    let mut lines = vec![line("PDE", pde.equation()), line("solved", solutions.len())];
+    lines.extend(pde.params().iter().map(|p| line(p.name, p.value)));
+    lines.extend(steps.filter(|&n| n > 0).map(|n| line("solver steps", n)));
+    lines.extend(time_step.map(|t| line("smallest time step", number(t))));
+    lines.extend(residual.map(|r| line("solver's residual", number(r))));
+    lines.push(line("time per sample", seconds(spent)));
+    show(json, &value, &lines)
+}
+
+fn params(pde: &dyn Pde) -> Value {
+    pde.params().iter().map(|p| (p.name.to_owned(), json!(p.value))).collect()
+}
+
+fn bad(path: &Path, reason: String) -> Failure {
+    phys_instruct::Error::BadFile { path: path.into(), reason }.into()
+}

@@ -1,0 +1,62 @@
+//! `train`: the EDM teacher.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use phys_instruct::config::load;
+use phys_instruct::data::{self, Watch};
+use phys_instruct::diffusion::train::TeacherTraining;
+use phys_instruct::model::Model;
+use phys_instruct::store::interrupt;
+
+use super::open_device;
+use crate::args::{Global, Overrides};
+use crate::failure::{Outcome, interrupted};
+use crate::progress::bar;
+use crate::runs;
+
+/// Train a teacher: a diffusion model of solved samples
+///
+/// Checkpoints are written by time and at Ctrl-C or SIGTERM; the same command goes on from the
+/// last one, on the CPU bit for bit as if it had never stopped. RUN holds config.toml (every
+/// default written out), metrics.jsonl, checkpoint.safetensors and, at the end, model.safetensors.
+///
+/// Example: phys-instruct train configs/poisson-32.toml --set train.steps=8000
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Train {
+    /// The config file
+    config: PathBuf,
+    /// The run folder [default: runs/<config>-teacher]
+    #[arg(long, value_name = "RUN")]
+    out: Option<PathBuf>,
+    /// Pause after this step; without this flag the same command goes on
+    #[arg(long, value_name = "STEP")]
+    until: Option<u64>,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+impl Train {
+    pub fn run(&self, global: &Global) -> Outcome {
+        let config = load::load(&self.config, &self.overrides.list("train"))?;
+        let (pde, device) = (config.pde()?, open_device(global)?);
+        let stop = interrupt::stop_flag()?;
+        let folder = runs::folder(self.out.as_deref(), &self.config, "teacher");
+        runs::check(&folder, &config)?;
+        let bar = bar(config.data.count, "data");
+        let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop: &stop };
+        let samples =
+            data::training(&config, &mut watch).map_err(|e| interrupted(e, "no step was taken"))?;
+        bar.finish_and_clear();
+        let mut training = TeacherTraining::new(&config, pde.as_ref(), samples, &device)?;
+        let run = runs::open(&folder, &config)?;
+        let minutes = config.train.checkpoint_minutes;
+        if !runs::train(&mut training, &run, minutes, self.until, &stop)? {
+            return runs::paused(&run, &training, global.json);
+        }
+        let mut model: Model = training.model();
+        model.card.data = config.data.path.unwrap_or_default();
+        runs::finish(&run, &model, global.json)
+    }
+}

@@ -1,0 +1,208 @@
+//! The figures of a set of samples, as `sample` and `eval` print them.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use phys_instruct::data::{self, Watch};
+use phys_instruct::eval::{EvalOptions, Report, evaluate};
+use phys_instruct::model::{Kind, Model};
+use phys_instruct::residual::{self, Residual};
+use phys_instruct::sampling::{SampleOptions, sample};
+use phys_instruct::store::dataset;
+use phys_instruct::{Samples, device};
+use phys_instruct_physics::Pde;
+use serde::Serialize;
+
+use crate::args::Drawing;
+use crate::failure::{Failure, Outcome};
+use crate::output::{line, number, seconds, show};
+use crate::progress::bar;
+
+/// The seed of reference data made on the spot; no config's default data comes from it.
+pub const REFERENCE_SEED: u64 = 2_000_000;
+/// Network calls of a teacher unless told otherwise.
+const TEACHER_CALLS: usize = 35;
+
+/// Samples, and what is known of their making.
+pub struct Subject {
+    pub pde: Box<dyn Pde>,
+    pub samples: Samples,
+    /// The file's name.
+    pub model: Option<String>,
+    pub kind: Option<Kind>,
+    pub nfe: Option<usize>,
+    pub seed: Option<u64>,
+    pub seconds_per_sample: Option<f64>,
+    /// The model was trained on data that the reference solver did not make.
+    pub imported: bool,
+}
+
+/// What is printed.
+#[derive(Serialize)]
+pub struct Figures {
+    pde: String,
+    model: Option<String>,
+    kind: Option<Kind>,
+    grid: usize,
+    nfe: Option<usize>,
+    seed: Option<u64>,
+    seconds_per_sample: Option<f64>,
+    channels: Vec<String>,
+    #[serde(flatten)]
+    report: Report,
+}
+
+impl Subject {
+    /// Draws `count` samples from the model at `path`.
+    pub fn draw(
+        model: &Model,
+        path: &Path,
+        drawing: &Drawing,
+        count: usize,
+    ) -> Result<Self, Failure> {
+        let calls = if model.card.kind == Kind::Student { 1 } else { TEACHER_CALLS };
+        let options = SampleOptions {
+            count,
+            nfe: drawing.steps.unwrap_or(calls),
+            method: drawing.sampler.into(),
+            seed: drawing.seed,
+        };
+        let bar = bar(count, "sampling");
+        let start = Instant::now();
+        let drawn = sample(model, options, &mut |done| bar.set_position(done as u64))?;
+        let spent = start.elapsed().as_secs_f64();
+        bar.finish_and_clear();
+        Ok(Self {
+            pde: model.card.pde()?,
+            samples: drawn.samples,
+            model: path.file_name().map(|name| name.to_string_lossy().into_owned()),
+            kind: Some(model.card.kind),
+            nfe: Some(drawn.nfe),
+            seed: Some(drawing.seed),
+            seconds_per_sample: Some(spent / count as f64),
+            imported: !model.card.data.is_empty(),
+        })
+    }
+
+    /// Samples of unknown making.
+    pub fn of_file(pde: Box<dyn Pde>, samples: Samples) -> Self {
+        Self {
+            pde,
+            samples,
+            model: None,
+            kind: None,
+            nfe: None,
+            seed: None,
+            seconds_per_sample: None,
+            imported: false,
+        }
+    }
+
+    /// The residual that the samples are measured with.
+    pub fn residual(&self) -> Result<Box<dyn Residual>, Failure> {
+        Ok(residual::build(self.pde.as_ref(), self.samples.width, &device::cpu())?)
+    }
+
+    /// Held-out data: `path`, or twice as many samples from the reference solver.
+    pub fn reference(&self, path: Option<&Path>) -> Result<Samples, Failure> {
+        if let Some(path) = path {
+            return Ok(dataset::load_any(path, self.pde.as_ref())?);
+        }
+        if self.imported {
+            eprintln!(
+                "note: the model was trained on imported data; --reference F measures against it"
+            );
+        }
+        let count = 2 * self.samples.count.max(2);
+        let bar = bar(count, "solving the reference");
+        let mut watch = Watch {
+            progress: &mut |done| bar.set_position(done as u64),
+            stop: &AtomicBool::new(false),
+        };
+        let size = self.samples.width;
+        let made = data::generate(self.pde.as_ref(), size, REFERENCE_SEED, count, &mut watch);
+        bar.finish_and_clear();
+        Ok(made?)
+    }
+
+    /// Measures the samples.
+    pub fn measure(
+        &self,
+        reference: &Samples,
+        residual: &dyn Residual,
+    ) -> Result<Figures, Failure> {
+        let pde = self.pde.as_ref();
+        let report = evaluate(&self.samples, reference, pde, residual, EvalOptions::default())?;
+        Ok(Figures {
+            pde: self.samples.pde.clone(),
+            model: self.model.clone(),
+            kind: self.kind,
+            grid: self.samples.width,
+            nfe: self.nfe,
+            seed: self.seed,
+            seconds_per_sample: self.seconds_per_sample,
+            channels: self.samples.channels.clone(),
+            report,
+        })
+    }
+}
+
+impl Figures {
+    /// One line for the head of a picture.
+    pub fn headline(&self) -> String {
+        let calls = self.nfe.map(|nfe| format!("{}, ", calls(nfe))).unwrap_or_default();
+        let (error, floor) = (number(self.report.pde_error), number(self.report.data_floor));
+        format!("{}, {calls}PDE error {error} (data {floor})", self.pde)
+    }
+
+    /// Prints them.
+    pub fn print(&self, json: bool) -> Outcome {
+        let value = serde_json::to_value(self).map_err(|e| Failure::Usage(e.to_string()))?;
+        show(json, &value, &self.lines())
+    }
+
+    fn lines(&self) -> Vec<(String, String)> {
+        let r = &self.report;
+        let mut lines = vec![line("PDE", format!("{}, {1} x {1}", self.pde, self.grid))];
+        if let Some(model) = &self.model {
+            lines.push(line("model", model));
+        }
+        let calls = self.nfe.map(|nfe| format!(", {} each", calls(nfe))).unwrap_or_default();
+        lines.push(line("samples", format!("{}{calls}", r.count)));
+        let against = |value, floor| format!("{} (data: {})", number(value), number(floor));
+        lines.push(line("PDE error", against(r.pde_error, r.data_floor)));
+        lines.push(line("solution error", solution(r)));
+        if let Some(error) = r.rounded_solution_error {
+            lines.push(line("with input rounded", number(error)));
+        }
+        let distance = against(r.sliced_wasserstein, r.sliced_wasserstein_floor);
+        lines.push(line("sliced Wasserstein", distance));
+        let each = self.channels.iter().zip(&r.std_ratio);
+        let ratios: Vec<String> =
+            each.map(|(c, ratio)| format!("{c} {}", number(*ratio))).collect();
+        lines.push(line("deviation / data's", ratios.join(", ")));
+        if let Some(list) = &r.frechet {
+            let each = self.channels.iter().zip(list);
+            let all: Vec<String> =
+                each.map(|(c, f)| format!("{c} {}", against(f.distance, f.floor))).collect();
+            lines.push(line("Fréchet distance", all.join(", ")));
+        }
+        if let Some(spent) = self.seconds_per_sample {
+            lines.push(line("time per sample", seconds(spent)));
+        }
+        lines
+    }
+}
+
+fn solution(report: &Report) -> String {
+    match (&report.solution_error, &report.refusal) {
+        (Some(error), None) => number(*error),
+        (Some(error), Some(_)) => format!("{} ({} refused)", number(*error), report.refused),
+        (None, refusal) => format!("none: {}", refusal.as_deref().unwrap_or("nothing solved")),
+    }
+}
+
+fn calls(nfe: usize) -> String {
+    if nfe == 1 { "1 network call".into() } else { format!("{nfe} network calls") }
+}

@@ -1,0 +1,74 @@
+//! Finding a model: a file, a run folder, or the bundled student of a PDE.
+
+use std::path::{Path, PathBuf};
+
+use phys_instruct::config::load::nearest;
+use phys_instruct_physics::registry;
+
+use crate::failure::Failure;
+
+/// Names one folder to look into instead of the usual ones.
+const VARIABLE: &str = "PHYS_INSTRUCT_MODELS";
+
+/// The folders that may hold the bundled models, the first that does wins.
+fn folders() -> Vec<PathBuf> {
+    if let Some(folder) = std::env::var_os(VARIABLE) {
+        return vec![folder.into()];
+    }
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("models")));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+    [Some(PathBuf::from("models")), beside, source.canonicalize().ok()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// The bundled models there are.
+pub fn bundled() -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    for path in folders().iter().filter_map(|f| std::fs::read_dir(f).ok()).flatten().flatten() {
+        let path = path.path();
+        let new = !found.iter().any(|other| other.file_name() == path.file_name());
+        if path.extension().is_some_and(|e| e == "safetensors") && new {
+            found.push(path);
+        }
+    }
+    found.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+    found
+}
+
+/// The file that `name` means.
+pub fn find(name: &Path) -> Result<PathBuf, Failure> {
+    if name.is_file() {
+        return Ok(name.into());
+    }
+    let inside = name.join("model.safetensors");
+    if name.is_dir() {
+        let missing = || Failure::Usage(format!("{}: no model.safetensors in it", name.display()));
+        return inside.is_file().then_some(inside).ok_or_else(missing);
+    }
+    let text = name.to_string_lossy();
+    if registry::NAMES.contains(&text.as_ref()) { student_of(&text) } else { Err(unknown(&text)) }
+}
+
+fn student_of(pde: &str) -> Result<PathBuf, Failure> {
+    let file = format!("{pde}-32-student.safetensors");
+    let found = folders().into_iter().map(|folder| folder.join(&file)).find(|path| path.is_file());
+    found.ok_or_else(|| {
+        Failure::Usage(format!(
+            "no bundled student of {pde}: {file} is neither in ./models, nor beside the program, \
+             nor in its source; make one with `phys-instruct train` and `phys-instruct distill`, or \
+             name a folder of models in {VARIABLE}"
+        ))
+    })
+}
+
+fn unknown(name: &str) -> Failure {
+    if name.contains(['/', '.']) {
+        return Failure::Usage(format!("{name}: no such file or folder"));
+    }
+    let known = registry::NAMES;
+    let hint = nearest(name, known).map(|pde| format!("; did you mean `{pde}`?"));
+    let hint = hint.unwrap_or_else(|| format!("; PDEs: {}", known.join(", ")));
+    Failure::Usage(format!("`{name}` is neither a file nor a PDE{hint}"))
+}

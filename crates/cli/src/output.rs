@@ -1,0 +1,95 @@
+//! stdout: figures as JSON or as aligned lines.
+
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use phys_instruct::store::atomic;
+use serde_json::Value;
+
+use crate::failure::{Failure, Outcome};
+
+/// Writes `text` and a newline to stdout; a reader that has gone is no error.
+pub fn print(text: &str) -> Outcome {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Usage(format!("stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints `value` as JSON, or `lines` as two columns.
+pub fn show(json: bool, value: &Value, lines: &[(String, String)]) -> Outcome {
+    print(&if json { format!("{value:#}") } else { columns(lines) })
+}
+
+/// Makes the folder that `path` will lie in, before any work is done.
+pub fn make_room(path: &Path) -> Outcome {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => Ok(atomic::create_folder(folder)?),
+        _ => Ok(()),
+    }
+}
+
+/// Two columns, the first as wide as its longest entry.
+pub fn columns(lines: &[(String, String)]) -> String {
+    let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let line = |(name, value): &(String, String)| format!("{name:width$}  {value}");
+    lines.iter().map(|l| line(l).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// A number with three significant digits.
+pub fn number(value: f64) -> String {
+    if value == 0.0 || (1e-3..1e5).contains(&value.abs()) {
+        let before = value.abs().max(f64::MIN_POSITIVE).log10().floor().max(-3.0) as i64;
+        let decimals = if value == 0.0 { 0 } else { (2 - before).max(0) as usize };
+        format!("{value:.decimals$}")
+    } else {
+        format!("{value:.2e}")
+    }
+}
+
+/// A duration in a unit that suits it.
+pub fn seconds(value: f64) -> String {
+    match value {
+        v if v < 1e-3 => format!("{} us", number(v * 1e6)),
+        v if v < 1.0 => format!("{} ms", number(v * 1e3)),
+        v if v < 120.0 => format!("{} s", number(v)),
+        v if v < 7200.0 => format!("{:.1} min", v / 60.0),
+        v => format!("{:.1} h", v / 3600.0),
+    }
+}
+
+/// `(name, value)` as owned text.
+pub fn line(name: &str, value: impl ToString) -> (String, String) {
+    (name.into(), value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_three_digits() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.16849, "0.168"),
+            (0.0012345, "0.00123"),
+            (12.345, "12.3"),
+            (1234.5, "1234"),
+            (-0.5, "-0.500"),
+            (1.234e-6, "1.23e-6"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn durations_choose_their_unit() {
+        assert_eq!(seconds(2.5e-4), "250 us");
+        assert_eq!(seconds(0.0042), "4.20 ms");
+        assert_eq!(seconds(4000.0), "66.7 min");
+    }
+}

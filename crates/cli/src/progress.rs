@@ -1,0 +1,93 @@
+//! stderr: bars where it is a terminal, a rare line where it is not.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Map, Value};
+
+use crate::output::number;
+
+/// Time between two lines where there is no terminal.
+const RARELY: Duration = Duration::from_secs(30);
+
+/// A bar of `total` things; silent where stderr is no terminal.
+pub fn bar(total: usize, what: &str) -> ProgressBar {
+    let bar = ProgressBar::new(total as u64);
+    let template = "{msg} [{bar:30}] {pos}/{len}, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_message(what.to_owned());
+    bar
+}
+
+/// What a training says of itself.
+pub struct Talk {
+    bar: ProgressBar,
+    terminal: bool,
+    last: Option<Instant>,
+    total: u64,
+}
+
+impl Talk {
+    /// For a training of `total` steps.
+    pub fn new(total: u64) -> Self {
+        let bar = ProgressBar::new(total);
+        if let Ok(style) = ProgressStyle::with_template("[{bar:24}] {pos}/{len}, {eta} left {msg}")
+        {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self { bar, terminal: std::io::stderr().is_terminal(), last: None, total }
+    }
+
+    /// One step and its figures, which are none for most steps.
+    pub fn step(&mut self, step: u64, figures: &Map<String, Value>) {
+        if let Some(Value::String(warning)) = figures.get("warning") {
+            self.bar.suspend(|| eprintln!("warning: {warning}"));
+            return;
+        }
+        self.bar.set_position(step);
+        if figures.is_empty() {
+            return;
+        }
+        self.bar.set_message(summary(figures));
+        let due = self.last.is_none_or(|last| last.elapsed() >= RARELY) || step == self.total;
+        if !self.terminal && due {
+            eprintln!("step {step}/{}: {}", self.total, summary(figures));
+            self.last = Some(Instant::now());
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// The figures worth watching, in a fixed order.
+fn summary(figures: &Map<String, Value>) -> String {
+    let names = [
+        ("loss", "loss"),
+        ("auxiliary_loss", "auxiliary loss"),
+        ("residual", "residual"),
+        ("pde_error", "PDE error"),
+        ("std_ratio", "std ratio"),
+        ("sliced_wasserstein", "SWD"),
+        ("skipped", "skipped"),
+    ];
+    let text = |value: &Value| match value {
+        Value::Number(n) => Some(number(n.as_f64()?)),
+        Value::Array(list) => {
+            let all: Option<Vec<_>> = list.iter().map(|v| Some(number(v.as_f64()?))).collect();
+            Some(all?.join(" "))
+        }
+        _ => None,
+    };
+    let worth = |name: &str, value: &Value| name != "skipped" || value.as_u64() != Some(0);
+    let shown = names.iter().filter_map(|(key, name)| {
+        let value = figures.get(*key).filter(|value| worth(key, value))?;
+        Some(format!("{name} {}", text(value)?))
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,175 @@
+//! Every refusal: its exit code, and a message that says what was found and what was expected.
+
+use crate::sandbox::{Run, Sandbox, TINY, all_match};
+
+fn refused(sandbox: &Sandbox, lines: &[&str]) -> Vec<Run> {
+    let runs: Vec<Run> = lines.iter().map(|line| sandbox.run(line)).collect();
+    for (run, line) in runs.iter().zip(lines) {
+        assert!(run.code.is_some_and(|code| code != 0), "{line} was not refused");
+        assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
+    }
+    runs
+}
+
+fn usage(sandbox: &Sandbox, lines: &[&str]) -> Vec<Run> {
+    let runs = refused(sandbox, lines);
+    let odd = runs.iter().zip(lines).find(|(run, _)| run.code != Some(2));
+    assert!(odd.is_none(), "{:?}", odd.map(|o| o.1));
+    runs
+}
+
+#[test]
+fn words_and_flags() {
+    let sandbox = Sandbox::new();
+    let runs = usage(
+        &sandbox,
+        &[
+            "generate posson --out x",
+            "sample posson",
+            "sample nowhere",
+            "sample poisson",
+            "sample models/none.safetensors",
+            "generate poisson --out x --colour",
+            "generate poisson",
+            "generate poisson --out x --count 0",
+            "generate poisson --out x --grid 2",
+            "generate poisson --out x.mat",
+            "generate helmholtz --out x --param kk=2",
+            "generate helmholtz --out x --param k",
+            "generate darcy --out x --param low=-1",
+            "sample poisson --steps 0",
+            "sample poisson --steps many",
+            "sample poisson --out x.gif",
+            "train tiny.toml --threads 0",
+            "train tiny.toml --device tpu",
+            "tran tiny.toml",
+        ],
+    );
+    all_match("error-words-and-flags", &runs);
+}
+
+#[test]
+fn configs() {
+    let sandbox = Sandbox::new();
+    sandbox.write("syntax.toml", b"pde = \n");
+    sandbox.write("missing.toml", b"grid = 16\n");
+    sandbox.write("unknown.toml", b"pde = 'poisson'\ngrid = 16\n[train]\nstep = 3\n");
+    sandbox.write("type.toml", b"pde = 'poisson'\ngrid = 'large'\n");
+    sandbox.write("word.toml", b"pde = 'poisson'\ngrid = 16\n[distill]\nmatching = 'ikk'\n");
+    sandbox.write("range.toml", b"pde = 'poisson'\ngrid = 16\n[net]\npatch = 3\n");
+    sandbox.write("pde.toml", b"pde = 'posson'\ngrid = 16\n");
+    sandbox.write("bytes.toml", &[0xff, 0xfe, 0x00]);
+    let lines = [
+        "train nowhere.toml",
+        "train syntax.toml",
+        "train missing.toml",
+        "train unknown.toml",
+        "train type.toml",
+        "train word.toml",
+        "train range.toml",
+        "train pde.toml",
+        "train bytes.toml",
+        "train tiny.toml --set train.steps",
+        "train tiny.toml --set train.stepps=3",
+        "train tiny.toml --set train.steps=many",
+        "train tiny.toml --set train.steps=-3",
+        "train tiny.toml --set grid.x=3",
+        "train tiny.toml --set data.path=nowhere.npz",
+        "distill tiny.toml",
+        "distill tiny.toml --teacher nowhere",
+    ];
+    all_match("error-configs", &usage(&sandbox, &lines));
+    let checks = refused(&sandbox, &["config check unknown.toml", "config check range.toml"]);
+    assert!(checks.iter().all(|run| run.code == Some(1)));
+    all_match("error-config-check", &checks);
+}
+
+#[test]
+fn models() {
+    let sandbox = Sandbox::with_models();
+    let whole = std::fs::read(sandbox.path("student/model.safetensors")).unwrap();
+    sandbox.write("short.safetensors", &whole[..whole.len() / 2]);
+    sandbox.write("text.safetensors", b"not a model at all");
+    let mut nan = whole.clone();
+    let end = nan.len();
+    nan[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    sandbox.write("nan.safetensors", &nan);
+    std::fs::create_dir(sandbox.path("empty")).unwrap();
+    sandbox.write("other.toml", TINY.replace("grid = 8", "grid = 16").as_bytes());
+    let runs = usage(
+        &sandbox,
+        &[
+            "model info short.safetensors",
+            "model info text.safetensors",
+            "sample nan.safetensors",
+            "sample empty",
+            "model info teacher/checkpoint.safetensors",
+            "sample student --steps 3",
+            "distill tiny.toml --teacher student --out again",
+            "distill other.toml --teacher teacher --out again",
+            "train tiny.toml --out teacher --steps 30 --set train.batch=4",
+        ],
+    );
+    all_match("error-models", &runs);
+    #[cfg(not(feature = "gpu"))]
+    sandbox.run("sample student --device gpu").matches("error-gpu");
+}
+
+#[test]
+fn data() {
+    let sandbox = Sandbox::new();
+    sandbox.good("generate poisson --count 6 --grid 8 --shard 3 --out set");
+    sandbox.good("generate poisson --count 6 --grid 8 --out set.npz");
+    sandbox.good("generate burgers --count 2 --grid 16 --out line.npz");
+    let whole = std::fs::read(sandbox.path("set.npz")).unwrap();
+    sandbox.write("short.npz", &whole[..whole.len() / 2]);
+    let runs = usage(
+        &sandbox,
+        &[
+            "generate poisson --count 7 --grid 8 --shard 3 --out set",
+            "data info nowhere",
+            "data info short.npz",
+            "data import set.npz --out y.npz",
+            "data import line.npz --pde poisson --out y.npz",
+            "data import set.npz --pde poisson --map b=u --out y.npz",
+            "data import set.npz --pde poisson --scale a=large --out y.npz",
+            "data import set.npz --pde poisson --out y.mat",
+            "eval set.npz",
+            "eval line.npz --pde poisson",
+            "simulate burgers --input set.npz --out y.npz",
+            "simulate navier-stokes --input set.npz --out y.npz",
+            "simulate poisson --input set.npz --out y.png",
+            "simulate helmholtz --input set.npz --param k=-1 --out y.npz",
+            "train tiny.toml --set data.path=set.npz",
+        ],
+    );
+    all_match("error-data", &runs);
+    let negative = sandbox.run("simulate darcy --input set.npz --out y.npz");
+    assert!(negative.code == Some(2) && negative.stderr.contains("expected above 0"));
+    let shard = sandbox.path("set/shard-00001.npy");
+    let mut bytes = std::fs::read(&shard).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&shard, bytes).unwrap();
+    let verify = sandbox.run("data verify set");
+    assert_eq!(verify.code, Some(1));
+    assert!(verify.stdout.contains("shard-00001.npy: SHA-256"), "{}", verify.stdout);
+    assert!(verify.stderr.contains("1 of 2 damaged"), "{}", verify.stderr);
+    sandbox.good("generate poisson --count 6 --grid 8 --shard 3 --out set");
+    sandbox.good("data verify set");
+}
+
+/// A reader that goes away, as `head` does, is no error and no panic.
+#[test]
+#[cfg(unix)]
+fn a_closed_pipe_is_no_error() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command("config schema");
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), vec![]));
+}

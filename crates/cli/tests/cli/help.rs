@@ -1,0 +1,46 @@
+//! The help of every command.
+
+use crate::sandbox::{Sandbox, all_match};
+
+#[test]
+fn every_command_explains_itself() {
+    let sandbox = Sandbox::new();
+    sandbox.good("--help").matches("help");
+    for verb in [
+        "generate",
+        "simulate",
+        "train",
+        "distill",
+        "sample",
+        "eval",
+        "model",
+        "data",
+        "config",
+        "doctor",
+        "cite",
+        "completions",
+    ] {
+        let lines = match verb {
+            "model" => vec!["model", "model info"],
+            "data" => vec!["data", "data info", "data verify", "data import"],
+            "config" => vec!["config", "config check", "config schema"],
+            one => vec![one],
+        };
+        let runs: Vec<_> = lines.iter().map(|l| sandbox.good(&format!("{l} --help"))).collect();
+        all_match(&format!("help-{verb}"), &runs);
+    }
+}
+
+#[test]
+fn every_command_with_work_to_do_shows_an_example() {
+    let sandbox = Sandbox::new();
+    let help = sandbox.good("help").stdout;
+    let listed =
+        help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
+    let verbs: Vec<&str> = listed.filter_map(|l| l.split_whitespace().next()).collect();
+    assert_eq!(verbs.len(), 13, "{verbs:?}");
+    for verb in verbs.iter().filter(|verb| !["help", "model", "data", "config"].contains(verb)) {
+        let help = sandbox.good(&format!("{verb} --help")).stdout;
+        assert!(help.contains(&format!("Example: phys-instruct {verb}")), "{help}");
+    }
+}

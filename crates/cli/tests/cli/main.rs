@@ -1,0 +1,10 @@
+//! The whole command, as a user runs it. Expected output lies in `tests/snapshots`;
+//! `UPDATE_SNAPSHOTS=1 cargo test --release -p phys-instruct-cli` writes it anew.
+#![allow(clippy::unwrap_used)]
+
+mod errors;
+mod help;
+mod import;
+mod resume;
+mod sandbox;
+mod verbs;

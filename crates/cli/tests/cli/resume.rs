@@ -1,0 +1,91 @@
+//! Interruption and resumption in fresh processes: bit for bit as if nothing had happened.
+
+use std::time::{Duration, Instant};
+
+use phys_instruct::store::weights::{self, Bundle};
+
+use crate::sandbox::Sandbox;
+
+fn checkpoint(sandbox: &Sandbox, run: &str) -> Bundle {
+    weights::read(&sandbox.path(run).join("checkpoint.safetensors")).unwrap()
+}
+
+fn assert_same(sandbox: &Sandbox, runs: [&str; 2]) {
+    for file in ["checkpoint.safetensors", "model.safetensors"] {
+        let [one, other] =
+            runs.map(|run| weights::read(&sandbox.path(run).join(file)).unwrap().tensors);
+        assert!(one.len() > 10);
+        let keys: Vec<_> = one.keys().filter(|key| one.get(*key) != other.get(*key)).collect();
+        assert!(keys.is_empty() && one.len() == other.len(), "{file}: {keys:?} differ");
+    }
+}
+
+#[test]
+fn a_teacher_of_20_steps_is_one_of_10_and_10() {
+    let sandbox = Sandbox::new();
+    sandbox.good("train tiny.toml --out whole");
+    let pause = sandbox.good("train tiny.toml --out parts --until 10");
+    assert!(pause.stdout.contains("10 of 20"), "{}", pause.stdout);
+    assert!(!sandbox.path("parts/model.safetensors").exists());
+    assert_ne!(checkpoint(&sandbox, "parts").tensors, checkpoint(&sandbox, "whole").tensors);
+    sandbox.good("train tiny.toml --out parts");
+    assert_same(&sandbox, ["whole", "parts"]);
+    let steps = |run: &str| {
+        let text = std::fs::read_to_string(sandbox.path(run).join("metrics.jsonl")).unwrap();
+        text.lines().count()
+    };
+    assert_eq!((steps("whole"), steps("parts")), (4, 4));
+}
+
+#[test]
+fn a_student_of_10_steps_is_one_of_4_and_6() {
+    let sandbox = Sandbox::new();
+    sandbox.good("train tiny.toml --out teacher");
+    let distill = "distill tiny.toml --teacher teacher --set distill.warm_start=3";
+    sandbox.good(&format!("{distill} --out whole"));
+    sandbox.good(&format!("{distill} --out parts --until 2"));
+    sandbox.good(&format!("{distill} --out parts --until 7"));
+    sandbox.good(&format!("{distill} --out parts"));
+    assert_same(&sandbox, ["whole", "parts"]);
+}
+
+#[test]
+fn a_damaged_checkpoint_falls_back_to_the_one_before() {
+    let sandbox = Sandbox::new();
+    sandbox.good("train tiny.toml --out whole");
+    for until in [5, 10] {
+        sandbox.good(&format!("train tiny.toml --out parts --until {until}"));
+    }
+    let newest = sandbox.path("parts/checkpoint.safetensors");
+    let bytes = std::fs::read(&newest).unwrap();
+    std::fs::write(&newest, &bytes[..bytes.len() / 2]).unwrap();
+    let resumed = sandbox.good("train tiny.toml --out parts");
+    assert!(resumed.stderr.contains("warning: "), "{}", resumed.stderr);
+    assert_same(&sandbox, ["whole", "parts"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn sigterm_writes_the_checkpoint_first() {
+    let sandbox = Sandbox::new();
+    let train = "train tiny.toml --steps 1000000";
+    let mut command = sandbox.command(&format!("{train} --out cut"));
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let started = Instant::now();
+    while !sandbox.path("cut/metrics.jsonl").exists() {
+        assert!(started.elapsed() < Duration::from_secs(60), "no step within a minute");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let kill = std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let cut = checkpoint(&sandbox, "cut");
+    let step = cut.metadata["card"]["steps"].as_u64().unwrap();
+    assert!((5..1_000_000).contains(&step), "{step}");
+    let until = step + 5;
+    let resumed = sandbox.good(&format!("{train} --out cut --until {until}"));
+    assert!(resumed.stdout.contains(&format!("{until} of 1000000")), "{}", resumed.stdout);
+    sandbox.good(&format!("{train} --out straight --until {until}"));
+    let [cut, straight] = ["cut", "straight"].map(|run| checkpoint(&sandbox, run).tensors);
+    assert!(cut == straight, "the interrupted run differs");
+}

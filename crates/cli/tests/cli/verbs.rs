@@ -1,0 +1,190 @@
+//! One good run of every command, at tiny sizes.
+
+use serde_json::Value;
+
+use crate::sandbox::Sandbox;
+
+#[test]
+fn generate_writes_a_set_or_a_file() {
+    let sandbox = Sandbox::new();
+    let line = "generate darcy --count 5 --grid 8 --seed 1 --out set --shard 2";
+    sandbox.good(line).matches("generate-set");
+    sandbox
+        .good("generate darcy --count 5 --grid 8 --seed 1 --out set.npz")
+        .matches("generate-file");
+    sandbox.good("data info set").matches_but_for_numbers("data-info-set");
+    sandbox.good("data info set.npz").matches_but_for_numbers("data-info-file");
+    sandbox.good("data verify set").matches("data-verify");
+    sandbox.good("data import set --out copy.npz").matches("data-import");
+    let files = ["set.npz", "copy.npz"].map(|name| std::fs::read(sandbox.path(name)).unwrap());
+    assert_eq!(files[0], files[1]);
+}
+
+#[test]
+fn generate_depends_on_the_seed_alone() {
+    let sandbox = Sandbox::new();
+    let bytes = |rest: &str| {
+        sandbox.good(&format!("generate burgers --count 3 --grid 16 --out x.npz {rest}"));
+        std::fs::read(sandbox.path("x.npz")).unwrap()
+    };
+    assert_eq!(bytes("--seed 1 --threads 1"), bytes("--seed 1 --threads 3"));
+    assert_ne!(bytes("--seed 1"), bytes("--seed 2"));
+}
+
+#[test]
+fn import_changes_units() {
+    let sandbox = Sandbox::new();
+    sandbox.good("generate darcy --count 4 --grid 8 --out set.npz");
+    sandbox.good("data import set.npz --pde darcy --scale a=2,-1 --out new.npz");
+    let extremes = |name: &str| {
+        let info = sandbox.json(&format!("data info {name}"));
+        ["min", "max"].map(|key| info["a"][key].as_f64().unwrap())
+    };
+    assert_eq!(extremes("set.npz"), [3.0, 12.0]);
+    assert_eq!(extremes("new.npz"), [5.0, 23.0]);
+}
+
+#[test]
+fn simulate_solves_for_a_given_input() {
+    let sandbox = Sandbox::new();
+    sandbox.good("generate poisson --count 3 --grid 9 --out x.npz");
+    let line = "simulate poisson --input x.npz --out y.npz";
+    sandbox.good(line).matches_but_for_numbers("simulate");
+    let [x, y] = ["x.npz", "y.npz"].map(|name| sandbox.json(&format!("data info {name}")));
+    assert_eq!(x["u"]["shape"], y["u"]["shape"]);
+    let gap = x["u"]["std"].as_f64().unwrap() / y["u"]["std"].as_f64().unwrap() - 1.0;
+    assert!(gap.abs() < 1e-6, "{gap}");
+    sandbox.good("generate burgers --count 2 --grid 16 --out b.npz");
+    let line = sandbox.json("simulate helmholtz --input x.npz --param k=2 --out h.npz");
+    assert_eq!((&line["count"], &line["params"]["k"]), (&3.into(), &2.0.into()));
+}
+
+#[test]
+fn the_road_from_training_to_samples() {
+    let sandbox = Sandbox::new();
+    let quiet = |mut run: crate::sandbox::Run| {
+        run.stderr.clear();
+        run
+    };
+    let train = sandbox.good("train tiny.toml --out teacher");
+    assert!(train.stderr.contains("step 20/20: loss "), "{}", train.stderr);
+    quiet(train).matches_but_for_numbers("train");
+    let distill = sandbox.good("distill tiny.toml --teacher teacher --out student");
+    assert!(distill.stderr.contains("step 10/10: auxiliary loss "), "{}", distill.stderr);
+    quiet(distill).matches_but_for_numbers("distill");
+    sandbox.good("model info student").matches_but_for_numbers("model-info");
+    let sample = sandbox.good("sample student --count 8 --out s.npz --out s.png --out s.svg");
+    sample.matches_but_for_numbers("sample");
+    sandbox.good("eval s.npz --pde poisson").matches_but_for_numbers("eval-file");
+    let begins =
+        |name: &str, magic: &[u8]| std::fs::read(sandbox.path(name)).unwrap().starts_with(magic);
+    assert!(begins("s.png", b"\x89PNG") && begins("s.svg", b"<"));
+    let arrays = sandbox.json("data info s.npz");
+    assert_eq!(arrays["a"]["shape"], serde_json::json!([8, 8, 8]));
+    assert_eq!(arrays["u"]["shape"], arrays["a"]["shape"]);
+    metrics_show_a_collapse(&sandbox);
+    figures_are_complete(&sandbox);
+    the_bundled_student_is_found(&sandbox);
+}
+
+fn metrics_show_a_collapse(sandbox: &Sandbox) {
+    let text = std::fs::read_to_string(sandbox.path("student/metrics.jsonl")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let steps: Vec<u64> = lines.iter().map(|l| l["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [2, 4, 5, 6, 8, 10]);
+    for key in ["matching_norm", "guidance_norm", "residual", "auxiliary_loss"] {
+        assert!(lines.iter().all(|l| l[key].is_number()), "{key}");
+    }
+    for line in [&lines[2], &lines[5]] {
+        assert_eq!(line["std_ratio"].as_array().unwrap().len(), 2);
+        assert!(line["sliced_wasserstein"].is_number() && line["pde_error"].is_number());
+    }
+}
+
+fn figures_are_complete(sandbox: &Sandbox) {
+    for line in ["sample student --count 8 --seed 5", "eval teacher --count 8 --seed 5 --steps 5"] {
+        let figures = sandbox.json(line);
+        assert_eq!(figures["pde"], "poisson");
+        assert_eq!(figures["model"], "model.safetensors");
+        for (key, value) in [("grid", 8), ("count", 8), ("seed", 5)] {
+            assert_eq!(figures[key], value, "{key}");
+        }
+        assert_eq!(figures["nfe"], if line.contains("teacher") { 5 } else { 1 });
+        for key in [
+            "pde_error",
+            "data_floor",
+            "solution_error",
+            "sliced_wasserstein",
+            "sliced_wasserstein_floor",
+            "seconds_per_sample",
+        ] {
+            assert!(figures[key].as_f64().is_some_and(|v| v > 0.0), "{key} in {figures}");
+        }
+        assert_eq!(figures["std_ratio"].as_array().unwrap().len(), 2);
+        assert!(figures["data_floor"].as_f64() < figures["pde_error"].as_f64());
+    }
+}
+
+fn the_bundled_student_is_found(sandbox: &Sandbox) {
+    std::fs::create_dir(sandbox.path("models")).unwrap();
+    let bundled = sandbox.path("models/poisson-32-student.safetensors");
+    std::fs::copy(sandbox.path("student/model.safetensors"), bundled).unwrap();
+    let figures = sandbox.json("sample poisson --count 4");
+    assert_eq!(figures["model"], "poisson-32-student.safetensors");
+    assert!(sandbox.path("poisson.png").is_file());
+    let doctor = sandbox.json("doctor --threads 1");
+    assert_eq!(doctor["models"], serde_json::json!(["poisson-32-student"]));
+    assert_eq!(
+        (&doctor["threads"], &doctor["version"]),
+        (&1.into(), &env!("CARGO_PKG_VERSION").into())
+    );
+}
+
+#[test]
+fn equal_seeds_give_equal_samples() {
+    let sandbox = Sandbox::with_models();
+    let bytes = |rest: &str| {
+        sandbox.good(&format!("sample student --count 4 --steps 2 --out s.npz {rest}"));
+        std::fs::read(sandbox.path("s.npz")).unwrap()
+    };
+    assert_eq!(bytes("--seed 1 --threads 1"), bytes("--seed 1 --threads 2"));
+    assert_ne!(bytes("--seed 1"), bytes("--seed 2"));
+}
+
+#[test]
+fn train_takes_data_from_a_file() {
+    let sandbox = Sandbox::new();
+    sandbox.good("generate poisson --count 40 --grid 8 --seed 1000 --out set.npz");
+    sandbox.good("train tiny.toml --steps 2 --count 24 --set data.path=set.npz --out file");
+    sandbox.good("train tiny.toml --steps 2 --count 24 --out made");
+    let mean = |run: &str| {
+        let path = sandbox.path(run).join("model.safetensors");
+        phys_instruct::store::weights::read(&path).unwrap().tensors["statistics.mean"].clone()
+    };
+    assert_eq!(mean("file"), mean("made"));
+    let sample = sandbox.good("sample file --count 4 --steps 3");
+    assert!(sample.stderr.contains("imported data"), "{}", sample.stderr);
+}
+
+#[test]
+fn config_check_writes_every_default_out() {
+    let sandbox = Sandbox::new();
+    let check = sandbox.good("config check tiny.toml --set distill.alpha=1.2 --steps 7");
+    check.matches("config-check");
+    sandbox.write("resolved.toml", check.stdout.as_bytes());
+    assert_eq!(sandbox.good("config check resolved.toml").stdout, check.stdout);
+    let schema: Value = serde_json::from_str(&sandbox.good("config schema").stdout).unwrap();
+    assert!(schema["properties"]["grid"].is_object());
+}
+
+#[test]
+fn the_small_ones() {
+    let sandbox = Sandbox::new();
+    assert!(sandbox.good("cite").stdout.contains("eprint = {2602.03627}"));
+    for shell in ["bash", "zsh", "fish"] {
+        let script = sandbox.good(&format!("completions {shell}")).stdout;
+        assert!(script.contains("phys-instruct") && script.contains("distill"), "{shell}");
+    }
+    let version = sandbox.good("--version").stdout;
+    assert_eq!(version.trim(), concat!("phys-instruct ", env!("CARGO_PKG_VERSION")));
+}

@@ -1,0 +1,404 @@
+//! "Same" convolution in two dimensions, stride 1, odd square kernel, zero padding: forward,
+//! gradient of the input, gradient of weight and bias.
+//!
+//! Direct convolution without im2col. Each channel is copied once into a plane whose rows are
+//! followed by as many zeros as the padding is wide, so that every tap of the kernel is one
+//! offset into the plane, whatever the row: the convolution becomes a correlation of flat
+//! signals, with full vectors at any image width (rows' ends compute a few unused values).
+//! A tile of output channels times pixels stays in registers, as in Georganas et al., "Anatomy
+//! of high-performance deep learning convolutions on SIMD architectures" (arXiv 1808.05567).
+
+use std::cell::Cell;
+
+use rayon::prelude::*;
+
+use crate::planes::Planes;
+use crate::simd::{Kernel, Simd, dispatch};
+use crate::weight_tile::WeightTile;
+
+/// Sizes of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Samples.
+    pub batch: usize,
+    /// Channels of the input.
+    pub in_channels: usize,
+    /// Channels of the output.
+    pub out_channels: usize,
+    /// Rows of the image.
+    pub height: usize,
+    /// Points in a row.
+    pub width: usize,
+    /// Side of the square kernel, odd.
+    pub kernel: usize,
+}
+
+impl ConvShape {
+    /// Values of the input.
+    pub fn input_len(&self) -> usize {
+        self.batch * self.in_channels * self.pixels()
+    }
+
+    /// Values of the output.
+    pub fn output_len(&self) -> usize {
+        self.batch * self.out_channels * self.pixels()
+    }
+
+    /// Values of the weight.
+    pub fn weight_len(&self) -> usize {
+        self.out_channels * self.in_channels * self.taps()
+    }
+
+    /// The convolution whose forward pass is this one's gradient of the input.
+    fn transposed(&self) -> Self {
+        Self { in_channels: self.out_channels, out_channels: self.in_channels, ..*self }
+    }
+
+    fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel * self.kernel
+    }
+
+    fn is_empty(&self) -> bool {
+        self.batch * self.pixels() == 0
+    }
+}
+
+/// Output `[batch, out, y, x]` of input `[batch, in, y, x]`, weight `[out, in, ky, kx]` and bias
+/// `[out]`: `y[o] = bias[o] + sum over i, ky, kx of w[o, i, ky, kx] x[i, y + ky - p, x + kx - p]`,
+/// p the half width of the kernel.
+///
+/// # Panics
+/// Slices whose lengths are not those of `shape`, or an even kernel.
+pub fn conv2d_forward(
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    shape: &ConvShape,
+    out: &mut [f32],
+) {
+    check(shape, x, weight, out);
+    assert!(bias.is_none_or(|b| b.len() == shape.out_channels), "bias length");
+    let (channels, taps) = (shape.in_channels, shape.taps());
+    let packed = pack_weights(shape, |o, i, t| weight[(o * channels + i) * taps + t]);
+    correlate(x, &packed, bias, shape, out);
+}
+
+/// Gradient of the input, `[batch, in, y, x]`, from that of the output, `[batch, out, y, x]`.
+///
+/// # Panics
+/// As [`conv2d_forward`].
+pub fn conv2d_input_grad(grad: &[f32], weight: &[f32], shape: &ConvShape, out: &mut [f32]) {
+    check(shape, out, weight, grad);
+    let (channels, taps) = (shape.in_channels, shape.taps());
+    let transposed = shape.transposed();
+    let packed =
+        pack_weights(&transposed, |i, o, t| weight[(o * channels + i) * taps + taps - 1 - t]);
+    correlate(grad, &packed, None, &transposed, out);
+}
+
+/// Gradients of the weight, `[out, in, ky, kx]`, and of the bias, `[out]`, summed over the batch.
+///
+/// # Panics
+/// As [`conv2d_forward`].
+pub fn conv2d_weight_grad(
+    x: &[f32],
+    grad: &[f32],
+    shape: &ConvShape,
+    weight_grad: &mut [f32],
+    bias_grad: &mut [f32],
+) {
+    check(shape, x, weight_grad, grad);
+    assert_eq!(bias_grad.len(), shape.out_channels, "bias length");
+    weight_grad.fill(0.0);
+    bias_grad.fill(0.0);
+    if shape.is_empty() || shape.weight_len() == 0 {
+        return;
+    }
+    let planes = Planes::of(shape);
+    let [mut x_signals, mut grad_signals] = SCRATCH.take();
+    planes.signals(x, shape.in_channels, &mut x_signals);
+    planes.signals(grad, shape.out_channels, &mut grad_signals);
+    let row = shape.in_channels * shape.taps();
+    let tile = if shape.kernel == 3 { 3 } else { 8 };
+    weight_grad
+        .par_chunks_mut(tile * row)
+        .zip(bias_grad.par_chunks_mut(tile))
+        .zip(grad_signals.par_chunks(tile * planes.signal(shape.batch)))
+        .for_each(|((weight_grad, bias_grad), grad)| {
+            let (x, planes) = (&x_signals[..], &planes);
+            dispatch(WeightTile { shape, planes, x, grad, weight_grad, bias_grad });
+        });
+    SCRATCH.set([x_signals, grad_signals]);
+}
+
+thread_local! {
+    /// Memory kept from call to call: fresh pages cost as much as the arithmetic.
+    static SCRATCH: Cell<[Vec<f32>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
+}
+
+fn check(shape: &ConvShape, x: &[f32], weight: &[f32], out: &[f32]) {
+    assert!(shape.kernel % 2 == 1, "an odd kernel");
+    assert_eq!(x.len(), shape.input_len(), "input length");
+    assert_eq!(weight.len(), shape.weight_len(), "weight length");
+    assert_eq!(out.len(), shape.output_len(), "output length");
+}
+
+/// Output channels whose results stay in registers together.
+const TILE: usize = 8;
+
+/// Weights as `[output tile, in, tap, output in tile]`, the last tile filled up with zeros.
+fn pack_weights(shape: &ConvShape, at: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
+    let tiles = shape.out_channels.div_ceil(TILE);
+    let mut packed = Vec::with_capacity(tiles * TILE * shape.in_channels * shape.taps());
+    for tile in 0..tiles {
+        for i in 0..shape.in_channels {
+            for t in 0..shape.taps() {
+                let outs = tile * TILE..(tile + 1) * TILE;
+                packed.extend(outs.map(|o| if o < shape.out_channels { at(o, i, t) } else { 0.0 }));
+            }
+        }
+    }
+    packed
+}
+
+/// The forward pass with packed weights, parallel over samples and tiles of output channels.
+fn correlate(x: &[f32], packed: &[f32], bias: Option<&[f32]>, shape: &ConvShape, out: &mut [f32]) {
+    if shape.is_empty() || shape.out_channels == 0 {
+        return;
+    }
+    let planes = Planes::of(shape);
+    let offsets = planes.offsets();
+    let pixels = shape.pixels();
+    let tile_weights = shape.in_channels * shape.taps() * TILE;
+    out.par_chunks_mut(shape.out_channels * pixels).enumerate().for_each_init(
+        || vec![0.0; shape.in_channels * planes.plane],
+        |padded, (sample, out)| {
+            let images = &x[sample * shape.in_channels * pixels..];
+            for (image, plane) in images.chunks_exact(pixels).zip(padded.chunks_mut(planes.plane)) {
+                planes.pad(image, plane);
+            }
+            let padded = &*padded;
+            out.par_chunks_mut(TILE * pixels).enumerate().for_each(|(tile, out)| {
+                let weights = &packed[tile * tile_weights..][..tile_weights];
+                let bias = bias.map(|b| &b[tile * TILE..]);
+                let (planes, offsets) = (&planes, &offsets[..]);
+                dispatch(OutputTile { planes, offsets, x: padded, weights, bias, out });
+            });
+        },
+    );
+}
+
+/// One sample's tile of output channels.
+struct OutputTile<'a> {
+    planes: &'a Planes,
+    offsets: &'a [usize],
+    x: &'a [f32],
+    weights: &'a [f32],
+    bias: Option<&'a [f32]>,
+    out: &'a mut [f32],
+}
+
+impl Kernel for OutputTile<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let positions = self.planes.positions;
+        let mut flat = vec![0.0; TILE * positions];
+        let mut p = 0;
+        while p + 2 * S::LANES <= positions {
+            self.tile::<S, 2>(simd, p, &mut flat);
+            p += 2 * S::LANES;
+        }
+        while p < positions {
+            self.tile::<S, 1>(simd, p, &mut flat);
+            p += S::LANES;
+        }
+        self.write(&flat);
+    }
+}
+
+impl OutputTile<'_> {
+    /// `W` registers of positions from `p` on, all channels of the tile; in two halves where
+    /// registers are few.
+    #[inline(always)]
+    fn tile<S: Simd, const W: usize>(&self, simd: S, p: usize, flat: &mut [f32]) {
+        if S::MANY_REGISTERS {
+            self.channels::<S, W, TILE>(simd, p, 0, flat);
+        } else {
+            self.channels::<S, W, { TILE / 2 }>(simd, p, 0, flat);
+            self.channels::<S, W, { TILE / 2 }>(simd, p, TILE / 2, flat);
+        }
+    }
+
+    /// Channels `first..first + R` of the tile.
+    #[inline(always)]
+    fn channels<S: Simd, const W: usize, const R: usize>(
+        &self,
+        simd: S,
+        p: usize,
+        first: usize,
+        flat: &mut [f32],
+    ) {
+        let mut acc = [[simd.splat(0.0); W]; R];
+        let per_channel = self.offsets.len() * TILE;
+        let planes = self.x.chunks_exact(self.planes.plane);
+        for (plane, weights) in planes.zip(self.weights.chunks_exact(per_channel)) {
+            let plane = &plane[p..];
+            for (&offset, weights) in self.offsets.iter().zip(weights.chunks_exact(TILE)) {
+                let signal = &plane[offset..offset + W * S::LANES];
+                let mut x = [simd.splat(0.0); W];
+                for w in 0..W {
+                    x[w] = simd.load(&signal[w * S::LANES..]);
+                }
+                let weights = &weights[first..first + R];
+                for r in 0..R {
+                    let weight = simd.splat(weights[r]);
+                    for w in 0..W {
+                        acc[r][w] = simd.mul_add(weight, x[w], acc[r][w]);
+                    }
+                }
+            }
+        }
+        for (r, row) in acc.into_iter().enumerate() {
+            let flat = &mut flat[(first + r) * self.planes.positions + p..];
+            for (to, value) in flat.chunks_exact_mut(S::LANES).zip(row) {
+                simd.store(value, to);
+            }
+        }
+    }
+
+    /// Drops the unused positions at rows' ends and adds the bias.
+    #[inline(always)]
+    fn write(self, flat: &[f32]) {
+        let Planes { height, width, row, positions, .. } = *self.planes;
+        let images = self.out.chunks_exact_mut(height * width);
+        for (r, (image, flat)) in images.zip(flat.chunks_exact(positions)).enumerate() {
+            let bias = self.bias.map_or(0.0, |b| b[r]);
+            for (to, from) in image.chunks_exact_mut(width).zip(flat.chunks(row)) {
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to = from + bias;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_values::{assert_close, each_unit, threads, values};
+
+    fn shapes() -> Vec<ConvShape> {
+        let mut shapes = Vec::new();
+        let channels = [(1, 1), (3, 5), (5, 3), (17, 17), (1, 17), (17, 8)];
+        for (in_channels, out_channels) in channels {
+            for (height, width) in [(1, 1), (3, 5), (7, 7), (16, 16)] {
+                for batch in [1, 3] {
+                    for kernel in [1, 3, 5] {
+                        shapes.push(ConvShape {
+                            batch,
+                            in_channels,
+                            out_channels,
+                            height,
+                            width,
+                            kernel,
+                        });
+                    }
+                }
+            }
+        }
+        shapes
+    }
+
+    /// Calls `each(output, weight, input)` with every triple of indices that meet in the sum.
+    fn terms(s: &ConvShape, mut each: impl FnMut(usize, usize, usize)) {
+        let pad = s.kernel / 2;
+        let inside = |at: usize, k: usize, n: usize| (at + k).checked_sub(pad).filter(|&v| v < n);
+        for b in 0..s.batch {
+            for o in 0..s.out_channels {
+                for i in 0..s.in_channels {
+                    for at in 0..s.pixels() {
+                        for t in 0..s.taps() {
+                            let y = inside(at / s.width, t / s.kernel, s.height);
+                            let x = inside(at % s.width, t % s.kernel, s.width);
+                            if let (Some(y), Some(x)) = (y, x) {
+                                each(
+                                    (b * s.out_channels + o) * s.pixels() + at,
+                                    (o * s.in_channels + i) * s.taps() + t,
+                                    (b * s.in_channels + i) * s.pixels() + y * s.width + x,
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    struct Case {
+        x: Vec<f32>,
+        w: Vec<f32>,
+        bias: Vec<f32>,
+        grad: Vec<f32>,
+    }
+
+    fn case(s: &ConvShape) -> Case {
+        Case {
+            x: values(s.input_len(), 1),
+            w: values(s.weight_len(), 2),
+            bias: values(s.out_channels, 3),
+            grad: values(s.output_len(), 4),
+        }
+    }
+
+    /// Output, input gradient, weight gradient, bias gradient.
+    fn all(s: &ConvShape, c: &Case) -> [Vec<f32>; 4] {
+        let mut out = vec![f32::NAN; s.output_len()];
+        let mut dx = vec![f32::NAN; s.input_len()];
+        let (mut dw, mut db) = (vec![f32::NAN; s.weight_len()], vec![f32::NAN; s.out_channels]);
+        conv2d_forward(&c.x, &c.w, Some(&c.bias), s, &mut out);
+        conv2d_input_grad(&c.grad, &c.w, s, &mut dx);
+        conv2d_weight_grad(&c.x, &c.grad, s, &mut dw, &mut db);
+        [out, dx, dw, db]
+    }
+
+    fn naive(s: &ConvShape, c: &Case) -> [Vec<f64>; 4] {
+        let channel = |at: usize| at / s.pixels() % s.out_channels;
+        let mut out: Vec<f64> =
+            (0..s.output_len()).map(|at| f64::from(c.bias[channel(at)])).collect();
+        let (mut dx, mut dw) = (vec![0.0; s.input_len()], vec![0.0; s.weight_len()]);
+        let mut db = vec![0.0; s.out_channels];
+        terms(s, |o, w, x| {
+            out[o] += f64::from(c.w[w]) * f64::from(c.x[x]);
+            dx[x] += f64::from(c.w[w]) * f64::from(c.grad[o]);
+            dw[w] += f64::from(c.x[x]) * f64::from(c.grad[o]);
+        });
+        c.grad.iter().enumerate().for_each(|(at, &g)| db[channel(at)] += f64::from(g));
+        [out, dx, dw, db]
+    }
+
+    #[test]
+    fn agrees_with_the_sum_written_out() {
+        for shape in shapes() {
+            let case = case(&shape);
+            let naive = naive(&shape, &case);
+            for ours in each_unit(|| all(&shape, &case)) {
+                for (ours, naive) in ours.iter().zip(&naive) {
+                    assert_close(ours, naive, 2e-5, &format!("{shape:?}"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn thread_count_changes_no_bit() {
+        for shape in shapes().into_iter().filter(|s| s.kernel == 3 && s.batch == 3) {
+            let case = case(&shape);
+            let [one, two] = [1, 2].map(|n| threads(n, || all(&shape, &case)));
+            assert_eq!(one, two, "{shape:?}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The few vector operations the kernels need, chosen by what the processor offers at run time.
+//!
+//! A [`Simd`] value is a proof that the processor has the instructions: only [`dispatch`] makes
+//! one, after asking. All `unsafe` of this crate is in this file.
+
+/// A vector unit.
+pub(crate) trait Simd: Copy {
+    /// A register of `LANES` values.
+    type V: Copy;
+    /// Values in a register.
+    const LANES: usize;
+    /// Whether there are 32 registers rather than 16.
+    const MANY_REGISTERS: bool;
+    /// A register of equal values.
+    fn splat(self, value: f32) -> Self::V;
+    /// The first `LANES` values of a slice; panics where there are fewer.
+    fn load(self, from: &[f32]) -> Self::V;
+    /// Writes the first `LANES` values of a slice; panics where there are fewer.
+    fn store(self, value: Self::V, to: &mut [f32]);
+    /// a * b + c.
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The sum of a register's values, in a fixed order.
+    fn sum(self, value: Self::V) -> f32;
+}
+
+/// Work that runs on any vector unit; mark `run` `#[inline(always)]`, so that it is compiled
+/// with that unit's instructions.
+pub(crate) trait Kernel {
+    /// Does the work.
+    fn run<S: Simd>(self, simd: S);
+}
+
+/// Runs a kernel on the widest vector unit of this processor.
+pub(crate) fn dispatch<K: Kernel>(kernel: K) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if widest() >= 16 && has_avx512() {
+            // SAFETY: the processor has just been asked.
+            #[allow(unsafe_code)]
+            return unsafe { x86::run_avx512(kernel) };
+        }
+        if widest() >= 8 && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the processor has just been asked.
+            #[allow(unsafe_code)]
+            return unsafe { x86::run_avx2(kernel) };
+        }
+    }
+    kernel.run(Portable);
+}
+
+/// Lanes of the widest unit to use; 0 asks for the portable one.
+#[cfg(not(test))]
+const fn widest() -> usize {
+    16
+}
+
+#[cfg(test)]
+fn widest() -> usize {
+    WIDEST.get()
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Set by tests in the threads of their own pools.
+    pub(crate) static WIDEST: std::cell::Cell<usize> = const { std::cell::Cell::new(16) };
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+}
+
+/// Eight values which the compiler maps to what the target always has.
+#[derive(Clone, Copy)]
+struct Portable;
+
+impl Simd for Portable {
+    type V = [f32; 8];
+    const LANES: usize = 8;
+    const MANY_REGISTERS: bool = cfg!(target_arch = "aarch64");
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::V {
+        [value; 8]
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> Self::V {
+        let mut out = [0.0; 8];
+        out.copy_from_slice(&from[..8]);
+        out
+    }
+
+    #[inline(always)]
+    fn store(self, value: Self::V, to: &mut [f32]) {
+        to[..8].copy_from_slice(&value);
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Self::V, b: Self::V, mut c: Self::V) -> Self::V {
+        for i in 0..8 {
+            c[i] += a[i] * b[i];
+        }
+        c
+    }
+
+    #[inline(always)]
+    fn sum(self, value: Self::V) -> f32 {
+        value.iter().sum()
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{Kernel, Simd};
+
+    #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+    pub(super) fn run_avx512<K: Kernel>(kernel: K) {
+        kernel.run(Avx512(()));
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn run_avx2<K: Kernel>(kernel: K) {
+        kernel.run(Avx2(()));
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    fn sum_avx2(value: __m256) -> f32 {
+        let four = _mm_add_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps::<1>(value));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+    }
+
+    macro_rules! unit {
+        ($name:ident, $v:ty, $lanes:literal, $many:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $sum:ident) => {
+            #[derive(Clone, Copy)]
+            pub(super) struct $name(());
+
+            impl Simd for $name {
+                type V = $v;
+                const LANES: usize = $lanes;
+                const MANY_REGISTERS: bool = $many;
+
+                #[inline(always)]
+                fn splat(self, value: f32) -> $v {
+                    // SAFETY: a value of this type exists only where the processor has the unit.
+                    unsafe { $splat(value) }
+                }
+
+                #[inline(always)]
+                fn load(self, from: &[f32]) -> $v {
+                    let from = &from[..$lanes];
+                    // SAFETY: as in `splat`; the slice has the length read.
+                    unsafe { $load(from.as_ptr()) }
+                }
+
+                #[inline(always)]
+                fn store(self, value: $v, to: &mut [f32]) {
+                    let to = &mut to[..$lanes];
+                    // SAFETY: as in `splat`; the slice has the length written.
+                    unsafe { $store(to.as_mut_ptr(), value) }
+                }
+
+                #[inline(always)]
+                fn mul_add(self, a: $v, b: $v, c: $v) -> $v {
+                    // SAFETY: as in `splat`.
+                    unsafe { $fma(a, b, c) }
+                }
+
+                #[inline(always)]
+                fn sum(self, value: $v) -> f32 {
+                    // SAFETY: as in `splat`.
+                    unsafe { $sum(value) }
+                }
+            }
+        };
+    }
+
+    unit!(
+        Avx512,
+        __m512,
+        16,
+        true,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_fmadd_ps,
+        _mm512_reduce_add_ps
+    );
+    unit!(
+        Avx2,
+        __m256,
+        8,
+        false,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_fmadd_ps,
+        sum_avx2
+    );
+}

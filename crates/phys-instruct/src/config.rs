@@ -1,0 +1,547 @@
+//! The typed run configuration: one TOML file, unknown keys refused.
+//!
+//! The same file serves the teacher (`train`) and the student (`distill`).
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+pub mod load;
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The PDE: `darcy`, `poisson`, `helmholtz`, `navier-stokes` or `burgers`.
+    pub pde: String,
+    /// Points a side.
+    pub grid: usize,
+    /// The seed behind every random number of the run.
+    #[serde(default)]
+    pub seed: u64,
+    /// Physical parameters that differ from the PDE's defaults.
+    #[serde(default)]
+    pub params: BTreeMap<String, f64>,
+    /// Training and validation data.
+    #[serde(default)]
+    pub data: DataConfig,
+    /// The network.
+    #[serde(default)]
+    pub net: NetConfig,
+    /// The diffusion process.
+    #[serde(default)]
+    pub diffusion: DiffusionConfig,
+    /// The teacher's training.
+    #[serde(default)]
+    pub train: TrainConfig,
+    /// The student's training.
+    #[serde(default)]
+    pub distill: DistillConfig,
+}
+
+/// Where the data comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// A data set folder or file; without one the data is generated from `seed`.
+    pub path: Option<String>,
+    /// Training samples to generate, or to take from `path` (0: all but the validation samples).
+    pub count: usize,
+    /// Samples held out: the last ones of `path`, or generated from another seed.
+    pub validation: usize,
+    /// The seed of generated data; the validation samples come from the one after it.
+    pub seed: u64,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { path: None, count: 20_000, validation: 1_000, seed: 1_000 }
+    }
+}
+
+/// A U-Net.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetConfig {
+    /// Channels of the finest level.
+    pub width: usize,
+    /// Channels of each level, in units of `width`; each level halves the grid.
+    pub multipliers: Vec<usize>,
+    /// Residual blocks per level.
+    pub blocks: usize,
+    /// Levels (0 is the finest) with self-attention.
+    pub attention: Vec<usize>,
+    /// Side of the pixel-unshuffle patch of the stem: 1, 2 or 4.
+    pub patch: usize,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self { width: 64, multipliers: vec![1, 2], blocks: 2, attention: vec![], patch: 2 }
+    }
+}
+
+/// What EDM preconditioning is applied to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Preconditioning {
+    /// Every pixel alike, as in EDM.
+    Pixel,
+    /// Mode by mode, each with the data's own standard deviation.
+    Modes,
+}
+
+/// The spectrum of the noise: between white (0) and that of the data (1).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Noise {
+    /// One of the two ends.
+    Named(NamedNoise),
+    /// The noise's standard deviation in mode k is v_k to this power.
+    Power(f64),
+}
+
+/// The two ends of the noise spectra.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NamedNoise {
+    /// The same in every mode.
+    White,
+    /// Proportional to the data's standard deviation in each mode.
+    Data,
+}
+
+impl Noise {
+    /// The exponent of the data's spectrum, in [0, 1].
+    pub fn power(self) -> f64 {
+        match self {
+            Noise::Named(NamedNoise::White) => 0.0,
+            Noise::Named(NamedNoise::Data) => 1.0,
+            Noise::Power(p) => p,
+        }
+    }
+}
+
+/// The diffusion process, in EDM's terms (Karras et al. 2022, table 1).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiffusionConfig {
+    /// `pixel` or `modes`.
+    pub preconditioning: Preconditioning,
+    /// `white`, `data`, or a power between 0 and 1.
+    pub noise: Noise,
+    /// Mean of ln sigma in training.
+    pub ln_sigma_mean: f64,
+    /// Standard deviation of ln sigma in training.
+    pub ln_sigma_std: f64,
+    /// Smallest sigma of the sampler.
+    pub sigma_min: f64,
+    /// Largest sigma of the sampler.
+    pub sigma_max: f64,
+    /// Curvature of the sampler's schedule.
+    pub rho: f64,
+}
+
+impl Default for DiffusionConfig {
+    fn default() -> Self {
+        Self {
+            preconditioning: Preconditioning::Modes,
+            noise: Noise::Named(NamedNoise::White),
+            ln_sigma_mean: -0.5,
+            ln_sigma_std: 1.6,
+            sigma_min: 0.002,
+            sigma_max: 80.0,
+            rho: 7.0,
+        }
+    }
+}
+
+/// AdamW with warm-up and decay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// First-moment decay.
+    pub beta1: f64,
+    /// Second-moment decay.
+    pub beta2: f64,
+    /// Added to the denominator.
+    pub epsilon: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Global gradient norm above which a step is scaled down; 0 never.
+    pub clip: f64,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 5e-4,
+            beta1: 0.9,
+            beta2: 0.99,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            clip: 1.0,
+        }
+    }
+}
+
+/// The teacher's training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Samples per step.
+    pub batch: usize,
+    /// Steps.
+    pub steps: usize,
+    /// Steps of linear warm-up.
+    pub warmup: usize,
+    /// Share of the steps over which the learning rate falls to zero at the end (cosine).
+    pub decay: f64,
+    /// Power of the data's standard deviation in each mode by which the loss weighs its error:
+    /// 0 alike, above it the modes with much energy.
+    pub mode_weight: f64,
+    /// Half-life of the weight average, in steps.
+    pub ema_half_life: f64,
+    /// Minutes between checkpoints.
+    pub checkpoint_minutes: f64,
+    /// Steps between lines of the metrics file.
+    pub log_every: usize,
+    /// The optimizer.
+    pub optimizer: OptimizerConfig,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            batch: 32,
+            steps: 10_000,
+            warmup: 200,
+            decay: 0.5,
+            mode_weight: 0.0,
+            ema_half_life: 300.0,
+            checkpoint_minutes: 5.0,
+            log_every: 50,
+            optimizer: OptimizerConfig::default(),
+        }
+    }
+}
+
+/// How the student's and the teacher's noisy distributions are matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Matching {
+    /// Gradient of the integral KL divergence (Diff-Instruct, the paper's).
+    Ikl,
+    /// Score identity distillation (arXiv 2404.04057).
+    Sid,
+}
+
+/// The weight of the matching gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MatchingWeight {
+    /// 1 at every noise level, as in Diff-Instruct.
+    One,
+    /// 1 / mean |x0 - D_T(x_t)| per sample, as in DMD.
+    Dmd,
+}
+
+/// The pull of the student's clean output onto the PDE.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GuidanceConfig {
+    /// Norm of the guidance gradient as a fraction of the matching gradient's; 0 for none.
+    pub ratio: f64,
+    /// The same for the preconditioned residual |P^-1 R|.
+    pub preconditioned_ratio: f64,
+    /// `held` keeps the two ratios; `fixed` multiplies the loss by them.
+    pub balance: Balance,
+    /// Measure the residual against the sample's own source term; an absolute residual rewards
+    /// small fields and is there for comparison only.
+    pub relative: bool,
+    /// Detach the coefficient in the physics term.
+    pub detach_input: bool,
+    /// Round a two-valued coefficient (Darcy's) to the nearer value in the physics term.
+    pub round_input: bool,
+    /// First step of matching with guidance.
+    pub start: usize,
+    /// Steps over which it is ramped in.
+    pub ramp: usize,
+}
+
+impl Default for GuidanceConfig {
+    fn default() -> Self {
+        Self {
+            ratio: 0.3,
+            preconditioned_ratio: 0.0,
+            balance: Balance::Held,
+            relative: true,
+            detach_input: true,
+            round_input: false,
+            start: 100,
+            ramp: 100,
+        }
+    }
+}
+
+/// How guidance is balanced against matching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Balance {
+    /// The gradient is rescaled to a fraction of the matching gradient's norm at each step.
+    Held,
+    /// A constant weight, the paper's lambda.
+    Fixed,
+}
+
+/// The student's training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DistillConfig {
+    /// The teacher's model file.
+    pub teacher: String,
+    /// Noise levels sigma_1 > ... > sigma_K of the generator, one per step.
+    pub levels: Vec<f64>,
+    /// `ikl` or `sid`.
+    pub matching: Matching,
+    /// `one` or `dmd`.
+    pub weight: MatchingWeight,
+    /// alpha of `sid`.
+    pub alpha: f64,
+    /// Mean of ln sigma at which distributions are matched.
+    pub ln_sigma_mean: f64,
+    /// Standard deviation of ln sigma at which distributions are matched.
+    pub ln_sigma_std: f64,
+    /// The same mean for the auxiliary model's own loss.
+    pub auxiliary_ln_sigma_mean: f64,
+    /// The same standard deviation for the auxiliary model's own loss.
+    pub auxiliary_ln_sigma_std: f64,
+    /// Power of the data's standard deviation in each mode by which the matching gradient and the
+    /// auxiliary loss are weighed.
+    pub mode_weight: f64,
+    /// Auxiliary steps per generator step, at least 1.
+    pub auxiliary_steps: usize,
+    /// Regression steps on (noise, sample) pairs of the teacher's sampler before matching.
+    pub warm_start: usize,
+    /// Network calls of that sampler.
+    pub warm_start_nfe: usize,
+    /// Batches of such pairs drawn; later steps go through them again.
+    pub warm_start_pairs: usize,
+    /// Learning rate of those steps, in units of the generator's.
+    pub warm_start_rate: f64,
+    /// Samples per step.
+    pub batch: usize,
+    /// Generator steps, the warm start not counted.
+    pub steps: usize,
+    /// Steps of linear warm-up.
+    pub warmup: usize,
+    /// Share of the steps over which the learning rate falls to zero at the end (cosine).
+    pub decay: f64,
+    /// Half-life of the student's weight average, in steps.
+    pub ema_half_life: f64,
+    /// Minutes between checkpoints.
+    pub checkpoint_minutes: f64,
+    /// Steps between lines of the metrics file.
+    pub log_every: usize,
+    /// Steps between evaluations against the validation samples.
+    pub evaluate_every: usize,
+    /// The generator's optimizer.
+    pub optimizer: OptimizerConfig,
+    /// The auxiliary model's optimizer.
+    pub auxiliary_optimizer: OptimizerConfig,
+    /// The PDE guidance.
+    pub guidance: GuidanceConfig,
+}
+
+impl Default for DistillConfig {
+    fn default() -> Self {
+        let adam = |learning_rate| OptimizerConfig {
+            learning_rate,
+            beta1: 0.0,
+            beta2: 0.99,
+            ..OptimizerConfig::default()
+        };
+        Self {
+            teacher: String::new(),
+            levels: vec![5.0, 1.0, 0.3, 0.1],
+            matching: Matching::Ikl,
+            weight: MatchingWeight::Dmd,
+            alpha: 1.0,
+            ln_sigma_mean: -0.2,
+            ln_sigma_std: 1.5,
+            auxiliary_ln_sigma_mean: -0.5,
+            auxiliary_ln_sigma_std: 1.6,
+            mode_weight: 0.0,
+            auxiliary_steps: 1,
+            warm_start: 0,
+            warm_start_nfe: 17,
+            warm_start_pairs: 64,
+            warm_start_rate: 10.0,
+            batch: 32,
+            steps: 2_000,
+            warmup: 20,
+            decay: 0.5,
+            ema_half_life: 50.0,
+            checkpoint_minutes: 5.0,
+            log_every: 10,
+            evaluate_every: 200,
+            optimizer: adam(1e-4),
+            auxiliary_optimizer: adam(3e-4),
+            guidance: GuidanceConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration from TOML text.
+    ///
+    /// # Errors
+    /// Bad TOML, unknown keys, or values [`Config::check`] refuses.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let config: Self =
+            toml::from_str(text).map_err(|e| Error::Config(e.to_string().trim_end().into()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks ranges and consistency.
+    ///
+    /// # Errors
+    /// The first value out of range, with what is expected.
+    pub fn check(&self) -> Result<()> {
+        let rules = [
+            (self.grid >= 8, "grid must be at least 8".to_owned()),
+            ([1, 2, 4].contains(&self.net.patch), "net.patch must be 1, 2 or 4".into()),
+            (
+                self.net.width >= 8 && self.net.width.is_multiple_of(8),
+                "net.width must be a positive multiple of 8".into(),
+            ),
+            (
+                !self.net.multipliers.is_empty() && self.net.multipliers.iter().all(|&m| m > 0),
+                "net.multipliers needs at least one level, all positive".into(),
+            ),
+            (self.net.blocks >= 1, "net.blocks must be at least 1".into()),
+            (
+                (0.0..=1.0).contains(&self.diffusion.noise.power()),
+                "diffusion.noise must be `white`, `data` or a power between 0 and 1".into(),
+            ),
+            (
+                0.0 < self.diffusion.sigma_min
+                    && self.diffusion.sigma_min < self.diffusion.sigma_max,
+                "diffusion needs 0 < sigma_min < sigma_max".into(),
+            ),
+            (self.train.batch >= 1 && self.distill.batch >= 1, "batch must be at least 1".into()),
+            (
+                !self.distill.levels.is_empty()
+                    && self.distill.levels.iter().all(|&s| s > 0.0)
+                    && self.distill.levels.windows(2).all(|w| w[0] > w[1]),
+                "distill.levels must be positive and falling".into(),
+            ),
+            (
+                self.distill.auxiliary_steps >= 1,
+                "distill.auxiliary_steps must be at least 1".into(),
+            ),
+            (
+                self.data.validation >= 4,
+                "data.validation must be at least 4: the floor needs two halves".into(),
+            ),
+            (
+                self.distill.warm_start_pairs >= 1,
+                "distill.warm_start_pairs must be at least 1".into(),
+            ),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, message)) => Err(Error::Config(message)),
+            None => self.check_numbers(),
+        }
+    }
+
+    /// Reals and counts with a plain lower bound, by name.
+    fn check_numbers(&self) -> Result<()> {
+        let (train, distill) = (&self.train, &self.distill);
+        let above_zero = [
+            ("train.steps", train.steps as f64),
+            ("train.log_every", train.log_every as f64),
+            ("train.ema_half_life", train.ema_half_life),
+            ("train.optimizer.learning_rate", train.optimizer.learning_rate),
+            ("train.optimizer.epsilon", train.optimizer.epsilon),
+            ("distill.steps", distill.steps as f64),
+            ("distill.log_every", distill.log_every as f64),
+            ("distill.ema_half_life", distill.ema_half_life),
+            ("distill.optimizer.learning_rate", distill.optimizer.learning_rate),
+            (
+                "distill.auxiliary_optimizer.learning_rate",
+                distill.auxiliary_optimizer.learning_rate,
+            ),
+            ("diffusion.rho", self.diffusion.rho),
+            ("diffusion.ln_sigma_std", self.diffusion.ln_sigma_std),
+        ];
+        if let Some((name, value)) = above_zero.iter().find(|(_, v)| !(*v > 0.0 && v.is_finite())) {
+            return Err(Error::Config(format!("{name} = {value} must be above 0")));
+        }
+        let below_one = [
+            ("train.optimizer.beta1", train.optimizer.beta1),
+            ("train.optimizer.beta2", train.optimizer.beta2),
+            ("distill.optimizer.beta1", distill.optimizer.beta1),
+            ("distill.optimizer.beta2", distill.optimizer.beta2),
+        ];
+        if let Some((name, value)) = below_one.iter().find(|(_, v)| !(0.0..1.0).contains(v)) {
+            return Err(Error::Config(format!("{name} = {value} must be at least 0 and below 1")));
+        }
+        let shares = [("train.decay", train.decay), ("distill.decay", distill.decay)];
+        match shares.iter().find(|(_, v)| !(0.0..=1.0).contains(v)) {
+            Some((name, value)) => {
+                Err(Error::Config(format!("{name} = {value} must be between 0 and 1")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The PDE with the configured parameters.
+    ///
+    /// # Errors
+    /// An unknown name, or a parameter out of range.
+    pub fn pde(&self) -> Result<Box<dyn phys_instruct_physics::Pde>> {
+        let mut pde = phys_instruct_physics::registry::by_name(&self.pde)?;
+        for (name, &value) in &self.params {
+            pde.set_param(name, value)?;
+        }
+        Ok(pde)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(line: &str) -> String {
+        let text = format!("pde = \"poisson\"\ngrid = 16\n{line}");
+        Config::from_toml(&text).err().map(|e| e.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_defaults_pass() {
+        assert_eq!(refusal(""), "");
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        for (line, name) in [
+            ("[train]\nsteps = 0", "train.steps"),
+            ("[train.optimizer]\nlearning_rate = -1.0", "train.optimizer.learning_rate"),
+            ("[distill.optimizer]\nbeta2 = 1.0", "distill.optimizer.beta2"),
+            ("[distill]\nlevels = [1.0, 2.0]", "distill.levels"),
+            ("[diffusion]\nnoise = 1.5", "diffusion.noise"),
+            ("[diffusion]\nsigma_min = nan", "sigma_min"),
+            ("[net]\npatch = 3", "net.patch"),
+            ("[data]\nvalidation = 2", "data.validation"),
+        ] {
+            assert!(refusal(line).contains(name), "{line}: {}", refusal(line));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The samples that a run trains on and is measured against.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use phys_instruct_physics::{Fields, Pde, Solution, generate as solve_drawn};
+use rayon::prelude::*;
+
+use crate::store::dataset;
+use crate::{Config, Error, Result, Samples};
+
+/// Samples solved between two looks at the stop flag.
+const GROUP: usize = 256;
+
+/// Hears of finished samples and may stop the work.
+pub struct Watch<'a> {
+    /// Told the number of finished samples.
+    pub progress: &'a mut dyn FnMut(usize),
+    /// Raised to stop.
+    pub stop: &'a AtomicBool,
+}
+
+/// Draws and solves `count` samples on a grid of `size` points a side; sample i depends on the
+/// seed and i alone.
+///
+/// # Errors
+/// No samples asked for, what the solver refuses, [`Error::Interrupted`].
+pub fn generate(
+    pde: &dyn Pde,
+    size: usize,
+    seed: u64,
+    count: usize,
+    watch: &mut Watch,
+) -> Result<Samples> {
+    let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
+    let mut all: Option<Samples> = None;
+    for start in (0..count).step_by(GROUP) {
+        if watch.stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let end = (start + GROUP).min(count);
+        let fields = solve_drawn(pde, size, seed, start as u64..end as u64)?;
+        let part = Samples::from_fields(pde.name(), &names, &fields)?;
+        match &mut all {
+            None => {
+                let mut first = part;
+                first.data.reserve_exact((count - end) * first.sample_len());
+                all = Some(first);
+            }
+            Some(all) => {
+                all.data.extend(part.data);
+                all.count = end;
+            }
+        }
+        (watch.progress)(end);
+    }
+    all.ok_or_else(|| Error::Shape("no samples asked for".into()))
+}
+
+/// Solves for the given inputs, on all threads.
+///
+/// # Errors
+/// The first failure of [`Pde::solve`].
+pub fn solve(pde: &dyn Pde, inputs: &[Fields]) -> Result<Vec<Solution>> {
+    inputs.par_iter().map(|input| Ok(pde.solve(input)?)).collect()
+}
+
+/// The training samples of a run: the first of `data.path`, or generated from `data.seed`.
+///
+/// # Errors
+/// Data that is missing, damaged, too little or of another grid, and those of [`generate`].
+pub fn training(config: &Config, watch: &mut Watch) -> Result<Samples> {
+    let (pde, data) = (config.pde()?, &config.data);
+    match &data.path {
+        None => generate(pde.as_ref(), config.grid, data.seed, data.count, watch),
+        Some(path) => part_of(config, pde.as_ref(), Path::new(path), |total, validation| {
+            let rest = total - validation;
+            0..if data.count == 0 { rest } else { data.count }
+        }),
+    }
+}
+
+/// The held-out samples of a run: the last of `data.path`, or generated from the seed after
+/// `data.seed`.
+///
+/// # Errors
+/// As [`training`].
+pub fn validation(config: &Config, watch: &mut Watch) -> Result<Samples> {
+    let (pde, data) = (config.pde()?, &config.data);
+    match &data.path {
+        None => {
+            let seed = data.seed.wrapping_add(1);
+            generate(pde.as_ref(), config.grid, seed, data.validation, watch)
+        }
+        Some(path) => part_of(config, pde.as_ref(), Path::new(path), |total, validation| {
+            total - validation..total
+        }),
+    }
+}
+
+fn part_of(
+    config: &Config,
+    pde: &dyn Pde,
+    path: &Path,
+    range: impl Fn(usize, usize) -> Range<usize>,
+) -> Result<Samples> {
+    let samples = dataset::load_any(path, pde)?;
+    let bad = |reason| Err(Error::BadFile { path: path.into(), reason });
+    let (total, training, validation) = (samples.count, config.data.count, config.data.validation);
+    if [samples.height, samples.width] != [config.grid; 2] {
+        let [y, x] = [samples.height, samples.width];
+        return bad(format!("a grid of {y} x {x} found, {0} x {0} configured", config.grid));
+    }
+    if training.max(1).saturating_add(validation) > total {
+        return bad(format!(
+            "{total} samples found; data.count = {training} and data.validation = {validation} \
+             were configured (data.count = 0 takes all but the validation samples)"
+        ));
+    }
+    Ok(samples.slice(range(total, validation)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn config(data: &str) -> Config {
+        Config::from_toml(&format!("pde = 'poisson'\ngrid = 8\n[data]\n{data}")).unwrap()
+    }
+
+    #[test]
+    fn groups_change_nothing() {
+        let count = GROUP + 3;
+        let config = config(&format!("count = {count}\nvalidation = 2\nseed = 5"));
+        let train = both(&config).unwrap().0;
+        let fields = solve_drawn(config.pde().unwrap().as_ref(), 8, 5, 0..count as u64).unwrap();
+        assert_eq!(train, Samples::from_fields("poisson", &["a", "u"], &fields).unwrap());
+    }
+
+    fn both(config: &Config) -> Result<(Samples, Samples)> {
+        let stop = AtomicBool::new(false);
+        let mut watch = Watch { progress: &mut |_| (), stop: &stop };
+        Ok((training(config, &mut watch)?, validation(config, &mut watch)?))
+    }
+
+    #[test]
+    fn generated_parts_stem_from_two_seeds() {
+        let (train, held_out) = both(&config("count = 3\nvalidation = 4\nseed = 5")).unwrap();
+        let (other, _) = both(&config("count = 4\nvalidation = 2\nseed = 6")).unwrap();
+        assert_eq!((train.count, held_out.count), (3, 4));
+        assert_eq!(held_out, other);
+        assert_ne!(train.field(0, 0), held_out.field(0, 0));
+    }
+
+    #[test]
+    fn a_file_is_split_without_overlap() {
+        let (all, _) = both(&config("count = 10\nvalidation = 2")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.npz");
+        dataset::write_npz(&all, &path).unwrap();
+        let from = |rest: &str| both(&config(&format!("path = '{}'\n{rest}", path.display())));
+        let (train, held_out) = from("count = 0\nvalidation = 3").unwrap();
+        assert_eq!((train, held_out), (all.slice(0..7), all.slice(7..10)));
+        assert_eq!(from("count = 2\nvalidation = 3").unwrap().0, all.slice(0..2));
+        let error = from("count = 8\nvalidation = 3").unwrap_err().to_string();
+        assert!(error.contains("10 samples found"), "{error}");
+    }
+
+    #[test]
+    fn a_raised_flag_stops() {
+        let stop = AtomicBool::new(true);
+        let mut watch = Watch { progress: &mut |_| (), stop: &stop };
+        let stopped = training(&config("count = 3"), &mut watch);
+        assert!(matches!(stopped, Err(Error::Interrupted)));
+    }
+}

@@ -1,0 +1,34 @@
+//! Where tensors live.
+
+pub use burn::tensor::Device;
+
+use crate::Result;
+
+/// The processor, on all threads.
+pub fn cpu() -> Device {
+    Device::flex()
+}
+
+/// The first graphics processor.
+///
+/// # Errors
+/// A build without the `gpu` feature.
+#[cfg(feature = "gpu")]
+pub fn gpu() -> Result<Device> {
+    Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice))
+}
+
+/// The first graphics processor.
+///
+/// # Errors
+/// A build without the `gpu` feature.
+#[cfg(not(feature = "gpu"))]
+pub fn gpu() -> Result<Device> {
+    let reason = "this build has no GPU support; build it with `--features gpu`";
+    Err(crate::Error::Backend(reason.into()))
+}
+
+/// Whether [`gpu`] can answer at all.
+pub const fn has_gpu() -> bool {
+    cfg!(feature = "gpu")
+}

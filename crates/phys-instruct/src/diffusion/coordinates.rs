@@ -1,0 +1,303 @@
+//! The state of the diffusion: joint fields x in physical units, seen as y, which has the same
+//! standard deviation `sigma_data` in every entry.
+//!
+//! `pixel`: y = sigma_data (x - mean) / s, s the standard deviation of the channel (EDM).
+//! `modes`: y_k = (B (x - mean))_k / v_k, B the orthonormal basis that fits the channel's
+//! boundary, v_k the data's standard deviation in mode k; noise n_k is then n_k / v_k in y.
+//! With n_k = s^(1-p) v_k^p the noise is white for p = 0 and has the data's spectrum for p = 1.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use phys_instruct_physics::{Channel, transform::basis_matrix};
+
+use crate::config::{DiffusionConfig, Preconditioning};
+use crate::net::params::values;
+use crate::{Error, Result, Samples};
+
+/// Modes whose standard deviation is below this share of the channel's largest are taken as
+/// absent: they are decoded as zero.
+const ABSENT: f64 = 1e-7;
+/// Largest ratio of noise to data in a mode, so that `f32` squares stay finite.
+const LARGEST_NOISE: f64 = 1e6;
+
+/// The statistics that define the coordinates, as stored in a model file: one value per entry of
+/// `[channel, y, x]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statistics {
+    /// Mean of x, physical units.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each mode (`modes`) or of the channel (`pixel`), physical units.
+    pub spectrum: Vec<f32>,
+}
+
+/// The map between x and y on one device.
+#[derive(Debug, Clone)]
+pub struct Coordinates {
+    /// Standard deviation of y.
+    pub sigma_data: f64,
+    preconditioning: Preconditioning,
+    mean: Tensor<4>,
+    gain: Tensor<4>,
+    inverse_gain: Tensor<4>,
+    coloured: Tensor<4>,
+    profile: Tensor<4>,
+    present: Tensor<4>,
+    basis_y: Tensor<4>,
+    basis_x: Tensor<4>,
+}
+
+impl Coordinates {
+    /// Measures the statistics of `samples` and builds the coordinates.
+    ///
+    /// # Errors
+    /// Samples whose channels are not those of the PDE, or a channel without variance.
+    pub fn fit(
+        samples: &Samples,
+        channels: &[Channel],
+        config: &DiffusionConfig,
+        device: &Device,
+    ) -> Result<(Self, Statistics)> {
+        if samples.channels.len() != channels.len() || samples.height != samples.width {
+            return Err(Error::Shape(format!(
+                "samples of {:?} channels on {} x {} points; expected {} channels on a square grid",
+                samples.channels,
+                samples.height,
+                samples.width,
+                channels.len()
+            )));
+        }
+        let mean = mean(samples);
+        let basis = Bases::new(channels, samples.height, device);
+        let spectrum = spectrum(samples, &mean, &basis, config.preconditioning);
+        let statistics = Statistics { mean, spectrum };
+        Ok((Self::new(&statistics, channels, samples.height, config, device)?, statistics))
+    }
+
+    /// Builds the coordinates from stored statistics on a grid of `size` points a side.
+    ///
+    /// # Errors
+    /// Statistics of another shape, or a channel without variance.
+    pub fn new(
+        statistics: &Statistics,
+        channels: &[Channel],
+        size: usize,
+        config: &DiffusionConfig,
+        device: &Device,
+    ) -> Result<Self> {
+        let area = size * size;
+        let shape = [1, channels.len(), size, size];
+        let expected = channels.len() * area;
+        if statistics.mean.len() != expected || statistics.spectrum.len() != expected {
+            return Err(Error::Shape(format!(
+                "statistics of {} values, expected {expected}",
+                statistics.mean.len()
+            )));
+        }
+        let pixel = config.preconditioning == Preconditioning::Pixel;
+        let sigma_data = if pixel { 0.5 } else { 1.0 };
+        let mut maps = Maps::default();
+        for (values, channel) in statistics.spectrum.chunks(area).zip(channels) {
+            maps.push(values, channel, pixel, sigma_data, config.noise.power())?;
+        }
+        let tensor = |v: Vec<f32>| Tensor::<4>::from_data(TensorData::new(v, shape), device);
+        let present = maps.gain.iter().map(|&g| if g > 0.0 { 1.0 } else { 0.0 }).collect();
+        let bases = Bases::new(channels, size, device);
+        Ok(Self {
+            present: tensor(present),
+            sigma_data,
+            preconditioning: config.preconditioning,
+            mean: tensor(statistics.mean.clone()),
+            gain: tensor(maps.gain),
+            inverse_gain: tensor(maps.inverse_gain),
+            coloured: tensor(maps.coloured),
+            profile: tensor(maps.profile),
+            basis_y: bases.y,
+            basis_x: bases.x,
+        })
+    }
+
+    /// Where the coordinates live.
+    pub fn device(&self) -> Device {
+        self.mean.device()
+    }
+
+    /// y of physical fields x, both `[batch, channel, y, x]`.
+    pub fn encode(&self, x: Tensor<4>) -> Tensor<4> {
+        let centred = x - self.mean.clone();
+        self.analyse(centred) * self.inverse_gain.clone()
+    }
+
+    /// Physical fields x of y.
+    pub fn decode(&self, y: Tensor<4>) -> Tensor<4> {
+        self.synthesise(y * self.gain.clone()) + self.mean.clone()
+    }
+
+    /// y as the network sees it, in pixels: as it is, and for `modes` also with the data's
+    /// spectrum, every picture of about the variance of y. `[batch, inputs, y, x]`.
+    pub fn to_pixels(&self, y: Tensor<4>) -> Tensor<4> {
+        match self.preconditioning {
+            Preconditioning::Pixel => y,
+            Preconditioning::Modes => {
+                let coloured = self.synthesise(y.clone() * self.coloured.clone());
+                Tensor::cat(vec![self.synthesise(y), coloured], 1)
+            }
+        }
+    }
+
+    /// The entries of y that a picture of the network's output stands for.
+    pub fn from_pixels(&self, picture: Tensor<4>) -> Tensor<4> {
+        self.analyse(picture)
+    }
+
+    /// Number of pictures [`Coordinates::to_pixels`] returns.
+    pub fn inputs(&self) -> usize {
+        let channels = self.profile.dims()[1];
+        if self.preconditioning == Preconditioning::Pixel { channels } else { 2 * channels }
+    }
+
+    /// Standard deviation, at sigma = 1, of the noise in each entry of y, `[1, channel, y, x]`.
+    pub fn profile(&self) -> Tensor<4> {
+        self.profile.clone()
+    }
+
+    /// Weights that favour the modes with much energy, `[1, channel, y, x]`: the data's standard
+    /// deviation in each mode to the `power`, mean square 1 over the modes that carry data. All 1
+    /// for power 0 and for `pixel`.
+    pub fn mode_weights(&self, power: f64) -> Tensor<4> {
+        let raw = self.coloured.clone().clamp_min(1e-6).powf_scalar(power) * self.present();
+        let mean_square = raw.clone().square().mean() / self.present().mean();
+        raw / mean_square.sqrt().reshape([1, 1, 1, 1])
+    }
+
+    /// 1 where y carries data, 0 in absent modes, `[1, channel, y, x]`.
+    pub fn present(&self) -> Tensor<4> {
+        self.present.clone()
+    }
+
+    fn analyse(&self, x: Tensor<4>) -> Tensor<4> {
+        match self.preconditioning {
+            Preconditioning::Pixel => x,
+            Preconditioning::Modes => {
+                self.basis_y.clone().matmul(x).matmul(self.basis_x.clone().swap_dims(2, 3))
+            }
+        }
+    }
+
+    fn synthesise(&self, modes: Tensor<4>) -> Tensor<4> {
+        match self.preconditioning {
+            Preconditioning::Pixel => modes,
+            Preconditioning::Modes => {
+                self.basis_y.clone().swap_dims(2, 3).matmul(modes).matmul(self.basis_x.clone())
+            }
+        }
+    }
+}
+
+/// The four diagonal maps, entry by entry.
+#[derive(Default)]
+struct Maps {
+    gain: Vec<f32>,
+    inverse_gain: Vec<f32>,
+    coloured: Vec<f32>,
+    profile: Vec<f32>,
+}
+
+impl Maps {
+    fn push(
+        &mut self,
+        spectrum: &[f32],
+        channel: &Channel,
+        pixel: bool,
+        sigma_data: f64,
+        power: f64,
+    ) -> Result<()> {
+        let largest = spectrum.iter().fold(0.0f64, |m, &v| m.max(f64::from(v)));
+        let rms = (spectrum.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>()
+            / spectrum.len() as f64)
+            .sqrt();
+        if !(rms > 0.0 && rms.is_finite()) {
+            return Err(Error::Shape(format!(
+                "channel `{}` of the data has no variance",
+                channel.name
+            )));
+        }
+        for &v in spectrum {
+            let v = f64::from(v);
+            let present = v > ABSENT * largest;
+            let noise = if pixel { 1.0 } else { (rms / v).powf(1.0 - power).min(LARGEST_NOISE) };
+            self.gain.push(if present { (v / sigma_data) as f32 } else { 0.0 });
+            self.inverse_gain.push(if present { (sigma_data / v) as f32 } else { 0.0 });
+            self.coloured.push(if present { (v / rms) as f32 } else { 0.0 });
+            self.profile.push(if present { noise as f32 } else { 1.0 });
+        }
+        Ok(())
+    }
+}
+
+/// The basis matrices of every channel, `[1, channel, mode, point]`.
+struct Bases {
+    y: Tensor<4>,
+    x: Tensor<4>,
+}
+
+impl Bases {
+    fn new(channels: &[Channel], size: usize, device: &Device) -> Self {
+        let stack = |axis: usize| {
+            let data: Vec<f32> = channels
+                .iter()
+                .flat_map(|c| basis_matrix(c.basis[axis], size))
+                .map(|v| v as f32)
+                .collect();
+            Tensor::from_data(TensorData::new(data, [1, channels.len(), size, size]), device)
+        };
+        Self { y: stack(0), x: stack(1) }
+    }
+}
+
+fn mean(samples: &Samples) -> Vec<f32> {
+    let mut sum = vec![0.0f64; samples.sample_len()];
+    for i in 0..samples.count {
+        for (s, &v) in sum.iter_mut().zip(samples.sample(i)) {
+            *s += f64::from(v);
+        }
+    }
+    sum.iter().map(|s| (s / samples.count as f64) as f32).collect()
+}
+
+/// Standard deviation per mode, or per channel for `pixel`.
+fn spectrum(samples: &Samples, mean: &[f32], bases: &Bases, kind: Preconditioning) -> Vec<f32> {
+    let (channels, size) = (samples.channels.len(), samples.height);
+    let mut power = vec![0.0f64; samples.sample_len()];
+    let device = bases.y.device();
+    let mean =
+        Tensor::<4>::from_data(TensorData::new(mean.to_vec(), [1, channels, size, size]), &device);
+    for start in (0..samples.count).step_by(256) {
+        let part = samples.slice(start..(start + 256).min(samples.count));
+        let x = Tensor::<4>::from_data(
+            TensorData::new(part.data, [part.count, channels, size, size]),
+            &device,
+        );
+        let centred = x - mean.clone();
+        let modes = match kind {
+            Preconditioning::Pixel => centred,
+            Preconditioning::Modes => {
+                bases.y.clone().matmul(centred).matmul(bases.x.clone().swap_dims(2, 3))
+            }
+        };
+        for sample in values(modes).chunks(power.len()) {
+            for (p, &v) in power.iter_mut().zip(sample) {
+                *p += f64::from(v).powi(2);
+            }
+        }
+    }
+    let variance: Vec<f64> = power.iter().map(|p| p / samples.count as f64).collect();
+    match kind {
+        Preconditioning::Modes => variance.iter().map(|v| v.sqrt() as f32).collect(),
+        Preconditioning::Pixel => variance
+            .chunks(size * size)
+            .flat_map(|c| {
+                let std = (c.iter().sum::<f64>() / c.len() as f64).sqrt() as f32;
+                vec![std; c.len()]
+            })
+            .collect(),
+    }
+}

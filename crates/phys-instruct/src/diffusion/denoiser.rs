@@ -1,0 +1,281 @@
+//! The denoiser D(y; sigma), EDM's preconditioning entry by entry (Karras et al. 2022, eq. 7,
+//! with sigma_data the standard deviation of y and sigma n_k the noise in entry k).
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use super::Coordinates;
+use crate::net::UNet;
+
+/// An estimate of the clean state from a noisy one.
+pub trait Denoiser {
+    /// `y` `[batch, channel, y, x]` with noise of standard deviation `sigma * profile`, `sigma`
+    /// `[batch]`; returns E[y_0 | y], the same shape.
+    fn denoise(&self, y: Tensor<4>, sigma: Tensor<1>) -> Tensor<4>;
+
+    /// Standard deviation of the noise at sigma = 1, `[1, channel, y, x]`.
+    fn profile(&self) -> Tensor<4>;
+}
+
+/// A network in EDM's preconditioning.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// The raw network.
+    pub net: UNet,
+    /// What its input and output mean.
+    pub coordinates: Coordinates,
+}
+
+/// The preconditioning of entry k at one noise level.
+struct Preconditioner {
+    skip: Tensor<4>,
+    out: Tensor<4>,
+    input: Tensor<4>,
+}
+
+impl Network {
+    /// With plain tensors, for inference: nothing is recorded.
+    pub fn valid(&self) -> Self {
+        Self { net: self.net.valid(), coordinates: self.coordinates.clone() }
+    }
+
+    /// With parameters that record gradients.
+    pub fn train(&self) -> Self {
+        Self { net: self.net.clone().train(), coordinates: self.coordinates.clone() }
+    }
+
+    /// The EDM loss (eq. 8 with the weight 1 / c_out^2): the mean square error of the raw
+    /// network's output against (y_0 - c_skip y) / c_out, over the entries that carry data, each
+    /// error times its `weights` ([`Coordinates::mode_weights`]).
+    /// `y0` clean, `noise` standard normal of the same shape, `sigma` `[batch]`.
+    pub fn loss(
+        &self,
+        y0: Tensor<4>,
+        noise: Tensor<4>,
+        sigma: Tensor<1>,
+        weights: &Tensor<4>,
+    ) -> Tensor<1> {
+        let level = self.level(sigma.clone());
+        let y = y0.clone() + noise * level.clone();
+        let p = self.preconditioner(level);
+        let target = (y0 - y.clone() * p.skip) / p.out;
+        let error = (self.raw(y * p.input, sigma) - target) * weights.clone();
+        error.square().mean() / self.coordinates.present().mean().into_scalar::<f32>()
+    }
+
+    fn raw(&self, input: Tensor<4>, sigma: Tensor<1>) -> Tensor<4> {
+        let c_noise = sigma.log() * 0.25;
+        let picture = self.net.forward(self.coordinates.to_pixels(input), c_noise);
+        self.coordinates.from_pixels(picture)
+    }
+
+    /// Standard deviation of the noise in each entry, `[batch, channel, y, x]`.
+    fn level(&self, sigma: Tensor<1>) -> Tensor<4> {
+        sigma.reshape([-1, 1, 1, 1]) * self.coordinates.profile()
+    }
+
+    fn preconditioner(&self, level: Tensor<4>) -> Preconditioner {
+        let data = self.coordinates.sigma_data;
+        let total = (level.clone().square() + data * data).sqrt();
+        Preconditioner {
+            skip: total.clone().square().recip() * (data * data),
+            out: level * data / total.clone(),
+            input: total.recip(),
+        }
+    }
+}
+
+impl Denoiser for Network {
+    fn denoise(&self, y: Tensor<4>, sigma: Tensor<1>) -> Tensor<4> {
+        let p = self.preconditioner(self.level(sigma.clone()));
+        let raw = self.raw(y.clone() * p.input, sigma);
+        (y * p.skip + raw * p.out) * self.coordinates.present()
+    }
+
+    fn profile(&self) -> Tensor<4> {
+        self.coordinates.profile()
+    }
+}
+
+/// The exact denoiser of a Gaussian with independent entries: what samplers and distillation are
+/// tested against.
+#[derive(Debug, Clone)]
+pub struct ExactGaussian {
+    /// Mean of each entry, `[1, channel, y, x]`.
+    pub mean: Tensor<4>,
+    /// Standard deviation of each entry, `[1, channel, y, x]`.
+    pub std: Tensor<4>,
+    /// Noise at sigma = 1, `[1, channel, y, x]`.
+    pub profile: Tensor<4>,
+}
+
+impl ExactGaussian {
+    /// White noise.
+    pub fn white(mean: Tensor<4>, std: Tensor<4>) -> Self {
+        let profile = std.ones_like();
+        Self { mean, std, profile }
+    }
+
+    /// The device the moments live on.
+    pub fn device(&self) -> Device {
+        self.mean.device()
+    }
+}
+
+impl Denoiser for ExactGaussian {
+    fn denoise(&self, y: Tensor<4>, sigma: Tensor<1>) -> Tensor<4> {
+        let noise = (sigma.reshape([-1, 1, 1, 1]) * self.profile.clone()).square();
+        let variance = self.std.clone().square();
+        let share = variance.clone() / (variance + noise);
+        self.mean.clone() + (y - self.mean.clone()) * share
+    }
+
+    fn profile(&self) -> Tensor<4> {
+        self.profile.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use burn::tensor::{Device, TensorData};
+    use phys_instruct_physics::{Basis, Channel};
+
+    use super::*;
+    use crate::Samples;
+    use crate::config::{DiffusionConfig, NamedNoise, NetConfig, Noise, Preconditioning};
+    use crate::diffusion::noise::Draw;
+    use crate::net::params::values;
+
+    const SIDE: usize = 8;
+    const COUNT: usize = 400;
+
+    fn channels() -> Vec<Channel> {
+        let channel = |name, basis| Channel { name, meaning: "test", basis: [basis; 2] };
+        vec![channel("a", Basis::Cosine), channel("u", Basis::Fourier)]
+    }
+
+    /// Fields whose second half of rows is a hundred times smaller than the first.
+    fn samples() -> Samples {
+        let draw = Draw { seed: 5, stream: "test", step: 0, first: 0 };
+        let noise = values(draw.normal([COUNT, 2, SIDE, SIDE], &Device::flex()));
+        let size = |i: usize| if i % (SIDE * SIDE) < SIDE * SIDE / 2 { 1.0 } else { 0.01 };
+        Samples {
+            pde: "test".into(),
+            channels: vec!["a".into(), "u".into()],
+            count: COUNT,
+            height: SIDE,
+            width: SIDE,
+            data: noise.iter().enumerate().map(|(i, v)| 3.0 + v * size(i)).collect(),
+        }
+    }
+
+    fn network(preconditioning: Preconditioning, noise: NamedNoise) -> (Network, Tensor<4>) {
+        let device = Device::flex();
+        let config = DiffusionConfig {
+            preconditioning,
+            noise: Noise::Named(noise),
+            ..DiffusionConfig::default()
+        };
+        let data = samples();
+        let (coordinates, _) = Coordinates::fit(&data, &channels(), &config, &device).unwrap();
+        let net =
+            NetConfig { width: 8, multipliers: vec![1], blocks: 1, attention: vec![], patch: 1 };
+        let net = UNet::new(&net, coordinates.inputs(), 2, 0, &device);
+        let x = Tensor::<4>::from_data(TensorData::new(data.data, [COUNT, 2, SIDE, SIDE]), &device);
+        (Network { net, coordinates }.valid(), x)
+    }
+
+    fn all() -> Vec<(Network, Tensor<4>)> {
+        vec![
+            network(Preconditioning::Pixel, NamedNoise::White),
+            network(Preconditioning::Modes, NamedNoise::White),
+            network(Preconditioning::Modes, NamedNoise::Data),
+        ]
+    }
+
+    fn rms(t: &Tensor<4>) -> f64 {
+        f64::from(t.clone().square().mean().into_scalar::<f32>()).sqrt()
+    }
+
+    #[test]
+    fn coordinates_invert_and_have_the_standard_deviation_they_state() {
+        for (network, x) in all() {
+            let c = &network.coordinates;
+            let y = c.encode(x.clone());
+            assert!((rms(&y) / c.sigma_data - 1.0).abs() < 0.01, "{}", rms(&y));
+            assert!(rms(&(c.decode(y) - x)) < 1e-5);
+        }
+    }
+
+    #[test]
+    fn whitened_modes_have_unit_variance_one_by_one() {
+        let (network, x) = network(Preconditioning::Modes, NamedNoise::Data);
+        let variance = network.coordinates.encode(x).square().mean_dim(0);
+        assert!(values(variance).iter().all(|v| (v - 1.0).abs() < 0.01));
+    }
+
+    #[test]
+    fn white_noise_in_modes_is_white_in_pixels() {
+        let (network, _) = network(Preconditioning::Modes, NamedNoise::White);
+        let draw = Draw { seed: 5, stream: "white", step: 0, first: 0 };
+        let noise = draw.normal([COUNT, 2, SIDE, SIDE], &Device::flex()) * network.profile();
+        let c = &network.coordinates;
+        let pixels =
+            c.decode(noise) - c.decode(Tensor::zeros([COUNT, 2, SIDE, SIDE], &Device::flex()));
+        let by_row = values(pixels.square().mean_dims(&[0, 1, 3]));
+        let mean = by_row.iter().sum::<f32>() / by_row.len() as f32;
+        assert!(by_row.iter().all(|v| (v / mean - 1.0).abs() < 0.1), "{by_row:?}");
+    }
+
+    #[test]
+    fn the_loss_of_a_network_that_outputs_zero_is_one() {
+        for (network, x) in all() {
+            let y0 = network.coordinates.encode(x);
+            for level in [0.05, 1.0, 20.0] {
+                let draw = Draw { seed: 6, stream: "loss", step: 0, first: 0 };
+                let noise = draw.normal(y0.dims(), &Device::flex());
+                let sigma = crate::diffusion::sampler::constant(level, &y0);
+                for power in [0.0, 0.5] {
+                    let weights = network.coordinates.mode_weights(power);
+                    let loss = network.loss(y0.clone(), noise.clone(), sigma.clone(), &weights);
+                    let loss = loss.into_scalar::<f32>();
+                    assert!((loss - 1.0).abs() < 0.05, "sigma {level}, power {power}: {loss}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_untrained_network_denoises_like_the_exact_gaussian_of_its_statistics() {
+        for (network, x) in all() {
+            let y = network.coordinates.encode(x) * 1.7;
+            let data = network.coordinates.sigma_data;
+            let exact = ExactGaussian {
+                mean: network.profile() * 0.0,
+                std: network.profile() * 0.0 + data,
+                profile: network.profile(),
+            };
+            let sigma = crate::diffusion::sampler::constant(0.8, &y);
+            let difference = network.denoise(y.clone(), sigma.clone()) - exact.denoise(y, sigma);
+            assert!(rms(&difference) < 1e-5);
+        }
+    }
+
+    #[test]
+    fn absent_modes_stay_zero() {
+        let device = Device::flex();
+        let mut data = samples();
+        for sample in data.data.chunks_mut(SIDE * SIDE) {
+            let mean = sample.iter().map(|&v| f64::from(v)).sum::<f64>() / sample.len() as f64;
+            sample.iter_mut().for_each(|v| *v = (f64::from(*v) - mean) as f32);
+        }
+        let config = DiffusionConfig::default();
+        let (c, statistics) = Coordinates::fit(&data, &channels(), &config, &device).unwrap();
+        let absent = values(c.present()).iter().filter(|&&p| p == 0.0).count();
+        assert_eq!(absent, 2, "{:?}", &statistics.spectrum[..4]);
+        let y = Tensor::ones([1, 2, SIDE, SIDE], &device);
+        let mean = values(c.decode(y)).iter().take(SIDE * SIDE).sum::<f32>();
+        assert!(mean.abs() < 1e-3, "{mean}");
+    }
+}

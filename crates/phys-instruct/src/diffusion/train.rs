@@ -1,0 +1,189 @@
+//! Training of the teacher: EDM's denoising score matching (Karras et al. 2022, section 5) in
+//! pixels or mode by mode.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use phys_instruct_physics::Pde;
+use serde_json::{Map, json};
+
+use super::noise::Draw;
+use super::{Coordinates, Network};
+use crate::config::Config;
+use crate::model::{Card, Kind, Model, statistics_arrays};
+use crate::net::optimizer::AdamW;
+use crate::net::{UNet, params};
+use crate::store::weights::Bundle;
+use crate::training::{Outcome, Training, ema_decay, learning_rate};
+use crate::{Error, Result, Samples};
+
+/// The state of a teacher's training.
+pub struct TeacherTraining {
+    config: Config,
+    card: Card,
+    data: Samples,
+    device: Device,
+    statistics: super::coordinates::Statistics,
+    network: Network,
+    average: UNet,
+    optimizer: AdamW,
+    skipped: u64,
+    loss_since_log: (f64, u64),
+}
+
+impl TeacherTraining {
+    /// A training on `data` from the beginning.
+    ///
+    /// # Errors
+    /// Data that does not fit the configuration.
+    pub fn new(config: &Config, pde: &dyn Pde, data: Samples, device: &Device) -> Result<Self> {
+        if data.height != config.grid {
+            return Err(Error::Shape(format!(
+                "the data's grid is {} x {}, the configured one {} x {}",
+                data.height, data.width, config.grid, config.grid
+            )));
+        }
+        let card = Card::new(Kind::Teacher, config, pde);
+        let (coordinates, statistics) =
+            Coordinates::fit(&data, &pde.channels(), &config.diffusion, device)?;
+        let net =
+            UNet::new(&config.net, coordinates.inputs(), card.channels.len(), config.seed, device);
+        let plain = Network { net, coordinates }.valid();
+        Ok(Self {
+            config: config.clone(),
+            card,
+            data,
+            device: device.clone(),
+            statistics,
+            average: plain.net.clone(),
+            network: plain.train(),
+            optimizer: AdamW::new(&config.train.optimizer),
+            skipped: 0,
+            loss_since_log: (0.0, 0),
+        })
+    }
+
+    /// The model with averaged weights.
+    pub fn model(&self) -> Model {
+        Model {
+            card: self.card.clone(),
+            statistics: self.statistics.clone(),
+            network: Network {
+                net: self.average.clone(),
+                coordinates: self.network.coordinates.clone(),
+            },
+        }
+    }
+
+    fn draw<'a>(&self, stream: &'a str) -> Draw<'a> {
+        Draw { seed: self.config.seed, stream, step: self.card.steps, first: 0 }
+    }
+
+    /// A batch of clean states y.
+    fn batch(&self) -> Tensor<4> {
+        let chosen = self.draw("batch").indices(self.config.train.batch, self.data.count);
+        batch_of(&self.data, &chosen, &self.network.coordinates, &self.device)
+    }
+
+    fn metrics(
+        &mut self,
+        loss: f64,
+        gradient_norm: f64,
+        rate: f64,
+    ) -> Map<String, serde_json::Value> {
+        let (sum, count) = self.loss_since_log;
+        self.loss_since_log = (sum + loss, count + 1);
+        if !self.card.steps.is_multiple_of(self.config.train.log_every as u64) {
+            return Map::new();
+        }
+        let (sum, count) = std::mem::take(&mut self.loss_since_log);
+        let value = json!({
+            "step": self.card.steps,
+            "loss": sum / count as f64,
+            "gradient_norm": gradient_norm,
+            "learning_rate": rate * self.config.train.optimizer.learning_rate,
+            "skipped": self.skipped,
+            "seconds": self.card.seconds,
+        });
+        value.as_object().cloned().unwrap_or_default()
+    }
+}
+
+impl Training for TeacherTraining {
+    fn step_count(&self) -> u64 {
+        self.card.steps
+    }
+
+    fn total(&self) -> u64 {
+        self.config.train.steps as u64
+    }
+
+    fn step(&mut self) -> Result<Outcome> {
+        let c = &self.config.train;
+        let d = &self.config.diffusion;
+        let y0 = self.batch();
+        let noise = self.draw("noise").normal(y0.dims(), &self.device);
+        let sigma =
+            self.draw("sigma").sigma(c.batch, d.ln_sigma_mean, d.ln_sigma_std, &self.device);
+        let weights = self.network.coordinates.mode_weights(c.mode_weight);
+        let loss = self.network.loss(y0, noise, sigma, &weights);
+        let gradients = loss.backward();
+        let rate = learning_rate(self.card.steps, self.total(), c.warmup, c.decay);
+        let (net, report) = self.optimizer.step(self.network.net.clone(), &gradients, rate);
+        self.network.net = net;
+        if !report.skipped {
+            let decay = ema_decay(self.card.steps, c.ema_half_life);
+            self.average = params::average(self.average.clone(), &self.network.net, decay);
+        }
+        self.card.steps += 1;
+        self.card.samples_seen += self.config.train.batch as u64;
+        self.skipped += u64::from(report.skipped);
+        let loss = f64::from(loss.into_scalar::<f32>());
+        Ok(Outcome {
+            metrics: self.metrics(loss, report.gradient_norm, rate),
+            skipped: report.skipped,
+        })
+    }
+
+    fn checkpoint(&self) -> Result<Bundle> {
+        let metadata = json!({
+            "checkpoint": "teacher",
+            "card": self.card,
+            "config": self.config,
+            "skipped": self.skipped,
+            "loss_since_log": self.loss_since_log,
+        });
+        let mut tensors = params::to_arrays(&self.network.net, "net.");
+        tensors.extend(params::to_arrays(&self.average, "average."));
+        tensors.extend(self.optimizer.to_arrays("optimizer."));
+        tensors.extend(statistics_arrays(&self.statistics, &self.card));
+        Ok(Bundle { metadata, tensors })
+    }
+
+    fn restore(&mut self, checkpoint: &Bundle) -> Result<()> {
+        let field = |name: &str| checkpoint.metadata.get(name).cloned().unwrap_or_default();
+        let bad = |e: serde_json::Error| Error::Shape(format!("checkpoint: {e}"));
+        self.card = serde_json::from_value(field("card")).map_err(bad)?;
+        self.skipped = serde_json::from_value(field("skipped")).map_err(bad)?;
+        self.loss_since_log = serde_json::from_value(field("loss_since_log")).map_err(bad)?;
+        let plain = self.network.valid();
+        let net = params::from_arrays(plain.net.clone(), &checkpoint.tensors, "net.")?;
+        self.network = Network { net, ..plain }.train();
+        self.average = params::from_arrays(self.average.clone(), &checkpoint.tensors, "average.")?;
+        self.optimizer.restore(&checkpoint.tensors, "optimizer.")
+    }
+
+    fn add_seconds(&mut self, seconds: f64) {
+        self.card.seconds += seconds;
+    }
+}
+
+/// The states y of the chosen samples.
+pub fn batch_of(
+    data: &Samples,
+    chosen: &[usize],
+    coordinates: &Coordinates,
+    device: &Device,
+) -> Tensor<4> {
+    let values: Vec<f32> = chosen.iter().flat_map(|&i| data.sample(i)).copied().collect();
+    let shape = [chosen.len(), data.channels.len(), data.height, data.width];
+    coordinates.encode(Tensor::from_data(TensorData::new(values, shape), device))
+}

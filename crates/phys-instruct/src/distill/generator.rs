@@ -1,0 +1,46 @@
+//! The few-step generator: x = sigma_1 z; repeat x0 = D_S(x; sigma_k), x = x0 + sigma_{k+1} eps.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::diffusion::Denoiser;
+use crate::diffusion::noise::Draw;
+use crate::diffusion::sampler::constant;
+
+/// A generator over the noise levels sigma_1 > ... > sigma_K.
+pub struct Generator<'a, D: Denoiser> {
+    /// The student network.
+    pub denoiser: &'a D,
+    /// One noise level per step.
+    pub levels: &'a [f64],
+}
+
+impl<D: Denoiser> Generator<'_, D> {
+    /// The clean output after `steps` network calls, `steps` in 1..=K, for `batch` samples whose
+    /// noise is drawn at `draw` (one index apart per sample and step).
+    pub fn sample(
+        &self,
+        draw: Draw,
+        steps: usize,
+        shape: [usize; 4],
+        device: &Device,
+    ) -> Tensor<4> {
+        let noisy = self.input(draw, steps, shape, device);
+        self.call(noisy, steps)
+    }
+
+    /// What the last of `steps` network calls sees: pure noise for the first, a renoised clean
+    /// output after it.
+    pub fn input(&self, draw: Draw, steps: usize, shape: [usize; 4], device: &Device) -> Tensor<4> {
+        let noise = |k: usize| {
+            let first = draw.first + ((k as u64) << 32);
+            Draw { first, ..draw }.normal(shape, device) * self.denoiser.profile() * self.levels[k]
+        };
+        (1..steps).fold(noise(0), |noisy, k| self.call(noisy, k) + noise(k))
+    }
+
+    /// The clean output of network call number `step`, 1..=K.
+    pub fn call(&self, noisy: Tensor<4>, step: usize) -> Tensor<4> {
+        let sigma = constant(self.levels[step - 1], &noisy);
+        self.denoiser.denoise(noisy, sigma)
+    }
+}

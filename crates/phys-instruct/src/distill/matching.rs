@@ -1,0 +1,68 @@
+//! The gradient, on the student's clean output, of the distance between the student's and the
+//! teacher's noisy distributions.
+//!
+//! `ikl`: integral KL divergence (Diff-Instruct, Luo et al. 2023, eq. 3.2): E_sigma[w (D_A(y_t) -
+//! D_T(y_t))], y_t = y_0 + sigma n, nothing differentiated.
+//! `sid`: score identity distillation (Zhou et al. 2024, arXiv 2404.04057, eq. 23): with
+//! e = D_T - D_A the loss w ((1 - alpha) |e|^2 + e . (D_A - y_0)), differentiated through both
+//! networks.
+
+use burn::tensor::Tensor;
+
+use crate::config::{Matching, MatchingWeight};
+use crate::diffusion::Denoiser;
+
+/// What to match, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Match {
+    /// `ikl` or `sid`.
+    pub matching: Matching,
+    /// `one` or `dmd`.
+    pub weight: MatchingWeight,
+    /// alpha of `sid`.
+    pub alpha: f64,
+}
+
+/// The gradient of the matching loss at `y0` (plain, `[batch, channel, y, x]`), one sample not
+/// averaged with the others. `noise` is standard normal, `sigma` `[batch]`; both denoisers hold
+/// plain tensors.
+pub fn gradient(
+    settings: Match,
+    teacher: &dyn Denoiser,
+    auxiliary: &dyn Denoiser,
+    y0: Tensor<4>,
+    noise: Tensor<4>,
+    sigma: Tensor<1>,
+) -> Tensor<4> {
+    let noise = noise * teacher.profile() * sigma.clone().reshape([-1, 1, 1, 1]);
+    match settings.matching {
+        Matching::Ikl => {
+            let noisy = y0.clone() + noise;
+            let target = teacher.denoise(noisy.clone(), sigma.clone());
+            let weight = weight(settings.weight, &y0, &target);
+            (auxiliary.denoise(noisy, sigma) - target) * weight
+        }
+        Matching::Sid => {
+            let leaf = y0.autodiff().require_grad();
+            let noisy = leaf.clone() + noise.autodiff();
+            let sigma = sigma.autodiff();
+            let target = teacher.denoise(noisy.clone(), sigma.clone());
+            let tracked = auxiliary.denoise(noisy, sigma);
+            let weight = weight(settings.weight, &leaf, &target).detach();
+            let error = target - tracked.clone();
+            let square = error.clone().square() * (1.0 - settings.alpha);
+            let loss = (square + error * (tracked - leaf.clone())) * weight;
+            let gradients = loss.sum().backward();
+            leaf.grad(&gradients).unwrap_or_else(|| leaf.zeros_like().inner())
+        }
+    }
+}
+
+/// The weight per sample, `[batch, 1, 1, 1]`.
+fn weight(kind: MatchingWeight, y0: &Tensor<4>, target: &Tensor<4>) -> Tensor<4> {
+    let distance = (y0.clone() - target.clone()).abs().mean_dims(&[1, 2, 3]);
+    match kind {
+        MatchingWeight::One => distance.ones_like(),
+        MatchingWeight::Dmd => (distance + 1e-6).recip(),
+    }
+}

@@ -1,0 +1,10 @@
+//! The student: a generator of 1 to K steps, matched to the teacher's noisy distributions while
+//! guidance pulls its clean output onto the PDE (arXiv 2602.03627).
+
+pub mod generator;
+pub mod guidance;
+pub mod matching;
+pub mod monitor;
+pub mod train;
+
+pub use generator::Generator;

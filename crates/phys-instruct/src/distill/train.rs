@@ -1,0 +1,325 @@
+//! Training of the student (arXiv 2602.03627, algorithm of section 4): in turn, the auxiliary
+//! model learns the student's present distribution, and the student follows the matching gradient
+//! plus the guidance's.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor};
+use serde_json::{Map, Value, json};
+
+use super::Generator;
+use super::guidance::{self, norm};
+use super::matching::{self, Match};
+use crate::config::{Config, DiffusionConfig};
+use crate::diffusion::noise::Draw;
+use crate::diffusion::sampler::{self, Method};
+use crate::diffusion::{Denoiser, Network};
+use crate::model::{Card, Kind, Model, statistics_arrays};
+use crate::net::optimizer::{AdamW, StepReport};
+use crate::net::{UNet, params};
+use crate::residual::Residual;
+use crate::store::weights::Bundle;
+use crate::training::{Outcome, Training, ema_decay, learning_rate};
+use crate::{Error, Result, Samples};
+
+/// Computes figures of student samples (`[batch, ...]` in physical units) for the metrics file.
+pub type Monitor = Box<dyn Fn(&Samples) -> Result<Map<String, Value>>>;
+
+/// The state of a student's training.
+pub struct StudentTraining {
+    config: Config,
+    card: Card,
+    device: Device,
+    teacher: Model,
+    student: Network,
+    auxiliary: Network,
+    average: UNet,
+    optimizer: AdamW,
+    auxiliary_optimizer: AdamW,
+    residual: Box<dyn Residual>,
+    monitor: Monitor,
+    warm_pairs: BTreeMap<u64, (Tensor<4>, Tensor<4>)>,
+    skipped: u64,
+}
+
+impl StudentTraining {
+    /// A training from the beginning: student and auxiliary start as the teacher.
+    ///
+    /// # Errors
+    /// A model that is no teacher, or one of another PDE or grid than configured.
+    pub fn new(
+        config: &Config,
+        teacher: Model,
+        residual: Box<dyn Residual>,
+        monitor: Monitor,
+        device: &Device,
+    ) -> Result<Self> {
+        let expected = (Kind::Teacher, config.pde.as_str(), config.grid);
+        if (teacher.card.kind, teacher.card.pde.as_str(), teacher.card.grid) != expected {
+            return Err(Error::Config(format!(
+                "distill.teacher is a {:?} of {} on grid {}; expected {expected:?}",
+                teacher.card.kind, teacher.card.pde, teacher.card.grid
+            )));
+        }
+        let card = Card {
+            kind: Kind::Student,
+            levels: config.distill.levels.clone(),
+            steps: 0,
+            samples_seen: 0,
+            seconds: 0.0,
+            ..teacher.card.clone()
+        };
+        Ok(Self {
+            config: config.clone(),
+            card,
+            device: device.clone(),
+            student: teacher.network.train(),
+            auxiliary: teacher.network.train(),
+            average: teacher.network.net.clone(),
+            optimizer: AdamW::new(&config.distill.optimizer),
+            auxiliary_optimizer: AdamW::new(&config.distill.auxiliary_optimizer),
+            teacher,
+            residual,
+            monitor,
+            warm_pairs: BTreeMap::new(),
+            skipped: 0,
+        })
+    }
+
+    /// The student with averaged weights.
+    pub fn model(&self) -> Model {
+        let coordinates = self.student.coordinates.clone();
+        Model {
+            card: self.card.clone(),
+            statistics: self.teacher.statistics.clone(),
+            network: Network { net: self.average.clone(), coordinates },
+        }
+    }
+
+    fn draw<'a>(&self, stream: &'a str, part: usize) -> Draw<'a> {
+        Draw { seed: self.config.seed, stream, step: self.card.steps, first: (part as u64) << 48 }
+    }
+
+    fn shape(&self) -> [usize; 4] {
+        let c = &self.card;
+        [self.config.distill.batch, c.channels.len(), c.grid, c.grid]
+    }
+
+    /// How many network calls this draw's samples take, uniform in 1..=K.
+    fn depth(&self, part: usize) -> usize {
+        let levels = self.config.distill.levels.len();
+        self.draw("depth", part).indices(1, levels)[0] + 1
+    }
+
+    /// One regression step on (noise, sample) pairs of the teacher's own sampler.
+    fn warm_start(&mut self, rate: f64) -> (StepReport, f64) {
+        let (noise, target) = self.pairs();
+        let d = &self.config.distill;
+        let depth = self.depth(0);
+        let level = d.levels[depth - 1];
+        let noisy = if depth == 1 {
+            noise * self.student.profile() * level
+        } else {
+            let fresh = self.draw("warm-start-depth", 0).normal(self.shape(), &self.device);
+            target.clone() + fresh * self.student.profile() * level
+        };
+        let noisy = noisy.autodiff();
+        let output = self.student.denoise(noisy.clone(), sampler::constant(level, &noisy));
+        let loss = (output - target.autodiff()).square().mean();
+        let report = self.update_student(&loss, rate);
+        (report, f64::from(loss.into_scalar::<f32>()))
+    }
+
+    /// This step's batch of pairs, each a function of its number alone.
+    fn pairs(&mut self) -> (Tensor<4>, Tensor<4>) {
+        let d = &self.config.distill;
+        let number = self.card.steps % d.warm_start_pairs as u64;
+        if let Some(pairs) = self.warm_pairs.get(&number) {
+            return pairs.clone();
+        }
+        let draw = Draw { step: number, ..self.draw("warm-start", 0) };
+        let noise = draw.normal(self.shape(), &self.device);
+        let process = DiffusionConfig { sigma_max: d.levels[0], ..self.card.diffusion.clone() };
+        let levels = sampler::schedule(d.warm_start_nfe.div_ceil(2).max(1), &process);
+        let teacher = &self.teacher.network;
+        let target = sampler::sample(teacher, noise.clone(), &levels, Method::Heun, |_| ());
+        self.warm_pairs.insert(number, (noise.clone(), target.clone()));
+        (noise, target)
+    }
+
+    /// The EDM loss on fresh student samples.
+    fn auxiliary_step(&mut self, part: usize, rate: f64) -> (StepReport, f64) {
+        let d = &self.config.distill;
+        let student = self.student.valid();
+        let generator = Generator { denoiser: &student, levels: &d.levels };
+        let depth = self.depth(part);
+        let y0 = generator.sample(self.draw("auxiliary", part), depth, self.shape(), &self.device);
+        let noise = self.draw("auxiliary-noise", part).normal(self.shape(), &self.device);
+        let (mean, std) = (d.auxiliary_ln_sigma_mean, d.auxiliary_ln_sigma_std);
+        let sigma = self.draw("auxiliary-sigma", part).sigma(d.batch, mean, std, &self.device);
+        let weights = self.auxiliary.coordinates.mode_weights(d.mode_weight);
+        let (y0, noise, sigma) = (y0.autodiff(), noise.autodiff(), sigma.autodiff());
+        let loss = self.auxiliary.loss(y0, noise, sigma, &weights.autodiff());
+        let gradients = loss.backward();
+        let (net, report) =
+            self.auxiliary_optimizer.step(self.auxiliary.net.clone(), &gradients, rate);
+        self.auxiliary.net = net;
+        (report, f64::from(loss.into_scalar::<f32>()))
+    }
+
+    /// Matching plus guidance on one batch of fresh samples.
+    fn generator_step(&mut self, rate: f64) -> (StepReport, Map<String, Value>) {
+        let d = &self.config.distill;
+        let depth = self.depth(usize::from(u16::MAX));
+        let plain = self.student.valid();
+        let noisy = Generator { denoiser: &plain, levels: &d.levels }.input(
+            self.draw("generator", 0),
+            depth,
+            self.shape(),
+            &self.device,
+        );
+        let tracked = Generator { denoiser: &self.student, levels: &d.levels };
+        let output = tracked.call(noisy.autodiff(), depth);
+        let y0 = output.clone().detach().inner();
+        let settings = Match { matching: d.matching, weight: d.weight, alpha: d.alpha };
+        let noise = self.draw("matching-noise", 0).normal(self.shape(), &self.device);
+        let sigma = self.draw("matching-sigma", 0);
+        let sigma = sigma.sigma(d.batch, d.ln_sigma_mean, d.ln_sigma_std, &self.device);
+        let auxiliary = self.auxiliary.valid();
+        let matched = matching::gradient(
+            settings,
+            &self.teacher.network,
+            &auxiliary,
+            y0.clone(),
+            noise,
+            sigma,
+        );
+        let matched = matched * plain.coordinates.mode_weights(d.mode_weight);
+        let match_norm = norm(&matched);
+        let coordinates = &plain.coordinates;
+        let residual = self.residual.as_ref();
+        let matching_step = self.card.steps - d.warm_start as u64;
+        let pull =
+            guidance::pull(&d.guidance, residual, coordinates, &y0, match_norm, matching_step);
+        let figures = json!({
+            "depth": depth,
+            "matching_norm": match_norm,
+            "guidance_norm": norm(&pull.gradient),
+            "residual": pull.residual,
+        });
+        let gradient = (matched + pull.gradient).autodiff();
+        let report = self.update_student(&(output * gradient).mean(), rate);
+        (report, figures.as_object().cloned().unwrap_or_default())
+    }
+
+    fn update_student(&mut self, loss: &Tensor<1>, rate: f64) -> StepReport {
+        let gradients = loss.backward();
+        let (net, report) = self.optimizer.step(self.student.net.clone(), &gradients, rate);
+        self.student.net = net;
+        if !report.skipped {
+            let decay = ema_decay(self.card.steps, self.config.distill.ema_half_life);
+            self.average = params::average(self.average.clone(), &self.student.net, decay);
+        }
+        report
+    }
+
+    /// Samples of the averaged student at `steps` calls, from noise that no training step sees.
+    fn samples(&self, count: usize, steps: usize) -> Samples {
+        let model = self.model();
+        crate::sampling::student_samples(&model, count, steps, self.config.seed, &mut |_| ())
+    }
+
+    fn metrics(
+        &self,
+        figures: Map<String, Value>,
+        auxiliary_loss: f64,
+        report: StepReport,
+    ) -> Result<Map<String, Value>> {
+        let d = &self.config.distill;
+        let due = |every: usize| every > 0 && self.card.steps.is_multiple_of(every as u64);
+        if !due(d.log_every) && !due(d.evaluate_every) {
+            return Ok(Map::new());
+        }
+        let mut all = figures;
+        all.insert("step".into(), json!(self.card.steps));
+        all.insert("auxiliary_loss".into(), json!(auxiliary_loss));
+        all.insert("gradient_norm".into(), json!(report.gradient_norm));
+        all.insert("skipped".into(), json!(self.skipped));
+        all.insert("seconds".into(), json!(self.card.seconds));
+        if due(d.evaluate_every) {
+            all.extend((self.monitor)(&self.samples(256, 1))?);
+        }
+        Ok(all)
+    }
+}
+
+impl Training for StudentTraining {
+    fn step_count(&self) -> u64 {
+        self.card.steps
+    }
+
+    fn total(&self) -> u64 {
+        (self.config.distill.steps + self.config.distill.warm_start) as u64
+    }
+
+    fn step(&mut self) -> Result<Outcome> {
+        let d = &self.config.distill;
+        let step = self.card.steps;
+        let (report, figures, auxiliary_loss) = if step < d.warm_start as u64 {
+            let rate = learning_rate(step, d.warm_start as u64, d.warmup, d.decay);
+            let (report, loss) = self.warm_start(rate * d.warm_start_rate);
+            (report, Map::from_iter([("warm_start_loss".to_owned(), json!(loss))]), 0.0)
+        } else {
+            let matching_step = step - d.warm_start as u64;
+            self.warm_pairs.clear();
+            let rate = learning_rate(matching_step, d.steps as u64, d.warmup, d.decay);
+            let mut loss = 0.0;
+            for part in 0..self.config.distill.auxiliary_steps {
+                loss = self.auxiliary_step(part, rate).1;
+            }
+            let (report, figures) = self.generator_step(rate);
+            (report, figures, loss)
+        };
+        self.card.steps += 1;
+        self.card.samples_seen += self.config.distill.batch as u64;
+        self.skipped += u64::from(report.skipped);
+        let metrics = self.metrics(figures, auxiliary_loss, report)?;
+        Ok(Outcome { metrics, skipped: report.skipped })
+    }
+
+    fn checkpoint(&self) -> Result<Bundle> {
+        let metadata = json!({
+            "checkpoint": "student",
+            "card": self.card,
+            "config": self.config,
+            "skipped": self.skipped,
+        });
+        let mut tensors = params::to_arrays(&self.student.net, "net.");
+        tensors.extend(params::to_arrays(&self.average, "average."));
+        tensors.extend(params::to_arrays(&self.auxiliary.net, "auxiliary."));
+        tensors.extend(self.optimizer.to_arrays("optimizer."));
+        tensors.extend(self.auxiliary_optimizer.to_arrays("auxiliary_optimizer."));
+        tensors.extend(statistics_arrays(&self.teacher.statistics, &self.card));
+        Ok(Bundle { metadata, tensors })
+    }
+
+    fn restore(&mut self, checkpoint: &Bundle) -> Result<()> {
+        let field = |name: &str| checkpoint.metadata.get(name).cloned().unwrap_or_default();
+        let bad = |e: serde_json::Error| Error::Shape(format!("checkpoint: {e}"));
+        self.card = serde_json::from_value(field("card")).map_err(bad)?;
+        self.skipped = serde_json::from_value(field("skipped")).map_err(bad)?;
+        let load = |net: &UNet, prefix: &str| {
+            params::from_arrays(net.clone(), &checkpoint.tensors, prefix)
+        };
+        let plain = self.teacher.network.clone();
+        self.student = Network { net: load(&plain.net, "net.")?, ..plain.clone() }.train();
+        self.auxiliary = Network { net: load(&plain.net, "auxiliary.")?, ..plain.clone() }.train();
+        self.average = load(&plain.net, "average.")?;
+        self.optimizer.restore(&checkpoint.tensors, "optimizer.")?;
+        self.auxiliary_optimizer.restore(&checkpoint.tensors, "auxiliary_optimizer.")
+    }
+
+    fn add_seconds(&mut self, seconds: f64) {
+        self.card.seconds += seconds;
+    }
+}

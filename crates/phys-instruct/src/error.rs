@@ -1,0 +1,51 @@
+//! The one error type of this crate.
+
+use std::path::PathBuf;
+
+/// What can go wrong in the library.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The physics refused.
+    #[error(transparent)]
+    Physics(#[from] phys_instruct_physics::Error),
+    /// Arrays that do not fit each other.
+    #[error("shape mismatch: {0}")]
+    Shape(String),
+    /// A value that should be a finite number and is not.
+    #[error("not finite: {0}")]
+    NonFinite(String),
+    /// A picture that cannot be drawn or encoded.
+    #[error("picture: {0}")]
+    Picture(String),
+    /// The tensor backend failed.
+    #[error("tensor backend: {0}")]
+    Backend(String),
+    /// A file that could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A file whose content is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// The field that is wrong, what was found and what was expected.
+        reason: String,
+    },
+    /// A configuration that cannot be run.
+    #[error("config: {0}")]
+    Config(String),
+    /// Stopped by Ctrl-C or SIGTERM, after the checkpoint was written.
+    #[error("interrupted; the checkpoint is written, the same command resumes")]
+    Interrupted,
+    /// Training that went wrong beyond repair.
+    #[error("training diverged: {0}")]
+    Diverged(String),
+}
+
+/// Shorthand for this crate's results.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,233 @@
+//! What is measured of a set of samples, always together: the physics, by two independent
+//! measures, and the distribution. A low residual with a bad distribution is a failure.
+
+use phys_instruct_physics::Pde;
+use serde::Serialize;
+
+use crate::residual::Residual;
+use crate::{Error, Result, Samples};
+
+pub mod frechet;
+pub mod marginal;
+pub mod moments;
+pub mod physics;
+pub mod spectrum;
+pub mod swd;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod wasserstein;
+
+pub use frechet::Frechet;
+pub use marginal::Marginal;
+pub use spectrum::SpectrumError;
+pub use swd::SwdOptions;
+
+/// What to spend on an evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EvalOptions {
+    /// Directions of the sliced Wasserstein distance.
+    pub swd: SwdOptions,
+    /// Take the solution error of so many samples only (the first), where solving is slow.
+    pub solve_at_most: Option<usize>,
+}
+
+/// The figures of one set of samples.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Number of samples.
+    pub count: usize,
+    /// Number of reference samples.
+    pub reference_count: usize,
+    /// Relative RMS residual, mean over samples.
+    pub pde_error: f64,
+    /// The same of the reference data.
+    pub data_floor: f64,
+    /// |u - S(a)| / |S(a)|, mean over the samples that could be solved; none if none could.
+    pub solution_error: Option<f64>,
+    /// Samples solved for the solution error.
+    pub solved: usize,
+    /// Samples whose input the solver refused.
+    pub refused: usize,
+    /// Why the first was refused.
+    pub refusal: Option<String>,
+    /// The solution error with every value of the input rounded to the nearer of the two that the
+    /// reference takes; none where it takes others, or if none could be solved.
+    pub rounded_solution_error: Option<f64>,
+    /// Sliced Wasserstein-2 distance, in standard deviations of the data.
+    pub sliced_wasserstein: f64,
+    /// The same between two disjoint parts of the reference, at the same sample size.
+    pub sliced_wasserstein_floor: f64,
+    /// That sample size: the smaller of `count` and half of `reference_count`.
+    pub sliced_wasserstein_count: usize,
+    /// Standard deviation over samples, relative to the reference's, per channel.
+    pub std_ratio: Vec<f64>,
+    /// Radial power spectra against the reference's, per channel.
+    pub spectrum_error: Vec<SpectrumError>,
+    /// The values of the input.
+    pub marginal: Marginal,
+    /// Fréchet distance to the exact law, per channel, where it is Gaussian and known.
+    pub frechet: Option<Vec<Frechet>>,
+}
+
+/// Measures `samples` against held-out `reference` data of the same PDE on the same grid.
+///
+/// The distance and its floor are taken at one sample size, see [`swd::against_floor`].
+///
+/// # Errors
+/// Sets that do not fit each other or the PDE, fewer than two samples or four reference samples,
+/// values that are not finite.
+pub fn evaluate(
+    samples: &Samples,
+    reference: &Samples,
+    pde: &dyn Pde,
+    residual: &dyn Residual,
+    options: EvalOptions,
+) -> Result<Report> {
+    check(samples, reference, pde)?;
+    let swd = swd::against_floor(samples, reference, options.swd)?;
+    let limit = options.solve_at_most.unwrap_or(samples.count).min(samples.count);
+    let to_solve = samples.slice(0..limit);
+    let solution = physics::solution_error(&to_solve, pde);
+    let marginal = marginal::marginal(samples, reference, pde)?;
+    let rounded = marginal
+        .two_valued
+        .and_then(|two| physics::rounded_solution_error(&to_solve, pde, two.values).mean());
+    Ok(Report {
+        count: samples.count,
+        reference_count: reference.count,
+        pde_error: physics::pde_error(samples, residual)?,
+        data_floor: physics::pde_error(reference, residual)?,
+        solution_error: solution.mean(),
+        solved: solution.relative.len(),
+        refused: solution.refused,
+        refusal: solution.refusal,
+        rounded_solution_error: rounded,
+        sliced_wasserstein: swd.distance,
+        sliced_wasserstein_floor: swd.floor,
+        sliced_wasserstein_count: swd.count,
+        std_ratio: moments::std_ratio(samples, reference),
+        spectrum_error: spectrum::spectrum_error(samples, reference, pde)?,
+        marginal,
+        frechet: frechet_of(samples, reference, pde)?,
+    })
+}
+
+fn frechet_of(
+    samples: &Samples,
+    reference: &Samples,
+    pde: &dyn Pde,
+) -> Result<Option<Vec<Frechet>>> {
+    if samples.height != samples.width {
+        return Ok(None);
+    }
+    frechet::known_laws(pde, samples.height)
+        .map(|laws| frechet::frechet(samples, reference, &laws))
+        .transpose()
+}
+
+fn check(samples: &Samples, reference: &Samples, pde: &dyn Pde) -> Result<()> {
+    check_set("samples", samples, 2)?;
+    check_set("reference", reference, 4)?;
+    let shape = |s: &Samples| [s.channels.len(), s.height, s.width];
+    if shape(samples) != shape(reference) {
+        let [got, want] = [shape(samples), shape(reference)];
+        return Err(Error::Shape(format!("samples {got:?} against a reference of {want:?}")));
+    }
+    let channels = pde.channels().len();
+    if samples.channels.len() != channels {
+        let got = samples.channels.len();
+        return Err(Error::Shape(format!("{got} channels; {} has {channels}", pde.name())));
+    }
+    Ok(())
+}
+
+fn check_set(what: &str, set: &Samples, least: usize) -> Result<()> {
+    if set.count < least || set.data.len() != set.count * set.sample_len() {
+        let [count, values] = [set.count, set.data.len()];
+        return Err(Error::Shape(format!(
+            "{what}: {count} samples in {values} values; at least {least} samples are needed"
+        )));
+    }
+    match set.data.iter().position(|v| !v.is_finite()) {
+        Some(i) => Err(Error::NonFinite(format!("{what}: sample {}", i / set.sample_len()))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::Device;
+    use phys_instruct_physics::registry::by_name;
+
+    use super::testing::{gaussian_samples, poisson_samples, samples_from};
+    use super::*;
+
+    fn report(samples: &Samples, reference: &Samples, pde: &dyn Pde) -> Result<Report> {
+        let residual = crate::residual::build(pde, reference.height, &Device::flex())?;
+        evaluate(samples, reference, pde, &*residual, EvalOptions::default())
+    }
+
+    #[test]
+    fn fresh_exact_samples_pass_every_measure() {
+        let (pde, reference) = poisson_samples(200, 12, 1);
+        let (_, samples) = poisson_samples(100, 12, 2);
+        let found = report(&samples, &reference, &pde).unwrap();
+        assert_eq!((found.solved, found.refused, found.sliced_wasserstein_count), (100, 0, 100));
+        assert!(found.solution_error.unwrap() < 1e-6);
+        assert!(found.sliced_wasserstein < 1.5 * found.sliced_wasserstein_floor, "{found:?}");
+        assert!(found.std_ratio.iter().all(|r| (r - 1.0).abs() < 0.2), "{found:?}");
+        assert!(found.spectrum_error.iter().all(|s| s.mean < 0.3), "{found:?}");
+        assert!(found.marginal.wasserstein < 0.1, "{found:?}");
+        assert!(found.frechet.iter().flatten().all(|f| f.distance < 0.05));
+        assert!(found.pde_error < 1e-4 && found.data_floor < 1e-4, "{found:?}");
+    }
+
+    #[test]
+    fn a_coefficient_that_darcy_s_solver_refuses_is_counted_apart() {
+        let pde = by_name("darcy").unwrap();
+        let reference = samples_from(&*pde, 8, 12, 1);
+        let mut samples = samples_from(&*pde, 4, 12, 2);
+        let low = samples.data.iter().position(|&v| v == 3.0).unwrap();
+        assert!(low < 144);
+        samples.data[low] = -3.0;
+        let found = report(&samples, &reference, &*pde).unwrap();
+        assert_eq!((found.solved, found.refused), (3, 1));
+        assert!(found.refusal.is_some() && found.solution_error.unwrap() < 1e-5, "{found:?}");
+        let rounded = found.rounded_solution_error.unwrap();
+        assert!(rounded < 1e-5, "{rounded}");
+        assert_eq!(found.marginal.two_valued.unwrap().values, [3.0, 12.0]);
+        assert_eq!(found.frechet, None);
+    }
+
+    #[test]
+    fn a_report_serialises_under_the_names_the_tables_use() {
+        let (pde, samples) = poisson_samples(8, 8, 1);
+        let json = serde_json::to_value(report(&samples, &samples, &pde).unwrap()).unwrap();
+        for name in [
+            "pde_error",
+            "data_floor",
+            "solution_error",
+            "sliced_wasserstein",
+            "sliced_wasserstein_floor",
+            "std_ratio",
+        ] {
+            assert!(!json[name].is_null(), "{name}");
+        }
+    }
+
+    #[test]
+    fn unfit_sets_are_refused_with_a_reason() {
+        let (pde, good) = poisson_samples(8, 8, 1);
+        let reason = |s: &Samples, r: &Samples| report(s, r, &pde).unwrap_err().to_string();
+        assert!(reason(&good.slice(0..1), &good).contains("at least 2"));
+        assert!(reason(&good, &good.slice(0..3)).contains("at least 4"));
+        assert!(reason(&poisson_samples(8, 9, 1).1, &good).contains("[2, 9, 9]"));
+        let three = gaussian_samples(8, 3, 8, 1);
+        assert!(reason(&three, &three).contains("poisson has 2"));
+        let mut holed = good.clone();
+        holed.data[130] = f32::INFINITY;
+        assert!(reason(&holed, &good).contains("sample 1"));
+    }
+}

@@ -1,0 +1,168 @@
+//! How far samples are from the equation, in two ways that do not depend on each other.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use phys_instruct_physics::{Fields, Pde};
+use rayon::prelude::*;
+
+use crate::residual::{Residual, ResidualOptions};
+use crate::{Error, Result, Samples};
+
+/// Samples whose residual is taken at a time.
+const BATCH: usize = 64;
+
+/// The relative RMS residual of each sample: |R| over the source term or the largest term, as
+/// the reference solver itself discretises the equation. The residual must have been built on the
+/// CPU (`Device::flex()`): figures should not depend on the machine.
+///
+/// # Errors
+/// A residual that is not finite, naming the sample.
+pub fn relative_residuals(samples: &Samples, residual: &dyn Residual) -> Result<Vec<f64>> {
+    let mut all = Vec::with_capacity(samples.count);
+    for start in (0..samples.count).step_by(BATCH) {
+        let part = samples.slice(start..(start + BATCH).min(samples.count));
+        let shape = [part.count, part.channels.len(), part.height, part.width];
+        let x = Tensor::<4>::from_data(TensorData::new(part.data, shape), &Device::flex());
+        let relative = residual.terms(x, ResidualOptions::default()).relative();
+        let values: Vec<f32> =
+            relative.try_into_vec_as().map_err(|e| Error::Backend(e.to_string()))?;
+        all.extend(values.into_iter().map(f64::from));
+    }
+    match all.iter().position(|r| !r.is_finite()) {
+        Some(i) => Err(Error::NonFinite(format!("the relative residual of sample {i}"))),
+        None => Ok(all),
+    }
+}
+
+/// The mean of [`relative_residuals`].
+///
+/// # Errors
+/// As [`relative_residuals`]; no samples.
+pub fn pde_error(samples: &Samples, residual: &dyn Residual) -> Result<f64> {
+    mean(&relative_residuals(samples, residual)?)
+        .ok_or_else(|| Error::Shape("no samples to take a residual of".into()))
+}
+
+/// What solving for the samples' own inputs gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SolutionError {
+    /// |u - S(a)| / |S(a)| of each sample that was solved, in order; S the reference solver.
+    pub relative: Vec<f64>,
+    /// Samples whose input the solver refused, or that it could not solve.
+    pub refused: usize,
+    /// Why it refused the first of them.
+    pub refusal: Option<String>,
+}
+
+impl SolutionError {
+    /// The mean over the samples that were solved; none if all were refused.
+    pub fn mean(&self) -> Option<f64> {
+        mean(&self.relative)
+    }
+}
+
+/// Solves for each sample's own input and compares with the sample's solution, on all threads.
+pub fn solution_error(samples: &Samples, pde: &dyn Pde) -> SolutionError {
+    error_of_inputs(samples, pde, &|input| input)
+}
+
+/// The same with every value of the input rounded to the nearer of `values`: where the law has two
+/// values, a sample that is off by little may be one that the solver refuses, such as a negative
+/// coefficient.
+pub fn rounded_solution_error(
+    samples: &Samples,
+    pde: &dyn Pde,
+    [low, high]: [f64; 2],
+) -> SolutionError {
+    error_of_inputs(samples, pde, &|mut input| {
+        let nearer = |v: f64| if v < 0.5 * (low + high) { low } else { high };
+        input.data.iter_mut().for_each(|v| *v = nearer(*v));
+        input
+    })
+}
+
+fn error_of_inputs(
+    samples: &Samples,
+    pde: &dyn Pde,
+    change: &(dyn Fn(Fields) -> Fields + Sync),
+) -> SolutionError {
+    let outcomes: Vec<std::result::Result<f64, String>> = (0..samples.count)
+        .into_par_iter()
+        .map(|i| {
+            let sample = samples.fields(i);
+            one_error(&sample, &change(pde.input_of(&sample)), pde)
+        })
+        .collect();
+    let refusal = outcomes.iter().find_map(|o| o.as_ref().err().cloned());
+    let relative: Vec<f64> = outcomes.into_iter().flatten().collect();
+    SolutionError { refused: samples.count - relative.len(), relative, refusal }
+}
+
+fn one_error(sample: &Fields, input: &Fields, pde: &dyn Pde) -> std::result::Result<f64, String> {
+    let solved = pde.solve(input).map_err(|e| e.to_string())?;
+    let [u, exact] = [pde.solution_of(sample), pde.solution_of(&solved.fields)];
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let error = norm(&mut u.data.iter().zip(&exact.data).map(|(a, b)| a - b));
+    let relative = error / norm(&mut exact.data.iter().copied());
+    if relative.is_finite() {
+        Ok(relative)
+    } else {
+        Err("the solution, or the sample, is zero or not finite".into())
+    }
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::eval::testing::{DifferenceOfChannels, poisson_samples, samples_of};
+
+    #[test]
+    fn exact_data_has_only_the_rounding_of_its_storage() {
+        let (pde, samples) = poisson_samples(5, 16, 2);
+        let found = solution_error(&samples, &pde);
+        assert_eq!((found.relative.len(), found.refused, found.refusal.clone()), (5, 0, None));
+        assert!(found.mean().unwrap() < 1e-6);
+    }
+
+    #[test]
+    fn a_scaled_solution_has_the_scale_s_error() {
+        let (pde, mut samples) = poisson_samples(5, 16, 2);
+        let points = 256;
+        for (i, v) in samples.data.iter_mut().enumerate() {
+            *v *= if (i / points) % 2 == 1 { 1.05 } else { 1.0 };
+        }
+        assert!((solution_error(&samples, &pde).mean().unwrap() - 0.05).abs() < 1e-5);
+    }
+
+    #[test]
+    fn refused_inputs_are_counted_and_left_out_of_the_mean() {
+        let (pde, mut samples) = poisson_samples(4, 16, 2);
+        samples.data[20] = f32::NAN;
+        let found = solution_error(&samples, &pde);
+        assert_eq!((found.relative.len(), found.refused), (3, 1));
+        assert!(found.refusal.unwrap().contains("row 1"));
+        let all = samples.slice(0..1);
+        assert_eq!(solution_error(&all, &pde).mean(), None);
+    }
+
+    #[test]
+    fn the_residual_is_a_mean_over_samples_across_batches() {
+        // 65 samples: a = 2, u = 2 + 2 i, residual (u - a) / rms a = i.
+        let data = (0..65).flat_map(|i| [2.0, 2.0 + 2.0 * i as f32]).collect();
+        let samples = samples_of(65, 2, 1, 1, data);
+        assert!((pde_error(&samples, &DifferenceOfChannels).unwrap() - 32.0).abs() < 1e-4);
+    }
+
+    #[test]
+    fn a_residual_that_is_not_finite_names_its_sample() {
+        let samples = samples_of(2, 2, 1, 1, vec![1.0, 1.0, 0.0, 1.0]);
+        let error = pde_error(&samples, &DifferenceOfChannels).unwrap_err().to_string();
+        assert!(error.contains("sample 1"), "{error}");
+        assert!(pde_error(&samples.slice(0..0), &DifferenceOfChannels).is_err());
+    }
+}

@@ -1,0 +1,46 @@
+//! Sets of samples and a residual for the tests of this folder.
+#![allow(clippy::unwrap_used)]
+
+use burn::tensor::Tensor;
+use phys_instruct_physics::poisson::Poisson;
+use phys_instruct_physics::{Pde, generate, rng};
+
+use crate::Samples;
+use crate::residual::{Residual, ResidualOptions, ResidualTerms};
+
+pub fn samples_of(count: usize, c: usize, height: usize, width: usize, data: Vec<f32>) -> Samples {
+    let channels = (0..c).map(|i| format!("c{i}")).collect();
+    Samples { pde: "test".into(), channels, count, height, width, data }
+}
+
+/// White noise of standard deviation 1.
+pub fn gaussian_samples(count: usize, channels: usize, size: usize, seed: u64) -> Samples {
+    let n = count * channels * size * size;
+    let data = rng::normals(&mut rng::stream(seed, "test", 0, 0), n);
+    samples_of(count, channels, size, size, data.iter().map(|&v| v as f32).collect())
+}
+
+pub fn samples_from(pde: &dyn Pde, count: u64, size: usize, seed: u64) -> Samples {
+    let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
+    Samples::from_fields(pde.name(), &names, &generate(pde, size, seed, 0..count).unwrap()).unwrap()
+}
+
+pub fn poisson_samples(count: u64, size: usize, seed: u64) -> (Poisson, Samples) {
+    let pde = Poisson::default();
+    let samples = samples_from(&pde, count, size, seed);
+    (pde, samples)
+}
+
+/// The "equation" u = a, whose residual can be told by hand.
+pub struct DifferenceOfChannels;
+
+impl Residual for DifferenceOfChannels {
+    fn terms(&self, x: Tensor<4>, _: ResidualOptions) -> ResidualTerms {
+        let [batch, _, height, width] = x.dims();
+        let a = x.clone().narrow(1, 0, 1);
+        let u = x.narrow(1, 1, 1);
+        let square = (a.clone() * a.clone()).reshape([batch, height * width]);
+        let scale = square.mean_dim(1).sqrt().reshape([batch]);
+        ResidualTerms { residual: u - a, scale, points: height * width }
+    }
+}

@@ -1,0 +1,192 @@
+//! A trained model: everything needed to sample from it, and its file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::Device;
+use phys_instruct_physics::Pde;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, DiffusionConfig, NetConfig};
+use crate::diffusion::coordinates::Statistics;
+use crate::diffusion::{Coordinates, Network};
+use crate::net::{UNet, params};
+use crate::store::weights::{self, Array, Bundle};
+use crate::{Error, Result};
+
+/// Version of the file's metadata.
+const FORMAT: u32 = 1;
+
+/// Teacher or student.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A denoiser, sampled with an ODE solver.
+    Teacher,
+    /// A generator of a few steps.
+    Student,
+}
+
+/// What a model file says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Card {
+    /// Version of this description.
+    pub format: u32,
+    /// Teacher or student.
+    pub kind: Kind,
+    /// The PDE's name.
+    pub pde: String,
+    /// Its physical parameters.
+    pub params: BTreeMap<String, f64>,
+    /// Points a side.
+    pub grid: usize,
+    /// The channels' names.
+    pub channels: Vec<String>,
+    /// The network.
+    pub net: NetConfig,
+    /// The diffusion process.
+    pub diffusion: DiffusionConfig,
+    /// The generator's noise levels; empty for a teacher.
+    pub levels: Vec<f64>,
+    /// Training steps behind the weights (the student's own, for a student).
+    pub steps: u64,
+    /// Samples seen in training.
+    pub samples_seen: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// The PDE whose data the statistics stem from was imported, not generated.
+    #[serde(default)]
+    pub data: String,
+}
+
+/// A trained model on one device, ready for inference.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// What it is.
+    pub card: Card,
+    /// The statistics of its coordinates.
+    pub statistics: Statistics,
+    /// The network.
+    pub network: Network,
+}
+
+impl Card {
+    /// The description of a fresh model.
+    pub fn new(kind: Kind, config: &Config, pde: &dyn Pde) -> Self {
+        Self {
+            format: FORMAT,
+            kind,
+            pde: config.pde.clone(),
+            params: pde.params().iter().map(|p| (p.name.to_owned(), p.value)).collect(),
+            grid: config.grid,
+            channels: pde.channels().iter().map(|c| c.name.to_owned()).collect(),
+            net: config.net.clone(),
+            diffusion: config.diffusion.clone(),
+            levels: Vec::new(),
+            steps: 0,
+            samples_seen: 0,
+            seconds: 0.0,
+            data: String::new(),
+        }
+    }
+
+    /// The PDE with the model's parameters.
+    ///
+    /// # Errors
+    /// A name or a parameter this version does not know.
+    pub fn pde(&self) -> Result<Box<dyn Pde>> {
+        let mut pde = phys_instruct_physics::registry::by_name(&self.pde)?;
+        for (name, &value) in &self.params {
+            pde.set_param(name, value)?;
+        }
+        Ok(pde)
+    }
+
+    /// A network of this description, with weights drawn from `seed`.
+    pub fn build(&self, statistics: &Statistics, seed: u64, device: &Device) -> Result<Network> {
+        let pde = self.pde()?;
+        let coordinates =
+            Coordinates::new(statistics, &pde.channels(), self.grid, &self.diffusion, device)?;
+        let net = UNet::new(&self.net, coordinates.inputs(), self.channels.len(), seed, device);
+        Ok(Network { net, coordinates })
+    }
+}
+
+impl Model {
+    /// Where the model lives.
+    pub fn device(&self) -> Device {
+        self.network.coordinates.device()
+    }
+
+    /// The model as one file's content.
+    ///
+    /// # Errors
+    /// A description that cannot be written as JSON.
+    pub fn to_bundle(&self) -> Result<Bundle> {
+        let mut tensors = params::to_arrays(&self.network.net, "net.");
+        tensors.extend(statistics_arrays(&self.statistics, &self.card));
+        let metadata =
+            serde_json::to_value(&self.card).map_err(|e| Error::Config(e.to_string()))?;
+        Ok(Bundle { metadata, tensors })
+    }
+
+    /// Writes the model.
+    ///
+    /// # Errors
+    /// What [`weights::write`] answers.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        weights::write(path, &self.to_bundle()?)
+    }
+
+    /// Reads a model.
+    ///
+    /// # Errors
+    /// A file that is damaged, of another format version, or whose arrays do not fit its
+    /// description.
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        let bundle = weights::read(path)?;
+        Self::from_bundle(&bundle, device).map_err(|error| match error {
+            Error::BadFile { .. } => error,
+            other => Error::BadFile { path: path.into(), reason: other.to_string() },
+        })
+    }
+
+    /// Builds a model from one file's content.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn from_bundle(bundle: &Bundle, device: &Device) -> Result<Self> {
+        let card: Card = serde_json::from_value(bundle.metadata.clone())
+            .map_err(|e| Error::Shape(format!("not a model's description: {e}")))?;
+        if card.format != FORMAT {
+            return Err(Error::Shape(format!("model format {}, expected {FORMAT}", card.format)));
+        }
+        let statistics = statistics_from(&bundle.tensors, &card)?;
+        let network = card.build(&statistics, 0, device)?;
+        let net = params::from_arrays(network.net.clone(), &bundle.tensors, "net.")?;
+        let network = Network { net, ..network }.valid();
+        Ok(Self { card, statistics, network })
+    }
+}
+
+/// The statistics as arrays.
+pub fn statistics_arrays(statistics: &Statistics, card: &Card) -> BTreeMap<String, Array> {
+    let shape = vec![card.channels.len(), card.grid, card.grid];
+    let array = |data: &Vec<f32>| Array { shape: shape.clone(), data: data.clone() };
+    BTreeMap::from([
+        ("statistics.mean".to_owned(), array(&statistics.mean)),
+        ("statistics.spectrum".to_owned(), array(&statistics.spectrum)),
+    ])
+}
+
+fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result<Statistics> {
+    let shape = [card.channels.len(), card.grid, card.grid];
+    let get = |name: &str| match tensors.get(name) {
+        Some(array) if array.shape == shape => Ok(array.data.clone()),
+        Some(array) => {
+            Err(Error::Shape(format!("{name} has shape {:?}, expected {shape:?}", array.shape)))
+        }
+        None => Err(Error::Shape(format!("{name} is missing, expected shape {shape:?}"))),
+    };
+    Ok(Statistics { mean: get("statistics.mean")?, spectrum: get("statistics.spectrum")? })
+}

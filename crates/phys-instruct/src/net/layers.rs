@@ -1,0 +1,197 @@
+//! The layers of the U-Net, initialised from the counter-based generator.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData, activation};
+use phys_instruct_physics::rng;
+use rand_chacha::ChaCha8Rng;
+
+use super::ops;
+
+/// Draws the initial weights of one network, in order of construction.
+pub struct Init<'a> {
+    /// Where the weights live.
+    pub device: &'a Device,
+    /// Where they come from.
+    pub rng: ChaCha8Rng,
+}
+
+impl Init<'_> {
+    fn normal<const D: usize>(&mut self, shape: [usize; D], std: f64) -> Param<Tensor<D>> {
+        let count = shape.iter().product();
+        let values: Vec<f32> =
+            (0..count).map(|_| (std * rng::normal(&mut self.rng)) as f32).collect();
+        Param::from_data(TensorData::new(values, shape), self.device)
+    }
+
+    fn constant<const D: usize>(&self, shape: [usize; D], value: f32) -> Param<Tensor<D>> {
+        let count = shape.iter().product();
+        Param::from_data(TensorData::new(vec![value; count], shape), self.device)
+    }
+}
+
+/// A "same" convolution with a kernel of side 1 or 3.
+#[derive(Module, Debug)]
+pub struct Conv {
+    weight: Param<Tensor<4>>,
+    bias: Param<Tensor<1>>,
+}
+
+impl Conv {
+    /// `gain` 1 keeps the variance of its input, 0 starts at zero.
+    pub fn new(channels: [usize; 2], side: usize, gain: f64, init: &mut Init) -> Self {
+        let fan_in = (channels[0] * side * side) as f64;
+        Self {
+            weight: init.normal([channels[1], channels[0], side, side], gain / fan_in.sqrt()),
+            bias: init.constant([channels[1]], 0.0),
+        }
+    }
+
+    /// `[batch, in, y, x]` to `[batch, out, y, x]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        ops::conv2d(x, self.weight.val(), self.bias.val())
+    }
+}
+
+/// An affine map of vectors.
+#[derive(Module, Debug)]
+pub struct Linear {
+    weight: Param<Tensor<2>>,
+    bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    /// `gain` as for [`Conv::new`].
+    pub fn new(features: [usize; 2], gain: f64, init: &mut Init) -> Self {
+        Self {
+            weight: init.normal(features, gain / (features[0] as f64).sqrt()),
+            bias: init.constant([features[1]], 0.0),
+        }
+    }
+
+    /// `[batch, in]` to `[batch, out]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        x.matmul(self.weight.val()) + self.bias.val().unsqueeze()
+    }
+}
+
+/// Group normalisation, optional FiLM, SiLU.
+#[derive(Module, Debug)]
+pub struct NormAct {
+    gamma: Param<Tensor<1>>,
+    beta: Param<Tensor<1>>,
+    groups: usize,
+}
+
+impl NormAct {
+    /// As many groups as divide the channels, at most 16, of at least four channels each.
+    pub fn new(channels: usize, init: &mut Init) -> Self {
+        let fits = |groups: &usize| channels.is_multiple_of(*groups) && channels / groups >= 4;
+        Self {
+            gamma: init.constant([channels], 1.0),
+            beta: init.constant([channels], 0.0),
+            groups: (1..=16).rev().find(fits).unwrap_or(1),
+        }
+    }
+
+    /// `film` is a scale and a shift per sample and channel, each `[batch, channel]`.
+    pub fn forward(&self, x: Tensor<4>, film: Option<(Tensor<2>, Tensor<2>)>) -> Tensor<4> {
+        ops::norm_film_silu(x, self.gamma.val(), self.beta.val(), self.groups, film)
+    }
+}
+
+/// The residual block of the U-Net: two convolutions, noise-conditioned in between.
+#[derive(Module, Debug)]
+pub struct ResBlock {
+    norm_in: NormAct,
+    conv_in: Conv,
+    film: Linear,
+    norm_out: NormAct,
+    conv_out: Conv,
+    skip: Option<Conv>,
+}
+
+impl ResBlock {
+    /// A block that starts as the identity (or as a projection).
+    pub fn new(channels: [usize; 2], embedding: usize, init: &mut Init) -> Self {
+        let [input, output] = channels;
+        Self {
+            norm_in: NormAct::new(input, init),
+            conv_in: Conv::new([input, output], 3, 1.0, init),
+            film: Linear::new([embedding, 2 * output], 0.1, init),
+            norm_out: NormAct::new(output, init),
+            conv_out: Conv::new([output, output], 3, 0.1, init),
+            skip: (input != output).then(|| Conv::new(channels, 1, 1.0, init)),
+        }
+    }
+
+    /// `x` `[batch, in, y, x]`, `embedding` `[batch, embedding]`.
+    pub fn forward(&self, x: Tensor<4>, embedding: Tensor<2>) -> Tensor<4> {
+        let mut film = self.film.forward(embedding).chunk(2, 1);
+        let (scale, shift) = (film.remove(0), film.remove(0));
+        let h = self.conv_in.forward(self.norm_in.forward(x.clone(), None));
+        let h = self.conv_out.forward(self.norm_out.forward(h, Some((scale, shift))));
+        let skip = match &self.skip {
+            Some(projection) => projection.forward(x),
+            None => x,
+        };
+        skip + h
+    }
+}
+
+/// Single-head self-attention over all points of a level.
+#[derive(Module, Debug)]
+pub struct Attention {
+    norm: NormAct,
+    qkv: Conv,
+    out: Conv,
+}
+
+impl Attention {
+    /// Attention that starts as the identity.
+    pub fn new(channels: usize, init: &mut Init) -> Self {
+        Self {
+            norm: NormAct::new(channels, init),
+            qkv: Conv::new([channels, 3 * channels], 1, 1.0, init),
+            out: Conv::new([channels, channels], 1, 0.1, init),
+        }
+    }
+
+    /// `[batch, channel, y, x]` to the same.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [batch, channels, height, width] = x.dims();
+        let qkv = self.qkv.forward(self.norm.forward(x.clone(), None));
+        let mut parts = qkv.reshape([batch, 3 * channels, height * width]).chunk(3, 1);
+        let (q, k, v) = (parts.remove(0), parts.remove(0), parts.remove(0));
+        let scores = q.swap_dims(1, 2).matmul(k) / (channels as f64).sqrt();
+        let mixed = v.matmul(activation::softmax(scores, 2).swap_dims(1, 2));
+        x + self.out.forward(mixed.reshape([batch, channels, height, width]))
+    }
+}
+
+/// Folds `side` x `side` patches into channels: `[b, c, y, x]` to `[b, c s^2, y/s, x/s]`.
+pub fn unshuffle(x: Tensor<4>, side: usize) -> Tensor<4> {
+    if side == 1 {
+        return x;
+    }
+    let [b, c, y, w] = x.dims();
+    x.reshape([b, c, y / side, side, w / side, side]).permute([0, 1, 3, 5, 2, 4]).reshape([
+        b,
+        c * side * side,
+        y / side,
+        w / side,
+    ])
+}
+
+/// The inverse of [`unshuffle`].
+pub fn shuffle(x: Tensor<4>, side: usize) -> Tensor<4> {
+    if side == 1 {
+        return x;
+    }
+    let [b, c, y, w] = x.dims();
+    x.reshape([b, c / (side * side), side, side, y, w]).permute([0, 1, 4, 2, 5, 3]).reshape([
+        b,
+        c / (side * side),
+        y * side,
+        w * side,
+    ])
+}

@@ -1,0 +1,9 @@
+//! The network: layers, U-Net, parameters by name, optimizer.
+
+pub mod layers;
+pub mod ops;
+pub mod optimizer;
+pub mod params;
+mod unet;
+
+pub use unet::UNet;

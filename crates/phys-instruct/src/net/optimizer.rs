@@ -1,0 +1,202 @@
+//! AdamW (Loshchilov and Hutter 2019) with global-norm clipping; non-finite steps are skipped.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor, TensorData};
+
+use super::params::{Path, to_array};
+use crate::config::OptimizerConfig;
+use crate::store::weights::Array;
+use crate::{Error, Result};
+
+/// The optimizer's state for one network.
+#[derive(Debug, Clone)]
+pub struct AdamW {
+    config: OptimizerConfig,
+    moments: BTreeMap<String, [Array; 2]>,
+    step: u64,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// Global norm of the gradient before clipping.
+    pub gradient_norm: f64,
+    /// The gradient was not finite and nothing was changed.
+    pub skipped: bool,
+}
+
+impl AdamW {
+    /// A fresh optimizer.
+    pub fn new(config: &OptimizerConfig) -> Self {
+        Self { config: config.clone(), moments: BTreeMap::new(), step: 0 }
+    }
+
+    /// One step at `rate` times the configured learning rate.
+    pub fn step<M: Module>(
+        &mut self,
+        module: M,
+        gradients: &Gradients,
+        rate: f64,
+    ) -> (M, StepReport) {
+        let gradient_norm = norm(&module, gradients);
+        if !gradient_norm.is_finite() {
+            return (module, StepReport { gradient_norm, skipped: true });
+        }
+        self.step += 1;
+        let clip = self.config.clip;
+        let scale = if clip > 0.0 && gradient_norm > clip { clip / gradient_norm } else { 1.0 };
+        let mut update = Update { optimizer: self, gradients, scale, rate, path: Path::default() };
+        (module.map(&mut update), StepReport { gradient_norm, skipped: false })
+    }
+
+    fn update(
+        &mut self,
+        name: String,
+        weights: &mut [f32],
+        gradient: &[f32],
+        scale: f64,
+        rate: f64,
+    ) {
+        let c = &self.config;
+        let zeros = || Array { shape: vec![gradient.len()], data: vec![0.0; gradient.len()] };
+        let [first, second] = self.moments.entry(name).or_insert_with(|| [zeros(), zeros()]);
+        let correction = |beta: f64| 1.0 - beta.powi(self.step.min(1 << 30) as i32);
+        let rate = c.learning_rate * rate;
+        let step_size = (rate / correction(c.beta1)) as f32;
+        let root_correction = (1.0 / correction(c.beta2).sqrt()) as f32;
+        let (b1, b2) = (c.beta1 as f32, c.beta2 as f32);
+        let (epsilon, scale) = (c.epsilon as f32, scale as f32);
+        let keep = (1.0 - rate * c.weight_decay) as f32;
+        let moments = first.data.iter_mut().zip(&mut second.data);
+        for ((w, &g), (m, v)) in weights.iter_mut().zip(gradient).zip(moments) {
+            let g = g * scale;
+            *m = b1 * *m + (1.0 - b1) * g;
+            *v = b2 * *v + (1.0 - b2) * g * g;
+            *w = keep * *w - step_size * *m / (v.sqrt() * root_correction + epsilon);
+        }
+    }
+
+    /// The state as arrays, each name behind `prefix`.
+    pub fn to_arrays(&self, prefix: &str) -> BTreeMap<String, Array> {
+        let step = Array { shape: vec![2], data: split(self.step).to_vec() };
+        self.moments
+            .iter()
+            .flat_map(|(name, [first, second])| {
+                [
+                    (format!("{prefix}first.{name}"), first.clone()),
+                    (format!("{prefix}second.{name}"), second.clone()),
+                ]
+            })
+            .chain([(format!("{prefix}step"), step)])
+            .collect()
+    }
+
+    /// Restores what [`AdamW::to_arrays`] saved.
+    ///
+    /// # Errors
+    /// A step count that is missing, or moments without their pair.
+    pub fn restore(&mut self, arrays: &BTreeMap<String, Array>, prefix: &str) -> Result<()> {
+        let missing =
+            |what: &str| Error::Shape(format!("optimizer state: {prefix}{what} is missing"));
+        let step = arrays.get(&format!("{prefix}step")).ok_or_else(|| missing("step"))?;
+        let &[low, high] = step.data.as_slice() else { return Err(missing("step")) };
+        self.step = join([low, high]);
+        self.moments.clear();
+        let start = format!("{prefix}first.");
+        for (key, first) in arrays.range(start.clone()..).take_while(|(k, _)| k.starts_with(&start))
+        {
+            let name = &key[start.len()..];
+            let second = arrays
+                .get(&format!("{prefix}second.{name}"))
+                .filter(|second| second.data.len() == first.data.len())
+                .ok_or_else(|| missing(name))?;
+            self.moments.insert(name.into(), [first.clone(), second.clone()]);
+        }
+        Ok(())
+    }
+}
+
+/// A count as two exact `f32`.
+fn split(step: u64) -> [f32; 2] {
+    [(step % (1 << 20)) as f32, (step >> 20) as f32]
+}
+
+fn join([low, high]: [f32; 2]) -> u64 {
+    low as u64 + ((high as u64) << 20)
+}
+
+struct Update<'a> {
+    optimizer: &'a mut AdamW,
+    gradients: &'a Gradients,
+    scale: f64,
+    rate: f64,
+    path: Path,
+}
+
+impl ModuleMapper for Update<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(gradient) = param.val().grad(self.gradients) else { return param };
+        let gradient = to_array(gradient).data;
+        let name = self.path.name();
+        param.map(|old| {
+            let (dims, device) = (old.dims(), old.device());
+            let mut weights = to_array(old.detach()).data;
+            self.optimizer.update(name, &mut weights, &gradient, self.scale, self.rate);
+            Tensor::from_data(TensorData::new(weights, dims), &device).require_grad()
+        })
+    }
+}
+
+fn norm<M: Module>(module: &M, gradients: &Gradients) -> f64 {
+    struct Sum<'a>(&'a Gradients, f64);
+    impl ModuleVisitor for Sum<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = param.val().grad(self.0) {
+                let values = to_array(gradient).data;
+                self.1 += values.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
+            }
+        }
+    }
+    let mut sum = Sum(gradients, 0.0);
+    module.visit(&mut sum);
+    sum.1.sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_step_is_the_learning_rate_times_the_sign() {
+        let config = OptimizerConfig { learning_rate: 0.1, ..OptimizerConfig::default() };
+        let mut adam = AdamW::new(&config);
+        adam.step = 1;
+        let mut weights = [1.0, 1.0, 1.0];
+        adam.update("w".into(), &mut weights, &[3.0, -0.01, 0.0], 1.0, 1.0);
+        for (got, expected) in weights.iter().zip([0.9, 1.1, 1.0]) {
+            assert!((got - expected).abs() < 1e-5, "{got} {expected}");
+        }
+    }
+
+    #[test]
+    fn the_state_survives_saving() {
+        let mut adam = AdamW::new(&OptimizerConfig::default());
+        adam.step = (1 << 21) + 5;
+        adam.update("a.b".into(), &mut [1.0, 2.0], &[0.5, -0.25], 1.0, 1.0);
+        let arrays = adam.to_arrays("adam.");
+        let mut other = AdamW::new(&OptimizerConfig::default());
+        other.restore(&arrays, "adam.").expect("own arrays");
+        assert_eq!(other.step, adam.step);
+        assert_eq!(other.moments, adam.moments);
+    }
+}

@@ -1,0 +1,129 @@
+//! A network's parameters by name: saving, loading and averaging.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Tensor, TensorData};
+
+use crate::store::weights::Array;
+use crate::{Error, Result};
+
+/// Tracks the dotted path of the parameter being visited.
+#[derive(Default)]
+pub(super) struct Path(Vec<String>);
+
+impl Path {
+    pub(super) fn enter(&mut self, name: &str) {
+        self.0.push(name.into());
+    }
+
+    pub(super) fn exit(&mut self) {
+        self.0.pop();
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.0.join(".")
+    }
+}
+
+/// The parameters of `module` as arrays, each name behind `prefix`.
+pub fn to_arrays<M: Module>(module: &M, prefix: &str) -> BTreeMap<String, Array> {
+    struct Collect<'a>(Path, &'a str, BTreeMap<String, Array>);
+    impl ModuleVisitor for Collect<'_> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.enter(name);
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.exit();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.2.insert(format!("{}{}", self.1, self.0.name()), to_array(param.val()));
+        }
+    }
+    let mut collect = Collect(Path::default(), prefix, BTreeMap::new());
+    module.visit(&mut collect);
+    collect.2
+}
+
+/// `module` with its parameters taken from `arrays`, each name behind `prefix`.
+///
+/// # Errors
+/// A parameter that is missing or has another shape.
+pub fn from_arrays<M: Module>(
+    module: M,
+    arrays: &BTreeMap<String, Array>,
+    prefix: &str,
+) -> Result<M> {
+    struct Load<'a>(Path, &'a str, &'a BTreeMap<String, Array>, Option<String>);
+    impl ModuleMapper for Load<'_> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.enter(name);
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.exit();
+        }
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let name = format!("{}{}", self.1, self.0.name());
+            let expected = param.val().dims();
+            match self.2.get(&name) {
+                Some(array) if array.shape == expected => {
+                    let data = TensorData::new(array.data.clone(), expected);
+                    let device = param.val().device();
+                    param.map(|old| {
+                        Tensor::from_data(data, &device).set_require_grad(old.is_require_grad())
+                    })
+                }
+                Some(array) => {
+                    self.3 =
+                        Some(format!("{name} has shape {:?}, expected {expected:?}", array.shape));
+                    param
+                }
+                None => {
+                    self.3 = Some(format!("{name} is missing, expected shape {expected:?}"));
+                    param
+                }
+            }
+        }
+    }
+    let mut load = Load(Path::default(), prefix, arrays, None);
+    let module = module.map(&mut load);
+    match load.3 {
+        Some(reason) => Err(Error::Shape(format!("network weights: {reason}"))),
+        None => Ok(module),
+    }
+}
+
+/// The exponential moving average `average <- decay * average + (1 - decay) * module`, taken of
+/// plain (not differentiated) networks.
+pub fn average<M: Module>(average: M, module: &M, decay: f64) -> M {
+    struct Values(Vec<Vec<f32>>);
+    impl ModuleVisitor for Values {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(to_array(param.val()).data);
+        }
+    }
+    struct Blend(std::vec::IntoIter<Vec<f32>>, f64);
+    impl ModuleMapper for Blend {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(new) = self.0.next() else { return param };
+            let decay = self.1;
+            param.map(|old| {
+                let new = Tensor::<D>::from_data(TensorData::new(new, old.dims()), &old.device());
+                old * decay + new * (1.0 - decay)
+            })
+        }
+    }
+    let mut values = Values(Vec::new());
+    module.visit(&mut values);
+    average.map(&mut Blend(values.0.into_iter(), decay))
+}
+
+/// A tensor's values on the host.
+pub fn to_array<const D: usize>(tensor: Tensor<D>) -> Array {
+    Array { shape: tensor.dims().to_vec(), data: values(tensor) }
+}
+
+/// A tensor's values on the host, C order.
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_vec_as::<f32>().unwrap_or_default()
+}

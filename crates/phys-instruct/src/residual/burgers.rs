@@ -1,0 +1,427 @@
+//! Residual of Burgers' equation between neighbouring rows: Fourier in x with the reference
+//! solver's projection, exponential Hermite collocation in t (see [`super::exponential`]).
+//!
+//! R = (u1 - E u0) / h - (what -(u^2 / 2)_x adds on average over the interval), E the heat flow
+//! over h = 1 / (size - 1), in the row of u1; row 0 is zero. Largest term: the second, so that a
+//! sample that is mere heat flow has the relative residual 1. Preconditioner:
+//! (P v)(t1) = (v(t1) - E v(t0)) / h, v = 0 at t = 0. P^-1 R is, but for the advection of errors,
+//! the error of u itself, and P^-1 of the second term what advection has done to u by then.
+//!
+//! Relative residual of reference data in `f32` on grids of n points a side, mean of four samples
+//! of the benchmark, for collocations in t that all share the discretisation in x. "Interaction"
+//! is Hermite-Simpson on e^(decay t) u; the last two replace p by the polynomial through the
+//! rates at the two or four nearest rows. The last column has noise of standard deviation 1e-3
+//! added to the data; rms of the second term 0.37.
+//!
+//! | collocation | n = 32 | 64 | 128 | 64, noise |
+//! |---|---|---|---|---|
+//! | exponential Hermite (this file) | 0.00008 | 0.00009 | 0.00008 | 0.253 |
+//! | Hermite-Simpson | 0.00231 | 0.00736 | 0.02259 | 0.785 |
+//! | interaction | 0.00021 | 0.00017 | 0.00004 | 0.253 |
+//! | exponential, two rows | 0.00537 | 0.00221 | 0.00085 | 0.253 |
+//! | exponential, four rows | 0.00076 | 0.00047 | 0.00020 | 0.254 |
+//!
+//! Reproduced by `cargo test --release -p phys-instruct --lib compare_collocations -- --ignored
+//! --nocapture`. From 64 points on the rounding of the data is a good part of the first row.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use phys_instruct_physics::{Basis, transform::basis_matrix};
+use std::f64::consts::PI;
+
+use super::exponential::Weights;
+use super::operator::{self, SMALLEST_SCALE, square};
+use super::{Residual, ResidualOptions, ResidualTerms, mean_square};
+use crate::Result;
+
+/// The residual of u, `[batch, 1, size, size]`.
+#[derive(Debug, Clone)]
+pub struct BurgersResidual {
+    interval: f64,
+    /// Matrices that act on rows from the right: the projection, the heat operator and minus the
+    /// derivative behind it, what the heat flow takes in an interval, and minus the derivative
+    /// with each of the weights.
+    project: Tensor<4>,
+    heat: Tensor<4>,
+    rate: Tensor<4>,
+    lost: Tensor<4>,
+    rates: [Tensor<4>; 2],
+    slopes: [Tensor<4>; 2],
+    heat_flow: HeatFlow,
+}
+
+impl BurgersResidual {
+    /// For viscosity `nu` > 0 and grids of `size` points a side, at least 8.
+    ///
+    /// # Errors
+    /// A smaller grid.
+    pub fn new(nu: f64, size: usize, device: &Device) -> Result<Self> {
+        operator::check_size(size, 8)?;
+        let interval = 1.0 / (size - 1) as f64;
+        let wave = |k: usize| 2.0 * PI * k as f64;
+        let weights = |k: usize| Weights::new(nu * wave(k) * wave(k), interval);
+        let kept = |k: usize| if 3 * k < size { 1.0 } else { 0.0 };
+        let minus_derivative = |k: usize| -wave(k) * kept(k);
+        let even =
+            |symbol: &dyn Fn(usize) -> f64| square(filter(size, symbol, false), size, device);
+        let odd = |symbol: &dyn Fn(usize) -> f64| square(filter(size, symbol, true), size, device);
+        Ok(Self {
+            interval,
+            project: even(&kept),
+            heat: even(&|k| -nu * wave(k) * wave(k) * kept(k)),
+            rate: odd(&minus_derivative),
+            lost: even(&|k| weights(k).lost),
+            rates: [0, 1].map(|end| odd(&|k| minus_derivative(k) * weights(k).rate[end])),
+            slopes: [0, 1].map(|end| odd(&|k| minus_derivative(k) * weights(k).slope[end])),
+            heat_flow: HeatFlow::new(nu, size, interval, device),
+        })
+    }
+
+    /// What -(u^2 / 2)_x adds on average over each interval, rows 1 and on.
+    fn advection(&self, u: &Tensor<4>) -> Tensor<4> {
+        let projected = u.clone().matmul(self.project.clone());
+        let half_square = projected.clone() * projected.clone() * 0.5;
+        let u_t =
+            half_square.clone().matmul(self.rate.clone()) + u.clone().matmul(self.heat.clone());
+        let slope = projected * u_t;
+        let [starts, ends] = [neighbours(&half_square), neighbours(&slope)];
+        let [[n0, n1], [s0, s1]] = [starts, ends];
+        n0.matmul(self.rates[0].clone())
+            + n1.matmul(self.rates[1].clone())
+            + s0.matmul(self.slopes[0].clone())
+            + s1.matmul(self.slopes[1].clone())
+    }
+}
+
+impl Residual for BurgersResidual {
+    fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
+        let u = if options.detach_input { with_first_row_detached(x) } else { x };
+        let [u0, u1] = neighbours(&u);
+        let advection = self.advection(&u);
+        // The difference of neighbours is nearly exact; e^(-decay h) u0 would not be.
+        let change = (u1 - u0.clone()) / self.interval + u0.matmul(self.lost.clone());
+        let residual = change - advection.clone();
+        let seen = |v: Tensor<4>| if options.preconditioned { self.heat_flow.sum(v) } else { v };
+        let [_, _, intervals, size] = residual.dims();
+        let points = intervals * size;
+        let scale = mean_square(&seen(advection.detach()), points).sqrt();
+        let residual = with_zero_row(seen(residual));
+        ResidualTerms { residual, scale: scale.clamp_min(SMALLEST_SCALE), points }
+    }
+}
+
+/// The rows at the start and at the end of each interval.
+fn neighbours(u: &Tensor<4>) -> [Tensor<4>; 2] {
+    let intervals = u.dims()[2] - 1;
+    [0, 1].map(|start| u.clone().narrow(2, start, intervals))
+}
+
+fn with_first_row_detached(u: Tensor<4>) -> Tensor<4> {
+    let [initial, later] = [u.clone().narrow(2, 0, 1), u.clone().narrow(2, 1, u.dims()[2] - 1)];
+    Tensor::cat(vec![initial.detach(), later], 2)
+}
+
+fn with_zero_row(rows: Tensor<4>) -> Tensor<4> {
+    rows.pad([(1, 0), (0, 0)], burn::tensor::ops::PadMode::Constant(0.0))
+}
+
+/// The matrix that multiplies mode k of a row by `symbol(|k|)`, or by i sign(k) times that:
+/// `matrix[i][j] = 1/n sum_k symbol cos(2 pi k (j - i) / n)`, or minus the sine.
+fn filter(n: usize, symbol: &dyn Fn(usize) -> f64, odd: bool) -> Vec<f64> {
+    let kernel = |d: usize| {
+        let term = |k: usize| {
+            let sign = if 2 * k > n { -1.0 } else { 1.0 };
+            let phase = 2.0 * PI * ((k * d) % n) as f64 / n as f64;
+            let wave = if odd { -sign * phase.sin() } else { phase.cos() };
+            symbol(k.min(n - k)) * wave / n as f64
+        };
+        (0..n).map(term).sum::<f64>()
+    };
+    let kernel: Vec<f64> = (0..n).map(kernel).collect();
+    (0..n * n).map(|i| kernel[(n + i % n - i / n) % n]).collect()
+}
+
+/// v(t1) = E v(t0) + h R, v = 0 at t = 0: in each Fourier mode a lower triangular matrix in t.
+#[derive(Debug, Clone)]
+struct HeatFlow {
+    basis: Tensor<4>,
+    /// `[1, mode, interval, interval]`.
+    sums: Tensor<4>,
+}
+
+impl HeatFlow {
+    fn new(nu: f64, size: usize, interval: f64, device: &Device) -> Self {
+        let rows = size - 1;
+        let sum = |mode: usize, to: usize, from: usize| {
+            let wave = 2.0 * PI * mode.div_ceil(2) as f64;
+            let age = to as f64 - from as f64;
+            if age < 0.0 { 0.0 } else { interval * (-nu * wave * wave * interval * age).exp() }
+        };
+        let values: Vec<f32> = (0..size * rows * rows)
+            .map(|i| sum(i / (rows * rows), i / rows % rows, i % rows) as f32)
+            .collect();
+        let data = TensorData::new(values, [1, size, rows, rows]);
+        let sums = Tensor::from_data(data, &device.clone().without_autodiff());
+        Self { basis: square(basis_matrix(Basis::Fourier, size), size, device), sums }
+    }
+
+    /// Applies it to `[batch, 1, interval, x]`.
+    fn sum(&self, rates: Tensor<4>) -> Tensor<4> {
+        let modes = rates.matmul(self.basis.clone().swap_dims(2, 3)).permute([1, 3, 2, 0]);
+        self.sums.clone().matmul(modes).permute([3, 0, 2, 1]).matmul(self.basis.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::residual::exponential::tests::{Trajectory, weights_by_quadrature};
+    use crate::residual::testing::{self, assert_close, gradient, options, rms, values};
+    use phys_instruct_physics::{Fields, Pde, burgers::Burgers, generate, rng};
+
+    const NU: f64 = 0.02;
+
+    fn build(size: usize) -> BurgersResidual {
+        BurgersResidual::new(NU, size, &Device::flex()).unwrap()
+    }
+
+    /// Cosine and sine coefficients of a line, by sums.
+    fn coefficients(line: &[f64], k: usize) -> [f64; 2] {
+        let n = line.len();
+        let norm = if k == 0 || 2 * k == n { 1.0 } else { 2.0 } / n as f64;
+        let angle = |j: usize| 2.0 * PI * (k * j) as f64 / n as f64;
+        let sum = |wave: fn(f64) -> f64| {
+            line.iter().enumerate().map(|(j, v)| v * wave(angle(j))).sum::<f64>() * norm
+        };
+        [sum(f64::cos), sum(f64::sin)]
+    }
+
+    /// The line of those coefficients on `m` points.
+    fn evaluate(modes: &[[f64; 2]], m: usize) -> Vec<f64> {
+        let at = |j: usize| {
+            let angle = |k: usize| 2.0 * PI * (k * j) as f64 / m as f64;
+            let term = |(k, [a, b]): (usize, &[f64; 2])| a * angle(k).cos() + b * angle(k).sin();
+            modes.iter().enumerate().map(term).sum()
+        };
+        (0..m).map(at).collect()
+    }
+
+    /// -(product)_x of two lines of kept modes, without aliasing: on three times the points.
+    fn advect(left: &[[f64; 2]], right: &[[f64; 2]], n: usize) -> Vec<[f64; 2]> {
+        let kept = n.div_ceil(3);
+        let [l, r] = [left, right].map(|modes| evaluate(&modes[..kept], 3 * n));
+        let product: Vec<f64> = l.iter().zip(&r).map(|(l, r)| l * r).collect();
+        let minus_derivative = |k: usize| {
+            let [a, b] = coefficients(&product, k);
+            let wave = if k < kept { 2.0 * PI * k as f64 } else { 0.0 };
+            [-wave * b, wave * a]
+        };
+        (0..left.len()).map(minus_derivative).collect()
+    }
+
+    /// R and its second term in plain loops, rows 1 and on.
+    fn oracle(x: &Fields) -> [Vec<f64>; 2] {
+        let n = x.width;
+        let h = 1.0 / (x.height - 1) as f64;
+        let modes = 0..n / 2 + 1;
+        let state = |row: &[f64]| {
+            let u: Vec<_> = modes.clone().map(|k| coefficients(row, k)).collect();
+            let rate: Vec<_> = advect(&u, &u, n).iter().map(|[a, b]| [0.5 * a, 0.5 * b]).collect();
+            let decay = |k: usize| NU * (2.0 * PI * k as f64).powi(2);
+            let change = |(k, (n, u)): (usize, (&[f64; 2], &[f64; 2]))| {
+                [n[0] - decay(k) * u[0], n[1] - decay(k) * u[1]]
+            };
+            let u_t: Vec<_> = rate.iter().zip(&u).enumerate().map(change).collect();
+            let slope = advect(&u, &u_t, n);
+            [u, rate, slope]
+        };
+        let weights = |k: usize| weights_by_quadrature(NU * (2.0 * PI * k as f64).powi(2), h);
+        let weights: Vec<_> = modes.clone().map(weights).collect();
+        let states: Vec<_> = x.data.chunks_exact(n).map(state).collect();
+        let [mut residual, mut source] = [vec![], vec![]];
+        for pair in states.windows(2) {
+            let [mut r, mut s] = [vec![], vec![]];
+            for k in modes.clone() {
+                let decay = NU * (2.0 * PI * k as f64).powi(2);
+                let w = weights[k];
+                let added = [0, 1].map(|part| {
+                    let [[_, n0, s0], [_, n1, s1]] = [&pair[0], &pair[1]];
+                    w[0] * n0[k][part]
+                        + w[1] * n1[k][part]
+                        + w[2] * s0[k][part]
+                        + w[3] * s1[k][part]
+                });
+                let change = [0, 1].map(|part| {
+                    (pair[1][0][k][part] - (-decay * h).exp() * pair[0][0][k][part]) / h
+                });
+                r.push([change[0] - added[0], change[1] - added[1]]);
+                s.push(added);
+            }
+            residual.extend(evaluate(&r, n));
+            source.extend(evaluate(&s, n));
+        }
+        [residual, source]
+    }
+
+    fn rough(size: usize) -> Fields {
+        let noise = rng::normals(&mut rng::stream(6, "rough", 0, size as u64), size * size);
+        let mut x = Fields::stack(size, size, &[&noise]);
+        x.data.iter_mut().for_each(|v| *v = f64::from(*v as f32));
+        x
+    }
+
+    #[test]
+    fn agrees_with_plain_loops() {
+        for size in [8, 9, 12] {
+            let x = rough(size);
+            let [expected, source] = oracle(&x);
+            let terms = build(size).terms(testing::batch(&[x.clone(), x]), options(false, false));
+            assert_eq!(terms.residual.dims(), [2, 1, size, size]);
+            assert_eq!(terms.points, (size - 1) * size);
+            let got = values(terms.residual.clone());
+            assert!(got[..size].iter().all(|v| *v == 0.0));
+            assert_close(&got[size..size * size], &expected, 1e-5);
+            let scale = rms(&source, source.len());
+            let relative = rms(&expected, expected.len()) / scale;
+            assert!((values(terms.scale.clone())[1] / scale - 1.0).abs() < 1e-5);
+            assert!((values(terms.relative())[1] / relative - 1.0).abs() < 1e-5);
+        }
+    }
+
+    /// P is applied to what P^-1 returned.
+    #[test]
+    fn preconditioning_inverts_the_heat_flow() {
+        let (size, x) = (9, rough(9));
+        let terms = |preconditioned| {
+            build(size)
+                .terms(testing::batch(std::slice::from_ref(&x)), options(false, preconditioned))
+        };
+        let solved = values(terms(true).residual);
+        let h = 1.0 / 8.0;
+        let back: Vec<f64> = (size..size * size)
+            .step_by(size)
+            .flat_map(|start| {
+                let decayed = |k: usize| {
+                    let decay = (-NU * (2.0 * PI * k as f64).powi(2) * h).exp();
+                    coefficients(&solved[start - size..start], k).map(|c| c * decay)
+                };
+                let older = evaluate(&(0..=size / 2).map(decayed).collect::<Vec<_>>(), size);
+                solved[start..start + size]
+                    .iter()
+                    .zip(older)
+                    .map(|(v, o)| (v - o) / h)
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        assert_close(&back, &values(terms(false).residual)[size..], 1e-4);
+    }
+
+    #[test]
+    fn gradient_agrees_with_differences() {
+        let (size, x) = (8, rough(8));
+        let [_, source] = oracle(&x);
+        let loss = |x: &Fields| {
+            let [residual, _] = oracle(x);
+            (rms(&residual, residual.len()) / rms(&source, source.len())).powi(2)
+        };
+        let expected: Vec<f64> = (0..x.data.len())
+            .map(|i| {
+                let moved = |by: f64| {
+                    let mut moved = x.clone();
+                    moved.data[i] += by;
+                    loss(&moved)
+                };
+                (moved(1e-4) - moved(-1e-4)) / 2e-4
+            })
+            .collect();
+        let free = gradient(&build(size), &x, options(false, false));
+        assert_close(&free, &expected, 1e-3);
+        let detached = gradient(&build(size), &x, options(true, false));
+        assert!(detached[..size].iter().all(|g| *g == 0.0));
+        assert_close(&detached[size..], &expected[size..], 1e-3);
+        let smooth = gradient(&build(size), &x, options(true, true));
+        assert!(smooth[..size].iter().all(|g| *g == 0.0) && smooth.iter().any(|g| *g != 0.0));
+    }
+
+    /// In `f64`: the oracle, which the residual agrees with, is not limited by rounding.
+    #[test]
+    fn the_collocation_has_order_four_in_time() {
+        let residual = |size: usize| {
+            let line: Vec<f64> =
+                (0..size).map(|j| 0.6 * (2.0 * PI * j as f64 / size as f64).sin()).collect();
+            let pde = Burgers { nu: NU, ..Default::default() };
+            let x = pde.solve(&Fields::stack(1, size, &[&line])).unwrap().fields;
+            let [residual, source] = oracle(&x);
+            rms(&residual, residual.len()) / rms(&source, source.len())
+        };
+        let [coarse, fine] = [41, 81].map(residual);
+        let order = (coarse / fine).log2();
+        assert!((3.7..4.4).contains(&order), "order {order}: {coarse} {fine}");
+    }
+
+    #[test]
+    fn reference_data_has_almost_no_residual() {
+        let floors = [64, 128].map(|size| {
+            let own = BurgersResidual::new(0.01, size, &Device::flex()).unwrap();
+            let samples = generate(&Burgers::default(), size, 5, 0..4).unwrap();
+            [false, true].map(|preconditioned| testing::relative(&own, &samples, preconditioned))
+        });
+        eprintln!("floors at 64 and 128, plain and preconditioned: {floors:?}");
+        assert!(floors[0][0] < 1e-3 && floors[1][0] < floors[0][0], "{floors:?}");
+        assert!(floors.iter().all(|f| f[1] < 1e-3), "{floors:?}");
+    }
+
+    /// Heat flow alone leaves out the whole second term.
+    #[test]
+    fn heat_flow_has_the_relative_residual_one() {
+        let (size, nu) = (32, 0.01);
+        let row = |t: usize| {
+            let decay = f64::exp(-nu * 4.0 * PI * PI * t as f64 / (size - 1) as f64);
+            (0..size).map(move |j| decay * (2.0 * PI * j as f64 / size as f64).cos())
+        };
+        let x = Fields::stack(size, size, &[&(0..size).flat_map(row).collect::<Vec<_>>()]);
+        let own = BurgersResidual::new(nu, size, &Device::flex()).unwrap();
+        for preconditioned in [false, true] {
+            let relative = testing::relative(&own, std::slice::from_ref(&x), preconditioned);
+            assert!((relative - 1.0).abs() < 1e-3, "{relative}");
+        }
+    }
+
+    /// The table of the documentation.
+    #[test]
+    #[ignore = "prints a table"]
+    fn compare_collocations() {
+        let pde = Burgers::default();
+        for (size, noise) in [(32, 0.0), (64, 0.0), (128, 0.0), (64, 1e-3)] {
+            let mut samples = generate(&pde, size, 5, 0..4).unwrap();
+            for x in &mut samples {
+                let draws = rng::normals(&mut rng::stream(8, "noise", 0, 0), x.data.len());
+                x.data.iter_mut().zip(draws).for_each(|(v, d)| *v += noise * d);
+            }
+            let own = BurgersResidual::new(pde.nu, size, &Device::flex()).unwrap();
+            let x = testing::batch(&samples);
+            let terms = own.terms(x.clone(), ResidualOptions::default());
+            let back = own.heat_flow.basis.clone();
+            let forth = back.clone().swap_dims(2, 3);
+            let rate = |modes: &Tensor<4>| {
+                let u = modes.clone().matmul(back.clone()).matmul(own.project.clone());
+                (u.clone() * u * 0.5).matmul(own.rate.clone()).matmul(forth.clone())
+            };
+            let wave = |row: usize| 2.0 * PI * row.div_ceil(2) as f64;
+            let others = Trajectory {
+                states: x.matmul(forth.clone()),
+                axis: 2,
+                interval: own.interval,
+                decay: (0..size).map(|row| pde.nu * wave(row).powi(2)).collect(),
+                decay_shape: [1, 1, 1, size],
+                rate: &rate,
+                scale: terms.scale.clone(),
+            }
+            .residuals(4);
+            let scale = values(terms.scale.clone()).iter().sum::<f64>() / 4.0;
+            let own = testing::relative(&own, &samples, false);
+            eprintln!("{size}, noise {noise}, scale {scale:.3}: {others:.5?}, own {own:.6}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Residual of Darcy flow: R = -div(a grad u) - f on cells, the finite-volume balance of the
+//! reference solver: harmonic face coefficients, u = 0 on the boundary, which is half a spacing
+//! away from cell centres and one from inner nodes. Source term: f. The preconditioner is minus
+//! the Laplacian with the same boundary.
+
+use burn::tensor::{Device, Tensor};
+use phys_instruct_physics::darcy::{Darcy, spacing};
+
+use super::operator::{self, InverseLaplacian, differences};
+use super::{Residual, ResidualOptions, ResidualTerms};
+use crate::Result;
+
+/// The smallest coefficient admitted, as a share of the lower benchmark value: a generated
+/// coefficient may be negative, and the mean of two opposite ones has no bound.
+const SMALLEST_SHARE: f64 = 1e-3;
+
+/// The residual of (a, u), `[batch, 2, size, size]`.
+#[derive(Debug, Clone)]
+pub struct DarcyResidual {
+    source: f64,
+    /// The lesser and the greater of the law's two coefficients.
+    values: [f64; 2],
+    size: usize,
+    boundary: f64,
+    inverse: InverseLaplacian,
+}
+
+impl DarcyResidual {
+    /// For grids of `size` points a side, at least 2, with the source, the distance from the
+    /// boundary and the coefficients of `pde`: those below a thousandth of its lesser value count
+    /// as that.
+    ///
+    /// # Errors
+    /// A smaller grid.
+    pub fn new(pde: &Darcy, size: usize, device: &Device) -> Result<Self> {
+        operator::check_size(size, 2)?;
+        let inverse = InverseLaplacian::new(pde.solution_basis(), size, device);
+        let values = [pde.low.min(pde.high), pde.low.max(pde.high)];
+        Ok(Self { source: pde.source, values, size, boundary: pde.boundary, inverse })
+    }
+}
+
+impl Residual for DarcyResidual {
+    fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
+        let [a, u] = operator::input_and_solution(x, options.detach_input);
+        let a = if options.round_input { self.rounded(a) } else { self.admissible(a) };
+        let inflow = self.net_inflow(&a, &u, 2) + self.net_inflow(&a, &u, 3);
+        let cells = self.size * self.size;
+        let source = u.clone().detach().full_like(self.source);
+        let h = spacing(self.size, self.boundary);
+        let residual = -(inflow / (h * h) + source.clone());
+        let mut terms = operator::measured(residual, source, cells, &self.inverse, options);
+        if options.preconditioned {
+            terms.residual = -terms.residual;
+        }
+        terms
+    }
+}
+
+impl DarcyResidual {
+    fn admissible(&self, a: Tensor<4>) -> Tensor<4> {
+        a.clamp_min(SMALLEST_SHARE * self.values[0])
+    }
+
+    /// The nearer of the two values, outside of any gradient.
+    fn rounded(&self, a: Tensor<4>) -> Tensor<4> {
+        let [low, high] = self.values;
+        a.detach().greater_equal_elem(0.5 * (low + high)).float() * (high - low) + low
+    }
+
+    /// Flux in through the two faces of each cell along axis `dim`, times h.
+    fn net_inflow(&self, a: &Tensor<4>, u: &Tensor<4>, dim: usize) -> Tensor<4> {
+        let n = a.dims()[dim];
+        let [left, right] = [0, 1].map(|start| a.clone().narrow(dim, start, n - 1));
+        let harmonic = left.clone() * (right.clone() / (left + right)) * 2.0;
+        let inner = harmonic * differences(u.clone(), dim);
+        let at = |field: &Tensor<4>, cell: usize| field.clone().narrow(dim, cell, 1);
+        let edge = |cell: usize| at(a, cell) * at(u, cell) / self.boundary;
+        differences(Tensor::cat(vec![edge(0), inner, -edge(n - 1)], dim), dim)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::residual::testing::{self, Oracle};
+    use phys_instruct_physics::Fields;
+
+    const SOURCE: f64 = 1.5;
+    /// Cell centres and inner nodes.
+    const BOUNDARIES: [f64; 2] = [0.5, 1.0];
+
+    /// -div(a grad u) - f in plain loops.
+    fn residual(x: &Fields, boundary: f64, f: f64) -> Vec<f64> {
+        let n = x.height as i64;
+        let intervals = if boundary == 0.5 { n } else { n + 1 };
+        let [a, u] = [x.channel(0), x.channel(1)];
+        let mut out = vec![0.0; (n * n) as usize];
+        for (y, x) in (0..n).flat_map(|y| (0..n).map(move |x| (y, x))) {
+            let i = (y * n + x) as usize;
+            let mut outflow = 0.0;
+            for (yy, xx) in [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)] {
+                outflow += if yy < 0 || xx < 0 || yy == n || xx == n {
+                    a[i] * u[i] / boundary
+                } else {
+                    let j = (yy * n + xx) as usize;
+                    2.0 / (1.0 / a[i] + 1.0 / a[j]) * (u[i] - u[j])
+                };
+            }
+            out[i] = outflow * (intervals * intervals) as f64 - f;
+        }
+        out
+    }
+
+    fn oracle(boundary: f64) -> Oracle {
+        Oracle {
+            residual: Box::new(move |x| residual(x, boundary, SOURCE)),
+            source: Box::new(|x| vec![SOURCE; x.height * x.width]),
+            operator: Box::new(move |v, n| {
+                residual(&Fields::stack(n, n, &[&vec![1.0; n * n], v]), boundary, 0.0)
+            }),
+            points: |n| n * n,
+            offset: 6.0,
+        }
+    }
+
+    fn build(size: usize, boundary: f64) -> DarcyResidual {
+        let pde = Darcy { source: SOURCE, boundary, ..Darcy::default() };
+        DarcyResidual::new(&pde, size, &Device::flex()).unwrap()
+    }
+
+    #[test]
+    fn agrees_with_plain_loops() {
+        for (size, boundary) in [2, 5, 12].into_iter().flat_map(|n| BOUNDARIES.map(|b| (n, b))) {
+            testing::check_values(&build(size, boundary), size, &oracle(boundary));
+        }
+    }
+
+    #[test]
+    fn gradient_agrees_with_differences() {
+        for boundary in BOUNDARIES {
+            testing::check_gradient(&build(5, boundary), 5, &oracle(boundary));
+        }
+    }
+
+    /// In the middle, where no boundary is felt: a = e^3x and u = e^-3x (x/3 + 1/9), a u' = -x.
+    #[test]
+    fn truncation_error_falls_at_second_order() {
+        for boundary in BOUNDARIES {
+            let pde = Darcy { low: 1.0, high: 1.0, boundary, ..Darcy::default() };
+            let residual_at_centre = |size: usize| {
+                let residual = DarcyResidual::new(&pde, size, &Device::flex()).unwrap();
+                let h = spacing(size, boundary);
+                let point = |i: usize| ((i % size) as f64 + boundary) * h;
+                let points = 0..size * size;
+                let a: Vec<f64> = points.clone().map(|i| (3.0 * point(i)).exp()).collect();
+                let u: Vec<f64> = points.map(|i| (point(i) / 3.0 + 1.0 / 9.0) / a[i]).collect();
+                let x = testing::batch(&[Fields::stack(size, size, &[&a, &u])]);
+                let all = testing::values(residual.terms(x, ResidualOptions::default()).residual);
+                all[(size / 2) * size + size / 2].abs()
+            };
+            let refinement = spacing(9, boundary) / spacing(27, boundary);
+            let order = (residual_at_centre(9) / residual_at_centre(27)).ln() / refinement.ln();
+            assert!((order - 2.0).abs() < 0.1, "{boundary}: order {order}");
+        }
+    }
+
+    #[test]
+    fn reference_data_has_no_residual_beyond_round_off() {
+        for (size, boundary, bound) in [(64, 0.5, 1e-4), (128, 0.5, 2e-4), (63, 1.0, 1e-4)] {
+            let pde = Darcy { boundary, ..Darcy::default() };
+            let residual = DarcyResidual::new(&pde, size, &Device::flex()).unwrap();
+            testing::check_floor(&pde, &residual, size, bound);
+        }
+    }
+
+    #[test]
+    fn a_rounded_coefficient_has_the_residual_of_its_nearer_values() {
+        let u = [0.3, -0.1, 0.2, 0.7];
+        let [noisy, clean] = [[-1.0, 7.4, 7.6, 15.0], [3.0, 3.0, 12.0, 12.0]]
+            .map(|a| Fields::stack(2, 2, &[&a, &u]));
+        let rounding = ResidualOptions { round_input: true, ..ResidualOptions::default() };
+        let of = |x: &Fields, options| {
+            let terms = build(2, 0.5).terms(testing::batch(std::slice::from_ref(x)), options);
+            testing::values(terms.residual)
+        };
+        assert_eq!(of(&noisy, rounding), of(&clean, ResidualOptions::default()));
+        let gradient = testing::gradient(&build(2, 0.5), &noisy, rounding);
+        assert!(gradient[..4].iter().all(|g| *g == 0.0));
+        assert!(gradient[4..].iter().any(|g| *g != 0.0));
+    }
+
+    #[test]
+    fn inadmissible_coefficients_have_a_finite_residual() {
+        let x = Fields::stack(2, 2, &[&[-1.0, 1.0, 0.0, 2.0], &[1.0; 4]]);
+        let relative = testing::relative(&build(2, 0.5), &[x], false);
+        assert!(relative.is_finite());
+    }
+}

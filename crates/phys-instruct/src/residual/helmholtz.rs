@@ -1,0 +1,147 @@
+//! Residual of the Helmholtz problem: R = lap u + k^2 u - a at the inner nodes, five-point, u = 0
+//! on the boundary (imposed: a sample's values there are not used). Source term: a. The
+//! preconditioner is the Laplacian, without k^2: definite and far from resonance at any k.
+
+use burn::tensor::{Device, Tensor};
+use phys_instruct_physics::Basis;
+
+use super::operator::{self, InverseLaplacian};
+use super::{Residual, ResidualOptions, ResidualTerms};
+use crate::Result;
+
+/// The residual of (a, u), `[batch, 2, size, size]`.
+#[derive(Debug, Clone)]
+pub struct HelmholtzResidual {
+    k_square: f64,
+    size: usize,
+    inverse: InverseLaplacian,
+}
+
+impl HelmholtzResidual {
+    /// For wave number `k` and grids of `size` nodes a side, at least 3.
+    ///
+    /// # Errors
+    /// A smaller grid.
+    pub fn new(k: f64, size: usize, device: &Device) -> Result<Self> {
+        operator::check_size(size, 3)?;
+        let inverse = InverseLaplacian::new(Basis::SineNodes, size, device);
+        Ok(Self { k_square: k * k, size, inverse })
+    }
+}
+
+impl Residual for HelmholtzResidual {
+    fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
+        let [a, u] = operator::input_and_solution(x, options.detach_input);
+        let intervals = (self.size - 1) as f64;
+        let source = operator::inner(a);
+        let laplacian = operator::nodal_laplacian(u.clone()) * (intervals * intervals);
+        let wave = operator::inner(u) * self.k_square;
+        let residual = operator::with_boundary(laplacian + wave - source.clone());
+        let points = (self.size - 2) * (self.size - 2);
+        let source = operator::with_boundary(source);
+        operator::measured(residual, source, points, &self.inverse, options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::residual::poisson::PoissonResidual;
+    use crate::residual::testing::{self, Oracle};
+    use phys_instruct_physics::{Fields, helmholtz::Helmholtz, poisson::Poisson};
+
+    const K: f64 = 3.0;
+
+    /// lap u + k^2 u - a in plain loops.
+    fn residual(k: f64, x: &Fields) -> Vec<f64> {
+        let n = x.height;
+        let [a, u] = [x.channel(0), x.channel(1)];
+        let on_boundary = |y: usize, x: usize| y == 0 || x == 0 || y == n - 1 || x == n - 1;
+        let value = |y: usize, x: usize| if on_boundary(y, x) { 0.0 } else { u[y * n + x] };
+        let mut out = vec![0.0; n * n];
+        for (y, x) in (1..n - 1).flat_map(|y| (1..n - 1).map(move |x| (y, x))) {
+            let around = value(y - 1, x) + value(y + 1, x) + value(y, x - 1) + value(y, x + 1);
+            let lap = (around - 4.0 * value(y, x)) * ((n - 1) * (n - 1)) as f64;
+            out[y * n + x] = lap + k * k * value(y, x) - a[y * n + x];
+        }
+        out
+    }
+
+    fn oracle(k: f64) -> Oracle {
+        Oracle {
+            residual: Box::new(move |x| residual(k, x)),
+            source: Box::new(|x| {
+                let n = x.height;
+                let inside = |i: usize| (1..n - 1).contains(&i);
+                (0..n * n)
+                    .map(|i| if inside(i / n) && inside(i % n) { x.channel(0)[i] } else { 0.0 })
+                    .collect()
+            }),
+            // lap v = R means that the residual of (0, v) at k = 0 is R.
+            operator: Box::new(|v, n| residual(0.0, &Fields::stack(n, n, &[&vec![0.0; n * n], v]))),
+            points: |n| (n - 2) * (n - 2),
+            offset: 0.0,
+        }
+    }
+
+    #[test]
+    fn agrees_with_plain_loops() {
+        let device = Device::flex();
+        for size in [3, 7, 12] {
+            testing::check_values(
+                &HelmholtzResidual::new(K, size, &device).unwrap(),
+                size,
+                &oracle(K),
+            );
+            testing::check_values(
+                &PoissonResidual::new(size, &device).unwrap(),
+                size,
+                &oracle(0.0),
+            );
+        }
+    }
+
+    #[test]
+    fn gradient_agrees_with_differences() {
+        let device = Device::flex();
+        testing::check_gradient(&HelmholtzResidual::new(K, 6, &device).unwrap(), 6, &oracle(K));
+        testing::check_gradient(&PoissonResidual::new(6, &device).unwrap(), 6, &oracle(0.0));
+    }
+
+    #[test]
+    fn truncation_error_falls_at_second_order() {
+        use std::f64::consts::PI;
+        let relative = |size: usize| {
+            let residual = HelmholtzResidual::new(K, size, &Device::flex()).unwrap();
+            let h = 1.0 / (size - 1) as f64;
+            let u: Vec<f64> = (0..size * size)
+                .map(|i| {
+                    (PI * h * (i / size) as f64).sin() * (2.0 * PI * h * (i % size) as f64).sin()
+                })
+                .collect();
+            let a: Vec<f64> = u.iter().map(|u| (K * K - 5.0 * PI * PI) * u).collect();
+            testing::relative(&residual, &[Fields::stack(size, size, &[&a, &u])], false)
+        };
+        let order = (relative(9) / relative(33)).log2() / 2.0;
+        assert!((order - 2.0).abs() < 0.1, "order {order}");
+    }
+
+    #[test]
+    fn reference_data_has_no_residual_beyond_round_off() {
+        let device = Device::flex();
+        for (size, bound) in [(64, 1e-4), (128, 1e-4)] {
+            let poisson = PoissonResidual::new(size, &device).unwrap();
+            testing::check_floor(&Poisson::default(), &poisson, size, bound);
+            let pde = Helmholtz::default();
+            let helmholtz = HelmholtzResidual::new(pde.k, size, &device).unwrap();
+            testing::check_floor(&pde, &helmholtz, size, bound);
+        }
+    }
+
+    #[test]
+    fn a_grid_without_inner_nodes_is_refused() {
+        assert!(PoissonResidual::new(2, &Device::flex()).is_err());
+    }
+}

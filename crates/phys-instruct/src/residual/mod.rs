@@ -1,0 +1,150 @@
+//! Differentiable PDE residuals, one file per PDE.
+//!
+//! Each residual uses the true grid spacing and the discretisation that the reference solver
+//! itself solves, so that held-out reference data shows (almost) none.
+
+use burn::tensor::{Device, Tensor};
+use phys_instruct_physics::darcy::Darcy;
+use phys_instruct_physics::{Error as PhysicsError, Pde, registry};
+
+use crate::{Error, Result};
+
+pub mod burgers;
+pub mod darcy;
+pub mod exponential;
+pub mod helmholtz;
+pub mod navier_stokes;
+mod operator;
+pub mod poisson;
+#[cfg(test)]
+mod testing;
+
+/// A residual, and the size of the term it is measured against.
+pub struct ResidualTerms {
+    /// The residual field(s), `[batch, equation, y, x]`, zero where the equation does not hold
+    /// (boundary nodes), in the units of the source term.
+    pub residual: Tensor<4>,
+    /// RMS of the source term, or of the largest term where there is no source, `[batch]`,
+    /// over the same points as the residual; detached from the graph.
+    pub scale: Tensor<1>,
+    /// Number of points per sample at which the equation holds.
+    pub points: usize,
+}
+
+/// Keeps the root differentiable at a residual of exactly zero.
+const TINY: f64 = 1e-30;
+
+impl ResidualTerms {
+    /// The relative RMS residual of each sample, `[batch]`.
+    pub fn relative(&self) -> Tensor<1> {
+        (mean_square(&self.residual, self.points) + TINY).sqrt() / self.scale.clone()
+    }
+
+    /// The squared relative residual of each sample, `[batch]`: what guidance minimises.
+    pub fn relative_square(&self) -> Tensor<1> {
+        mean_square(&self.residual, self.points) / (self.scale.clone() * self.scale.clone())
+    }
+}
+
+/// Mean square of each sample's field over `points` points, `[batch]`.
+fn mean_square(field: &Tensor<4>, points: usize) -> Tensor<1> {
+    let [batch, ..] = field.dims();
+    let squared = field.clone() * field.clone();
+    squared.reshape([batch as i32, -1]).sum_dim(1).squeeze_dim::<1>(1) / points as f64
+}
+
+/// How a residual treats the sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ResidualOptions {
+    /// Detach the input part (coefficient, source or initial condition), so that the gradient
+    /// pulls the solution to the input and not the reverse.
+    pub detach_input: bool,
+    /// Round a two-valued input (Darcy's coefficient) to the nearer of its values, which detaches
+    /// it too: noise of a few percent of the higher value may be many times the lower one.
+    pub round_input: bool,
+    /// Return P^-1 R instead of R, P the constant-coefficient operator, measured against P^-1
+    /// of the source (or of the largest term).
+    pub preconditioned: bool,
+}
+
+/// The differentiable residual of one PDE on one grid.
+pub trait Residual: Send + Sync {
+    /// Residual of samples `x` `[batch, channel, y, x]` in physical units.
+    fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms;
+}
+
+/// The residual of `pde`, with its present parameters, on grids of `size` points a side.
+///
+/// # Errors
+/// A PDE without a residual, or a grid too small for it.
+pub fn build(pde: &dyn Pde, size: usize, device: &Device) -> Result<Box<dyn Residual>> {
+    let param = |name: &str| operator::param(pde, name);
+    match pde.name() {
+        "poisson" => Ok(Box::new(poisson::PoissonResidual::new(size, device)?)),
+        "helmholtz" => Ok(Box::new(helmholtz::HelmholtzResidual::new(param("k")?, size, device)?)),
+        "darcy" => {
+            let [low, high] = [param("low")?, param("high")?];
+            let [source, boundary] = [param("source")?, param("boundary")?];
+            let own = Darcy { low, high, source, boundary, ..Darcy::default() };
+            Ok(Box::new(darcy::DarcyResidual::new(&own, size, device)?))
+        }
+        "navier-stokes" => {
+            let constants = [param("nu")?, param("forcing")?, param("time")?];
+            let intervals = pde.channels().len() - 1;
+            let own = navier_stokes::NavierStokesResidual::new(constants, intervals, size, device)?;
+            Ok(Box::new(own))
+        }
+        "burgers" => Ok(Box::new(burgers::BurgersResidual::new(param("nu")?, size, device)?)),
+        name => {
+            let known = registry::NAMES.join(", ");
+            Err(Error::Physics(PhysicsError::UnknownPde { name: name.into(), known }))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use phys_instruct_physics::generate;
+
+    #[test]
+    fn the_residual_is_built_with_the_present_parameters() {
+        for (name, param) in [
+            ("poisson", None),
+            ("helmholtz", Some(("k", 3.0))),
+            ("darcy", Some(("source", 3.0))),
+            ("darcy", Some(("boundary", 1.0))),
+        ] {
+            let mut pde = registry::by_name(name).unwrap();
+            if let Some((param, value)) = param {
+                pde.set_param(param, value).unwrap();
+            }
+            let residual = build(pde.as_ref(), 64, &Device::flex()).unwrap();
+            let samples = generate(pde.as_ref(), 64, 1, 0..2).unwrap();
+            let floor = testing::relative(residual.as_ref(), &samples, false);
+            assert!(floor < 1e-4, "{name}: {floor}");
+        }
+    }
+
+    #[test]
+    fn evolution_residuals_follow_the_parameters() {
+        let cases = [
+            ("navier-stokes", "nu", 0.01),
+            ("navier-stokes", "forcing", 0.3),
+            ("navier-stokes", "time", 0.5),
+            ("burgers", "nu", 0.03),
+        ];
+        for (name, param, value) in cases {
+            let mut pde = registry::by_name(name).unwrap();
+            let benchmark = build(pde.as_ref(), 32, &Device::flex()).unwrap();
+            pde.set_param(param, value).unwrap();
+            let own = build(pde.as_ref(), 32, &Device::flex()).unwrap();
+            let samples = generate(pde.as_ref(), 32, 1, 0..2).unwrap();
+            let [floor, other] =
+                [own, benchmark].map(|r| testing::relative(r.as_ref(), &samples, false));
+            assert!(floor < 0.02 && other > 10.0 * floor, "{name} {param}: {floor} {other}");
+        }
+    }
+}

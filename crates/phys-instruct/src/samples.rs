@@ -1,0 +1,93 @@
+//! Joint fields in memory, as data sets, samplers and metrics exchange them.
+
+use phys_instruct_physics::Fields;
+
+use crate::{Error, Result};
+
+/// A set of joint samples x in physical units, `f32`, C order `[sample, channel, y, x]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Samples {
+    /// The PDE's name.
+    pub pde: String,
+    /// The channels' names.
+    pub channels: Vec<String>,
+    /// Number of samples.
+    pub count: usize,
+    /// Points along y.
+    pub height: usize,
+    /// Points along x.
+    pub width: usize,
+    /// The values.
+    pub data: Vec<f32>,
+}
+
+impl Samples {
+    /// Values in one sample.
+    pub fn sample_len(&self) -> usize {
+        self.channels.len() * self.height * self.width
+    }
+
+    /// The values of sample `i`, `[channel, y, x]`.
+    pub fn sample(&self, i: usize) -> &[f32] {
+        let n = self.sample_len();
+        &self.data[i * n..(i + 1) * n]
+    }
+
+    /// The values of field `c` of sample `i`, `[y, x]`.
+    pub fn field(&self, i: usize, c: usize) -> &[f32] {
+        let n = self.height * self.width;
+        &self.sample(i)[c * n..(c + 1) * n]
+    }
+
+    /// Sample `i` in `f64`, as the physics crate takes it.
+    pub fn fields(&self, i: usize) -> Fields {
+        Fields {
+            channels: self.channels.len(),
+            height: self.height,
+            width: self.width,
+            data: self.sample(i).iter().map(|&v| f64::from(v)).collect(),
+        }
+    }
+
+    /// Gathers solved fields.
+    ///
+    /// # Errors
+    /// No sample at all, or samples of different shapes.
+    pub fn from_fields(pde: &str, channels: &[&str], fields: &[Fields]) -> Result<Self> {
+        let first = fields.first().ok_or_else(|| Error::Shape("no samples".into()))?;
+        let shape = (channels.len(), first.height, first.width);
+        if let Some(odd) = fields.iter().find(|f| (f.channels, f.height, f.width) != shape) {
+            let got = (odd.channels, odd.height, odd.width);
+            return Err(Error::Shape(format!("a sample of shape {got:?} among {shape:?}")));
+        }
+        Ok(Self {
+            pde: pde.into(),
+            channels: channels.iter().map(|c| c.to_string()).collect(),
+            count: fields.len(),
+            height: first.height,
+            width: first.width,
+            data: fields.iter().flat_map(|f| f.data.iter().map(|&v| v as f32)).collect(),
+        })
+    }
+
+    /// The samples `range`, copied.
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        let n = self.sample_len();
+        Self {
+            count: range.len(),
+            data: self.data[range.start * n..range.end * n].to_vec(),
+            ..self.empty_like()
+        }
+    }
+
+    fn empty_like(&self) -> Self {
+        Self {
+            pde: self.pde.clone(),
+            channels: self.channels.clone(),
+            count: 0,
+            height: self.height,
+            width: self.width,
+            data: Vec::new(),
+        }
+    }
+}

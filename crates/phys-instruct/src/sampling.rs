@@ -1,0 +1,122 @@
+//! Samples from a model, in physical units.
+
+use crate::config::DiffusionConfig;
+use crate::diffusion::noise::Draw;
+use crate::diffusion::sampler::{self, Method};
+use crate::distill::Generator;
+use crate::model::{Kind, Model};
+use crate::net::params::values;
+use crate::{Error, Result, Samples};
+
+/// Samples per network call.
+const BATCH: usize = 64;
+
+/// How to sample.
+#[derive(Debug, Clone, Copy)]
+pub struct SampleOptions {
+    /// Samples to draw.
+    pub count: usize,
+    /// Network calls per sample: 1..=K for a student, any number for a teacher.
+    pub nfe: usize,
+    /// The solver of a teacher's ODE.
+    pub method: Method,
+    /// The seed.
+    pub seed: u64,
+}
+
+impl Default for SampleOptions {
+    /// 16 samples at one call.
+    fn default() -> Self {
+        Self { count: 16, nfe: 1, method: Method::Heun, seed: 0 }
+    }
+}
+
+/// Samples drawn from a model and the network calls that each took.
+pub struct Drawn {
+    /// The joint fields.
+    pub samples: Samples,
+    /// Network calls per sample.
+    pub nfe: usize,
+}
+
+/// Draws samples; sample i depends on the seed and i alone. `progress` hears of finished samples.
+///
+/// # Errors
+/// A number of steps the model cannot take.
+pub fn sample(
+    model: &Model,
+    options: SampleOptions,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Drawn> {
+    match model.card.kind {
+        Kind::Student => {
+            let most = model.card.levels.len();
+            if !(1..=most).contains(&options.nfe) {
+                return Err(Error::Config(format!(
+                    "this student takes 1 to {most} steps, not {}",
+                    options.nfe
+                )));
+            }
+            let samples =
+                student_samples(model, options.count, options.nfe, options.seed, progress);
+            Ok(Drawn { samples, nfe: options.nfe })
+        }
+        Kind::Teacher => teacher_samples(model, options, progress),
+    }
+}
+
+/// Samples of a student at `steps` network calls, `steps` in 1..=K.
+pub fn student_samples(
+    model: &Model,
+    count: usize,
+    steps: usize,
+    seed: u64,
+    progress: &mut dyn FnMut(usize),
+) -> Samples {
+    let generator = Generator { denoiser: &model.network, levels: &model.card.levels };
+    collect(model, count, progress, |shape, first| {
+        let draw = Draw { seed, stream: "sample", step: 0, first };
+        generator.sample(draw, steps, shape, &model.device())
+    })
+}
+
+fn teacher_samples(
+    model: &Model,
+    options: SampleOptions,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Drawn> {
+    let steps = sampler::steps_for(options.nfe, options.method)?;
+    let process: &DiffusionConfig = &model.card.diffusion;
+    let levels = sampler::schedule(steps, process);
+    let samples = collect(model, options.count, progress, |shape, first| {
+        let draw = Draw { seed: options.seed, stream: "sample", step: 0, first };
+        let noise = draw.normal(shape, &model.device());
+        sampler::sample(&model.network, noise, &levels, options.method, |_| ())
+    });
+    Ok(Drawn { samples, nfe: sampler::nfe(steps, options.method) })
+}
+
+/// Draws in batches and decodes to physical units.
+fn collect(
+    model: &Model,
+    count: usize,
+    progress: &mut dyn FnMut(usize),
+    draw: impl Fn([usize; 4], u64) -> burn::tensor::Tensor<4>,
+) -> Samples {
+    let card = &model.card;
+    let mut data = Vec::with_capacity(count * card.channels.len() * card.grid * card.grid);
+    for start in (0..count).step_by(BATCH) {
+        let shape = [BATCH.min(count - start), card.channels.len(), card.grid, card.grid];
+        let y = draw(shape, start as u64);
+        data.extend(values(model.network.coordinates.decode(y)));
+        progress(start + shape[0]);
+    }
+    Samples {
+        pde: card.pde.clone(),
+        channels: card.channels.clone(),
+        count,
+        height: card.grid,
+        width: card.grid,
+        data,
+    }
+}

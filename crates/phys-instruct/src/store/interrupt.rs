@@ -1,0 +1,63 @@
+//! Ctrl-C and SIGTERM as a flag that long work looks at between two steps.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::Result;
+use crate::store::file::io_error;
+
+/// A flag that the first Ctrl-C or SIGTERM raises; a second one ends the process at once, with
+/// exit code 128 + signal number (130 for Ctrl-C).
+///
+/// # Errors
+/// [`crate::Error::Io`] where the system refuses a handler.
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // Handlers run in the order they are registered: the one that ends the process must look
+        // at the flag before the other raises it.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+            .map_err(|source| io_error("signal handler".as_ref(), source))?;
+    }
+    Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::process::Command;
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    const CHILD: &str = "PHYS_INSTRUCT_TEST_SIGNAL";
+
+    /// Runs itself again as a child, since the second signal ends the process.
+    #[test]
+    fn the_first_signal_raises_the_flag_and_the_second_ends_the_process() {
+        if let Ok(signal) = std::env::var(CHILD) {
+            let signal = signal.parse().unwrap();
+            let stop = stop_flag().unwrap();
+            assert!(!stop.load(Ordering::SeqCst));
+            signal_hook::low_level::raise(signal).unwrap();
+            assert!(stop.load(Ordering::SeqCst));
+            signal_hook::low_level::raise(signal).unwrap();
+            panic!("still alive");
+        }
+        for signal in [SIGINT, SIGTERM] {
+            let name = "store::interrupt::tests::\
+                        the_first_signal_raises_the_flag_and_the_second_ends_the_process";
+            let status = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", name])
+                .env(CHILD, signal.to_string())
+                .output()
+                .unwrap()
+                .status;
+            assert_eq!(status.code(), Some(128 + signal));
+        }
+    }
+}

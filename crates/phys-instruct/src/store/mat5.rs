@@ -1,0 +1,293 @@
+//! MATLAB level 5 files (`.mat` of versions 5 to 7), numeric arrays only.
+//!
+//! Format: MathWorks, *MAT-File Format*, "Level 5 MAT-file format": a header of 128 bytes, then
+//! tagged elements, each a matrix or a zlib stream of one. Either byte order. Text, cells,
+//! structures, objects, sparse and complex arrays are passed over. The published crate for the
+//! format panics on damage and decompresses without bound, hence this reader.
+
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use flate2::read::ZlibDecoder;
+
+use crate::Result;
+use crate::store::file::{MAX_BYTES, bad, elements, most_decompressed, open, take};
+use crate::store::import::Contents;
+use crate::store::ndarray::{Dtype, Kind, NdArray, decode};
+
+const INT8: u32 = 1;
+const INT32: u32 = 5;
+const UINT32: u32 = 6;
+const MATRIX: u32 = 14;
+const COMPRESSED: u32 = 15;
+const UTF8: u32 = 16;
+const MAX_RANK: usize = 32;
+const MAX_NAME: usize = 200;
+
+type Parsed<T> = std::result::Result<T, String>;
+
+/// Reads the arrays whose names are `wanted`.
+///
+/// # Errors
+/// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a damaged file or a wanted array that
+/// is not finite.
+pub(crate) fn read(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
+    let (file, _) = open(path, MAX_BYTES)?;
+    contents(&mut BufReader::new(file), wanted).map_err(|reason| bad(path, reason))
+}
+
+fn contents(reader: &mut impl Read, wanted: &dyn Fn(&str) -> bool) -> Parsed<Contents> {
+    let big = read_header(reader)?;
+    let mut found = Contents::default();
+    while let Some(tag) = first_tag(reader, big)? {
+        let mut body = reader.take(u64::from(tag.len));
+        match tag.kind {
+            MATRIX => variable(&mut body, big, wanted, &mut found)?,
+            COMPRESSED => compressed(&mut body, tag.len, big, wanted, &mut found)?,
+            _ => {}
+        }
+        drain(&mut body)?;
+        if tag.kind != COMPRESSED {
+            drain(&mut reader.take(padding(tag.len)))?;
+        }
+    }
+    Ok(found)
+}
+
+fn compressed(
+    packed: &mut dyn Read,
+    len: u32,
+    big: bool,
+    wanted: &dyn Fn(&str) -> bool,
+    found: &mut Contents,
+) -> Parsed<()> {
+    let mut body = ZlibDecoder::new(packed).take(most_decompressed(len.into()));
+    let tag = first_tag(&mut body, big)?.ok_or("an empty compressed element")?;
+    if tag.kind != MATRIX {
+        return Err(format!("element type {} found in a compressed element", tag.kind));
+    }
+    let mut matrix = body.by_ref().take(u64::from(tag.len));
+    variable(&mut matrix, big, wanted, found)?;
+    drain(&mut matrix)?;
+    // The end of the stream carries its checksum.
+    std::io::copy(&mut body, &mut std::io::sink()).map_err(|e| e.to_string())?;
+    Ok(())
+}
+
+/// Whether the file is big-endian.
+fn read_header(reader: &mut impl Read) -> Parsed<bool> {
+    let mut header = [0; 128];
+    reader.read_exact(&mut header).map_err(|_| "shorter than a MATLAB header".to_string())?;
+    let big = match &header[126..] {
+        b"IM" => false,
+        b"MI" => true,
+        _ => return Err("not a MATLAB file of version 5 to 7: no endian mark".into()),
+    };
+    let version = if big { [header[124], header[125]] } else { [header[125], header[124]] };
+    match version {
+        [1, 0] => Ok(big),
+        [major, minor] => Err(format!("MATLAB level {major}.{minor} found, 1.0 expected")),
+    }
+}
+
+fn variable(
+    body: &mut dyn Read,
+    big: bool,
+    wanted: &dyn Fn(&str) -> bool,
+    found: &mut Contents,
+) -> Parsed<()> {
+    let flags = element(body, big)?.expect(UINT32, "array flags")?;
+    let flags = flags.first_chunk::<4>().ok_or("array flags: too short")?;
+    let (class, complex) = (word(*flags, big) & 0xff, word(*flags, big) & 0x800 != 0);
+    if !(6..=15).contains(&class) || complex {
+        return Ok(());
+    }
+    let shape = dimensions(&element(body, big)?.expect(INT32, "dimensions")?, big)?;
+    let name = element(body, big)?;
+    if name.kind != UTF8 && name.kind != INT8 || name.bytes.len() > MAX_NAME {
+        return Err("a variable's name: text of at most 200 bytes expected".into());
+    }
+    let name = String::from_utf8(name.bytes).map_err(|e| format!("a variable's name: {e}"))?;
+    if wanted(&name) {
+        let array = array(element(body, big)?, shape, big).map_err(|e| format!("`{name}`: {e}"))?;
+        if found.arrays.insert(name.clone(), array).is_some() {
+            return Err(format!("two arrays named `{name}`"));
+        }
+    }
+    found.names.push(name);
+    Ok(())
+}
+
+fn array(data: Element, shape: Vec<usize>, big: bool) -> Parsed<NdArray> {
+    let dtype = dtype(data.kind, big)
+        .ok_or_else(|| format!("element type {} found, a number expected", data.kind))?;
+    if elements(&shape).and_then(|n| n.checked_mul(dtype.size)) != Some(data.bytes.len()) {
+        let (len, size) = (data.bytes.len(), dtype.size);
+        return Err(format!("{len} bytes found for the shape {shape:?} of {size}-byte numbers"));
+    }
+    Ok(NdArray::from_column_major(shape, decode(dtype, &data.bytes)?))
+}
+
+fn dimensions(bytes: &[u8], big: bool) -> Parsed<Vec<usize>> {
+    let (words, rest) = bytes.as_chunks::<4>();
+    if !rest.is_empty() || !(2..=MAX_RANK).contains(&words.len()) {
+        return Err(format!("dimensions: {} bytes found", bytes.len()));
+    }
+    words
+        .iter()
+        .map(|w| i32::try_from(word(*w, big)).ok().and_then(|n| usize::try_from(n).ok()))
+        .collect::<Option<_>>()
+        .ok_or_else(|| "dimensions: a negative one".into())
+}
+
+fn dtype(kind: u32, big_endian: bool) -> Option<Dtype> {
+    let (kind, size) = match kind {
+        INT8 => (Kind::Int, 1),
+        2 => (Kind::Uint, 1),
+        3 => (Kind::Int, 2),
+        4 => (Kind::Uint, 2),
+        INT32 => (Kind::Int, 4),
+        UINT32 => (Kind::Uint, 4),
+        7 => (Kind::Float, 4),
+        9 => (Kind::Float, 8),
+        12 => (Kind::Int, 8),
+        13 => (Kind::Uint, 8),
+        _ => return None,
+    };
+    Some(Dtype { kind, size, big_endian })
+}
+
+/// The tag of an element of the file itself.
+struct Tag {
+    kind: u32,
+    len: u32,
+}
+
+/// One part of a matrix.
+struct Element {
+    kind: u32,
+    bytes: Vec<u8>,
+}
+
+impl Element {
+    fn expect(self, kind: u32, what: &str) -> Parsed<Vec<u8>> {
+        if self.kind == kind {
+            return Ok(self.bytes);
+        }
+        Err(format!("{what}: element type {} found, {kind} expected", self.kind))
+    }
+}
+
+/// None at the end of the file.
+fn first_tag(reader: &mut impl Read, big: bool) -> Parsed<Option<Tag>> {
+    match take(reader.take(8), 8) {
+        Ok(bytes) => {
+            let (words, _) = bytes.as_chunks::<4>();
+            Ok(Some(Tag { kind: word(words[0], big), len: word(words[1], big) }))
+        }
+        Err(e) if e.to_string().starts_with("0 bytes") => Ok(None),
+        Err(e) => Err(format!("an element's tag: {e}")),
+    }
+}
+
+fn element(reader: &mut dyn Read, big: bool) -> Parsed<Element> {
+    let mut head = [[0; 4]; 2];
+    reader.read_exact(head.as_flattened_mut()).map_err(|e| format!("a matrix part: {e}"))?;
+    let first = word(head[0], big);
+    if first >> 16 == 0 {
+        let len = word(head[1], big);
+        let bytes = take(&mut *reader, len.into()).map_err(|e| e.to_string())?;
+        drain(&mut reader.take(padding(len)))?;
+        return Ok(Element { kind: first, bytes });
+    }
+    // Up to four bytes are packed into the tag itself, their number in its upper half.
+    let bytes = head[1].get(..(first >> 16) as usize).ok_or("a small element above 4 bytes")?;
+    Ok(Element { kind: first & 0xffff, bytes: bytes.to_vec() })
+}
+
+fn padding(len: u32) -> u64 {
+    u64::from(len).next_multiple_of(8) - u64::from(len)
+}
+
+fn word(bytes: [u8; 4], big: bool) -> u32 {
+    if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+}
+
+/// Reads what is left of an element; that all of it is there is what tells a whole file.
+fn drain<R: Read>(rest: &mut std::io::Take<R>) -> Parsed<()> {
+    std::io::copy(rest, &mut std::io::sink()).map_err(|e| e.to_string())?;
+    match rest.limit() {
+        0 => Ok(()),
+        missing => Err(format!("the file ends {missing} bytes early")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn fixture(name: &str) -> Vec<u8> {
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
+    }
+
+    fn parse(bytes: &[u8]) -> Parsed<Contents> {
+        contents(&mut &bytes[..], &|_| true)
+    }
+
+    #[test]
+    fn uncompressed_arrays_are_read_and_foreign_kinds_passed_over() {
+        let found = parse(&fixture("diffusionpde_poisson_v5.mat")).unwrap();
+        assert_eq!(found.names, ["f_data", "phi_data"]);
+        let found = parse(&fixture("diffusionpde_helmholtz_v7.mat")).unwrap();
+        assert_eq!(found.names, ["f_data", "psi_data"]);
+        let a = found.arrays["f_data"].clone();
+        assert_eq!(a.shape, [3, 8, 8]);
+        assert_eq!(a.into_f32()[2 * 64 + 3 * 8 + 5], 235.0);
+    }
+
+    #[test]
+    fn big_endian_small_elements_and_narrow_storage_are_read() {
+        let mut file = vec![b' '; 124];
+        file.extend([1, 0]);
+        file.extend(b"MI");
+        let words = |file: &mut Vec<u8>, words: &[u32]| {
+            words.iter().for_each(|w| file.extend(w.to_be_bytes()));
+        };
+        // A 1 x 2 array of class double named x, whose values are stored as packed 16-bit integers.
+        words(&mut file, &[MATRIX, 48, UINT32, 8, 6, 0, INT32, 8, 1, 2]);
+        words(&mut file, &[1 << 16 | INT8]);
+        file.extend(b"x\0\0\0");
+        words(&mut file, &[4 << 16 | 3, 0xfffe_0007]);
+        let found = parse(&file).unwrap();
+        assert_eq!(found.arrays["x"], NdArray::from_f32(vec![1, 2], vec![-2.0, 7.0]).unwrap());
+    }
+
+    #[test]
+    fn any_truncation_is_noticed_and_any_flip_is_no_panic() {
+        // Cut between two variables, a file is a whole file with fewer of them.
+        for (name, variables) in
+            [("diffusionpde_poisson_v5.mat", 2), ("diffusionpde_helmholtz_v7.mat", 6)]
+        {
+            let whole = fixture(name);
+            let readable = (0..whole.len()).filter(|&len| parse(&whole[..len]).is_ok());
+            assert_eq!(readable.count(), variables, "{name}");
+            for i in 0..whole.len() {
+                for flip in [0x01, 0x80, 0xff] {
+                    let mut bytes = whole.clone();
+                    bytes[i] ^= flip;
+                    let _ = parse(&bytes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_declared_giant_is_refused_before_it_is_allocated() {
+        let mut bytes = fixture("diffusionpde_poisson_v5.mat");
+        // The first dimension of the first array: header, tag, flags, tag of the dimensions.
+        let at = 128 + 8 + 16 + 8;
+        bytes[at..at + 4].copy_from_slice(&i32::MAX.to_le_bytes());
+        assert!(parse(&bytes).unwrap_err().contains("`f_data`: 1536 bytes found"));
+    }
+}

@@ -1,0 +1,27 @@
+//! Everything that touches files.
+//!
+//! Writes go through [`atomic`]: a reader finds the old file or the new one, never half of either.
+//! Reads check sizes, shapes, element types and finiteness before anything is handed out, and
+//! answer damage with [`crate::Error::BadFile`]; nothing is ever loaded half.
+
+pub mod atomic;
+pub mod dataset;
+#[cfg(test)]
+pub(crate) mod dummy;
+mod file;
+mod hdf5;
+pub mod import;
+pub mod interrupt;
+pub mod manifest;
+mod mat5;
+pub mod ndarray;
+pub mod npy;
+pub mod npz;
+pub mod run;
+pub mod weights;
+
+pub use dataset::{Plan, generate, load, load_any, read_npz, verify, write_npz};
+pub use import::{Affine, ImportOptions, import};
+pub use manifest::Manifest;
+pub use ndarray::{NdArray, NdData};
+pub use run::Run;

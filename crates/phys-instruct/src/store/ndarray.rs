@@ -1,0 +1,255 @@
+//! Arrays of any rank as they come out of files, and the decoding of raw elements.
+
+use crate::store::file::elements;
+
+/// The values of an [`NdArray`]. Integers of up to 16 bits and booleans become `f32`, wider ones
+/// `f64`: always exactly.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NdData {
+    /// Single precision.
+    F32(Vec<f32>),
+    /// Double precision.
+    F64(Vec<f64>),
+}
+
+/// An array of any rank, C order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NdArray {
+    /// Points along each axis; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// The values, as many as the shape's product.
+    pub data: NdData,
+}
+
+impl NdData {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(v) => v.len(),
+            Self::F64(v) => v.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first value that is NaN or infinite, with its index.
+    pub fn first_not_finite(&self) -> Option<(usize, f64)> {
+        match self {
+            Self::F32(v) => v.iter().map(|&x| f64::from(x)).enumerate().find(not_finite),
+            Self::F64(v) => v.iter().copied().enumerate().find(not_finite),
+        }
+    }
+}
+
+impl NdArray {
+    /// An array in single precision; None where the values do not fill the shape.
+    pub fn from_f32(shape: Vec<usize>, data: Vec<f32>) -> Option<Self> {
+        (elements(&shape)? == data.len()).then_some(Self { shape, data: NdData::F32(data) })
+    }
+
+    /// An array in double precision; None where the values do not fill the shape.
+    pub fn from_f64(shape: Vec<usize>, data: Vec<f64>) -> Option<Self> {
+        (elements(&shape)? == data.len()).then_some(Self { shape, data: NdData::F64(data) })
+    }
+
+    /// The values in single precision, rounded to nearest; what is too large becomes infinite.
+    pub fn into_f32(self) -> Vec<f32> {
+        match self.data {
+            NdData::F32(v) => v,
+            NdData::F64(v) => v.into_iter().map(|x| x as f32).collect(),
+        }
+    }
+
+    /// The values in double precision.
+    pub fn into_f64(self) -> Vec<f64> {
+        match self.data {
+            NdData::F32(v) => v.into_iter().map(f64::from).collect(),
+            NdData::F64(v) => v,
+        }
+    }
+
+    /// The same values with the axes in the order `axes`, as in NumPy's `transpose`. `axes` must
+    /// be a permutation of the axes.
+    pub(crate) fn transposed(self, axes: &[usize]) -> Self {
+        let mut stride = 1;
+        let mut strides = vec![0; self.shape.len()];
+        for axis in (0..self.shape.len()).rev() {
+            strides[axis] = stride;
+            stride *= self.shape[axis];
+        }
+        let shape: Vec<usize> = axes.iter().map(|&a| self.shape[a]).collect();
+        let strides: Vec<usize> = axes.iter().map(|&a| strides[a]).collect();
+        let data = self.data.gather(&shape, &strides);
+        Self { shape, data }
+    }
+
+    /// An array whose values are given with the first axis fastest (Fortran, MATLAB).
+    pub(crate) fn from_column_major(shape: Vec<usize>, data: NdData) -> Self {
+        let mut stride = 1;
+        let mut strides = Vec::with_capacity(shape.len());
+        for &n in &shape {
+            strides.push(stride);
+            stride *= n;
+        }
+        let data = data.gather(&shape, &strides);
+        Self { shape, data }
+    }
+}
+
+impl NdData {
+    fn gather(self, shape: &[usize], strides: &[usize]) -> Self {
+        match self {
+            Self::F32(v) => Self::F32(gather(&v, shape, strides)),
+            Self::F64(v) => Self::F64(gather(&v, shape, strides)),
+        }
+    }
+}
+
+/// The values at index . strides for every index of `shape`, in C order.
+fn gather<T: Copy>(data: &[T], shape: &[usize], strides: &[usize]) -> Vec<T> {
+    let mut index = vec![0; shape.len()];
+    let mut offset = 0;
+    let mut out = Vec::with_capacity(data.len());
+    for _ in 0..data.len() {
+        out.push(data[offset]);
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            offset += strides[axis];
+            if index[axis] < shape[axis] {
+                break;
+            }
+            offset -= strides[axis] * shape[axis];
+            index[axis] = 0;
+        }
+    }
+    out
+}
+
+fn not_finite(entry: &(usize, f64)) -> bool {
+    !entry.1.is_finite()
+}
+
+/// What kind of number an element is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Float,
+    Int,
+    Uint,
+}
+
+/// The type of an element as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dtype {
+    pub kind: Kind,
+    /// Bytes: 1, 2, 4 or 8.
+    pub size: usize,
+    pub big_endian: bool,
+}
+
+/// Decodes whole elements; the error says what is wrong.
+pub(crate) fn decode(dtype: Dtype, bytes: &[u8]) -> Result<NdData, String> {
+    let big = dtype.big_endian;
+    Ok(match (dtype.kind, dtype.size) {
+        (Kind::Float, 4) => NdData::F32(words(bytes, big, f32::from_le_bytes)),
+        (Kind::Float, 8) => NdData::F64(words(bytes, big, f64::from_le_bytes)),
+        (Kind::Int, 1) => NdData::F32(words(bytes, big, |b| i8::from_le_bytes(b).into())),
+        (Kind::Uint, 1) => NdData::F32(words(bytes, big, |b| u8::from_le_bytes(b).into())),
+        (Kind::Int, 2) => NdData::F32(words(bytes, big, |b| i16::from_le_bytes(b).into())),
+        (Kind::Uint, 2) => NdData::F32(words(bytes, big, |b| u16::from_le_bytes(b).into())),
+        (Kind::Int, 4) => NdData::F64(words(bytes, big, |b| i32::from_le_bytes(b).into())),
+        (Kind::Uint, 4) => NdData::F64(words(bytes, big, |b| u32::from_le_bytes(b).into())),
+        (Kind::Int, 8) => exact(words(bytes, big, |b| i64::from_le_bytes(b).into()))?,
+        (Kind::Uint, 8) => exact(words(bytes, big, |b| u64::from_le_bytes(b).into()))?,
+        (kind, size) => return Err(format!("{kind:?} elements of {size} bytes are not read")),
+    })
+}
+
+fn words<const N: usize, T>(bytes: &[u8], big: bool, value: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let ordered = |word: &[u8; N]| {
+        let mut word = *word;
+        if big {
+            word.reverse();
+        }
+        value(word)
+    };
+    bytes.as_chunks::<N>().0.iter().map(ordered).collect()
+}
+
+pub(crate) fn exact(wide: Vec<i128>) -> Result<NdData, String> {
+    match wide.iter().find(|v| v.abs() > 1 << 53) {
+        Some(v) => Err(format!("the integer {v} does not fit a double")),
+        None => Ok(NdData::F64(wide.into_iter().map(|v| v as f64).collect())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn dtype(kind: Kind, size: usize, big_endian: bool) -> Dtype {
+        Dtype { kind, size, big_endian }
+    }
+
+    #[test]
+    fn transposing_is_the_index_formula_on_an_odd_shape() {
+        let shape = [2, 3, 5];
+        let data: Vec<f32> = (0..30).map(|i| i as f32).collect();
+        let a = NdArray::from_f32(shape.to_vec(), data).unwrap();
+        let NdArray { shape, data: NdData::F32(t) } = a.transposed(&[2, 0, 1]) else { panic!() };
+        assert_eq!(shape, [5, 2, 3]);
+        for (k, i, j) in itertools(5, 2, 3) {
+            assert_eq!(t[(k * 2 + i) * 3 + j], ((i * 3 + j) * 5 + k) as f32);
+        }
+    }
+
+    fn itertools(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+        (0..a * b * c).map(move |n| (n / (b * c), n / c % b, n % c))
+    }
+
+    #[test]
+    fn column_major_is_the_reversed_transpose() {
+        let data: Vec<f64> = (0..30).map(f64::from).collect();
+        let a = NdArray::from_column_major(vec![2, 3, 5], NdData::F64(data.clone()));
+        let b = NdArray::from_f64(vec![5, 3, 2], data).unwrap().transposed(&[2, 1, 0]);
+        assert_eq!(a, b);
+    }
+
+    #[test]
+    fn scalars_and_empty_arrays_survive() {
+        let scalar = NdArray::from_column_major(vec![], NdData::F32(vec![4.0]));
+        assert_eq!(scalar, NdArray::from_f32(vec![], vec![4.0]).unwrap());
+        let empty = NdArray::from_column_major(vec![3, 0], NdData::F32(vec![]));
+        assert_eq!(empty.data.len(), 0);
+    }
+
+    #[test]
+    fn every_integer_width_keeps_sign_and_byte_order() {
+        for size in [1, 2, 4, 8] {
+            let little = (-2i64).to_le_bytes()[..size].to_vec();
+            let big: Vec<u8> = little.iter().rev().copied().collect();
+            for (bytes, order) in [(little, false), (big, true)] {
+                let data = decode(dtype(Kind::Int, size, order), &bytes).unwrap();
+                let array = NdArray { shape: vec![1], data };
+                assert_eq!(array.into_f64(), [-2.0], "{size} bytes");
+            }
+        }
+        let data = decode(dtype(Kind::Uint, 2, true), &[1, 0]).unwrap();
+        assert_eq!(data, NdData::F32(vec![256.0]));
+    }
+
+    #[test]
+    fn integers_that_would_be_rounded_are_refused() {
+        let wide = dtype(Kind::Uint, 8, false);
+        assert!(
+            decode(wide, &((1u64 << 53) + 1).to_le_bytes())
+                .unwrap_err()
+                .contains("9007199254740993")
+        );
+        assert!(decode(wide, &(1u64 << 53).to_le_bytes()).is_ok());
+        assert!(decode(dtype(Kind::Float, 2, false), &[0, 0]).is_err());
+    }
+}

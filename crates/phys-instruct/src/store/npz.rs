@@ -1,0 +1,256 @@
+//! NumPy's `.npz` archives: a zip file of `.npy` arrays, stored or deflated.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Error as IoError};
+use std::path::Path;
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+use crate::Result;
+use crate::store::file::{MAX_BYTES, bad, most_decompressed, open};
+use crate::store::ndarray::NdArray;
+use crate::store::{atomic, npy};
+
+/// What an archive may ask of the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of all arrays together, decompressed.
+    pub bytes: u64,
+    /// Number of arrays.
+    pub arrays: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bytes: MAX_BYTES, arrays: 4096 }
+    }
+}
+
+/// Reads all arrays by name, without their `.npy`.
+///
+/// # Errors
+/// [`crate::Error::Io`], or [`crate::Error::BadFile`] for anything but an archive of whole,
+/// finite, numeric arrays.
+pub fn read(path: &Path) -> Result<BTreeMap<String, NdArray>> {
+    read_within(path, Limits::default())
+}
+
+/// [`read`], refusing what exceeds `limits` before it is decompressed.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_within(path: &Path, limits: Limits) -> Result<BTreeMap<String, NdArray>> {
+    let (file, _) = open(path, MAX_BYTES)?;
+    let mut archive = ZipArchive::new(BufReader::new(file))
+        .map_err(|e| bad(path, format!("not a whole zip archive: {e}")))?;
+    if archive.len() > limits.arrays {
+        let (found, most) = (archive.len(), limits.arrays);
+        return Err(bad(path, format!("{found} arrays found, at most {most} expected")));
+    }
+    let mut budget = limits.bytes;
+    let mut arrays = BTreeMap::new();
+    for i in 0..archive.len() {
+        let (name, array) = entry(&mut archive, i, &mut budget).map_err(|e| bad(path, e))?;
+        if arrays.contains_key(&name) {
+            return Err(bad(path, format!("two arrays named `{name}`")));
+        }
+        arrays.insert(name, array);
+    }
+    Ok(arrays)
+}
+
+/// Writes the arrays atomically, uncompressed, in the order given; equal arrays give equal bytes.
+///
+/// # Errors
+/// [`crate::Error::Shape`] for values that do not fill their shape, [`crate::Error::BadFile`] for
+/// a name no reader would take, [`crate::Error::Io`].
+pub fn write(path: &Path, arrays: &[(&str, &NdArray)]) -> Result<()> {
+    for (name, array) in arrays {
+        check_name(name).map_err(|reason| bad(path, reason))?;
+        npy::check(path, array)?;
+    }
+    atomic::write_with(path, |out| {
+        let mut zip = ZipWriter::new(out);
+        for (name, array) in arrays {
+            let large = npy::written_len(array) >= u64::from(u32::MAX);
+            zip.start_file(format!("{name}.npy"), plain().large_file(large))
+                .map_err(IoError::other)?;
+            npy::to_writer(&mut zip, array)?;
+        }
+        zip.finish().map(|_| ()).map_err(IoError::other)
+    })
+}
+
+/// No compression and no clock, so that the bytes depend on the arrays alone.
+fn plain() -> SimpleFileOptions {
+    SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .last_modified_time(zip::DateTime::default())
+        .unix_permissions(0o644)
+}
+
+fn entry(
+    archive: &mut ZipArchive<BufReader<File>>,
+    i: usize,
+    budget: &mut u64,
+) -> std::result::Result<(String, NdArray), String> {
+    let file = archive.by_index(i).map_err(|e| format!("entry {i}: {e}"))?;
+    let full = file.name().map_err(|e| format!("entry {i}: {e}"))?.into_owned();
+    let name = full.strip_suffix(".npy").unwrap_or_default().to_string();
+    check_name(&name).map_err(|e| format!("entry {i} (`{}`): {e}", full.escape_debug()))?;
+    if !matches!(file.compression(), CompressionMethod::Stored | CompressionMethod::Deflated) {
+        let method = file.compression();
+        return Err(format!("`{name}`: compression {method} found, stored or deflated expected"));
+    }
+    let len = file.size();
+    let most = most_decompressed(file.compressed_size()).min(*budget);
+    if len > most {
+        return Err(format!("`{name}`: {len} bytes declared, at most {most} allowed"));
+    }
+    *budget -= len;
+    let array = npy::from_reader(file, len).map_err(|e| format!("`{name}`: {e}"))?;
+    Ok((name, array))
+}
+
+fn check_name(name: &str) -> std::result::Result<(), String> {
+    let plain = |c: char| c.is_alphanumeric() || "_-+. ".contains(c);
+    if !name.is_empty() && !name.starts_with('.') && name.len() <= 200 && name.chars().all(plain) {
+        return Ok(());
+    }
+    Err("the name of an array expected: letters, digits, `_`, `-`, `+` or blanks, then .npy".into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::Write;
+
+    use super::*;
+    use crate::Error;
+
+    fn arrays() -> [NdArray; 2] {
+        [
+            NdArray::from_f32(vec![2, 2], vec![1.0, -2.0, 3.5, 0.0]).unwrap(),
+            NdArray::from_f64(vec![], vec![0.01]).unwrap(),
+        ]
+    }
+
+    fn written() -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.npz");
+        let [u, nu] = arrays();
+        write(&path, &[("u", &u), ("nu", &nu)]).unwrap();
+        std::fs::read(&path).unwrap()
+    }
+
+    fn read_bytes(bytes: &[u8]) -> Result<BTreeMap<String, NdArray>> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        read(file.path())
+    }
+
+    /// An archive with one raw entry.
+    fn archive(name: &str, content: &[u8], method: CompressionMethod) -> Vec<u8> {
+        let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        zip.start_file(name, SimpleFileOptions::default().compression_method(method)).unwrap();
+        zip.write_all(content).unwrap();
+        zip.finish().unwrap().into_inner()
+    }
+
+    fn npy_bytes(array: &NdArray) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        npy::to_writer(&mut bytes, array).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let back = read_bytes(&written()).unwrap();
+        let [u, nu] = arrays();
+        assert_eq!(back, BTreeMap::from([("u".into(), u), ("nu".into(), nu)]));
+        assert_eq!(written(), written());
+    }
+
+    #[test]
+    fn deflated_archives_are_read() {
+        let [u, _] = arrays();
+        let bytes = archive("u.npy", &npy_bytes(&u), CompressionMethod::Deflated);
+        assert_eq!(read_bytes(&bytes).unwrap()["u"], u);
+    }
+
+    #[test]
+    fn a_foreign_archive_in_fortran_order_is_read() {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/neuralop_darcy_test_16.npz");
+        let arrays = read(&path).unwrap();
+        let names: Vec<_> = arrays.keys().map(String::as_str).collect();
+        assert_eq!(names, ["a", "u"]);
+        assert!(arrays.values().all(|a| a.shape == [50, 16, 16]));
+        // The values as NumPy reads them.
+        let value = |name: &str, [i, y, x]: [usize; 3]| {
+            arrays[name].clone().into_f32()[(i * 16 + y) * 16 + x]
+        };
+        assert_eq!(value("u", [0, 1, 2]), 0.363_099_63);
+        assert_eq!(value("u", [49, 15, 3]), 0.069_132_65);
+        assert_eq!(value("u", [7, 8, 12]), 0.524_286_45);
+        assert_eq!([value("a", [0, 1, 2]), value("a", [7, 8, 12])], [0.0, 1.0]);
+        let a = arrays["a"].clone().into_f32();
+        assert_eq!(a.iter().filter(|&&v| v == 1.0).count(), 6298);
+        assert_eq!(a.iter().filter(|&&v| v == 0.0).count(), 50 * 256 - 6298);
+    }
+
+    #[test]
+    fn bombs_are_refused_before_they_are_unpacked() {
+        let zeros = NdArray::from_f32(vec![1 << 20], vec![0.0; 1 << 20]).unwrap();
+        let bytes = archive("z.npy", &npy_bytes(&zeros), CompressionMethod::Deflated);
+        assert!(bytes.len() < 8192);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let error = read_within(file.path(), Limits { bytes: 1 << 20, arrays: 1 }).unwrap_err();
+        assert!(error.to_string().contains("4194432 bytes declared"), "{error}");
+        let error = read_within(file.path(), Limits { bytes: 1 << 30, arrays: 0 }).unwrap_err();
+        assert!(error.to_string().contains("1 arrays found"), "{error}");
+    }
+
+    #[test]
+    fn foreign_entries_are_named() {
+        let [u, _] = arrays();
+        for name in ["../u.npy", "a/u.npy", "u.txt", ".npy"] {
+            let bytes = archive(name, &npy_bytes(&u), CompressionMethod::Stored);
+            let error = read_bytes(&bytes).unwrap_err();
+            assert!(matches!(error, Error::BadFile { .. }), "{error}");
+            assert!(error.to_string().contains("letters"), "{error}");
+        }
+        let [_, nu] = arrays();
+        let folder = tempfile::tempdir().unwrap();
+        assert!(write(&folder.path().join("x"), &[("a/b", &nu)]).is_err());
+    }
+
+    #[test]
+    fn any_truncation_is_an_error_and_any_flip_is_no_panic() {
+        let whole = written();
+        for len in 0..whole.len() {
+            assert!(read_bytes(&whole[..len]).is_err(), "{len} bytes");
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for i in 0..whole.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[i] ^= flip;
+                std::fs::write(file.path(), &bytes).unwrap();
+                let _ = read(file.path());
+            }
+        }
+    }
+
+    #[test]
+    fn a_changed_value_fails_the_checksum() {
+        let mut bytes = written();
+        let value = 1.0f32.to_le_bytes();
+        let at = bytes.windows(4).position(|w| w == value).unwrap();
+        bytes[at] ^= 1;
+        assert!(read_bytes(&bytes).unwrap_err().to_string().contains("`u`"));
+    }
+}

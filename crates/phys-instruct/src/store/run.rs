@@ -1,0 +1,275 @@
+//! A run folder: `config.toml` (resolved), `metrics.jsonl` (one JSON object a line, each with its
+//! `step`), `checkpoint.safetensors` and the one before it.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::Result;
+use crate::store::atomic;
+use crate::store::file::{bad, read_text};
+use crate::store::weights::{self, Bundle};
+
+const CONFIG: &str = "config.toml";
+const METRICS: &str = "metrics.jsonl";
+const CHECKPOINT: &str = "checkpoint.safetensors";
+const PREVIOUS: &str = "checkpoint.previous.safetensors";
+const NEXT: &str = "checkpoint.next.safetensors";
+const MAX_CONFIG: u64 = 1 << 20;
+const MAX_METRICS: u64 = 1 << 30;
+
+/// The folder of one training run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    folder: PathBuf,
+}
+
+/// A checkpoint that was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Restored {
+    /// The checkpoint.
+    pub bundle: Bundle,
+    /// What to tell the user where the newest one could not be read.
+    pub warning: Option<String>,
+}
+
+impl Run {
+    /// Begins a run in `folder` with the resolved configuration.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadFile`] where the folder holds a run already, [`crate::Error::Io`].
+    pub fn create(folder: &Path, config: &str) -> Result<Self> {
+        let run = Self { folder: folder.into() };
+        if run.path(CONFIG).exists() {
+            let reason = "there is a run in this folder already: resume it or choose another";
+            return Err(bad(&run.path(CONFIG), reason));
+        }
+        atomic::create_folder(folder)?;
+        atomic::write(&run.path(CONFIG), config.as_bytes())?;
+        Ok(run)
+    }
+
+    /// Opens a run and reads its resolved configuration.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] where there is none, [`crate::Error::BadFile`].
+    pub fn open(folder: &Path) -> Result<(Self, String)> {
+        let run = Self { folder: folder.into() };
+        let config = read_text(&run.path(CONFIG), MAX_CONFIG)?;
+        Ok((run, config))
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Appends one line of metrics.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadFile`] for anything but an object with a whole-numbered `step`, [`crate::Error::Io`].
+    pub fn append_metrics(&self, line: &impl Serialize) -> Result<()> {
+        let path = self.path(METRICS);
+        let value = serde_json::to_value(line).map_err(|e| bad(&path, e.to_string()))?;
+        step_of(&value).map_err(|reason| bad(&path, reason))?;
+        atomic::append_line(&path, &value.to_string())
+    }
+
+    /// All lines of metrics; a last line that a crash cut short is passed over.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadFile`] for any other line that is not what [`Run::append_metrics`] writes, [`crate::Error::Io`].
+    pub fn metrics(&self) -> Result<Vec<Value>> {
+        Ok(self.lines()?.into_iter().map(|(_, value)| value).collect())
+    }
+
+    /// Cuts the metrics after `step`, the checkpoint's, so that a resumed run repeats no line.
+    ///
+    /// # Errors
+    /// Those of [`Run::metrics`].
+    pub fn cut_metrics(&self, step: u64) -> Result<()> {
+        let path = self.path(METRICS);
+        if !path.exists() {
+            return Ok(());
+        }
+        let lines = self.lines()?.into_iter();
+        let kept = lines.filter(|(_, value)| step_of(value).is_ok_and(|s| s <= step));
+        // As text: what is kept stays as it was written, to the byte.
+        let text: String = kept.map(|(line, _)| line + "\n").collect();
+        atomic::write(&path, text.as_bytes())
+    }
+
+    /// Writes the newest checkpoint and keeps the one before it. At every moment one whole
+    /// checkpoint is in place.
+    ///
+    /// # Errors
+    /// Those of [`weights::write()`]; the former checkpoints are then untouched.
+    pub fn write_checkpoint(&self, bundle: &Bundle) -> Result<()> {
+        weights::write(&self.path(NEXT), bundle)?;
+        if self.path(CHECKPOINT).exists() {
+            atomic::rename(&self.path(CHECKPOINT), &self.path(PREVIOUS))?;
+        }
+        atomic::rename(&self.path(NEXT), &self.path(CHECKPOINT))
+    }
+
+    /// [`Run::restore`] without its warning.
+    ///
+    /// # Errors
+    /// As [`Run::restore`].
+    pub fn read_checkpoint(&self) -> Result<Option<Bundle>> {
+        Ok(self.restore()?.map(|restored| restored.bundle))
+    }
+
+    /// The newest checkpoint that can be read; None where none was written yet.
+    ///
+    /// # Errors
+    /// Why the newest cannot be read, where the previous one cannot either.
+    pub fn restore(&self) -> Result<Option<Restored>> {
+        let newest = self.path(CHECKPOINT);
+        // A kill between the two renames of `write_checkpoint` leaves the newest under its first name.
+        let others = [NEXT, PREVIOUS].map(|name| self.path(name));
+        if !newest.exists() && !others.iter().any(|path| path.exists()) {
+            return Ok(None);
+        }
+        let error = match weights::read(&newest) {
+            Ok(bundle) => return Ok(Some(Restored { bundle, warning: None })),
+            Err(error) => error,
+        };
+        for path in others {
+            if let Ok(bundle) = weights::read(&path) {
+                let warning = Some(format!("{error}; going on from {}", path.display()));
+                return Ok(Some(Restored { bundle, warning }));
+            }
+        }
+        Err(error)
+    }
+
+    /// The whole lines of metrics, as text and as what they say.
+    fn lines(&self) -> Result<Vec<(String, Value)>> {
+        let path = self.path(METRICS);
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let text = read_text(&path, MAX_METRICS)?;
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let lines = whole.lines().enumerate();
+        lines.map(|(i, line)| Ok((line.into(), parse_line(&path, i + 1, line)?))).collect()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+fn parse_line(path: &Path, number: usize, line: &str) -> Result<Value> {
+    let value: Value = serde_json::from_str(line)
+        .map_err(|e| bad(path, format!("line {number} is not JSON: {e}")))?;
+    step_of(&value).map_err(|reason| bad(path, format!("line {number}: {reason}")))?;
+    Ok(value)
+}
+
+fn step_of(line: &Value) -> std::result::Result<u64, String> {
+    let step = line.get("step").and_then(Value::as_u64);
+    step.ok_or_else(|| "an object with a whole number `step` expected".into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::Error;
+
+    fn run() -> (tempfile::TempDir, Run) {
+        let folder = tempfile::tempdir().unwrap();
+        let run = Run::create(&folder.path().join("run"), "[net]\nbase = 32\n").unwrap();
+        (folder, run)
+    }
+
+    fn checkpoint(step: u64) -> Bundle {
+        Bundle { metadata: json!({ "step": step }), tensors: BTreeMap::new() }
+    }
+
+    #[test]
+    fn a_run_is_created_once_and_opened_with_its_config() {
+        let (_guard, run) = run();
+        assert_eq!(Run::open(run.folder()).unwrap(), (run.clone(), "[net]\nbase = 32\n".into()));
+        let error = Run::create(run.folder(), "").unwrap_err();
+        assert!(error.to_string().contains("already"), "{error}");
+        assert!(matches!(Run::open(&run.folder().join("no")), Err(Error::Io { .. })));
+    }
+
+    #[test]
+    fn metrics_after_the_checkpoint_are_cut() {
+        let (_guard, run) = run();
+        run.cut_metrics(0).unwrap();
+        for step in [1u64, 2, 3, 4] {
+            run.append_metrics(&json!({ "step": step, "loss": 0.1 * step as f64 })).unwrap();
+        }
+        let before = run.metrics().unwrap();
+        let text = std::fs::read_to_string(run.path(METRICS)).unwrap();
+        run.cut_metrics(2).unwrap();
+        let cut = std::fs::read_to_string(run.path(METRICS)).unwrap();
+        assert!(text.starts_with(&cut) && cut.lines().count() == 2);
+        run.append_metrics(&json!({ "step": 3, "loss": 9 })).unwrap();
+        let after = run.metrics().unwrap();
+        assert_eq!(after[..2], before[..2]);
+        assert_eq!(after[2..], [json!({ "step": 3, "loss": 9 })]);
+    }
+
+    #[test]
+    fn a_torn_last_line_is_dropped_and_any_other_damage_named() {
+        let (_guard, run) = run();
+        let path = run.path(METRICS);
+        std::fs::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"st").unwrap();
+        assert_eq!(run.metrics().unwrap().len(), 2);
+        run.cut_metrics(5).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"step\":1}\n{\"step\":2}\n");
+        std::fs::write(&path, "{\"step\":1}\n{\"st\n{\"step\":3}\n").unwrap();
+        assert!(run.metrics().unwrap_err().to_string().contains("line 2"));
+        std::fs::write(&path, "{\"step\":-1}\n").unwrap();
+        assert!(run.cut_metrics(1).unwrap_err().to_string().contains("line 1"));
+        assert!(run.append_metrics(&json!([1])).is_err());
+    }
+
+    #[test]
+    fn the_newest_checkpoint_is_restored_and_the_previous_one_when_it_is_damaged() {
+        let (_guard, run) = run();
+        assert_eq!(run.restore().unwrap(), None);
+        for step in [1, 2, 3] {
+            run.write_checkpoint(&checkpoint(step)).unwrap();
+            let restored = run.restore().unwrap().unwrap();
+            assert_eq!(restored, Restored { bundle: checkpoint(step), warning: None });
+        }
+        let newest = run.path(CHECKPOINT);
+        let whole = std::fs::read(&newest).unwrap();
+        std::fs::write(&newest, &whole[..whole.len() / 2]).unwrap();
+        let restored = run.restore().unwrap().unwrap();
+        assert_eq!(restored.bundle, checkpoint(2));
+        assert!(restored.warning.unwrap().contains("going on from"));
+        std::fs::remove_file(&newest).unwrap();
+        assert_eq!(run.restore().unwrap().unwrap().bundle, checkpoint(2));
+        // Killed between the two renames.
+        weights::write(&run.path(NEXT), &checkpoint(3)).unwrap();
+        assert_eq!(run.restore().unwrap().unwrap().bundle, checkpoint(3));
+        std::fs::remove_file(run.path(NEXT)).unwrap();
+        std::fs::write(run.path(PREVIOUS), b"x").unwrap();
+        std::fs::write(&newest, b"x").unwrap();
+        let error = run.restore().unwrap_err();
+        assert!(error.to_string().contains(CHECKPOINT), "{error}");
+    }
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_written_costs_none_of_the_others() {
+        let (_guard, run) = run();
+        run.write_checkpoint(&checkpoint(1)).unwrap();
+        let mut bad = checkpoint(2);
+        bad.tensors.insert("x".into(), weights::Array { shape: vec![1], data: vec![f32::NAN] });
+        assert!(run.write_checkpoint(&bad).is_err());
+        assert_eq!(run.restore().unwrap().unwrap().bundle, checkpoint(1));
+    }
+}

@@ -1,0 +1,240 @@
+//! Model weights and training checkpoints: named `f32` tensors and one JSON document in one file.
+//!
+//! The container is safetensors (<https://github.com/huggingface/safetensors>, format 0.x): a JSON
+//! header of names, shapes and offsets, then the raw little-endian values. The document is stored
+//! as text under the key `phys_instruct` of the header's `__metadata__`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use crate::store::atomic;
+use crate::store::file::{MAX_BYTES, bad, elements, read as read_file};
+use crate::{Error, Result};
+
+/// The key of the JSON document among the header's metadata.
+const KEY: &str = "phys_instruct";
+
+/// An array of any rank, C order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// Points along each axis; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// The values, as many as the shape's product.
+    pub data: Vec<f32>,
+}
+
+/// Everything in one weights file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bundle {
+    /// Any JSON. Numbers beyond 15 digits may change in the last place: what must come back
+    /// bit for bit belongs in a tensor, an integer or a string.
+    pub metadata: serde_json::Value,
+    /// The tensors by name.
+    pub tensors: BTreeMap<String, Array>,
+}
+
+/// Writes `bundle` atomically; equal bundles give equal bytes.
+///
+/// # Errors
+/// [`Error::Shape`] for a tensor whose values do not fill its shape, [`Error::BadFile`] for one
+/// that is not finite (a checkpoint that could not be read back), [`Error::Io`].
+pub fn write(path: &Path, bundle: &Bundle) -> Result<()> {
+    for (name, array) in &bundle.tensors {
+        check_shape(name, array)?;
+        check_finite(path, name, &array.data)?;
+    }
+    atomic::write(path, &to_bytes(bundle).map_err(|reason| bad(path, reason))?)
+}
+
+/// Reads what [`write()`] wrote.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::BadFile`] for anything that is not a whole file of finite `f32`
+/// tensors with the JSON document.
+pub fn read(path: &Path) -> Result<Bundle> {
+    let bytes = read_file(path, MAX_BYTES)?;
+    from_bytes(path, &bytes)
+}
+
+fn to_bytes(bundle: &Bundle) -> std::result::Result<Vec<u8>, String> {
+    let raw: Vec<(&String, &[usize], Vec<u8>)> = bundle
+        .tensors
+        .iter()
+        .map(|(name, a)| {
+            (name, &a.shape[..], a.data.iter().flat_map(|v| v.to_le_bytes()).collect())
+        })
+        .collect();
+    let views = raw
+        .iter()
+        .map(|(name, shape, data)| {
+            TensorView::new(Dtype::F32, shape.to_vec(), data)
+                .map(|view| (name, view))
+                .map_err(|e| format!("tensor `{name}`: {e}"))
+        })
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    let document = HashMap::from([(KEY.to_string(), bundle.metadata.to_string())]);
+    safetensors::serialize(views, Some(document)).map_err(|e| e.to_string())
+}
+
+fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Bundle> {
+    let wrong = |e| bad(path, format!("not a whole safetensors file: {e}"));
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
+    let file = SafeTensors::deserialize(bytes).map_err(wrong)?;
+    let text = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(|| {
+        bad(path, format!("no `{KEY}` in the header: not a file of this program"))
+    })?;
+    let metadata = serde_json::from_str(text)
+        .map_err(|e| bad(path, format!("`{KEY}` in the header is not JSON: {e}")))?;
+    let tensors = file
+        .iter()
+        .map(|(name, view)| Ok((name.to_string(), to_array(path, name, &view)?)))
+        .collect::<Result<_>>()?;
+    Ok(Bundle { metadata, tensors })
+}
+
+fn to_array(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Array> {
+    if view.dtype() != Dtype::F32 {
+        let found = view.dtype();
+        return Err(bad(path, format!("tensor `{name}`: {found:?} found, F32 expected")));
+    }
+    let (words, _) = view.data().as_chunks::<4>();
+    let data: Vec<f32> = words.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    let array = Array { shape: view.shape().to_vec(), data };
+    check_shape(name, &array).map_err(|e| bad(path, e.to_string()))?;
+    check_finite(path, name, &array.data)?;
+    Ok(array)
+}
+
+fn check_shape(name: &str, array: &Array) -> Result<()> {
+    if elements(&array.shape) == Some(array.data.len()) {
+        return Ok(());
+    }
+    let (shape, len) = (&array.shape, array.data.len());
+    Err(Error::Shape(format!("tensor `{name}`: {len} values for the shape {shape:?}")))
+}
+
+fn check_finite(path: &Path, name: &str, data: &[f32]) -> Result<()> {
+    match data.iter().position(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(i) => Err(bad(path, format!("tensor `{name}`: value {i} is {}", data[i]))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn bundle() -> Bundle {
+        let array =
+            |shape: &[usize], data: &[f32]| Array { shape: shape.into(), data: data.into() };
+        Bundle {
+            metadata: serde_json::json!({"kind": "teacher", "step": u64::MAX, "name": "a \"b\" é"}),
+            tensors: BTreeMap::from([
+                (
+                    "b.weight".into(),
+                    array(&[2, 3], &[1.0, -2.5, f32::MIN_POSITIVE, 0.1, 5e-42, -0.0]),
+                ),
+                ("a".into(), array(&[], &[f32::MAX])),
+                ("none".into(), array(&[0, 4], &[])),
+            ]),
+        }
+    }
+
+    fn file_with(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    /// A safetensors file made by hand, independent of the crate that is under test.
+    fn by_hand(header: &str, data: &[u8]) -> tempfile::NamedTempFile {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.extend(data);
+        file_with(&bytes)
+    }
+
+    fn reason(file: &tempfile::NamedTempFile) -> String {
+        match read(file.path()) {
+            Err(Error::BadFile { reason, .. }) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_bit_for_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.safetensors");
+        write(&path, &bundle()).unwrap();
+        let back = read(&path).unwrap();
+        assert_eq!(back, bundle());
+        assert!(back.tensors["b.weight"].data[5].is_sign_negative());
+    }
+
+    #[test]
+    fn equal_bundles_give_equal_bytes() {
+        let [one, two] = [to_bytes(&bundle()).unwrap(), to_bytes(&bundle()).unwrap()];
+        assert_eq!(one, two);
+    }
+
+    #[test]
+    fn a_file_made_by_hand_is_understood() {
+        let file = by_hand(
+            r#"{"__metadata__":{"phys_instruct":"{\"k\":1}"},"x":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}"#,
+            &[0, 0, 128, 63, 0, 0, 0, 192],
+        );
+        let bundle = read(file.path()).unwrap();
+        assert_eq!(bundle.metadata["k"], 1);
+        assert_eq!(bundle.tensors["x"], Array { shape: vec![1, 2], data: vec![1.0, -2.0] });
+    }
+
+    #[test]
+    fn foreign_and_false_headers_are_named() {
+        let x = |dtype: &str, shape: &str, end: usize| {
+            format!(
+                r#"{{"__metadata__":{{"phys_instruct":"1"}},"x":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,{end}]}}}}"#
+            )
+        };
+        assert!(reason(&by_hand(&x("F64", "[1]", 8), &[0; 8])).contains("`x`: F64 found"));
+        assert!(reason(&by_hand(&x("F32", "[3]", 8), &[0; 8])).contains("safetensors"));
+        let huge = x("F32", "[4611686018427387904,4611686018427387904]", 8);
+        assert!(reason(&by_hand(&huge, &[0; 8])).contains("safetensors"));
+        let nan = f32::NAN.to_le_bytes();
+        assert!(reason(&by_hand(&x("F32", "[1]", 4), &nan)).contains("value 0 is NaN"));
+        assert!(reason(&by_hand("{}", &[])).contains("phys_instruct"));
+        let broken = r#"{"__metadata__":{"phys_instruct":"{"}}"#;
+        assert!(reason(&by_hand(broken, &[])).contains("JSON"));
+        assert!(reason(&file_with(&u64::MAX.to_le_bytes())).contains("safetensors"));
+    }
+
+    #[test]
+    fn any_truncation_is_an_error_and_any_flip_is_no_panic() {
+        let whole = to_bytes(&bundle()).unwrap();
+        let path = Path::new("x");
+        for len in 0..whole.len() {
+            assert!(from_bytes(path, &whole[..len]).is_err(), "{len} bytes");
+        }
+        for i in 0..whole.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[i] ^= flip;
+                let _ = from_bytes(path, &bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bundle_that_could_not_be_read_back_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.safetensors");
+        let mut bad = bundle();
+        bad.tensors.insert("nan".into(), Array { shape: vec![1], data: vec![f32::NAN] });
+        assert!(write(&path, &bad).unwrap_err().to_string().contains("`nan`: value 0 is NaN"));
+        bad.tensors.insert("nan".into(), Array { shape: vec![2], data: vec![0.0] });
+        assert!(matches!(write(&path, &bad), Err(Error::Shape(_))));
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,350 @@
+//! Burgers' equation u_t + u u_x = nu u_xx for x periodic in [0, 1) and t in [0, 1].
+//!
+//! Fourier pseudo-spectral in x, `u^2 / 2` formed from and projected on the modes `|k| < n / 3`
+//! (Orszag's 2/3 rule), ETDRK4 in time. On n points, at `j / n`, a sample has n rows at the times
+//! `i / (n - 1)`, the first of them the initial line. Modes above n / 3 keep the input's values
+//! and decay by viscosity alone.
+
+use std::f64::consts::PI;
+
+use rand_chacha::ChaCha8Rng;
+use rustfft::num_complex::Complex;
+
+use crate::etdrk4::Etdrk4;
+use crate::input::check_size;
+use crate::random_field::LineLaw;
+use crate::spectral::{Fft1, complex, largest_wave_number, real, resolved, wave_number};
+use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
+
+const NAME: &str = "burgers";
+const SMALLEST: usize = 8;
+/// Courant number of a time step, small for accuracy and not for stability: the time error of
+/// the benchmark is then below 1e-6 of the field.
+const COURANT: f64 = 0.2;
+
+/// Burgers' equation; its initial line is a periodic one of law `input`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Burgers {
+    /// Viscosity, in (0, 1].
+    pub nu: f64,
+    /// The law of the random initial line.
+    pub input: LineLaw,
+}
+
+impl Default for Burgers {
+    fn default() -> Self {
+        Self { nu: 0.01, input: LineLaw { gamma: 2.5, tau: 7.0, sigma: 49.0 } }
+    }
+}
+
+impl Pde for Burgers {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn equation(&self) -> &'static str {
+        "u_t + u u_x = nu u_xx, x periodic in [0, 1), t in [0, 1]"
+    }
+
+    fn channels(&self) -> Vec<Channel> {
+        let basis = [Basis::Cosine, Basis::Fourier];
+        vec![Channel { name: "u", meaning: "velocity, time along y", basis }]
+    }
+
+    fn params(&self) -> Vec<Param> {
+        let meaning = "viscosity, above 0, at most 1; bounded below by the grid";
+        vec![Param { name: "nu", value: self.nu, meaning }]
+    }
+
+    fn set_param(&mut self, name: &str, value: f64) -> Result<()> {
+        if name != "nu" {
+            let known = "nu".into();
+            return Err(Error::UnknownParam { pde: NAME, name: name.into(), known });
+        }
+        if !(value > 0.0 && value <= 1.0) {
+            let expected = "above 0, at most 1".into();
+            return Err(Error::OutOfRange { pde: NAME, name: "nu", value, expected });
+        }
+        self.nu = value;
+        Ok(())
+    }
+
+    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
+        check_size(NAME, size, SMALLEST)?;
+        Ok(Fields::stack(1, size, &[&self.input.periodic(size, rng)]))
+    }
+
+    fn solve(&self, input: &Fields) -> Result<Solution> {
+        let size = line_size(input)?;
+        self.check_grid(&input.data)?;
+        let interval = 1.0 / (size - 1) as f64;
+        let steps = (interval / largest_step(&input.data)).ceil().max(1.0) as usize;
+        let data = Line::new(size, self.nu).march(&input.data, size, interval, steps);
+        let fields = Fields { channels: 1, height: size, width: size, data };
+        if !fields.is_finite() {
+            return Err(Error::NotConverged {
+                pde: NAME,
+                reason: "the velocity overflowed".into(),
+            });
+        }
+        let time_step = Some(interval / steps as f64);
+        let report = SolveReport { steps: steps * (size - 1), time_step, residual: None };
+        Ok(Solution { fields, report })
+    }
+
+    fn input_of(&self, sample: &Fields) -> Fields {
+        Fields::stack(1, sample.width, &[&sample.data[..sample.width]])
+    }
+
+    fn solution_of(&self, sample: &Fields) -> Fields {
+        Fields::stack(sample.height - 1, sample.width, &[&sample.data[sample.width..]])
+    }
+}
+
+impl Burgers {
+    /// Refuses a viscosity too small for the grid.
+    ///
+    /// A front of jump d is d / 2 tanh(d x / 4 nu), whose poles lie 2 pi nu / d off the real line,
+    /// so that its modes fall like exp(-2 pi nu k / d). At the largest wave number kept that must
+    /// be at most 1 / e: `nu >= d / (2 pi k)`, d the range of the input, which never grows. (For
+    /// four digits it should be ten times that.)
+    fn check_grid(&self, input: &[f64]) -> Result<()> {
+        let largest = input.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let jump = largest - input.iter().copied().fold(f64::INFINITY, f64::min);
+        let smallest = jump / (2.0 * PI * largest_wave_number(input.len()));
+        if self.nu >= smallest {
+            return Ok(());
+        }
+        let expected = format!(
+            "at least {smallest:.2e} on {} points for a line of range {jump:.3}, so that fronts \
+             are resolved; take a finer grid or a larger nu",
+            input.len()
+        );
+        Err(Error::OutOfRange { pde: NAME, name: "nu", value: self.nu, expected })
+    }
+}
+
+fn line_size(input: &Fields) -> Result<usize> {
+    let bad = |reason| Err(Error::BadInput { pde: NAME, reason });
+    let Fields { channels, height, width, data } = input;
+    if *channels != 1 || *height != 1 || data.len() != *width {
+        return bad(format!("shape [{channels}, {height}, {width}], expected [1, 1, size]"));
+    }
+    if *width < SMALLEST {
+        return bad(format!("{width} points, expected at least {SMALLEST}"));
+    }
+    match data.iter().position(|v| !v.is_finite()) {
+        Some(x) => bad(format!("value at column {x} is {}", data[x])),
+        None => Ok(*width),
+    }
+}
+
+/// The speed never grows, so that the first line's bounds the step for all times.
+fn largest_step(input: &[f64]) -> f64 {
+    let fastest = input.iter().map(|u| u.abs()).fold(0.0, f64::max);
+    COURANT / (input.len() as f64 * fastest)
+}
+
+/// Everything that depends on the wave numbers of one grid.
+struct Line {
+    fft: Fft1,
+    decay: Vec<f64>,
+    kept: Vec<f64>,
+    /// -i k / 2, 0 where the 2/3 rule drops the mode.
+    to_rate: Vec<Complex<f64>>,
+    square: Vec<Complex<f64>>,
+}
+
+impl Line {
+    fn new(size: usize, nu: f64) -> Self {
+        let wave = |i| wave_number(i, size);
+        let kept: Vec<_> = (0..size).map(|i| if resolved(i, size) { 1.0 } else { 0.0 }).collect();
+        Self {
+            fft: Fft1::new(size),
+            decay: (0..size).map(|i| nu * wave(i) * wave(i)).collect(),
+            to_rate: (0..size).map(|i| Complex::new(0.0, -0.5 * wave(i) * kept[i])).collect(),
+            kept,
+            square: vec![Complex::default(); size],
+        }
+    }
+
+    /// `rows` rows `interval` apart, the first of them `initial`, with `steps` steps between.
+    fn march(&mut self, initial: &[f64], rows: usize, interval: f64, steps: usize) -> Vec<f64> {
+        let mut method = Etdrk4::new(&self.decay, interval / steps as f64);
+        let mut modes = complex(initial);
+        self.fft.forward(&mut modes);
+        let mut data = initial.to_vec();
+        for _ in 1..rows {
+            for _ in 0..steps {
+                method.step(&mut modes, |u, rate| self.rate(u, rate));
+            }
+            let mut row = modes.clone();
+            self.fft.inverse(&mut row);
+            data.extend(real(&row));
+        }
+        data
+    }
+
+    /// -(u^2 / 2)_x.
+    fn rate(&mut self, modes: &[Complex<f64>], rate: &mut [Complex<f64>]) {
+        let square = &mut self.square;
+        for ((s, u), keep) in square.iter_mut().zip(modes).zip(&self.kept) {
+            *s = u * keep;
+        }
+        self.fft.inverse(square);
+        square.iter_mut().for_each(|u| *u = Complex::new(u.re * u.re, 0.0));
+        self.fft.forward(square);
+        for ((r, s), factor) in rate.iter_mut().zip(square).zip(&self.to_rate) {
+            *r = *s * factor;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::{generate, rng};
+
+    const AMPLITUDE: f64 = 0.5;
+
+    fn sine(size: usize) -> Vec<f64> {
+        (0..size).map(|j| AMPLITUDE * (2.0 * PI * j as f64 / size as f64).sin()).collect()
+    }
+
+    fn line(values: &[f64]) -> Fields {
+        Fields::stack(1, values.len(), &[values])
+    }
+
+    fn distance(a: &[f64], b: &[f64]) -> f64 {
+        a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    }
+
+    /// Cole-Hopf: u = -2 nu phi_x / phi, phi the heat flow of exp(A cos(2 pi x) / (4 pi nu)),
+    /// whose cosine coefficients come from the trapezoidal rule (exact here to rounding).
+    fn exact(nu: f64, x: f64, t: f64) -> f64 {
+        let a = AMPLITUDE / (4.0 * PI * nu);
+        let coefficient = |k: i32| {
+            let angle = |j: i32| 2.0 * PI * f64::from(j) / 128.0;
+            let value = |j| (a * (angle(j).cos() - 1.0)).exp() * (f64::from(k) * angle(j)).cos();
+            (0..128).map(value).sum::<f64>() / if k == 0 { 128.0 } else { 64.0 }
+        };
+        let (mut phi, mut slope) = (0.0, 0.0);
+        for k in 0..40 {
+            let wave = 2.0 * PI * f64::from(k);
+            let mode = coefficient(k) * (-nu * wave * wave * t).exp();
+            phi += mode * (wave * x).cos();
+            slope -= mode * wave * (wave * x).sin();
+        }
+        -2.0 * nu * slope / phi
+    }
+
+    #[test]
+    fn space_converges_spectrally_to_cole_hopf() {
+        let error = |size: usize| {
+            let got = Line::new(size, 0.01).march(&sine(size), 2, 1.0, 1000);
+            let exact: Vec<_> =
+                (0..size).map(|j| exact(0.01, j as f64 / size as f64, 1.0)).collect();
+            distance(&got[size..], &exact)
+        };
+        let errors = [16, 32, 64, 96].map(error);
+        eprintln!("errors at 16, 32, 64, 96 points: {errors:?}");
+        for pair in errors.windows(2).take(2) {
+            assert!(pair[1] < 0.1 * pair[0], "{errors:?}");
+        }
+        assert!(errors[2] < 1e-5 && errors[3] < 1e-8, "{errors:?}");
+    }
+
+    #[test]
+    fn time_converges_to_cole_hopf_with_order_four() {
+        let exact: Vec<_> = (0..96).map(|j| exact(0.02, j as f64 / 96.0, 1.0)).collect();
+        let error =
+            |steps| distance(&Line::new(96, 0.02).march(&sine(96), 2, 1.0, steps)[96..], &exact);
+        let errors = [20, 40, 80].map(error);
+        for pair in errors.windows(2) {
+            let order = (pair[0] / pair[1]).log2();
+            assert!((3.7..4.6).contains(&order), "order {order}, errors {errors:?}");
+        }
+    }
+
+    #[test]
+    fn every_row_of_a_solution_is_cole_hopfs() {
+        let solution = Burgers::default().solve(&line(&sine(96))).unwrap();
+        let exact: Vec<_> = (0..96 * 96)
+            .map(|i| exact(0.01, (i % 96) as f64 / 96.0, (i / 96) as f64 / 95.0))
+            .collect();
+        let error = distance(&solution.fields.data, &exact);
+        eprintln!("{} steps, error {error:.1e}", solution.report.steps);
+        assert!(error < 1e-6, "{error}");
+    }
+
+    #[test]
+    fn the_mean_is_conserved_and_carries_the_line_along() {
+        // Galilean invariance: u + c is u moved by c t.
+        let plain = Burgers::default().solve(&line(&sine(64))).unwrap().fields;
+        let shifted: Vec<_> = sine(64).iter().map(|u| u + 0.5).collect();
+        let moved = Burgers::default().solve(&line(&shifted)).unwrap().fields;
+        let last = &moved.data[63 * 64..];
+        assert!((last.iter().sum::<f64>() / 64.0 - 0.5).abs() < 1e-13);
+        let back: Vec<_> = (0..64).map(|j| last[(j + 32) % 64] - 0.5).collect();
+        assert!(distance(&back, &plain.data[63 * 64..]) < 1e-6);
+    }
+
+    #[test]
+    fn the_chosen_time_step_is_accurate() {
+        for size in [64, 128] {
+            let pde = Burgers::default();
+            for index in 0..8 {
+                let input = pde.random_input(size, &mut rng::stream(2, "input", 0, index)).unwrap();
+                let solution = pde.solve(&input).unwrap();
+                let interval = 1.0 / (size - 1) as f64;
+                let steps = 4 * solution.report.steps / (size - 1);
+                let fine = Line::new(size, pde.nu).march(&input.data, size, interval, steps);
+                let error = distance(&solution.fields.data, &fine);
+                eprintln!("{size}: {} steps, time error {error:.1e}", solution.report.steps);
+                assert!(error < 1e-6, "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn samples_have_the_published_deviations() {
+        let samples = generate(&Burgers::default(), 128, 17, 0..300).unwrap();
+        let check = |values: fn(&Fields) -> &[f64], published: f64| {
+            let square =
+                |f: &Fields| values(f).iter().map(|u| u * u).sum::<f64>() / values(f).len() as f64;
+            let squares: Vec<f64> = samples.iter().map(square).collect();
+            let mean = squares.iter().sum::<f64>() / 300.0;
+            let spread = squares.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / 300.0;
+            let (rms, error) = (mean.sqrt(), (spread / 300.0).sqrt() / (2.0 * mean.sqrt()));
+            eprintln!("{rms:.4} +- {error:.4}, published {published}");
+            assert!((rms - published).abs() < 3.5 * error + 0.01 * published, "{rms} +- {error}");
+        };
+        check(|f| &f.data[..128], 0.274);
+        check(|f| &f.data, 0.201);
+    }
+
+    #[test]
+    fn input_and_solution_are_the_rows_of_a_sample() {
+        let sample = Burgers::default().solve(&line(&sine(16))).unwrap().fields;
+        assert_eq!(Burgers::default().input_of(&sample), line(&sine(16)));
+        let solution = Burgers::default().solution_of(&sample);
+        assert_eq!((solution.height, solution.width), (15, 16));
+        assert_eq!(solution.data, sample.data[16..]);
+    }
+
+    #[test]
+    fn what_the_grid_cannot_carry_is_refused() {
+        let solve = |nu, size| {
+            let mut pde = Burgers::default();
+            pde.set_param("nu", nu)?;
+            pde.solve(&line(&sine(size)))
+        };
+        assert!(solve(0.01, 64).is_ok());
+        let message = solve(1e-4, 64).err().unwrap().to_string();
+        assert!(message.contains("nu = 0.0001") && message.contains("finer grid"), "{message}");
+        assert!(solve(0.0, 64).is_err() && solve(f64::NAN, 64).is_err());
+        assert!(solve(0.01, 4).is_err());
+    }
+}

@@ -1,0 +1,457 @@
+//! Darcy flow -div(a grad u) = f on the unit square, u = 0 on the boundary.
+//!
+//! Points at `(j + b) h`, h = 1/(size - 1 + 2 b): cell centres for b = 1/2, the inner nodes of a
+//! grid of nodes for b = 1. Finite volumes: the flux through a face carries the harmonic mean of
+//! the two cells' coefficients, through a boundary face the cell's own over the distance b h
+//! (Patankar, "Numerical Heat Transfer and Fluid Flow", 1980, section 4.2). Harmonic faces keep
+//! the flux continuous where the coefficient jumps. The equations are solved by a sparse Cholesky
+//! factorisation and one step of iterative refinement.
+
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::sparse::linalg::cholesky::{LltRef, SymbolicCholesky, factorize_symbolic_cholesky};
+use faer::sparse::{SparseColMat, Triplet};
+use faer::{Conj, MatMut, Par, Side};
+use rand_chacha::ChaCha8Rng;
+
+use crate::input::{check_size, only_channel, square_size};
+use crate::random_field::FieldLaw;
+use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
+
+const NAME: &str = "darcy";
+const SMALLEST: usize = 2;
+
+/// The largest backward error a solution may have.
+const TOLERANCE: f64 = 1e-12;
+
+/// Darcy flow; its coefficient is `high` where a Neumann field of law `input` is at least 0, else
+/// `low`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Darcy {
+    /// The coefficient where the random field is negative, above 0.
+    pub low: f64,
+    /// The coefficient elsewhere, above 0.
+    pub high: f64,
+    /// The constant source f, not 0.
+    pub source: f64,
+    /// The distance b of the outermost points from the boundary, in grid spacings: 0.5 for cell
+    /// centres, 1 for inner nodes.
+    pub boundary: f64,
+    /// The law of the random field.
+    pub input: FieldLaw,
+}
+
+const BOUNDARY: &str = "distance of the outermost points from the boundary in grid spacings: \
+                        0.5 (cell centres) or 1 (inner nodes)";
+
+/// Cell centres.
+const CELLS: f64 = 0.5;
+/// Inner nodes.
+const NODES: f64 = 1.0;
+
+impl Default for Darcy {
+    fn default() -> Self {
+        let input = FieldLaw { alpha: 2.0, tau: 3.0 };
+        Self { low: 3.0, high: 12.0, source: 1.0, boundary: CELLS, input }
+    }
+}
+
+impl Darcy {
+    /// The basis of the pressure along either axis: the eigenvectors of the Laplacian with this
+    /// distance from the boundary.
+    pub fn solution_basis(&self) -> Basis {
+        if self.boundary == NODES { Basis::SineInner } else { Basis::SineCells }
+    }
+}
+
+impl Pde for Darcy {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn equation(&self) -> &'static str {
+        "-div(a grad u) = f on the unit square, u = 0 on the boundary"
+    }
+
+    fn channels(&self) -> Vec<Channel> {
+        vec![
+            Channel { name: "a", meaning: "permeability", basis: [Basis::Cosine; 2] },
+            Channel { name: "u", meaning: "pressure", basis: [self.solution_basis(); 2] },
+        ]
+    }
+
+    fn params(&self) -> Vec<Param> {
+        let param = |name, value, meaning| Param { name, value, meaning };
+        let mut params = vec![
+            param("low", self.low, "the lower coefficient of the random input, above 0"),
+            param("high", self.high, "the higher coefficient of the random input, above 0"),
+            param("source", self.source, "the constant source f, not 0"),
+            param("boundary", self.boundary, BOUNDARY),
+        ];
+        params.extend(self.input.params());
+        params
+    }
+
+    fn set_param(&mut self, name: &str, value: f64) -> Result<()> {
+        let (slot, name, valid, expected) = match name {
+            "low" => (&mut self.low, "low", value > 0.0, "finite and above 0"),
+            "high" => (&mut self.high, "high", value > 0.0, "finite and above 0"),
+            "source" => (&mut self.source, "source", value != 0.0, "finite and not 0"),
+            "boundary" => {
+                let expected = "0.5 (cell centres) or 1 (inner nodes)";
+                (&mut self.boundary, "boundary", value == CELLS || value == NODES, expected)
+            }
+            _ => return self.input.set(NAME, name, value, "low, high, source, boundary, "),
+        };
+        if !(valid && value.is_finite()) {
+            return Err(Error::OutOfRange { pde: NAME, name, value, expected: expected.into() });
+        }
+        *slot = value;
+        Ok(())
+    }
+
+    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
+        check_size(NAME, size, SMALLEST)?;
+        let mut a = self.input.neumann(size, rng);
+        a.iter_mut().for_each(|g| *g = if *g >= 0.0 { self.high } else { self.low });
+        Ok(Fields::stack(size, size, &[&a]))
+    }
+
+    fn solve(&self, input: &Fields) -> Result<Solution> {
+        let source = vec![self.source; input.height * input.width];
+        let (u, report) = solve_with_source(input, &source, self.boundary)?;
+        let fields = Fields::stack(input.height, input.width, &[input.channel(0), &u]);
+        Ok(Solution { fields, report })
+    }
+
+    fn input_of(&self, sample: &Fields) -> Fields {
+        only_channel(sample, 0)
+    }
+
+    fn solution_of(&self, sample: &Fields) -> Fields {
+        only_channel(sample, 1)
+    }
+}
+
+/// Solves -div(a grad u) = source for a coefficient `[1, size, size]` and any source of
+/// `size * size` values on points `boundary` (0.5 or 1, see [`Darcy::boundary`]) grid spacings
+/// from the walls. The reported residual is the backward error |r| / | |A||u| + |b| |: what
+/// `f64` can promise, since |r| / |b| is bounded by the rounding of u alone, about
+/// 1e-16 max(a) |u| / h^2.
+///
+/// # Errors
+/// A coefficient that is not square, finite and positive, a source of another size or not finite,
+/// another distance, or a backward error above 1e-12.
+pub fn solve_with_source(
+    coefficient: &Fields,
+    source: &[f64],
+    boundary: f64,
+) -> Result<(Vec<f64>, SolveReport)> {
+    let size = square_size(NAME, coefficient, SMALLEST)?;
+    Darcy::default().set_param("boundary", boundary)?;
+    let cells = Cells { size, a: coefficient.channel(0), boundary };
+    cells.check(source)?;
+    let h2 = spacing(size, boundary).powi(2);
+    let rhs: Vec<f64> = source.iter().map(|f| f * h2).collect();
+    let factor = Factor::new(&cells)?;
+    let mut u = rhs.clone();
+    factor.solve_in_place(&mut u)?;
+    let (mut correction, _) = cells.defect(&u, &rhs);
+    factor.solve_in_place(&mut correction)?;
+    u.iter_mut().zip(&correction).for_each(|(u, c)| *u += c);
+    let (_, backward_error) = cells.defect(&u, &rhs);
+    if backward_error <= TOLERANCE {
+        return Ok((u, SolveReport { steps: 1, time_step: None, residual: Some(backward_error) }));
+    }
+    let reason = format!("backward error {backward_error:e} above {TOLERANCE:e}");
+    Err(Error::NotConverged { pde: NAME, reason })
+}
+
+/// The grid spacing h of `size` points a side, the outermost `boundary` spacings from the walls.
+pub fn spacing(size: usize, boundary: f64) -> f64 {
+    1.0 / (size as f64 - 1.0 + 2.0 * boundary)
+}
+
+/// The coefficient on its grid.
+struct Cells<'a> {
+    size: usize,
+    a: &'a [f64],
+    boundary: f64,
+}
+
+impl Cells<'_> {
+    fn check(&self, source: &[f64]) -> Result<()> {
+        let bad = |reason| Err(Error::BadInput { pde: NAME, reason });
+        let Self { size, a, .. } = self;
+        if let Some(i) = a.iter().position(|v| *v <= 0.0) {
+            let (y, x) = (i / size, i % size);
+            return bad(format!("coefficient {} at row {y}, column {x}, expected above 0", a[i]));
+        }
+        if source.len() != a.len() || source.iter().any(|f| !f.is_finite()) {
+            return bad(format!("expected a source of {} finite values", a.len()));
+        }
+        Ok(())
+    }
+
+    /// The neighbours of cell `i` and the coefficients of its four faces (times h^2); no
+    /// neighbour beyond the boundary, where u = 0.
+    fn faces(&self, i: usize) -> [(Option<usize>, f64); 4] {
+        let Self { size, a, boundary } = *self;
+        let (y, x) = (i / size, i % size);
+        let face = |inside: bool, j: usize| {
+            if inside {
+                (Some(j), 2.0 * a[i] * (a[j] / (a[i] + a[j])))
+            } else {
+                (None, a[i] / boundary)
+            }
+        };
+        [
+            face(y > 0, i.wrapping_sub(size)),
+            face(y + 1 < size, i + size),
+            face(x > 0, i.wrapping_sub(1)),
+            face(x + 1 < size, i + 1),
+        ]
+    }
+
+    /// The defect b - A u and its size relative to | |A||u| + |b| |.
+    fn defect(&self, u: &[f64], rhs: &[f64]) -> (Vec<f64>, f64) {
+        let [mut defect_square, mut terms_square] = [0.0, 0.0];
+        let defect = (0..u.len())
+            .map(|i| {
+                let [mut flux, mut terms] = [0.0, rhs[i].abs()];
+                for (j, c) in self.faces(i) {
+                    let neighbour = j.map_or(0.0, |j| u[j]);
+                    flux += c * (u[i] - neighbour);
+                    terms += c * (u[i].abs() + neighbour.abs());
+                }
+                let value = rhs[i] - flux;
+                defect_square += value * value;
+                terms_square += terms * terms;
+                value
+            })
+            .collect();
+        let relative = if terms_square > 0.0 { (defect_square / terms_square).sqrt() } else { 0.0 };
+        (defect, relative)
+    }
+
+    fn lower_triangle(&self) -> Result<SparseColMat<usize, f64>> {
+        let cells = self.a.len();
+        let mut entries = Vec::with_capacity(3 * cells);
+        for i in 0..cells {
+            let faces = self.faces(i);
+            entries.push(Triplet::new(i, i, faces.iter().map(|(_, c)| c).sum()));
+            for (neighbour, c) in faces {
+                if let Some(j) = neighbour.filter(|&j| j < i) {
+                    entries.push(Triplet::new(i, j, -c));
+                }
+            }
+        }
+        SparseColMat::try_new_from_triplets(cells, cells, &entries).map_err(failed)
+    }
+}
+
+/// The Cholesky factor of the flux operator.
+struct Factor {
+    symbolic: SymbolicCholesky<usize>,
+    values: Vec<f64>,
+}
+
+// One sample is one thread's work: a factorisation on several threads would sum in an order that
+// depends on their number.
+const SEQUENTIAL: Par = Par::Seq;
+
+impl Factor {
+    fn new(cells: &Cells) -> Result<Self> {
+        let matrix = cells.lower_triangle()?;
+        let (ordering, params) = (Default::default(), Default::default());
+        let symbolic =
+            factorize_symbolic_cholesky(matrix.symbolic(), Side::Lower, ordering, params)
+                .map_err(failed)?;
+        let mut values = vec![0.0; symbolic.len_val()];
+        let scratch = symbolic.factorize_numeric_llt_scratch::<f64>(SEQUENTIAL, Default::default());
+        let mut memory = MemBuffer::try_new(scratch).map_err(failed)?;
+        symbolic
+            .factorize_numeric_llt(
+                &mut values,
+                matrix.as_ref(),
+                Side::Lower,
+                Default::default(),
+                SEQUENTIAL,
+                MemStack::new(&mut memory),
+                Default::default(),
+            )
+            .map_err(failed)?;
+        Ok(Self { symbolic, values })
+    }
+
+    fn solve_in_place(&self, rhs: &mut [f64]) -> Result<()> {
+        let scratch = self.symbolic.solve_in_place_scratch::<f64>(1, SEQUENTIAL);
+        let mut memory = MemBuffer::try_new(scratch).map_err(failed)?;
+        let rows = rhs.len();
+        LltRef::new(&self.symbolic, &self.values).solve_in_place_with_conj(
+            Conj::No,
+            MatMut::from_column_major_slice_mut(rhs, rows, 1),
+            SEQUENTIAL,
+            MemStack::new(&mut memory),
+        );
+        Ok(())
+    }
+}
+
+fn failed(error: impl std::fmt::Debug) -> Error {
+    Error::NotConverged { pde: NAME, reason: format!("Cholesky factorisation: {error:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::{generate, rng};
+    use std::f64::consts::PI;
+
+    fn on_points(size: usize, boundary: f64, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+        let point = |j: usize| (j as f64 + boundary) * spacing(size, boundary);
+        (0..size * size).map(|i| f(point(i / size), point(i % size))).collect()
+    }
+
+    /// Root mean square error for a = 1 + x y + e^y / 2, u = sin(pi x) sin(2 pi y).
+    fn smooth_error(size: usize, boundary: f64) -> f64 {
+        let on_points = |f: &dyn Fn(f64, f64) -> f64| on_points(size, boundary, f);
+        let a = on_points(&|y, x| 1.0 + x * y + 0.5 * y.exp());
+        let source = on_points(&|y, x| {
+            let [sx, cx] = [(PI * x).sin(), (PI * x).cos()];
+            let [sy, cy] = [(2.0 * PI * y).sin(), (2.0 * PI * y).cos()];
+            let lap = -5.0 * PI * PI * sx * sy;
+            let [ax, ay] = [y, x + 0.5 * y.exp()];
+            let a = 1.0 + x * y + 0.5 * y.exp();
+            -(a * lap + ax * PI * cx * sy + ay * 2.0 * PI * sx * cy)
+        });
+        let u = solve_with_source(&Fields::stack(size, size, &[&a]), &source, boundary);
+        rms_difference(&u.unwrap().0, &on_points(&|y, x| (PI * x).sin() * (2.0 * PI * y).sin()))
+    }
+
+    /// Root mean square error for layers: a = 3 below y = 1/2, 12 above, u = sin(pi x) g(y) with
+    /// a g' continuous across the jump: g = s below and s / 4 above, s = sin(2 pi y). An even
+    /// number of points puts the jump on a face.
+    fn layered_error(size: usize, boundary: f64) -> f64 {
+        let on_points = |f: &dyn Fn(f64, f64) -> f64| on_points(size, boundary, f);
+        let layer = |y: f64| if y < 0.5 { 3.0 } else { 12.0 };
+        let g = |y: f64| (2.0 * PI * y).sin() * 3.0 / layer(y);
+        let a = on_points(&|y, _| layer(y));
+        let source = on_points(&|y, x| layer(y) * 5.0 * PI * PI * (PI * x).sin() * g(y));
+        let u = solve_with_source(&Fields::stack(size, size, &[&a]), &source, boundary);
+        rms_difference(&u.unwrap().0, &on_points(&|y, x| (PI * x).sin() * g(y)))
+    }
+
+    fn rms_difference(u: &[f64], v: &[f64]) -> f64 {
+        let sum: f64 = u.iter().zip(v).map(|(a, b)| (a - b).powi(2)).sum();
+        (sum / u.len() as f64).sqrt()
+    }
+
+    /// The observed order between grids of 16 and 64 points a side.
+    fn order(error: impl Fn(usize) -> f64, boundary: f64) -> f64 {
+        let refinement = spacing(16, boundary) / spacing(64, boundary);
+        (error(16) / error(64)).ln() / refinement.ln()
+    }
+
+    #[test]
+    fn converges_at_second_order_for_a_smooth_coefficient() {
+        for boundary in [CELLS, NODES] {
+            let order = order(|size| smooth_error(size, boundary), boundary);
+            assert!((order - 2.0).abs() < 0.1, "{boundary}: order {order}");
+            assert!(smooth_error(64, boundary) < 1e-3);
+        }
+    }
+
+    #[test]
+    fn converges_at_second_order_across_a_jump_on_a_face() {
+        for boundary in [CELLS, NODES] {
+            let order = order(|size| layered_error(size, boundary), boundary);
+            assert!((order - 2.0).abs() < 0.1, "{boundary}: order {order}");
+            assert!(layered_error(64, boundary) < 1e-3);
+        }
+    }
+
+    #[test]
+    fn on_inner_nodes_a_constant_coefficient_gives_poisson_s_solution() {
+        let inner = 7;
+        let source = rng::normals(&mut rng::stream(4, "source", 0, 0), inner * inner);
+        let a = Fields::stack(inner, inner, &[&vec![2.0; inner * inner]]);
+        let u = solve_with_source(&a, &source, NODES).unwrap().0;
+        let nodes = inner + 2;
+        let at = |i: usize| (i / inner + 1) * nodes + i % inner + 1;
+        let mut padded = vec![0.0; nodes * nodes];
+        source.iter().enumerate().for_each(|(i, f)| padded[at(i)] = -f / 2.0);
+        let poisson = crate::poisson::solve_nodes(nodes, &padded, 0.0);
+        let expected: Vec<f64> = (0..inner * inner).map(|i| poisson[at(i)]).collect();
+        assert!(rms_difference(&u, &expected) < 1e-14);
+    }
+
+    #[test]
+    fn the_flux_balance_of_every_cell_holds() {
+        let size = 24;
+        let sample = &generate(&Darcy::default(), size, 3, 0..1).unwrap()[0];
+        let [a, u] = [sample.channel(0), sample.channel(1)];
+        let at = |f: &[f64], y: i64, x: i64| {
+            let inside = |v: i64| (0..size as i64).contains(&v);
+            (inside(y) && inside(x)).then(|| f[y as usize * size + x as usize])
+        };
+        let h = 1.0 / size as f64;
+        for (y, x) in (0..size as i64).flat_map(|y| (0..size as i64).map(move |x| (y, x))) {
+            let [a0, u0] = [at(a, y, x).unwrap(), at(u, y, x).unwrap()];
+            let outflow: f64 = [(1, 0), (-1, 0), (0, 1), (0, -1)]
+                .map(|(dy, dx)| match (at(a, y + dy, x + dx), at(u, y + dy, x + dx)) {
+                    (Some(a1), Some(u1)) => (u0 - u1) * 2.0 / (1.0 / a0 + 1.0 / a1),
+                    _ => (u0 - 0.0) / (0.5 * h) * a0 * h,
+                })
+                .iter()
+                .sum();
+            assert!((outflow / (h * h) - 1.0).abs() < 1e-11, "{y} {x}: {outflow}");
+        }
+    }
+
+    #[test]
+    fn high_contrast_reaches_the_tolerance() {
+        let size = 256;
+        let law = FieldLaw { alpha: 2.0, tau: 3.0 };
+        let pde = Darcy { low: 1e-2, high: 1e2, input: law, ..Darcy::default() };
+        let input = pde.random_input(size, &mut rng::stream(1, "contrast", 0, 0)).unwrap();
+        let solution = pde.solve(&input).unwrap();
+        assert!(solution.report.residual.unwrap() < 1e-15);
+        assert!(solution.fields.channel(1).iter().all(|u| *u > 0.0));
+    }
+
+    #[test]
+    fn a_transposed_coefficient_gives_the_transposed_pressure() {
+        let size = 12;
+        let transpose = |f: &[f64]| -> Vec<f64> {
+            (0..size * size).map(|i| f[(i % size) * size + i / size]).collect()
+        };
+        let pde = Darcy::default();
+        let a = pde.random_input(size, &mut rng::stream(5, "a", 0, 0)).unwrap();
+        let flipped = Fields::stack(size, size, &[&transpose(a.channel(0))]);
+        let u = transpose(pde.solve(&a).unwrap().fields.channel(1));
+        let v = pde.solve(&flipped).unwrap().fields;
+        assert!(rms_difference(&u, v.channel(1)) < 1e-14);
+    }
+
+    #[test]
+    fn bad_coefficients_are_refused() {
+        let pde = Darcy::default();
+        let reason = |input: &Fields| pde.solve(input).unwrap_err().to_string();
+        let mut a = Fields::stack(4, 4, &[&[1.0; 16]]);
+        a.data[6] = 0.0;
+        assert!(reason(&a).contains("row 1, column 2"));
+        a.data[6] = f64::INFINITY;
+        assert!(reason(&a).contains("row 1, column 2"));
+        assert!(reason(&Fields::zeros(1, 4, 5)).contains("[1, 4, 5]"));
+        let a = Fields::stack(4, 4, &[&[1.0; 16]]);
+        assert!(solve_with_source(&a, &[1.0; 15], CELLS).is_err());
+        assert!(solve_with_source(&a, &[1.0; 16], 0.7).unwrap_err().to_string().contains("0.7"));
+        let mut pde = Darcy::default();
+        assert!(pde.set_param("low", 0.0).is_err());
+        assert!(pde.set_param("source", 0.0).is_err());
+        assert!(pde.set_param("high", f64::NAN).is_err());
+        assert!(pde.set_param("boundary", 0.0).is_err());
+    }
+}

@@ -1,0 +1,214 @@
+//! The Helmholtz problem lap u + k^2 u = a on the unit square, u = 0 on the boundary.
+//!
+//! Nodes at `j h`, h = 1/(size - 1), five-point Laplacian, solved exactly in its sine modes like
+//! [`crate::poisson`].
+
+use rand_chacha::ChaCha8Rng;
+
+use crate::input::{check_size, only_channel, square_size};
+use crate::poisson::{eigenvalue, solve_nodes};
+use crate::random_field::FieldLaw;
+use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
+
+const NAME: &str = "helmholtz";
+const SMALLEST: usize = 3;
+
+/// How near k^2 may come to an eigenvalue of the discrete -lap, relative to that eigenvalue: the
+/// resonant mode is then magnified a million times and still has ten digits.
+const RESONANCE: f64 = 1e-6;
+
+/// The Helmholtz problem; its source `a` is a Neumann field of law `input`, 0 on the boundary.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Helmholtz {
+    /// Wave number, at least 0; at most 1/h on the grid it is solved on.
+    pub k: f64,
+    /// The law of the random source.
+    pub input: FieldLaw,
+}
+
+impl Default for Helmholtz {
+    fn default() -> Self {
+        Self { k: 1.0, input: FieldLaw { alpha: 2.0, tau: 3.0 } }
+    }
+}
+
+impl Pde for Helmholtz {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn equation(&self) -> &'static str {
+        "lap u + k^2 u = a on the unit square, u = 0 on the boundary"
+    }
+
+    fn channels(&self) -> Vec<Channel> {
+        vec![
+            Channel {
+                name: "a",
+                meaning: "source, 0 on the boundary",
+                basis: [Basis::SineNodes; 2],
+            },
+            Channel { name: "u", meaning: "solution", basis: [Basis::SineNodes; 2] },
+        ]
+    }
+
+    fn params(&self) -> Vec<Param> {
+        let meaning = "wave number, at least 0; k^2 off the eigenvalues of -lap";
+        let mut params = vec![Param { name: "k", value: self.k, meaning }];
+        params.extend(self.input.params());
+        params
+    }
+
+    fn set_param(&mut self, name: &str, value: f64) -> Result<()> {
+        if name != "k" {
+            return self.input.set(NAME, name, value, "k, ");
+        }
+        if !(value.is_finite() && value >= 0.0) {
+            return Err(out_of_range(value, "finite and at least 0".into()));
+        }
+        self.k = value;
+        Ok(())
+    }
+
+    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
+        check_size(NAME, size, SMALLEST)?;
+        let mut a = self.input.neumann(size, rng);
+        clear_boundary(size, &mut a);
+        Ok(Fields::stack(size, size, &[&a]))
+    }
+
+    /// The source on boundary nodes plays no part and is returned as 0.
+    fn solve(&self, input: &Fields) -> Result<Solution> {
+        let size = square_size(NAME, input, SMALLEST)?;
+        self.check_wave_number(size)?;
+        let mut a = input.channel(0).to_vec();
+        clear_boundary(size, &mut a);
+        let u = solve_nodes(size, &a, self.k * self.k);
+        Ok(Solution {
+            fields: Fields::stack(size, size, &[&a, &u]),
+            report: SolveReport::default(),
+        })
+    }
+
+    fn input_of(&self, sample: &Fields) -> Fields {
+        only_channel(sample, 0)
+    }
+
+    fn solution_of(&self, sample: &Fields) -> Fields {
+        only_channel(sample, 1)
+    }
+}
+
+impl Helmholtz {
+    /// Refuses waves the grid cannot carry, and resonance.
+    fn check_wave_number(&self, size: usize) -> Result<()> {
+        let largest = (size - 1) as f64;
+        if self.k > largest {
+            let expected = format!(
+                "at most {largest} (six nodes to a wave) on a grid of {size} points a side"
+            );
+            return Err(out_of_range(self.k, expected));
+        }
+        let inner = size - 2;
+        for (ky, kx) in (0..inner).flat_map(|ky| (0..=ky).map(move |kx| (ky, kx))) {
+            let square = -eigenvalue(size, ky, kx);
+            if (self.k * self.k - square).abs() < RESONANCE * square {
+                let expected = format!(
+                    "k^2 off the eigenvalue {square} of the discrete -lap by {RESONANCE:e} of it"
+                );
+                return Err(out_of_range(self.k, expected));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn out_of_range(value: f64, expected: String) -> Error {
+    Error::OutOfRange { pde: NAME, name: "k", value, expected }
+}
+
+fn clear_boundary(size: usize, field: &mut [f64]) {
+    let last = size - 1;
+    for i in 0..size {
+        for edge in [i, last * size + i, i * size, i * size + last] {
+            field[edge] = 0.0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::generate;
+    use std::f64::consts::PI;
+
+    fn on_nodes(size: usize, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+        let h = 1.0 / (size - 1) as f64;
+        (0..size * size).map(|i| f((i / size) as f64 * h, (i % size) as f64 * h)).collect()
+    }
+
+    /// Largest error for u = sin(pi x) y (1-y) e^y at wave number 5.
+    fn error(size: usize) -> f64 {
+        let exact = |y: f64, x: f64| (PI * x).sin() * y * (1.0 - y) * y.exp();
+        let source = |y: f64, x: f64| {
+            let second = (PI * x).sin() * (-3.0 * y - y * y) * y.exp();
+            second + (25.0 - PI * PI) * exact(y, x)
+        };
+        let pde = Helmholtz { k: 5.0, ..Helmholtz::default() };
+        let input = Fields::stack(size, size, &[&on_nodes(size, source)]);
+        let u = pde.solve(&input).unwrap().fields;
+        let expected = on_nodes(size, exact);
+        u.channel(1).iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn converges_at_second_order_to_the_exact_solution() {
+        let order = (error(33) / error(129)).log2() / 2.0;
+        assert!((order - 2.0).abs() < 0.1, "order {order}");
+        assert!(error(129) < 1e-3);
+    }
+
+    #[test]
+    fn the_discrete_equations_hold_to_round_off() {
+        let size = 33;
+        let pde = Helmholtz { k: 3.0, ..Helmholtz::default() };
+        let sample = &generate(&pde, size, 3, 0..1).unwrap()[0];
+        let [a, u] = [sample.channel(0), sample.channel(1)];
+        let h2 = 1.0 / ((size - 1) * (size - 1)) as f64;
+        for (y, x) in (0..size).flat_map(|y| (0..size).map(move |x| (y, x))) {
+            let i = y * size + x;
+            if y == 0 || x == 0 || y == size - 1 || x == size - 1 {
+                assert_eq!([a[i], u[i]], [0.0, 0.0]);
+            } else {
+                let lap = (u[i - 1] + u[i + 1] + u[i - size] + u[i + size] - 4.0 * u[i]) / h2;
+                assert!((lap + 9.0 * u[i] - a[i]).abs() < 1e-11);
+            }
+        }
+    }
+
+    #[test]
+    fn wave_number_zero_is_the_poisson_problem() {
+        let a =
+            Helmholtz::default().random_input(20, &mut crate::rng::stream(1, "a", 0, 0)).unwrap();
+        let pde = Helmholtz { k: 0.0, ..Helmholtz::default() };
+        let poisson = crate::poisson::Poisson::default();
+        assert_eq!(pde.solve(&a).unwrap().fields, poisson.solve(&a).unwrap().fields);
+    }
+
+    #[test]
+    fn resonance_and_unresolved_waves_are_refused() {
+        let mut pde = Helmholtz::default();
+        let source = Fields::zeros(1, 17, 17);
+        pde.set_param("k", (-eigenvalue(17, 1, 2)).sqrt()).unwrap();
+        assert!(pde.solve(&source).unwrap_err().to_string().contains("eigenvalue"));
+        pde.set_param("k", (-eigenvalue(17, 1, 2) * (1.0 + 1e-4)).sqrt()).unwrap();
+        assert!(pde.solve(&source).is_ok());
+        pde.set_param("k", 17.0).unwrap();
+        assert!(pde.solve(&source).unwrap_err().to_string().contains("six nodes"));
+        assert!(pde.set_param("k", -1.0).is_err());
+        assert!(pde.set_param("k", f64::INFINITY).is_err());
+        assert!(pde.set_param("nu", 1.0).unwrap_err().to_string().contains("k, alpha, tau"));
+    }
+}

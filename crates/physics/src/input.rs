@@ -1,0 +1,33 @@
+//! Checks and views that the two-channel problems on square grids share.
+
+use crate::{Error, Fields, Result};
+
+/// The points a side of a square input of one field.
+pub(crate) fn square_size(pde: &'static str, input: &Fields, smallest: usize) -> Result<usize> {
+    let Fields { channels, height, width, data } = input;
+    let bad = |reason| Err(Error::BadInput { pde, reason });
+    if *channels != 1 || height != width || data.len() != height * width {
+        return bad(format!("shape [{channels}, {height}, {width}], expected [1, size, size]"));
+    }
+    if *height < smallest {
+        return bad(format!("{height} points a side, expected at least {smallest}"));
+    }
+    match data.iter().position(|v| !v.is_finite()) {
+        Some(i) => bad(format!("value at row {}, column {} is {}", i / width, i % width, data[i])),
+        None => Ok(*height),
+    }
+}
+
+/// Refuses a grid of fewer than `smallest` points a side.
+pub(crate) fn check_size(pde: &'static str, size: usize, smallest: usize) -> Result<()> {
+    if size >= smallest {
+        return Ok(());
+    }
+    let expected = format!("at least {smallest} points a side");
+    Err(Error::OutOfRange { pde, name: "size", value: size as f64, expected })
+}
+
+/// Field `c` of a joint sample, alone.
+pub(crate) fn only_channel(sample: &Fields, c: usize) -> Fields {
+    Fields::stack(sample.height, sample.width, &[sample.channel(c)])
+}

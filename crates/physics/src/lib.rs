@@ -1,0 +1,24 @@
+//! Grids, random fields, the five partial differential equations and their reference solvers.
+//!
+//! Everything here is `f64` and knows nothing of machine learning or files. One PDE is one file:
+//! its equation, parameters, random input and reference solver, behind the trait [`Pde`].
+
+pub mod burgers;
+pub mod darcy;
+pub mod error;
+pub mod etdrk4;
+pub mod fields;
+pub mod helmholtz;
+mod input;
+pub mod navier_stokes;
+pub mod pde;
+pub mod poisson;
+pub mod random_field;
+pub mod registry;
+pub mod rng;
+mod spectral;
+pub mod transform;
+
+pub use error::{Error, Result};
+pub use fields::Fields;
+pub use pde::{Basis, Channel, Param, Pde, Solution, SolveReport, generate};

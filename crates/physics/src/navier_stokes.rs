@@ -1,0 +1,464 @@
+//! The two-dimensional Navier-Stokes equations in vorticity form on the periodic unit square,
+//! w_t + v . grad w = nu lap w + f, with v = (psi_y, -psi_x), -lap psi = w and
+//! f = forcing (sin 2 pi (x + y) + cos 2 pi (x + y)).
+//!
+//! Fourier pseudo-spectral in space, the advection formed from and projected on the modes
+//! `|k| < n / 3` (Orszag's 2/3 rule), ETDRK4 in time. Modes above keep the input's values and
+//! decay by viscosity alone. Points at `j / n`. A mean vorticity, which no periodic flow has, is
+//! carried along and moves nothing.
+
+use std::f64::consts::{PI, SQRT_2};
+
+use rand_chacha::ChaCha8Rng;
+use rustfft::num_complex::Complex;
+
+use crate::etdrk4::Etdrk4;
+use crate::input::{check_size, only_channel, square_size};
+use crate::random_field::FieldLaw;
+use crate::spectral::{Fft2, complex, largest_wave_number, real, resolved, wave_number};
+use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
+
+const NAME: &str = "navier-stokes";
+const SMALLEST: usize = 8;
+const BETWEEN: [&str; 7] = ["w1", "w2", "w3", "w4", "w5", "w6", "w7"];
+/// Courant number of a time step, small for accuracy and not for stability: the time error of
+/// the benchmark is then below 1e-7.
+const COURANT: f64 = 0.25;
+/// Largest product of time step and vorticity: a fluid element turns by half of it, in radians.
+const TURN: f64 = 0.05;
+
+/// The Navier-Stokes problem; its initial vorticity is a periodic field of law `input`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NavierStokes {
+    /// Kinematic viscosity, in (0, 1].
+    pub nu: f64,
+    /// Amplitude of the forcing, from -100 to 100.
+    pub forcing: f64,
+    /// Final time T, in (0, 100].
+    pub time: f64,
+    /// Number K of equal intervals between stored snapshots, 1 to 8. The default of 1 stores
+    /// (w0, wT), which already defines a residual (see the residual's own documentation); more
+    /// are needed only where the flow moves further, say for larger T.
+    pub intervals: usize,
+    /// The law of the random initial vorticity.
+    pub input: FieldLaw,
+}
+
+impl Default for NavierStokes {
+    fn default() -> Self {
+        let input = FieldLaw { alpha: 2.5, tau: 7.0 };
+        Self { nu: 1e-3, forcing: 0.1, time: 1.0, intervals: 1, input }
+    }
+}
+
+impl Pde for NavierStokes {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn equation(&self) -> &'static str {
+        "w_t + v . grad w = nu lap w + f on the periodic unit square, \
+         f = forcing (sin 2pi(x+y) + cos 2pi(x+y))"
+    }
+
+    fn channels(&self) -> Vec<Channel> {
+        let channel = |name, meaning| Channel { name, meaning, basis: [Basis::Fourier; 2] };
+        let mut channels = vec![channel("w0", "initial vorticity")];
+        let between = BETWEEN.iter().take(self.intervals.saturating_sub(1));
+        channels.extend(between.map(|name| channel(name, "vorticity at an intermediate time")));
+        channels.push(channel("wT", "vorticity at the final time"));
+        channels
+    }
+
+    fn params(&self) -> Vec<Param> {
+        let param = |name, value, meaning| Param { name, value, meaning };
+        let mut params = vec![
+            param(
+                "nu",
+                self.nu,
+                "kinematic viscosity, above 0, at most 1; bounded below by the grid",
+            ),
+            param("forcing", self.forcing, "amplitude of the forcing, -100 to 100"),
+            param("time", self.time, "final time, above 0, at most 100"),
+            param("intervals", self.intervals as f64, "intervals between snapshots, 1 to 8"),
+        ];
+        params.extend(self.input.params());
+        params
+    }
+
+    fn set_param(&mut self, name: &str, value: f64) -> Result<()> {
+        let check = |name, valid: bool, expected: &str| {
+            let expected = expected.to_owned();
+            if valid { Ok(()) } else { Err(Error::OutOfRange { pde: NAME, name, value, expected }) }
+        };
+        match name {
+            "nu" => {
+                check("nu", value > 0.0 && value <= 1.0, "above 0, at most 1")?;
+                self.nu = value;
+            }
+            "forcing" => {
+                check("forcing", value.abs() <= 100.0, "-100 to 100")?;
+                self.forcing = value;
+            }
+            "time" => {
+                check("time", value > 0.0 && value <= 100.0, "above 0, at most 100")?;
+                self.time = value;
+            }
+            "intervals" => {
+                let valid = (1.0..=8.0).contains(&value) && value.fract() == 0.0;
+                check("intervals", valid, "a whole number, 1 to 8")?;
+                self.intervals = value as usize;
+            }
+            _ => self.input.set(NAME, name, value, "nu, forcing, time, intervals, ")?,
+        }
+        Ok(())
+    }
+
+    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
+        check_size(NAME, size, SMALLEST)?;
+        Ok(Fields::stack(size, size, &[&self.input.periodic(size, rng)]))
+    }
+
+    fn solve(&self, input: &Fields) -> Result<Solution> {
+        let size = square_size(NAME, input, SMALLEST)?;
+        self.check_grid(size, input.channel(0))?;
+        let mut flow = Flow::new(size, self.nu, self.forcing);
+        let mut vorticity = flow.modes_of(input.channel(0));
+        let intervals = self.intervals.max(1);
+        let interval = self.time / intervals as f64;
+        let mut fields = Fields { channels: intervals + 1, ..input.clone() };
+        let mut report = SolveReport::default();
+        for _ in 0..intervals {
+            let steps =
+                (interval / flow.largest_step(&vorticity, interval)).ceil().max(1.0) as usize;
+            flow.advance(&mut vorticity, interval, steps);
+            fields.data.extend(flow.values_of(&vorticity));
+            report.steps += steps;
+            let step = interval / steps as f64;
+            report.time_step = Some(report.time_step.map_or(step, |shortest| step.min(shortest)));
+        }
+        if !fields.is_finite() {
+            return Err(Error::NotConverged {
+                pde: NAME,
+                reason: "the vorticity overflowed".into(),
+            });
+        }
+        Ok(Solution { fields, report })
+    }
+
+    fn input_of(&self, sample: &Fields) -> Fields {
+        only_channel(sample, 0)
+    }
+
+    fn solution_of(&self, sample: &Fields) -> Fields {
+        let later: Vec<_> = (1..sample.channels).map(|c| sample.channel(c)).collect();
+        Fields::stack(sample.height, sample.width, &later)
+    }
+}
+
+impl NavierStokes {
+    /// Refuses a viscosity too small for the grid.
+    ///
+    /// Strain of the size of the vorticity w thins filaments down to sqrt(nu / w), where viscosity
+    /// stops it. That length must not be below 1 / k, k the largest wave number kept:
+    /// `nu >= w / k^2`, w the rms vorticity that input and forcing can reach by the final time.
+    fn check_grid(&self, size: usize, input: &[f64]) -> Result<()> {
+        let rms = (input.iter().map(|w| w * w).sum::<f64>() / input.len() as f64).sqrt();
+        let forcing_decay = 8.0 * PI * PI * self.nu;
+        let reached = rms + self.forcing.abs() * self.time.min(1.0 / forcing_decay);
+        let smallest = reached / largest_wave_number(size).powi(2);
+        if self.nu >= smallest {
+            return Ok(());
+        }
+        let expected = format!(
+            "at least {smallest:.2e} on {size} points a side for vorticity of rms {reached:.3}, \
+             so that the viscous length is resolved; take a finer grid or a larger nu"
+        );
+        Err(Error::OutOfRange { pde: NAME, name: "nu", value: self.nu, expected })
+    }
+}
+
+/// The flow on one grid: everything that depends on the wave numbers, and room to work in.
+/// Spectra are in the order of [`Fft2`].
+struct Flow {
+    size: usize,
+    forcing: f64,
+    fft: Fft2,
+    decay: Vec<f64>,
+    kept: Vec<f64>,
+    /// Multipliers of w that give u + i v and w_x + i w_y; 0 where the 2/3 rule drops the mode.
+    to_velocity: Vec<Complex<f64>>,
+    to_gradient: Vec<Complex<f64>>,
+    source: Vec<Complex<f64>>,
+    velocity: Vec<Complex<f64>>,
+    gradient: Vec<Complex<f64>>,
+}
+
+impl Flow {
+    fn new(size: usize, nu: f64, forcing: f64) -> Self {
+        let mut fft = Fft2::new(size);
+        let bins: Vec<_> = (0..size * size).map(|i| (i / size, i % size)).collect();
+        let waves: Vec<_> =
+            bins.iter().map(|&(x, y)| (wave_number(x, size), wave_number(y, size))).collect();
+        let keep = |&(x, y)| if resolved(x, size) && resolved(y, size) { 1.0 } else { 0.0 };
+        let kept: Vec<f64> = bins.iter().map(keep).collect();
+        let velocity = |(&(kx, ky), &keep): (&(f64, f64), &f64)| {
+            let square: f64 = kx * kx + ky * ky;
+            Complex::new(kx, ky) * if square > 0.0 { keep / square } else { 0.0 }
+        };
+        let gradient = |(&(kx, ky), &keep): (&(f64, f64), &f64)| Complex::new(-ky, kx) * keep;
+        let mut source = complex(&force(size, forcing));
+        fft.forward(&mut source);
+        Self {
+            size,
+            forcing,
+            fft,
+            decay: waves.iter().map(|(kx, ky)| nu * (kx * kx + ky * ky)).collect(),
+            to_velocity: waves.iter().zip(&kept).map(velocity).collect(),
+            to_gradient: waves.iter().zip(&kept).map(gradient).collect(),
+            kept,
+            source,
+            velocity: vec![Complex::default(); size * size],
+            gradient: vec![Complex::default(); size * size],
+        }
+    }
+
+    fn modes_of(&mut self, values: &[f64]) -> Vec<Complex<f64>> {
+        let mut modes = complex(values);
+        self.fft.forward(&mut modes);
+        modes
+    }
+
+    fn values_of(&mut self, modes: &[Complex<f64>]) -> Vec<f64> {
+        let mut values = modes.to_vec();
+        self.fft.inverse(&mut values);
+        real(&values)
+    }
+
+    /// f - v . grad w.
+    fn rate(&mut self, vorticity: &[Complex<f64>], rate: &mut [Complex<f64>]) {
+        multiply(&self.to_velocity, vorticity, &mut self.velocity);
+        multiply(&self.to_gradient, vorticity, &mut self.gradient);
+        self.fft.inverse(&mut self.velocity);
+        self.fft.inverse(&mut self.gradient);
+        for ((r, v), g) in rate.iter_mut().zip(&self.velocity).zip(&self.gradient) {
+            *r = Complex::new(v.re * g.re + v.im * g.im, 0.0);
+        }
+        self.fft.forward(rate);
+        for ((r, f), keep) in rate.iter_mut().zip(&self.source).zip(&self.kept) {
+            *r = f - *r * keep;
+        }
+    }
+
+    /// The largest time step that is stable and accurate over the next `interval`.
+    fn largest_step(&mut self, vorticity: &[Complex<f64>], interval: f64) -> f64 {
+        multiply(&self.to_velocity, vorticity, &mut self.velocity);
+        self.fft.inverse(&mut self.velocity);
+        let fastest = self.velocity.iter().map(|v| v.re.abs() + v.im.abs()).fold(0.0, f64::max);
+        let strongest = self.values_of(vorticity).iter().map(|w| w.abs()).fold(0.0, f64::max);
+        // What the forcing can add within the interval: the maximum principle bounds the
+        // vorticity, and the velocity of f itself is at most |u| + |v| = forcing / (sqrt2 pi).
+        let added = self.forcing.abs() * interval;
+        let speed = fastest + added / (SQRT_2 * PI);
+        let turn = strongest + SQRT_2 * added;
+        (COURANT / (self.size as f64 * speed)).min(TURN / turn)
+    }
+
+    fn advance(&mut self, vorticity: &mut [Complex<f64>], time: f64, steps: usize) {
+        let mut method = Etdrk4::new(&self.decay, time / steps as f64);
+        for _ in 0..steps {
+            method.step(vorticity, |w, rate| self.rate(w, rate));
+        }
+    }
+}
+
+fn multiply(factors: &[Complex<f64>], modes: &[Complex<f64>], product: &mut [Complex<f64>]) {
+    for ((p, f), m) in product.iter_mut().zip(factors).zip(modes) {
+        *p = f * m;
+    }
+}
+
+/// The forcing f on `size * size` points, row by row.
+pub fn force(size: usize, amplitude: f64) -> Vec<f64> {
+    let phase = |i: usize| 2.0 * PI * ((i / size + i % size) % size) as f64 / size as f64;
+    (0..size * size).map(|i| amplitude * (phase(i).sin() + phase(i).cos())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::{generate, rng};
+
+    fn on_grid(size: usize, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+        let at = |i: usize| i as f64 / size as f64;
+        (0..size * size).map(|i| f(at(i % size), at(i / size))).collect()
+    }
+
+    fn field(size: usize, values: &[f64]) -> Fields {
+        Fields::stack(size, size, &[values])
+    }
+
+    fn distance(a: &[f64], b: &[f64]) -> f64 {
+        a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    }
+
+    /// A few large modes, so that every grid of 16 points or more carries them exactly.
+    fn eddies(x: f64, y: f64) -> f64 {
+        let (x, y) = (2.0 * PI * x, 2.0 * PI * y);
+        2.0 * (x + 0.3).sin() * (2.0 * y).cos() + 3.0 * (x - y).cos() + (3.0 * x + y).sin()
+    }
+
+    fn unforced(time: f64) -> NavierStokes {
+        NavierStokes { forcing: 0.0, time, ..Default::default() }
+    }
+
+    #[test]
+    fn taylor_green_vortices_decay_exactly() {
+        let initial = on_grid(24, |x, y| (4.0 * PI * x).cos() * (4.0 * PI * y).cos());
+        let solution = NavierStokes { intervals: 2, ..unforced(1.5) }.solve(&field(24, &initial));
+        let fields = solution.unwrap().fields;
+        for (channel, time) in [(1, 0.75), (2, 1.5)] {
+            let decay = f64::exp(-1e-3 * 32.0 * PI * PI * time);
+            let exact: Vec<_> = initial.iter().map(|w| w * decay).collect();
+            assert!(distance(fields.channel(channel), &exact) < 1e-12);
+        }
+    }
+
+    /// For w = a cos 2 pi x + b cos 4 pi y, v . grad w = -1.5 a b sin 2 pi x sin 4 pi y by hand.
+    #[test]
+    fn the_first_change_is_that_of_the_equation() {
+        let (nu, forcing, a, b) = (0.01, 0.7, 1.3, -0.8);
+        let initial = on_grid(16, |x, y| a * (2.0 * PI * x).cos() + b * (4.0 * PI * y).cos());
+        let rate = on_grid(16, |x, y| {
+            let (x, y) = (2.0 * PI * x, 2.0 * PI * y);
+            let diffusion = -4.0 * PI * PI * nu * (a * x.cos() + 4.0 * b * (2.0 * y).cos());
+            let advection = -1.5 * a * b * x.sin() * (2.0 * y).sin();
+            diffusion - advection + forcing * ((x + y).sin() + (x + y).cos())
+        });
+        let difference = |time: f64| {
+            let pde = NavierStokes { nu, forcing, time, ..Default::default() };
+            let fields = pde.solve(&field(16, &initial)).unwrap().fields;
+            let change = fields.channel(1).iter().zip(&initial).map(|(w, w0)| (w - w0) / time);
+            distance(&change.collect::<Vec<_>>(), &rate)
+        };
+        assert!(difference(1e-4) < 1e-3, "{}", difference(1e-4));
+        assert!(difference(1e-5) < 0.11 * difference(1e-4));
+    }
+
+    #[test]
+    fn time_stepping_has_order_four() {
+        let initial = on_grid(32, eddies);
+        let run = |steps| {
+            let mut flow = Flow::new(32, 1e-3, 0.1);
+            let mut w = flow.modes_of(&initial);
+            flow.advance(&mut w, 1.0, steps);
+            flow.values_of(&w)
+        };
+        let exact = run(512);
+        let errors = [16, 32, 64].map(|steps| distance(&run(steps), &exact));
+        for pair in errors.windows(2) {
+            let order = (pair[0] / pair[1]).log2();
+            assert!((3.7..4.6).contains(&order), "order {order}, errors {errors:?}");
+        }
+    }
+
+    #[test]
+    fn space_converges_spectrally_to_a_finer_grid() {
+        let pde = NavierStokes { nu: 5e-3, ..Default::default() };
+        let solve = |size| pde.solve(&field(size, &on_grid(size, eddies))).unwrap().fields;
+        let fine = solve(96);
+        let error = |size: usize| {
+            let coarse = solve(size);
+            let stride = 96 / size;
+            let at = |i: usize| fine.channel(1)[i / size * stride * 96 + i % size * stride];
+            let picked: Vec<_> = (0..size * size).map(at).collect();
+            distance(coarse.channel(1), &picked)
+        };
+        let [rough, middle, good] = [16, 32, 48].map(error);
+        eprintln!("errors at 16, 32, 48: {rough:.2e} {middle:.2e} {good:.2e}");
+        assert!(middle < 0.05 * rough && good < 0.05 * middle && good < 1e-5);
+    }
+
+    #[test]
+    fn the_chosen_time_step_is_accurate() {
+        for size in [64, 128] {
+            let pde = NavierStokes::default();
+            let input = pde.random_input(size, &mut rng::stream(2, "input", 0, 0)).unwrap();
+            let solution = pde.solve(&input).unwrap();
+            let mut flow = Flow::new(size, pde.nu, pde.forcing);
+            let mut w = flow.modes_of(input.channel(0));
+            flow.advance(&mut w, 1.0, 4 * solution.report.steps);
+            let error = distance(solution.fields.channel(1), &flow.values_of(&w));
+            eprintln!("{size}: {} steps, time error {error:.1e}", solution.report.steps);
+            assert!(error < 1e-7, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_mean_is_conserved_and_moves_nothing() {
+        let initial = on_grid(32, eddies);
+        let shifted: Vec<_> = initial.iter().map(|w| w + 0.3).collect();
+        let end = |w: &[f64]| NavierStokes::default().solve(&field(32, w)).unwrap().fields;
+        let (plain, moved) = (end(&initial), end(&shifted));
+        let back: Vec<_> = moved.channel(1).iter().map(|w| w - 0.3).collect();
+        assert!(distance(plain.channel(1), &back) < 1e-5);
+        let mean = |w: &[f64]| w.iter().sum::<f64>() / w.len() as f64;
+        assert!((mean(moved.channel(1)) - 0.3).abs() < 1e-13);
+    }
+
+    #[test]
+    fn snapshots_lie_on_one_trajectory() {
+        let pde = |intervals, time| NavierStokes { intervals, time, ..Default::default() };
+        let input = pde(1, 1.0).random_input(32, &mut rng::stream(5, "input", 0, 0)).unwrap();
+        let whole = pde(4, 1.0).solve(&input).unwrap().fields;
+        for k in 1..=4 {
+            let part = pde(1, 0.25 * k as f64).solve(&input).unwrap().fields;
+            let error = distance(whole.channel(k), part.channel(1));
+            assert!(error < 1e-6, "{k}: {error}");
+        }
+        let names: Vec<_> = pde(4, 1.0).channels().iter().map(|c| c.name).collect();
+        assert_eq!(names, ["w0", "w1", "w2", "w3", "wT"]);
+        assert_eq!(pde(4, 1.0).solution_of(&whole).channels, 4);
+    }
+
+    /// Root mean square of a channel and its standard error, against the published figure.
+    #[test]
+    fn samples_have_the_published_deviations() {
+        let samples = generate(&NavierStokes::default(), 128, 17, 0..16).unwrap();
+        for (channel, published) in [(0, 0.262), (1, 0.256)] {
+            let square = |f: &Fields| {
+                f.channel(channel).iter().map(|w| w * w).sum::<f64>() / (128.0 * 128.0)
+            };
+            let squares: Vec<f64> = samples.iter().map(square).collect();
+            let mean = squares.iter().sum::<f64>() / 16.0;
+            let spread = squares.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / 16.0;
+            let (rms, error) = (mean.sqrt(), (spread / 16.0).sqrt() / (2.0 * mean.sqrt()));
+            eprintln!("channel {channel}: {rms:.4} +- {error:.4}, published {published}");
+            assert!((rms - published).abs() < 3.5 * error + 0.01 * published, "{rms} +- {error}");
+        }
+    }
+
+    #[test]
+    fn a_viscosity_too_small_for_the_grid_is_refused() {
+        let solve = |nu, size| {
+            NavierStokes { nu, ..Default::default() }.solve(&field(size, &on_grid(size, eddies)))
+        };
+        assert!(solve(1e-3, 64).is_ok());
+        let message = solve(1e-5, 32).err().unwrap().to_string();
+        assert!(message.contains("nu = 0.00001") && message.contains("finer grid"), "{message}");
+    }
+
+    #[test]
+    fn parameters_outside_their_range_are_refused() {
+        let mut pde = NavierStokes::default();
+        let bad = [("nu", 0.0), ("nu", f64::NAN), ("forcing", 1e3), ("time", -1.0)];
+        for (name, value) in bad.into_iter().chain([("intervals", 1.5), ("intervals", 9.0)]) {
+            assert!(pde.set_param(name, value).is_err(), "{name} = {value}");
+        }
+        assert_eq!(pde, NavierStokes::default());
+        let message = pde.set_param("viscosity", 1.0).err().unwrap().to_string();
+        assert!(message.contains("nu, forcing, time, intervals, alpha, tau"), "{message}");
+    }
+}

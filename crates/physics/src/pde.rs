@@ -1,0 +1,121 @@
+//! What every PDE offers, and the registry of those there are.
+
+use std::ops::Range;
+
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use crate::{Fields, Result, rng};
+
+/// The orthonormal basis that fits a field's boundary along one axis of `n` points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Basis {
+    /// Zero normal derivative, cell centres: type-II cosines.
+    Cosine,
+    /// Zero on the first and last node: type-I sines on the `n - 2` inner nodes.
+    SineNodes,
+    /// Zero half a cell outside the first and last cell centre: type-II sines.
+    SineCells,
+    /// Zero one spacing outside the first and last point: type-I sines on all `n` points.
+    SineInner,
+    /// Periodic: real Fourier modes.
+    Fourier,
+}
+
+/// One field of the joint sample x.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Channel {
+    /// The name used in files and on the command line, as in the literature (`a`, `u`, `w0`).
+    pub name: &'static str,
+    /// What it is, with its unit (all five benchmarks are dimensionless).
+    pub meaning: &'static str,
+    /// The basis along y and along x.
+    pub basis: [Basis; 2],
+}
+
+/// A physical parameter and its present value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Param {
+    /// The name used on the command line and in configs.
+    pub name: &'static str,
+    /// Its value.
+    pub value: f64,
+    /// Meaning and valid range, in words.
+    pub meaning: &'static str,
+}
+
+/// What a solver did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SolveReport {
+    /// Linear iterations or time steps taken.
+    pub steps: usize,
+    /// The time step chosen, for evolution problems.
+    pub time_step: Option<f64>,
+    /// The solver's own relative residual, where it iterates.
+    pub residual: Option<f64>,
+}
+
+/// The joint fields of a solved problem.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Solution {
+    /// All channels of the PDE, input included.
+    pub fields: Fields,
+    /// What the solver did.
+    pub report: SolveReport,
+}
+
+/// A partial differential equation with its random input and its reference solver.
+pub trait Pde: Send + Sync {
+    /// The name used everywhere, for example `navier-stokes`.
+    fn name(&self) -> &'static str;
+
+    /// The equation, in one line of plain text.
+    fn equation(&self) -> &'static str;
+
+    /// The channels of the joint sample x, in order.
+    fn channels(&self) -> Vec<Channel>;
+
+    /// The physical parameters with their present values.
+    fn params(&self) -> Vec<Param>;
+
+    /// Sets a parameter.
+    ///
+    /// # Errors
+    /// An unknown name, or a value outside the documented range.
+    fn set_param(&mut self, name: &str, value: f64) -> Result<()>;
+
+    /// Draws the random input on a grid of `size` points a side: `[1, size, size]`, or
+    /// `[1, 1, size]` where the input is a line.
+    ///
+    /// # Errors
+    /// A grid too small for the field.
+    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields>;
+
+    /// Solves for the given input (any grid the shape of [`Pde::random_input`]'s).
+    ///
+    /// # Errors
+    /// Wrong shape, non-finite or inadmissible values, a parameter the grid cannot carry, or no
+    /// convergence.
+    fn solve(&self, input: &Fields) -> Result<Solution>;
+
+    /// The input part of a joint sample: what [`Pde::solve`] takes.
+    fn input_of(&self, sample: &Fields) -> Fields;
+
+    /// The solved part of a joint sample: what a solution error is measured on.
+    fn solution_of(&self, sample: &Fields) -> Fields;
+}
+
+/// Draws and solves the samples `indices` of the data set that `seed` names, on all threads.
+/// Sample i depends on (seed, i) alone.
+///
+/// # Errors
+/// The first failure of [`Pde::random_input`] or [`Pde::solve`].
+pub fn generate(pde: &dyn Pde, size: usize, seed: u64, indices: Range<u64>) -> Result<Vec<Fields>> {
+    indices
+        .into_par_iter()
+        .map(|index| {
+            let input = pde.random_input(size, &mut rng::stream(seed, "input", 0, index))?;
+            Ok(pde.solve(&input)?.fields)
+        })
+        .collect()
+}

@@ -1,0 +1,183 @@
+//! The Poisson problem lap u = a on the unit square, u = 0 on the boundary.
+//!
+//! Nodes at `j h`, h = 1/(size - 1), five-point Laplacian. The discrete sine transform of the
+//! inner nodes diagonalises it, so the discrete equations are solved exactly (Buzbee, Golub and
+//! Nielson, "On direct methods for solving Poisson's equations", SIAM J. Numer. Anal. 7, 1970).
+
+use std::f64::consts::PI;
+
+use rand_chacha::ChaCha8Rng;
+
+use crate::input::{check_size, only_channel, square_size};
+use crate::random_field::FieldLaw;
+use crate::transform::{forward_2d, inverse_2d};
+use crate::{Basis, Channel, Fields, Param, Pde, Result, Solution, SolveReport};
+
+const NAME: &str = "poisson";
+const SMALLEST: usize = 3;
+
+/// The Poisson problem; its source `a` is a Neumann field of law `input`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Poisson {
+    /// The law of the random source.
+    pub input: FieldLaw,
+}
+
+impl Default for Poisson {
+    fn default() -> Self {
+        Self { input: FieldLaw { alpha: 2.0, tau: 3.0 } }
+    }
+}
+
+impl Pde for Poisson {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn equation(&self) -> &'static str {
+        "lap u = a on the unit square, u = 0 on the boundary"
+    }
+
+    fn channels(&self) -> Vec<Channel> {
+        // Sines would tie a to u mode by mode, but a does not vanish on the boundary: its sine
+        // modes are strongly correlated, and whitening them one by one lost the large scales.
+        vec![
+            Channel { name: "a", meaning: "source", basis: [Basis::Cosine; 2] },
+            Channel { name: "u", meaning: "solution", basis: [Basis::SineNodes; 2] },
+        ]
+    }
+
+    fn params(&self) -> Vec<Param> {
+        self.input.params()
+    }
+
+    fn set_param(&mut self, name: &str, value: f64) -> Result<()> {
+        self.input.set(NAME, name, value, "")
+    }
+
+    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
+        check_size(NAME, size, SMALLEST)?;
+        Ok(Fields::stack(size, size, &[&self.input.neumann(size, rng)]))
+    }
+
+    fn solve(&self, input: &Fields) -> Result<Solution> {
+        let size = square_size(NAME, input, SMALLEST)?;
+        let u = solve_nodes(size, input.channel(0), 0.0);
+        let fields = Fields::stack(size, size, &[input.channel(0), &u]);
+        Ok(Solution { fields, report: SolveReport::default() })
+    }
+
+    fn input_of(&self, sample: &Fields) -> Fields {
+        only_channel(sample, 0)
+    }
+
+    fn solution_of(&self, sample: &Fields) -> Fields {
+        only_channel(sample, 1)
+    }
+}
+
+/// Solves lap u + shift u = source on the nodes, u = 0 on the boundary (where the source is not
+/// used). The caller keeps `shift` off the eigenvalues.
+pub(crate) fn solve_nodes(size: usize, source: &[f64], shift: f64) -> Vec<f64> {
+    let inner = size - 2;
+    let mut modes = source.to_vec();
+    forward_2d([Basis::SineNodes; 2], size, size, &mut modes);
+    for (i, mode) in modes.iter_mut().enumerate() {
+        let [ky, kx] = [i / size, i % size];
+        // The last two rows and columns are the boundary nodes.
+        let boundary = ky >= inner || kx >= inner;
+        *mode = if boundary { 0.0 } else { *mode / (eigenvalue(size, ky, kx) + shift) };
+    }
+    inverse_2d([Basis::SineNodes; 2], size, size, &mut modes);
+    modes
+}
+
+/// The eigenvalue of the five-point Laplacian for sine modes `ky` and `kx` (from 0).
+pub(crate) fn eigenvalue(size: usize, ky: usize, kx: usize) -> f64 {
+    let intervals = (size - 1) as f64;
+    let along = |k: usize| {
+        let half_wave = 2.0 * intervals * (PI * (k + 1) as f64 / (2.0 * intervals)).sin();
+        -half_wave * half_wave
+    };
+    along(ky) + along(kx)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::{generate, rng};
+
+    fn on_nodes(size: usize, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+        let h = 1.0 / (size - 1) as f64;
+        (0..size * size).map(|i| f((i / size) as f64 * h, (i % size) as f64 * h)).collect()
+    }
+
+    /// u = x (1-x) sin(3 y) (1-y), which no sine mode equals.
+    fn exact(y: f64, x: f64) -> f64 {
+        x * (1.0 - x) * (3.0 * y).sin() * (1.0 - y)
+    }
+
+    fn exact_source(y: f64, x: f64) -> f64 {
+        let [s, c] = [(3.0 * y).sin(), (3.0 * y).cos()];
+        -2.0 * s * (1.0 - y) + x * (1.0 - x) * (-9.0 * s * (1.0 - y) - 6.0 * c)
+    }
+
+    fn error(size: usize) -> f64 {
+        let input = Fields::stack(size, size, &[&on_nodes(size, exact_source)]);
+        let u = Poisson::default().solve(&input).unwrap().fields;
+        let expected = on_nodes(size, exact);
+        u.channel(1).iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn converges_at_second_order_to_the_exact_solution() {
+        let order = (error(17) / error(65)).log2() / 2.0;
+        assert!((order - 2.0).abs() < 0.1, "order {order}");
+        assert!(error(65) < 1e-4);
+    }
+
+    #[test]
+    fn the_five_point_equations_hold_to_round_off() {
+        let size = 33;
+        let sample = &generate(&Poisson::default(), size, 3, 0..1).unwrap()[0];
+        let [a, u] = [sample.channel(0), sample.channel(1)];
+        let h2 = 1.0 / ((size - 1) * (size - 1)) as f64;
+        for (y, x) in (0..size).flat_map(|y| (0..size).map(move |x| (y, x))) {
+            let i = y * size + x;
+            if y == 0 || x == 0 || y == size - 1 || x == size - 1 {
+                assert_eq!(u[i], 0.0);
+            } else {
+                let lap = (u[i - 1] + u[i + 1] + u[i - size] + u[i + size] - 4.0 * u[i]) / h2;
+                assert!((lap - a[i]).abs() < 1e-11, "{lap} {}", a[i]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_transposed_source_gives_the_transposed_solution() {
+        let size = 12;
+        let transpose = |f: &[f64]| -> Vec<f64> {
+            (0..size * size).map(|i| f[(i % size) * size + i / size]).collect()
+        };
+        let a = rng::normals(&mut rng::stream(5, "source", 0, 0), size * size);
+        let u = transpose(&solve_nodes(size, &a, 0.0));
+        let v = solve_nodes(size, &transpose(&a), 0.0);
+        assert!(u.iter().zip(&v).all(|(p, q)| (p - q).abs() < 1e-15));
+    }
+
+    #[test]
+    fn bad_inputs_are_refused() {
+        let pde = Poisson::default();
+        let reason = |input: Fields| pde.solve(&input).unwrap_err().to_string();
+        assert!(reason(Fields::zeros(1, 8, 9)).contains("[1, 8, 9]"));
+        assert!(reason(Fields::zeros(1, 2, 2)).contains("at least 3"));
+        let mut holed = Fields::zeros(1, 8, 8);
+        holed.data[9] = f64::NAN;
+        assert!(reason(holed).contains("row 1, column 1"));
+        assert!(pde.random_input(2, &mut rng::stream(0, "input", 0, 0)).is_err());
+        assert!(Poisson::default().set_param("tau", 0.0).is_err());
+        assert!(Poisson::default().set_param("nu", 1.0).is_err());
+    }
+}

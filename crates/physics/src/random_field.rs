@@ -1,0 +1,244 @@
+//! Gaussian random fields with Matern-like spectra, as DiffusionPDE draws its inputs (Huang et al.,
+//! NeurIPS 2024; after Li et al., "Fourier Neural Operator", 2021).
+//!
+//! Each field is a sum of independent modes, the constant mode 0, so that another grid samples
+//! the same law (up to the modes it cannot carry).
+
+use std::f64::consts::{PI, SQRT_2};
+
+use rand_chacha::ChaCha8Rng;
+
+use crate::transform::{Transform, inverse_2d};
+use crate::{Basis, Error, Param, Result, rng};
+
+/// The law of a Gaussian field with covariance `tau^(2 alpha - 2) (-lap + tau^2)^(-alpha)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FieldLaw {
+    /// Smoothness, above 1 (for a finite variance in two dimensions).
+    pub alpha: f64,
+    /// Inverse correlation length in units of the domain, above 0.
+    pub tau: f64,
+}
+
+impl FieldLaw {
+    /// The law as a PDE's parameters.
+    pub fn params(&self) -> Vec<Param> {
+        vec![
+            Param {
+                name: "alpha",
+                value: self.alpha,
+                meaning: "smoothness of the random input, above 1",
+            },
+            Param {
+                name: "tau",
+                value: self.tau,
+                meaning: "inverse correlation length of the random input, above 0",
+            },
+        ]
+    }
+
+    /// Sets `alpha` or `tau`; `others` are the PDE's further parameters, for the message.
+    ///
+    /// # Errors
+    /// Another name, or a value outside the range.
+    pub fn set(&mut self, pde: &'static str, name: &str, value: f64, others: &str) -> Result<()> {
+        let (slot, name, above) = match name {
+            "alpha" => (&mut self.alpha, "alpha", 1.0),
+            "tau" => (&mut self.tau, "tau", 0.0),
+            _ => {
+                let known = format!("{others}alpha, tau");
+                return Err(Error::UnknownParam { pde, name: name.into(), known });
+            }
+        };
+        if !(value.is_finite() && value > above) {
+            let expected = format!("finite and above {above}");
+            return Err(Error::OutOfRange { pde, name, value, expected });
+        }
+        *slot = value;
+        Ok(())
+    }
+
+    /// A field on the unit square with zero normal derivative, `size * size` values, row by row:
+    /// `idct2(size tau^(alpha-1) (pi^2 |k|^2 + tau^2)^(-alpha/2) xi)`, xi ~ N(0, 1).
+    pub fn neumann(&self, size: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
+        self.field(Basis::Cosine, size, |mode| PI * mode as f64, 1.0, rng)
+    }
+
+    /// A periodic field on the unit square, `size * size` values, row by row: the real part of
+    /// `ifft2(size^2 sqrt2 tau^(alpha-1) (4 pi^2 |k|^2 + tau^2)^(-alpha/2) (xi + i eta))`.
+    pub fn periodic(&self, size: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
+        // That real part has covariance sum_k c_k^2 cos(2 pi k.(x-y)): the real Fourier modes are
+        // its eigenvectors, with variance size^2 c_k^2 each.
+        self.field(Basis::Fourier, size, |row| 2.0 * PI * row.div_ceil(2) as f64, SQRT_2, rng)
+    }
+
+    /// Independent modes of standard deviation
+    /// `factor size tau^(alpha-1) (|wave|^2 + tau^2)^(-alpha/2)`, the constant one 0, as a field.
+    fn field(
+        &self,
+        basis: Basis,
+        size: usize,
+        wave: impl Fn(usize) -> f64,
+        factor: f64,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<f64> {
+        let amplitude = factor * size as f64 * self.tau.powf(self.alpha - 1.0);
+        let mut modes = rng::normals(rng, size * size);
+        for (i, mode) in modes.iter_mut().enumerate() {
+            let [ky, kx] = [wave(i / size), wave(i % size)];
+            *mode *= amplitude * (ky * ky + kx * kx + self.tau * self.tau).powf(-self.alpha / 2.0);
+        }
+        modes[..1].fill(0.0);
+        inverse_2d([basis; 2], size, size, &mut modes);
+        modes
+    }
+}
+
+/// The law of a periodic Gaussian line.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LineLaw {
+    /// Smoothness, above 1/2.
+    pub gamma: f64,
+    /// Inverse correlation length in units of the domain, above 0.
+    pub tau: f64,
+    /// Amplitude, above 0.
+    pub sigma: f64,
+}
+
+impl LineLaw {
+    /// A periodic line on [0, 1) of mean 0, `size` values at `j / size`:
+    /// `sum_{k=1}^{size/2} sqrt2 sigma ((2 pi k)^2 + tau^2)^(-gamma/2) (xi_k cos 2 pi k x +
+    /// eta_k sin 2 pi k x)`.
+    pub fn periodic(&self, size: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
+        let mut modes = rng::normals(rng, size);
+        for (row, mode) in modes.iter_mut().enumerate() {
+            let wave = 2.0 * PI * row.div_ceil(2) as f64;
+            // The cosine and sine of the sum have norm sqrt(size/2), the Nyquist cosine sqrt(size).
+            let nyquist = size.is_multiple_of(2) && row == size - 1;
+            let norm = if nyquist { size as f64 } else { size as f64 / 2.0 }.sqrt();
+            let decay = (wave * wave + self.tau * self.tau).powf(-self.gamma / 2.0);
+            *mode *= SQRT_2 * self.sigma * decay * norm;
+        }
+        modes.iter_mut().take(1).for_each(|mean| *mean = 0.0);
+        Transform::new(Basis::Fourier, size).inverse(&mut modes);
+        modes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transform::forward_2d;
+
+    const SIZE: usize = 128;
+
+    /// Root mean square over `count` fields, and its standard error from the fields' spread.
+    fn rms(count: usize, draw: impl Fn(&mut ChaCha8Rng) -> Vec<f64>) -> (f64, f64) {
+        let squares: Vec<f64> = (0..count)
+            .map(|i| {
+                let field = draw(&mut rng::stream(11, "field", 0, i as u64));
+                field.iter().map(|v| v * v).sum::<f64>() / field.len() as f64
+            })
+            .collect();
+        let mean = squares.iter().sum::<f64>() / count as f64;
+        let spread = squares.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / count as f64;
+        (mean.sqrt(), (spread / count as f64).sqrt() / (2.0 * mean.sqrt()))
+    }
+
+    /// The exact standard deviation of a tensor field of the law.
+    fn exact(law: FieldLaw, factor: f64, wave: impl Fn(usize) -> f64) -> f64 {
+        let mode = |i: usize| {
+            let [ky, kx] = [wave(i / SIZE), wave(i % SIZE)];
+            (ky * ky + kx * kx + law.tau * law.tau).powf(-law.alpha)
+        };
+        let sum: f64 = (1..SIZE * SIZE).map(mode).sum();
+        factor * law.tau.powf(law.alpha - 1.0) * sum.sqrt()
+    }
+
+    fn assert_deviation(drawn: (f64, f64), exact: f64, published: f64) {
+        let (value, error) = drawn;
+        assert!((value - exact).abs() < 4.0 * error, "drawn {value} +- {error}, exact {exact}");
+        assert!((exact / published - 1.0).abs() < 0.015, "exact {exact}, published {published}");
+    }
+
+    #[test]
+    fn the_neumann_field_has_its_standard_deviation() {
+        let law = FieldLaw { alpha: 2.0, tau: 3.0 };
+        let expected = exact(law, 1.0, |k| PI * k as f64);
+        assert_deviation(rms(200, |rng| law.neumann(SIZE, rng)), expected, 0.292);
+    }
+
+    #[test]
+    fn the_periodic_field_has_its_standard_deviation() {
+        let law = FieldLaw { alpha: 2.5, tau: 7.0 };
+        let expected = exact(law, SQRT_2, |row| 2.0 * PI * row.div_ceil(2) as f64);
+        assert_deviation(rms(200, |rng| law.periodic(SIZE, rng)), expected, 0.262);
+    }
+
+    #[test]
+    fn the_periodic_line_has_its_standard_deviation() {
+        let law = LineLaw { gamma: 2.5, tau: 7.0, sigma: 49.0 };
+        let term = |k: i32| (4.0 * PI * PI * f64::from(k * k) + 49.0).powf(-2.5);
+        let expected = 49.0 * (2.0 * (1..=64).map(term).sum::<f64>()).sqrt();
+        assert_deviation(rms(2000, |rng| law.periodic(SIZE, rng)), expected, 0.274);
+    }
+
+    #[test]
+    fn constant_modes_vanish() {
+        let law = FieldLaw { alpha: 2.0, tau: 3.0 };
+        let line = LineLaw { gamma: 2.5, tau: 7.0, sigma: 49.0 };
+        for size in [1, 2, 7, 32] {
+            let mut rng = rng::stream(1, "mean", 0, size as u64);
+            for field in [
+                law.neumann(size, &mut rng),
+                law.periodic(size, &mut rng),
+                line.periodic(size, &mut rng),
+            ] {
+                assert!(field.iter().sum::<f64>().abs() < 1e-11 * field.len() as f64);
+            }
+        }
+    }
+
+    #[test]
+    fn a_mode_has_the_variance_of_the_formula() {
+        let (size, count) = (16, 4000);
+        let law = FieldLaw { alpha: 2.0, tau: 3.0 };
+        let [ky, kx] = [2, 5];
+        let variance: f64 = (0..count)
+            .map(|i| {
+                let mut field = law.neumann(size, &mut rng::stream(3, "mode", 0, i));
+                forward_2d([Basis::Cosine; 2], size, size, &mut field);
+                field[ky * size + kx].powi(2) / count as f64
+            })
+            .sum();
+        let expected = (16.0 * 3.0 / (PI * PI * 29.0 + 9.0)).powi(2);
+        let four_standard_errors = 4.0 * (2.0 / count as f64).sqrt();
+        assert!((variance / expected - 1.0).abs() < four_standard_errors, "{variance} {expected}");
+    }
+
+    /// The formula of the periodic field taken literally, as a double sum.
+    #[test]
+    fn the_periodic_field_has_the_covariance_of_the_complex_formula() {
+        let (size, count) = (6_usize, 20_000);
+        let law = FieldLaw { alpha: 2.5, tau: 7.0 };
+        let signed = |k: usize| if 2 * k > size { k as f64 - size as f64 } else { k as f64 };
+        let (dy, dx) = (1.0 / size as f64, 2.0 / size as f64);
+        let expected: f64 = (1..size * size)
+            .map(|i| {
+                let [ky, kx] = [2.0 * PI * signed(i / size), 2.0 * PI * signed(i % size)];
+                let power = 2.0 * 343.0 * (ky * ky + kx * kx + 49.0).powf(-2.5);
+                power * (ky * dy + kx * dx).cos()
+            })
+            .sum();
+        let products: Vec<f64> = (0..count)
+            .map(|i| {
+                let field = law.periodic(size, &mut rng::stream(4, "pair", 0, i));
+                field[0] * field[size + 2]
+            })
+            .collect();
+        let mean = products.iter().sum::<f64>() / count as f64;
+        let spread = products.iter().map(|p| (p - mean).powi(2)).sum::<f64>() / count as f64;
+        let error = (spread / count as f64).sqrt();
+        assert!((mean - expected).abs() < 4.0 * error, "{mean} +- {error}, expected {expected}");
+    }
+}

@@ -1,0 +1,165 @@
+//! The problems there are, by name.
+
+use crate::burgers::Burgers;
+use crate::darcy::Darcy;
+use crate::helmholtz::Helmholtz;
+use crate::navier_stokes::NavierStokes;
+use crate::poisson::Poisson;
+use crate::{Error, Pde, Result};
+
+/// The names of all problems, in the order of [`all`].
+pub const NAMES: [&str; 5] = ["darcy", "poisson", "helmholtz", "navier-stokes", "burgers"];
+
+/// The problem of that name, with its benchmark parameters.
+///
+/// # Errors
+/// No problem of that name; the message lists those there are.
+pub fn by_name(name: &str) -> Result<Box<dyn Pde>> {
+    match name {
+        "darcy" => Ok(Box::new(Darcy::default())),
+        "poisson" => Ok(Box::new(Poisson::default())),
+        "helmholtz" => Ok(Box::new(Helmholtz::default())),
+        "navier-stokes" => Ok(Box::new(NavierStokes::default())),
+        "burgers" => Ok(Box::new(Burgers::default())),
+        _ => Err(Error::UnknownPde { name: name.into(), known: NAMES.join(", ") }),
+    }
+}
+
+/// All problems, with their benchmark parameters.
+///
+/// # Errors
+/// None, as long as [`by_name`] knows every one of [`NAMES`].
+pub fn all() -> Result<Vec<Box<dyn Pde>>> {
+    NAMES.into_iter().map(by_name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::poisson::eigenvalue;
+    use crate::transform::basis_matrix;
+    use crate::{Basis, Fields, generate};
+    use std::f64::consts::PI;
+
+    #[test]
+    fn every_name_leads_to_the_problem_of_that_name() {
+        let names: Vec<_> = all().unwrap().iter().map(|pde| pde.name()).collect();
+        assert_eq!(names, NAMES);
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        let message = by_name("posson").err().unwrap().to_string();
+        assert!(message.contains("posson") && message.contains("poisson"), "{message}");
+    }
+
+    #[test]
+    fn every_parameter_can_be_set_to_its_own_value() {
+        for mut pde in all().unwrap() {
+            for param in pde.params() {
+                pde.set_param(param.name, param.value).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn thread_count_changes_nothing() {
+        for pde in all().unwrap() {
+            let with = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| generate(pde.as_ref(), 32, 9, 0..6).unwrap())
+            };
+            assert_eq!(with(1), with(2), "{}", pde.name());
+        }
+    }
+
+    /// Mean and root mean square of each channel, each with its standard error over samples.
+    fn moments(name: &str, count: u64) -> Vec<[(f64, f64); 2]> {
+        let samples = generate(by_name(name).unwrap().as_ref(), 128, 17, 0..count).unwrap();
+        let moment = |c: usize, power: i32| {
+            let of = |f: &Fields| f.channel(c).iter().map(|v| v.powi(power)).sum::<f64>();
+            let each: Vec<f64> = samples.iter().map(|f| of(f) / (128.0 * 128.0)).collect();
+            let mean = each.iter().sum::<f64>() / count as f64;
+            let square = each.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / count as f64;
+            (mean, (square / count as f64).sqrt())
+        };
+        (0..2)
+            .map(|c| {
+                let (square, error) = moment(c, 2);
+                [moment(c, 1), (square.sqrt(), error / (2.0 * square.sqrt()))]
+            })
+            .collect()
+    }
+
+    /// Within four standard errors, and one percent for the error of the published figure (for
+    /// Darcy also for its face coefficients: arithmetic means lower u by 0.6 percent).
+    fn assert_near(what: &str, (value, error): (f64, f64), published: f64) {
+        let margin = 4.0 * error + 0.01 * published;
+        assert!((value - published).abs() < margin, "{what}: {value} +- {error}, {published}");
+    }
+
+    /// The variance of each sine mode of the Neumann field with alpha 2, tau 3 on 128 nodes.
+    fn source_spectrum() -> Vec<f64> {
+        let n = 128;
+        let [cosine, sine] = [Basis::Cosine, Basis::SineNodes].map(|b| basis_matrix(b, n));
+        let dot = |i: usize| -> f64 {
+            (0..n).map(|p| sine[i / n * n + p] * cosine[i % n * n + p]).sum::<f64>()
+        };
+        let share: Vec<f64> = (0..n * n).map(|i| dot(i).powi(2)).collect();
+        let variance = |ky: usize, kx: usize| {
+            let wave = PI * PI * (ky * ky + kx * kx) as f64;
+            if ky + kx == 0 { 0.0 } else { (n * n) as f64 * 9.0 * (wave + 9.0).powi(-2) }
+        };
+        let along_y = |i: usize| -> f64 {
+            (0..n).map(|ky| share[i / n * n + ky] * variance(ky, i % n)).sum()
+        };
+        let half: Vec<f64> = (0..n * n).map(along_y).collect();
+        let along_x = |i: usize| -> f64 {
+            (0..n).map(|kx| share[i % n * n + kx] * half[i / n * n + kx]).sum()
+        };
+        (0..n * n).map(along_x).collect()
+    }
+
+    #[test]
+    fn the_exact_law_has_the_published_deviations() {
+        let n = 128;
+        let spectrum = source_spectrum();
+        let deviation = |gain: &dyn Fn(f64) -> f64| -> f64 {
+            let inner = |i: &usize| i / n < n - 2 && i % n < n - 2;
+            let mode = |i: usize| spectrum[i] * gain(eigenvalue(n, i / n, i % n)).powi(2);
+            ((0..n * n).filter(inner).map(mode).sum::<f64>() / (n * n) as f64).sqrt()
+        };
+        for (what, exact, published) in [
+            ("Helmholtz a", deviation(&|_| 1.0), 0.284),
+            ("Poisson u", deviation(&|l| 1.0 / l), 4.17e-3),
+            ("Helmholtz u", deviation(&|l| 1.0 / (l + 1.0)), 4.28e-3),
+        ] {
+            assert!((exact / published - 1.0_f64).abs() < 3e-3, "{what}: {exact}, {published}");
+        }
+    }
+
+    #[test]
+    fn poisson_has_the_published_deviations() {
+        let moments = moments("poisson", 200);
+        assert_near("a", moments[0][1], 0.292);
+        assert_near("u", moments[1][1], 4.17e-3);
+    }
+
+    #[test]
+    fn helmholtz_has_the_published_deviations() {
+        let moments = moments("helmholtz", 200);
+        assert_near("a", moments[0][1], 0.284);
+        assert_near("u", moments[1][1], 4.28e-3);
+    }
+
+    #[test]
+    fn darcy_has_the_published_means_and_deviations() {
+        let moments = moments("darcy", 40);
+        assert_near("mean of a", moments[0][0], 7.5);
+        assert_near("rms of a", moments[0][1], 7.5_f64.hypot(4.5));
+        assert_near("mean of u", moments[1][0], 5.69e-3);
+        assert_near("rms of u", moments[1][1], 5.69e-3_f64.hypot(3.79e-3));
+    }
+}

@@ -1,0 +1,134 @@
+//! Fourier transforms and wave numbers on the periodic unit interval and square.
+
+use std::f64::consts::PI;
+use std::sync::Arc;
+
+use rustfft::num_complex::Complex;
+use rustfft::{Fft, FftPlanner};
+
+/// The wave number of bin `i` of `n`, times 2 pi: what a derivative multiplies by.
+pub(crate) fn wave_number(i: usize, n: usize) -> f64 {
+    let signed = if 2 * i > n { i as f64 - n as f64 } else { i as f64 };
+    2.0 * PI * signed
+}
+
+/// Whether bin `i` of `n` survives the 2/3 rule: `|k| < n / 3`, so that a product of two such
+/// modes aliases onto none of them.
+pub(crate) fn resolved(i: usize, n: usize) -> bool {
+    3 * i.min(n - i) < n
+}
+
+/// The largest wave number the 2/3 rule lets pass on `n` points, times 2 pi, as a real number.
+pub(crate) fn largest_wave_number(n: usize) -> f64 {
+    2.0 * PI * n as f64 / 3.0
+}
+
+/// The transform of periodic lines of `n` points.
+pub(crate) struct Fft1 {
+    size: usize,
+    forward: Arc<dyn Fft<f64>>,
+    inverse: Arc<dyn Fft<f64>>,
+}
+
+impl Fft1 {
+    pub(crate) fn new(size: usize) -> Self {
+        let mut planner = FftPlanner::new();
+        let forward = planner.plan_fft_forward(size);
+        Self { size, forward, inverse: planner.plan_fft_inverse(size) }
+    }
+
+    /// Values to modes, unnormalised; any number of lines after each other.
+    pub(crate) fn forward(&self, lines: &mut [Complex<f64>]) {
+        self.forward.process(lines);
+    }
+
+    /// Modes to values: undoes [`Fft1::forward`].
+    pub(crate) fn inverse(&self, lines: &mut [Complex<f64>]) {
+        self.inverse.process(lines);
+        let scale = 1.0 / self.size as f64;
+        lines.iter_mut().for_each(|v| *v *= scale);
+    }
+}
+
+/// The transform of periodic fields of `n * n` points.
+///
+/// Fields are stored row by row; spectra column by column, mode (kx, ky) at `kx * n + ky`, which
+/// saves a transposition each way.
+pub(crate) struct Fft2 {
+    line: Fft1,
+    scratch: Vec<Complex<f64>>,
+}
+
+impl Fft2 {
+    pub(crate) fn new(size: usize) -> Self {
+        Self { line: Fft1::new(size), scratch: vec![Complex::default(); size * size] }
+    }
+
+    /// Values to modes, unnormalised.
+    pub(crate) fn forward(&mut self, field: &mut [Complex<f64>]) {
+        self.line.forward(field);
+        self.transpose(field);
+        self.line.forward(field);
+    }
+
+    /// Modes to values: undoes [`Fft2::forward`].
+    pub(crate) fn inverse(&mut self, modes: &mut [Complex<f64>]) {
+        self.line.inverse(modes);
+        self.transpose(modes);
+        self.line.inverse(modes);
+    }
+
+    fn transpose(&mut self, data: &mut [Complex<f64>]) {
+        let n = self.line.size;
+        self.scratch.copy_from_slice(data);
+        for (y, row) in data.chunks_exact_mut(n).enumerate() {
+            for (x, value) in row.iter_mut().enumerate() {
+                *value = self.scratch[x * n + y];
+            }
+        }
+    }
+}
+
+/// Real values as complex ones.
+pub(crate) fn complex(values: &[f64]) -> Vec<Complex<f64>> {
+    values.iter().map(|&v| Complex::new(v, 0.0)).collect()
+}
+
+/// The real parts.
+pub(crate) fn real(values: &[Complex<f64>]) -> Vec<f64> {
+    values.iter().map(|v| v.re).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plane_wave_is_one_mode_and_comes_back() {
+        let n = 6;
+        let wave =
+            |i: usize| Complex::cis(2.0 * PI * ((i / n) as f64 * 2.0 - (i % n) as f64) / 6.0);
+        let mut field: Vec<_> = (0..n * n).map(wave).collect();
+        let mut fft = Fft2::new(n);
+        fft.forward(&mut field);
+        for (i, mode) in field.iter().enumerate() {
+            // kx = -1 is bin 5, ky = 2 is bin 2.
+            let expected = if i == 5 * n + 2 { 36.0 } else { 0.0 };
+            assert!((mode - expected).norm() < 1e-12, "{i} {mode}");
+        }
+        fft.inverse(&mut field);
+        assert!(field.iter().enumerate().all(|(i, v)| (v - wave(i)).norm() < 1e-12));
+    }
+
+    #[test]
+    fn products_of_resolved_modes_do_not_alias_onto_resolved_modes() {
+        for n in [8, 9, 12, 64] {
+            for (i, j) in (0..n * n).map(|i| (i / n, i % n)) {
+                let sum = wave_number(i, n) + wave_number(j, n);
+                let aliases = (sum - wave_number((i + j) % n, n)).abs() > 1.0;
+                let all = resolved(i, n) && resolved(j, n) && resolved((i + j) % n, n);
+                assert!(!(aliases && all), "{n}: {i} {j}");
+            }
+        }
+    }
+}
