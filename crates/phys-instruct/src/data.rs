@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn groups_change_nothing() {
         let count = GROUP + 3;
-        let config = config(&format!("count = {count}\nvalidation = 2\nseed = 5"));
+        let config = config(&format!("count = {count}\nvalidation = 4\nseed = 5"));
         let train = both(&config).unwrap().0;
         let fields = solve_drawn(config.pde().unwrap().as_ref(), 8, 5, 0..count as u64).unwrap();
         assert_eq!(train, Samples::from_fields("poisson", &["a", "u"], &fields).unwrap());
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn generated_parts_stem_from_two_seeds() {
         let (train, held_out) = both(&config("count = 3\nvalidation = 4\nseed = 5")).unwrap();
-        let (other, _) = both(&config("count = 4\nvalidation = 2\nseed = 6")).unwrap();
+        let (other, _) = both(&config("count = 4\nvalidation = 4\nseed = 6")).unwrap();
         assert_eq!((train.count, held_out.count), (3, 4));
         assert_eq!(held_out, other);
         assert_ne!(train.field(0, 0), held_out.field(0, 0));
@@ -157,15 +157,15 @@ mod tests {
 
     #[test]
     fn a_file_is_split_without_overlap() {
-        let (all, _) = both(&config("count = 10\nvalidation = 2")).unwrap();
+        let (all, _) = both(&config("count = 10\nvalidation = 4")).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.npz");
         dataset::write_npz(&all, &path).unwrap();
         let from = |rest: &str| both(&config(&format!("path = '{}'\n{rest}", path.display())));
-        let (train, held_out) = from("count = 0\nvalidation = 3").unwrap();
-        assert_eq!((train, held_out), (all.slice(0..7), all.slice(7..10)));
-        assert_eq!(from("count = 2\nvalidation = 3").unwrap().0, all.slice(0..2));
-        let error = from("count = 8\nvalidation = 3").unwrap_err().to_string();
+        let (train, held_out) = from("count = 0\nvalidation = 4").unwrap();
+        assert_eq!((train, held_out), (all.slice(0..6), all.slice(6..10)));
+        assert_eq!(from("count = 2\nvalidation = 4").unwrap().0, all.slice(0..2));
+        let error = from("count = 8\nvalidation = 4").unwrap_err().to_string();
         assert!(error.contains("10 samples found"), "{error}");
     }
 
