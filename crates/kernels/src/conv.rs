@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::weight_tile::WeightTile;
+use crate::winograd;
 
 /// Sizes of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl ConvShape {
     }
 
     /// The convolution whose forward pass is this one's gradient of the input.
-    fn transposed(&self) -> Self {
+    pub(crate) fn transposed(&self) -> Self {
         Self { in_channels: self.out_channels, out_channels: self.in_channels, ..*self }
     }
 
@@ -82,9 +83,71 @@ pub fn conv2d_forward(
 ) {
     check(shape, x, weight, out);
     assert!(bias.is_none_or(|b| b.len() == shape.out_channels), "bias length");
+    if winograd::suits(shape) {
+        return winograd::forward(x, weight, bias, shape, out);
+    }
     let (channels, taps) = (shape.in_channels, shape.taps());
     let packed = pack_weights(shape, |o, i, t| weight[(o * channels + i) * taps + t]);
     correlate(x, &packed, bias, shape, out);
+}
+
+/// A convolution whose weights are brought into their kernel's order once, for inference.
+#[derive(Debug)]
+pub struct PackedConv {
+    in_channels: usize,
+    out_channels: usize,
+    kernel: usize,
+    weights: Packed,
+    bias: Vec<f32>,
+}
+
+#[derive(Debug)]
+enum Packed {
+    Winograd(winograd::Weights),
+    Direct(Vec<f32>),
+}
+
+impl PackedConv {
+    /// `weight` `[out, in, k, k]` with odd k, `bias` `[out]`.
+    ///
+    /// # Panics
+    /// A weight of another length, or an even kernel.
+    pub fn new(weight: &[f32], bias: &[f32], in_channels: usize, kernel: usize) -> Self {
+        let out_channels = bias.len();
+        let shape = ConvShape { batch: 1, in_channels, out_channels, height: 1, width: 1, kernel };
+        assert!(kernel % 2 == 1, "an odd kernel");
+        assert_eq!(weight.len(), shape.weight_len(), "weight length");
+        let taps = shape.taps();
+        let weights = if winograd::suits(&shape) {
+            Packed::Winograd(winograd::Weights::of(weight, &shape))
+        } else {
+            let at = |o: usize, i: usize, t: usize| weight[(o * in_channels + i) * taps + t];
+            Packed::Direct(pack_weights(&shape, at))
+        };
+        Self { in_channels, out_channels, kernel, weights, bias: bias.to_vec() }
+    }
+
+    /// Channels of the output.
+    pub fn out_channels(&self) -> usize {
+        self.out_channels
+    }
+
+    /// As [`conv2d_forward`], for `x` `[batch, in, height, width]`.
+    ///
+    /// # Panics
+    /// Slices of other lengths.
+    pub fn forward(&self, x: &[f32], [batch, height, width]: [usize; 3], out: &mut [f32]) {
+        let &Self { in_channels, out_channels, kernel, .. } = self;
+        let shape = ConvShape { batch, in_channels, out_channels, height, width, kernel };
+        assert_eq!(x.len(), shape.input_len(), "input length");
+        assert_eq!(out.len(), shape.output_len(), "output length");
+        match &self.weights {
+            Packed::Winograd(weights) => {
+                winograd::convolve(x, weights, Some(&self.bias), &shape, out);
+            }
+            Packed::Direct(weights) => correlate(x, weights, Some(&self.bias), &shape, out),
+        }
+    }
 }
 
 /// Gradient of the input, `[batch, in, y, x]`, from that of the output, `[batch, out, y, x]`.
@@ -93,6 +156,9 @@ pub fn conv2d_forward(
 /// As [`conv2d_forward`].
 pub fn conv2d_input_grad(grad: &[f32], weight: &[f32], shape: &ConvShape, out: &mut [f32]) {
     check(shape, out, weight, grad);
+    if winograd::suits(shape) {
+        return winograd::input_grad(grad, weight, shape, out);
+    }
     let (channels, taps) = (shape.in_channels, shape.taps());
     let transposed = shape.transposed();
     let packed =
@@ -118,6 +184,10 @@ pub fn conv2d_weight_grad(
     if shape.is_empty() || shape.weight_len() == 0 {
         return;
     }
+    if winograd::suits(shape) {
+        winograd::weight_grad(x, grad, shape, weight_grad);
+        return bias_sums(grad, shape, bias_grad);
+    }
     let planes = Planes::of(shape);
     let [mut x_signals, mut grad_signals] = SCRATCH.take();
     planes.signals(x, shape.in_channels, &mut x_signals);
@@ -133,6 +203,23 @@ pub fn conv2d_weight_grad(
             dispatch(WeightTile { shape, planes, x, grad, weight_grad, bias_grad });
         });
     SCRATCH.set([x_signals, grad_signals]);
+}
+
+/// Sums of the output's gradient over samples and pixels.
+fn bias_sums(grad: &[f32], shape: &ConvShape, bias_grad: &mut [f32]) {
+    let (pixels, sample) = (shape.pixels(), shape.out_channels * shape.pixels());
+    bias_grad.par_iter_mut().enumerate().for_each(|(o, bias)| {
+        for grad in grad.chunks_exact(sample) {
+            let (chunks, rest) = grad[o * pixels..][..pixels].as_chunks::<16>();
+            let mut lanes = [0.0f32; 16];
+            for chunk in chunks {
+                for (lane, value) in lanes.iter_mut().zip(chunk) {
+                    *lane += value;
+                }
+            }
+            *bias += lanes.iter().sum::<f32>() + rest.iter().sum::<f32>();
+        }
+    });
 }
 
 thread_local! {
@@ -175,13 +262,17 @@ fn correlate(x: &[f32], packed: &[f32], bias: Option<&[f32]>, shape: &ConvShape,
     let pixels = shape.pixels();
     let tile_weights = shape.in_channels * shape.taps() * TILE;
     out.par_chunks_mut(shape.out_channels * pixels).enumerate().for_each_init(
-        || vec![0.0; shape.in_channels * planes.plane],
+        Vec::new,
         |padded, (sample, out)| {
-            let images = &x[sample * shape.in_channels * pixels..];
-            for (image, plane) in images.chunks_exact(pixels).zip(padded.chunks_mut(planes.plane)) {
-                planes.pad(image, plane);
-            }
-            let padded = &*padded;
+            let images = &x[sample * shape.in_channels * pixels..][..shape.in_channels * pixels];
+            let padded = if planes.plain() {
+                images
+            } else {
+                padded.resize(shape.in_channels * planes.plane, 0.0);
+                let each = images.chunks_exact(pixels).zip(padded.chunks_mut(planes.plane));
+                each.for_each(|(image, plane)| planes.pad(image, plane));
+                &*padded
+            };
             out.par_chunks_mut(TILE * pixels).enumerate().for_each(|(tile, out)| {
                 let weights = &packed[tile * tile_weights..][..tile_weights];
                 let bias = bias.map(|b| &b[tile * TILE..]);
@@ -204,23 +295,34 @@ struct OutputTile<'a> {
 
 impl Kernel for OutputTile<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Simd>(mut self, simd: S) {
         let positions = self.planes.positions;
+        if self.planes.plain() && self.out.len() == TILE * positions {
+            let out = std::mem::take(&mut self.out);
+            return self.fill(simd, out);
+        }
         let mut flat = vec![0.0; TILE * positions];
-        let mut p = 0;
-        while p + 2 * S::LANES <= positions {
-            self.tile::<S, 2>(simd, p, &mut flat);
-            p += 2 * S::LANES;
-        }
-        while p < positions {
-            self.tile::<S, 1>(simd, p, &mut flat);
-            p += S::LANES;
-        }
+        self.fill(simd, &mut flat);
         self.write(&flat);
     }
 }
 
 impl OutputTile<'_> {
+    /// All positions of the tile's channels.
+    #[inline(always)]
+    fn fill<S: Simd>(&self, simd: S, flat: &mut [f32]) {
+        let positions = self.planes.positions;
+        let mut p = 0;
+        while p + 2 * S::LANES <= positions {
+            self.tile::<S, 2>(simd, p, flat);
+            p += 2 * S::LANES;
+        }
+        while p < positions {
+            self.tile::<S, 1>(simd, p, flat);
+            p += S::LANES;
+        }
+    }
+
     /// `W` registers of positions from `p` on, all channels of the tile; in two halves where
     /// registers are few.
     #[inline(always)]
@@ -243,6 +345,11 @@ impl OutputTile<'_> {
         flat: &mut [f32],
     ) {
         let mut acc = [[simd.splat(0.0); W]; R];
+        if let Some(bias) = self.bias {
+            for (acc, &bias) in acc.iter_mut().zip(bias.iter().skip(first)) {
+                *acc = [simd.splat(bias); W];
+            }
+        }
         let per_channel = self.offsets.len() * TILE;
         let planes = self.x.chunks_exact(self.planes.plane);
         for (plane, weights) in planes.zip(self.weights.chunks_exact(per_channel)) {
@@ -270,17 +377,14 @@ impl OutputTile<'_> {
         }
     }
 
-    /// Drops the unused positions at rows' ends and adds the bias.
+    /// Drops the unused positions at rows' ends.
     #[inline(always)]
     fn write(self, flat: &[f32]) {
         let Planes { height, width, row, positions, .. } = *self.planes;
         let images = self.out.chunks_exact_mut(height * width);
-        for (r, (image, flat)) in images.zip(flat.chunks_exact(positions)).enumerate() {
-            let bias = self.bias.map_or(0.0, |b| b[r]);
+        for (image, flat) in images.zip(flat.chunks_exact(positions)) {
             for (to, from) in image.chunks_exact_mut(width).zip(flat.chunks(row)) {
-                for (to, from) in to.iter_mut().zip(from) {
-                    *to = from + bias;
-                }
+                to.copy_from_slice(&from[..width]);
             }
         }
     }
@@ -351,6 +455,16 @@ mod tests {
             w: values(s.weight_len(), 2),
             bias: values(s.out_channels, 3),
             grad: values(s.output_len(), 4),
+        }
+    }
+
+    #[test]
+    fn packed_weights_give_the_same_bits() {
+        for shape in shapes() {
+            let (case, mut out) = (case(&shape), vec![f32::NAN; shape.output_len()]);
+            let packed = PackedConv::new(&case.w, &case.bias, shape.in_channels, shape.kernel);
+            packed.forward(&case.x, [shape.batch, shape.height, shape.width], &mut out);
+            assert_eq!(out, all(&shape, &case)[0], "{shape:?}");
         }
     }
 

@@ -4,10 +4,14 @@
 mod planes;
 mod simd;
 mod weight_tile;
+mod winograd;
 
+pub mod adamw;
 pub mod conv;
 pub mod group_norm;
+pub mod linear;
 pub mod memory;
+pub mod pool;
 pub mod silu;
 
 #[cfg(test)]

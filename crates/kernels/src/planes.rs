@@ -30,6 +30,11 @@ impl Planes {
         Self { height, width, pad, row, positions, plane: positions + 2 * pad * (row + 1) }
     }
 
+    /// Whether a plane is its image, without padding.
+    pub(crate) fn plain(&self) -> bool {
+        self.plane == self.height * self.width
+    }
+
     /// Where the image starts in its plane; also the offset of the kernel's centre.
     pub(crate) fn start(&self) -> usize {
         self.pad * (self.row + 1)

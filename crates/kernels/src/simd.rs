@@ -17,10 +17,19 @@ pub(crate) trait Simd: Copy {
     fn load(self, from: &[f32]) -> Self::V;
     /// Writes the first `LANES` values of a slice; panics where there are fewer.
     fn store(self, value: Self::V, to: &mut [f32]);
+    /// a + b.
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a - b.
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a * b.
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     /// a * b + c.
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The sum of a register's values, in a fixed order.
     fn sum(self, value: Self::V) -> f32;
+    /// Transposes an 8 by 8 block, rows of it `from_row` and `to_row` values apart; panics where
+    /// a slice does not hold its block.
+    fn transpose8(self, from: &[f32], from_row: usize, to: &mut [f32], to_row: usize);
 }
 
 /// Work that runs on any vector unit; mark `run` `#[inline(always)]`, so that it is compiled
@@ -102,6 +111,30 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn add(self, mut a: Self::V, b: Self::V) -> Self::V {
+        for i in 0..8 {
+            a[i] += b[i];
+        }
+        a
+    }
+
+    #[inline(always)]
+    fn sub(self, mut a: Self::V, b: Self::V) -> Self::V {
+        for i in 0..8 {
+            a[i] -= b[i];
+        }
+        a
+    }
+
+    #[inline(always)]
+    fn mul(self, mut a: Self::V, b: Self::V) -> Self::V {
+        for i in 0..8 {
+            a[i] *= b[i];
+        }
+        a
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: Self::V, b: Self::V, mut c: Self::V) -> Self::V {
         for i in 0..8 {
             c[i] += a[i] * b[i];
@@ -112,6 +145,15 @@ impl Simd for Portable {
     #[inline(always)]
     fn sum(self, value: Self::V) -> f32 {
         value.iter().sum()
+    }
+
+    #[inline(always)]
+    fn transpose8(self, from: &[f32], from_row: usize, to: &mut [f32], to_row: usize) {
+        for i in 0..8 {
+            for j in 0..8 {
+                to[j * to_row + i] = from[i * from_row + j];
+            }
+        }
     }
 }
 
@@ -140,8 +182,40 @@ mod x86 {
         _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
     }
 
+    /// # Safety
+    /// `from` and `to` must be valid for eight values at each of eight rows.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn transpose8_avx2(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
+        let mut r = [_mm256_setzero_ps(); 8];
+        for (i, r) in r.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *r = unsafe { _mm256_loadu_ps(from.add(i * from_row)) };
+        }
+        let mut t = r;
+        for i in 0..4 {
+            t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+            t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+        }
+        for half in 0..2 {
+            let (a, b) = (4 * half, 4 * half + 2);
+            r[a] = _mm256_shuffle_ps::<0x44>(t[a], t[b]);
+            r[a + 1] = _mm256_shuffle_ps::<0xEE>(t[a], t[b]);
+            r[a + 2] = _mm256_shuffle_ps::<0x44>(t[a + 1], t[b + 1]);
+            r[a + 3] = _mm256_shuffle_ps::<0xEE>(t[a + 1], t[b + 1]);
+        }
+        for i in 0..4 {
+            t[i] = _mm256_permute2f128_ps::<0x20>(r[i], r[i + 4]);
+            t[i + 4] = _mm256_permute2f128_ps::<0x31>(r[i], r[i + 4]);
+        }
+        for (i, t) in t.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_storeu_ps(to.add(i * to_row), t) };
+        }
+    }
+
     macro_rules! unit {
-        ($name:ident, $v:ty, $lanes:literal, $many:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $sum:ident) => {
+        ($name:ident, $v:ty, $lanes:literal, $many:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident, $sum:ident) => {
             #[derive(Clone, Copy)]
             pub(super) struct $name(());
 
@@ -171,6 +245,24 @@ mod x86 {
                 }
 
                 #[inline(always)]
+                fn add(self, a: $v, b: $v) -> $v {
+                    // SAFETY: as in `splat`.
+                    unsafe { $add(a, b) }
+                }
+
+                #[inline(always)]
+                fn sub(self, a: $v, b: $v) -> $v {
+                    // SAFETY: as in `splat`.
+                    unsafe { $sub(a, b) }
+                }
+
+                #[inline(always)]
+                fn mul(self, a: $v, b: $v) -> $v {
+                    // SAFETY: as in `splat`.
+                    unsafe { $mul(a, b) }
+                }
+
+                #[inline(always)]
                 fn mul_add(self, a: $v, b: $v, c: $v) -> $v {
                     // SAFETY: as in `splat`.
                     unsafe { $fma(a, b, c) }
@@ -180,6 +272,14 @@ mod x86 {
                 fn sum(self, value: $v) -> f32 {
                     // SAFETY: as in `splat`.
                     unsafe { $sum(value) }
+                }
+
+                #[inline(always)]
+                fn transpose8(self, from: &[f32], from_row: usize, to: &mut [f32], to_row: usize) {
+                    let from = &from[..7 * from_row + 8];
+                    let to = &mut to[..7 * to_row + 8];
+                    // SAFETY: both units have AVX2, as in `splat`; the slices hold the blocks.
+                    unsafe { transpose8_avx2(from.as_ptr(), from_row, to.as_mut_ptr(), to_row) }
                 }
             }
         };
@@ -193,6 +293,9 @@ mod x86 {
         _mm512_set1_ps,
         _mm512_loadu_ps,
         _mm512_storeu_ps,
+        _mm512_add_ps,
+        _mm512_sub_ps,
+        _mm512_mul_ps,
         _mm512_fmadd_ps,
         _mm512_reduce_add_ps
     );
@@ -204,6 +307,9 @@ mod x86 {
         _mm256_set1_ps,
         _mm256_loadu_ps,
         _mm256_storeu_ps,
+        _mm256_add_ps,
+        _mm256_sub_ps,
+        _mm256_mul_ps,
         _mm256_fmadd_ps,
         sum_avx2
     );

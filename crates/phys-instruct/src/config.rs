@@ -326,12 +326,14 @@ pub struct DistillConfig {
     pub mode_weight: f64,
     /// Auxiliary steps per generator step, at least 1.
     pub auxiliary_steps: usize,
-    /// Regression steps on (noise, sample) pairs of the teacher's sampler before matching.
+    /// Regression steps, before matching, on (state, sample) pairs of the teacher's sampler.
     pub warm_start: usize,
     /// Network calls of that sampler.
     pub warm_start_nfe: usize,
     /// Batches of such pairs drawn; later steps go through them again.
     pub warm_start_pairs: usize,
+    /// Power of the data's standard deviation in each mode by which their error is weighed.
+    pub warm_start_mode_weight: f64,
     /// Learning rate of those steps, in units of the generator's.
     pub warm_start_rate: f64,
     /// Samples per step.
@@ -381,6 +383,7 @@ impl Default for DistillConfig {
             warm_start: 0,
             warm_start_nfe: 17,
             warm_start_pairs: 64,
+            warm_start_mode_weight: 0.5,
             warm_start_rate: 10.0,
             batch: 32,
             steps: 2_000,

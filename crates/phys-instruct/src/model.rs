@@ -102,13 +102,19 @@ impl Card {
         Ok(pde)
     }
 
-    /// A network of this description, with weights drawn from `seed`.
-    pub fn build(&self, statistics: &Statistics, seed: u64, device: &Device) -> Result<Network> {
-        let pde = self.pde()?;
+    /// The network of this description with the weights of `tensors`.
+    fn network(
+        &self,
+        statistics: &Statistics,
+        tensors: &BTreeMap<String, Array>,
+        device: &Device,
+    ) -> Result<Network> {
+        let channels = self.pde()?.channels();
         let coordinates =
-            Coordinates::new(statistics, &pde.channels(), self.grid, &self.diffusion, device)?;
-        let net = UNet::new(&self.net, coordinates.inputs(), self.channels.len(), seed, device);
-        Ok(Network { net, coordinates })
+            Coordinates::new(statistics, &channels, self.grid, &self.diffusion, device)?;
+        let net = UNet::zeros(&self.net, coordinates.inputs(), channels.len(), device);
+        let net = params::from_arrays(net, tensors, "net.")?;
+        Ok(Network::new(net, coordinates).valid().freeze())
     }
 }
 
@@ -162,9 +168,7 @@ impl Model {
             return Err(Error::Shape(format!("model format {}, expected {FORMAT}", card.format)));
         }
         let statistics = statistics_from(&bundle.tensors, &card)?;
-        let network = card.build(&statistics, 0, device)?;
-        let net = params::from_arrays(network.net.clone(), &bundle.tensors, "net.")?;
-        let network = Network { net, ..network }.valid();
+        let network = card.network(&statistics, &bundle.tensors, device)?;
         Ok(Self { card, statistics, network })
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use phys_instruct_kernels::pool::in_pool;
 use serde_json::{Map, Value};
 
 use crate::store::run::Run;
@@ -14,7 +15,7 @@ use crate::{Error, Result};
 const PATIENCE: usize = 50;
 
 /// Something that is trained step by step; step n depends on the state and on n alone.
-pub trait Training {
+pub trait Training: Send {
     /// Steps done.
     fn step_count(&self) -> u64;
     /// Steps to do.
@@ -73,7 +74,7 @@ pub fn run(
     let (mut saved, mut lap) = (Instant::now(), Instant::now());
     let mut skipped_in_a_row = 0;
     while training.step_count() < training.total() {
-        let outcome = training.step()?;
+        let outcome = in_pool(|| training.step())?;
         training.add_seconds(lap.elapsed().as_secs_f64());
         lap = Instant::now();
         skipped_in_a_row = if outcome.skipped { skipped_in_a_row + 1 } else { 0 };

@@ -1,11 +1,14 @@
 //! The denoiser D(y; sigma), EDM's preconditioning entry by entry (Karras et al. 2022, eq. 7,
 //! with sigma_data the standard deviation of y and sigma n_k the noise in entry k).
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::Coordinates;
 use crate::net::UNet;
+use crate::net::packed::PackedUNet;
 
 /// An estimate of the clean state from a noisy one.
 pub trait Denoiser {
@@ -24,6 +27,8 @@ pub struct Network {
     pub net: UNet,
     /// What its input and output mean.
     pub coordinates: Coordinates,
+    /// The network packed for inference; it has to be that of `net`.
+    packed: Option<Arc<PackedUNet>>,
 }
 
 /// The preconditioning of entry k at one noise level.
@@ -34,14 +39,27 @@ struct Preconditioner {
 }
 
 impl Network {
+    /// A network whose weights may yet change.
+    pub fn new(net: UNet, coordinates: Coordinates) -> Self {
+        Self { net, coordinates, packed: None }
+    }
+
+    /// The same with weights that stay as they are: on the processor they are brought into the
+    /// kernels' order once.
+    pub fn freeze(self) -> Self {
+        let on_processor = self.coordinates.device() == Device::flex();
+        let packed = if on_processor { PackedUNet::new(&self.net) } else { None };
+        Self { packed: packed.map(Arc::new), ..self }
+    }
+
     /// With plain tensors, for inference: nothing is recorded.
     pub fn valid(&self) -> Self {
-        Self { net: self.net.valid(), coordinates: self.coordinates.clone() }
+        Self::new(self.net.valid(), self.coordinates.clone())
     }
 
     /// With parameters that record gradients.
     pub fn train(&self) -> Self {
-        Self { net: self.net.clone().train(), coordinates: self.coordinates.clone() }
+        Self::new(self.net.clone().train(), self.coordinates.clone())
     }
 
     /// The EDM loss (eq. 8 with the weight 1 / c_out^2): the mean square error of the raw
@@ -59,14 +77,21 @@ impl Network {
         let y = y0.clone() + noise * level.clone();
         let p = self.preconditioner(level);
         let target = (y0 - y.clone() * p.skip) / p.out;
-        let error = (self.raw(y * p.input, sigma) - target) * weights.clone();
+        let error = (self.scaled(y * p.input, sigma) - target) * weights.clone();
         error.square().mean() / self.coordinates.present().mean().into_scalar::<f32>()
     }
 
-    fn raw(&self, input: Tensor<4>, sigma: Tensor<1>) -> Tensor<4> {
+    /// The raw network between pictures: `x` `[batch, input, y, x]`, `c_noise` `[batch]`.
+    pub fn raw(&self, x: Tensor<4>, c_noise: Tensor<1>) -> Tensor<4> {
+        match &self.packed {
+            Some(packed) if !x.device().is_autodiff() => packed.forward(x, c_noise),
+            _ => self.net.forward(x, c_noise),
+        }
+    }
+
+    fn scaled(&self, input: Tensor<4>, sigma: Tensor<1>) -> Tensor<4> {
         let c_noise = sigma.log() * 0.25;
-        let picture = self.net.forward(self.coordinates.to_pixels(input), c_noise);
-        self.coordinates.from_pixels(picture)
+        self.coordinates.from_pixels(self.raw(self.coordinates.to_pixels(input), c_noise))
     }
 
     /// Standard deviation of the noise in each entry, `[batch, channel, y, x]`.
@@ -88,7 +113,7 @@ impl Network {
 impl Denoiser for Network {
     fn denoise(&self, y: Tensor<4>, sigma: Tensor<1>) -> Tensor<4> {
         let p = self.preconditioner(self.level(sigma.clone()));
-        let raw = self.raw(y.clone() * p.input, sigma);
+        let raw = self.scaled(y.clone() * p.input, sigma);
         (y * p.skip + raw * p.out) * self.coordinates.present()
     }
 
@@ -183,7 +208,7 @@ mod tests {
             NetConfig { width: 8, multipliers: vec![1], blocks: 1, attention: vec![], patch: 1 };
         let net = UNet::new(&net, coordinates.inputs(), 2, 0, &device);
         let x = Tensor::<4>::from_data(TensorData::new(data.data, [COUNT, 2, SIDE, SIDE]), &device);
-        (Network { net, coordinates }.valid(), x)
+        (Network::new(net, coordinates).valid(), x)
     }
 
     fn all() -> Vec<(Network, Tensor<4>)> {

@@ -53,9 +53,19 @@ pub fn sample(
     noise: Tensor<4>,
     levels: &[f64],
     method: Method,
+    progress: impl FnMut(usize),
+) -> Tensor<4> {
+    flow(denoiser, noise * denoiser.profile() * levels[0], levels, method, progress)
+}
+
+/// Carries the state `y` at noise level `levels[0]` along `levels`.
+pub fn flow(
+    denoiser: &dyn Denoiser,
+    mut y: Tensor<4>,
+    levels: &[f64],
+    method: Method,
     mut progress: impl FnMut(usize),
 ) -> Tensor<4> {
-    let mut y = noise * denoiser.profile() * levels[0];
     for (step, pair) in levels.windows(2).enumerate() {
         let (sigma, next) = (pair[0], pair[1]);
         let slope = slope(denoiser, &y, sigma);

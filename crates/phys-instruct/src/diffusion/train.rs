@@ -46,7 +46,7 @@ impl TeacherTraining {
             Coordinates::fit(&data, &pde.channels(), &config.diffusion, device)?;
         let net =
             UNet::new(&config.net, coordinates.inputs(), card.channels.len(), config.seed, device);
-        let plain = Network { net, coordinates }.valid();
+        let plain = Network::new(net, coordinates).valid();
         Ok(Self {
             config: config.clone(),
             card,
@@ -66,10 +66,7 @@ impl TeacherTraining {
         Model {
             card: self.card.clone(),
             statistics: self.statistics.clone(),
-            network: Network {
-                net: self.average.clone(),
-                coordinates: self.network.coordinates.clone(),
-            },
+            network: Network::new(self.average.clone(), self.network.coordinates.clone()).freeze(),
         }
     }
 
@@ -166,7 +163,7 @@ impl Training for TeacherTraining {
         self.loss_since_log = serde_json::from_value(field("loss_since_log")).map_err(bad)?;
         let plain = self.network.valid();
         let net = params::from_arrays(plain.net.clone(), &checkpoint.tensors, "net.")?;
-        self.network = Network { net, ..plain }.train();
+        self.network = Network::new(net, plain.coordinates).train();
         self.average = params::from_arrays(self.average.clone(), &checkpoint.tensors, "average.")?;
         self.optimizer.restore(&checkpoint.tensors, "optimizer.")
     }

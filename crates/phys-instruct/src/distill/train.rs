@@ -1,6 +1,10 @@
-//! Training of the student (arXiv 2602.03627, algorithm of section 4): in turn, the auxiliary
-//! model learns the student's present distribution, and the student follows the matching gradient
-//! plus the guidance's.
+//! Training of the student (arXiv 2602.03627, algorithm of section 4): in turn, an auxiliary model
+//! learns the student's present distribution, and the student follows the matching gradient plus
+//! the guidance's.
+//!
+//! Each number of network calls has an auxiliary model of its own. A single one tracks the mixture
+//! of them all, and once the mixture is matched nothing holds its parts: samples of one call keep
+//! too little variance and those of two too much.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +27,7 @@ use crate::training::{Outcome, Training, ema_decay, learning_rate};
 use crate::{Error, Result, Samples};
 
 /// Computes figures of student samples (`[batch, ...]` in physical units) for the metrics file.
-pub type Monitor = Box<dyn Fn(&Samples) -> Result<Map<String, Value>>>;
+pub type Monitor = Box<dyn Fn(&Samples) -> Result<Map<String, Value>> + Send>;
 
 /// The state of a student's training.
 pub struct StudentTraining {
@@ -32,14 +36,21 @@ pub struct StudentTraining {
     device: Device,
     teacher: Model,
     student: Network,
-    auxiliary: Network,
     average: UNet,
     optimizer: AdamW,
-    auxiliary_optimizer: AdamW,
+    /// One per number of network calls.
+    auxiliaries: Vec<Auxiliary>,
     residual: Box<dyn Residual>,
     monitor: Monitor,
-    warm_pairs: BTreeMap<u64, (Tensor<4>, Tensor<4>)>,
+    /// By number and network call.
+    warm_pairs: BTreeMap<(u64, usize), (Tensor<4>, Tensor<4>)>,
     skipped: u64,
+}
+
+/// A model of the student's distribution at one number of network calls.
+struct Auxiliary {
+    network: Network,
+    optimizer: AdamW,
 }
 
 impl StudentTraining {
@@ -74,10 +85,9 @@ impl StudentTraining {
             card,
             device: device.clone(),
             student: teacher.network.train(),
-            auxiliary: teacher.network.train(),
             average: teacher.network.net.clone(),
             optimizer: AdamW::new(&config.distill.optimizer),
-            auxiliary_optimizer: AdamW::new(&config.distill.auxiliary_optimizer),
+            auxiliaries: auxiliaries(config, &teacher.network),
             teacher,
             residual,
             monitor,
@@ -92,7 +102,7 @@ impl StudentTraining {
         Model {
             card: self.card.clone(),
             statistics: self.teacher.statistics.clone(),
-            network: Network { net: self.average.clone(), coordinates },
+            network: Network::new(self.average.clone(), coordinates).freeze(),
         }
     }
 
@@ -105,72 +115,68 @@ impl StudentTraining {
         [self.config.distill.batch, c.channels.len(), c.grid, c.grid]
     }
 
-    /// How many network calls this draw's samples take, uniform in 1..=K.
-    fn depth(&self, part: usize) -> usize {
+    /// How many network calls this step's samples take, uniform in 1..=K.
+    fn depth(&self) -> usize {
         let levels = self.config.distill.levels.len();
-        self.draw("depth", part).indices(1, levels)[0] + 1
+        self.draw("depth", 0).indices(1, levels)[0] + 1
     }
 
-    /// One regression step on (noise, sample) pairs of the teacher's own sampler.
+    /// One regression step on what the teacher's own sampler makes of the generator's input.
     fn warm_start(&mut self, rate: f64) -> (StepReport, f64) {
-        let (noise, target) = self.pairs();
+        let depth = self.depth();
+        let (noisy, target) = self.pair(depth);
         let d = &self.config.distill;
-        let depth = self.depth(0);
-        let level = d.levels[depth - 1];
-        let noisy = if depth == 1 {
-            noise * self.student.profile() * level
-        } else {
-            let fresh = self.draw("warm-start-depth", 0).normal(self.shape(), &self.device);
-            target.clone() + fresh * self.student.profile() * level
-        };
         let noisy = noisy.autodiff();
-        let output = self.student.denoise(noisy.clone(), sampler::constant(level, &noisy));
-        let loss = (output - target.autodiff()).square().mean();
+        let sigma = sampler::constant(d.levels[depth - 1], &noisy);
+        let weights = self.student.coordinates.mode_weights(d.warm_start_mode_weight);
+        let error = self.student.denoise(noisy, sigma) - target.autodiff();
+        let loss = (error * weights.autodiff()).square().mean();
         let report = self.update_student(&loss, rate);
         (report, f64::from(loss.into_scalar::<f32>()))
     }
 
-    /// This step's batch of pairs, each a function of its number alone.
-    fn pairs(&mut self) -> (Tensor<4>, Tensor<4>) {
+    /// This step's batch of pairs for network call number `depth`, each a function of its number
+    /// alone: a state at that call's noise level, and where the teacher's flow carries it.
+    fn pair(&mut self, depth: usize) -> (Tensor<4>, Tensor<4>) {
         let d = &self.config.distill;
         let number = self.card.steps % d.warm_start_pairs as u64;
-        if let Some(pairs) = self.warm_pairs.get(&number) {
-            return pairs.clone();
+        if let Some(pair) = self.warm_pairs.get(&(number, depth)) {
+            return pair.clone();
         }
-        let draw = Draw { step: number, ..self.draw("warm-start", 0) };
-        let noise = draw.normal(self.shape(), &self.device);
-        let process = DiffusionConfig { sigma_max: d.levels[0], ..self.card.diffusion.clone() };
+        let draw = Draw { step: number, ..self.draw("warm-start", depth - 1) };
+        let level = d.levels[depth - 1];
+        let process = DiffusionConfig { sigma_max: level, ..self.card.diffusion.clone() };
         let levels = sampler::schedule(d.warm_start_nfe.div_ceil(2).max(1), &process);
+        let noise = draw.normal(self.shape(), &self.device) * self.student.profile() * level;
+        let noisy = if depth == 1 { noise } else { self.pair(1).1 + noise };
         let teacher = &self.teacher.network;
-        let target = sampler::sample(teacher, noise.clone(), &levels, Method::Heun, |_| ());
-        self.warm_pairs.insert(number, (noise.clone(), target.clone()));
-        (noise, target)
+        let target = sampler::flow(teacher, noisy.clone(), &levels, Method::Heun, |_| ());
+        self.warm_pairs.insert((number, depth), (noisy.clone(), target.clone()));
+        (noisy, target)
     }
 
     /// The EDM loss on fresh student samples.
-    fn auxiliary_step(&mut self, part: usize, rate: f64) -> (StepReport, f64) {
+    fn auxiliary_step(&mut self, depth: usize, part: usize, rate: f64) -> (StepReport, f64) {
         let d = &self.config.distill;
         let student = self.student.valid();
         let generator = Generator { denoiser: &student, levels: &d.levels };
-        let depth = self.depth(part);
         let y0 = generator.sample(self.draw("auxiliary", part), depth, self.shape(), &self.device);
         let noise = self.draw("auxiliary-noise", part).normal(self.shape(), &self.device);
         let (mean, std) = (d.auxiliary_ln_sigma_mean, d.auxiliary_ln_sigma_std);
         let sigma = self.draw("auxiliary-sigma", part).sigma(d.batch, mean, std, &self.device);
-        let weights = self.auxiliary.coordinates.mode_weights(d.mode_weight);
+        let weights = student.coordinates.mode_weights(d.mode_weight);
         let (y0, noise, sigma) = (y0.autodiff(), noise.autodiff(), sigma.autodiff());
-        let loss = self.auxiliary.loss(y0, noise, sigma, &weights.autodiff());
+        let Auxiliary { network, optimizer } = &mut self.auxiliaries[depth - 1];
+        let loss = network.loss(y0, noise, sigma, &weights.autodiff());
         let gradients = loss.backward();
-        let (net, report) =
-            self.auxiliary_optimizer.step(self.auxiliary.net.clone(), &gradients, rate);
-        self.auxiliary.net = net;
+        let (net, report) = optimizer.step(network.net.clone(), &gradients, rate);
+        network.net = net;
         (report, f64::from(loss.into_scalar::<f32>()))
     }
 
     /// Matching plus guidance on one batch of fresh samples.
-    fn generator_step(&mut self, rate: f64) -> (StepReport, Map<String, Value>) {
+    fn generator_step(&mut self, depth: usize, rate: f64) -> (StepReport, Map<String, Value>) {
         let d = &self.config.distill;
-        let depth = self.depth(usize::from(u16::MAX));
         let plain = self.student.valid();
         let noisy = Generator { denoiser: &plain, levels: &d.levels }.input(
             self.draw("generator", 0),
@@ -185,7 +191,7 @@ impl StudentTraining {
         let noise = self.draw("matching-noise", 0).normal(self.shape(), &self.device);
         let sigma = self.draw("matching-sigma", 0);
         let sigma = sigma.sigma(d.batch, d.ln_sigma_mean, d.ln_sigma_std, &self.device);
-        let auxiliary = self.auxiliary.valid();
+        let auxiliary = self.auxiliaries[depth - 1].network.valid();
         let matched = matching::gradient(
             settings,
             &self.teacher.network,
@@ -273,11 +279,11 @@ impl Training for StudentTraining {
             let matching_step = step - d.warm_start as u64;
             self.warm_pairs.clear();
             let rate = learning_rate(matching_step, d.steps as u64, d.warmup, d.decay);
-            let mut loss = 0.0;
+            let (depth, mut loss) = (self.depth(), 0.0);
             for part in 0..self.config.distill.auxiliary_steps {
-                loss = self.auxiliary_step(part, rate).1;
+                loss = self.auxiliary_step(depth, part, rate).1;
             }
-            let (report, figures) = self.generator_step(rate);
+            let (report, figures) = self.generator_step(depth, rate);
             (report, figures, loss)
         };
         self.card.steps += 1;
@@ -296,9 +302,12 @@ impl Training for StudentTraining {
         });
         let mut tensors = params::to_arrays(&self.student.net, "net.");
         tensors.extend(params::to_arrays(&self.average, "average."));
-        tensors.extend(params::to_arrays(&self.auxiliary.net, "auxiliary."));
         tensors.extend(self.optimizer.to_arrays("optimizer."));
-        tensors.extend(self.auxiliary_optimizer.to_arrays("auxiliary_optimizer."));
+        for (k, auxiliary) in self.auxiliaries.iter().enumerate() {
+            let Auxiliary { network, optimizer } = auxiliary;
+            tensors.extend(params::to_arrays(&network.net, &format!("auxiliary.{k}.")));
+            tensors.extend(optimizer.to_arrays(&format!("auxiliary_optimizer.{k}.")));
+        }
         tensors.extend(statistics_arrays(&self.teacher.statistics, &self.card));
         Ok(Bundle { metadata, tensors })
     }
@@ -312,14 +321,28 @@ impl Training for StudentTraining {
             params::from_arrays(net.clone(), &checkpoint.tensors, prefix)
         };
         let plain = self.teacher.network.clone();
-        self.student = Network { net: load(&plain.net, "net.")?, ..plain.clone() }.train();
-        self.auxiliary = Network { net: load(&plain.net, "auxiliary.")?, ..plain.clone() }.train();
+        let network = |net: UNet| Network::new(net, plain.coordinates.clone()).train();
+        self.student = network(load(&plain.net, "net.")?);
         self.average = load(&plain.net, "average.")?;
         self.optimizer.restore(&checkpoint.tensors, "optimizer.")?;
-        self.auxiliary_optimizer.restore(&checkpoint.tensors, "auxiliary_optimizer.")
+        for (k, auxiliary) in self.auxiliaries.iter_mut().enumerate() {
+            auxiliary.network = network(load(&plain.net, &format!("auxiliary.{k}."))?);
+            let prefix = format!("auxiliary_optimizer.{k}.");
+            auxiliary.optimizer.restore(&checkpoint.tensors, &prefix)?;
+        }
+        Ok(())
     }
 
     fn add_seconds(&mut self, seconds: f64) {
         self.card.seconds += seconds;
     }
+}
+
+/// Copies of the teacher, one per noise level.
+fn auxiliaries(config: &Config, teacher: &Network) -> Vec<Auxiliary> {
+    let one = || Auxiliary {
+        network: teacher.train(),
+        optimizer: AdamW::new(&config.distill.auxiliary_optimizer),
+    };
+    config.distill.levels.iter().map(|_| one()).collect()
 }

@@ -11,15 +11,17 @@ use super::ops;
 pub struct Init<'a> {
     /// Where the weights live.
     pub device: &'a Device,
-    /// Where they come from.
-    pub rng: ChaCha8Rng,
+    /// Where they come from; none makes them all zero, to be loaded.
+    pub rng: Option<ChaCha8Rng>,
 }
 
 impl Init<'_> {
     fn normal<const D: usize>(&mut self, shape: [usize; D], std: f64) -> Param<Tensor<D>> {
         let count = shape.iter().product();
-        let values: Vec<f32> =
-            (0..count).map(|_| (std * rng::normal(&mut self.rng)) as f32).collect();
+        let values: Vec<f32> = match &mut self.rng {
+            Some(rng) => (0..count).map(|_| (std * rng::normal(rng)) as f32).collect(),
+            None => vec![0.0; count],
+        };
         Param::from_data(TensorData::new(values, shape), self.device)
     }
 
@@ -32,8 +34,8 @@ impl Init<'_> {
 /// A "same" convolution with a kernel of side 1 or 3.
 #[derive(Module, Debug)]
 pub struct Conv {
-    weight: Param<Tensor<4>>,
-    bias: Param<Tensor<1>>,
+    pub(super) weight: Param<Tensor<4>>,
+    pub(super) bias: Param<Tensor<1>>,
 }
 
 impl Conv {
@@ -55,8 +57,8 @@ impl Conv {
 /// An affine map of vectors.
 #[derive(Module, Debug)]
 pub struct Linear {
-    weight: Param<Tensor<2>>,
-    bias: Param<Tensor<1>>,
+    pub(super) weight: Param<Tensor<2>>,
+    pub(super) bias: Param<Tensor<1>>,
 }
 
 impl Linear {
@@ -77,9 +79,9 @@ impl Linear {
 /// Group normalisation, optional FiLM, SiLU.
 #[derive(Module, Debug)]
 pub struct NormAct {
-    gamma: Param<Tensor<1>>,
-    beta: Param<Tensor<1>>,
-    groups: usize,
+    pub(super) gamma: Param<Tensor<1>>,
+    pub(super) beta: Param<Tensor<1>>,
+    pub(super) groups: usize,
 }
 
 impl NormAct {
@@ -102,12 +104,12 @@ impl NormAct {
 /// The residual block of the U-Net: two convolutions, noise-conditioned in between.
 #[derive(Module, Debug)]
 pub struct ResBlock {
-    norm_in: NormAct,
-    conv_in: Conv,
-    film: Linear,
-    norm_out: NormAct,
-    conv_out: Conv,
-    skip: Option<Conv>,
+    pub(super) norm_in: NormAct,
+    pub(super) conv_in: Conv,
+    pub(super) film: Linear,
+    pub(super) norm_out: NormAct,
+    pub(super) conv_out: Conv,
+    pub(super) skip: Option<Conv>,
 }
 
 impl ResBlock {

@@ -3,6 +3,7 @@
 pub mod layers;
 pub mod ops;
 pub mod optimizer;
+pub mod packed;
 pub mod params;
 mod unet;
 

@@ -19,6 +19,7 @@ use phys_instruct_kernels::group_norm::{
 };
 
 pub use phys_instruct_kernels::memory::keep_freed_memory;
+pub use phys_instruct_kernels::pool::in_pool;
 
 /// Added to the variance by [`norm_film_silu`].
 pub const NORM_EPS: f32 = 1e-5;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
+use phys_instruct_kernels::adamw::{AdamWStep, adamw, sum_of_squares};
 
 use super::params::{Path, to_array};
 use crate::config::OptimizerConfig;
@@ -64,18 +65,16 @@ impl AdamW {
         let [first, second] = self.moments.entry(name).or_insert_with(|| [zeros(), zeros()]);
         let correction = |beta: f64| 1.0 - beta.powi(self.step.min(1 << 30) as i32);
         let rate = c.learning_rate * rate;
-        let step_size = (rate / correction(c.beta1)) as f32;
-        let root_correction = (1.0 / correction(c.beta2).sqrt()) as f32;
-        let (b1, b2) = (c.beta1 as f32, c.beta2 as f32);
-        let (epsilon, scale) = (c.epsilon as f32, scale as f32);
-        let keep = (1.0 - rate * c.weight_decay) as f32;
-        let moments = first.data.iter_mut().zip(&mut second.data);
-        for ((w, &g), (m, v)) in weights.iter_mut().zip(gradient).zip(moments) {
-            let g = g * scale;
-            *m = b1 * *m + (1.0 - b1) * g;
-            *v = b2 * *v + (1.0 - b2) * g * g;
-            *w = keep * *w - step_size * *m / (v.sqrt() * root_correction + epsilon);
-        }
+        let step = AdamWStep {
+            scale: scale as f32,
+            beta1: c.beta1 as f32,
+            beta2: c.beta2 as f32,
+            epsilon: c.epsilon as f32,
+            step_size: (rate / correction(c.beta1)) as f32,
+            root_correction: (1.0 / correction(c.beta2).sqrt()) as f32,
+            keep: (1.0 - rate * c.weight_decay) as f32,
+        };
+        adamw(&step, gradient, weights, &mut first.data, &mut second.data);
     }
 
     /// The state as arrays, each name behind `prefix`.
@@ -162,8 +161,7 @@ fn norm<M: Module>(module: &M, gradients: &Gradients) -> f64 {
     impl ModuleVisitor for Sum<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = param.val().grad(self.0) {
-                let values = to_array(gradient).data;
-                self.1 += values.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
+                self.1 += sum_of_squares(&to_array(gradient).data);
             }
         }
     }

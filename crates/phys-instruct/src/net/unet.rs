@@ -15,32 +15,32 @@ const POSITIONS: usize = 2;
 
 /// A residual block, with attention where the configuration asks for it.
 #[derive(Module, Debug)]
-struct Stage {
-    block: ResBlock,
-    attention: Option<Attention>,
+pub(super) struct Stage {
+    pub(super) block: ResBlock,
+    pub(super) attention: Option<Attention>,
 }
 
 /// One resolution of the U-Net.
 #[derive(Module, Debug)]
-struct Level {
-    down: Vec<Stage>,
-    to_coarser: Option<Conv>,
-    from_coarser: Option<Conv>,
-    up: Vec<Stage>,
+pub(super) struct Level {
+    pub(super) down: Vec<Stage>,
+    pub(super) to_coarser: Option<Conv>,
+    pub(super) from_coarser: Option<Conv>,
+    pub(super) up: Vec<Stage>,
 }
 
 /// The network: noisy field and noise level in, field out.
 #[derive(Module, Debug)]
 pub struct UNet {
-    embed_in: Linear,
-    embed_out: Linear,
-    stem: Conv,
-    levels: Vec<Level>,
-    middle: Stage,
-    norm: NormAct,
-    head: Conv,
-    patch: usize,
-    multiple: usize,
+    pub(super) embed_in: Linear,
+    pub(super) embed_out: Linear,
+    pub(super) stem: Conv,
+    pub(super) levels: Vec<Level>,
+    pub(super) middle: Stage,
+    pub(super) norm: NormAct,
+    pub(super) head: Conv,
+    pub(super) patch: usize,
+    pub(super) multiple: usize,
 }
 
 impl UNet {
@@ -53,7 +53,16 @@ impl UNet {
         seed: u64,
         device: &Device,
     ) -> Self {
-        let init = &mut Init { device, rng: rng::stream(seed, "weights", 0, 0) };
+        let rng = Some(rng::stream(seed, "weights", 0, 0));
+        Self::build(config, inputs, outputs, &mut Init { device, rng })
+    }
+
+    /// A network whose weights are all zero, to be loaded.
+    pub fn zeros(config: &NetConfig, inputs: usize, outputs: usize, device: &Device) -> Self {
+        Self::build(config, inputs, outputs, &mut Init { device, rng: None })
+    }
+
+    fn build(config: &NetConfig, inputs: usize, outputs: usize, init: &mut Init) -> Self {
         let embedding = 4 * config.width;
         let area = config.patch * config.patch;
         let widths: Vec<usize> = config.multipliers.iter().map(|m| m * config.width).collect();
@@ -106,8 +115,7 @@ impl UNet {
     }
 
     fn embed(&self, c_noise: Tensor<1>) -> Tensor<2> {
-        let frequencies: Vec<f32> = (0..FREQUENCIES).map(|i| 0.5 * 1.5f32.powi(i as i32)).collect();
-        let row = TensorData::new(frequencies, [1, FREQUENCIES]);
+        let row = TensorData::new(frequencies(), [1, FREQUENCIES]);
         let angles =
             c_noise.clone().unsqueeze_dim::<2>(1) * Tensor::from_data(row, &c_noise.device());
         let waves = Tensor::cat(vec![angles.clone().sin(), angles.cos()], 1);
@@ -162,6 +170,11 @@ impl Stage {
             None => x,
         }
     }
+}
+
+/// Of the noise embedding.
+pub(super) fn frequencies() -> Vec<f32> {
+    (0..FREQUENCIES).map(|i| 0.5 * 1.5f32.powi(i as i32)).collect()
 }
 
 /// Zeros on the far sides, up to the next multiple.

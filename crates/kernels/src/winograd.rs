@@ -1,0 +1,484 @@
+//! 3x3 convolution by Winograd's minimal filtering F(4x4, 3x3), with a quarter of the direct
+//! convolution's multiplications: Lavin and Gray, "Fast algorithms for convolutional neural
+//! networks" (arXiv 1509.09308). Per tile of 4x4 outputs, Y = A^T [(G g G^T) . (B^T d B)] A, the
+//! sum over channels at each of the 36 points a matrix product.
+//!
+//! The weight's gradient is the adjoint in the same points: G^T [sum over tiles of (A dY A^T) .
+//! (B^T d B)] G.
+//!
+//! Images are turned to channels-last strip by strip, so that every transform works on vectors
+//! of channels; transformed tiles lie as `[panel of channels, point, tile, channel in panel]`.
+//! In `f32` the error is a few times that of the direct sum.
+
+mod transform;
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::conv::ConvShape;
+use crate::simd::{Kernel, Simd, dispatch};
+use transform::{Strip, Transformed, output_strip, transform_strip};
+
+/// Entries of a transformed tile.
+const POINTS: usize = 36;
+/// Side of a tile of outputs.
+const SIDE: usize = 4;
+/// Side of the window of inputs that a tile sees.
+const WINDOW: usize = 6;
+/// Channels of a panel; the last panel of an image may have half of them.
+const PANEL: usize = 32;
+/// Tiles of a strip, at most, where an image's row of tiles has fewer.
+const STRIP: usize = 64;
+
+/// How an image with `channels` is cut into panels.
+#[derive(Debug, Clone, Copy)]
+struct Panels {
+    channels: usize,
+}
+
+impl Panels {
+    fn padded(self) -> usize {
+        self.channels.next_multiple_of(PANEL / 2)
+    }
+
+    fn count(self) -> usize {
+        self.padded().div_ceil(PANEL)
+    }
+
+    /// Width of panel `p`.
+    fn width(self, p: usize) -> usize {
+        PANEL.min(self.padded() - p * PANEL)
+    }
+
+    /// Channels of panel `p` that are no padding.
+    fn real(self, p: usize) -> Range<usize> {
+        p * PANEL..self.channels.min((p + 1) * PANEL)
+    }
+}
+
+/// The weights in Winograd's points, `[panel of outputs, point, input, output in panel]`.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    inputs: usize,
+    outputs: Panels,
+    points: Vec<f32>,
+}
+
+impl Weights {
+    /// `at(output, input, tap)` is the weight.
+    fn pack(inputs: usize, outputs: usize, at: impl Fn(usize, usize, usize) -> f32 + Sync) -> Self {
+        let outputs = Panels { channels: outputs };
+        let mut points = WEIGHTS.take();
+        let len = POINTS * inputs * outputs.padded();
+        grow(&mut points, len);
+        let panels = points[..len].par_chunks_mut(POINTS * inputs * PANEL);
+        panels.enumerate().for_each(|(p, points)| {
+            let (width, real) = (outputs.width(p), outputs.real(p));
+            let mut taps = vec![0.0; inputs * 9 * width];
+            for (i, taps) in taps.chunks_exact_mut(9 * width).enumerate() {
+                for (t, taps) in taps.chunks_exact_mut(width).enumerate() {
+                    for (o, to) in real.clone().zip(taps) {
+                        *to = at(o, i, t);
+                    }
+                }
+            }
+            dispatch(transform::WeightTransform { inputs, width, taps: &taps, points });
+        });
+        Self { inputs, outputs, points }
+    }
+
+    /// Those of a forward pass, `weight` `[out, in, 3, 3]`.
+    pub(crate) fn of(weight: &[f32], shape: &ConvShape) -> Self {
+        let inputs = shape.in_channels;
+        Self::pack(inputs, shape.out_channels, |o, i, t| weight[(o * inputs + i) * 9 + t])
+    }
+
+    /// Hands the memory to the next call.
+    fn recycle(self) {
+        WEIGHTS.set(self.points);
+    }
+
+    /// Panel `p`, `[point, input, output in panel]`.
+    fn panel(&self, p: usize) -> &[f32] {
+        let from = POINTS * self.inputs * PANEL * p;
+        &self.points[from..][..POINTS * self.inputs * self.outputs.width(p)]
+    }
+}
+
+/// Memory of one task.
+#[derive(Default)]
+struct Scratch {
+    interleaved: Vec<f32>,
+    transformed: Vec<f32>,
+    product: Vec<f32>,
+}
+
+/// Memory of one call of [`weight_grad`].
+#[derive(Default)]
+struct Sums {
+    /// `[point, panel of outputs, input, output in panel]`.
+    sums: Vec<f32>,
+    /// Transformed strips of the input and of the output's gradient.
+    strips: Vec<[Vec<f32>; 2]>,
+}
+
+thread_local! {
+    // Memory kept from call to call: fresh pages, and clearing them, cost as much as the
+    // arithmetic.
+    static SCRATCH: Cell<Option<Scratch>> = const { Cell::new(None) };
+    static WEIGHTS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static SUMS: Cell<Option<Sums>> = const { Cell::new(None) };
+}
+
+/// Whether this convolution is faster here than directly.
+pub(crate) fn suits(shape: &ConvShape) -> bool {
+    shape.kernel == 3 && shape.in_channels >= 8 && shape.out_channels >= 8
+}
+
+/// The forward pass; as `conv2d_forward`, which checks the lengths.
+pub(crate) fn forward(
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    shape: &ConvShape,
+    out: &mut [f32],
+) {
+    let weights = Weights::of(weight, shape);
+    convolve(x, &weights, bias, shape, out);
+    weights.recycle();
+}
+
+/// The gradient of the input; as `conv2d_input_grad`, which checks the lengths.
+pub(crate) fn input_grad(grad: &[f32], weight: &[f32], shape: &ConvShape, out: &mut [f32]) {
+    let inputs = shape.in_channels;
+    let weights =
+        Weights::pack(shape.out_channels, inputs, |i, o, t| weight[(o * inputs + i) * 9 + 8 - t]);
+    convolve(grad, &weights, None, &shape.transposed(), out);
+    weights.recycle();
+}
+
+/// The convolution with transformed weights, parallel over groups of samples, or over panels of
+/// outputs where samples are few.
+pub(crate) fn convolve(
+    x: &[f32],
+    weights: &Weights,
+    bias: Option<&[f32]>,
+    shape: &ConvShape,
+    out: &mut [f32],
+) {
+    let pixels = shape.height * shape.width;
+    let threads = rayon::current_num_threads();
+    let samples = Strip::samples(shape).min(shape.batch.div_ceil(threads));
+    let panels = weights.outputs.count();
+    let groups = if shape.batch < threads { threads.min(panels) } else { 1 };
+    let per_group = panels.div_ceil(groups);
+    out.par_chunks_mut(samples * shape.out_channels * pixels).enumerate().for_each(
+        |(part, out)| {
+            let first = part * samples;
+            let of_part = first..first + out.len() / (shape.out_channels * pixels);
+            let group_len = if groups == 1 { out.len() } else { per_group * PANEL * pixels };
+            out.par_chunks_mut(group_len).enumerate().for_each(|(group, out)| {
+                let panels = group * per_group..panels.min((group + 1) * per_group);
+                let mut scratch = SCRATCH.take().unwrap_or_default();
+                for strip in Strip::cut(of_part.clone(), shape) {
+                    let scratch = &mut scratch;
+                    let panels = panels.clone();
+                    dispatch(Convolve {
+                        x,
+                        weights,
+                        bias,
+                        shape,
+                        strip,
+                        first,
+                        panels,
+                        scratch,
+                        out,
+                    });
+                }
+                SCRATCH.set(Some(scratch));
+            });
+        },
+    );
+}
+
+/// The panels of outputs of one strip of tiles.
+struct Convolve<'a> {
+    x: &'a [f32],
+    weights: &'a Weights,
+    bias: Option<&'a [f32]>,
+    shape: &'a ConvShape,
+    strip: Strip,
+    /// The sample that `out` begins with.
+    first: usize,
+    panels: Range<usize>,
+    scratch: &'a mut Scratch,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Convolve<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { x, weights, bias, shape, strip, first, panels, scratch, out } = self;
+        let tiles = strip.tiles(shape);
+        let input = Panels { channels: weights.inputs };
+        let Scratch { interleaved, transformed, product } = scratch;
+        transform_strip::<S, true>(simd, x, shape, &strip, input, interleaved, transformed);
+        let input = Transformed { panels: input, tiles, values: transformed };
+        grow(product, POINTS * tiles * PANEL);
+        let first_channel = panels.start * PANEL;
+        for p in panels {
+            let width = weights.outputs.width(p);
+            let weights_of_panel = weights.panel(p);
+            for point in 0..POINTS {
+                let weights = &weights_of_panel[point * weights.inputs * width..];
+                let product = &mut product[point * tiles * width..][..tiles * width];
+                multiply(simd, &input, point, &weights[..input.panels.channels * width], product);
+            }
+            let real = weights.outputs.real(p);
+            let bias = bias.map(|b| &b[real.clone()]);
+            let channels = real.start - first_channel..real.end - first_channel;
+            output_strip(
+                simd,
+                product,
+                width,
+                shape,
+                &strip,
+                first,
+                bias,
+                channels,
+                interleaved,
+                out,
+            );
+        }
+    }
+}
+
+fn grow(memory: &mut Vec<f32>, len: usize) {
+    if memory.len() < len {
+        memory.resize(len, 0.0);
+    }
+}
+
+/// `product[tile, output] = sum over inputs of input[tile, input] weights[input, output]` at one
+/// point, for one panel of outputs.
+#[inline(always)]
+fn multiply<S: Simd>(
+    simd: S,
+    input: &Transformed<'_>,
+    point: usize,
+    weights: &[f32],
+    product: &mut [f32],
+) {
+    let width = weights.len() / input.panels.channels;
+    let mut column = 0;
+    while column < width {
+        let mut t = 0;
+        if S::MANY_REGISTERS && width == PANEL {
+            while t + 8 <= input.tiles {
+                rows::<S, 8, 2>(simd, input, point, weights, width, t, column, product);
+                t += 8;
+            }
+        }
+        if column + 2 * S::LANES <= width {
+            while t + 4 <= input.tiles {
+                rows::<S, 4, 2>(simd, input, point, weights, width, t, column, product);
+                t += 4;
+            }
+            while t < input.tiles {
+                rows::<S, 1, 2>(simd, input, point, weights, width, t, column, product);
+                t += 1;
+            }
+            column += 2 * S::LANES;
+        } else {
+            while t + 4 <= input.tiles {
+                rows::<S, 4, 1>(simd, input, point, weights, width, t, column, product);
+                t += 4;
+            }
+            while t < input.tiles {
+                rows::<S, 1, 1>(simd, input, point, weights, width, t, column, product);
+                t += 1;
+            }
+            column += S::LANES;
+        }
+    }
+}
+
+/// Tiles `t..t + R` and `W` registers of outputs from `column` on.
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+fn rows<S: Simd, const R: usize, const W: usize>(
+    simd: S,
+    input: &Transformed<'_>,
+    point: usize,
+    weights: &[f32],
+    width: usize,
+    t: usize,
+    column: usize,
+    product: &mut [f32],
+) {
+    let mut acc = [[simd.splat(0.0); W]; R];
+    let mut weights = weights.chunks_exact(width);
+    for p in 0..input.panels.count() {
+        let (stride, depth) = (input.panels.width(p), input.panels.real(p).len());
+        let values = &input.point(p, point)[t * stride..];
+        let mut a: [&[f32]; R] = [&[]; R];
+        for r in 0..R {
+            a[r] = &values[r * stride..][..depth];
+        }
+        for k in 0..depth {
+            let Some(b) = weights.next() else { return };
+            let b = &b[column..column + W * S::LANES];
+            let mut w = [simd.splat(0.0); W];
+            for c in 0..W {
+                w[c] = simd.load(&b[c * S::LANES..]);
+            }
+            for r in 0..R {
+                let value = simd.splat(a[r][k]);
+                for c in 0..W {
+                    acc[r][c] = simd.mul_add(value, w[c], acc[r][c]);
+                }
+            }
+        }
+    }
+    for r in 0..R {
+        let to = &mut product[(t + r) * width + column..][..W * S::LANES];
+        for c in 0..W {
+            simd.store(acc[r][c], &mut to[c * S::LANES..]);
+        }
+    }
+}
+
+/// Strips whose transformed tiles are in memory at once in [`weight_grad`].
+const ROUND: usize = 8;
+
+/// The gradient of the weight; as `conv2d_weight_grad`, which checks the lengths.
+pub(crate) fn weight_grad(x: &[f32], grad: &[f32], shape: &ConvShape, weight_grad: &mut [f32]) {
+    let (inputs, outputs) =
+        (Panels { channels: shape.in_channels }, Panels { channels: shape.out_channels });
+    let rows = inputs.padded();
+    let Sums { mut sums, strips: mut memory } = SUMS.take().unwrap_or_default();
+    memory.resize_with(ROUND, Default::default);
+    sums.clear();
+    sums.resize(POINTS * rows * outputs.padded(), 0.0);
+    let strips = Strip::cut(0..shape.batch, shape);
+    for round in strips.chunks(ROUND) {
+        memory.par_iter_mut().zip(round).for_each(|([x_points, grad_points], strip)| {
+            let mut scratch = SCRATCH.take().unwrap_or_default();
+            let interleaved = &mut scratch.interleaved;
+            dispatch(Both { x, grad, shape, strip, interleaved, x_points, grad_points });
+            SCRATCH.set(Some(scratch));
+        });
+        sums.par_chunks_mut(rows * outputs.padded()).enumerate().for_each(|(point, sums)| {
+            for ([x, grad], strip) in memory.iter().zip(round) {
+                let tiles = strip.tiles(shape);
+                let x = Transformed { panels: inputs, tiles, values: x };
+                let grad = Transformed { panels: outputs, tiles, values: grad };
+                dispatch(Correlate { x, grad, point, sums });
+            }
+        });
+    }
+    let per_output = shape.in_channels * 9;
+    weight_grad.par_chunks_mut(PANEL * per_output).enumerate().for_each(|(p, weight_grad)| {
+        let sums = &sums[..];
+        dispatch(transform::WeightAdjoint { inputs, outputs, p, sums, weight_grad });
+    });
+    SUMS.set(Some(Sums { sums, strips: memory }));
+}
+
+/// Transforms a strip of the input and of the output's gradient.
+struct Both<'a> {
+    x: &'a [f32],
+    grad: &'a [f32],
+    shape: &'a ConvShape,
+    strip: &'a Strip,
+    interleaved: &'a mut Vec<f32>,
+    x_points: &'a mut Vec<f32>,
+    grad_points: &'a mut Vec<f32>,
+}
+
+impl Kernel for Both<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { x, grad, shape, strip, interleaved, x_points, grad_points } = self;
+        let inputs = Panels { channels: shape.in_channels };
+        let outputs = Panels { channels: shape.out_channels };
+        transform_strip::<S, true>(simd, x, shape, strip, inputs, interleaved, x_points);
+        transform_strip::<S, false>(simd, grad, shape, strip, outputs, interleaved, grad_points);
+    }
+}
+
+/// Adds the sum over a strip's tiles of input times gradient at one point.
+struct Correlate<'a> {
+    x: Transformed<'a>,
+    grad: Transformed<'a>,
+    point: usize,
+    /// `[panel of outputs, input, output in panel]`.
+    sums: &'a mut [f32],
+}
+
+impl Kernel for Correlate<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        for p in 0..self.grad.panels.count() {
+            let width = self.grad.panels.width(p);
+            let mut column = 0;
+            while column < width {
+                if S::MANY_REGISTERS && width == PANEL {
+                    self.inputs::<S, 8, 2>(simd, p, column);
+                    column += 2 * S::LANES;
+                } else if column + 2 * S::LANES <= width {
+                    self.inputs::<S, 4, 2>(simd, p, column);
+                    column += 2 * S::LANES;
+                } else {
+                    self.inputs::<S, 4, 1>(simd, p, column);
+                    column += S::LANES;
+                }
+            }
+        }
+    }
+}
+
+impl Correlate<'_> {
+    /// All inputs (their padding too: its sums are never read), `R` at a time.
+    #[inline(always)]
+    fn inputs<S: Simd, const R: usize, const W: usize>(
+        &mut self,
+        simd: S,
+        p: usize,
+        column: usize,
+    ) {
+        let rows = self.x.panels.padded();
+        let width = self.grad.panels.width(p);
+        let sums = &mut self.sums[rows * PANEL * p..][..rows * width];
+        let grad = self.grad.point(p, self.point);
+        for q in 0..self.x.panels.count() {
+            let depth = self.x.panels.width(q);
+            let x = self.x.point(q, self.point);
+            for i in (0..depth).step_by(R) {
+                let mut acc = [[simd.splat(0.0); W]; R];
+                for (x, grad) in x.chunks_exact(depth).zip(grad.chunks_exact(width)) {
+                    let (x, grad) = (&x[i..i + R], &grad[column..column + W * S::LANES]);
+                    let mut g = [simd.splat(0.0); W];
+                    for c in 0..W {
+                        g[c] = simd.load(&grad[c * S::LANES..]);
+                    }
+                    for r in 0..R {
+                        let value = simd.splat(x[r]);
+                        for c in 0..W {
+                            acc[r][c] = simd.mul_add(value, g[c], acc[r][c]);
+                        }
+                    }
+                }
+                for r in 0..R {
+                    let to = &mut sums[(q * PANEL + i + r) * width + column..][..W * S::LANES];
+                    for c in 0..W {
+                        let to = &mut to[c * S::LANES..][..S::LANES];
+                        simd.store(simd.add(simd.load(to), acc[r][c]), to);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,516 @@
+//! The transforms of tiles and weights, on vectors of channels.
+
+use std::ops::Range;
+
+use super::{PANEL, POINTS, Panels, SIDE, STRIP, WINDOW, grow};
+use crate::conv::ConvShape;
+use crate::simd::{Kernel, Simd};
+
+/// Neighbouring rows of tiles of one sample, or all those of several.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Strip {
+    samples: Range<usize>,
+    rows: Range<usize>,
+}
+
+impl Strip {
+    /// Samples of which one strip takes all rows.
+    pub(super) fn samples(shape: &ConvShape) -> usize {
+        (STRIP / (tile_rows(shape) * tile_columns(shape))).max(1)
+    }
+
+    /// All tiles of `samples`, in order.
+    pub(super) fn cut(samples: Range<usize>, shape: &ConvShape) -> Vec<Self> {
+        let (per_strip, rows) = (Self::samples(shape), tile_rows(shape));
+        let step = if per_strip > 1 { rows } else { (STRIP / tile_columns(shape)).max(1) };
+        let mut strips = Vec::new();
+        for first in samples.clone().step_by(per_strip) {
+            for row in (0..rows).step_by(step) {
+                let samples = first..samples.end.min(first + per_strip);
+                strips.push(Self { samples, rows: row..rows.min(row + step) });
+            }
+        }
+        strips
+    }
+
+    /// Number of tiles.
+    pub(super) fn tiles(&self, shape: &ConvShape) -> usize {
+        self.samples.len() * self.rows.len() * tile_columns(shape)
+    }
+}
+
+fn tile_rows(shape: &ConvShape) -> usize {
+    shape.height.div_ceil(SIDE)
+}
+
+fn tile_columns(shape: &ConvShape) -> usize {
+    shape.width.div_ceil(SIDE)
+}
+
+/// The tiles of a strip in Winograd's points, `[panel, point, tile, channel in panel]`.
+pub(super) struct Transformed<'a> {
+    pub(super) panels: Panels,
+    pub(super) tiles: usize,
+    pub(super) values: &'a [f32],
+}
+
+impl Transformed<'_> {
+    /// `[tile, channel in panel]` of panel `p` at a point.
+    #[inline(always)]
+    pub(super) fn point(&self, p: usize, point: usize) -> &[f32] {
+        let len = self.tiles * self.panels.width(p);
+        &self.values[POINTS * self.tiles * PANEL * p + point * len..][..len]
+    }
+}
+
+/// The window of an image that a strip's tiles of one sample see, channels last and padded:
+/// where it lies and how large it is.
+#[derive(Clone, Copy)]
+struct Window {
+    /// Channels, padded.
+    channels: usize,
+    /// Row of the image that comes first; -1 is the padding above.
+    top: isize,
+    height: usize,
+    /// Column of the image that comes first, likewise.
+    left: isize,
+    width: usize,
+}
+
+impl Window {
+    /// For inputs (a point more on every side) or for gradients of outputs.
+    fn new(shape: &ConvShape, strip: &Strip, panels: Panels, halo: bool) -> Self {
+        let halo = usize::from(halo);
+        Self {
+            channels: panels.padded(),
+            top: (strip.rows.start * SIDE) as isize - halo as isize,
+            height: strip.rows.len() * SIDE + 2 * halo,
+            left: -(halo as isize),
+            width: tile_columns(shape) * SIDE + 2 * halo,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// Rows of the image inside the window.
+    fn image_rows(&self, shape: &ConvShape) -> Range<usize> {
+        let from = self.top.max(0) as usize;
+        from..shape.height.min((self.top + self.height as isize) as usize)
+    }
+
+    /// Where point (`y`, `x`) of the image lies.
+    fn at(&self, y: usize, x: usize) -> usize {
+        let (row, column) = (y as isize - self.top, x as isize - self.left);
+        (row as usize * self.width + column as usize) * self.channels
+    }
+
+    /// Turns planes `[channel, y, x]` of one sample to channels last.
+    #[inline(always)]
+    fn fill<S: Simd>(&self, simd: S, planes: &[f32], shape: &ConvShape, to: &mut [f32]) {
+        let (width, pixels) = (shape.width, shape.height * shape.width);
+        let channels = planes.len() / pixels;
+        self.clear_padding(channels, shape, to);
+        for y in self.image_rows(shape) {
+            let to = &mut to[self.at(y, 0)..];
+            let mut c = 0;
+            while c < channels {
+                let rows = (channels - c).min(8);
+                let from = &planes[c * pixels + y * width..];
+                let mut x = 0;
+                if rows == 8 {
+                    while x + 8 <= width {
+                        let to = &mut to[x * self.channels + c..];
+                        simd.transpose8(&from[x..], pixels, to, self.channels);
+                        x += 8;
+                    }
+                }
+                for x in x..width {
+                    for r in 0..rows {
+                        to[x * self.channels + c + r] = from[r * pixels + x];
+                    }
+                }
+                c += 8;
+            }
+        }
+    }
+
+    /// Zeros where the image has no values.
+    #[inline(always)]
+    fn clear_padding(&self, channels: usize, shape: &ConvShape, to: &mut [f32]) {
+        if channels < self.channels {
+            return to[..self.len()].fill(0.0);
+        }
+        let rows = self.image_rows(shape);
+        let row = self.width * self.channels;
+        to[..self.at(rows.start, 0) - (-self.left) as usize * channels].fill(0.0);
+        let left = (-self.left) as usize * channels;
+        for y in rows.clone() {
+            let start = self.at(y, 0) - left;
+            to[start..start + left].fill(0.0);
+            to[start + left + shape.width * channels..start + row].fill(0.0);
+        }
+        let below = self.at(rows.end, 0) - left;
+        to[below..self.len()].fill(0.0);
+    }
+
+    /// The inverse of [`Window::fill`] for `planes` planes, adding each one's bias.
+    #[inline(always)]
+    fn empty<S: Simd>(&self, simd: S, from: &[f32], shape: &ConvShape, planes: &mut [f32]) {
+        let (width, pixels) = (shape.width, shape.height * shape.width);
+        let channels = planes.len() / pixels;
+        for y in self.image_rows(shape) {
+            let from = &from[self.at(y, 0)..];
+            let mut c = 0;
+            while c < channels {
+                let rows = (channels - c).min(8);
+                let to = &mut planes[c * pixels + y * width..];
+                let mut x = 0;
+                if rows == 8 {
+                    while x + 8 <= width {
+                        let from = &from[x * self.channels + c..];
+                        simd.transpose8(from, self.channels, &mut to[x..], pixels);
+                        x += 8;
+                    }
+                }
+                for x in x..width {
+                    for r in 0..rows {
+                        to[r * pixels + x] = from[x * self.channels + c + r];
+                    }
+                }
+                c += 8;
+            }
+        }
+    }
+}
+
+/// Transforms a strip of `images` `[sample, channel, y, x]`: inputs by B^T d B (`INPUT`), or
+/// gradients of outputs by A d A^T.
+#[inline(always)]
+pub(super) fn transform_strip<S: Simd, const INPUT: bool>(
+    simd: S,
+    images: &[f32],
+    shape: &ConvShape,
+    strip: &Strip,
+    panels: Panels,
+    interleaved: &mut Vec<f32>,
+    points: &mut Vec<f32>,
+) {
+    let window = Window::new(shape, strip, panels, INPUT);
+    let tiles = strip.tiles(shape);
+    let sample_len = panels.channels * shape.height * shape.width;
+    grow(interleaved, window.len());
+    grow(points, POINTS * tiles * panels.padded());
+    let mut t = 0;
+    for sample in strip.samples.clone() {
+        let planes = &images[sample * sample_len..][..sample_len];
+        window.fill(simd, planes, shape, interleaved);
+        for row in 0..strip.rows.len() {
+            for column in 0..tile_columns(shape) {
+                let corner = (row * window.width + column) * SIDE * window.channels;
+                tile_points::<S, INPUT>(
+                    simd,
+                    &interleaved[corner..],
+                    &window,
+                    panels,
+                    [t, tiles],
+                    points,
+                );
+                t += 1;
+            }
+        }
+    }
+}
+
+/// All channels of tile `t` of `tiles`, from its corner in the window.
+#[inline(always)]
+fn tile_points<S: Simd, const INPUT: bool>(
+    simd: S,
+    corner: &[f32],
+    window: &Window,
+    panels: Panels,
+    [t, tiles]: [usize; 2],
+    points: &mut [f32],
+) {
+    let side = if INPUT { WINDOW } else { SIDE };
+    for c in (0..window.channels).step_by(S::LANES) {
+        let mut half = [[simd.splat(0.0); WINDOW]; WINDOW];
+        for x in 0..side {
+            let mut column = [simd.splat(0.0); WINDOW];
+            for y in 0..side {
+                column[y] = simd.load(&corner[(y * window.width + x) * window.channels + c..]);
+            }
+            let column = if INPUT { bt(simd, column) } else { a(simd, column) };
+            for y in 0..WINDOW {
+                half[y][x] = column[y];
+            }
+        }
+        let (p, within) = (c / PANEL, c % PANEL);
+        let width = panels.width(p);
+        let to = &mut points[POINTS * tiles * PANEL * p..][..POINTS * tiles * width];
+        for y in 0..WINDOW {
+            let row = if INPUT { bt(simd, half[y]) } else { a(simd, half[y]) };
+            for x in 0..WINDOW {
+                let at = ((y * WINDOW + x) * tiles + t) * width + within;
+                simd.store(row[x], &mut to[at..]);
+            }
+        }
+    }
+}
+
+/// Transforms products `[point, tile, output in panel]` back, adds the bias, and writes the planes
+/// `channels` of `out` `[sample, channel, y, x]`, which begins with sample `first`.
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+pub(super) fn output_strip<S: Simd>(
+    simd: S,
+    product: &[f32],
+    width: usize,
+    shape: &ConvShape,
+    strip: &Strip,
+    first: usize,
+    bias: Option<&[f32]>,
+    channels: Range<usize>,
+    interleaved: &mut Vec<f32>,
+    out: &mut [f32],
+) {
+    let panel = Panels { channels: width };
+    let window = Window::new(shape, strip, panel, false);
+    grow(interleaved, window.len());
+    let (tiles, pixels) = (strip.tiles(shape), shape.height * shape.width);
+    let mut biases = [0.0; PANEL];
+    if let Some(bias) = bias {
+        biases[..bias.len()].copy_from_slice(bias);
+    }
+    let mut t = 0;
+    for sample in strip.samples.clone() {
+        for row in 0..strip.rows.len() {
+            for column in 0..tile_columns(shape) {
+                let corner = (row * window.width + column) * SIDE * width;
+                let to = &mut interleaved[corner..];
+                for c in (0..width).step_by(S::LANES) {
+                    let bias = simd.load(&biases[c..]);
+                    tile_outputs(
+                        simd,
+                        &product[t * width + c..],
+                        tiles * width,
+                        bias,
+                        &mut to[c..],
+                        [window.width * width, width],
+                    );
+                }
+                t += 1;
+            }
+        }
+        // All of a sample's planes lie in `out`, or those of a group of panels alone.
+        let sample_len = if out.len() < shape.out_channels * pixels {
+            out.len()
+        } else {
+            shape.out_channels * pixels
+        };
+        let planes = &mut out[(sample - first) * sample_len..]
+            [channels.start * pixels..channels.end * pixels];
+        window.empty(simd, interleaved, shape, planes);
+    }
+}
+
+/// One vector of channels of one tile: A^T m A + bias.
+#[inline(always)]
+fn tile_outputs<S: Simd>(
+    simd: S,
+    product: &[f32],
+    point: usize,
+    bias: S::V,
+    to: &mut [f32],
+    [row, column]: [usize; 2],
+) {
+    let mut half = [[simd.splat(0.0); WINDOW]; SIDE];
+    for x in 0..WINDOW {
+        let mut m = [simd.splat(0.0); WINDOW];
+        for y in 0..WINDOW {
+            m[y] = simd.load(&product[(y * WINDOW + x) * point..]);
+        }
+        let m = at(simd, m);
+        for y in 0..SIDE {
+            half[y][x] = m[y];
+        }
+    }
+    for y in 0..SIDE {
+        let m = at(simd, half[y]);
+        for x in 0..SIDE {
+            simd.store(simd.add(m[x], bias), &mut to[y * row + x * column..]);
+        }
+    }
+}
+
+/// G g G^T for a panel of outputs.
+pub(super) struct WeightTransform<'a> {
+    pub(super) inputs: usize,
+    pub(super) width: usize,
+    /// `[input, tap, output in panel]`.
+    pub(super) taps: &'a [f32],
+    /// `[point, input, output in panel]`.
+    pub(super) points: &'a mut [f32],
+}
+
+impl Kernel for WeightTransform<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { inputs, width, taps, points } = self;
+        for (i, taps) in taps.chunks_exact(9 * width).enumerate() {
+            for c in (0..width).step_by(S::LANES) {
+                let mut half = [[simd.splat(0.0); 3]; WINDOW];
+                for x in 0..3 {
+                    let mut column = [simd.splat(0.0); 3];
+                    for y in 0..3 {
+                        column[y] = simd.load(&taps[(3 * y + x) * width + c..]);
+                    }
+                    let column = g(simd, column);
+                    for y in 0..WINDOW {
+                        half[y][x] = column[y];
+                    }
+                }
+                for y in 0..WINDOW {
+                    let row = g(simd, half[y]);
+                    for x in 0..WINDOW {
+                        let at = ((y * WINDOW + x) * inputs + i) * width + c;
+                        simd.store(row[x], &mut points[at..]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// G^T s G for a panel of outputs: from sums at the points to the weight's gradient.
+pub(super) struct WeightAdjoint<'a> {
+    pub(super) inputs: Panels,
+    pub(super) outputs: Panels,
+    /// The panel.
+    pub(super) p: usize,
+    /// `[point, panel of outputs, input, output in panel]`.
+    pub(super) sums: &'a [f32],
+    /// `[output of the panel, input, tap]`.
+    pub(super) weight_grad: &'a mut [f32],
+}
+
+impl Kernel for WeightAdjoint<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { inputs, outputs, p, sums, weight_grad } = self;
+        let width = outputs.width(p);
+        let (rows, point) = (inputs.padded(), inputs.padded() * outputs.padded());
+        let sums = &sums[rows * PANEL * p..];
+        let mut lanes = [0.0; 16];
+        for i in 0..inputs.channels {
+            for c in (0..width).step_by(S::LANES) {
+                let mut half = [[simd.splat(0.0); WINDOW]; 3];
+                for x in 0..WINDOW {
+                    let mut column = [simd.splat(0.0); WINDOW];
+                    for y in 0..WINDOW {
+                        let at = (y * WINDOW + x) * point + i * width + c;
+                        column[y] = simd.load(&sums[at..]);
+                    }
+                    let column = gt(simd, column);
+                    for y in 0..3 {
+                        half[y][x] = column[y];
+                    }
+                }
+                for y in 0..3 {
+                    let taps = gt(simd, half[y]);
+                    for x in 0..3 {
+                        simd.store(taps[x], &mut lanes);
+                        let from = (c * inputs.channels + i) * 9 + 3 * y + x;
+                        let to = weight_grad.iter_mut().skip(from).step_by(9 * inputs.channels);
+                        for (to, &value) in to.zip(&lanes[..S::LANES]) {
+                            *to = value;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// B^T d.
+#[inline(always)]
+fn bt<S: Simd>(simd: S, d: [S::V; 6]) -> [S::V; 6] {
+    let (two, four) = (simd.splat(2.0), simd.splat(4.0));
+    let (minus, five) = (simd.splat(-4.0), simd.splat(-5.0));
+    let (even, odd) = (simd.mul_add(minus, d[2], d[4]), simd.mul_add(minus, d[1], d[3]));
+    let (near, far) = (simd.sub(d[4], d[2]), simd.mul(two, simd.sub(d[3], d[1])));
+    [
+        simd.mul_add(four, d[0], simd.mul_add(five, d[2], d[4])),
+        simd.add(even, odd),
+        simd.sub(even, odd),
+        simd.add(near, far),
+        simd.sub(near, far),
+        simd.mul_add(four, d[1], simd.mul_add(five, d[3], d[5])),
+    ]
+}
+
+/// A^T m.
+#[inline(always)]
+fn at<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 4] {
+    let (two, four, eight) = (simd.splat(2.0), simd.splat(4.0), simd.splat(8.0));
+    let (s1, d1) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+    let (s2, d2) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+    [
+        simd.add(m[0], simd.add(s1, s2)),
+        simd.mul_add(two, d2, d1),
+        simd.mul_add(four, s2, s1),
+        simd.add(simd.mul_add(eight, d2, d1), m[5]),
+    ]
+}
+
+/// A y, of the first four entries.
+#[inline(always)]
+fn a<S: Simd>(simd: S, y: [S::V; 6]) -> [S::V; 6] {
+    let (two, four) = (simd.splat(2.0), simd.splat(4.0));
+    let (even, odd) = (simd.add(y[0], y[2]), simd.add(y[1], y[3]));
+    let far_even = simd.mul_add(four, y[2], y[0]);
+    let far_odd = simd.mul(two, simd.mul_add(four, y[3], y[1]));
+    [
+        y[0],
+        simd.add(even, odd),
+        simd.sub(even, odd),
+        simd.add(far_even, far_odd),
+        simd.sub(far_even, far_odd),
+        y[3],
+    ]
+}
+
+/// G g.
+#[inline(always)]
+fn g<S: Simd>(simd: S, g: [S::V; 3]) -> [S::V; 6] {
+    let (quarter, sixth) = (simd.splat(0.25), simd.splat(-1.0 / 6.0));
+    let (small, mid) = (simd.splat(1.0 / 24.0), simd.splat(1.0 / 12.0));
+    let even = simd.mul(sixth, simd.add(g[0], g[2]));
+    let odd = simd.mul(sixth, g[1]);
+    let far_even = simd.mul_add(small, g[0], simd.mul(simd.splat(1.0 / 6.0), g[2]));
+    let far_odd = simd.mul(mid, g[1]);
+    [
+        simd.mul(quarter, g[0]),
+        simd.add(even, odd),
+        simd.sub(even, odd),
+        simd.add(far_even, far_odd),
+        simd.sub(far_even, far_odd),
+        g[2],
+    ]
+}
+
+/// G^T u.
+#[inline(always)]
+fn gt<S: Simd>(simd: S, u: [S::V; 6]) -> [S::V; 3] {
+    let (quarter, sixth) = (simd.splat(0.25), simd.splat(1.0 / 6.0));
+    let (small, mid) = (simd.splat(1.0 / 24.0), simd.splat(1.0 / 12.0));
+    let near = simd.add(u[1], u[2]);
+    let (far, difference) = (simd.add(u[3], u[4]), simd.sub(u[3], u[4]));
+    let first = simd.mul_add(quarter, u[0], simd.mul(small, far));
+    [
+        simd.sub(first, simd.mul(sixth, near)),
+        simd.mul_add(sixth, simd.sub(u[2], u[1]), simd.mul(mid, difference)),
+        simd.mul_add(sixth, simd.sub(far, near), u[5]),
+    ]
+}

@@ -1,0 +1,169 @@
+//! This project's side of `experiments/kernel-speed`. Loads a plain EDM model and, for each line
+//! `WHAT GRID BATCH REPEATS` on standard input, does that work once and then as often as asked, and
+//! prints a line of JSON: the median time, and what the first run gave. With `--cold` it draws one
+//! sample and exits.
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Tensor, TensorData};
+use phys_instruct::config::{Matching, MatchingWeight, OptimizerConfig};
+use phys_instruct::diffusion::coordinates::Statistics;
+use phys_instruct::diffusion::sampler::constant;
+use phys_instruct::diffusion::{Coordinates, Denoiser, Network};
+use phys_instruct::distill::matching::{self, Match};
+use phys_instruct::net::ops::{in_pool, keep_freed_memory};
+use phys_instruct::net::optimizer::AdamW;
+use phys_instruct::net::params::values;
+use phys_instruct::{Model, device};
+
+/// Every noise level.
+const SIGMA: f64 = 2.0;
+const CHANNELS: usize = 2;
+/// So small that no run changes the next.
+const LEARNING_RATE: f64 = 1e-9;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    keep_freed_memory();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.as_slice() {
+        [flag, model] if flag == "--cold" => cold(model),
+        [model] => serve(model),
+        _ => Err("usage: kernel_speed [--cold] MODEL".into()),
+    }
+}
+
+/// Loads the weights, draws one sample in one call, prints its mean square.
+fn cold(model: &str) -> Result<(), Failure> {
+    let model = Model::load(Path::new(model), &device::cpu())?;
+    let noisy = field(1, model.card.grid, 0) * SIGMA;
+    let y = values(model.network.denoise(noisy.clone(), constant(SIGMA, &noisy)));
+    println!("{}", y.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / y.len() as f64);
+    Ok(())
+}
+
+fn serve(model: &str) -> Result<(), Failure> {
+    let model = Model::load(Path::new(model), &device::cpu())?;
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [what, grid, batch, repeats] = words.as_slice() else { return Err(line.into()) };
+        let mut work = Work::new(&model, grid.parse()?, batch.parse()?)?;
+        let (_, result) = work.run(what)?;
+        let mut times = Vec::new();
+        for _ in 0..repeats.parse::<usize>()?.max(1) {
+            times.push(work.run(what)?.0);
+        }
+        times.sort_by(f64::total_cmp);
+        let seconds = times[times.len() / 2];
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{{\"ms\": {}, \"result\": {result:?}}}", 1e3 * seconds)?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// Networks of one size. Only y is seen here, so that the coordinates' statistics are free.
+struct Work {
+    teacher: Network,
+    student: Network,
+    auxiliary: Network,
+    optimizers: [AdamW; 2],
+    grid: usize,
+    batch: usize,
+}
+
+impl Work {
+    fn new(model: &Model, grid: usize, batch: usize) -> Result<Self, Failure> {
+        let channels = model.card.pde()?.channels();
+        let ones = vec![1.0; CHANNELS * grid * grid];
+        let statistics = Statistics { mean: vec![0.0; ones.len()], spectrum: ones };
+        let config = &model.card.diffusion;
+        let coordinates = Coordinates::new(&statistics, &channels, grid, config, &device::cpu())?;
+        let teacher = Network::new(model.network.net.clone(), coordinates).freeze();
+        let optimizer = AdamW::new(&OptimizerConfig {
+            learning_rate: LEARNING_RATE,
+            clip: 0.0,
+            ..OptimizerConfig::default()
+        });
+        // The auxiliary model differs, so that matching has something to say.
+        let auxiliary =
+            Network::new(teacher.net.clone().map(&mut Grow), teacher.coordinates.clone());
+        let (student, auxiliary) = (teacher.train(), auxiliary.train());
+        let optimizers = [optimizer.clone(), optimizer];
+        Ok(Self { teacher, student, auxiliary, optimizers, grid, batch })
+    }
+
+    /// Seconds of one run, and its result.
+    fn run(&mut self, what: &str) -> Result<(f64, Vec<f64>), Failure> {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|seed| field(self.batch, self.grid, seed));
+        let start = Instant::now();
+        let result = match what {
+            "forward" => self.forward(a),
+            "train_step" => in_pool(|| self.auxiliary_update(a, b)),
+            "distill_step" => in_pool(|| self.distill_step([a, b, c, d])),
+            _ => return Err(format!("unknown work: {what}").into()),
+        };
+        Ok((start.elapsed().as_secs_f64(), result))
+    }
+
+    /// The raw network.
+    fn forward(&self, x: Tensor<4>) -> Vec<f64> {
+        let c_noise = constant(0.3, &x);
+        values(self.teacher.raw(x, c_noise)).into_iter().map(f64::from).collect()
+    }
+
+    /// One EDM step (forward, backward, optimizer): loss and gradient norm.
+    fn auxiliary_update(&mut self, y0: Tensor<4>, noise: Tensor<4>) -> Vec<f64> {
+        let sigma = constant(SIGMA, &y0).autodiff();
+        let weights = self.teacher.coordinates.mode_weights(0.0).autodiff();
+        let loss = self.auxiliary.loss(y0.autodiff(), noise.autodiff(), sigma, &weights);
+        let gradients = loss.backward();
+        let net = self.auxiliary.net.clone();
+        let (net, report) = self.optimizers[0].step(net, &gradients, 1.0);
+        self.auxiliary.net = net;
+        vec![f64::from(loss.into_scalar::<f32>()), report.gradient_norm]
+    }
+
+    /// One auxiliary update on fresh samples and one generator update by `ikl`: the loss and the
+    /// two gradients' norms.
+    fn distill_step(&mut self, [z1, n1, z2, n2]: [Tensor<4>; 4]) -> Vec<f64> {
+        let sigma = constant(SIGMA, &z1);
+        let y0 = self.student.valid().denoise(z1 * SIGMA, sigma.clone());
+        let mut result = self.auxiliary_update(y0, n1);
+        let noisy = (z2 * SIGMA).autodiff();
+        let output = self.student.denoise(noisy, sigma.clone().autodiff());
+        let y0 = output.clone().detach().inner();
+        let settings = Match { matching: Matching::Ikl, weight: MatchingWeight::Dmd, alpha: 1.0 };
+        let auxiliary = self.auxiliary.valid();
+        let gradient = matching::gradient(settings, &self.teacher, &auxiliary, y0, n2, sigma);
+        let gradients = (output * gradient.autodiff()).mean().backward();
+        let net = self.student.net.clone();
+        let (net, report) = self.optimizers[1].step(net, &gradients, 1.0);
+        self.student.net = net;
+        result.push(report.gradient_norm);
+        result
+    }
+}
+
+/// Multiplies every weight by 1.1.
+struct Grow;
+
+impl ModuleMapper for Grow {
+    fn map_float<const D: usize>(&mut self, weight: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        weight.map(|w| w * 1.1)
+    }
+}
+
+/// Values of variance 1 that Python draws alike: sqrt(2) sin of a steep line.
+fn field(batch: usize, grid: usize, seed: usize) -> Tensor<4> {
+    let shape = [batch, CHANNELS, grid, grid];
+    let value =
+        |i: usize| (12.9898 * (i + 1 + 7919 * seed) as f64).sin() * std::f64::consts::SQRT_2;
+    let data: Vec<f32> = (0..shape.iter().product()).map(|i| value(i) as f32).collect();
+    Tensor::from_data(TensorData::new(data, shape), &device::cpu())
+}

@@ -1,0 +1,492 @@
+//! The U-Net for inference on the processor: weights brought into the kernels' order once, all
+//! FiLM maps joined into one, memory kept from call to call. `x` `[batch, channel, y, x]`
+//! throughout, as in [`UNet::forward`], whose arithmetic this is.
+
+use std::sync::{Mutex, PoisonError};
+
+use burn::module::Param;
+use burn::tensor::Tensor;
+use phys_instruct_kernels::conv::PackedConv;
+use phys_instruct_kernels::group_norm::{Modulation, NormShape, norm_film_silu_forward};
+use phys_instruct_kernels::linear::linear;
+use phys_instruct_kernels::pool::in_pool;
+use phys_instruct_kernels::silu::silu_forward;
+use rayon::prelude::*;
+
+use super::layers::{Conv, Linear, NormAct, ResBlock};
+use super::ops::NORM_EPS;
+use super::params::values;
+use super::unet::{Stage, UNet, frequencies};
+
+/// A U-Net without attention, ready for inference.
+#[derive(Debug)]
+pub struct PackedUNet {
+    embed_in: Affine,
+    embed_out: Affine,
+    /// Scale and shift of every block, in the order of the blocks.
+    films: Affine,
+    stem: PackedConv,
+    levels: Vec<Level>,
+    middle: Block,
+    norm: Norm,
+    head: PackedConv,
+    patch: usize,
+    multiple: usize,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Debug)]
+struct Affine {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+#[derive(Debug)]
+struct Norm {
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
+    groups: usize,
+}
+
+#[derive(Debug)]
+struct Block {
+    norm_in: Norm,
+    conv_in: PackedConv,
+    norm_out: Norm,
+    conv_out: PackedConv,
+    skip: Option<PackedConv>,
+    /// Where its scales start among all FiLM outputs; its shifts follow.
+    film: usize,
+}
+
+#[derive(Debug)]
+struct Level {
+    down: Vec<Block>,
+    to_coarser: Option<PackedConv>,
+    from_coarser: Option<PackedConv>,
+    up: Vec<Block>,
+}
+
+/// A batch of images.
+#[derive(Debug)]
+struct Map {
+    data: Vec<f32>,
+    channels: usize,
+    height: usize,
+    width: usize,
+}
+
+/// Freed arrays, for the next that is needed.
+#[derive(Debug, Default)]
+struct Memory(Vec<Vec<f32>>);
+
+impl Memory {
+    /// An array of unspecified values.
+    fn take(&mut self, len: usize) -> Vec<f32> {
+        let fits = |v: &Vec<f32>| v.capacity() >= len;
+        let best =
+            (0..self.0.len()).filter(|&i| fits(&self.0[i])).min_by_key(|&i| self.0[i].capacity());
+        let mut array = best.map(|i| self.0.swap_remove(i)).unwrap_or_default();
+        array.resize(len, 0.0);
+        array
+    }
+
+    fn give(&mut self, array: Vec<f32>) {
+        self.0.push(array);
+    }
+}
+
+/// One forward pass: its batch, all blocks' FiLM outputs, and the memory.
+struct Pass<'a> {
+    batch: usize,
+    /// `[batch, all blocks' scales and shifts]`.
+    films: Vec<f32>,
+    memory: &'a mut Memory,
+}
+
+impl PackedUNet {
+    /// Packs the weights of `net`; none if it has attention.
+    pub fn new(net: &UNet) -> Option<Self> {
+        let stages =
+            || net.levels.iter().flat_map(|l| l.down.iter().chain(&l.up)).chain([&net.middle]);
+        if stages().any(|s| s.attention.is_some()) {
+            return None;
+        }
+        let mut films = Films::default();
+        let levels = net
+            .levels
+            .iter()
+            .map(|level| Level {
+                down: level.down.iter().map(|s| Block::new(s, &mut films)).collect(),
+                to_coarser: level.to_coarser.as_ref().map(conv),
+                from_coarser: level.from_coarser.as_ref().map(conv),
+                up: level.up.iter().map(|s| Block::new(s, &mut films)).collect(),
+            })
+            .collect();
+        let middle = Block::new(&net.middle, &mut films);
+        Some(Self {
+            embed_in: Affine::new(&net.embed_in),
+            embed_out: Affine::new(&net.embed_out),
+            films: films.join(),
+            stem: conv(&net.stem),
+            levels,
+            middle,
+            norm: Norm::new(&net.norm),
+            head: conv(&net.head),
+            patch: net.patch,
+            multiple: net.multiple,
+            memory: Mutex::default(),
+        })
+    }
+
+    /// As [`UNet::forward`], for plain tensors on the processor.
+    pub fn forward(&self, x: Tensor<4>, c_noise: Tensor<1>) -> Tensor<4> {
+        let [batch, channels, height, width] = x.dims();
+        let device = x.device();
+        let c_noise = values(c_noise);
+        let map = Map { data: values(x), channels, height, width };
+        let out = in_pool(|| {
+            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            self.run(map, &c_noise, &mut memory)
+        });
+        let shape = [batch, out.channels, height, width];
+        Tensor::from_data(burn::tensor::TensorData::new(out.data, shape), &device)
+    }
+
+    fn run(&self, x: Map, c_noise: &[f32], memory: &mut Memory) -> Map {
+        let (height, width) = (x.height, x.width);
+        let films = self.embed(c_noise);
+        let mut pass = Pass { batch: c_noise.len(), films, memory };
+        let x = pass.stem_input(&x, self.patch, self.multiple);
+        let mut h = pass.conv(&self.stem, x);
+        let mut skips = Vec::with_capacity(self.levels.len());
+        for level in &self.levels {
+            for block in &level.down {
+                h = pass.block(block, h);
+            }
+            let next = level.to_coarser.as_ref().map(|conv| {
+                let folded = pass.unshuffle(&h, 2);
+                pass.conv(conv, folded)
+            });
+            skips.push(h);
+            match next {
+                Some(next) => h = next,
+                None => h = pass.copy(&skips[skips.len() - 1]),
+            }
+        }
+        h = pass.block(&self.middle, h);
+        for (level, skip) in self.levels.iter().zip(skips).rev() {
+            if let Some(conv) = &level.from_coarser {
+                let wide = pass.conv(conv, h);
+                h = pass.shuffle(wide, 2);
+            }
+            h = pass.join(h, skip);
+            for block in &level.up {
+                h = pass.block(block, h);
+            }
+        }
+        let h = pass.norm(&self.norm, &h, None);
+        let out = pass.conv(&self.head, h);
+        let out = pass.shuffle(out, self.patch);
+        crop(&out, pass.batch, height, width)
+    }
+
+    /// All blocks' FiLM outputs.
+    fn embed(&self, c_noise: &[f32]) -> Vec<f32> {
+        let frequencies = frequencies();
+        let mut waves = Vec::with_capacity(2 * frequencies.len() * c_noise.len());
+        for &c in c_noise {
+            waves.extend(frequencies.iter().map(|f| (c * f).sin()));
+            waves.extend(frequencies.iter().map(|f| (c * f).cos()));
+        }
+        let hidden = silu(self.embed_in.apply(&waves, c_noise.len()));
+        let embedding = silu(self.embed_out.apply(&hidden, c_noise.len()));
+        self.films.apply(&embedding, c_noise.len())
+    }
+}
+
+fn silu(x: Vec<f32>) -> Vec<f32> {
+    let mut out = vec![0.0; x.len()];
+    silu_forward(&x, &mut out);
+    out
+}
+
+impl Pass<'_> {
+    fn map(&mut self, channels: usize, height: usize, width: usize) -> Map {
+        let data = self.memory.take(self.batch * channels * height * width);
+        Map { data, channels, height, width }
+    }
+
+    fn conv(&mut self, conv: &PackedConv, x: Map) -> Map {
+        let out = self.conv_of(conv, &x);
+        self.memory.give(x.data);
+        out
+    }
+
+    fn conv_of(&mut self, conv: &PackedConv, x: &Map) -> Map {
+        let mut out = self.map(conv.out_channels(), x.height, x.width);
+        conv.forward(&x.data, [self.batch, x.height, x.width], &mut out.data);
+        out
+    }
+
+    fn norm(&mut self, norm: &Norm, x: &Map, film: Option<(&[f32], &[f32])>) -> Map {
+        let mut out = self.map(x.channels, x.height, x.width);
+        let (gamma, beta) = (&norm.gamma[..], &norm.beta[..]);
+        let shape = NormShape {
+            batch: self.batch,
+            channels: x.channels,
+            groups: norm.groups,
+            pixels: x.height * x.width,
+            eps: NORM_EPS,
+        };
+        norm_film_silu_forward(&x.data, &Modulation { gamma, beta, film }, &shape, &mut out.data);
+        out
+    }
+
+    fn block(&mut self, block: &Block, x: Map) -> Map {
+        let h = self.norm(&block.norm_in, &x, None);
+        let h = self.conv(&block.conv_in, h);
+        let [scale, shift] = [0, 1].map(|part| self.film(block.film, part, h.channels));
+        let normed = self.norm(&block.norm_out, &h, Some((&scale, &shift)));
+        self.memory.give(h.data);
+        let mut h = self.conv(&block.conv_out, normed);
+        let skip = match &block.skip {
+            Some(conv) => self.conv(conv, x),
+            None => x,
+        };
+        let sums = h.data.par_chunks_mut(1 << 14).zip(skip.data.par_chunks(1 << 14));
+        sums.for_each(|(h, x)| h.iter_mut().zip(x).for_each(|(h, x)| *h += x));
+        self.memory.give(skip.data);
+        h
+    }
+
+    /// The scales (part 0) or shifts (part 1) of a block, `[batch, channel]`.
+    fn film(&self, first: usize, part: usize, channels: usize) -> Vec<f32> {
+        let from = first + part * channels;
+        let rows = self.films.chunks_exact(self.films.len() / self.batch);
+        rows.flat_map(|row| &row[from..from + channels]).copied().collect()
+    }
+
+    fn copy(&mut self, x: &Map) -> Map {
+        let mut out = self.map(x.channels, x.height, x.width);
+        out.data.copy_from_slice(&x.data);
+        out
+    }
+
+    /// Channels of `a`, then those of `b`.
+    fn join(&mut self, a: Map, b: Map) -> Map {
+        let mut out = self.map(a.channels + b.channels, a.height, a.width);
+        let pixels = a.height * a.width;
+        let (own, other) = (a.channels * pixels, b.channels * pixels);
+        let parts = a.data.par_chunks(own).zip(b.data.par_chunks(other));
+        out.data.par_chunks_mut(own + other).zip(parts).for_each(|(out, (a, b))| {
+            out[..own].copy_from_slice(a);
+            out[own..].copy_from_slice(b);
+        });
+        self.memory.give(a.data);
+        self.memory.give(b.data);
+        out
+    }
+
+    /// The noisy fields and the points' coordinates, extended by zeros to a multiple of
+    /// `multiple`, in patches.
+    fn stem_input(&mut self, x: &Map, patch: usize, multiple: usize) -> Map {
+        let (height, width) =
+            (x.height.next_multiple_of(multiple), x.width.next_multiple_of(multiple));
+        let mut full = self.map(x.channels + 2, height, width);
+        let line = |i: usize, n: usize| (2 * i + 1) as f32 / n as f32 - 1.0;
+        full.data.fill(0.0);
+        let sample = (x.channels + 2) * height * width;
+        let samples = full.data.par_chunks_mut(sample);
+        samples.zip(x.data.par_chunks(x.channels * x.height * x.width)).for_each(|(to, from)| {
+            for (c, plane) in to.chunks_exact_mut(height * width).enumerate() {
+                for (y, row) in plane.chunks_exact_mut(width).take(x.height).enumerate() {
+                    let row = &mut row[..x.width];
+                    match c.checked_sub(x.channels) {
+                        None => {
+                            row.copy_from_slice(&from[(c * x.height + y) * x.width..][..x.width])
+                        }
+                        Some(0) => row.fill(line(y, x.height)),
+                        Some(_) => {
+                            row.iter_mut().enumerate().for_each(|(i, v)| *v = line(i, x.width));
+                        }
+                    }
+                }
+            }
+        });
+        let out = self.unshuffle(&full, patch);
+        self.memory.give(full.data);
+        out
+    }
+
+    /// As [`super::layers::unshuffle`].
+    fn unshuffle(&mut self, x: &Map, side: usize) -> Map {
+        let (height, width) = (x.height / side, x.width / side);
+        let mut out = self.map(x.channels * side * side, height, width);
+        let from = &x.data;
+        out.data.par_chunks_mut(side * side * height * width).enumerate().for_each(|(c, out)| {
+            let from = &from[c * x.height * x.width..][..x.height * x.width];
+            for (part, plane) in out.chunks_exact_mut(height * width).enumerate() {
+                for (y, row) in plane.chunks_exact_mut(width).enumerate() {
+                    let from = &from[(side * y + part / side) * x.width + part % side..];
+                    row.iter_mut().zip(from.iter().step_by(side)).for_each(|(to, v)| *to = *v);
+                }
+            }
+        });
+        out
+    }
+
+    /// As [`super::layers::shuffle`].
+    fn shuffle(&mut self, x: Map, side: usize) -> Map {
+        if side == 1 {
+            return x;
+        }
+        let (height, width) = (x.height * side, x.width * side);
+        let mut out = self.map(x.channels / (side * side), height, width);
+        let (from, pixels) = (&x.data, x.height * x.width);
+        out.data.par_chunks_mut(height * width).enumerate().for_each(|(c, plane)| {
+            let from = &from[c * side * side * pixels..][..side * side * pixels];
+            for (y, row) in plane.chunks_exact_mut(width).enumerate() {
+                for part in 0..side {
+                    let from = &from[(y % side * side + part) * pixels + y / side * x.width..];
+                    let to = row[part..].iter_mut().step_by(side);
+                    to.zip(&from[..x.width]).for_each(|(to, v)| *to = *v);
+                }
+            }
+        });
+        self.memory.give(x.data);
+        out
+    }
+}
+
+/// The near corner, as an array of its own.
+fn crop(x: &Map, batch: usize, height: usize, width: usize) -> Map {
+    let mut data = Vec::with_capacity(batch * x.channels * height * width);
+    for plane in x.data.chunks_exact(x.height * x.width) {
+        for row in plane.chunks_exact(x.width).take(height) {
+            data.extend_from_slice(&row[..width]);
+        }
+    }
+    Map { data, channels: x.channels, height, width }
+}
+
+/// FiLM maps of the blocks, gathered.
+#[derive(Default)]
+struct Films(Vec<Affine>, usize);
+
+impl Films {
+    /// Adds a map and says where its outputs start.
+    fn add(&mut self, film: &Linear) -> usize {
+        let start = self.1;
+        let film = Affine::new(film);
+        self.1 += film.bias.len();
+        self.0.push(film);
+        start
+    }
+
+    fn join(self) -> Affine {
+        let bias: Vec<f32> = self.0.iter().flat_map(|f| f.bias.clone()).collect();
+        let inputs = self.0.first().map_or(0, |f| f.weight.len() / f.bias.len());
+        let row = |k: usize| {
+            let parts = self.0.iter();
+            parts.flat_map(move |f| f.weight[k * f.bias.len()..][..f.bias.len()].to_vec())
+        };
+        Affine { weight: (0..inputs).flat_map(row).collect(), bias }
+    }
+}
+
+impl Affine {
+    fn new(layer: &Linear) -> Self {
+        Self { weight: array(&layer.weight), bias: array(&layer.bias) }
+    }
+
+    fn apply(&self, x: &[f32], batch: usize) -> Vec<f32> {
+        let mut out = vec![0.0; batch * self.bias.len()];
+        linear(x, &self.weight, &self.bias, &mut out);
+        out
+    }
+}
+
+impl Norm {
+    fn new(layer: &NormAct) -> Self {
+        Self { gamma: array(&layer.gamma), beta: array(&layer.beta), groups: layer.groups }
+    }
+}
+
+impl Block {
+    fn new(stage: &Stage, films: &mut Films) -> Self {
+        let ResBlock { norm_in, conv_in, film, norm_out, conv_out, skip } = &stage.block;
+        Self {
+            norm_in: Norm::new(norm_in),
+            conv_in: conv(conv_in),
+            norm_out: Norm::new(norm_out),
+            conv_out: conv(conv_out),
+            skip: skip.as_ref().map(conv),
+            film: films.add(film),
+        }
+    }
+}
+
+fn conv(layer: &Conv) -> PackedConv {
+    let [_, inputs, side, _] = layer.weight.val().dims();
+    PackedConv::new(&array(&layer.weight), &array(&layer.bias), inputs, side)
+}
+
+fn array<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f32> {
+    values(param.val())
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Module;
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+    use crate::config::NetConfig;
+
+    /// A network with no zero weight: the head of a fresh one is zero.
+    fn network(config: &NetConfig) -> UNet {
+        use burn::module::ModuleMapper;
+        struct Shift;
+        impl ModuleMapper for Shift {
+            fn map_float<const D: usize>(&mut self, p: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                p.map(|t| t + 0.03)
+            }
+        }
+        UNet::new(config, 3, 2, 5, &Device::flex()).map(&mut Shift)
+    }
+
+    #[test]
+    fn agrees_with_the_network_it_was_packed_from() {
+        for (multipliers, patch, blocks) in
+            [(vec![1, 2], 2, 1), (vec![1], 1, 2), (vec![1, 1, 2], 1, 1)]
+        {
+            let config = NetConfig { width: 8, multipliers, blocks, attention: vec![], patch };
+            let net = network(&config);
+            let packed = PackedUNet::new(&net);
+            for (batch, height, width) in [(1, 16, 16), (3, 15, 9), (2, 32, 8), (1, 4, 4)] {
+                let count = batch * 3 * height * width;
+                let data: Vec<f32> = (0..count).map(|i| (12.9898 * i as f32).sin()).collect();
+                let x = TensorData::new(data, [batch, 3, height, width]);
+                let x = Tensor::<4>::from_data(x, &Device::flex());
+                let c = Tensor::<1>::from_data(
+                    TensorData::new(vec![0.3f32; batch], [batch]),
+                    &Device::flex(),
+                );
+                let expected = values(net.forward(x.clone(), c.clone()));
+                let got = packed.as_ref().map(|p| values(p.forward(x, c))).unwrap_or_default();
+                assert_eq!(got.len(), expected.len());
+                let scale = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+                for (a, b) in got.iter().zip(&expected) {
+                    assert!((a - b).abs() < 1e-5 * scale, "{config:?} {batch} {height}: {a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_network_with_attention_is_not_packed() {
+        let config = NetConfig { width: 8, attention: vec![0], ..NetConfig::default() };
+        assert!(PackedUNet::new(&network(&config)).is_none());
+    }
+}
