@@ -1,5 +1,8 @@
 //! The transforms of tiles and weights, on vectors of channels.
 
+// Indexed loops of constant length, which the compiler unrolls: the values stay in registers.
+#![allow(clippy::needless_range_loop)]
+
 use std::ops::Range;
 
 use super::{PANEL, POINTS, Panels, SIDE, STRIP, WINDOW, grow};
