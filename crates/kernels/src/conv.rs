@@ -1,7 +1,8 @@
 //! "Same" convolution in two dimensions, stride 1, odd square kernel, zero padding: forward,
 //! gradient of the input, gradient of weight and bias.
 //!
-//! Direct convolution without im2col. Each channel is copied once into a plane whose rows are
+//! Kernels of side 3 between eight channels or more go through `winograd`. All others are direct
+//! convolutions without im2col. Each channel is copied once into a plane whose rows are
 //! followed by as many zeros as the padding is wide, so that every tap of the kernel is one
 //! offset into the plane, whatever the row: the convolution becomes a correlation of flat
 //! signals, with full vectors at any image width (rows' ends compute a few unused values).
