@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
-use crate::weight_tile::WeightTile;
+use crate::weight_tile::{WeightTile, lane_sum};
 use crate::winograd;
 
 /// Sizes of a convolution.
@@ -211,14 +211,7 @@ fn bias_sums(grad: &[f32], shape: &ConvShape, bias_grad: &mut [f32]) {
     let (pixels, sample) = (shape.pixels(), shape.out_channels * shape.pixels());
     bias_grad.par_iter_mut().enumerate().for_each(|(o, bias)| {
         for grad in grad.chunks_exact(sample) {
-            let (chunks, rest) = grad[o * pixels..][..pixels].as_chunks::<16>();
-            let mut lanes = [0.0f32; 16];
-            for chunk in chunks {
-                for (lane, value) in lanes.iter_mut().zip(chunk) {
-                    *lane += value;
-                }
-            }
-            *bias += lanes.iter().sum::<f32>() + rest.iter().sum::<f32>();
+            *bias += lane_sum(&grad[o * pixels..][..pixels]);
         }
     });
 }

@@ -127,14 +127,20 @@ impl WeightTile<'_> {
     fn bias(&mut self) {
         let signals = self.grad.chunks_exact(self.planes.signal(self.shape.batch));
         for (bias, signal) in self.bias_grad.iter_mut().zip(signals) {
-            let (chunks, rest) = signal.as_chunks::<LANES_MAX>();
-            let mut lanes = [0.0f32; LANES_MAX];
-            for chunk in chunks {
-                for (lane, value) in lanes.iter_mut().zip(chunk) {
-                    *lane += value;
-                }
-            }
-            *bias = lanes.iter().sum::<f32>() + rest.iter().sum::<f32>();
+            *bias = lane_sum(signal);
         }
     }
+}
+
+/// A sum in so many lanes that it vectorises, always in the same order.
+#[inline(always)]
+pub(crate) fn lane_sum(values: &[f32]) -> f32 {
+    let (chunks, rest) = values.as_chunks::<LANES_MAX>();
+    let mut lanes = [0.0f32; LANES_MAX];
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value;
+        }
+    }
+    lanes.iter().sum::<f32>() + rest.iter().sum::<f32>()
 }
