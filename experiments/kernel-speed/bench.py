@@ -252,7 +252,7 @@ def cold(program, model, rounds):
 
 
 def cold_here(model):
-    metadata, net = load(model)
+    _, net = load(model)
     y = field(1, 32, 0) * SIGMA
     with torch.no_grad():
         y0 = Torch.denoise(None, net, y, SIGMA)

@@ -70,10 +70,13 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// `at(output, input, tap)` is the weight.
-    fn pack(inputs: usize, outputs: usize, at: impl Fn(usize, usize, usize) -> f32 + Sync) -> Self {
+    /// `at(output, input, tap)` is the weight; `points` is memory to use.
+    fn pack(
+        [inputs, outputs]: [usize; 2],
+        mut points: Vec<f32>,
+        at: impl Fn(usize, usize, usize) -> f32 + Sync,
+    ) -> Self {
         let outputs = Panels { channels: outputs };
-        let mut points = WEIGHTS.take();
         let len = POINTS * inputs * outputs.padded();
         grow(&mut points, len);
         let panels = points[..len].par_chunks_mut(POINTS * inputs * PANEL);
@@ -92,10 +95,15 @@ impl Weights {
         Self { inputs, outputs, points }
     }
 
-    /// Those of a forward pass, `weight` `[out, in, 3, 3]`.
+    /// Those of a forward pass, `weight` `[out, in, 3, 3]`, to be kept.
     pub(crate) fn of(weight: &[f32], shape: &ConvShape) -> Self {
+        Self::of_forward(weight, shape, Vec::new())
+    }
+
+    fn of_forward(weight: &[f32], shape: &ConvShape, memory: Vec<f32>) -> Self {
         let inputs = shape.in_channels;
-        Self::pack(inputs, shape.out_channels, |o, i, t| weight[(o * inputs + i) * 9 + t])
+        let at = |o: usize, i: usize, t: usize| weight[(o * inputs + i) * 9 + t];
+        Self::pack([inputs, shape.out_channels], memory, at)
     }
 
     /// Hands the memory to the next call.
@@ -148,7 +156,7 @@ pub(crate) fn forward(
     shape: &ConvShape,
     out: &mut [f32],
 ) {
-    let weights = Weights::of(weight, shape);
+    let weights = Weights::of_forward(weight, shape, WEIGHTS.take());
     convolve(x, &weights, bias, shape, out);
     weights.recycle();
 }
@@ -156,8 +164,8 @@ pub(crate) fn forward(
 /// The gradient of the input; as `conv2d_input_grad`, which checks the lengths.
 pub(crate) fn input_grad(grad: &[f32], weight: &[f32], shape: &ConvShape, out: &mut [f32]) {
     let inputs = shape.in_channels;
-    let weights =
-        Weights::pack(shape.out_channels, inputs, |i, o, t| weight[(o * inputs + i) * 9 + 8 - t]);
+    let at = |i: usize, o: usize, t: usize| weight[(o * inputs + i) * 9 + 8 - t];
+    let weights = Weights::pack([shape.out_channels, inputs], WEIGHTS.take(), at);
     convolve(grad, &weights, None, &shape.transposed(), out);
     weights.recycle();
 }

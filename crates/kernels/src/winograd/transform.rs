@@ -116,26 +116,8 @@ impl Window {
         let channels = planes.len() / pixels;
         self.clear_padding(channels, shape, to);
         for y in self.image_rows(shape) {
-            let to = &mut to[self.at(y, 0)..];
-            let mut c = 0;
-            while c < channels {
-                let rows = (channels - c).min(8);
-                let from = &planes[c * pixels + y * width..];
-                let mut x = 0;
-                if rows == 8 {
-                    while x + 8 <= width {
-                        let to = &mut to[x * self.channels + c..];
-                        simd.transpose8(&from[x..], pixels, to, self.channels);
-                        x += 8;
-                    }
-                }
-                for x in x..width {
-                    for r in 0..rows {
-                        to[x * self.channels + c + r] = from[r * pixels + x];
-                    }
-                }
-                c += 8;
-            }
+            let (from, to) = (&planes[y * width..], &mut to[self.at(y, 0)..]);
+            transpose(simd, [channels, width], from, pixels, to, self.channels);
         }
     }
 
@@ -146,9 +128,8 @@ impl Window {
             return to[..self.len()].fill(0.0);
         }
         let rows = self.image_rows(shape);
-        let row = self.width * self.channels;
-        to[..self.at(rows.start, 0) - (-self.left) as usize * channels].fill(0.0);
-        let left = (-self.left) as usize * channels;
+        let (row, left) = (self.width * channels, (-self.left) as usize * channels);
+        to[..self.at(rows.start, 0) - left].fill(0.0);
         for y in rows.clone() {
             let start = self.at(y, 0) - left;
             to[start..start + left].fill(0.0);
@@ -158,31 +139,41 @@ impl Window {
         to[below..self.len()].fill(0.0);
     }
 
-    /// The inverse of [`Window::fill`] for `planes` planes, adding each one's bias.
+    /// The inverse of [`Window::fill`] for the first channels, as many as there are `planes`.
     #[inline(always)]
     fn empty<S: Simd>(&self, simd: S, from: &[f32], shape: &ConvShape, planes: &mut [f32]) {
         let (width, pixels) = (shape.width, shape.height * shape.width);
         let channels = planes.len() / pixels;
         for y in self.image_rows(shape) {
-            let from = &from[self.at(y, 0)..];
-            let mut c = 0;
-            while c < channels {
-                let rows = (channels - c).min(8);
-                let to = &mut planes[c * pixels + y * width..];
-                let mut x = 0;
-                if rows == 8 {
-                    while x + 8 <= width {
-                        let from = &from[x * self.channels + c..];
-                        simd.transpose8(from, self.channels, &mut to[x..], pixels);
-                        x += 8;
-                    }
+            let (from, to) = (&from[self.at(y, 0)..], &mut planes[y * width..]);
+            transpose(simd, [width, channels], from, self.channels, to, pixels);
+        }
+    }
+}
+
+/// Transposes `rows` rows of `columns` values; a row of each side is `from_row` or `to_row` values
+/// from the next.
+#[inline(always)]
+fn transpose<S: Simd>(
+    simd: S,
+    [rows, columns]: [usize; 2],
+    from: &[f32],
+    from_row: usize,
+    to: &mut [f32],
+    to_row: usize,
+) {
+    for r in (0..rows).step_by(8) {
+        let full = rows - r >= 8;
+        for c in (0..columns).step_by(8) {
+            let (from, to) = (&from[r * from_row + c..], &mut to[c * to_row + r..]);
+            if full && columns - c >= 8 {
+                simd.transpose8(from, from_row, to, to_row);
+                continue;
+            }
+            for j in 0..(columns - c).min(8) {
+                for i in 0..(rows - r).min(8) {
+                    to[j * to_row + i] = from[i * from_row + j];
                 }
-                for x in x..width {
-                    for r in 0..rows {
-                        to[r * pixels + x] = from[x * self.channels + c + r];
-                    }
-                }
-                c += 8;
             }
         }
     }

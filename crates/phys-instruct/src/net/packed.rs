@@ -185,10 +185,13 @@ impl PackedUNet {
                 h = pass.block(block, h);
             }
         }
-        let h = pass.norm(&self.norm, &h, None);
-        let out = pass.conv(&self.head, h);
+        let normed = pass.norm(&self.norm, &h, None);
+        pass.memory.give(h.data);
+        let out = pass.conv(&self.head, normed);
         let out = pass.shuffle(out, self.patch);
-        crop(&out, pass.batch, height, width)
+        let cropped = crop(&out, pass.batch, height, width);
+        pass.memory.give(out.data);
+        cropped
     }
 
     /// All blocks' FiLM outputs.
