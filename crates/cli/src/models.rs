@@ -51,10 +51,14 @@ pub fn find(name: &Path) -> Result<PathBuf, Failure> {
     if registry::NAMES.contains(&text.as_ref()) { student_of(&text) } else { Err(unknown(&text)) }
 }
 
+/// A file in the first of the models' folders that has it.
+pub fn file(name: &str) -> Option<PathBuf> {
+    folders().into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
 fn student_of(pde: &str) -> Result<PathBuf, Failure> {
     let file = format!("{pde}-32-student.safetensors");
-    let found = folders().into_iter().map(|folder| folder.join(&file)).find(|path| path.is_file());
-    found.ok_or_else(|| {
+    self::file(&file).ok_or_else(|| {
         Failure::Usage(format!(
             "no bundled student of {pde}: {file} is neither in ./models, nor beside the program, \
              nor in its source; make one with `phys-instruct train` and `phys-instruct distill`, or \

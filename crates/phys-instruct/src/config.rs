@@ -92,6 +92,9 @@ pub enum Preconditioning {
     Pixel,
     /// Mode by mode, each with the data's own standard deviation.
     Modes,
+    /// As `modes`, the low modes of all channels by their joint principal components; the noise
+    /// is the data's.
+    Joint,
 }
 
 /// The spectrum of the noise: between white (0) and that of the data (1).
@@ -129,10 +132,13 @@ impl Noise {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiffusionConfig {
-    /// `pixel` or `modes`.
+    /// `pixel`, `modes` or `joint`.
     pub preconditioning: Preconditioning,
     /// `white`, `data`, or a power between 0 and 1.
     pub noise: Noise,
+    /// Modes an axis and channel that `joint` takes its components of; the model file holds the
+    /// square of channels x joint_modes^2 values.
+    pub joint_modes: usize,
     /// Mean of ln sigma in training.
     pub ln_sigma_mean: f64,
     /// Standard deviation of ln sigma in training.
@@ -150,6 +156,7 @@ impl Default for DiffusionConfig {
         Self {
             preconditioning: Preconditioning::Modes,
             noise: Noise::Named(NamedNoise::White),
+            joint_modes: 16,
             ln_sigma_mean: -0.5,
             ln_sigma_std: 1.6,
             sigma_min: 0.002,
@@ -205,6 +212,10 @@ pub struct TrainConfig {
     /// Power of the data's standard deviation in each mode by which the loss weighs its error:
     /// 0 alike, above it the modes with much energy.
     pub mode_weight: f64,
+    /// The model file of a teacher to go on from; empty to begin anew.
+    pub start: String,
+    /// Weight of the PDE residual in the loss (PIDM's c), 0 for none.
+    pub physics_weight: f64,
     /// Half-life of the weight average, in steps.
     pub ema_half_life: f64,
     /// Minutes between checkpoints.
@@ -223,6 +234,8 @@ impl Default for TrainConfig {
             warmup: 200,
             decay: 0.5,
             mode_weight: 0.0,
+            start: String::new(),
+            physics_weight: 0.0,
             ema_half_life: 300.0,
             checkpoint_minutes: 5.0,
             log_every: 50,
@@ -299,6 +312,44 @@ pub enum Balance {
     Fixed,
 }
 
+/// The last phase of the student's training: guidance on the solution alone, the input anchored to
+/// what the matched student makes of the same noise.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AnchoredConfig {
+    /// Steps; 0 for none.
+    pub steps: usize,
+    /// Weight of the input's relative distance to the matched student's.
+    pub input_weight: f64,
+    /// Weight of the relative residual.
+    pub residual_weight: f64,
+    /// Weight of the preconditioned residual |P^-1 R|.
+    pub preconditioned_weight: f64,
+    /// Anchor a two-valued input (Darcy's coefficient) to the nearer of its values.
+    pub round_input: bool,
+    /// Steps of linear warm-up.
+    pub warmup: usize,
+    /// Share of the steps over which the learning rate falls to zero at the end (cosine).
+    pub decay: f64,
+    /// The optimizer of this phase.
+    pub optimizer: OptimizerConfig,
+}
+
+impl Default for AnchoredConfig {
+    fn default() -> Self {
+        Self {
+            steps: 0,
+            input_weight: 1.0,
+            residual_weight: 1.0,
+            preconditioned_weight: 1.0,
+            round_input: false,
+            warmup: 100,
+            decay: 0.7,
+            optimizer: OptimizerConfig::default(),
+        }
+    }
+}
+
 /// The student's training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -338,7 +389,7 @@ pub struct DistillConfig {
     pub warm_start_rate: f64,
     /// Samples per step.
     pub batch: usize,
-    /// Generator steps, the warm start not counted.
+    /// Generator steps, the warm start and the anchored phase not counted.
     pub steps: usize,
     /// Steps of linear warm-up.
     pub warmup: usize,
@@ -358,6 +409,8 @@ pub struct DistillConfig {
     pub auxiliary_optimizer: OptimizerConfig,
     /// The PDE guidance.
     pub guidance: GuidanceConfig,
+    /// The phase after matching.
+    pub anchored: AnchoredConfig,
 }
 
 impl Default for DistillConfig {
@@ -396,6 +449,7 @@ impl Default for DistillConfig {
             optimizer: adam(1e-4),
             auxiliary_optimizer: adam(3e-4),
             guidance: GuidanceConfig::default(),
+            anchored: AnchoredConfig::default(),
         }
     }
 }
@@ -432,6 +486,16 @@ impl Config {
             (
                 (0.0..=1.0).contains(&self.diffusion.noise.power()),
                 "diffusion.noise must be `white`, `data` or a power between 0 and 1".into(),
+            ),
+            (
+                self.diffusion.preconditioning != Preconditioning::Joint
+                    || self.diffusion.noise.power() == 1.0,
+                "diffusion.preconditioning = \"joint\" needs noise = \"data\"".into(),
+            ),
+            (
+                (1..=self.grid).contains(&self.diffusion.joint_modes)
+                    || self.diffusion.preconditioning != Preconditioning::Joint,
+                "diffusion.joint_modes must be between 1 and the grid".into(),
             ),
             (
                 0.0 < self.diffusion.sigma_min
@@ -481,6 +545,10 @@ impl Config {
                 "distill.auxiliary_optimizer.learning_rate",
                 distill.auxiliary_optimizer.learning_rate,
             ),
+            (
+                "distill.anchored.optimizer.learning_rate",
+                distill.anchored.optimizer.learning_rate,
+            ),
             ("diffusion.rho", self.diffusion.rho),
             ("diffusion.ln_sigma_std", self.diffusion.ln_sigma_std),
         ];
@@ -496,7 +564,11 @@ impl Config {
         if let Some((name, value)) = below_one.iter().find(|(_, v)| !(0.0..1.0).contains(v)) {
             return Err(Error::Config(format!("{name} = {value} must be at least 0 and below 1")));
         }
-        let shares = [("train.decay", train.decay), ("distill.decay", distill.decay)];
+        let shares = [
+            ("train.decay", train.decay),
+            ("distill.decay", distill.decay),
+            ("distill.anchored.decay", distill.anchored.decay),
+        ];
         match shares.iter().find(|(_, v)| !(0.0..=1.0).contains(v)) {
             Some((name, value)) => {
                 Err(Error::Config(format!("{name} = {value} must be between 0 and 1")))

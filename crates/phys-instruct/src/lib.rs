@@ -1,6 +1,8 @@
 //! Phys-Instruct: few-step PDE solving by physics-guided distillation of diffusion models
 //! (arXiv 2602.03627).
 
+pub mod baseline;
+pub mod bench;
 pub mod config;
 pub mod data;
 pub mod device;
@@ -11,6 +13,7 @@ pub mod eval;
 pub mod model;
 pub mod net;
 pub mod plot;
+pub mod polish;
 pub mod residual;
 pub mod samples;
 pub mod sampling;

@@ -7,8 +7,9 @@ use burn::tensor::Device;
 use phys_instruct_physics::Pde;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, DiffusionConfig, NetConfig};
+use crate::config::{Config, DiffusionConfig, NetConfig, Preconditioning};
 use crate::diffusion::coordinates::Statistics;
+use crate::diffusion::joint::Components;
 use crate::diffusion::{Coordinates, Network};
 use crate::net::{UNet, params};
 use crate::store::weights::{self, Array, Bundle};
@@ -176,21 +177,40 @@ impl Model {
 /// The statistics as arrays.
 pub fn statistics_arrays(statistics: &Statistics, card: &Card) -> BTreeMap<String, Array> {
     let shape = vec![card.channels.len(), card.grid, card.grid];
-    let array = |data: &Vec<f32>| Array { shape: shape.clone(), data: data.clone() };
-    BTreeMap::from([
-        ("statistics.mean".to_owned(), array(&statistics.mean)),
-        ("statistics.spectrum".to_owned(), array(&statistics.spectrum)),
-    ])
+    let array = |data: &Vec<f32>, shape: Vec<usize>| Array { shape, data: data.clone() };
+    let mut arrays = BTreeMap::from([
+        ("statistics.mean".to_owned(), array(&statistics.mean, shape.clone())),
+        ("statistics.spectrum".to_owned(), array(&statistics.spectrum, shape)),
+    ]);
+    if let Some(Components { vectors, std, .. }) = &statistics.components {
+        let n = std.len();
+        arrays.insert("statistics.components".into(), array(vectors, vec![n, n]));
+        arrays.insert("statistics.component_std".into(), array(std, vec![n]));
+    }
+    arrays
 }
 
 fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result<Statistics> {
-    let shape = [card.channels.len(), card.grid, card.grid];
-    let get = |name: &str| match tensors.get(name) {
+    let fields = [card.channels.len(), card.grid, card.grid];
+    let get = |name: &str, shape: &[usize]| match tensors.get(name) {
         Some(array) if array.shape == shape => Ok(array.data.clone()),
         Some(array) => {
             Err(Error::Shape(format!("{name} has shape {:?}, expected {shape:?}", array.shape)))
         }
         None => Err(Error::Shape(format!("{name} is missing, expected shape {shape:?}"))),
     };
-    Ok(Statistics { mean: get("statistics.mean")?, spectrum: get("statistics.spectrum")? })
+    let components = if card.diffusion.preconditioning == Preconditioning::Joint {
+        let side = card.diffusion.joint_modes;
+        let n = side
+            .checked_pow(2)
+            .and_then(|square| square.checked_mul(card.channels.len()))
+            .ok_or_else(|| Error::Shape(format!("{side} joint modes are too many")))?;
+        let vectors = get("statistics.components", &[n, n])?;
+        let std = get("statistics.component_std", &[n])?;
+        Some(Components { side, vectors, std })
+    } else {
+        None
+    };
+    let mean = get("statistics.mean", &fields)?;
+    Ok(Statistics { mean, spectrum: get("statistics.spectrum", &fields)?, components })
 }

@@ -97,7 +97,7 @@ fn teacher_samples(
 }
 
 /// Draws in batches and decodes to physical units.
-fn collect(
+pub(crate) fn collect(
     model: &Model,
     count: usize,
     progress: &mut dyn FnMut(usize),

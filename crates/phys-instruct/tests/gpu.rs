@@ -29,7 +29,7 @@ fn samples_after_two_steps(device: &Device) -> Samples {
     let fields = phys_instruct_physics::generate(pde.as_ref(), config.grid, 1, 0..16).unwrap();
     let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
     let data = Samples::from_fields(pde.name(), &names, &fields).unwrap();
-    let mut training = TeacherTraining::new(&config, pde.as_ref(), data, device).unwrap();
+    let mut training = TeacherTraining::new(&config, pde.as_ref(), data, None, device).unwrap();
     for _ in 0..2 {
         assert!(!training.step().unwrap().skipped);
     }

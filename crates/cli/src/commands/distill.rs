@@ -55,7 +55,7 @@ impl Distill {
         runs::check(&folder, &config)?;
         let validation = validation(&config, &stop)?;
         let build = |device: &Device| residual::build(pde.as_ref(), config.grid, device);
-        let monitor = monitor::against(validation, build(&device::cpu())?);
+        let monitor = monitor::against(validation, config.pde()?, build(&device::cpu())?);
         let mut training =
             StudentTraining::new(&config, teacher, build(&device)?, monitor, &device)?;
         let run = runs::open(&folder, &config)?;

@@ -7,6 +7,7 @@ use phys_instruct::device::{self, Device};
 use crate::args::{Cli, DeviceName, Global};
 use crate::failure::{Failure, Outcome};
 
+pub mod bench;
 pub mod cite;
 pub mod completions;
 pub mod config;
@@ -29,6 +30,8 @@ pub enum Verb {
     Distill(distill::Distill),
     Sample(sample::Sample),
     Eval(eval::Eval),
+    #[command(subcommand)]
+    Bench(bench::Bench),
     #[command(subcommand)]
     Model(model::ModelVerb),
     #[command(subcommand)]
@@ -54,6 +57,7 @@ pub fn run(cli: Cli) -> Outcome {
         Verb::Distill(verb) => verb.run(global),
         Verb::Sample(verb) => verb.run(global),
         Verb::Eval(verb) => verb.run(global),
+        Verb::Bench(verb) => verb.run(global),
         Verb::Model(verb) => verb.run(global),
         Verb::Data(verb) => verb.run(global),
         Verb::Config(verb) => verb.run(global),

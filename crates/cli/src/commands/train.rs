@@ -1,19 +1,20 @@
 //! `train`: the EDM teacher.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use phys_instruct::config::load;
 use phys_instruct::data::{self, Watch};
+use phys_instruct::device::Device;
 use phys_instruct::diffusion::train::TeacherTraining;
 use phys_instruct::model::Model;
 use phys_instruct::store::interrupt;
 
 use super::open_device;
 use crate::args::{Global, Overrides};
-use crate::failure::{Outcome, interrupted};
+use crate::failure::{Failure, Outcome, interrupted};
 use crate::progress::bar;
-use crate::runs;
+use crate::{models, runs};
 
 /// Train a teacher: a diffusion model of solved samples
 ///
@@ -49,7 +50,8 @@ impl Train {
         let samples =
             data::training(&config, &mut watch).map_err(|e| interrupted(e, "no step was taken"))?;
         bar.finish_and_clear();
-        let mut training = TeacherTraining::new(&config, pde.as_ref(), samples, &device)?;
+        let start = start(&config.train.start, &device)?;
+        let mut training = TeacherTraining::new(&config, pde.as_ref(), samples, start, &device)?;
         let run = runs::open(&folder, &config)?;
         let minutes = config.train.checkpoint_minutes;
         if !runs::train(&mut training, &run, minutes, self.until, &stop)? {
@@ -59,4 +61,12 @@ impl Train {
         model.card.data = config.data.path.unwrap_or_default();
         runs::finish(&run, &model, global.json)
     }
+}
+
+/// The teacher to go on from, if there is one.
+fn start(named: &str, device: &Device) -> Result<Option<Model>, Failure> {
+    if named.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Model::load(&models::find(Path::new(named))?, device)?))
 }

@@ -5,10 +5,14 @@
 //! `modes`: y_k = (B (x - mean))_k / v_k, B the orthonormal basis that fits the channel's
 //! boundary, v_k the data's standard deviation in mode k; noise n_k is then n_k / v_k in y.
 //! With n_k = s^(1-p) v_k^p the noise is white for p = 0 and has the data's spectrum for p = 1.
+//! `joint`: the lowest of these whitened modes are replaced by their principal components across
+//! all channels, whitened too (see [`super::joint`]); the noise is that of p = 1, and so has the
+//! data's covariance.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::{Channel, transform::basis_matrix};
 
+use super::joint::{self, Components, JointMap};
 use crate::config::{DiffusionConfig, Preconditioning};
 use crate::net::params::values;
 use crate::{Error, Result, Samples};
@@ -25,8 +29,11 @@ const LARGEST_NOISE: f64 = 1e6;
 pub struct Statistics {
     /// Mean of x, physical units.
     pub mean: Vec<f32>,
-    /// Standard deviation of each mode (`modes`) or of the channel (`pixel`), physical units.
+    /// Standard deviation of each mode (`modes`, `joint`) or of the channel (`pixel`), physical
+    /// units.
     pub spectrum: Vec<f32>,
+    /// The principal components of the low modes (`joint`).
+    pub components: Option<Components>,
 }
 
 /// The map between x and y on one device.
@@ -43,6 +50,7 @@ pub struct Coordinates {
     present: Tensor<4>,
     basis_y: Tensor<4>,
     basis_x: Tensor<4>,
+    joint: Option<JointMap>,
 }
 
 impl Coordinates {
@@ -68,8 +76,13 @@ impl Coordinates {
         let mean = mean(samples);
         let basis = Bases::new(channels, samples.height, device);
         let spectrum = spectrum(samples, &mean, &basis, config.preconditioning);
-        let statistics = Statistics { mean, spectrum };
-        Ok((Self::new(&statistics, channels, samples.height, config, device)?, statistics))
+        let mut statistics = Statistics { mean, spectrum, components: None };
+        let new = |s: &Statistics| Self::new(s, channels, samples.height, config, device);
+        if config.preconditioning == Preconditioning::Joint {
+            let modes = new(&statistics)?;
+            statistics.components = Some(components(samples, &modes, config.joint_modes)?);
+        }
+        Ok((new(&statistics)?, statistics))
     }
 
     /// Builds the coordinates from stored statistics on a grid of `size` points a side.
@@ -101,8 +114,16 @@ impl Coordinates {
         let tensor = |v: Vec<f32>| Tensor::<4>::from_data(TensorData::new(v, shape), device);
         let present = maps.gain.iter().map(|&g| if g > 0.0 { 1.0 } else { 0.0 }).collect();
         let bases = Bases::new(channels, size, device);
+        let joint = statistics
+            .components
+            .as_ref()
+            .map(|c| JointMap::new(c, channels.len(), size, device))
+            .transpose()?;
         Ok(Self {
-            present: tensor(present),
+            present: match &joint {
+                Some(joint) => joint.present(tensor(present)),
+                None => tensor(present),
+            },
             sigma_data,
             preconditioning: config.preconditioning,
             mean: tensor(statistics.mean.clone()),
@@ -112,6 +133,7 @@ impl Coordinates {
             profile: tensor(maps.profile),
             basis_y: bases.y,
             basis_x: bases.x,
+            joint,
         })
     }
 
@@ -122,30 +144,47 @@ impl Coordinates {
 
     /// y of physical fields x, both `[batch, channel, y, x]`.
     pub fn encode(&self, x: Tensor<4>) -> Tensor<4> {
-        let centred = x - self.mean.clone();
-        self.analyse(centred) * self.inverse_gain.clone()
+        let modes = self.analyse(x - self.mean.clone()) * self.inverse_gain.clone();
+        match &self.joint {
+            Some(joint) => joint.components(modes),
+            None => modes,
+        }
     }
 
     /// Physical fields x of y.
     pub fn decode(&self, y: Tensor<4>) -> Tensor<4> {
-        self.synthesise(y * self.gain.clone()) + self.mean.clone()
+        self.synthesise(self.modes(y) * self.gain.clone()) + self.mean.clone()
     }
 
-    /// y as the network sees it, in pixels: as it is, and for `modes` also with the data's
+    /// The whitened modes of y.
+    fn modes(&self, y: Tensor<4>) -> Tensor<4> {
+        match &self.joint {
+            Some(joint) => joint.modes(y),
+            None => y,
+        }
+    }
+
+    /// y as the network sees it, in pixels: as it is, and but for `pixel` also with the data's
     /// spectrum, every picture of about the variance of y. `[batch, inputs, y, x]`.
     pub fn to_pixels(&self, y: Tensor<4>) -> Tensor<4> {
-        match self.preconditioning {
-            Preconditioning::Pixel => y,
-            Preconditioning::Modes => {
-                let coloured = self.synthesise(y.clone() * self.coloured.clone());
-                Tensor::cat(vec![self.synthesise(y), coloured], 1)
-            }
+        if self.preconditioning == Preconditioning::Pixel {
+            return y;
         }
+        let coloured = self.synthesise(self.modes(y.clone()) * self.coloured.clone());
+        let plain = match &self.joint {
+            Some(joint) => joint.rotated(y),
+            None => y,
+        };
+        Tensor::cat(vec![self.synthesise(plain), coloured], 1)
     }
 
     /// The entries of y that a picture of the network's output stands for.
     pub fn from_pixels(&self, picture: Tensor<4>) -> Tensor<4> {
-        self.analyse(picture)
+        let modes = self.analyse(picture);
+        match &self.joint {
+            Some(joint) => joint.rotated_back(modes),
+            None => modes,
+        }
     }
 
     /// Number of pictures [`Coordinates::to_pixels`] returns.
@@ -160,10 +199,14 @@ impl Coordinates {
     }
 
     /// Weights that favour the modes with much energy, `[1, channel, y, x]`: the data's standard
-    /// deviation in each mode to the `power`, mean square 1 over the modes that carry data. All 1
-    /// for power 0 and for `pixel`.
+    /// deviation in each mode (or component) to the `power`, mean square 1 over those that carry
+    /// data. All 1 for power 0 and for `pixel`.
     pub fn mode_weights(&self, power: f64) -> Tensor<4> {
-        let raw = self.coloured.clone().clamp_min(1e-6).powf_scalar(power) * self.present();
+        let energy = match &self.joint {
+            Some(joint) => joint.energy(&self.coloured),
+            None => self.coloured.clone(),
+        };
+        let raw = energy.clamp_min(1e-6).powf_scalar(power) * self.present();
         let mean_square = raw.clone().square().mean() / self.present().mean();
         raw / mean_square.sqrt().reshape([1, 1, 1, 1])
     }
@@ -176,7 +219,7 @@ impl Coordinates {
     fn analyse(&self, x: Tensor<4>) -> Tensor<4> {
         match self.preconditioning {
             Preconditioning::Pixel => x,
-            Preconditioning::Modes => {
+            Preconditioning::Modes | Preconditioning::Joint => {
                 self.basis_y.clone().matmul(x).matmul(self.basis_x.clone().swap_dims(2, 3))
             }
         }
@@ -185,7 +228,7 @@ impl Coordinates {
     fn synthesise(&self, modes: Tensor<4>) -> Tensor<4> {
         match self.preconditioning {
             Preconditioning::Pixel => modes,
-            Preconditioning::Modes => {
+            Preconditioning::Modes | Preconditioning::Joint => {
                 self.basis_y.clone().swap_dims(2, 3).matmul(modes).matmul(self.basis_x.clone())
             }
         }
@@ -263,6 +306,19 @@ fn mean(samples: &Samples) -> Vec<f32> {
     sum.iter().map(|s| (s / samples.count as f64) as f32).collect()
 }
 
+/// The principal components of the samples' whitened low modes.
+fn components(samples: &Samples, modes: &Coordinates, side: usize) -> Result<Components> {
+    let side = side.min(samples.height);
+    let mut products = vec![0.0; (samples.channels.len() * side * side).pow(2)];
+    for start in (0..samples.count).step_by(256) {
+        let part = samples.slice(start..(start + 256).min(samples.count));
+        let shape = [part.count, samples.channels.len(), samples.height, samples.width];
+        let x = Tensor::<4>::from_data(TensorData::new(part.data, shape), &modes.device());
+        joint::add_products(&mut products, modes.encode(x), side);
+    }
+    Components::of(&products, samples.count, side)
+}
+
 /// Standard deviation per mode, or per channel for `pixel`.
 fn spectrum(samples: &Samples, mean: &[f32], bases: &Bases, kind: Preconditioning) -> Vec<f32> {
     let (channels, size) = (samples.channels.len(), samples.height);
@@ -279,7 +335,7 @@ fn spectrum(samples: &Samples, mean: &[f32], bases: &Bases, kind: Preconditionin
         let centred = x - mean.clone();
         let modes = match kind {
             Preconditioning::Pixel => centred,
-            Preconditioning::Modes => {
+            Preconditioning::Modes | Preconditioning::Joint => {
                 bases.y.clone().matmul(centred).matmul(bases.x.clone().swap_dims(2, 3))
             }
         };
@@ -291,7 +347,9 @@ fn spectrum(samples: &Samples, mean: &[f32], bases: &Bases, kind: Preconditionin
     }
     let variance: Vec<f64> = power.iter().map(|p| p / samples.count as f64).collect();
     match kind {
-        Preconditioning::Modes => variance.iter().map(|v| v.sqrt() as f32).collect(),
+        Preconditioning::Modes | Preconditioning::Joint => {
+            variance.iter().map(|v| v.sqrt() as f32).collect()
+        }
         Preconditioning::Pixel => variance
             .chunks(size * size)
             .flat_map(|c| {

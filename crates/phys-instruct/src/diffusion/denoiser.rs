@@ -200,6 +200,7 @@ mod tests {
         let config = DiffusionConfig {
             preconditioning,
             noise: Noise::Named(noise),
+            joint_modes: 5,
             ..DiffusionConfig::default()
         };
         let data = samples();
@@ -216,6 +217,7 @@ mod tests {
             network(Preconditioning::Pixel, NamedNoise::White),
             network(Preconditioning::Modes, NamedNoise::White),
             network(Preconditioning::Modes, NamedNoise::Data),
+            network(Preconditioning::Joint, NamedNoise::Data),
         ]
     }
 

@@ -1,7 +1,9 @@
-//! The teacher: EDM diffusion of joint fields, in pixels or mode by mode.
+//! The teacher: EDM diffusion of joint fields, in pixels, mode by mode or by joint
+//! principal components.
 
 pub mod coordinates;
 pub mod denoiser;
+pub mod joint;
 pub mod noise;
 pub mod sampler;
 pub mod train;

@@ -80,7 +80,8 @@ pub fn flow(
     y
 }
 
-fn slope(denoiser: &dyn Denoiser, y: &Tensor<4>, sigma: f64) -> Tensor<4> {
+/// The ODE's right-hand side at one noise level.
+pub fn slope(denoiser: &dyn Denoiser, y: &Tensor<4>, sigma: f64) -> Tensor<4> {
     (y.clone() - denoiser.denoise(y.clone(), constant(sigma, y))) / sigma
 }
 

@@ -7,10 +7,12 @@ use serde_json::{Map, json};
 
 use super::noise::Draw;
 use super::{Coordinates, Network};
+use crate::baseline::pidm;
 use crate::config::Config;
 use crate::model::{Card, Kind, Model, statistics_arrays};
 use crate::net::optimizer::AdamW;
 use crate::net::{UNet, params};
+use crate::residual::{self, Residual};
 use crate::store::weights::Bundle;
 use crate::training::{Outcome, Training, ema_decay, learning_rate};
 use crate::{Error, Result, Samples};
@@ -22,6 +24,8 @@ pub struct TeacherTraining {
     data: Samples,
     device: Device,
     statistics: super::coordinates::Statistics,
+    /// For PIDM's loss.
+    residual: Option<Box<dyn Residual>>,
     network: Network,
     average: UNet,
     optimizer: AdamW,
@@ -30,11 +34,17 @@ pub struct TeacherTraining {
 }
 
 impl TeacherTraining {
-    /// A training on `data` from the beginning.
+    /// A training on `data` from the beginning, or from the weights and coordinates of `start`.
     ///
     /// # Errors
-    /// Data that does not fit the configuration.
-    pub fn new(config: &Config, pde: &dyn Pde, data: Samples, device: &Device) -> Result<Self> {
+    /// Data or a start that does not fit the configuration.
+    pub fn new(
+        config: &Config,
+        pde: &dyn Pde,
+        data: Samples,
+        start: Option<Model>,
+        device: &Device,
+    ) -> Result<Self> {
         if data.height != config.grid {
             return Err(Error::Shape(format!(
                 "the data's grid is {} x {}, the configured one {} x {}",
@@ -42,12 +52,19 @@ impl TeacherTraining {
             )));
         }
         let card = Card::new(Kind::Teacher, config, pde);
-        let (coordinates, statistics) =
-            Coordinates::fit(&data, &pde.channels(), &config.diffusion, device)?;
-        let net =
-            UNet::new(&config.net, coordinates.inputs(), card.channels.len(), config.seed, device);
-        let plain = Network::new(net, coordinates).valid();
+        let (plain, statistics) = match start {
+            Some(model) => (started(&card, &model)?, model.statistics),
+            None => {
+                let (coordinates, statistics) =
+                    Coordinates::fit(&data, &pde.channels(), &config.diffusion, device)?;
+                let [inputs, outputs] = [coordinates.inputs(), card.channels.len()];
+                let net = UNet::new(&config.net, inputs, outputs, config.seed, device);
+                (Network::new(net, coordinates).valid(), statistics)
+            }
+        };
+        let physics = config.train.physics_weight > 0.0;
         Ok(Self {
+            residual: physics.then(|| residual::build(pde, config.grid, device)).transpose()?,
             config: config.clone(),
             card,
             data,
@@ -120,8 +137,16 @@ impl Training for TeacherTraining {
         let noise = self.draw("noise").normal(y0.dims(), &self.device);
         let sigma =
             self.draw("sigma").sigma(c.batch, d.ln_sigma_mean, d.ln_sigma_std, &self.device);
-        let weights = self.network.coordinates.mode_weights(c.mode_weight);
-        let loss = self.network.loss(y0, noise, sigma, &weights);
+        let loss = match &self.residual {
+            Some(residual) => {
+                let residual = residual.as_ref();
+                pidm::loss(&self.network, residual, [y0, noise], sigma, c.physics_weight)
+            }
+            None => {
+                let weights = self.network.coordinates.mode_weights(c.mode_weight);
+                self.network.loss(y0, noise, sigma, &weights)
+            }
+        };
         let gradients = loss.backward();
         let rate = learning_rate(self.card.steps, self.total(), c.warmup, c.decay);
         let (net, report) = self.optimizer.step(self.network.net.clone(), &gradients, rate);
@@ -171,6 +196,19 @@ impl Training for TeacherTraining {
     fn add_seconds(&mut self, seconds: f64) {
         self.card.seconds += seconds;
     }
+}
+
+/// The network of a teacher like `card`, to be trained further.
+fn started(card: &Card, start: &Model) -> Result<Network> {
+    let of = |c: &Card| (c.kind, c.pde.clone(), c.params.clone(), c.grid, c.net.clone());
+    if of(card) != of(&start.card) || card.diffusion != start.card.diffusion {
+        return Err(Error::Config(format!(
+            "train.start is a {:?} of {} on grid {} that differs from the config in its PDE, \
+             network or diffusion",
+            start.card.kind, start.card.pde, start.card.grid
+        )));
+    }
+    Ok(start.network.valid())
 }
 
 /// The states y of the chosen samples.

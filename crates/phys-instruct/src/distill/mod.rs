@@ -1,6 +1,7 @@
 //! The student: a generator of 1 to K steps, matched to the teacher's noisy distributions while
 //! guidance pulls its clean output onto the PDE (arXiv 2602.03627).
 
+pub mod anchored;
 pub mod generator;
 pub mod guidance;
 pub mod matching;

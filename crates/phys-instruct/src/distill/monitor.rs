@@ -1,5 +1,6 @@
 //! Figures of student samples during training, so that a collapse is seen at once.
 
+use phys_instruct_physics::Pde;
 use serde_json::json;
 
 use super::train::Monitor;
@@ -7,14 +8,19 @@ use crate::Samples;
 use crate::eval::{SwdOptions, moments, physics, swd};
 use crate::residual::Residual;
 
-/// Measures samples against `validation`: PDE error, standard deviation against the data's per
-/// channel, sliced Wasserstein distance and its floor at the same sample size. `residual` lives on
-/// the processor.
-pub fn against(validation: Samples, residual: Box<dyn Residual>) -> Monitor {
+/// Samples that are solved for the solution error.
+const SOLVED: usize = 32;
+
+/// Measures samples against `validation`: PDE error, solution error of the first few, standard
+/// deviation against the data's per channel, sliced Wasserstein distance and its floor at the same
+/// sample size. `residual` lives on the processor.
+pub fn against(validation: Samples, pde: Box<dyn Pde>, residual: Box<dyn Residual>) -> Monitor {
     Box::new(move |samples| {
+        let solved = samples.slice(0..SOLVED.min(samples.count));
         let distance = swd::against_floor(samples, &validation, SwdOptions::default())?;
         let figures = json!({
             "pde_error": physics::pde_error(samples, residual.as_ref())?,
+            "solution_error": physics::solution_error(&solved, pde.as_ref()).mean(),
             "std_ratio": moments::std_ratio(samples, &validation),
             "sliced_wasserstein": distance.distance,
             "sliced_wasserstein_floor": distance.floor,

@@ -5,15 +5,18 @@
 //! Each number of network calls has an auxiliary model of its own. A single one tracks the mixture
 //! of them all, and once the mixture is matched nothing holds its parts: samples of one call keep
 //! too little variance and those of two too much.
+//!
+//! Before that the student may be brought near the data by regression on the teacher's own flow
+//! (warm start), after it onto the PDE with its input held (see [`super::anchored`]).
 
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
 use serde_json::{Map, Value, json};
 
-use super::Generator;
 use super::guidance::{self, norm};
 use super::matching::{self, Match};
+use super::{Generator, anchored};
 use crate::config::{Config, DiffusionConfig};
 use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::{self, Method};
@@ -44,6 +47,8 @@ pub struct StudentTraining {
     monitor: Monitor,
     /// By number and network call.
     warm_pairs: BTreeMap<(u64, usize), (Tensor<4>, Tensor<4>)>,
+    /// What the last phase holds the input to, from its first step on.
+    anchor: Option<Network>,
     skipped: u64,
 }
 
@@ -92,6 +97,7 @@ impl StudentTraining {
             residual,
             monitor,
             warm_pairs: BTreeMap::new(),
+            anchor: None,
             skipped: 0,
         })
     }
@@ -218,6 +224,77 @@ impl StudentTraining {
         (report, figures.as_object().cloned().unwrap_or_default())
     }
 
+    /// Ends matching: the student goes on from its averaged weights, which are the anchor's too.
+    fn end_matching(&mut self) -> Network {
+        let matched = Network::new(self.average.clone(), self.student.coordinates.clone());
+        self.student = matched.train();
+        self.auxiliaries.clear();
+        self.optimizer = AdamW::new(&self.config.distill.anchored.optimizer);
+        matched.freeze()
+    }
+
+    /// Guidance with the input held to the anchor's.
+    fn anchored_step(&mut self, anchor: &Network, rate: f64) -> (StepReport, Map<String, Value>) {
+        let d = &self.config.distill;
+        let depth = self.depth();
+        let plain = self.student.valid();
+        let draw = self.draw("generator", 0);
+        let noisy = Generator { denoiser: &plain, levels: &d.levels }.input(
+            draw,
+            depth,
+            self.shape(),
+            &self.device,
+        );
+        let tracked = Generator { denoiser: &self.student, levels: &d.levels };
+        let output = tracked.call(noisy.clone().autodiff(), depth);
+        let held = Generator { denoiser: anchor, levels: &d.levels }.call(noisy, depth);
+        let coordinates = &self.student.coordinates;
+        let terms = anchored::terms(
+            &d.anchored,
+            self.residual.as_ref(),
+            coordinates.decode(output),
+            coordinates.decode(held),
+        );
+        let figures = json!({
+            "depth": depth,
+            "input_distance": scalar(&terms.input),
+            "residual": scalar(&terms.residual),
+            "preconditioned": scalar(&terms.preconditioned),
+        });
+        let report = self.update_student(&terms.loss(&d.anchored), rate);
+        (report, figures.as_object().cloned().unwrap_or_default())
+    }
+
+    /// One step of the phase that is due.
+    fn phase_step(&mut self) -> (StepReport, Map<String, Value>, f64) {
+        let d = &self.config.distill;
+        let (warm_start, matching) = (d.warm_start as u64, d.steps as u64);
+        let step = self.card.steps;
+        if step < warm_start {
+            let rate = learning_rate(step, warm_start, d.warmup, d.decay);
+            let (report, loss) = self.warm_start(rate * d.warm_start_rate);
+            return (report, Map::from_iter([("warm_start_loss".to_owned(), json!(loss))]), 0.0);
+        }
+        self.warm_pairs.clear();
+        let d = &self.config.distill;
+        let step = step - warm_start;
+        if step < matching {
+            let rate = learning_rate(step, matching, d.warmup, d.decay);
+            let (depth, mut loss) = (self.depth(), 0.0);
+            for part in 0..d.auxiliary_steps.max(1) {
+                loss = self.auxiliary_step(depth, part, rate).1;
+            }
+            let (report, figures) = self.generator_step(depth, rate);
+            return (report, figures, loss);
+        }
+        let a = &d.anchored;
+        let rate = learning_rate(step - matching, a.steps as u64, a.warmup, a.decay);
+        let anchor = self.anchor.take().unwrap_or_else(|| self.end_matching());
+        let (report, figures) = self.anchored_step(&anchor, rate);
+        self.anchor = Some(anchor);
+        (report, figures, 0.0)
+    }
+
     fn update_student(&mut self, loss: &Tensor<1>, rate: f64) -> StepReport {
         let gradients = loss.backward();
         let (net, report) = self.optimizer.step(self.student.net.clone(), &gradients, rate);
@@ -265,27 +342,12 @@ impl Training for StudentTraining {
     }
 
     fn total(&self) -> u64 {
-        (self.config.distill.steps + self.config.distill.warm_start) as u64
+        let d = &self.config.distill;
+        (d.warm_start + d.steps + d.anchored.steps) as u64
     }
 
     fn step(&mut self) -> Result<Outcome> {
-        let d = &self.config.distill;
-        let step = self.card.steps;
-        let (report, figures, auxiliary_loss) = if step < d.warm_start as u64 {
-            let rate = learning_rate(step, d.warm_start as u64, d.warmup, d.decay);
-            let (report, loss) = self.warm_start(rate * d.warm_start_rate);
-            (report, Map::from_iter([("warm_start_loss".to_owned(), json!(loss))]), 0.0)
-        } else {
-            let matching_step = step - d.warm_start as u64;
-            self.warm_pairs.clear();
-            let rate = learning_rate(matching_step, d.steps as u64, d.warmup, d.decay);
-            let (depth, mut loss) = (self.depth(), 0.0);
-            for part in 0..self.config.distill.auxiliary_steps {
-                loss = self.auxiliary_step(depth, part, rate).1;
-            }
-            let (report, figures) = self.generator_step(depth, rate);
-            (report, figures, loss)
-        };
+        let (report, figures, auxiliary_loss) = self.phase_step();
         self.card.steps += 1;
         self.card.samples_seen += self.config.distill.batch as u64;
         self.skipped += u64::from(report.skipped);
@@ -308,6 +370,9 @@ impl Training for StudentTraining {
             tensors.extend(params::to_arrays(&network.net, &format!("auxiliary.{k}.")));
             tensors.extend(optimizer.to_arrays(&format!("auxiliary_optimizer.{k}.")));
         }
+        if let Some(anchor) = &self.anchor {
+            tensors.extend(params::to_arrays(&anchor.net, "anchor."));
+        }
         tensors.extend(statistics_arrays(&self.teacher.statistics, &self.card));
         Ok(Bundle { metadata, tensors })
     }
@@ -324,6 +389,12 @@ impl Training for StudentTraining {
         let network = |net: UNet| Network::new(net, plain.coordinates.clone()).train();
         self.student = network(load(&plain.net, "net.")?);
         self.average = load(&plain.net, "average.")?;
+        if checkpoint.tensors.keys().any(|name| name.starts_with("anchor.")) {
+            self.end_matching();
+            self.student = network(load(&plain.net, "net.")?);
+            let anchor = load(&plain.net, "anchor.")?;
+            self.anchor = Some(Network::new(anchor, plain.coordinates.clone()).freeze());
+        }
         self.optimizer.restore(&checkpoint.tensors, "optimizer.")?;
         for (k, auxiliary) in self.auxiliaries.iter_mut().enumerate() {
             auxiliary.network = network(load(&plain.net, &format!("auxiliary.{k}."))?);
@@ -345,4 +416,8 @@ fn auxiliaries(config: &Config, teacher: &Network) -> Vec<Auxiliary> {
         optimizer: AdamW::new(&config.distill.auxiliary_optimizer),
     };
     config.distill.levels.iter().map(|_| one()).collect()
+}
+
+fn scalar(value: &Tensor<1>) -> f64 {
+    f64::from(value.clone().detach().into_scalar::<f32>())
 }

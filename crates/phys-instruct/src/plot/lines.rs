@@ -13,6 +13,8 @@ const BOTTOM: f64 = 42.0;
 /// Between the area and the legend.
 const LEGEND_GAP: f64 = 14.0;
 const LEGEND_MARK: f64 = 22.0;
+/// Side of a dot.
+const DOT: f64 = 7.0;
 
 /// Colours that the colour-blind can tell apart (Okabe and Ito, 2008), yellow left out.
 const PALETTE: [Color; 7] = [
@@ -41,6 +43,8 @@ pub struct Series {
     pub name: String,
     /// (x, y), in drawing order.
     pub points: Vec<[f64; 2]>,
+    /// A dot at each point.
+    pub dots: bool,
 }
 
 /// A chart.
@@ -82,6 +86,9 @@ impl Chart {
             let color = PALETTE[i % PALETTE.len()];
             let points: Vec<Point> = series.points.iter().map(|p| place(&x, &y, *p)).collect();
             page.line(&points, color, 2.0);
+            for [x, y] in points.into_iter().filter(|_| series.dots) {
+                page.line(&[[x - 0.5 * DOT, y], [x + 0.5 * DOT, y]], color, DOT);
+            }
             let [left, top] = [corner()[0] + AREA[0] + LEGEND_GAP, corner()[1] + 10.0];
             let row = top + 20.0 * i as f64;
             page.line(&[[left, row], [left + LEGEND_MARK, row]], color, 2.5);
@@ -200,7 +207,7 @@ mod tests {
 
     fn chart(points: Vec<[f64; 2]>, log: bool) -> Chart {
         let axis = |label: &str| Axis { label: label.into(), log };
-        let series = vec![Series { name: "teacher".into(), points }];
+        let series = vec![Series { name: "teacher".into(), points, dots: false }];
         Chart { title: "t".into(), x: axis("steps"), y: axis("loss"), series }
     }
 

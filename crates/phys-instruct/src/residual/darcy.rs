@@ -55,6 +55,14 @@ impl Residual for DarcyResidual {
         }
         terms
     }
+
+    fn damping(&self) -> f64 {
+        1.0 / self.values[1]
+    }
+
+    fn nearest_input(&self, input: Tensor<4>) -> Tensor<4> {
+        self.rounded(input)
+    }
 }
 
 impl DarcyResidual {

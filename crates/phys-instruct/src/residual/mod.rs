@@ -71,6 +71,21 @@ pub struct ResidualOptions {
 pub trait Residual: Send + Sync {
     /// Residual of samples `x` `[batch, channel, y, x]` in physical units.
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms;
+
+    /// The factor at which steps u <- u - factor P^-1 R converge.
+    fn damping(&self) -> f64 {
+        1.0
+    }
+
+    /// The input part of `x` (coefficient, source or initial condition), what the solver is given.
+    fn input(&self, x: Tensor<4>) -> Tensor<4> {
+        x.narrow(1, 0, 1)
+    }
+
+    /// The admissible input nearest to `input`, where the law takes certain values only.
+    fn nearest_input(&self, input: Tensor<4>) -> Tensor<4> {
+        input
+    }
 }
 
 /// The residual of `pde`, with its present parameters, on grids of `size` points a side.

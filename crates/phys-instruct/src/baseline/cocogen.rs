@@ -1,0 +1,42 @@
+//! CoCoGen (arXiv 2312.10527): the sampler unguided but for its last fifth, where each step is
+//! followed by one down the gradient of the residual, taken at the state itself; then a few more
+//! such corrections of the finished sample. No network is differentiated.
+
+use burn::tensor::Tensor;
+
+use super::diffusionpde::normalised;
+use super::relative_residual;
+use crate::diffusion::Network;
+use crate::diffusion::sampler::{self, Method};
+use crate::residual::Residual;
+
+/// Share of the steps that are corrected.
+const CORRECTED: f64 = 0.2;
+/// Corrections of the finished sample, the first at full size and each next at half the last's.
+const FINAL: usize = 5;
+
+/// Carries `noise` (standard normal, `[batch, channel, y, x]`) to a sample of y along `levels`,
+/// with corrections of RMS `size` in units of y.
+pub fn sample(
+    network: &Network,
+    residual: &dyn Residual,
+    noise: Tensor<4>,
+    levels: &[f64],
+    size: f64,
+) -> Tensor<4> {
+    let steps = levels.len() - 1;
+    let unguided = steps - (CORRECTED * steps as f64).ceil() as usize;
+    let heun = |y, levels: &[f64]| sampler::flow(network, y, levels, Method::Heun, |_| ());
+    let mut y = sampler::sample(network, noise, &levels[..=unguided], Method::Heun, |_| ());
+    for step in unguided..steps {
+        y = corrected(network, residual, heun(y, &levels[step..step + 2]), size);
+    }
+    (1..=FINAL).fold(y, |y, k| corrected(network, residual, y, size * 0.5f64.powi(k as i32)))
+}
+
+fn corrected(network: &Network, residual: &dyn Residual, y: Tensor<4>, size: f64) -> Tensor<4> {
+    let leaf = y.clone().autodiff().require_grad();
+    let loss = relative_residual(residual, &network.coordinates, leaf.clone()).sum();
+    let gradient = leaf.grad(&loss.backward()).unwrap_or_else(|| y.zeros_like());
+    y - normalised(gradient) * size
+}

@@ -1,0 +1,63 @@
+//! DiffusionPDE (arXiv 2406.17763, algorithm 1) without observations: Heun's sampler, each step
+//! followed by one down the gradient of the PDE loss, taken at the denoised estimate and carried
+//! back to the noisy state through the network.
+//!
+//! The loss is the sample's relative RMS residual (the root, as in DPS, so that the step does not
+//! vanish with the residual), its gradient scaled to the noise level: guidance moves the state by
+//! at most what the sampler's own step does, weight 1 meaning as much.
+
+use burn::tensor::Tensor;
+
+use super::relative_residual;
+use crate::diffusion::sampler::{constant, slope};
+use crate::diffusion::{Denoiser, Network};
+use crate::residual::Residual;
+
+/// Network passes, forward and backward, of `steps` steps.
+pub fn nfe(steps: usize) -> usize {
+    3 * steps - 1
+}
+
+/// Carries `noise` (standard normal, `[batch, channel, y, x]`) to a sample of y along `levels`.
+pub fn sample(
+    network: &Network,
+    residual: &dyn Residual,
+    noise: Tensor<4>,
+    levels: &[f64],
+    weight: f64,
+) -> Tensor<4> {
+    let mut y = noise * network.profile() * levels[0];
+    for pair in levels.windows(2) {
+        let (sigma, next) = (pair[0], pair[1]);
+        let (denoised, pull) = denoised_and_pull(network, residual, &y, sigma);
+        let first = (y.clone() - denoised) / sigma;
+        let mut moved = y.clone() + first.clone() * (next - sigma);
+        if next > 0.0 {
+            let mean = (first + slope(network, &moved, next)) * 0.5;
+            moved = y + mean * (next - sigma);
+        }
+        y = moved - pull * (weight * (sigma - next));
+    }
+    y
+}
+
+/// D(y; sigma), and the gradient with respect to y of each sample's relative residual there, its
+/// RMS brought to 1.
+fn denoised_and_pull(
+    network: &Network,
+    residual: &dyn Residual,
+    y: &Tensor<4>,
+    sigma: f64,
+) -> (Tensor<4>, Tensor<4>) {
+    let leaf = y.clone().autodiff().require_grad();
+    let denoised = network.denoise(leaf.clone(), constant(sigma, y).autodiff());
+    let loss = relative_residual(residual, &network.coordinates, denoised.clone()).sum();
+    let gradient = leaf.grad(&loss.backward()).unwrap_or_else(|| y.zeros_like());
+    (denoised.inner(), normalised(gradient))
+}
+
+/// Each sample at RMS 1.
+pub fn normalised(gradient: Tensor<4>) -> Tensor<4> {
+    let rms = gradient.clone().square().mean_dims(&[1, 2, 3]).sqrt();
+    gradient / (rms + 1e-20)
+}

@@ -1,0 +1,180 @@
+//! The methods that few-step students are measured against, each on the same teacher, the same
+//! residual and the same evaluation: EDM's own sampler ([`crate::diffusion::sampler`]),
+//! DiffusionPDE's guidance, CoCoGen's correction, and PIDM, a teacher trained with the residual in
+//! its loss.
+
+use burn::tensor::Tensor;
+
+use crate::diffusion::Coordinates;
+use crate::diffusion::noise::Draw;
+use crate::diffusion::sampler;
+use crate::model::{Kind, Model};
+use crate::residual::{Residual, ResidualOptions};
+use crate::sampling::{Drawn, collect};
+use crate::{Error, Result};
+
+pub mod cocogen;
+pub mod diffusionpde;
+pub mod pidm;
+
+/// A sampler that uses the residual at inference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Physics {
+    /// DiffusionPDE with the weight of its guidance.
+    DiffusionPde(f64),
+    /// CoCoGen with the size of its corrections.
+    CoCoGen(f64),
+}
+
+/// Draws `count` samples in `steps` Heun steps from a teacher; the noise is that of
+/// [`crate::sampling::sample`] at the same seed. `nfe` of the answer counts passes forward and
+/// backward. `progress` hears of finished samples.
+///
+/// # Errors
+/// A model that is no teacher, or no step.
+pub fn sample(
+    model: &Model,
+    residual: &dyn Residual,
+    method: Physics,
+    steps: usize,
+    [count, seed]: [u64; 2],
+    progress: &mut dyn FnMut(usize),
+) -> Result<Drawn> {
+    if model.card.kind != Kind::Teacher || steps == 0 {
+        return Err(Error::Config("guided sampling needs a teacher and at least one step".into()));
+    }
+    let levels = sampler::schedule(steps, &model.card.diffusion);
+    let samples = collect(model, count as usize, progress, |shape, first| {
+        let draw = Draw { seed, stream: "sample", step: 0, first };
+        let noise = draw.normal(shape, &model.device());
+        match method {
+            Physics::DiffusionPde(weight) => {
+                diffusionpde::sample(&model.network, residual, noise, &levels, weight)
+            }
+            Physics::CoCoGen(size) => {
+                cocogen::sample(&model.network, residual, noise, &levels, size)
+            }
+        }
+    });
+    let nfe = match method {
+        Physics::DiffusionPde(_) => diffusionpde::nfe(steps),
+        Physics::CoCoGen(_) => sampler::nfe(steps, sampler::Method::Heun),
+    };
+    Ok(Drawn { samples, nfe })
+}
+
+/// The relative residual of the clean state `y`, `[batch]`.
+fn relative_residual(
+    residual: &dyn Residual,
+    coordinates: &Coordinates,
+    y: Tensor<4>,
+) -> Tensor<1> {
+    residual.terms(coordinates.decode(y), ResidualOptions::default()).relative()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::Device;
+    use phys_instruct_physics::registry::by_name;
+
+    use super::*;
+    use crate::config::{Config, DiffusionConfig, NetConfig, Preconditioning};
+    use crate::diffusion::Network;
+    use crate::eval::physics::pde_error;
+    use crate::eval::testing::samples_from;
+    use crate::model::Card;
+    use crate::net::UNet;
+    use crate::sampling::SampleOptions;
+
+    const SIZE: usize = 8;
+
+    /// A teacher that knows the variance of Poisson's fields and nothing else.
+    fn teacher() -> (Model, Box<dyn Residual>) {
+        let pde = by_name("poisson").unwrap();
+        let config = Config {
+            net: NetConfig {
+                width: 8,
+                multipliers: vec![1],
+                blocks: 1,
+                attention: vec![],
+                patch: 1,
+            },
+            diffusion: DiffusionConfig {
+                preconditioning: Preconditioning::Pixel,
+                sigma_max: 20.0,
+                ..DiffusionConfig::default()
+            },
+            ..Config::from_toml("pde = \"poisson\"\ngrid = 8").unwrap()
+        };
+        let data = samples_from(pde.as_ref(), 64, SIZE, 1);
+        let device = Device::flex();
+        let (coordinates, statistics) =
+            Coordinates::fit(&data, &pde.channels(), &config.diffusion, &device).unwrap();
+        let net = UNet::new(&config.net, coordinates.inputs(), 2, 3, &device);
+        let card = Card::new(Kind::Teacher, &config, pde.as_ref());
+        let network = Network::new(net, coordinates).valid().freeze();
+        let residual = crate::residual::build(pde.as_ref(), SIZE, &device).unwrap();
+        (Model { card, statistics, network }, residual)
+    }
+
+    fn guided(method: Physics, steps: usize) -> (crate::Samples, usize, f64) {
+        let (model, residual) = teacher();
+        let drawn =
+            sample(&model, residual.as_ref(), method, steps, [6, 4], &mut |_| ()).unwrap();
+        let error = pde_error(&drawn.samples, residual.as_ref()).unwrap();
+        (drawn.samples, drawn.nfe, error)
+    }
+
+    #[test]
+    fn without_weight_both_are_heun_s_sampler() {
+        let (model, _) = teacher();
+        let options = SampleOptions { count: 6, nfe: 19, seed: 4, ..SampleOptions::default() };
+        let plain = crate::sampling::sample(&model, options, &mut |_| ()).unwrap().samples;
+        for method in [Physics::DiffusionPde(0.0), Physics::CoCoGen(0.0)] {
+            let (samples, ..) = guided(method, 10);
+            let largest = samples.data.iter().zip(&plain.data).map(|(a, b)| (a - b).abs());
+            assert!(largest.fold(0.0, f32::max) < 1e-5, "{method:?}");
+        }
+    }
+
+    #[test]
+    fn both_lower_the_pde_error() {
+        for method in [Physics::DiffusionPde as fn(f64) -> Physics, Physics::CoCoGen] {
+            let [plain, small] = [0.0, 0.03].map(|weight| guided(method(weight), 20).2);
+            assert!(small < 0.9 * plain, "{:?}: {small} of {plain}", method(0.03));
+        }
+    }
+
+    #[test]
+    fn passes_are_counted_forward_and_backward() {
+        assert_eq!(guided(Physics::DiffusionPde(0.1), 4).1, 11);
+        assert_eq!(guided(Physics::CoCoGen(0.1), 4).1, 7);
+        let (model, residual) = teacher();
+        let none = sample(&model, residual.as_ref(), Physics::CoCoGen(0.1), 0, [1, 0], &mut |_| ());
+        assert!(none.is_err());
+    }
+
+    #[test]
+    fn pidm_s_loss_is_edm_s_plus_the_weighted_residual() {
+        let (model, residual) = teacher();
+        let network = &model.network;
+        let draw = |stream| Draw { seed: 1, stream, step: 0, first: 0 };
+        let device = Device::flex();
+        let [y0, noise] =
+            ["y0", "noise"].map(|s| draw(s).normal([5, 2, SIZE, SIZE], &device) * 0.5);
+        let sigma = draw("sigma").sigma(5, -0.5, 1.0, &device);
+        let loss = |weight| {
+            let fields = [y0.clone(), noise.clone()];
+            let loss = pidm::loss(network, residual.as_ref(), fields, sigma.clone(), weight);
+            f64::from(loss.into_scalar::<f32>())
+        };
+        let weights = network.coordinates.mode_weights(0.0);
+        let edm = network.loss(y0.clone(), noise.clone(), sigma.clone(), &weights);
+        let edm = f64::from(edm.into_scalar::<f32>());
+        assert!((loss(0.0) / edm - 1.0).abs() < 1e-4, "{} {edm}", loss(0.0));
+        let [one, two] = [1e-3, 2e-3].map(|c| loss(c) - loss(0.0));
+        assert!(one > 0.0 && (two / one - 2.0).abs() < 0.02, "{one} {two}");
+    }
+}

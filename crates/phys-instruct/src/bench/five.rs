@@ -1,0 +1,335 @@
+//! The table of unconditional sampling: the student against the diffusion baselines and the
+//! reference solver, for each PDE.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use burn::tensor::Device;
+use phys_instruct_physics::Pde;
+use sha2::{Digest, Sha256};
+
+use super::row::{Key, Measured, Row};
+use super::tuning::{self, Tuning};
+use crate::baseline::{self, Physics};
+use crate::config::Preconditioning;
+use crate::data::{self, Watch};
+use crate::eval::{EvalOptions, evaluate};
+use crate::model::{Kind, Model};
+use crate::polish;
+use crate::residual::{self, Residual};
+use crate::sampling::{self, Drawn, SampleOptions};
+use crate::{Error, Result, Samples};
+
+/// The seed of the held-out data; no config's default data comes from it.
+pub const REFERENCE_SEED: u64 = 2_000_000;
+/// Offset of the seeds from which the solver row draws, so that it does not meet the reference.
+const SOLVER_SEED: u64 = 3_000_000;
+/// Samples drawn one by one for the latency, at least.
+const LATENCY_RUNS: usize = 5;
+/// Seconds after which no further one is drawn for it.
+const LATENCY_SECONDS: f64 = 2.0;
+/// Grids that bundled models are looked for, the finest wins.
+const GRIDS: [usize; 3] = [128, 64, 32];
+
+/// What to spend.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Points a side; none for the finest grid with a student.
+    pub grid: Option<usize>,
+    /// Samples per seed.
+    pub count: usize,
+    /// Samples per seed for rows of more than [`Options::slow_steps`] steps.
+    pub slow_count: usize,
+    /// See there.
+    pub slow_steps: usize,
+    /// Samples solved for the solution error.
+    pub solved: usize,
+    /// Sampling seeds.
+    pub seeds: Vec<u64>,
+    /// Sampler steps of the baselines.
+    pub steps: Vec<usize>,
+    /// Sweeps of correction of the student's second set of rows; 0 for none.
+    pub polish: usize,
+}
+
+impl Default for Options {
+    /// The full table.
+    fn default() -> Self {
+        Self {
+            grid: None,
+            count: 1_000,
+            slow_count: 200,
+            slow_steps: 10,
+            solved: 200,
+            seeds: vec![0, 1, 2],
+            steps: vec![4, 10, 100, 200],
+            polish: 0,
+        }
+    }
+}
+
+impl Options {
+    /// A table in minutes: fewer samples, one seed, no baseline above 100 steps.
+    pub fn quick() -> Self {
+        Self {
+            count: 200,
+            slow_count: 32,
+            solved: 32,
+            seeds: vec![0],
+            steps: vec![10, 100],
+            ..Self::default()
+        }
+    }
+}
+
+/// One row to be measured.
+pub struct Item {
+    /// What it is.
+    pub key: Key,
+    /// The model's file; none for the solver.
+    pub file: Option<PathBuf>,
+}
+
+/// The rows of one PDE, by the models that `find` finds (name without extension to file).
+///
+/// # Errors
+/// No student of the PDE, or a file that cannot be read.
+pub fn plan(
+    pde: &str,
+    options: &Options,
+    tuning: &Tuning,
+    find: &dyn Fn(&str) -> Option<PathBuf>,
+) -> Result<Vec<Item>> {
+    let grids = options.grid.map_or(GRIDS.to_vec(), |grid| vec![grid]);
+    let has_student = |grid: &usize| find(&format!("{pde}-{grid}-student")).is_some();
+    let grid = grids.into_iter().find(has_student).ok_or_else(|| {
+        Error::Config(format!("no student of {pde} among the models: {pde}-<grid>-student"))
+    })?;
+    let mut items = Vec::new();
+    for (method, name) in
+        [("phys-instruct", "student"), ("diff-instruct", "diff-instruct")]
+    {
+        if let Some(file) = find(&format!("{pde}-{grid}-{name}")) {
+            items.extend(student_rows(pde, method, options, &file)?);
+        }
+    }
+    for name in ["edm", "teacher"] {
+        let stem = format!("{pde}-{grid}-{name}");
+        let Some(file) = find(&stem) else { continue };
+        for method in ["edm", "diffusionpde", "cocogen"] {
+            items.extend(teacher_rows([pde, method, &stem], options, tuning, &file)?);
+        }
+    }
+    if let Some(file) = find(&format!("{pde}-{grid}-pidm")) {
+        items.extend(teacher_rows([pde, "pidm", ""], options, tuning, &file)?);
+    }
+    items.push(Item { key: key([pde, "solver"], grid, options, 0), file: None });
+    Ok(items)
+}
+
+fn key([pde, method]: [&str; 2], grid: usize, options: &Options, steps: usize) -> Key {
+    let slow = steps > options.slow_steps;
+    Key {
+        pde: pde.into(),
+        method: method.into(),
+        preconditioning: None,
+        steps,
+        grid,
+        count: if slow { options.slow_count.min(options.count) } else { options.count },
+        seeds: options.seeds.clone(),
+        weight: None,
+        model: None,
+    }
+}
+
+fn student_rows(pde: &str, method: &str, options: &Options, file: &Path) -> Result<Vec<Item>> {
+    let (model, hash) = load(file)?;
+    let row = |method: &str, steps: usize| {
+        let key = Key {
+            preconditioning: Some(preconditioning(&model).into()),
+            model: Some(hash.clone()),
+            ..key([pde, method], model.card.grid, options, steps)
+        };
+        Item { key, file: Some(file.into()) }
+    };
+    let depths = 1..=model.card.levels.len();
+    let mut items: Vec<Item> = depths.clone().map(|steps| row(method, steps)).collect();
+    if options.polish > 0 && method == "phys-instruct" {
+        items.extend(depths.map(|steps| {
+            let mut item = row("phys-instruct+polish", steps);
+            item.key.weight = Some(options.polish as f64);
+            item
+        }));
+    }
+    Ok(items)
+}
+
+fn teacher_rows(
+    [pde, method, stem]: [&str; 3],
+    options: &Options,
+    tuning: &Tuning,
+    file: &Path,
+) -> Result<Vec<Item>> {
+    let (model, hash) = load(file)?;
+    let guided = ["diffusionpde", "cocogen"].contains(&method);
+    options
+        .steps
+        .iter()
+        .map(|&steps| {
+            let weight = tuning.weight(stem, method, steps);
+            if guided && weight.is_none() {
+                return Err(Error::Config(format!(
+                    "no weight of {method} for {stem}: `bench tune` searches it"
+                )));
+            }
+            let key = Key {
+                preconditioning: Some(preconditioning(&model).into()),
+                weight,
+                model: Some(hash.clone()),
+                ..key([pde, method], model.card.grid, options, steps)
+            };
+            Ok(Item { key, file: Some(file.into()) })
+        })
+        .collect()
+}
+
+fn preconditioning(model: &Model) -> &'static str {
+    match model.card.diffusion.preconditioning {
+        Preconditioning::Pixel => "pixel",
+        Preconditioning::Modes => "modes",
+        Preconditioning::Joint => "joint",
+    }
+}
+
+fn load(file: &Path) -> Result<(Model, String)> {
+    let bytes = std::fs::read(file)
+        .map_err(|e| Error::BadFile { path: file.into(), reason: e.to_string() })?;
+    let hash = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    Ok((Model::load(file, &Device::flex())?, hash))
+}
+
+/// What the rows of one PDE on one grid are measured against.
+pub struct Setting {
+    pde: Box<dyn Pde>,
+    residual: Box<dyn Residual>,
+    reference: Samples,
+}
+
+impl Setting {
+    /// With the parameters of the item's model; twice as much held-out data as samples.
+    ///
+    /// # Errors
+    /// What the solver answers, or [`Error::Interrupted`].
+    pub fn of(items: &[Item], count: usize, stop: &AtomicBool) -> Result<Self> {
+        let file = items.iter().find_map(|item| item.file.as_ref());
+        let file = file.ok_or_else(|| Error::Config("no model to measure".into()))?;
+        let card = Model::load(file, &Device::flex())?.card;
+        let pde = card.pde()?;
+        let mut watch = Watch { progress: &mut |_| (), stop };
+        let reference =
+            data::generate(pde.as_ref(), card.grid, REFERENCE_SEED, 2 * count, &mut watch)?;
+        let residual = residual::build(pde.as_ref(), card.grid, &Device::flex())?;
+        Ok(Self { pde, residual, reference })
+    }
+
+    /// The first samples of the row's own making, for a picture.
+    ///
+    /// # Errors
+    /// As [`measure`].
+    pub fn draw(&self, item: &Item, count: usize, seed: u64) -> Result<Samples> {
+        let model = item.file.as_ref().map(|f| Model::load(f, &Device::flex())).transpose()?;
+        Ok(self.samples(&item.key, model.as_ref(), count, seed)?.samples)
+    }
+
+    /// Held-out data.
+    pub fn reference(&self) -> &Samples {
+        &self.reference
+    }
+
+    /// The PDE.
+    pub fn pde(&self) -> &dyn Pde {
+        self.pde.as_ref()
+    }
+
+    /// The residual.
+    pub fn residual(&self) -> &dyn Residual {
+        self.residual.as_ref()
+    }
+
+    fn samples(
+        &self,
+        key: &Key,
+        model: Option<&Model>,
+        count: usize,
+        seed: u64,
+    ) -> Result<Drawn> {
+        let Some(model) = model else {
+            let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
+            let seed = SOLVER_SEED + seed;
+            let samples = data::generate(self.pde(), key.grid, seed, count, &mut watch)?;
+            return Ok(Drawn { samples, nfe: 0 });
+        };
+        if let (Some(weight), "diffusionpde" | "cocogen") = (key.weight, key.method.as_str()) {
+            let method: Physics = tuning::physics(&key.method, weight);
+            let numbers = [count as u64, seed];
+            let residual = self.residual();
+            return baseline::sample(model, residual, method, key.steps, numbers, &mut |_| ());
+        }
+        let teacher = model.card.kind == Kind::Teacher;
+        let nfe = if teacher { 2 * key.steps - 1 } else { key.steps };
+        let options = SampleOptions { count, nfe, seed, ..SampleOptions::default() };
+        let mut drawn = sampling::sample(model, options, &mut |_| ())?;
+        if let (Some(sweeps), "phys-instruct+polish") = (key.weight, key.method.as_str()) {
+            drawn.samples = polish::polish(&drawn.samples, self.residual(), sweeps as usize)?;
+        }
+        Ok(drawn)
+    }
+}
+
+/// Measures one row; `stop` is looked at between seeds.
+///
+/// # Errors
+/// Samples that are not finite, [`Error::Interrupted`], and what sampling answers.
+pub fn measure(
+    item: &Item,
+    setting: &Setting,
+    options: &Options,
+    stop: &AtomicBool,
+) -> Result<Row> {
+    let key = &item.key;
+    let model = item.file.as_ref().map(|f| Model::load(f, &Device::flex())).transpose()?;
+    let reference = setting.reference.slice(0..2 * key.count);
+    let spend = EvalOptions { solve_at_most: Some(options.solved), ..EvalOptions::default() };
+    let mut measured = Vec::new();
+    for &seed in &key.seeds {
+        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let start = Instant::now();
+        let drawn = setting.samples(key, model.as_ref(), key.count, seed)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let report =
+            evaluate(&drawn.samples, &reference, setting.pde(), setting.residual(), spend)?;
+        measured.push(Measured { report, nfe: drawn.nfe, seconds });
+    }
+    let latency = latency(key, setting, model.as_ref())?;
+    Ok(Row::of(key.clone(), &measured, latency))
+}
+
+/// Median seconds of one sample drawn by itself, the first not counted.
+fn latency(key: &Key, setting: &Setting, model: Option<&Model>) -> Result<f64> {
+    let mut times = Vec::new();
+    let begin = Instant::now();
+    while times.len() <= LATENCY_RUNS {
+        let start = Instant::now();
+        setting.samples(key, model, 1, 0)?;
+        times.push(start.elapsed().as_secs_f64());
+        if times.len() > 1 && begin.elapsed().as_secs_f64() > LATENCY_SECONDS {
+            break;
+        }
+    }
+    let mut counted = times.split_off(1);
+    counted.sort_by(f64::total_cmp);
+    Ok(counted[counted.len() / 2])
+}

@@ -1,0 +1,121 @@
+//! One line of the table of unconditional sampling: one method at one number of steps, measured
+//! over several sampling seeds.
+
+use serde::{Deserialize, Serialize};
+
+use crate::eval::Report;
+
+/// What a row is about; rows of the same key are the same measurement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Key {
+    /// The PDE.
+    pub pde: String,
+    /// `phys-instruct`, `phys-instruct+polish`, `diff-instruct`, `edm`, `diffusionpde`,
+    /// `cocogen`, `pidm` or `solver`.
+    pub method: String,
+    /// `pixel`, `modes` or `joint`; none for the solver.
+    pub preconditioning: Option<String>,
+    /// Sampler steps; 0 for the solver.
+    pub steps: usize,
+    /// Points a side.
+    pub grid: usize,
+    /// Samples per seed.
+    pub count: usize,
+    /// Sampling seeds.
+    pub seeds: Vec<u64>,
+    /// The weight of the baseline's guidance or the size of its correction.
+    pub weight: Option<f64>,
+    /// SHA-256 of the model file.
+    pub model: Option<String>,
+}
+
+/// The figures of one row: means over seeds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// What is measured.
+    #[serde(flatten)]
+    pub key: Key,
+    /// Network passes per sample, forward and backward.
+    pub nfe: usize,
+    /// Relative RMS residual.
+    pub pde_error: f64,
+    /// Its standard deviation over seeds.
+    pub pde_error_sd: f64,
+    /// The residual of held-out data.
+    pub data_floor: f64,
+    /// |u - S(a)| / |S(a)|; none where no sample could be solved.
+    pub solution_error: Option<f64>,
+    /// Its standard deviation over seeds.
+    pub solution_error_sd: Option<f64>,
+    /// Sliced Wasserstein distance to held-out data.
+    pub sliced_wasserstein: f64,
+    /// Its standard deviation over seeds.
+    pub sliced_wasserstein_sd: f64,
+    /// The distance of two parts of the held-out data.
+    pub sliced_wasserstein_floor: f64,
+    /// Standard deviation against the data's, per channel.
+    pub std_ratio: Vec<f64>,
+    /// Largest relative error of the radial spectrum up to half the Nyquist, per channel.
+    pub spectrum_error: Vec<f64>,
+    /// Share of values nearer the higher of the two that the input takes, and the data's.
+    pub high_share: Option<[f64; 2]>,
+    /// Seconds for one sample drawn by itself, median.
+    pub latency_s: f64,
+    /// Samples a second at batch 64.
+    pub throughput: f64,
+}
+
+/// What one seed gave.
+pub struct Measured {
+    /// The figures.
+    pub report: Report,
+    /// Network passes per sample.
+    pub nfe: usize,
+    /// Seconds it took to draw them all.
+    pub seconds: f64,
+}
+
+impl Row {
+    /// The row of the measurements of all seeds, at least one, and the latency of one sample.
+    pub fn of(key: Key, measured: &[Measured], latency_s: f64) -> Self {
+        let over = |f: &dyn Fn(&Report) -> f64| {
+            mean_and_sd(&measured.iter().map(|m| f(&m.report)).collect::<Vec<_>>())
+        };
+        let solved: Vec<f64> = measured.iter().filter_map(|m| m.report.solution_error).collect();
+        let solution = (!solved.is_empty()).then(|| mean_and_sd(&solved));
+        let (pde_error, pde_error_sd) = over(&|r| r.pde_error);
+        let (sliced_wasserstein, sliced_wasserstein_sd) = over(&|r| r.sliced_wasserstein);
+        let channels = measured.first().map_or(0, |m| m.report.std_ratio.len());
+        let seconds: f64 = measured.iter().map(|m| m.seconds).sum();
+        let share = |f: &dyn Fn(&Report) -> Option<f64>| {
+            let all: Vec<f64> = measured.iter().filter_map(|m| f(&m.report)).collect();
+            (!all.is_empty()).then(|| mean_and_sd(&all).0)
+        };
+        let high = share(&|r| r.marginal.two_valued.as_ref().map(|t| t.high_share));
+        let data_high = share(&|r| r.marginal.two_valued.as_ref().map(|t| t.high_share_reference));
+        Self {
+            nfe: measured.first().map_or(0, |m| m.nfe),
+            pde_error,
+            pde_error_sd,
+            data_floor: over(&|r| r.data_floor).0,
+            solution_error: solution.map(|s| s.0),
+            solution_error_sd: solution.map(|s| s.1),
+            sliced_wasserstein,
+            sliced_wasserstein_sd,
+            sliced_wasserstein_floor: over(&|r| r.sliced_wasserstein_floor).0,
+            std_ratio: (0..channels).map(|c| over(&|r| r.std_ratio[c]).0).collect(),
+            spectrum_error: (0..channels).map(|c| over(&|r| r.spectrum_error[c].max).0).collect(),
+            high_share: high.zip(data_high).map(|(own, data)| [own, data]),
+            latency_s,
+            throughput: (key.count * measured.len()) as f64 / seconds,
+            key,
+        }
+    }
+}
+
+fn mean_and_sd(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
+    (mean, (square / (n - 1.0).max(1.0)).sqrt())
+}

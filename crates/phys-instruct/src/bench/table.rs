@@ -1,0 +1,117 @@
+//! The rows as CSV and Markdown.
+
+use super::Row;
+use crate::plot::ticks::significant;
+
+/// One column: its name, and a row's value.
+type Column = (&'static str, fn(&Row) -> String);
+
+/// The figures in the order of the tables.
+const FIGURES: [Column; 12] = [
+    ("pde_error", |r| exact(r.pde_error)),
+    ("pde_error_sd", |r| exact(r.pde_error_sd)),
+    ("data_floor", |r| exact(r.data_floor)),
+    ("solution_error", |r| maybe(r.solution_error)),
+    ("solution_error_sd", |r| maybe(r.solution_error_sd)),
+    ("sliced_wasserstein", |r| exact(r.sliced_wasserstein)),
+    ("sliced_wasserstein_sd", |r| exact(r.sliced_wasserstein_sd)),
+    ("sliced_wasserstein_floor", |r| exact(r.sliced_wasserstein_floor)),
+    ("std_ratio", |r| list(&r.std_ratio)),
+    ("spectrum_error", |r| list(&r.spectrum_error)),
+    ("latency_s", |r| exact(r.latency_s)),
+    ("throughput", |r| exact(r.throughput)),
+];
+
+const KEYS: [Column; 8] = [
+    ("pde", |r| r.key.pde.clone()),
+    ("method", |r| r.key.method.clone()),
+    ("preconditioning", |r| r.key.preconditioning.clone().unwrap_or_default()),
+    ("steps", |r| r.key.steps.to_string()),
+    ("nfe", |r| r.nfe.to_string()),
+    ("grid", |r| r.key.grid.to_string()),
+    ("count", |r| r.key.count.to_string()),
+    ("seeds", |r| r.key.seeds.len().to_string()),
+];
+
+fn exact(value: f64) -> String {
+    value.to_string()
+}
+
+fn maybe(value: Option<f64>) -> String {
+    value.map(exact).unwrap_or_default()
+}
+
+fn list(values: &[f64]) -> String {
+    values.iter().map(|v| exact(*v)).collect::<Vec<_>>().join(" ")
+}
+
+/// All figures, one line a row; lists are separated by spaces.
+pub fn csv(rows: &[Row]) -> String {
+    let columns = || KEYS.iter().chain(&FIGURES);
+    let mut text = columns().map(|c| c.0).collect::<Vec<_>>().join(",") + "\n";
+    for row in rows {
+        text += &(columns().map(|c| c.1(row)).collect::<Vec<_>>().join(",") + "\n");
+    }
+    text
+}
+
+/// The head of the short table.
+pub const HEAD: [&str; 10] = [
+    "method",
+    "steps",
+    "passes",
+    "samples",
+    "PDE error",
+    "solution error",
+    "sliced Wasserstein",
+    "deviation / data's",
+    "latency",
+    "samples / s",
+];
+
+/// The cells of the short table.
+pub fn cells(row: &Row) -> [String; 10] {
+    let short = |v: f64| significant(v, 3);
+    let spread = |mean: f64, sd: f64| match row.key.seeds.len() {
+        1 => short(mean),
+        _ => format!("{} ± {}", short(mean), significant(sd, 1)),
+    };
+    let ratios: Vec<String> = row.std_ratio.iter().map(|r| format!("{r:.2}")).collect();
+    [
+        match &row.key.preconditioning {
+            Some(kind) => format!("{} ({kind})", row.key.method),
+            None => row.key.method.clone(),
+        },
+        row.key.steps.to_string(),
+        row.nfe.to_string(),
+        format!("{} x {}", row.key.count, row.key.seeds.len()),
+        spread(row.pde_error, row.pde_error_sd),
+        row.solution_error.map_or("none solved".into(), short),
+        spread(row.sliced_wasserstein, row.sliced_wasserstein_sd),
+        ratios.join(", "),
+        format!("{} ms", short(1e3 * row.latency_s)),
+        short(row.throughput),
+    ]
+}
+
+/// One short table per PDE.
+pub fn markdown(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for group in rows.chunk_by(|a, b| a.key.pde == b.key.pde) {
+        let first = &group[0];
+        text += &format!("## {}, {1} x {1}\n\n", first.key.pde, first.key.grid);
+        text += &format!("| {} |\n|{}\n", HEAD.join(" | "), "---|".repeat(HEAD.len()));
+        for row in group {
+            text += &format!("| {} |\n", cells(row).join(" | "));
+        }
+        let [floor, distance] = [first.data_floor, first.sliced_wasserstein_floor];
+        text += &format!(
+            "\nHeld-out data: PDE error {}, sliced Wasserstein between two halves {} \
+             (at {} samples).\n\n",
+            significant(floor, 3),
+            significant(distance, 3),
+            first.key.count
+        );
+    }
+    text
+}

@@ -1,0 +1,199 @@
+//! The weights of the guided baselines, searched per teacher, method and number of steps, each
+//! with the same budget: every candidate of one list, on the same validation samples and seed.
+//!
+//! Chosen is the lowest PDE error among the candidates that keep the distribution (sliced
+//! Wasserstein distance within a fifth of the unguided sampler's), or the smallest candidate.
+
+use std::path::Path;
+
+use phys_instruct_physics::Pde;
+use serde::{Deserialize, Serialize};
+
+use crate::baseline::{self, Physics};
+use crate::eval::{SwdOptions, physics, swd};
+use crate::model::Model;
+use crate::residual::Residual;
+use crate::sampling::{self, SampleOptions};
+use crate::store::atomic;
+use crate::{Error, Result, Samples};
+
+/// The weights tried for each method.
+pub const CANDIDATES: [f64; 6] = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
+/// Steps at which a weight is searched; a run takes that of the nearest below or equal.
+pub const STEPS: [usize; 3] = [4, 10, 100];
+/// What the distance may grow by.
+const KEPT: f64 = 1.2;
+/// The sampling seed of the search, which no table uses.
+const SEED: u64 = 1_000;
+
+/// One candidate and what it gave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// The weight.
+    pub weight: f64,
+    /// Relative RMS residual.
+    pub pde_error: f64,
+    /// Sliced Wasserstein distance to the validation data.
+    pub sliced_wasserstein: f64,
+}
+
+/// A search and its outcome.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tuned {
+    /// The teacher's file name without extension.
+    pub teacher: String,
+    /// `diffusionpde` or `cocogen`.
+    pub method: String,
+    /// Sampler steps.
+    pub steps: usize,
+    /// The chosen weight.
+    pub weight: f64,
+    /// Samples of each trial.
+    pub count: usize,
+    /// The distance of the unguided sampler at the same steps, seed and number of samples.
+    pub unguided_sliced_wasserstein: f64,
+    /// Everything tried.
+    pub trials: Vec<Trial>,
+}
+
+/// All searches, as stored in `baselines.toml` beside the models.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// One per teacher, method and number of steps.
+    #[serde(default)]
+    pub tuned: Vec<Tuned>,
+}
+
+impl Tuning {
+    /// Reads a file; none if there is no such file.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no such list.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let bad = |reason: String| Error::BadFile { path: path.into(), reason };
+        let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
+        toml::from_str(&text).map(Some).map_err(|e| bad(e.to_string()))
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// What writing answers.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = toml::to_string(self).map_err(|e| Error::Config(e.to_string()))?;
+        atomic::write(path, text.as_bytes())
+    }
+
+    /// The weight for `steps` steps: that of the largest searched number not above, else of the
+    /// smallest; none if the teacher was not searched.
+    pub fn weight(&self, teacher: &str, method: &str, steps: usize) -> Option<f64> {
+        let own = self.tuned.iter().filter(|t| t.teacher == teacher && t.method == method);
+        let below = own.clone().filter(|t| t.steps <= steps).max_by_key(|t| t.steps);
+        below.or_else(|| own.min_by_key(|t| t.steps)).map(|t| t.weight)
+    }
+}
+
+/// The method by its name in tables.
+pub fn physics(method: &str, weight: f64) -> Physics {
+    if method == "cocogen" { Physics::CoCoGen(weight) } else { Physics::DiffusionPde(weight) }
+}
+
+/// Searches the weight of `method` at `steps` steps with `count` samples a trial, against
+/// `validation`.
+///
+/// # Errors
+/// A model that is no teacher, or sets that do not fit.
+pub fn search(
+    [teacher, method]: [&str; 2],
+    model: &Model,
+    pde: &dyn Pde,
+    validation: &Samples,
+    [steps, count]: [usize; 2],
+) -> Result<Tuned> {
+    let residual = crate::residual::build(pde, model.card.grid, &model.device())?;
+    let distance = |samples: &Samples| -> Result<f64> {
+        Ok(swd::against_floor(samples, validation, SwdOptions::default())?.distance)
+    };
+    let heun = SampleOptions { count, nfe: 2 * steps - 1, seed: SEED, ..SampleOptions::default() };
+    let unguided = distance(&sampling::sample(model, heun, &mut |_| ())?.samples)?;
+    let trials = CANDIDATES
+        .iter()
+        .map(|&weight| {
+            let samples = draw(model, residual.as_ref(), physics(method, weight), [steps, count])?;
+            let Some(samples) = samples else {
+                let [pde_error, sliced_wasserstein] = [f64::MAX; 2];
+                return Ok(Trial { weight, pde_error, sliced_wasserstein });
+            };
+            Ok(Trial {
+                weight,
+                pde_error: physics::pde_error(&samples, residual.as_ref())?,
+                sliced_wasserstein: distance(&samples)?,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Tuned {
+        teacher: teacher.into(),
+        method: method.into(),
+        steps,
+        weight: chosen(&trials, KEPT * unguided),
+        count,
+        unguided_sliced_wasserstein: unguided,
+        trials,
+    })
+}
+
+/// The samples, or none if they are not finite.
+fn draw(
+    model: &Model,
+    residual: &dyn Residual,
+    method: Physics,
+    [steps, count]: [usize; 2],
+) -> Result<Option<Samples>> {
+    let numbers = [count as u64, SEED];
+    let drawn = baseline::sample(model, residual, method, steps, numbers, &mut |_| ())?;
+    Ok(drawn.samples.data.iter().all(|v| v.is_finite()).then_some(drawn.samples))
+}
+
+fn chosen(trials: &[Trial], largest_distance: f64) -> f64 {
+    trials
+        .iter()
+        .filter(|t| t.sliced_wasserstein <= largest_distance)
+        .min_by(|a, b| a.pde_error.total_cmp(&b.pde_error))
+        .map_or(CANDIDATES[0], |t| t.weight)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(weight: f64, pde_error: f64, sliced_wasserstein: f64) -> Trial {
+        Trial { weight, pde_error, sliced_wasserstein }
+    }
+
+    #[test]
+    fn the_lowest_error_that_keeps_the_distribution_wins() {
+        let trials = [trial(0.003, 0.9, 0.10), trial(0.1, 0.5, 0.11), trial(1.0, 0.1, 0.5)];
+        assert_eq!(chosen(&trials, 0.12), 0.1);
+        assert_eq!(chosen(&trials, 0.01), CANDIDATES[0]);
+    }
+
+    #[test]
+    fn a_number_of_steps_takes_the_weight_of_the_nearest_searched_below() {
+        let tuned = |steps, weight| Tuned {
+            teacher: "t".into(),
+            method: "cocogen".into(),
+            steps,
+            weight,
+            count: 1,
+            unguided_sliced_wasserstein: 0.1,
+            trials: vec![],
+        };
+        let tuning = Tuning { tuned: vec![tuned(10, 0.1), tuned(100, 0.3)] };
+        let weight = |steps| tuning.weight("t", "cocogen", steps);
+        assert_eq!([weight(4), weight(10), weight(200)], [Some(0.1), Some(0.1), Some(0.3)]);
+        assert_eq!(tuning.weight("t", "diffusionpde", 10), None);
+    }
+}

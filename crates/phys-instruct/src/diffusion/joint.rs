@@ -1,0 +1,291 @@
+//! Joint principal components of the channels' low modes.
+//!
+//! The channels of a solved sample depend on each other: where the equation is linear the solution
+//! is a matrix times the input, and half of all directions in (a, u) carry nothing. Mode by mode
+//! each channel has unit variance but the directions that leave the PDE have it too, and a network
+//! that errs by a tenth errs by a tenth there. In the eigenbasis of the modes' correlation
+//! (Karhunen-Loeve expansion of the joint field) they are as small as the data has them.
+//!
+//! Only the `side` lowest modes an axis take part; the eigenbasis of all would be a large matrix.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use faer::{Mat, Side};
+
+use crate::net::params::values;
+use crate::{Error, Result};
+
+/// Components of a smaller standard deviation than this, in units of a mode's, are absent: the
+/// data's own rounding lies below it.
+const ABSENT: f64 = 1e-3;
+
+/// The components, as stored in a model file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Components {
+    /// Modes per axis and channel.
+    pub side: usize,
+    /// Orthonormal columns, one component each: `[mode, component]` over channel x side x side.
+    pub vectors: Vec<f32>,
+    /// Standard deviation of each component, in units of a mode's.
+    pub std: Vec<f32>,
+}
+
+impl Components {
+    /// The eigenbasis of the correlation of low modes, given the sum of products
+    /// `[mode, mode]` over `count` samples.
+    ///
+    /// # Errors
+    /// An eigenvalue iteration that does not converge.
+    pub fn of(products: &[f64], count: usize, side: usize) -> Result<Self> {
+        let n = products.len().isqrt();
+        let correlation = Mat::from_fn(n, n, |i, j| products[i * n + j] / count as f64);
+        let eigen = correlation
+            .self_adjoint_eigen(Side::Lower)
+            .map_err(|e| Error::Shape(format!("principal components: {e:?}")))?;
+        let (vectors, variances) = (eigen.U(), eigen.S().column_vector());
+        // Largest first, so that component 0 is the leading direction.
+        let column = |j: usize| n - 1 - j;
+        Ok(Self {
+            side,
+            vectors: (0..n * n).map(|i| vectors[(i / n, column(i % n))] as f32).collect(),
+            std: (0..n).map(|j| variances[column(j)].max(0.0).sqrt() as f32).collect(),
+        })
+    }
+}
+
+/// The change between whitened modes and whitened components on one device.
+#[derive(Debug, Clone)]
+pub struct JointMap {
+    side: usize,
+    /// 0 on the low modes, 1 elsewhere, `[1, 1, y, x]`.
+    others: Tensor<4>,
+    /// Row vectors of components times these are modes, at unit variance and at the data's.
+    rotate: Tensor<2>,
+    scale: Tensor<2>,
+    /// Row vectors of modes times these are components.
+    rotate_back: Tensor<2>,
+    scale_back: Tensor<2>,
+    /// 1 for components that carry data, `[1, channel * side * side]`.
+    present: Tensor<2>,
+}
+
+impl JointMap {
+    /// For fields of `size` points a side.
+    ///
+    /// # Errors
+    /// Components of another number than `channels` and their side ask for, or a side above `size`.
+    pub fn new(
+        components: &Components,
+        channels: usize,
+        size: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        let Components { side, vectors, std } = components;
+        let n = channels * side * side;
+        if *side == 0 || *side > size || std.len() != n || vectors.len() != n * n {
+            return Err(Error::Shape(format!(
+                "{} joint components of {side} modes an axis; expected {n} and at most {size}",
+                std.len()
+            )));
+        }
+        let carries = |s: f32| f64::from(s) > ABSENT;
+        let matrix = |entry: &dyn Fn(usize, usize) -> f32| {
+            let data = (0..n * n).map(|i| entry(i / n, i % n)).collect::<Vec<f32>>();
+            Tensor::<2>::from_data(TensorData::new(data, [n, n]), device)
+        };
+        let vector = |mode: usize, j: usize| vectors[mode * n + j];
+        let inverse = |j: usize| if carries(std[j]) { 1.0 / std[j] } else { 0.0 };
+        let present = std.iter().map(|&s| if carries(s) { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
+        let low = |i: usize| i / size < *side && i % size < *side;
+        let others = (0..size * size).map(|i| if low(i) { 0.0 } else { 1.0 }).collect::<Vec<f32>>();
+        Ok(Self {
+            side: *side,
+            others: Tensor::from_data(TensorData::new(others, [1, 1, size, size]), device),
+            rotate: matrix(&|j, mode| vector(mode, j)),
+            scale: matrix(&|j, mode| if carries(std[j]) { vector(mode, j) * std[j] } else { 0.0 }),
+            rotate_back: matrix(&vector),
+            scale_back: matrix(&|mode, j| vector(mode, j) * inverse(j)),
+            present: Tensor::from_data(TensorData::new(present, [1, n]), device),
+        })
+    }
+
+    /// Whitened components of whitened modes, `[batch, channel, y, x]`.
+    pub fn components(&self, modes: Tensor<4>) -> Tensor<4> {
+        self.apply(modes, &self.scale_back)
+    }
+
+    /// Whitened modes of whitened components.
+    pub fn modes(&self, components: Tensor<4>) -> Tensor<4> {
+        self.apply(components, &self.scale)
+    }
+
+    /// The modes of unit components: a rotation, which leaves white noise white.
+    pub fn rotated(&self, components: Tensor<4>) -> Tensor<4> {
+        self.apply(components, &self.rotate)
+    }
+
+    /// The inverse of [`JointMap::rotated`].
+    pub fn rotated_back(&self, modes: Tensor<4>) -> Tensor<4> {
+        self.apply(modes, &self.rotate_back)
+    }
+
+    /// 1 where components and the other modes carry data, given where modes do.
+    pub fn present(&self, modes: Tensor<4>) -> Tensor<4> {
+        let dims = modes.dims();
+        self.with_block(modes, self.present.clone(), dims)
+    }
+
+    /// Root mean square of what each component adds to modes of standard deviation `colour`
+    /// (`[1, channel, y, x]`), at the data's size, in the same layout.
+    pub fn energy(&self, colour: &Tensor<4>) -> Tensor<4> {
+        let weights = self.block(colour.clone());
+        let [_, channels, size, _] = colour.dims();
+        let square = weights.square().matmul(self.scale.clone().swap_dims(0, 1).square());
+        self.with_block(colour.clone(), square.sqrt(), [1, channels, size, size])
+    }
+
+    fn apply(&self, y: Tensor<4>, matrix: &Tensor<2>) -> Tensor<4> {
+        let dims = y.dims();
+        let block = self.block(y.clone()).matmul(matrix.clone());
+        self.with_block(y, block, dims)
+    }
+
+    /// The low modes of all channels, `[batch, channel * side * side]`.
+    fn block(&self, y: Tensor<4>) -> Tensor<2> {
+        y.narrow(2, 0, self.side).narrow(3, 0, self.side).flatten(1, 3)
+    }
+
+    fn with_block(
+        &self,
+        y: Tensor<4>,
+        block: Tensor<2>,
+        [batch, channels, size, _]: [usize; 4],
+    ) -> Tensor<4> {
+        let block = block.reshape([batch, channels, self.side, self.side]);
+        let rest = (0, size - self.side);
+        let padded = block.pad([rest, rest], burn::tensor::ops::PadMode::Constant(0.0));
+        y * self.others.clone() + padded
+    }
+}
+
+/// Adds the products of the low modes of `modes` `[batch, channel, y, x]` to `sums`
+/// `[mode, mode]`.
+pub fn add_products(sums: &mut [f64], modes: Tensor<4>, side: usize) {
+    let block: Tensor<2> = modes.narrow(2, 0, side).narrow(3, 0, side).flatten(1, 3);
+    let products = block.clone().swap_dims(0, 1).matmul(block);
+    for (sum, v) in sums.iter_mut().zip(values(products)) {
+        *sum += f64::from(v);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use phys_instruct_physics::{Basis, Channel};
+
+    use crate::Samples;
+    use crate::config::{DiffusionConfig, NamedNoise, Noise, Preconditioning};
+    use crate::diffusion::Coordinates;
+    use crate::diffusion::noise::Draw;
+    use crate::net::params::values;
+
+    use super::*;
+
+    const SIZE: usize = 10;
+    const LOW: usize = 6;
+    const COUNT: usize = 3000;
+
+    /// u is twice the derivative-like difference of neighbouring values of a, periodically: a
+    /// linear equation that mixes modes of one wavenumber. Only the low modes carry data.
+    fn samples() -> Samples {
+        let device = Device::flex();
+        let draw = Draw { seed: 5, stream: "joint", step: 0, first: 0 };
+        let rough = draw.normal([COUNT, 1, SIZE, SIZE], &device);
+        let basis = phys_instruct_physics::transform::basis_matrix(Basis::Fourier, SIZE);
+        let rows: Vec<f32> = basis.iter().map(|&v| v as f32).collect();
+        let basis = Tensor::<4>::from_data(TensorData::new(rows, [1, 1, SIZE, SIZE]), &device);
+        let low = rough.narrow(2, 0, LOW - 1).narrow(3, 0, LOW - 1);
+        let rows = basis.narrow(2, 0, LOW - 1);
+        let a = rows.clone().swap_dims(2, 3).matmul(low).matmul(rows);
+        let x = Tensor::cat(vec![a.clone(), equation(a)], 1);
+        Samples {
+            pde: "test".into(),
+            channels: vec!["a".into(), "u".into()],
+            count: COUNT,
+            height: SIZE,
+            width: SIZE,
+            data: values(x),
+        }
+    }
+
+    fn equation(a: Tensor<4>) -> Tensor<4> {
+        let [first, rest] = [a.clone().narrow(3, 0, 1), a.clone().narrow(3, 1, SIZE - 1)];
+        (Tensor::cat(vec![rest, first], 3) - a) * 2.0
+    }
+
+    fn fitted() -> (Coordinates, Tensor<4>) {
+        let channel =
+            |name| Channel { name, meaning: "test", basis: [Basis::Fourier, Basis::Fourier] };
+        let config = DiffusionConfig {
+            preconditioning: Preconditioning::Joint,
+            noise: Noise::Named(NamedNoise::Data),
+            joint_modes: LOW,
+            ..DiffusionConfig::default()
+        };
+        let data = samples();
+        let channels = [channel("a"), channel("u")];
+        let (coordinates, _) =
+            Coordinates::fit(&data, &channels, &config, &Device::flex()).unwrap();
+        let shape = [COUNT, 2, SIZE, SIZE];
+        (coordinates, Tensor::from_data(TensorData::new(data.data, shape), &Device::flex()))
+    }
+
+    fn rms(x: &Tensor<4>) -> f32 {
+        x.clone().square().mean().into_scalar::<f32>().sqrt()
+    }
+
+    #[test]
+    fn components_invert_and_are_white() {
+        let (coordinates, x) = fitted();
+        let y = coordinates.encode(x.clone());
+        assert!(rms(&(coordinates.decode(y.clone()) - x.clone())) < 1e-4 * rms(&x));
+        let flat: Tensor<2> = y.flatten(1, 3);
+        let covariance = flat.clone().swap_dims(0, 1).matmul(flat) / COUNT as f64;
+        let present = values(coordinates.present());
+        let n = present.len();
+        for (i, v) in values(covariance).iter().enumerate() {
+            let expected = if i / n == i % n { present[i / n] } else { 0.0 };
+            assert!((v - expected).abs() < 0.01, "entry {i}: {v}");
+        }
+    }
+
+    #[test]
+    fn directions_that_leave_the_equation_are_absent() {
+        let (coordinates, _) = fitted();
+        let present = values(coordinates.present()).iter().filter(|&&p| p == 1.0).count();
+        assert_eq!(present, (LOW - 1) * (LOW - 1));
+        let draw = Draw { seed: 6, stream: "any", step: 0, first: 0 };
+        let x = coordinates.decode(draw.normal([4, 2, SIZE, SIZE], &Device::flex()));
+        let [a, u] = [0, 1].map(|c| x.clone().narrow(1, c, 1));
+        let residual = u.clone() - equation(a);
+        assert!(rms(&residual) < 3e-3 * rms(&u), "{} of {}", rms(&residual), rms(&u));
+    }
+
+    #[test]
+    fn pictures_and_entries_are_a_rotation_apart() {
+        let (coordinates, _) = fitted();
+        let draw = Draw { seed: 7, stream: "any", step: 0, first: 0 };
+        let y = draw.normal([2, 2, SIZE, SIZE], &Device::flex());
+        let picture = coordinates.to_pixels(y.clone()).narrow(1, 0, 2);
+        assert!((rms(&picture) - rms(&y)).abs() < 1e-4);
+        assert!(rms(&(coordinates.from_pixels(picture) - y)) < 1e-4);
+    }
+
+    #[test]
+    fn unfit_components_are_refused() {
+        let components = Components { side: 2, vectors: vec![0.0; 9], std: vec![1.0; 3] };
+        assert!(JointMap::new(&components, 1, 8, &Device::flex()).is_err());
+        let components = Components { side: 9, vectors: vec![0.0; 81 * 81], std: vec![1.0; 81] };
+        assert!(JointMap::new(&components, 1, 8, &Device::flex()).is_err());
+    }
+}

@@ -1,0 +1,143 @@
+//! Anchored guidance: the last phase of a student's training.
+//!
+//! Matching settles the distribution of the fields, but its gradient is noisy and shared with the
+//! guidance's, which stops the pull onto the PDE long before the network does. Once matched, the
+//! law of the solution is that of the input carried over by the equation, so it is enough to hold
+//! the input, noise by noise, to what the matched student makes of the same noise, and to let
+//! guidance move the solution alone. No teacher and no auxiliary model take part: a step costs a
+//! seventh of a matching step.
+//!
+//! The loss is the mean over samples of three relative errors,
+//! w_a |a - a*| / |a*| + w_R |R| / |source| + w_P |P^-1 R| / |P^-1 source|,
+//! a* the matched student's input (or the nearest admissible one), the input detached in R.
+
+use burn::tensor::Tensor;
+
+use crate::config::AnchoredConfig;
+use crate::residual::{Residual, ResidualOptions};
+
+/// The three relative errors, means over the batch.
+pub struct AnchoredTerms {
+    /// Distance of the input from the anchor's.
+    pub input: Tensor<1>,
+    /// The relative residual.
+    pub residual: Tensor<1>,
+    /// The preconditioned relative residual.
+    pub preconditioned: Tensor<1>,
+}
+
+impl AnchoredTerms {
+    /// Their weighted sum.
+    pub fn loss(&self, config: &AnchoredConfig) -> Tensor<1> {
+        self.input.clone() * config.input_weight
+            + self.residual.clone() * config.residual_weight
+            + self.preconditioned.clone() * config.preconditioned_weight
+    }
+}
+
+/// The errors of the samples `x` `[batch, channel, y, x]` in physical units, `anchor` what the
+/// matched student makes of the same noise.
+pub fn terms(
+    config: &AnchoredConfig,
+    residual: &dyn Residual,
+    x: Tensor<4>,
+    anchor: Tensor<4>,
+) -> AnchoredTerms {
+    let mut held = residual.input(anchor);
+    if config.round_input {
+        held = residual.nearest_input(held);
+    }
+    let error = |preconditioned| {
+        let options = ResidualOptions { detach_input: true, round_input: false, preconditioned };
+        residual.terms(x.clone(), options).relative().mean()
+    };
+    AnchoredTerms {
+        input: relative_distance(residual.input(x.clone()), held).mean(),
+        residual: error(false),
+        preconditioned: error(true),
+    }
+}
+
+/// |a - b| / |b| of each sample, `[batch]`.
+fn relative_distance(a: Tensor<4>, b: Tensor<4>) -> Tensor<1> {
+    let norm = |t: Tensor<4>| (t.square().mean_dims(&[1, 2, 3]) + 1e-30).sqrt().flatten::<1>(0, 3);
+    norm(a - b.clone()) / norm(b)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::{Device, TensorData};
+    use phys_instruct_physics::registry::by_name;
+
+    use super::*;
+    use crate::eval::testing::samples_from;
+    use crate::net::params::values;
+
+    fn exact(pde: &str) -> (Box<dyn Residual>, Tensor<4>) {
+        let pde = by_name(pde).unwrap();
+        let samples = samples_from(pde.as_ref(), 3, 16, 1);
+        let shape = [3, samples.channels.len(), 16, 16];
+        let x = Tensor::from_data(TensorData::new(samples.data, shape), &Device::flex());
+        (crate::residual::build(pde.as_ref(), 16, &Device::flex()).unwrap(), x)
+    }
+
+    fn scalar(t: Tensor<1>) -> f64 {
+        f64::from(t.into_scalar::<f32>())
+    }
+
+    #[test]
+    fn exact_samples_at_their_anchor_have_no_loss() {
+        for (pde, floor) in [("poisson", 1e-4), ("burgers", 5e-3)] {
+            let (residual, x) = exact(pde);
+            let config = AnchoredConfig::default();
+            let terms = terms(&config, residual.as_ref(), x.clone(), x);
+            assert!(scalar(terms.loss(&config)) < floor, "{pde}");
+        }
+    }
+
+    #[test]
+    fn the_residual_moves_the_solution_and_the_anchor_the_input() {
+        let (residual, x) = exact("poisson");
+        let gradient = |config: AnchoredConfig| {
+            let leaf = (x.clone() * 1.1).autodiff().require_grad();
+            let anchor = x.clone().autodiff();
+            let loss = terms(&config, residual.as_ref(), leaf.clone(), anchor).loss(&config);
+            let size = |t: Tensor<4>| values(t).iter().map(|v| v.abs()).sum::<f32>();
+            let all = leaf.grad(&loss.backward()).unwrap();
+            [0, 1].map(|c| size(all.clone().narrow(1, c, 1)))
+        };
+        let none = AnchoredConfig {
+            input_weight: 0.0,
+            residual_weight: 0.0,
+            preconditioned_weight: 0.0,
+            ..AnchoredConfig::default()
+        };
+        let [input, solution] = gradient(AnchoredConfig { input_weight: 1.0, ..none.clone() });
+        assert!(input > 0.0 && solution == 0.0);
+        let physics = AnchoredConfig { residual_weight: 1.0, preconditioned_weight: 1.0, ..none };
+        // 1.1 (a, u) solves the equation as well; move the solution alone.
+        let [input, _] = gradient(physics);
+        assert_eq!(input, 0.0);
+    }
+
+    #[test]
+    fn the_distance_is_relative_and_per_sample() {
+        let (residual, x) = exact("burgers");
+        let config = AnchoredConfig::default();
+        let terms = terms(&config, residual.as_ref(), x.clone() * 1.25, x);
+        assert!((scalar(terms.input) - 0.25).abs() < 1e-5);
+    }
+
+    #[test]
+    fn darcy_s_coefficient_is_anchored_to_its_nearer_value() {
+        let (residual, x) = exact("darcy");
+        let config = AnchoredConfig { round_input: true, ..AnchoredConfig::default() };
+        let off = x.clone() * 1.1;
+        let rounded = terms(&config, residual.as_ref(), x, off.clone());
+        assert!(scalar(rounded.input) < 1e-6);
+        let plain = terms(&AnchoredConfig::default(), residual.as_ref(), off.clone(), off * 1.1);
+        assert!(scalar(plain.input) > 0.05);
+    }
+}
