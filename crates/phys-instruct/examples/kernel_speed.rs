@@ -81,7 +81,8 @@ impl Work {
     fn new(model: &Model, grid: usize, batch: usize) -> Result<Self, Failure> {
         let channels = model.card.pde()?.channels();
         let ones = vec![1.0; CHANNELS * grid * grid];
-        let statistics = Statistics { mean: vec![0.0; ones.len()], spectrum: ones, components: None };
+        let statistics =
+            Statistics { mean: vec![0.0; ones.len()], spectrum: ones, components: None };
         let config = &model.card.diffusion;
         let coordinates = Coordinates::new(&statistics, &channels, grid, config, &device::cpu())?;
         let teacher = Network::new(model.network.net.clone(), coordinates).freeze();

@@ -545,10 +545,7 @@ impl Config {
                 "distill.auxiliary_optimizer.learning_rate",
                 distill.auxiliary_optimizer.learning_rate,
             ),
-            (
-                "distill.anchored.optimizer.learning_rate",
-                distill.anchored.optimizer.learning_rate,
-            ),
+            ("distill.anchored.optimizer.learning_rate", distill.anchored.optimizer.learning_rate),
             ("diffusion.rho", self.diffusion.rho),
             ("diffusion.ln_sigma_std", self.diffusion.ln_sigma_std),
         ];

@@ -135,7 +135,8 @@ impl Residual for Equal {
 
 /// Coordinates in which y is x.
 fn identity() -> Coordinates {
-    let statistics = Statistics { mean: vec![0.0; 2 * AREA], spectrum: vec![0.5; 2 * AREA], components: None };
+    let statistics =
+        Statistics { mean: vec![0.0; 2 * AREA], spectrum: vec![0.5; 2 * AREA], components: None };
     let channel = |name| Channel { name, meaning: "toy", basis: [Basis::Cosine; 2] };
     let config =
         DiffusionConfig { preconditioning: Preconditioning::Pixel, ..DiffusionConfig::default() };

@@ -57,7 +57,7 @@ pub struct Five {
     /// Points a side [default: the finest grid with a student]
     #[arg(long, value_name = "S")]
     grid: Option<usize>,
-    /// Samples per seed [default: 1000, and 200 for more than 10 steps]
+    /// Samples per seed [default: 1000, and 64 for more than 10 steps]
     #[arg(long, value_name = "N", value_parser = at_least::<2>())]
     count: Option<usize>,
     /// Sampling seeds, 0 to N - 1 [default: 3]
@@ -109,7 +109,7 @@ impl Five {
         let options = self.options();
         let tuning = weights()?.1;
         let find = |name: &str| models::file(&format!("{name}.safetensors"));
-        let plans = chosen(&self.pde, |pde| find(&format!("{pde}-32-student")).is_some())?
+        let plans = chosen(&self.pde, |pde| five::grid(pde, &options, &find).is_some())?
             .into_iter()
             .map(|pde| Ok(five::plan(pde, &options, &tuning, &find)?))
             .collect::<Result<Vec<Vec<Item>>, Failure>>()?;
@@ -226,14 +226,12 @@ fn sheets(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failure> {
 }
 
 /// The PDEs asked for, or those that `has` says yes to.
-fn chosen(
-    asked: &[String],
-    has: impl Fn(&str) -> bool,
-) -> Result<Vec<&'static str>, Failure> {
+fn chosen(asked: &[String], has: impl Fn(&str) -> bool) -> Result<Vec<&'static str>, Failure> {
     for name in asked {
         registry::by_name(name)?;
     }
-    let wanted = |name: &str| if asked.is_empty() { has(name) } else { asked.iter().any(|a| a == name) };
+    let wanted =
+        |name: &str| if asked.is_empty() { has(name) } else { asked.iter().any(|a| a == name) };
     let all: Vec<&str> = registry::NAMES.iter().copied().filter(|name| wanted(name)).collect();
     if all.is_empty() {
         return Err(Failure::Usage("no bundled student to measure".into()));

@@ -2,6 +2,7 @@
 //! `UPDATE_SNAPSHOTS=1 cargo test --release -p phys-instruct-cli` writes it anew.
 #![allow(clippy::unwrap_used)]
 
+mod bench;
 mod errors;
 mod help;
 mod import;

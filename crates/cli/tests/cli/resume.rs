@@ -50,6 +50,23 @@ fn a_student_of_10_steps_is_one_of_4_and_6() {
 }
 
 #[test]
+fn an_anchored_student_is_one_stopped_in_every_phase() {
+    let sandbox = Sandbox::new();
+    sandbox.good(
+        "train tiny.toml --out teacher --set diffusion.preconditioning='joint' \
+         --set diffusion.noise='data' --set diffusion.joint_modes=4",
+    );
+    let distill = "distill tiny.toml --teacher teacher --set distill.steps=3 \
+                   --set distill.anchored.steps=5";
+    sandbox.good(&format!("{distill} --out whole"));
+    for until in [2, 3, 4, 6] {
+        sandbox.good(&format!("{distill} --out parts --until {until}"));
+    }
+    sandbox.good(&format!("{distill} --out parts"));
+    assert_same(&sandbox, ["whole", "parts"]);
+}
+
+#[test]
 fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     let sandbox = Sandbox::new();
     sandbox.good("train tiny.toml --out whole");

@@ -121,8 +121,7 @@ mod tests {
 
     fn guided(method: Physics, steps: usize) -> (crate::Samples, usize, f64) {
         let (model, residual) = teacher();
-        let drawn =
-            sample(&model, residual.as_ref(), method, steps, [6, 4], &mut |_| ()).unwrap();
+        let drawn = sample(&model, residual.as_ref(), method, steps, [6, 4], &mut |_| ()).unwrap();
         let error = pde_error(&drawn.samples, residual.as_ref()).unwrap();
         (drawn.samples, drawn.nfe, error)
     }

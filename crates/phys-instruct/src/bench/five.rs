@@ -59,7 +59,7 @@ impl Default for Options {
         Self {
             grid: None,
             count: 1_000,
-            slow_count: 200,
+            slow_count: 64,
             slow_steps: 10,
             solved: 200,
             seeds: vec![0, 1, 2],
@@ -101,15 +101,11 @@ pub fn plan(
     tuning: &Tuning,
     find: &dyn Fn(&str) -> Option<PathBuf>,
 ) -> Result<Vec<Item>> {
-    let grids = options.grid.map_or(GRIDS.to_vec(), |grid| vec![grid]);
-    let has_student = |grid: &usize| find(&format!("{pde}-{grid}-student")).is_some();
-    let grid = grids.into_iter().find(has_student).ok_or_else(|| {
+    let grid = grid(pde, options, find).ok_or_else(|| {
         Error::Config(format!("no student of {pde} among the models: {pde}-<grid>-student"))
     })?;
     let mut items = Vec::new();
-    for (method, name) in
-        [("phys-instruct", "student"), ("diff-instruct", "diff-instruct")]
-    {
+    for (method, name) in [("phys-instruct", "student"), ("diff-instruct", "diff-instruct")] {
         if let Some(file) = find(&format!("{pde}-{grid}-{name}")) {
             items.extend(student_rows(pde, method, options, &file)?);
         }
@@ -126,6 +122,12 @@ pub fn plan(
     }
     items.push(Item { key: key([pde, "solver"], grid, options, 0), file: None });
     Ok(items)
+}
+
+/// The finest grid (or the one asked for) that `find` knows a student of `pde` on.
+pub fn grid(pde: &str, options: &Options, find: &dyn Fn(&str) -> Option<PathBuf>) -> Option<usize> {
+    let grids = options.grid.map_or(GRIDS.to_vec(), |grid| vec![grid]);
+    grids.into_iter().find(|grid| find(&format!("{pde}-{grid}-student")).is_some())
 }
 
 fn key([pde, method]: [&str; 2], grid: usize, options: &Options, steps: usize) -> Key {
@@ -155,7 +157,7 @@ fn student_rows(pde: &str, method: &str, options: &Options, file: &Path) -> Resu
     };
     let depths = 1..=model.card.levels.len();
     let mut items: Vec<Item> = depths.clone().map(|steps| row(method, steps)).collect();
-    if options.polish > 0 && method == "phys-instruct" {
+    if options.polish > 0 && method == "phys-instruct" && converges(&model)? {
         items.extend(depths.map(|steps| {
             let mut item = row("phys-instruct+polish", steps);
             item.key.weight = Some(options.polish as f64);
@@ -163,6 +165,13 @@ fn student_rows(pde: &str, method: &str, options: &Options, file: &Path) -> Resu
         }));
     }
     Ok(items)
+}
+
+/// Whether sweeps of correction converge for the model's PDE.
+fn converges(model: &Model) -> Result<bool> {
+    let pde = model.card.pde()?;
+    let residual = residual::build(pde.as_ref(), model.card.grid, &Device::flex())?;
+    Ok(residual.damping().is_some())
 }
 
 fn teacher_rows(
@@ -257,13 +266,7 @@ impl Setting {
         self.residual.as_ref()
     }
 
-    fn samples(
-        &self,
-        key: &Key,
-        model: Option<&Model>,
-        count: usize,
-        seed: u64,
-    ) -> Result<Drawn> {
+    fn samples(&self, key: &Key, model: Option<&Model>, count: usize, seed: u64) -> Result<Drawn> {
         let Some(model) = model else {
             let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
             let seed = SOLVER_SEED + seed;

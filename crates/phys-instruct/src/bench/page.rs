@@ -29,8 +29,11 @@ pub fn html(title: &str, note: &str, rows: &[Row], pictures: &[Picture]) -> Resu
     for group in rows.chunk_by(|a, b| a.key.pde == b.key.pde) {
         let pde = &group[0].key.pde;
         body += &format!("<h2>{}, {1} × {1}</h2>", escaped(pde), group[0].key.grid);
-        body += &figure(&error_against_latency(group).drawing()?.to_svg()?, "PDE error against \
-             the latency of one sample; every dot is one number of steps.");
+        body += &figure(
+            &error_against_latency(group).drawing()?.to_svg()?,
+            "PDE error against \
+             the latency of one sample; every dot is one number of steps.",
+        );
         body += &table_of(group);
         for picture in pictures.iter().filter(|p| p.pde == *pde) {
             body += &figure(&picture.svg, &picture.title);
@@ -69,7 +72,8 @@ pub fn error_against_latency(rows: &[Row]) -> Chart {
 
 fn table_of(rows: &[Row]) -> String {
     let line = |tag: &str, cells: &[String]| {
-        let cells: String = cells.iter().map(|c| format!("<{tag}>{}</{tag}>", escaped(c))).collect();
+        let cells: String =
+            cells.iter().map(|c| format!("<{tag}>{}</{tag}>", escaped(c))).collect();
         format!("<tr>{cells}</tr>")
     };
     let head = line("th", &table::HEAD.map(str::to_owned));

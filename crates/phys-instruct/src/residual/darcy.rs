@@ -56,8 +56,8 @@ impl Residual for DarcyResidual {
         terms
     }
 
-    fn damping(&self) -> f64 {
-        1.0 / self.values[1]
+    fn damping(&self) -> Option<f64> {
+        Some(1.0 / self.values[1])
     }
 
     fn nearest_input(&self, input: Tensor<4>) -> Tensor<4> {

@@ -1,0 +1,96 @@
+//! The tables, from models of no skill.
+
+use serde_json::Value;
+
+use crate::sandbox::Sandbox;
+
+/// A folder of models as `bench` looks for them.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::with_models();
+    sandbox.good(
+        "train tiny.toml --out edm --set diffusion.preconditioning='pixel' \
+         --set diffusion.noise='white'",
+    );
+    sandbox.good(
+        "train tiny.toml --out pidm --set diffusion.preconditioning='pixel' \
+         --set diffusion.noise='white' --set train.start='edm' --set train.physics_weight=0.001",
+    );
+    std::fs::create_dir_all(sandbox.path("models")).unwrap();
+    for kind in ["student", "teacher", "edm", "pidm"] {
+        let from = sandbox.path(kind).join("model.safetensors");
+        let to = sandbox.path("models").join(format!("poisson-8-{kind}.safetensors"));
+        std::fs::copy(from, to).unwrap();
+    }
+    sandbox
+}
+
+fn rows(text: &str) -> Vec<Value> {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn the_table_holds_every_method_with_every_figure_and_is_resumed() {
+    let sandbox = sandbox();
+    let refused = sandbox.run("bench five --grid 8 --quick --count 8");
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("bench tune"), "{}", refused.stderr);
+    sandbox.good("bench tune --grid 8 --count 4");
+
+    let line = "bench five --grid 8 --quick --count 8 --seeds 2 --polish 1 --json";
+    let found = rows(&sandbox.good(line).stdout);
+    let mut methods: Vec<&str> = found.iter().map(|r| r["method"].as_str().unwrap()).collect();
+    methods.dedup();
+    let guided = ["edm", "diffusionpde", "cocogen"];
+    let expected =
+        [&["phys-instruct", "phys-instruct+polish"][..], &guided, &guided, &["pidm", "solver"]];
+    assert_eq!(methods, expected.concat());
+    for row in &found {
+        for name in [
+            "pde",
+            "steps",
+            "nfe",
+            "grid",
+            "count",
+            "seeds",
+            "pde_error",
+            "data_floor",
+            "solution_error",
+            "sliced_wasserstein",
+            "sliced_wasserstein_floor",
+            "std_ratio",
+            "spectrum_error",
+            "latency_s",
+            "throughput",
+        ] {
+            assert!(!row[name].is_null(), "{name} of {row}");
+        }
+    }
+    let solver = found.last().unwrap();
+    assert!(solver["pde_error"].as_f64().unwrap() < 1e-4 && solver["nfe"] == 0);
+
+    let lines = || std::fs::read_to_string(sandbox.path("runs/bench-five/rows.jsonl")).unwrap();
+    let before = lines();
+    let again = rows(&sandbox.good(line).stdout);
+    assert!(again.iter().zip(&found).all(|(a, b)| a["latency_s"] == b["latency_s"]));
+    assert_eq!((again.len(), lines()), (found.len(), before), "rows were measured again");
+
+    for file in ["rows.json", "rows.csv", "table.md", "report.html"] {
+        let text = std::fs::read_to_string(sandbox.path("runs/bench-five").join(file)).unwrap();
+        assert!(text.contains("diffusionpde"), "{file}");
+    }
+    let table = sandbox.good("bench five --grid 8 --quick --count 8 --seeds 2 --polish 1");
+    assert!(table.stdout.starts_with("## poisson, 8 x 8"), "{}", table.stdout);
+}
+
+#[test]
+fn a_start_that_does_not_fit_is_refused() {
+    let sandbox = Sandbox::with_models();
+    for (changes, word) in [
+        ("--set train.start='student'", "train.start"),
+        ("--set train.start='teacher' --grid 16", "train.start"),
+    ] {
+        let run = sandbox.run(&format!("train tiny.toml --out other {changes}"));
+        assert_eq!(run.code, Some(2), "{}", run.stderr);
+        assert!(run.stderr.contains(word), "{}", run.stderr);
+    }
+}
