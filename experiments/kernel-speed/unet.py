@@ -22,7 +22,8 @@ def read_safetensors(path):
     for name, entry in header.items():
         if name != "__metadata__":
             start, end = entry["data_offsets"]
-            array = np.frombuffer(body[start:end], dtype="<f4").reshape(entry["shape"])
+            dtype = {"F32": "<f4", "F16": "<f2"}[entry["dtype"]]
+            array = np.frombuffer(body[start:end], dtype=dtype).astype("<f4").reshape(entry["shape"])
             arrays[name] = array.copy()
     return header.get("__metadata__", {}), arrays
 

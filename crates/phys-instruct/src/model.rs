@@ -145,6 +145,14 @@ impl Model {
         weights::write(path, &self.to_bundle()?)
     }
 
+    /// Writes the model with its weights rounded to 16 bits, at half the size.
+    ///
+    /// # Errors
+    /// What [`weights::write_packed`] answers.
+    pub fn save_packed(&self, path: &Path) -> Result<()> {
+        weights::write_packed(path, &self.to_bundle()?, "net.")
+    }
+
     /// Reads a model.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
-//! `model`: what is in a model file.
+//! `model`: what is in a model file, and a smaller one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use phys_instruct::device;
 use phys_instruct::model::Model;
 use serde_json::json;
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::args::{Global, ModelName};
 use crate::failure::{Failure, Outcome};
 use crate::models;
-use crate::output::{line, seconds, show};
+use crate::output::{line, make_room, print, seconds, show};
 
 /// Look into model files
 #[derive(Subcommand)]
@@ -20,12 +20,38 @@ pub enum ModelVerb {
     /// Example: phys-instruct model info poisson
     #[command(verbatim_doc_comment)]
     Info(ModelName),
+    /// Write a model with its weights rounded to 16 bits: half the size, for sharing
+    ///
+    /// Example: phys-instruct model pack runs/poisson-32-student --out poisson-32-student.safetensors
+    #[command(verbatim_doc_comment)]
+    Pack(Pack),
+}
+
+/// What to pack.
+#[derive(Args)]
+pub struct Pack {
+    #[command(flatten)]
+    name: ModelName,
+    /// The file to write
+    #[arg(long, value_name = "F")]
+    out: PathBuf,
 }
 
 impl ModelVerb {
     pub fn run(&self, global: &Global) -> Outcome {
-        let Self::Info(name) = self;
-        info(&models::find(&name.model)?, global.json)
+        match self {
+            Self::Info(name) => info(&models::find(&name.model)?, global.json),
+            Self::Pack(verb) => verb.run(),
+        }
+    }
+}
+
+impl Pack {
+    fn run(&self) -> Outcome {
+        let model = Model::load(&models::find(&self.name.model)?, &device::cpu())?;
+        make_room(&self.out)?;
+        model.save_packed(&self.out)?;
+        print(&self.out.display().to_string())
     }
 }
 

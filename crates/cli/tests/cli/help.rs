@@ -21,7 +21,7 @@ fn every_command_explains_itself() {
         "completions",
     ] {
         let lines = match verb {
-            "model" => vec!["model", "model info"],
+            "model" => vec!["model", "model info", "model pack"],
             "data" => vec!["data", "data info", "data verify", "data import"],
             "config" => vec!["config", "config check", "config schema"],
             "bench" => vec!["bench", "bench five", "bench tune"],

@@ -1,4 +1,5 @@
-//! Model weights and training checkpoints: named `f32` tensors and one JSON document in one file.
+//! Model weights and training checkpoints: named tensors and one JSON document in one file. Values
+//! are `f32`; a packed model's weights lie in the file as `f16` and are widened when read.
 //!
 //! The container is safetensors (<https://github.com/huggingface/safetensors>, format 0.x): a JSON
 //! header of names, shapes and offsets, then the raw little-endian values. The document is stored
@@ -7,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::store::atomic;
@@ -41,35 +43,58 @@ pub struct Bundle {
 /// [`Error::Shape`] for a tensor whose values do not fill its shape, [`Error::BadFile`] for one
 /// that is not finite (a checkpoint that could not be read back), [`Error::Io`].
 pub fn write(path: &Path, bundle: &Bundle) -> Result<()> {
+    write_as(path, bundle, |_| Dtype::F32)
+}
+
+/// The same with the tensors whose name begins with `prefix` rounded to `f16`.
+///
+/// # Errors
+/// As [`write()`]; values beyond the range of `f16`.
+pub fn write_packed(path: &Path, bundle: &Bundle, prefix: &str) -> Result<()> {
+    let large = |v: &&f32| !f16::from_f32(**v).is_finite();
+    let packed = |name: &str| name.starts_with(prefix);
+    for (name, array) in bundle.tensors.iter().filter(|(name, _)| packed(name)) {
+        if let Some(value) = array.data.iter().find(large) {
+            return Err(bad(path, format!("tensor `{name}`: {value} does not fit into 16 bits")));
+        }
+    }
+    write_as(path, bundle, |name| if packed(name) { Dtype::F16 } else { Dtype::F32 })
+}
+
+fn write_as(path: &Path, bundle: &Bundle, dtype: impl Fn(&str) -> Dtype) -> Result<()> {
     for (name, array) in &bundle.tensors {
         check_shape(name, array)?;
         check_finite(path, name, &array.data)?;
     }
-    atomic::write(path, &to_bytes(bundle).map_err(|reason| bad(path, reason))?)
+    atomic::write(path, &to_bytes(bundle, dtype).map_err(|reason| bad(path, reason))?)
 }
 
 /// Reads what [`write()`] wrote.
 ///
 /// # Errors
-/// [`Error::Io`], or [`Error::BadFile`] for anything that is not a whole file of finite `f32`
-/// tensors with the JSON document.
+/// [`Error::Io`], or [`Error::BadFile`] for anything that is not a whole file of finite `f32` or
+/// `f16` tensors with the JSON document.
 pub fn read(path: &Path) -> Result<Bundle> {
     let bytes = read_file(path, MAX_BYTES)?;
     from_bytes(path, &bytes)
 }
 
-fn to_bytes(bundle: &Bundle) -> std::result::Result<Vec<u8>, String> {
-    let raw: Vec<(&String, &[usize], Vec<u8>)> = bundle
-        .tensors
-        .iter()
-        .map(|(name, a)| {
-            (name, &a.shape[..], a.data.iter().flat_map(|v| v.to_le_bytes()).collect())
-        })
-        .collect();
+fn to_bytes(
+    bundle: &Bundle,
+    dtype: impl Fn(&str) -> Dtype,
+) -> std::result::Result<Vec<u8>, String> {
+    let bytes = |name: &str, data: &[f32]| -> Vec<u8> {
+        match dtype(name) {
+            Dtype::F16 => data.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
+            _ => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        }
+    };
+    let raw: Vec<(&String, &[usize], Vec<u8>)> =
+        bundle.tensors.iter().map(|(name, a)| (name, &a.shape[..], bytes(name, &a.data))).collect();
     let views = raw
         .iter()
         .map(|(name, shape, data)| {
-            TensorView::new(Dtype::F32, shape.to_vec(), data)
+            TensorView::new(dtype(name), shape.to_vec(), data)
                 .map(|view| (name, view))
                 .map_err(|e| format!("tensor `{name}`: {e}"))
         })
@@ -95,12 +120,21 @@ fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Bundle> {
 }
 
 fn to_array(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Array> {
-    if view.dtype() != Dtype::F32 {
-        let found = view.dtype();
-        return Err(bad(path, format!("tensor `{name}`: {found:?} found, F32 expected")));
-    }
-    let (words, _) = view.data().as_chunks::<4>();
-    let data: Vec<f32> = words.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    let data: Vec<f32> = match view.dtype() {
+        Dtype::F32 => {
+            view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+        }
+        Dtype::F16 => {
+            let words = view.data().as_chunks::<2>().0;
+            words.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect()
+        }
+        found => {
+            return Err(bad(
+                path,
+                format!("tensor `{name}`: {found:?} found, F32 or F16 expected"),
+            ));
+        }
+    };
     let array = Array { shape: view.shape().to_vec(), data };
     check_shape(name, &array).map_err(|e| bad(path, e.to_string()))?;
     check_finite(path, name, &array.data)?;
@@ -175,8 +209,22 @@ mod tests {
     }
 
     #[test]
+    fn packed_tensors_come_back_within_half_precision() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.safetensors");
+        write_packed(&path, &bundle(), "b.").unwrap();
+        let back = read(&path).unwrap();
+        let [own, found] = [&bundle(), &back].map(|b| b.tensors["b.weight"].data.clone());
+        assert!(own.iter().zip(&found).all(|(a, b)| (a - b).abs() <= a.abs() * 0.5e-3 + 1e-7));
+        assert_ne!(own, found);
+        assert_eq!(back.tensors["a"], bundle().tensors["a"]);
+        let error = write_packed(&path, &bundle(), "a").unwrap_err().to_string();
+        assert!(error.contains("does not fit into 16 bits"), "{error}");
+    }
+
+    #[test]
     fn equal_bundles_give_equal_bytes() {
-        let [one, two] = [to_bytes(&bundle()).unwrap(), to_bytes(&bundle()).unwrap()];
+        let [one, two] = [(); 2].map(|()| to_bytes(&bundle(), |_| Dtype::F32).unwrap());
         assert_eq!(one, two);
     }
 
@@ -212,7 +260,8 @@ mod tests {
 
     #[test]
     fn any_truncation_is_an_error_and_any_flip_is_no_panic() {
-        let whole = to_bytes(&bundle()).unwrap();
+        let half = |name: &str| if name == "a" { Dtype::F32 } else { Dtype::F16 };
+        let whole = to_bytes(&bundle(), half).unwrap();
         let path = Path::new("x");
         for len in 0..whole.len() {
             assert!(from_bytes(path, &whole[..len]).is_err(), "{len} bytes");
