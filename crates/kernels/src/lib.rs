@@ -14,6 +14,8 @@ pub mod memory;
 pub mod pool;
 pub mod silu;
 
+pub use simd::{asked, unit};
+
 #[cfg(test)]
 mod test_values {
     //! What the tests of several kernels share.

@@ -57,10 +57,52 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) {
     kernel.run(Portable);
 }
 
+/// The environment variable that names the widest unit to use, for measuring one processor's
+/// narrower units; the widest there is without it.
+pub const VARIABLE: &str = "PHYS_INSTRUCT_SIMD";
+/// What it may hold, with the lanes each asks for.
+const UNITS: [(&str, usize); 3] = [("avx512", 16), ("avx2", 8), ("portable", 0)];
+
 /// Lanes of the widest unit to use; 0 asks for the portable one.
 #[cfg(not(test))]
-const fn widest() -> usize {
-    16
+fn widest() -> usize {
+    static LANES: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *LANES.get_or_init(|| asked().ok().flatten().unwrap_or(16))
+}
+
+/// The lanes that [`VARIABLE`] asks for; none where it is not set.
+///
+/// # Errors
+/// A name that is none of a unit, with those that are.
+pub fn asked() -> Result<Option<usize>, String> {
+    let Ok(name) = std::env::var(VARIABLE) else { return Ok(None) };
+    match UNITS.iter().find(|(known, _)| *known == name) {
+        Some((_, lanes)) => Ok(Some(*lanes)),
+        None => {
+            let known = UNITS.map(|(known, _)| known).join(", ");
+            Err(format!("{VARIABLE}={name}: one of {known} expected"))
+        }
+    }
+}
+
+/// The unit that the kernels run on.
+pub fn unit() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if widest() >= 16 && has_avx512() {
+            return "AVX-512";
+        }
+        if widest() >= 8 && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return "AVX2 and FMA";
+        }
+    }
+    if cfg!(target_arch = "x86_64") {
+        "SSE2"
+    } else if cfg!(target_arch = "aarch64") {
+        "NEON"
+    } else {
+        "portable"
+    }
 }
 
 #[cfg(test)]

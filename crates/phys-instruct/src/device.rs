@@ -9,6 +9,15 @@ pub fn cpu() -> Device {
     Device::flex()
 }
 
+/// The vector instructions that the kernels use on this processor.
+///
+/// # Errors
+/// An unknown name in `PHYS_INSTRUCT_SIMD`, which otherwise names the widest to use.
+pub fn vector_unit() -> Result<&'static str> {
+    phys_instruct_kernels::asked().map_err(crate::Error::Config)?;
+    Ok(phys_instruct_kernels::unit())
+}
+
 /// The first graphics processor.
 ///
 /// # Errors

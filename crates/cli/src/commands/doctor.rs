@@ -26,8 +26,9 @@ impl Doctor {
         let system = format!("{}, {}", std::env::consts::OS, std::env::consts::ARCH);
         let threads = rayon::current_num_threads();
         let memory = memory_gib();
+        let simd = device::vector_unit()?;
         let value = json!({
-            "version": version, "system": system, "threads": threads, "simd": simd(),
+            "version": version, "system": system, "threads": threads, "simd": simd,
             "memory_gib": memory, "gpu": device::has_gpu(), "models": names,
         });
         let gpu = if device::has_gpu() { "built in" } else { "not built in (--features gpu)" };
@@ -37,34 +38,12 @@ impl Doctor {
             line("phys-instruct", version),
             line("system", system),
             line("threads", threads),
-            line("vector instructions", simd()),
+            line("vector instructions", simd),
             line("memory", memory),
             line("GPU support", gpu),
             line("bundled models", models),
         ];
         show(global.json, &value, &lines)
-    }
-}
-
-/// The widest vector instructions of this processor that the kernels use.
-fn simd() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::is_x86_feature_detected!("avx512f") {
-            return "AVX-512";
-        }
-        if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
-            return "AVX2 and FMA";
-        }
-        "SSE2"
-    }
-    #[cfg(target_arch = "aarch64")]
-    {
-        "NEON"
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    {
-        "none"
     }
 }
 

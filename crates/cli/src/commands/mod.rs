@@ -46,6 +46,7 @@ pub enum Verb {
 /// Runs the command.
 pub fn run(cli: Cli) -> Outcome {
     let global = &cli.global;
+    device::vector_unit()?;
     if let Some(threads) = global.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         pool.map_err(|e| Failure::Usage(format!("--threads {threads}: {e}")))?;

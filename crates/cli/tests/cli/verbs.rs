@@ -188,3 +188,18 @@ fn the_small_ones() {
     let version = sandbox.good("--version").stdout;
     assert_eq!(version.trim(), concat!("phys-instruct ", env!("CARGO_PKG_VERSION")));
 }
+
+#[test]
+fn the_vector_unit_can_be_named() {
+    let sandbox = Sandbox::new();
+    let doctor = |unit: &str| {
+        let mut command = sandbox.command("doctor --json");
+        command.env("PHYS_INSTRUCT_SIMD", unit).output().unwrap()
+    };
+    let portable = doctor("portable");
+    let found: serde_json::Value = serde_json::from_slice(&portable.stdout).unwrap();
+    assert!(!["AVX-512", "AVX2 and FMA"].contains(&found["simd"].as_str().unwrap()), "{found}");
+    let wrong = doctor("avx3");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("avx512, avx2, portable"));
+}
