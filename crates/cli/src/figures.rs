@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use phys_instruct::data::{self, Watch};
+use phys_instruct::data::{self, REFERENCE_SEED, Watch};
 use phys_instruct::eval::{EvalOptions, Report, evaluate};
 use phys_instruct::model::{Kind, Model};
 use phys_instruct::residual::{self, Residual};
@@ -19,8 +19,6 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{line, number, seconds, show};
 use crate::progress::bar;
 
-/// The seed of reference data made on the spot; no config's default data comes from it.
-pub const REFERENCE_SEED: u64 = 2_000_000;
 /// Network calls of a teacher unless told otherwise.
 const TEACHER_CALLS: usize = 35;
 

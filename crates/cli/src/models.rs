@@ -51,6 +51,11 @@ pub fn find(name: &Path) -> Result<PathBuf, Failure> {
     if registry::NAMES.contains(&text.as_ref()) { student_of(&text) } else { Err(unknown(&text)) }
 }
 
+/// The folder that a new file of the models goes into.
+pub fn folder() -> PathBuf {
+    folders().into_iter().next().unwrap_or_else(|| PathBuf::from("models"))
+}
+
 /// A file in the first of the models' folders that has it.
 pub fn file(name: &str) -> Option<PathBuf> {
     folders().into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())

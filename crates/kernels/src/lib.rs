@@ -14,7 +14,7 @@ pub mod memory;
 pub mod pool;
 pub mod silu;
 
-pub use simd::{asked, unit};
+pub use simd::{VARIABLE, asked, unit};
 
 #[cfg(test)]
 mod test_values {

@@ -84,6 +84,10 @@ impl Default for NetConfig {
     }
 }
 
+/// Modes an axis of which joint components may be taken: their matrix has the square of channels
+/// times its square entries.
+const MOST_JOINT_MODES: usize = 48;
+
 /// What EDM preconditioning is applied to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -493,9 +497,25 @@ impl Config {
                 "diffusion.preconditioning = \"joint\" needs noise = \"data\"".into(),
             ),
             (
-                (1..=self.grid).contains(&self.diffusion.joint_modes)
+                (1..=self.grid.min(MOST_JOINT_MODES)).contains(&self.diffusion.joint_modes)
                     || self.diffusion.preconditioning != Preconditioning::Joint,
-                "diffusion.joint_modes must be between 1 and the grid".into(),
+                format!(
+                    "diffusion.joint_modes must be between 1 and the grid, at most \
+                     {MOST_JOINT_MODES}"
+                ),
+            ),
+            (
+                self.train.physics_weight >= 0.0 && self.train.physics_weight.is_finite(),
+                "train.physics_weight must be at least 0".into(),
+            ),
+            (
+                {
+                    let a = &self.distill.anchored;
+                    [a.input_weight, a.residual_weight, a.preconditioned_weight]
+                        .iter()
+                        .all(|w| *w >= 0.0 && w.is_finite())
+                },
+                "the weights of distill.anchored must be at least 0".into(),
             ),
             (
                 0.0 < self.diffusion.sigma_min

@@ -198,7 +198,11 @@ pub fn statistics_arrays(statistics: &Statistics, card: &Card) -> BTreeMap<Strin
     arrays
 }
 
-fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result<Statistics> {
+/// The statistics of [`statistics_arrays`].
+///
+/// # Errors
+/// Arrays that are missing or do not fit the description.
+pub fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result<Statistics> {
     let fields = [card.channels.len(), card.grid, card.grid];
     let get = |name: &str, shape: &[usize]| match tensors.get(name) {
         Some(array) if array.shape == shape => Ok(array.data.clone()),

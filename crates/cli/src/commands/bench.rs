@@ -207,11 +207,18 @@ fn known(log: &Path) -> Result<Vec<Row>, Failure> {
 
 /// Held-out data, the student at one step, and the plain teacher at its largest number of steps.
 fn sheets(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failure> {
-    let last = |method: &str| items.iter().rfind(|item| item.key.method == method);
+    let most = |item: &&Item| item.key.steps;
+    let last = |method: &'static str| {
+        let plain = |item: &&Item| {
+            item.key.method == method && item.key.preconditioning.as_deref() == Some("pixel")
+        };
+        items.iter().filter(plain).max_by_key(most)
+    };
     let first = items.iter().find(|item| item.key.method == "phys-instruct");
     let mut shown = vec![("held-out data".to_owned(), setting.reference().slice(0..PICTURED))];
     for item in [first, last("edm"), last("diffusionpde")].into_iter().flatten() {
-        let title = format!("{}, {} step(s)", item.key.method, item.key.steps);
+        let kind = item.key.preconditioning.as_deref().unwrap_or_default();
+        let title = format!("{} ({kind}), {} step(s)", item.key.method, item.key.steps);
         shown.push((title, setting.draw(item, PICTURED, 0)?));
     }
     shown
@@ -234,27 +241,35 @@ fn chosen(asked: &[String], has: impl Fn(&str) -> bool) -> Result<Vec<&'static s
         |name: &str| if asked.is_empty() { has(name) } else { asked.iter().any(|a| a == name) };
     let all: Vec<&str> = registry::NAMES.iter().copied().filter(|name| wanted(name)).collect();
     if all.is_empty() {
-        return Err(Failure::Usage("no bundled student to measure".into()));
+        return Err(Failure::Usage("no models of any PDE found".into()));
     }
     Ok(all)
 }
 
 /// The file of searched weights and what it holds.
 fn weights() -> Result<(PathBuf, Tuning), Failure> {
-    let path = models::file(WEIGHTS).unwrap_or_else(|| Path::new("models").join(WEIGHTS));
+    let path = models::file(WEIGHTS).unwrap_or_else(|| models::folder().join(WEIGHTS));
     let tuning = Tuning::read(&path)?.unwrap_or_default();
     Ok((path, tuning))
 }
 
 impl Tune {
     fn run(&self) -> Outcome {
-        let (path, mut tuning) = weights()?;
-        let path = self.out.clone().unwrap_or(path);
+        let (path, mut tuning) = match &self.out {
+            Some(path) => (path.clone(), Tuning::read(path)?.unwrap_or_default()),
+            None => weights()?,
+        };
         let find = |pde: &str, kind: &str| {
             models::file(&format!("{pde}-{}-{kind}.safetensors", self.grid))
         };
         for pde in chosen(&self.pde, |pde| find(pde, "edm").is_some())? {
-            for file in ["edm", "teacher"].iter().filter_map(|kind| find(pde, kind)) {
+            let files: Vec<_> =
+                ["edm", "teacher"].iter().filter_map(|kind| find(pde, kind)).collect();
+            if files.is_empty() {
+                let grid = self.grid;
+                return Err(Failure::Usage(format!("no teacher of {pde} on grid {grid}")));
+            }
+            for file in files {
                 for tuned in self.search(&file)? {
                     let same = |t: &Tuned| {
                         (&t.teacher, &t.method, t.steps)
@@ -282,12 +297,18 @@ impl Tune {
         let validation =
             data::generate(pde.as_ref(), grid, VALIDATION_SEED, 2 * self.count, &mut watch)?;
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let hash = five::file_hash(file)?;
         let mut all = Vec::new();
         for method in ["diffusionpde", "cocogen"] {
             for steps in tuning::STEPS {
                 let numbers = [steps, self.count];
-                let tuned =
-                    tuning::search([&stem, method], &model, pde.as_ref(), &validation, numbers)?;
+                let tuned = tuning::search(
+                    [&stem, &hash, method],
+                    &model,
+                    pde.as_ref(),
+                    &validation,
+                    numbers,
+                )?;
                 eprintln!("{stem}, {method}, {steps} steps: {}", tuned.weight);
                 all.push(tuned);
             }

@@ -56,10 +56,10 @@ fn an_anchored_student_is_one_stopped_in_every_phase() {
         "train tiny.toml --out teacher --set diffusion.preconditioning='joint' \
          --set diffusion.noise='data' --set diffusion.joint_modes=4",
     );
-    let distill = "distill tiny.toml --teacher teacher --set distill.steps=3 \
-                   --set distill.anchored.steps=5";
+    let distill = "distill tiny.toml --teacher teacher --set distill.warm_start=2 \
+                   --set distill.steps=3 --set distill.anchored.steps=5";
     sandbox.good(&format!("{distill} --out whole"));
-    for until in [2, 3, 4, 6] {
+    for until in [1, 2, 4, 5, 6, 8] {
         sandbox.good(&format!("{distill} --out parts --until {until}"));
     }
     sandbox.good(&format!("{distill} --out parts"));

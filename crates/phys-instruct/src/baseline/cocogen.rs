@@ -1,6 +1,7 @@
 //! CoCoGen (arXiv 2312.10527): the sampler unguided but for its last fifth, where each step is
 //! followed by one down the gradient of the residual, taken at the state itself; then a few more
-//! such corrections of the finished sample. No network is differentiated.
+//! such corrections of the finished sample. No network is differentiated. The descent is in y, the
+//! state's own coordinates, whatever the noise.
 
 use burn::tensor::Tensor;
 
@@ -12,7 +13,7 @@ use crate::residual::Residual;
 
 /// Share of the steps that are corrected.
 const CORRECTED: f64 = 0.2;
-/// Corrections of the finished sample, the first at full size and each next at half the last's.
+/// Corrections of the finished sample, the first at full size, each next at half the one before.
 const FINAL: usize = 5;
 
 /// Carries `noise` (standard normal, `[batch, channel, y, x]`) to a sample of y along `levels`,
@@ -31,7 +32,7 @@ pub fn sample(
     for step in unguided..steps {
         y = corrected(network, residual, heun(y, &levels[step..step + 2]), size);
     }
-    (1..=FINAL).fold(y, |y, k| corrected(network, residual, y, size * 0.5f64.powi(k as i32)))
+    (0..FINAL).fold(y, |y, k| corrected(network, residual, y, size * 0.5f64.powi(k as i32)))
 }
 
 fn corrected(network: &Network, residual: &dyn Residual, y: Tensor<4>, size: f64) -> Tensor<4> {

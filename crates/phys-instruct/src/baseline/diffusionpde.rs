@@ -3,8 +3,9 @@
 //! back to the noisy state through the network.
 //!
 //! The loss is the sample's relative RMS residual (the root, as in DPS, so that the step does not
-//! vanish with the residual), its gradient scaled to the noise level: guidance moves the state by
-//! at most what the sampler's own step does, weight 1 meaning as much.
+//! vanish with the residual). Its gradient is taken in the metric of the noise, whose covariance is
+//! sigma^2 profile^2, and brought to the profile's size: at weight 1 guidance moves the state by
+//! as much as noise of the step's change in sigma.
 
 use burn::tensor::Tensor;
 
@@ -41,8 +42,8 @@ pub fn sample(
     y
 }
 
-/// D(y; sigma), and the gradient with respect to y of each sample's relative residual there, its
-/// RMS brought to 1.
+/// D(y; sigma), and the direction in which each sample's relative residual there rises, at the
+/// profile's size.
 fn denoised_and_pull(
     network: &Network,
     residual: &dyn Residual,
@@ -53,11 +54,14 @@ fn denoised_and_pull(
     let denoised = network.denoise(leaf.clone(), constant(sigma, y).autodiff());
     let loss = relative_residual(residual, &network.coordinates, denoised.clone()).sum();
     let gradient = leaf.grad(&loss.backward()).unwrap_or_else(|| y.zeros_like());
-    (denoised.inner(), normalised(gradient))
+    (denoised.inner(), normalised(gradient * network.profile()) * network.profile())
 }
 
 /// Each sample at RMS 1.
 pub fn normalised(gradient: Tensor<4>) -> Tensor<4> {
+    // Squares of what spans many orders of magnitude leave the range of f32.
+    let largest = gradient.clone().abs().flatten::<2>(1, 3).max_dim(1).reshape([-1, 1, 1, 1]);
+    let gradient = gradient / (largest + 1e-30);
     let rms = gradient.clone().square().mean_dims(&[1, 2, 3]).sqrt();
-    gradient / (rms + 1e-20)
+    gradient / (rms + 1e-12)
 }

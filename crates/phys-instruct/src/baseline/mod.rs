@@ -4,6 +4,7 @@
 //! its loss.
 
 use burn::tensor::Tensor;
+use phys_instruct_kernels::pool::in_pool;
 
 use crate::diffusion::Coordinates;
 use crate::diffusion::noise::Draw;
@@ -47,14 +48,14 @@ pub fn sample(
     let samples = collect(model, count as usize, progress, |shape, first| {
         let draw = Draw { seed, stream: "sample", step: 0, first };
         let noise = draw.normal(shape, &model.device());
-        match method {
+        in_pool(|| match method {
             Physics::DiffusionPde(weight) => {
                 diffusionpde::sample(&model.network, residual, noise, &levels, weight)
             }
             Physics::CoCoGen(size) => {
                 cocogen::sample(&model.network, residual, noise, &levels, size)
             }
-        }
+        })
     });
     let nfe = match method {
         Physics::DiffusionPde(_) => diffusionpde::nfe(steps),
@@ -164,12 +165,13 @@ mod tests {
         let [y0, noise] =
             ["y0", "noise"].map(|s| draw(s).normal([5, 2, SIZE, SIZE], &device) * 0.5);
         let sigma = draw("sigma").sigma(5, -0.5, 1.0, &device);
+        let weights = network.coordinates.mode_weights(0.0);
         let loss = |weight| {
             let fields = [y0.clone(), noise.clone()];
-            let loss = pidm::loss(network, residual.as_ref(), fields, sigma.clone(), weight);
+            let residual = residual.as_ref();
+            let loss = pidm::loss(network, residual, fields, sigma.clone(), &weights, weight);
             f64::from(loss.into_scalar::<f32>())
         };
-        let weights = network.coordinates.mode_weights(0.0);
         let edm = network.loss(y0.clone(), noise.clone(), sigma.clone(), &weights);
         let edm = f64::from(edm.into_scalar::<f32>());
         assert!((loss(0.0) / edm - 1.0).abs() < 1e-4, "{} {edm}", loss(0.0));

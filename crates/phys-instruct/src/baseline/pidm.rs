@@ -13,18 +13,19 @@ use crate::diffusion::{Denoiser, Network};
 use crate::residual::Residual;
 
 /// EDM's loss plus `physics_weight` times the residual's part. `y0` clean, `noise` standard normal
-/// of the same shape, `sigma` `[batch]`.
+/// of the same shape, `sigma` `[batch]`, `weights` as in [`Network::loss`].
 pub fn loss(
     network: &Network,
     residual: &dyn Residual,
     [y0, noise]: [Tensor<4>; 2],
     sigma: Tensor<1>,
+    weights: &Tensor<4>,
     physics_weight: f64,
 ) -> Tensor<1> {
     let level = sigma.clone().reshape([-1, 1, 1, 1]) * network.profile();
     let y = y0.clone() + noise * level.clone();
     let denoised = network.denoise(y, sigma.clone());
-    let error = (denoised.clone() - y0) / variance(network, level).sqrt();
+    let error = (denoised.clone() - y0) / variance(network, level).sqrt() * weights.clone();
     let relative = relative_residual(residual, &network.coordinates, denoised);
     let physics = relative.square() / (variance(network, sigma) * 2.0);
     error.square().mean() / network.coordinates.present().mean().into_scalar::<f32>()

@@ -7,28 +7,27 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use phys_instruct_physics::Pde;
-use sha2::{Digest, Sha256};
 
 use super::row::{Key, Measured, Row};
 use super::tuning::{self, Tuning};
 use crate::baseline::{self, Physics};
 use crate::config::Preconditioning;
-use crate::data::{self, Watch};
+use crate::data::{self, REFERENCE_SEED, Watch};
 use crate::eval::{EvalOptions, evaluate};
 use crate::model::{Kind, Model};
 use crate::polish;
 use crate::residual::{self, Residual};
 use crate::sampling::{self, Drawn, SampleOptions};
+use crate::store::dataset::sha256;
+use crate::store::file::{MAX_BYTES, read};
 use crate::{Error, Result, Samples};
 
-/// The seed of the held-out data; no config's default data comes from it.
-pub const REFERENCE_SEED: u64 = 2_000_000;
 /// Offset of the seeds from which the solver row draws, so that it does not meet the reference.
 const SOLVER_SEED: u64 = 3_000_000;
-/// Samples drawn one by one for the latency, at least.
-const LATENCY_RUNS: usize = 5;
-/// Seconds after which no further one is drawn for it.
-const LATENCY_SECONDS: f64 = 2.0;
+/// Samples drawn one by one for the latency: at least, and at most.
+const LATENCY_RUNS: [usize; 2] = [3, 51];
+/// Seconds after which no more than the least are drawn.
+const LATENCY_SECONDS: f64 = 1.0;
 /// Grids that bundled models are looked for, the finest wins.
 const GRIDS: [usize; 3] = [128, 64, 32];
 
@@ -105,20 +104,17 @@ pub fn plan(
         Error::Config(format!("no student of {pde} among the models: {pde}-<grid>-student"))
     })?;
     let mut items = Vec::new();
-    for (method, name) in [("phys-instruct", "student"), ("diff-instruct", "diff-instruct")] {
-        if let Some(file) = find(&format!("{pde}-{grid}-{name}")) {
-            items.extend(student_rows(pde, method, options, &file)?);
-        }
+    if let Some(file) = find(&format!("{pde}-{grid}-student")) {
+        items.extend(student_rows(pde, "phys-instruct", options, &file)?);
     }
     for name in ["edm", "teacher"] {
-        let stem = format!("{pde}-{grid}-{name}");
-        let Some(file) = find(&stem) else { continue };
+        let Some(file) = find(&format!("{pde}-{grid}-{name}")) else { continue };
         for method in ["edm", "diffusionpde", "cocogen"] {
-            items.extend(teacher_rows([pde, method, &stem], options, tuning, &file)?);
+            items.extend(teacher_rows([pde, method], options, tuning, &file)?);
         }
     }
     if let Some(file) = find(&format!("{pde}-{grid}-pidm")) {
-        items.extend(teacher_rows([pde, "pidm", ""], options, tuning, &file)?);
+        items.extend(teacher_rows([pde, "pidm"], options, tuning, &file)?);
     }
     items.push(Item { key: key([pde, "solver"], grid, options, 0), file: None });
     Ok(items)
@@ -141,6 +137,8 @@ fn key([pde, method]: [&str; 2], grid: usize, options: &Options, steps: usize) -
         count: if slow { options.slow_count.min(options.count) } else { options.count },
         seeds: options.seeds.clone(),
         weight: None,
+        solved: options.solved.min(options.count),
+        threads: rayon::current_num_threads(),
         model: None,
     }
 }
@@ -175,7 +173,7 @@ fn converges(model: &Model) -> Result<bool> {
 }
 
 fn teacher_rows(
-    [pde, method, stem]: [&str; 3],
+    [pde, method]: [&str; 2],
     options: &Options,
     tuning: &Tuning,
     file: &Path,
@@ -186,10 +184,11 @@ fn teacher_rows(
         .steps
         .iter()
         .map(|&steps| {
-            let weight = tuning.weight(stem, method, steps);
+            let weight = tuning.weight(&hash, method, steps);
             if guided && weight.is_none() {
                 return Err(Error::Config(format!(
-                    "no weight of {method} for {stem}: `bench tune` searches it"
+                    "no weight of {method} for {}: `bench tune` searches it",
+                    file.display()
                 )));
             }
             let key = Key {
@@ -211,10 +210,16 @@ fn preconditioning(model: &Model) -> &'static str {
     }
 }
 
+/// SHA-256 of a model file.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn file_hash(file: &Path) -> Result<String> {
+    Ok(sha256(&read(file, MAX_BYTES)?))
+}
+
 fn load(file: &Path) -> Result<(Model, String)> {
-    let bytes = std::fs::read(file)
-        .map_err(|e| Error::BadFile { path: file.into(), reason: e.to_string() })?;
-    let hash = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let hash = file_hash(file)?;
     Ok((Model::load(file, &Device::flex())?, hash))
 }
 
@@ -234,6 +239,16 @@ impl Setting {
         let file = items.iter().find_map(|item| item.file.as_ref());
         let file = file.ok_or_else(|| Error::Config("no model to measure".into()))?;
         let card = Model::load(file, &Device::flex())?.card;
+        for other in items.iter().filter_map(|item| item.file.as_ref()) {
+            let found = Model::load(other, &Device::flex())?.card;
+            if (&found.pde, &found.params, found.grid) != (&card.pde, &card.params, card.grid) {
+                return Err(Error::Config(format!(
+                    "{} and {} differ in PDE, parameters or grid",
+                    file.display(),
+                    other.display()
+                )));
+            }
+        }
         let pde = card.pde()?;
         let mut watch = Watch { progress: &mut |_| (), stop };
         let reference =
@@ -322,17 +337,18 @@ pub fn measure(
 
 /// Median seconds of one sample drawn by itself, the first not counted.
 fn latency(key: &Key, setting: &Setting, model: Option<&Model>) -> Result<f64> {
+    setting.samples(key, model, 1, 0)?;
     let mut times = Vec::new();
     let begin = Instant::now();
-    while times.len() <= LATENCY_RUNS {
+    let [least, most] = LATENCY_RUNS;
+    while times.len() < least
+        || (times.len() < most && begin.elapsed().as_secs_f64() < LATENCY_SECONDS)
+    {
         let start = Instant::now();
         setting.samples(key, model, 1, 0)?;
         times.push(start.elapsed().as_secs_f64());
-        if times.len() > 1 && begin.elapsed().as_secs_f64() > LATENCY_SECONDS {
-            break;
-        }
     }
-    let mut counted = times.split_off(1);
-    counted.sort_by(f64::total_cmp);
-    Ok(counted[counted.len() / 2])
+    times.sort_by(f64::total_cmp);
+    let middle = times.len() / 2;
+    Ok(0.5 * (times[middle] + times[(times.len() - 1) / 2]))
 }

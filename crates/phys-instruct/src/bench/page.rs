@@ -4,6 +4,7 @@
 use super::{Row, table};
 use crate::Result;
 use crate::plot::lines::{Axis, Chart, Series};
+use crate::plot::svg::escape;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;\
 padding:0 1em;color:#222}table{border-collapse:collapse;margin:1em 0}th,td{padding:.25em .7em;\
@@ -25,10 +26,10 @@ pub struct Picture {
 /// # Errors
 /// Figures that cannot be drawn.
 pub fn html(title: &str, note: &str, rows: &[Row], pictures: &[Picture]) -> Result<String> {
-    let mut body = format!("<h1>{}</h1><p>{}</p>", escaped(title), escaped(note));
+    let mut body = format!("<h1>{}</h1><p>{}</p>", escape(title), escape(note));
     for group in rows.chunk_by(|a, b| a.key.pde == b.key.pde) {
         let pde = &group[0].key.pde;
-        body += &format!("<h2>{}, {1} × {1}</h2>", escaped(pde), group[0].key.grid);
+        body += &format!("<h2>{}, {1} × {1}</h2>", escape(pde), group[0].key.grid);
         body += &figure(
             &error_against_latency(group).drawing()?.to_svg()?,
             "PDE error against \
@@ -42,12 +43,12 @@ pub fn html(title: &str, note: &str, rows: &[Row], pictures: &[Picture]) -> Resu
     Ok(format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{}</title>\
          <style>{STYLE}</style><body>{body}</body></html>\n",
-        escaped(title)
+        escape(title)
     ))
 }
 
 fn figure(svg: &str, caption: &str) -> String {
-    format!("<figure>{svg}<figcaption>{}</figcaption></figure>", escaped(caption))
+    format!("<figure>{svg}<figcaption>{}</figcaption></figure>", escape(caption))
 }
 
 /// One curve per method over its numbers of steps.
@@ -72,15 +73,10 @@ pub fn error_against_latency(rows: &[Row]) -> Chart {
 
 fn table_of(rows: &[Row]) -> String {
     let line = |tag: &str, cells: &[String]| {
-        let cells: String =
-            cells.iter().map(|c| format!("<{tag}>{}</{tag}>", escaped(c))).collect();
+        let cells: String = cells.iter().map(|c| format!("<{tag}>{}</{tag}>", escape(c))).collect();
         format!("<tr>{cells}</tr>")
     };
     let head = line("th", &table::HEAD.map(str::to_owned));
     let lines: String = rows.iter().map(|r| line("td", &table::cells(r))).collect();
     format!("<table>{head}{lines}</table>")
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

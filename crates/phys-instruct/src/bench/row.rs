@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::eval::Report;
 
-/// What a row is about; rows of the same key are the same measurement.
+/// What a row is about; on one machine rows of the same key are the same measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Key {
     /// The PDE.
     pub pde: String,
-    /// `phys-instruct`, `phys-instruct+polish`, `diff-instruct`, `edm`, `diffusionpde`,
-    /// `cocogen`, `pidm` or `solver`.
+    /// `phys-instruct`, `phys-instruct+polish`, `edm`, `diffusionpde`, `cocogen`, `pidm` or
+    /// `solver`.
     pub method: String,
     /// `pixel`, `modes` or `joint`; none for the solver.
     pub preconditioning: Option<String>,
@@ -23,8 +23,12 @@ pub struct Key {
     pub count: usize,
     /// Sampling seeds.
     pub seeds: Vec<u64>,
-    /// The weight of the baseline's guidance or the size of its correction.
+    /// The weight of the baseline's guidance, the size of its correction, or sweeps of polish.
     pub weight: Option<f64>,
+    /// Samples per seed that are solved for the solution error, at most.
+    pub solved: usize,
+    /// Threads.
+    pub threads: usize,
     /// SHA-256 of the model file.
     pub model: Option<String>,
 }
@@ -47,6 +51,10 @@ pub struct Row {
     pub solution_error: Option<f64>,
     /// Its standard deviation over seeds.
     pub solution_error_sd: Option<f64>,
+    /// The same with a two-valued input (Darcy's) rounded to the nearer value.
+    pub rounded_solution_error: Option<f64>,
+    /// Share of the samples whose input the solver refused; they are not in the error.
+    pub refused_share: f64,
     /// Sliced Wasserstein distance to held-out data.
     pub sliced_wasserstein: f64,
     /// Its standard deviation over seeds.
@@ -61,7 +69,7 @@ pub struct Row {
     pub high_share: Option<[f64; 2]>,
     /// Seconds for one sample drawn by itself, median.
     pub latency_s: f64,
-    /// Samples a second at batch 64.
+    /// Samples a second, drawn all together (in batches of 64).
     pub throughput: f64,
 }
 
@@ -87,17 +95,20 @@ impl Row {
         let (sliced_wasserstein, sliced_wasserstein_sd) = over(&|r| r.sliced_wasserstein);
         let channels = measured.first().map_or(0, |m| m.report.std_ratio.len());
         let seconds: f64 = measured.iter().map(|m| m.seconds).sum();
-        let share = |f: &dyn Fn(&Report) -> Option<f64>| {
+        let mean_of = |f: &dyn Fn(&Report) -> Option<f64>| {
             let all: Vec<f64> = measured.iter().filter_map(|m| f(&m.report)).collect();
             (!all.is_empty()).then(|| mean_and_sd(&all).0)
         };
-        let high = share(&|r| r.marginal.two_valued.as_ref().map(|t| t.high_share));
-        let data_high = share(&|r| r.marginal.two_valued.as_ref().map(|t| t.high_share_reference));
+        let high = mean_of(&|r| r.marginal.two_valued.as_ref().map(|t| t.high_share));
+        let data_high =
+            mean_of(&|r| r.marginal.two_valued.as_ref().map(|t| t.high_share_reference));
         Self {
             nfe: measured.first().map_or(0, |m| m.nfe),
             pde_error,
             pde_error_sd,
             data_floor: over(&|r| r.data_floor).0,
+            rounded_solution_error: mean_of(&|r| r.rounded_solution_error),
+            refused_share: over(&|r| r.refused as f64 / (r.refused + r.solved).max(1) as f64).0,
             solution_error: solution.map(|s| s.0),
             solution_error_sd: solution.map(|s| s.1),
             sliced_wasserstein,

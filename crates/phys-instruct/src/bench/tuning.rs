@@ -15,14 +15,19 @@ use crate::model::Model;
 use crate::residual::Residual;
 use crate::sampling::{self, SampleOptions};
 use crate::store::atomic;
+use crate::store::file::{bad, read_text};
 use crate::{Error, Result, Samples};
 
-/// The weights tried for each method.
-pub const CANDIDATES: [f64; 6] = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
+/// The weights tried for DiffusionPDE, in its units.
+const GUIDANCE: [f64; 6] = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
+/// The sizes tried for CoCoGen.
+const CORRECTIONS: [f64; 6] = [3e-5, 3e-4, 1e-3, 3e-3, 0.01, 0.1];
 /// Steps at which a weight is searched; a run takes that of the nearest below or equal.
-pub const STEPS: [usize; 3] = [4, 10, 100];
+pub const STEPS: [usize; 2] = [10, 100];
 /// What the distance may grow by.
 const KEPT: f64 = 1.2;
+/// Size of a file of searches that is not plausible any more.
+const MOST_BYTES: u64 = 1 << 24;
 /// The sampling seed of the search, which no table uses.
 const SEED: u64 = 1_000;
 
@@ -42,6 +47,8 @@ pub struct Trial {
 pub struct Tuned {
     /// The teacher's file name without extension.
     pub teacher: String,
+    /// SHA-256 of its file.
+    pub sha256: String,
     /// `diffusionpde` or `cocogen`.
     pub method: String,
     /// Sampler steps.
@@ -73,9 +80,8 @@ impl Tuning {
         if !path.is_file() {
             return Ok(None);
         }
-        let bad = |reason: String| Error::BadFile { path: path.into(), reason };
-        let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
-        toml::from_str(&text).map(Some).map_err(|e| bad(e.to_string()))
+        let text = read_text(path, MOST_BYTES)?;
+        toml::from_str(&text).map(Some).map_err(|e| bad(path, e.to_string()))
     }
 
     /// Writes the file.
@@ -88,9 +94,9 @@ impl Tuning {
     }
 
     /// The weight for `steps` steps: that of the largest searched number not above, else of the
-    /// smallest; none if the teacher was not searched.
-    pub fn weight(&self, teacher: &str, method: &str, steps: usize) -> Option<f64> {
-        let own = self.tuned.iter().filter(|t| t.teacher == teacher && t.method == method);
+    /// smallest; none if the teacher, known by its file's hash, was not searched.
+    pub fn weight(&self, sha256: &str, method: &str, steps: usize) -> Option<f64> {
+        let own = self.tuned.iter().filter(|t| t.sha256 == sha256 && t.method == method);
         let below = own.clone().filter(|t| t.steps <= steps).max_by_key(|t| t.steps);
         below.or_else(|| own.min_by_key(|t| t.steps)).map(|t| t.weight)
     }
@@ -107,7 +113,7 @@ pub fn physics(method: &str, weight: f64) -> Physics {
 /// # Errors
 /// A model that is no teacher, or sets that do not fit.
 pub fn search(
-    [teacher, method]: [&str; 2],
+    [teacher, sha256, method]: [&str; 3],
     model: &Model,
     pde: &dyn Pde,
     validation: &Samples,
@@ -119,7 +125,8 @@ pub fn search(
     };
     let heun = SampleOptions { count, nfe: 2 * steps - 1, seed: SEED, ..SampleOptions::default() };
     let unguided = distance(&sampling::sample(model, heun, &mut |_| ())?.samples)?;
-    let trials = CANDIDATES
+    let candidates = if method == "cocogen" { CORRECTIONS } else { GUIDANCE };
+    let trials = candidates
         .iter()
         .map(|&weight| {
             let samples = draw(model, residual.as_ref(), physics(method, weight), [steps, count])?;
@@ -136,6 +143,7 @@ pub fn search(
         .collect::<Result<Vec<_>>>()?;
     Ok(Tuned {
         teacher: teacher.into(),
+        sha256: sha256.into(),
         method: method.into(),
         steps,
         weight: chosen(&trials, KEPT * unguided),
@@ -162,7 +170,8 @@ fn chosen(trials: &[Trial], largest_distance: f64) -> f64 {
         .iter()
         .filter(|t| t.sliced_wasserstein <= largest_distance)
         .min_by(|a, b| a.pde_error.total_cmp(&b.pde_error))
-        .map_or(CANDIDATES[0], |t| t.weight)
+        .or_else(|| trials.iter().min_by(|a, b| a.weight.total_cmp(&b.weight)))
+        .map_or(0.0, |t| t.weight)
 }
 
 #[cfg(test)]
@@ -177,13 +186,14 @@ mod tests {
     fn the_lowest_error_that_keeps_the_distribution_wins() {
         let trials = [trial(0.003, 0.9, 0.10), trial(0.1, 0.5, 0.11), trial(1.0, 0.1, 0.5)];
         assert_eq!(chosen(&trials, 0.12), 0.1);
-        assert_eq!(chosen(&trials, 0.01), CANDIDATES[0]);
+        assert_eq!(chosen(&trials, 0.01), 0.003);
     }
 
     #[test]
     fn a_number_of_steps_takes_the_weight_of_the_nearest_searched_below() {
         let tuned = |steps, weight| Tuned {
             teacher: "t".into(),
+            sha256: "t".into(),
             method: "cocogen".into(),
             steps,
             weight,

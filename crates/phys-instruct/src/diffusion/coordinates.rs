@@ -105,6 +105,9 @@ impl Coordinates {
                 statistics.mean.len()
             )));
         }
+        if statistics.components.is_some() && config.noise.power() != 1.0 {
+            return Err(Error::Config("joint components need noise = \"data\"".into()));
+        }
         let pixel = config.preconditioning == Preconditioning::Pixel;
         let sigma_data = if pixel { 0.5 } else { 1.0 };
         let mut maps = Maps::default();

@@ -9,7 +9,7 @@ use super::noise::Draw;
 use super::{Coordinates, Network};
 use crate::baseline::pidm;
 use crate::config::Config;
-use crate::model::{Card, Kind, Model, statistics_arrays};
+use crate::model::{Card, Kind, Model, statistics_arrays, statistics_from};
 use crate::net::optimizer::AdamW;
 use crate::net::{UNet, params};
 use crate::residual::{self, Residual};
@@ -137,15 +137,17 @@ impl Training for TeacherTraining {
         let noise = self.draw("noise").normal(y0.dims(), &self.device);
         let sigma =
             self.draw("sigma").sigma(c.batch, d.ln_sigma_mean, d.ln_sigma_std, &self.device);
+        let weights = self.network.coordinates.mode_weights(c.mode_weight);
         let loss = match &self.residual {
-            Some(residual) => {
-                let residual = residual.as_ref();
-                pidm::loss(&self.network, residual, [y0, noise], sigma, c.physics_weight)
-            }
-            None => {
-                let weights = self.network.coordinates.mode_weights(c.mode_weight);
-                self.network.loss(y0, noise, sigma, &weights)
-            }
+            Some(residual) => pidm::loss(
+                &self.network,
+                residual.as_ref(),
+                [y0, noise],
+                sigma,
+                &weights,
+                c.physics_weight,
+            ),
+            None => self.network.loss(y0, noise, sigma, &weights),
         };
         let gradients = loss.backward();
         let rate = learning_rate(self.card.steps, self.total(), c.warmup, c.decay);
@@ -186,9 +188,15 @@ impl Training for TeacherTraining {
         self.card = serde_json::from_value(field("card")).map_err(bad)?;
         self.skipped = serde_json::from_value(field("skipped")).map_err(bad)?;
         self.loss_since_log = serde_json::from_value(field("loss_since_log")).map_err(bad)?;
+        // Not measured anew: the eigenbasis of the same data may come out otherwise.
+        self.statistics = statistics_from(&checkpoint.tensors, &self.card)?;
+        let (channels, grid) = (self.card.pde()?.channels(), self.card.grid);
+        let process = &self.card.diffusion;
+        let coordinates =
+            Coordinates::new(&self.statistics, &channels, grid, process, &self.device)?;
         let plain = self.network.valid();
-        let net = params::from_arrays(plain.net.clone(), &checkpoint.tensors, "net.")?;
-        self.network = Network::new(net, plain.coordinates).train();
+        let net = params::from_arrays(plain.net, &checkpoint.tensors, "net.")?;
+        self.network = Network::new(net, coordinates).train();
         self.average = params::from_arrays(self.average.clone(), &checkpoint.tensors, "average.")?;
         self.optimizer.restore(&checkpoint.tensors, "optimizer.")
     }

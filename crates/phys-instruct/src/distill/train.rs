@@ -32,6 +32,9 @@ use crate::{Error, Result, Samples};
 /// Computes figures of student samples (`[batch, ...]` in physical units) for the metrics file.
 pub type Monitor = Box<dyn Fn(&Samples) -> Result<Map<String, Value>> + Send>;
 
+/// Added to the seed of the samples that training looks at, which no table draws.
+const MONITOR_SEED: u64 = 5_000_000;
+
 /// The state of a student's training.
 pub struct StudentTraining {
     config: Config,
@@ -309,7 +312,8 @@ impl StudentTraining {
     /// Samples of the averaged student at `steps` calls, from noise that no training step sees.
     fn samples(&self, count: usize, steps: usize) -> Samples {
         let model = self.model();
-        crate::sampling::student_samples(&model, count, steps, self.config.seed, &mut |_| ())
+        let seed = MONITOR_SEED + self.config.seed;
+        crate::sampling::student_samples(&model, count, steps, seed, &mut |_| ())
     }
 
     fn metrics(

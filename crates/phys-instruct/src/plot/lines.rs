@@ -16,8 +16,9 @@ const LEGEND_MARK: f64 = 22.0;
 /// Side of a dot.
 const DOT: f64 = 7.0;
 
-/// Colours that the colour-blind can tell apart (Okabe and Ito, 2008), yellow left out.
-const PALETTE: [Color; 7] = [
+/// Colours that the colour-blind can tell apart (Okabe and Ito, 2008), yellow left out, a grey and a
+/// brown added.
+const PALETTE: [Color; 9] = [
     [0, 114, 178],
     [213, 94, 0],
     [0, 158, 115],
@@ -25,6 +26,8 @@ const PALETTE: [Color; 7] = [
     [86, 180, 233],
     [230, 159, 0],
     [0, 0, 0],
+    [140, 140, 140],
+    [110, 70, 30],
 ];
 
 /// One axis.

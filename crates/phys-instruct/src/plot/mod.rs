@@ -9,7 +9,7 @@ mod font;
 pub mod lines;
 mod raster;
 pub mod sheet;
-mod svg;
+pub mod svg;
 pub mod ticks;
 
 pub use colormap::Colormap;

@@ -82,7 +82,8 @@ fn hex([r, g, b]: Color) -> String {
 }
 
 /// Text as XML character data; control characters, which XML forbids, become spaces.
-fn escape(text: &str) -> String {
+/// Text as it may stand in SVG and HTML.
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

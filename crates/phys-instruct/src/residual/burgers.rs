@@ -108,12 +108,6 @@ impl Residual for BurgersResidual {
         ResidualTerms { residual, scale: scale.clamp_min(SMALLEST_SCALE), points }
     }
 
-    /// The preconditioner knows no advection, which over the whole time moves waves by many of
-    /// their lengths.
-    fn damping(&self) -> Option<f64> {
-        None
-    }
-
     fn input(&self, x: Tensor<4>) -> Tensor<4> {
         x.narrow(2, 0, 1)
     }

@@ -30,6 +30,13 @@ impl HelmholtzResidual {
 }
 
 impl Residual for HelmholtzResidual {
+    /// k^2 has to lie below the smallest eigenvalue of minus the Laplacian.
+    fn damping(&self) -> Option<f64> {
+        let intervals = (self.size - 1) as f64;
+        let smallest = 8.0 * (intervals * (std::f64::consts::FRAC_PI_2 / intervals).sin()).powi(2);
+        (self.k_square < smallest).then_some(1.0)
+    }
+
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
         let [a, u] = operator::input_and_solution(x, options.detach_input);
         let intervals = (self.size - 1) as f64;

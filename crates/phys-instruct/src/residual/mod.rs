@@ -72,9 +72,9 @@ pub trait Residual: Send + Sync {
     /// Residual of samples `x` `[batch, channel, y, x]` in physical units.
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms;
 
-    /// The factor at which steps u <- u - factor P^-1 R converge; none where they do not.
+    /// The factor at which steps u <- u - factor P^-1 R are known to converge, if there is one.
     fn damping(&self) -> Option<f64> {
-        Some(1.0)
+        None
     }
 
     /// The input part of `x` (coefficient, source or initial condition), what the solver is given.

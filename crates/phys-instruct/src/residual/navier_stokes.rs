@@ -144,6 +144,11 @@ impl NavierStokesResidual {
 }
 
 impl Residual for NavierStokesResidual {
+    /// The flow carries the vorticity by a few hundredths of the domain.
+    fn damping(&self) -> Option<f64> {
+        Some(1.0)
+    }
+
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
         let [_, _, height, width] = x.dims();
         let w = if options.detach_input { with_input_detached(x, self.intervals) } else { x };

@@ -25,4 +25,8 @@ impl Residual for PoissonResidual {
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
         self.0.terms(x, options)
     }
+
+    fn damping(&self) -> Option<f64> {
+        self.0.damping()
+    }
 }

@@ -8,7 +8,7 @@ pub mod atomic;
 pub mod dataset;
 #[cfg(test)]
 pub(crate) mod dummy;
-mod file;
+pub(crate) mod file;
 mod hdf5;
 pub mod import;
 pub mod interrupt;
