@@ -12,6 +12,7 @@
 //! a* the matched student's input (or the nearest admissible one), the input detached in R.
 
 use burn::tensor::Tensor;
+use serde_json::{Map, Value, json};
 
 use crate::config::AnchoredConfig;
 use crate::residual::{Residual, ResidualOptions};
@@ -32,6 +33,17 @@ impl AnchoredTerms {
         self.input.clone() * config.input_weight
             + self.residual.clone() * config.residual_weight
             + self.preconditioned.clone() * config.preconditioned_weight
+    }
+
+    /// The figures of a step at `depth` network calls, for the metrics file.
+    pub fn figures(&self, depth: usize) -> Map<String, Value> {
+        let scalar = |v: &Tensor<1>| json!(v.clone().detach().into_scalar::<f32>());
+        Map::from_iter([
+            ("depth".to_owned(), json!(depth)),
+            ("input_distance".to_owned(), scalar(&self.input)),
+            ("residual".to_owned(), scalar(&self.residual)),
+            ("preconditioned".to_owned(), scalar(&self.preconditioned)),
+        ])
     }
 }
 

@@ -2,10 +2,12 @@
 //! guidance pulls its clean output onto the PDE (arXiv 2602.03627).
 
 pub mod anchored;
+pub mod auxiliary;
 pub mod generator;
 pub mod guidance;
 pub mod matching;
 pub mod monitor;
 pub mod train;
 
+pub use auxiliary::Auxiliary;
 pub use generator::Generator;

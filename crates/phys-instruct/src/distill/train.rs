@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::guidance::{self, norm};
 use super::matching::{self, Match};
-use super::{Generator, anchored};
+use super::{Auxiliary, Generator, anchored};
 use crate::config::{Config, DiffusionConfig};
 use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::{self, Method};
@@ -55,12 +55,6 @@ pub struct StudentTraining {
     skipped: u64,
 }
 
-/// A model of the student's distribution at one number of network calls.
-struct Auxiliary {
-    network: Network,
-    optimizer: AdamW,
-}
-
 impl StudentTraining {
     /// A training from the beginning: student and auxiliary start as the teacher.
     ///
@@ -88,6 +82,8 @@ impl StudentTraining {
             seconds: 0.0,
             ..teacher.card.clone()
         };
+        let auxiliary = |_: &f64| Auxiliary::new(&teacher.network, &config.distill);
+        let auxiliaries = config.distill.levels.iter().map(auxiliary);
         Ok(Self {
             config: config.clone(),
             card,
@@ -95,7 +91,7 @@ impl StudentTraining {
             student: teacher.network.train(),
             average: teacher.network.net.clone(),
             optimizer: AdamW::new(&config.distill.optimizer),
-            auxiliaries: auxiliaries(config, &teacher.network),
+            auxiliaries: auxiliaries.collect(),
             teacher,
             residual,
             monitor,
@@ -165,7 +161,7 @@ impl StudentTraining {
     }
 
     /// The EDM loss on fresh student samples.
-    fn auxiliary_step(&mut self, depth: usize, part: usize, rate: f64) -> (StepReport, f64) {
+    fn auxiliary_step(&mut self, depth: usize, part: usize, rate: f64) -> f64 {
         let d = &self.config.distill;
         let student = self.student.valid();
         let generator = Generator { denoiser: &student, levels: &d.levels };
@@ -173,14 +169,7 @@ impl StudentTraining {
         let noise = self.draw("auxiliary-noise", part).normal(self.shape(), &self.device);
         let (mean, std) = (d.auxiliary_ln_sigma_mean, d.auxiliary_ln_sigma_std);
         let sigma = self.draw("auxiliary-sigma", part).sigma(d.batch, mean, std, &self.device);
-        let weights = student.coordinates.mode_weights(d.mode_weight);
-        let (y0, noise, sigma) = (y0.autodiff(), noise.autodiff(), sigma.autodiff());
-        let Auxiliary { network, optimizer } = &mut self.auxiliaries[depth - 1];
-        let loss = network.loss(y0, noise, sigma, &weights.autodiff());
-        let gradients = loss.backward();
-        let (net, report) = optimizer.step(network.net.clone(), &gradients, rate);
-        network.net = net;
-        (report, f64::from(loss.into_scalar::<f32>()))
+        self.auxiliaries[depth - 1].step(d, [y0, noise], sigma, rate)
     }
 
     /// Matching plus guidance on one batch of fresh samples.
@@ -258,14 +247,8 @@ impl StudentTraining {
             coordinates.decode(output),
             coordinates.decode(held),
         );
-        let figures = json!({
-            "depth": depth,
-            "input_distance": scalar(&terms.input),
-            "residual": scalar(&terms.residual),
-            "preconditioned": scalar(&terms.preconditioned),
-        });
         let report = self.update_student(&terms.loss(&d.anchored), rate);
-        (report, figures.as_object().cloned().unwrap_or_default())
+        (report, terms.figures(depth))
     }
 
     /// One step of the phase that is due.
@@ -285,7 +268,7 @@ impl StudentTraining {
             let rate = learning_rate(step, matching, d.warmup, d.decay);
             let (depth, mut loss) = (self.depth(), 0.0);
             for part in 0..d.auxiliary_steps.max(1) {
-                loss = self.auxiliary_step(depth, part, rate).1;
+                loss = self.auxiliary_step(depth, part, rate);
             }
             let (report, figures) = self.generator_step(depth, rate);
             return (report, figures, loss);
@@ -370,9 +353,7 @@ impl Training for StudentTraining {
         tensors.extend(params::to_arrays(&self.average, "average."));
         tensors.extend(self.optimizer.to_arrays("optimizer."));
         for (k, auxiliary) in self.auxiliaries.iter().enumerate() {
-            let Auxiliary { network, optimizer } = auxiliary;
-            tensors.extend(params::to_arrays(&network.net, &format!("auxiliary.{k}.")));
-            tensors.extend(optimizer.to_arrays(&format!("auxiliary_optimizer.{k}.")));
+            tensors.extend(auxiliary.to_arrays(k));
         }
         if let Some(anchor) = &self.anchor {
             tensors.extend(params::to_arrays(&anchor.net, "anchor."));
@@ -401,9 +382,7 @@ impl Training for StudentTraining {
         }
         self.optimizer.restore(&checkpoint.tensors, "optimizer.")?;
         for (k, auxiliary) in self.auxiliaries.iter_mut().enumerate() {
-            auxiliary.network = network(load(&plain.net, &format!("auxiliary.{k}."))?);
-            let prefix = format!("auxiliary_optimizer.{k}.");
-            auxiliary.optimizer.restore(&checkpoint.tensors, &prefix)?;
+            auxiliary.restore(&checkpoint.tensors, k)?;
         }
         Ok(())
     }
@@ -411,17 +390,4 @@ impl Training for StudentTraining {
     fn add_seconds(&mut self, seconds: f64) {
         self.card.seconds += seconds;
     }
-}
-
-/// Copies of the teacher, one per noise level.
-fn auxiliaries(config: &Config, teacher: &Network) -> Vec<Auxiliary> {
-    let one = || Auxiliary {
-        network: teacher.train(),
-        optimizer: AdamW::new(&config.distill.auxiliary_optimizer),
-    };
-    config.distill.levels.iter().map(|_| one()).collect()
-}
-
-fn scalar(value: &Tensor<1>) -> f64 {
-    f64::from(value.clone().detach().into_scalar::<f32>())
 }

@@ -1,0 +1,63 @@
+//! The auxiliary model: a denoiser of the student's present samples at one number of network
+//! calls, by which matching knows the student's own distribution.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+
+use crate::Result;
+use crate::config::DistillConfig;
+use crate::diffusion::Network;
+use crate::net::optimizer::AdamW;
+use crate::net::params;
+use crate::store::weights::Array;
+
+/// The model and its optimizer.
+pub struct Auxiliary {
+    /// With parameters that record gradients.
+    pub network: Network,
+    optimizer: AdamW,
+}
+
+impl Auxiliary {
+    /// A copy of the teacher.
+    pub fn new(teacher: &Network, config: &DistillConfig) -> Self {
+        Self { network: teacher.train(), optimizer: AdamW::new(&config.auxiliary_optimizer) }
+    }
+
+    /// One step on the EDM loss at clean samples `y0` with standard normal `noise` at `sigma`
+    /// (`[batch]`), all plain; returns the loss.
+    pub fn step(
+        &mut self,
+        config: &DistillConfig,
+        [y0, noise]: [Tensor<4>; 2],
+        sigma: Tensor<1>,
+        rate: f64,
+    ) -> f64 {
+        let weights = self.network.coordinates.mode_weights(config.mode_weight).autodiff();
+        let (y0, noise, sigma) = (y0.autodiff(), noise.autodiff(), sigma.autodiff());
+        let loss = self.network.loss(y0, noise, sigma, &weights);
+        let gradients = loss.backward();
+        let (net, _) = self.optimizer.step(self.network.net.clone(), &gradients, rate);
+        self.network.net = net;
+        f64::from(loss.into_scalar::<f32>())
+    }
+
+    /// The state as arrays, as model number `k`.
+    pub fn to_arrays(&self, k: usize) -> BTreeMap<String, Array> {
+        let mut arrays = params::to_arrays(&self.network.net, &format!("auxiliary.{k}."));
+        arrays.extend(self.optimizer.to_arrays(&format!("auxiliary_optimizer.{k}.")));
+        arrays
+    }
+
+    /// Goes back to what [`Auxiliary::to_arrays`] wrote.
+    ///
+    /// # Errors
+    /// Arrays that are missing or of another shape.
+    pub fn restore(&mut self, arrays: &BTreeMap<String, Array>, k: usize) -> Result<()> {
+        let plain = self.network.valid();
+        let net = params::from_arrays(plain.net, arrays, &format!("auxiliary.{k}."))?;
+        self.network = Network::new(net, plain.coordinates).train();
+        self.optimizer.restore(arrays, &format!("auxiliary_optimizer.{k}."))
+    }
+}
