@@ -41,20 +41,40 @@ pub(crate) trait Kernel {
 
 /// Runs a kernel on the widest vector unit of this processor.
 pub(crate) fn dispatch<K: Kernel>(kernel: K) {
+    match chosen() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `chosen` has just asked the processor.
+        #[allow(unsafe_code)]
+        Unit::Avx512 => unsafe { x86::run_avx512(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `chosen` has just asked the processor.
+        #[allow(unsafe_code)]
+        Unit::Avx2 => unsafe { x86::run_avx2(kernel) },
+        Unit::Portable => kernel.run(Portable),
+    }
+}
+
+/// What a kernel runs on.
+enum Unit {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+/// The widest unit that the processor has and that may be used.
+fn chosen() -> Unit {
     #[cfg(target_arch = "x86_64")]
     {
         if widest() >= 16 && has_avx512() {
-            // SAFETY: the processor has just been asked.
-            #[allow(unsafe_code)]
-            return unsafe { x86::run_avx512(kernel) };
+            return Unit::Avx512;
         }
         if widest() >= 8 && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the processor has just been asked.
-            #[allow(unsafe_code)]
-            return unsafe { x86::run_avx2(kernel) };
+            return Unit::Avx2;
         }
     }
-    kernel.run(Portable);
+    Unit::Portable
 }
 
 /// The environment variable that names the widest unit to use, for measuring one processor's
@@ -87,21 +107,14 @@ pub fn asked() -> Result<Option<usize>, String> {
 
 /// The unit that the kernels run on.
 pub fn unit() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if widest() >= 16 && has_avx512() {
-            return "AVX-512";
-        }
-        if widest() >= 8 && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return "AVX2 and FMA";
-        }
-    }
-    if cfg!(target_arch = "x86_64") {
-        "SSE2"
-    } else if cfg!(target_arch = "aarch64") {
-        "NEON"
-    } else {
-        "portable"
+    match chosen() {
+        #[cfg(target_arch = "x86_64")]
+        Unit::Avx512 => "AVX-512",
+        #[cfg(target_arch = "x86_64")]
+        Unit::Avx2 => "AVX2 and FMA",
+        Unit::Portable if cfg!(target_arch = "x86_64") => "SSE2",
+        Unit::Portable if cfg!(target_arch = "aarch64") => "NEON",
+        Unit::Portable => "portable",
     }
 }
 

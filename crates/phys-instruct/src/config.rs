@@ -101,6 +101,17 @@ pub enum Preconditioning {
     Joint,
 }
 
+impl Preconditioning {
+    /// The name in configs and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pixel => "pixel",
+            Self::Modes => "modes",
+            Self::Joint => "joint",
+        }
+    }
+}
+
 /// The spectrum of the noise: between white (0) and that of the data (1).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]

@@ -9,6 +9,7 @@ use phys_instruct::bench::page::{self, Picture};
 use phys_instruct::bench::row::Key;
 use phys_instruct::bench::tuning::{self, Tuned, Tuning};
 use phys_instruct::bench::{Row, table};
+use phys_instruct::config::Preconditioning;
 use phys_instruct::data::{self, Watch};
 use phys_instruct::device;
 use phys_instruct::model::{Kind, Model};
@@ -115,7 +116,7 @@ impl Five {
             .collect::<Result<Vec<Vec<Item>>, Failure>>()?;
         atomic::create_folder(&self.out)?;
         let log = self.out.join("rows.jsonl");
-        let mut known = known(&log)?;
+        let mut known = Row::read(&log)?;
         let (mut rows, mut pictures) = (Vec::new(), Vec::new());
         let bar = bar(plans.iter().map(Vec::len).sum(), "rows");
         for items in &plans {
@@ -195,29 +196,19 @@ fn measured(
     Ok(row)
 }
 
-/// Rows measured before; lines that are not rows are passed over.
-fn known(log: &Path) -> Result<Vec<Row>, Failure> {
-    if !log.is_file() {
-        return Ok(Vec::new());
-    }
-    let text = std::fs::read_to_string(log)
-        .map_err(|e| Failure::Usage(format!("{}: {e}", log.display())))?;
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
-}
-
 /// Held-out data, the student at one step, and the plain teacher at its largest number of steps.
 fn sheets(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failure> {
     let most = |item: &&Item| item.key.steps;
     let last = |method: &'static str| {
         let plain = |item: &&Item| {
-            item.key.method == method && item.key.preconditioning.as_deref() == Some("pixel")
+            item.key.method == method && item.key.preconditioning == Some(Preconditioning::Pixel)
         };
         items.iter().filter(plain).max_by_key(most)
     };
     let first = items.iter().find(|item| item.key.method == "phys-instruct");
     let mut shown = vec![("held-out data".to_owned(), setting.reference().slice(0..PICTURED))];
     for item in [first, last("edm"), last("diffusionpde")].into_iter().flatten() {
-        let kind = item.key.preconditioning.as_deref().unwrap_or_default();
+        let kind = item.key.preconditioning.map_or("", Preconditioning::name);
         let title = format!("{} ({kind}), {} step(s)", item.key.method, item.key.steps);
         shown.push((title, setting.draw(item, PICTURED, 0)?));
     }

@@ -25,16 +25,9 @@ pub fn loss(
     let level = sigma.clone().reshape([-1, 1, 1, 1]) * network.profile();
     let y = y0.clone() + noise * level.clone();
     let denoised = network.denoise(y, sigma.clone());
-    let error = (denoised.clone() - y0) / variance(network, level).sqrt() * weights.clone();
+    let error = (denoised.clone() - y0) / network.c_out(level) * weights.clone();
     let relative = relative_residual(residual, &network.coordinates, denoised);
-    let physics = relative.square() / (variance(network, sigma) * 2.0);
+    let physics = relative.square() / (network.c_out(sigma).square() * 2.0);
     error.square().mean() / network.coordinates.present().mean().into_scalar::<f32>()
         + physics.mean() * physics_weight
-}
-
-/// c_out^2 at noise of standard deviation `level`.
-fn variance<const D: usize>(network: &Network, level: Tensor<D>) -> Tensor<D> {
-    let data = network.coordinates.sigma_data.powi(2);
-    let square = level.square();
-    square.clone() * data / (square + data)
 }

@@ -2,6 +2,7 @@
 //! reference solver, for each PDE.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -11,7 +12,6 @@ use phys_instruct_physics::Pde;
 use super::row::{Key, Measured, Row};
 use super::tuning::{self, Tuning};
 use crate::baseline::{self, Physics};
-use crate::config::Preconditioning;
 use crate::data::{self, REFERENCE_SEED, Watch};
 use crate::eval::{EvalOptions, evaluate};
 use crate::model::{Kind, Model};
@@ -86,14 +86,22 @@ impl Options {
 pub struct Item {
     /// What it is.
     pub key: Key,
-    /// The model's file; none for the solver.
-    pub file: Option<PathBuf>,
+    /// The model; none for the solver.
+    model: Option<Arc<Model>>,
+}
+
+/// A model and the hash of its file.
+struct Loaded {
+    file: PathBuf,
+    hash: String,
+    model: Arc<Model>,
 }
 
 /// The rows of one PDE, by the models that `find` finds (name without extension to file).
 ///
 /// # Errors
-/// No student of the PDE, or a file that cannot be read.
+/// No student of the PDE, a file that cannot be read, models that differ in PDE, parameters or
+/// grid, or a teacher without searched weights.
 pub fn plan(
     pde: &str,
     options: &Options,
@@ -103,21 +111,39 @@ pub fn plan(
     let grid = grid(pde, options, find).ok_or_else(|| {
         Error::Config(format!("no student of {pde} among the models: {pde}-<grid>-student"))
     })?;
+    let loaded = |kind: &str| find(&format!("{pde}-{grid}-{kind}")).map(load).transpose();
+    let [student, edm, teacher, pidm] = ["student", "edm", "teacher", "pidm"].map(loaded);
     let mut items = Vec::new();
-    if let Some(file) = find(&format!("{pde}-{grid}-student")) {
-        items.extend(student_rows(pde, "phys-instruct", options, &file)?);
+    let student = student?;
+    if let Some(student) = &student {
+        items.extend(student_rows(options, student)?);
     }
-    for name in ["edm", "teacher"] {
-        let Some(file) = find(&format!("{pde}-{grid}-{name}")) else { continue };
+    let same = |other: &Loaded| student.iter().try_for_each(|s| same_problem(s, other));
+    for teacher in [edm?, teacher?].iter().flatten() {
+        same(teacher)?;
         for method in ["edm", "diffusionpde", "cocogen"] {
-            items.extend(teacher_rows([pde, method], options, tuning, &file)?);
+            items.extend(teacher_rows(method, options, tuning, teacher)?);
         }
     }
-    if let Some(file) = find(&format!("{pde}-{grid}-pidm")) {
-        items.extend(teacher_rows([pde, "pidm"], options, tuning, &file)?);
+    if let Some(pidm) = &pidm? {
+        same(pidm)?;
+        items.extend(teacher_rows("pidm", options, tuning, pidm)?);
     }
-    items.push(Item { key: key([pde, "solver"], grid, options, 0), file: None });
+    items.push(Item { key: key([pde, "solver"], grid, options, 0), model: None });
     Ok(items)
+}
+
+fn same_problem(one: &Loaded, other: &Loaded) -> Result<()> {
+    let of =
+        |l: &Loaded| (l.model.card.pde.clone(), l.model.card.params.clone(), l.model.card.grid);
+    if of(one) == of(other) {
+        return Ok(());
+    }
+    Err(Error::Config(format!(
+        "{} and {} differ in PDE, parameters or grid",
+        one.file.display(),
+        other.file.display()
+    )))
 }
 
 /// The finest grid (or the one asked for) that `find` knows a student of `pde` on.
@@ -143,24 +169,27 @@ fn key([pde, method]: [&str; 2], grid: usize, options: &Options, steps: usize) -
     }
 }
 
-fn student_rows(pde: &str, method: &str, options: &Options, file: &Path) -> Result<Vec<Item>> {
-    let (model, hash) = load(file)?;
-    let row = |method: &str, steps: usize| {
+impl Loaded {
+    fn item(&self, method: &str, options: &Options, steps: usize, weight: Option<f64>) -> Item {
+        let card = &self.model.card;
         let key = Key {
-            preconditioning: Some(preconditioning(&model).into()),
-            model: Some(hash.clone()),
-            ..key([pde, method], model.card.grid, options, steps)
+            preconditioning: Some(card.diffusion.preconditioning),
+            weight,
+            model: Some(self.hash.clone()),
+            ..key([&card.pde, method], card.grid, options, steps)
         };
-        Item { key, file: Some(file.into()) }
+        Item { key, model: Some(self.model.clone()) }
+    }
+}
+
+fn student_rows(options: &Options, student: &Loaded) -> Result<Vec<Item>> {
+    let depths = 1..=student.model.card.levels.len();
+    let rows = |method: &'static str, weight: Option<f64>| {
+        depths.clone().map(move |steps| student.item(method, options, steps, weight))
     };
-    let depths = 1..=model.card.levels.len();
-    let mut items: Vec<Item> = depths.clone().map(|steps| row(method, steps)).collect();
-    if options.polish > 0 && method == "phys-instruct" && converges(&model)? {
-        items.extend(depths.map(|steps| {
-            let mut item = row("phys-instruct+polish", steps);
-            item.key.weight = Some(options.polish as f64);
-            item
-        }));
+    let mut items: Vec<Item> = rows("phys-instruct", None).collect();
+    if options.polish > 0 && converges(&student.model)? {
+        items.extend(rows("phys-instruct+polish", Some(options.polish as f64)));
     }
     Ok(items)
 }
@@ -173,41 +202,23 @@ fn converges(model: &Model) -> Result<bool> {
 }
 
 fn teacher_rows(
-    [pde, method]: [&str; 2],
+    method: &str,
     options: &Options,
     tuning: &Tuning,
-    file: &Path,
+    teacher: &Loaded,
 ) -> Result<Vec<Item>> {
-    let (model, hash) = load(file)?;
     let guided = ["diffusionpde", "cocogen"].contains(&method);
-    options
-        .steps
-        .iter()
-        .map(|&steps| {
-            let weight = tuning.weight(&hash, method, steps);
-            if guided && weight.is_none() {
-                return Err(Error::Config(format!(
-                    "no weight of {method} for {}: `bench tune` searches it",
-                    file.display()
-                )));
-            }
-            let key = Key {
-                preconditioning: Some(preconditioning(&model).into()),
-                weight,
-                model: Some(hash.clone()),
-                ..key([pde, method], model.card.grid, options, steps)
-            };
-            Ok(Item { key, file: Some(file.into()) })
-        })
-        .collect()
-}
-
-fn preconditioning(model: &Model) -> &'static str {
-    match model.card.diffusion.preconditioning {
-        Preconditioning::Pixel => "pixel",
-        Preconditioning::Modes => "modes",
-        Preconditioning::Joint => "joint",
-    }
+    let row = |&steps: &usize| {
+        let weight = tuning.weight(&teacher.hash, method, steps);
+        if guided && weight.is_none() {
+            return Err(Error::Config(format!(
+                "no weight of {method} for {}: `bench tune` searches it",
+                teacher.file.display()
+            )));
+        }
+        Ok(teacher.item(method, options, steps, weight))
+    };
+    options.steps.iter().map(row).collect()
 }
 
 /// SHA-256 of a model file.
@@ -218,9 +229,10 @@ pub fn file_hash(file: &Path) -> Result<String> {
     Ok(sha256(&read(file, MAX_BYTES)?))
 }
 
-fn load(file: &Path) -> Result<(Model, String)> {
-    let hash = file_hash(file)?;
-    Ok((Model::load(file, &Device::flex())?, hash))
+fn load(file: PathBuf) -> Result<Loaded> {
+    let hash = file_hash(&file)?;
+    let model = Arc::new(Model::load(&file, &Device::flex())?);
+    Ok(Loaded { file, hash, model })
 }
 
 /// What the rows of one PDE on one grid are measured against.
@@ -231,24 +243,13 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// With the parameters of the item's model; twice as much held-out data as samples.
+    /// With the parameters of the items' models; twice as much held-out data as samples.
     ///
     /// # Errors
-    /// What the solver answers, or [`Error::Interrupted`].
+    /// No model among the items, what the solver answers, or [`Error::Interrupted`].
     pub fn of(items: &[Item], count: usize, stop: &AtomicBool) -> Result<Self> {
-        let file = items.iter().find_map(|item| item.file.as_ref());
-        let file = file.ok_or_else(|| Error::Config("no model to measure".into()))?;
-        let card = Model::load(file, &Device::flex())?.card;
-        for other in items.iter().filter_map(|item| item.file.as_ref()) {
-            let found = Model::load(other, &Device::flex())?.card;
-            if (&found.pde, &found.params, found.grid) != (&card.pde, &card.params, card.grid) {
-                return Err(Error::Config(format!(
-                    "{} and {} differ in PDE, parameters or grid",
-                    file.display(),
-                    other.display()
-                )));
-            }
-        }
+        let model = items.iter().find_map(|item| item.model.as_ref());
+        let card = &model.ok_or_else(|| Error::Config("no model to measure".into()))?.card;
         let pde = card.pde()?;
         let mut watch = Watch { progress: &mut |_| (), stop };
         let reference =
@@ -262,8 +263,7 @@ impl Setting {
     /// # Errors
     /// As [`measure`].
     pub fn draw(&self, item: &Item, count: usize, seed: u64) -> Result<Samples> {
-        let model = item.file.as_ref().map(|f| Model::load(f, &Device::flex())).transpose()?;
-        Ok(self.samples(&item.key, model.as_ref(), count, seed)?.samples)
+        Ok(self.samples(item, count, seed)?.samples)
     }
 
     /// Held-out data.
@@ -281,8 +281,9 @@ impl Setting {
         self.residual.as_ref()
     }
 
-    fn samples(&self, key: &Key, model: Option<&Model>, count: usize, seed: u64) -> Result<Drawn> {
-        let Some(model) = model else {
+    fn samples(&self, item: &Item, count: usize, seed: u64) -> Result<Drawn> {
+        let key = &item.key;
+        let Some(model) = item.model.as_deref() else {
             let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
             let seed = SOLVER_SEED + seed;
             let samples = data::generate(self.pde(), key.grid, seed, count, &mut watch)?;
@@ -316,7 +317,6 @@ pub fn measure(
     stop: &AtomicBool,
 ) -> Result<Row> {
     let key = &item.key;
-    let model = item.file.as_ref().map(|f| Model::load(f, &Device::flex())).transpose()?;
     let reference = setting.reference.slice(0..2 * key.count);
     let spend = EvalOptions { solve_at_most: Some(options.solved), ..EvalOptions::default() };
     let mut measured = Vec::new();
@@ -325,19 +325,19 @@ pub fn measure(
             return Err(Error::Interrupted);
         }
         let start = Instant::now();
-        let drawn = setting.samples(key, model.as_ref(), key.count, seed)?;
+        let drawn = setting.samples(item, key.count, seed)?;
         let seconds = start.elapsed().as_secs_f64();
         let report =
             evaluate(&drawn.samples, &reference, setting.pde(), setting.residual(), spend)?;
         measured.push(Measured { report, nfe: drawn.nfe, seconds });
     }
-    let latency = latency(key, setting, model.as_ref())?;
+    let latency = latency(item, setting)?;
     Ok(Row::of(key.clone(), &measured, latency))
 }
 
 /// Median seconds of one sample drawn by itself, the first not counted.
-fn latency(key: &Key, setting: &Setting, model: Option<&Model>) -> Result<f64> {
-    setting.samples(key, model, 1, 0)?;
+fn latency(item: &Item, setting: &Setting) -> Result<f64> {
+    setting.samples(item, 1, 0)?;
     let mut times = Vec::new();
     let begin = Instant::now();
     let [least, most] = LATENCY_RUNS;
@@ -345,7 +345,7 @@ fn latency(key: &Key, setting: &Setting, model: Option<&Model>) -> Result<f64> {
         || (times.len() < most && begin.elapsed().as_secs_f64() < LATENCY_SECONDS)
     {
         let start = Instant::now();
-        setting.samples(key, model, 1, 0)?;
+        setting.samples(item, 1, 0)?;
         times.push(start.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);

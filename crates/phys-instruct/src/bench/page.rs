@@ -32,8 +32,7 @@ pub fn html(title: &str, note: &str, rows: &[Row], pictures: &[Picture]) -> Resu
         body += &format!("<h2>{}, {1} × {1}</h2>", escape(pde), group[0].key.grid);
         body += &figure(
             &error_against_latency(group).drawing()?.to_svg()?,
-            "PDE error against \
-             the latency of one sample; every dot is one number of steps.",
+            "PDE error against the latency of one sample; every dot is one number of steps.",
         );
         body += &table_of(group);
         for picture in pictures.iter().filter(|p| p.pde == *pde) {

@@ -1,9 +1,14 @@
 //! One line of the table of unconditional sampling: one method at one number of steps, measured
 //! over several sampling seeds.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+use crate::config::Preconditioning;
 use crate::eval::Report;
+use crate::store::file::{MAX_BYTES, read_text};
 
 /// What a row is about; on one machine rows of the same key are the same measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,7 +19,7 @@ pub struct Key {
     /// `solver`.
     pub method: String,
     /// `pixel`, `modes` or `joint`; none for the solver.
-    pub preconditioning: Option<String>,
+    pub preconditioning: Option<Preconditioning>,
     /// Sampler steps; 0 for the solver.
     pub steps: usize,
     /// Points a side.
@@ -84,6 +89,19 @@ pub struct Measured {
 }
 
 impl Row {
+    /// The rows of a file of one JSON object a line, none if there is no such file; lines that are
+    /// not rows are passed over.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn read(path: &Path) -> Result<Vec<Self>> {
+        if !path.is_file() {
+            return Ok(Vec::new());
+        }
+        let text = read_text(path, MAX_BYTES)?;
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
     /// The row of the measurements of all seeds, at least one, and the latency of one sample.
     pub fn of(key: Key, measured: &[Measured], latency_s: f64) -> Self {
         let over = |f: &dyn Fn(&Report) -> f64| {

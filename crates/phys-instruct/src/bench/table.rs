@@ -29,7 +29,7 @@ const FIGURES: [Column; 16] = [
 const KEYS: [Column; 8] = [
     ("pde", |r| r.key.pde.clone()),
     ("method", |r| r.key.method.clone()),
-    ("preconditioning", |r| r.key.preconditioning.clone().unwrap_or_default()),
+    ("preconditioning", |r| r.key.preconditioning.map_or(String::new(), |p| p.name().into())),
     ("steps", |r| r.key.steps.to_string()),
     ("nfe", |r| r.nfe.to_string()),
     ("grid", |r| r.key.grid.to_string()),
@@ -82,8 +82,8 @@ pub fn cells(row: &Row) -> [String; 10] {
     };
     let ratios: Vec<String> = row.std_ratio.iter().map(|r| format!("{r:.2}")).collect();
     [
-        match &row.key.preconditioning {
-            Some(kind) => format!("{} ({kind})", row.key.method),
+        match row.key.preconditioning {
+            Some(kind) => format!("{} ({})", row.key.method, kind.name()),
             None => row.key.method.clone(),
         },
         row.key.steps.to_string(),

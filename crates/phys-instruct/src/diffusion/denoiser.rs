@@ -99,9 +99,20 @@ impl Network {
         sigma.reshape([-1, 1, 1, 1]) * self.coordinates.profile()
     }
 
+    /// EDM's c_out where the noise has the standard deviation `level`, of any shape.
+    pub fn c_out<const D: usize>(&self, level: Tensor<D>) -> Tensor<D> {
+        let total = self.total(level.clone());
+        level * self.coordinates.sigma_data / total
+    }
+
+    /// Standard deviation of data and noise of `level` together.
+    fn total<const D: usize>(&self, level: Tensor<D>) -> Tensor<D> {
+        (level.square() + self.coordinates.sigma_data.powi(2)).sqrt()
+    }
+
     fn preconditioner(&self, level: Tensor<4>) -> Preconditioner {
         let data = self.coordinates.sigma_data;
-        let total = (level.clone().square() + data * data).sqrt();
+        let total = self.total(level.clone());
         Preconditioner {
             skip: total.clone().square().recip() * (data * data),
             out: level * data / total.clone(),

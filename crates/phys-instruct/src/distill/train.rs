@@ -267,7 +267,7 @@ impl StudentTraining {
         if step < matching {
             let rate = learning_rate(step, matching, d.warmup, d.decay);
             let (depth, mut loss) = (self.depth(), 0.0);
-            for part in 0..d.auxiliary_steps.max(1) {
+            for part in 0..self.config.distill.auxiliary_steps {
                 loss = self.auxiliary_step(depth, part, rate);
             }
             let (report, figures) = self.generator_step(depth, rate);
