@@ -15,7 +15,7 @@ use crate::output::make_room;
 /// Rows of a picture.
 const ROWS: usize = 4;
 /// Pixels to a unit of a PNG picture.
-const SCALE: f64 = 2.0;
+pub const SCALE: f64 = 2.0;
 
 /// Refuses an output whose extension no writer knows, before any work is done.
 pub fn check(path: &Path) -> Outcome {

@@ -14,6 +14,9 @@ pub enum Error {
     /// A value that should be a finite number and is not.
     #[error("not finite: {0}")]
     NonFinite(String),
+    /// Observations that cannot be used.
+    #[error("observations: {0}")]
+    Observation(String),
     /// A picture that cannot be drawn or encoded.
     #[error("picture: {0}")]
     Picture(String),

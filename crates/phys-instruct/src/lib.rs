@@ -3,6 +3,7 @@
 
 pub mod baseline;
 pub mod bench;
+pub mod condition;
 pub mod config;
 pub mod data;
 pub mod device;

@@ -125,6 +125,18 @@ impl Model {
         self.network.coordinates.device()
     }
 
+    /// Standard deviation of each channel of the training data, root mean square over the grid,
+    /// physical units.
+    pub fn deviations(&self) -> Vec<f64> {
+        // A channel's spectrum is one value throughout (`pixel`) or that of orthonormal modes:
+        // either way its mean square is that over points.
+        let rms = |spectrum: &[f32]| {
+            let sum: f64 = spectrum.iter().map(|&v| f64::from(v).powi(2)).sum();
+            (sum / spectrum.len() as f64).sqrt()
+        };
+        self.statistics.spectrum.chunks(self.card.grid * self.card.grid).map(rms).collect()
+    }
+
     /// The model as one file's content.
     ///
     /// # Errors

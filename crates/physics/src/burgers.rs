@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use rustfft::num_complex::Complex;
 
 use crate::etdrk4::Etdrk4;
-use crate::input::check_size;
+use crate::input::{check_size, nodes, periodic};
 use crate::random_field::LineLaw;
 use crate::spectral::{Fft1, complex, largest_wave_number, real, resolved, wave_number};
 use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
@@ -90,6 +90,10 @@ impl Pde for Burgers {
         let time_step = Some(interval / steps as f64);
         let report = SolveReport { steps: steps * (size - 1), time_step, residual: None };
         Ok(Solution { fields, report })
+    }
+
+    fn points(&self, size: usize) -> [Vec<f64>; 2] {
+        [nodes(size), periodic(size)]
     }
 
     fn input_of(&self, sample: &Fields) -> Fields {

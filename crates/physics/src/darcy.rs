@@ -13,7 +13,7 @@ use faer::sparse::{SparseColMat, Triplet};
 use faer::{Conj, MatMut, Par, Side};
 use rand_chacha::ChaCha8Rng;
 
-use crate::input::{check_size, only_channel, square_size};
+use crate::input::{cells, check_size, only_channel, square_size};
 use crate::random_field::FieldLaw;
 use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
 
@@ -121,6 +121,10 @@ impl Pde for Darcy {
         let (u, report) = solve_with_source(input, &source, self.boundary)?;
         let fields = Fields::stack(input.height, input.width, &[input.channel(0), &u]);
         Ok(Solution { fields, report })
+    }
+
+    fn points(&self, size: usize) -> [Vec<f64>; 2] {
+        [cells(size), cells(size)]
     }
 
     fn input_of(&self, sample: &Fields) -> Fields {

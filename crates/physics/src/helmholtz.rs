@@ -5,7 +5,7 @@
 
 use rand_chacha::ChaCha8Rng;
 
-use crate::input::{check_size, only_channel, square_size};
+use crate::input::{check_size, nodes, only_channel, square_size};
 use crate::poisson::{eigenvalue, solve_nodes};
 use crate::random_field::FieldLaw;
 use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
@@ -88,6 +88,10 @@ impl Pde for Helmholtz {
             fields: Fields::stack(size, size, &[&a, &u]),
             report: SolveReport::default(),
         })
+    }
+
+    fn points(&self, size: usize) -> [Vec<f64>; 2] {
+        [nodes(size), nodes(size)]
     }
 
     fn input_of(&self, sample: &Fields) -> Fields {

@@ -31,3 +31,18 @@ pub(crate) fn check_size(pde: &'static str, size: usize, smallest: usize) -> Res
 pub(crate) fn only_channel(sample: &Fields, c: usize) -> Fields {
     Fields::stack(sample.height, sample.width, &[sample.channel(c)])
 }
+
+/// Nodes from 0 to 1, both included.
+pub(crate) fn nodes(size: usize) -> Vec<f64> {
+    (0..size).map(|i| i as f64 / (size.max(2) - 1) as f64).collect()
+}
+
+/// Centres of cells that fill the unit interval.
+pub(crate) fn cells(size: usize) -> Vec<f64> {
+    (0..size).map(|i| (i as f64 + 0.5) / size as f64).collect()
+}
+
+/// Points of a period, the first at 0.
+pub(crate) fn periodic(size: usize) -> Vec<f64> {
+    (0..size).map(|i| i as f64 / size as f64).collect()
+}

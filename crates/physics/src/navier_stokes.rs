@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use rustfft::num_complex::Complex;
 
 use crate::etdrk4::Etdrk4;
-use crate::input::{check_size, only_channel, square_size};
+use crate::input::{check_size, only_channel, periodic, square_size};
 use crate::random_field::FieldLaw;
 use crate::spectral::{Fft2, complex, largest_wave_number, real, resolved, wave_number};
 use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
@@ -144,6 +144,10 @@ impl Pde for NavierStokes {
             });
         }
         Ok(Solution { fields, report })
+    }
+
+    fn points(&self, size: usize) -> [Vec<f64>; 2] {
+        [periodic(size), periodic(size)]
     }
 
     fn input_of(&self, sample: &Fields) -> Fields {

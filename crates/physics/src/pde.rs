@@ -98,6 +98,10 @@ pub trait Pde: Send + Sync {
     /// convergence.
     fn solve(&self, input: &Fields) -> Result<Solution>;
 
+    /// Coordinates of the grid points of a joint sample along y and along x, `size` each: in the
+    /// unit interval, time over the final time.
+    fn points(&self, size: usize) -> [Vec<f64>; 2];
+
     /// The input part of a joint sample: what [`Pde::solve`] takes.
     fn input_of(&self, sample: &Fields) -> Fields;
 

@@ -65,6 +65,21 @@ mod tests {
     }
 
     #[test]
+    fn points_lie_where_the_fields_are_taken() {
+        for pde in all().unwrap() {
+            let [y, x] = pde.points(16);
+            assert_eq!([y.len(), x.len()], [16; 2], "{}", pde.name());
+            for line in [&y, &x] {
+                let step = line[1] - line[0];
+                let even = line.windows(2).all(|w| (w[1] - w[0] - step).abs() < 1e-12);
+                assert!(even && line[0] >= 0.0 && line[15] <= 1.0, "{}", pde.name());
+            }
+        }
+        let first = |name| by_name(name).unwrap().points(16)[0][0];
+        assert_eq!([first("darcy"), first("poisson")], [1.0 / 32.0, 0.0]);
+    }
+
+    #[test]
     fn thread_count_changes_nothing() {
         for pde in all().unwrap() {
             let with = |threads| {

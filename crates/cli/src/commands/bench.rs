@@ -8,7 +8,7 @@ use phys_instruct::bench::five::{self, Item, Options, Setting};
 use phys_instruct::bench::page::{self, Picture};
 use phys_instruct::bench::row::Key;
 use phys_instruct::bench::tuning::{self, Tuned, Tuning};
-use phys_instruct::bench::{Row, table};
+use phys_instruct::bench::{Row, conditional, table};
 use phys_instruct::config::Preconditioning;
 use phys_instruct::data::{self, Watch};
 use phys_instruct::device;
@@ -36,6 +36,7 @@ const PICTURED: usize = 3;
 #[derive(Subcommand)]
 pub enum Bench {
     Five(Five),
+    Conditional(Conditional),
     Tune(Tune),
 }
 
@@ -72,6 +73,40 @@ pub struct Five {
     out: PathBuf,
 }
 
+/// Measure conditional solving against DiffusionPDE, the exact posterior and interpolation
+///
+/// For every PDE with a student among the models: forward, inverse and reconstruct from random
+/// points. The folder --out receives rows.json and table.md.
+///
+/// Example: phys-instruct bench conditional --quick
+/// Example: phys-instruct bench conditional --pde darcy --points 60 --noise 0.05 --json
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Conditional {
+    /// Fewer problems, one number of points, one noise, 100 steps of DiffusionPDE: some ten minutes
+    #[arg(long)]
+    quick: bool,
+    /// A PDE to measure; repeatable [default: all with a student]
+    #[arg(long, value_name = "PDE")]
+    pde: Vec<String>,
+    /// Points a side of the models
+    #[arg(long, value_name = "S", default_value_t = 32)]
+    grid: usize,
+    /// Problems of each row [default: 100, and 20 for DiffusionPDE]
+    #[arg(long, value_name = "N", value_parser = at_least::<1>())]
+    count: Option<usize>,
+    /// Points observed; repeatable [default: 500 and 125]
+    #[arg(long, value_name = "N", value_parser = at_least::<1>())]
+    points: Vec<usize>,
+    /// Errors of the observations, in standard deviations of their field; repeatable [default: 0 and
+    /// 0.01]
+    #[arg(long, value_name = "S", value_parser = super::solve::noise)]
+    noise: Vec<f64>,
+    /// The folder of rows and table
+    #[arg(long, value_name = "DIR", default_value = "runs/bench-conditional")]
+    out: PathBuf,
+}
+
 /// Search the weights of DiffusionPDE's guidance and CoCoGen's corrections on validation data
 ///
 /// Each teacher, method and number of steps gets the same candidates and samples. The answer, with
@@ -99,7 +134,52 @@ impl Bench {
     pub fn run(&self, global: &Global) -> Outcome {
         match self {
             Bench::Five(verb) => verb.run(global),
+            Bench::Conditional(verb) => verb.run(global),
             Bench::Tune(verb) => verb.run(),
+        }
+    }
+}
+
+impl Conditional {
+    fn run(&self, global: &Global) -> Outcome {
+        let stop = interrupt::stop_flag()?;
+        let options = self.options();
+        let find = |name: &str| models::file(&format!("{name}.safetensors"));
+        let student = |pde: &str| find(&format!("{pde}-{}-student", self.grid));
+        atomic::create_folder(&self.out)?;
+        let mut rows = Vec::new();
+        for pde in chosen(&self.pde, |pde| student(pde).is_some())? {
+            let setting = conditional::Setting::of(pde, self.grid, &options, &find, &stop)?;
+            let mut done = |row: &conditional::Row| {
+                let conditional::Key { task, method, points, .. } = &row.key;
+                let (error, time) = (row.error, seconds(row.seconds));
+                eprintln!("{pde}, {task}, {points} points, {method}: error {error:.3}, {time}");
+            };
+            rows.extend(setting.rows(&options, &stop, &mut done)?);
+        }
+        let json =
+            serde_json::to_string_pretty(&rows).map_err(|e| Failure::Usage(e.to_string()))?;
+        let markdown = conditional::markdown(&rows);
+        atomic::write(&self.out.join("rows.json"), json.as_bytes())?;
+        atomic::write(&self.out.join("table.md"), markdown.as_bytes())?;
+        eprintln!("rows and table: {}", self.out.display());
+        print(if global.json { &json } else { markdown.trim_end() })
+    }
+
+    fn options(&self) -> conditional::Options {
+        let base = match self.quick {
+            true => conditional::Options::quick(),
+            false => conditional::Options::default(),
+        };
+        let or = |given: &[usize], base: Vec<usize>| {
+            if given.is_empty() { base } else { given.to_vec() }
+        };
+        conditional::Options {
+            count: self.count.unwrap_or(base.count),
+            slow_count: self.count.map_or(base.slow_count, |n| n.min(base.slow_count)),
+            points: or(&self.points, base.points),
+            noise: if self.noise.is_empty() { base.noise } else { self.noise.clone() },
+            ..base
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod generate;
 pub mod model;
 pub mod sample;
 pub mod simulate;
+pub mod solve;
 pub mod train;
 
 /// What to do.
@@ -29,6 +30,7 @@ pub enum Verb {
     Train(train::Train),
     Distill(distill::Distill),
     Sample(sample::Sample),
+    Solve(solve::Solve),
     Eval(eval::Eval),
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -57,6 +59,7 @@ pub fn run(cli: Cli) -> Outcome {
         Verb::Train(verb) => verb.run(global),
         Verb::Distill(verb) => verb.run(global),
         Verb::Sample(verb) => verb.run(global),
+        Verb::Solve(verb) => verb.run(global),
         Verb::Eval(verb) => verb.run(global),
         Verb::Bench(verb) => verb.run(global),
         Verb::Model(verb) => verb.run(global),

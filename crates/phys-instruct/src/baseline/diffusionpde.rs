@@ -1,18 +1,42 @@
-//! DiffusionPDE (arXiv 2406.17763, algorithm 1) without observations: Heun's sampler, each step
-//! followed by one down the gradient of the PDE loss, taken at the denoised estimate and carried
-//! back to the noisy state through the network.
+//! DiffusionPDE (arXiv 2406.17763, algorithm 1): Heun's sampler, each step followed by one down the
+//! gradient of the PDE loss, and of the misfit of observations if there are any, taken at the
+//! denoised estimate and carried back to the noisy state through the network.
 //!
-//! The loss is the sample's relative RMS residual (the root, as in DPS, so that the step does not
-//! vanish with the residual). Its gradient is taken in the metric of the noise, whose covariance is
+//! The PDE loss is the sample's relative RMS residual (the root, as in DPS, so that the step does
+//! not vanish with the residual), the misfit the RMS difference from the observations in units of
+//! their fields' deviations. The gradient is taken in the metric of the noise, whose covariance is
 //! sigma^2 profile^2, and brought to the profile's size: at weight 1 guidance moves the state by
 //! as much as noise of the step's change in sigma.
 
 use burn::tensor::Tensor;
 
 use super::relative_residual;
+use crate::condition::observed::Observed;
 use crate::diffusion::sampler::{constant, slope};
 use crate::diffusion::{Denoiser, Network};
 use crate::residual::Residual;
+
+/// What a sample is guided by.
+pub struct Guide<'a> {
+    /// The equation.
+    pub residual: &'a dyn Residual,
+    /// Size of a step.
+    pub weight: f64,
+    /// The observations.
+    pub target: Option<Target<'a>>,
+}
+
+/// Observations to be met.
+pub struct Target<'a> {
+    /// The places.
+    pub observed: &'a Observed,
+    /// The values, `[sample or 1, point]`.
+    pub values: Tensor<2>,
+    /// 1 / standard deviation of each one's field, `[1, point]`.
+    pub scale: Tensor<2>,
+    /// Weight of the relative residual beside the misfit.
+    pub physics: f64,
+}
 
 /// Network passes, forward and backward, of `steps` steps.
 pub fn nfe(steps: usize) -> usize {
@@ -20,41 +44,46 @@ pub fn nfe(steps: usize) -> usize {
 }
 
 /// Carries `noise` (standard normal, `[batch, channel, y, x]`) to a sample of y along `levels`.
-pub fn sample(
-    network: &Network,
-    residual: &dyn Residual,
-    noise: Tensor<4>,
-    levels: &[f64],
-    weight: f64,
-) -> Tensor<4> {
+pub fn sample(network: &Network, guide: &Guide, noise: Tensor<4>, levels: &[f64]) -> Tensor<4> {
     let mut y = noise * network.profile() * levels[0];
     for pair in levels.windows(2) {
         let (sigma, next) = (pair[0], pair[1]);
-        let (denoised, pull) = denoised_and_pull(network, residual, &y, sigma);
+        let (denoised, pull) = denoised_and_pull(network, guide, &y, sigma);
         let first = (y.clone() - denoised) / sigma;
         let mut moved = y.clone() + first.clone() * (next - sigma);
         if next > 0.0 {
             let mean = (first + slope(network, &moved, next)) * 0.5;
             moved = y + mean * (next - sigma);
         }
-        y = moved - pull * (weight * (sigma - next));
+        y = moved - pull * (guide.weight * (sigma - next));
     }
     y
 }
 
-/// D(y; sigma), and the direction in which each sample's relative residual there rises, at the
-/// profile's size.
+/// D(y; sigma), and the direction in which each sample's loss there rises, at the profile's size.
 fn denoised_and_pull(
     network: &Network,
-    residual: &dyn Residual,
+    guide: &Guide,
     y: &Tensor<4>,
     sigma: f64,
 ) -> (Tensor<4>, Tensor<4>) {
     let leaf = y.clone().autodiff().require_grad();
     let denoised = network.denoise(leaf.clone(), constant(sigma, y).autodiff());
-    let loss = relative_residual(residual, &network.coordinates, denoised.clone()).sum();
+    let loss = loss(network, guide, denoised.clone()).sum();
     let gradient = leaf.grad(&loss.backward()).unwrap_or_else(|| y.zeros_like());
     (denoised.inner(), normalised(gradient * network.profile()) * network.profile())
+}
+
+/// The loss of each sample's clean state, `[batch]`.
+fn loss(network: &Network, guide: &Guide, denoised: Tensor<4>) -> Tensor<1> {
+    let physics = |y| relative_residual(guide.residual, &network.coordinates, y);
+    let Some(target) = &guide.target else {
+        return physics(denoised);
+    };
+    let seen = target.observed.of(network.coordinates.decode(denoised.clone()));
+    let misfit = (target.values.clone() - seen) * target.scale.clone();
+    let misfit = misfit.square().mean_dim(1).squeeze_dim::<1>(1).clamp_min(1e-12).sqrt();
+    if target.physics == 0.0 { misfit } else { misfit + physics(denoised) * target.physics }
 }
 
 /// Each sample at RMS 1.

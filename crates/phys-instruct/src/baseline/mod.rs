@@ -5,7 +5,11 @@
 
 use burn::tensor::Tensor;
 use phys_instruct_kernels::pool::in_pool;
+use serde::{Deserialize, Serialize};
 
+use self::diffusionpde::{Guide, Target};
+use crate::condition::observed::{Observed, row};
+use crate::condition::{Observations, Posterior};
 use crate::diffusion::Coordinates;
 use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler;
@@ -50,7 +54,8 @@ pub fn sample(
         let noise = draw.normal(shape, &model.device());
         in_pool(|| match method {
             Physics::DiffusionPde(weight) => {
-                diffusionpde::sample(&model.network, residual, noise, &levels, weight)
+                let guide = Guide { residual, weight, target: None };
+                diffusionpde::sample(&model.network, &guide, noise, &levels)
             }
             Physics::CoCoGen(size) => {
                 cocogen::sample(&model.network, residual, noise, &levels, size)
@@ -62,6 +67,56 @@ pub fn sample(
         Physics::CoCoGen(_) => sampler::nfe(steps, sampler::Method::Heun),
     };
     Ok(Drawn { samples, nfe })
+}
+
+/// How DiffusionPDE is guided by observations.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Guidance {
+    /// Size of a step.
+    pub weight: f64,
+    /// Weight of the relative residual beside the misfit.
+    pub physics: f64,
+}
+
+/// DiffusionPDE's answer to `observations` in `steps` Heun steps of a teacher, `members` samples of
+/// it; `values` are the observed values, `[sample or 1, point]`.
+///
+/// # Errors
+/// A model that is no teacher or of another grid, no step, or samples that are not finite.
+pub fn solve(
+    model: &Model,
+    residual: &dyn Residual,
+    observations: &Observations,
+    guidance: Guidance,
+    steps: usize,
+    [members, seed]: [u64; 2],
+) -> Result<Posterior> {
+    if model.card.kind != Kind::Teacher || steps == 0 || observations.size() != model.card.grid {
+        let wanted = "guided sampling needs a teacher of the observations' grid and a step";
+        return Err(Error::Config(wanted.into()));
+    }
+    let levels = sampler::schedule(steps, &model.card.diffusion);
+    let device = model.device();
+    let observed = Observed::new(observations, &device);
+    let deviations = model.deviations();
+    let guide = Guide {
+        residual,
+        weight: guidance.weight,
+        target: Some(Target {
+            observed: &observed,
+            values: row(observations, |p| p.value, &device),
+            scale: row(observations, |p| 1.0 / deviations[p.channel], &device),
+            physics: guidance.physics,
+        }),
+    };
+    let samples = collect(model, members as usize, &mut |_| (), |shape, first| {
+        let noise = Draw { seed, stream: "sample", step: 0, first }.normal(shape, &device);
+        in_pool(|| diffusionpde::sample(&model.network, &guide, noise, &levels))
+    });
+    match samples.data.iter().all(|v| v.is_finite()) {
+        true => Ok(Posterior { samples, nfe: diffusionpde::nfe(steps) }),
+        false => Err(Error::NonFinite("a guided sample".into())),
+    }
 }
 
 /// The relative residual of the clean state `y`, `[batch]`.

@@ -125,7 +125,7 @@ fn mode_sums(
 }
 
 /// The cosine modes of the Neumann field: S^2 tau^(2 alpha - 2) (pi^2 |k|^2 + tau^2)^(-alpha).
-fn neumann_variance(size: usize, alpha: f64, tau: f64) -> Vec<f64> {
+pub(crate) fn neumann_variance(size: usize, alpha: f64, tau: f64) -> Vec<f64> {
     let amplitude = (size * size) as f64 * tau.powf(2.0 * alpha - 2.0);
     let variance = |i: usize| {
         let [ky, kx] = [(i / size) as f64, (i % size) as f64];

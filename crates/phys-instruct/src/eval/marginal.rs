@@ -43,6 +43,11 @@ pub fn marginal(samples: &Samples, reference: &Samples, pde: &dyn Pde) -> Result
     Ok(Marginal { wasserstein, two_valued: two_values(&y).map(|v| two_valued(&x, &y, v)) })
 }
 
+/// The two values that the inputs of `samples` take, if they take two only.
+pub fn values_of_input(samples: &Samples, pde: &dyn Pde) -> Option<[f64; 2]> {
+    two_values(&sorted_inputs(samples, pde))
+}
+
 fn sorted_inputs(samples: &Samples, pde: &dyn Pde) -> Vec<f32> {
     let inputs: Vec<Vec<f64>> =
         (0..samples.count).into_par_iter().map(|i| pde.input_of(&samples.fields(i)).data).collect();

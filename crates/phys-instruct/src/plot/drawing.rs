@@ -118,6 +118,23 @@ impl Drawing {
         self.line(&corners, color, 1.0);
     }
 
+    /// Adds another page below this one.
+    pub fn below(&mut self, other: Drawing) {
+        let by = self.height;
+        let down = |[x, y]: Point| [x, y + by];
+        self.items.extend(other.items.into_iter().map(|mut item| {
+            match &mut item {
+                Item::Image { at, .. } | Item::Rect { at, .. } | Item::Text { at, .. } => {
+                    *at = down(*at);
+                }
+                Item::Line { points, .. } => points.iter_mut().for_each(|p| *p = down(*p)),
+            }
+            item
+        }));
+        self.width = self.width.max(other.width);
+        self.height += other.height;
+    }
+
     /// The page as a self-contained SVG document.
     ///
     /// # Errors

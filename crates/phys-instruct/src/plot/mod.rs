@@ -3,6 +3,7 @@
 //! A picture is a [`Drawing`], a list of images, rectangles, lines and texts; [`Drawing::to_svg`]
 //! and [`Drawing::to_png`] are the two ways to show it.
 
+pub mod answer;
 pub mod colormap;
 pub mod drawing;
 mod font;

@@ -13,12 +13,12 @@ use crate::residual::{Residual, ResidualOptions};
 use crate::{Error, Result, Samples};
 
 const MARGIN: f64 = 24.0;
-const PANEL: f64 = 192.0;
+pub(super) const PANEL: f64 = 192.0;
 const GAP: f64 = 20.0;
 /// Left of the panels, for the rows' labels.
 const GUTTER: f64 = 20.0;
 /// Above the panels: headline, then the columns' titles.
-const HEAD: f64 = 64.0;
+pub(super) const HEAD: f64 = 64.0;
 /// Below the panels: colour bar and its labels.
 const FOOT: f64 = 42.0;
 const TITLE: f64 = 13.0;
@@ -223,7 +223,7 @@ fn check_field(field: &[f32], points: usize, row: &str, column: &Column) -> Resu
     Ok(())
 }
 
-fn left_of(column: usize) -> f64 {
+pub(super) fn left_of(column: usize) -> f64 {
     MARGIN + GUTTER + column as f64 * (PANEL + GAP)
 }
 

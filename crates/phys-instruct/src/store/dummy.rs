@@ -59,6 +59,10 @@ impl Pde for Dummy {
         Ok(Solution { fields, report: SolveReport::default() })
     }
 
+    fn points(&self, size: usize) -> [Vec<f64>; 2] {
+        [vec![0.0; size], vec![0.0; size]]
+    }
+
     fn input_of(&self, sample: &Fields) -> Fields {
         Fields::stack(sample.height, sample.width, &[sample.channel(0)])
     }

@@ -1,0 +1,246 @@
+//! `solve`: fields from observations.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use phys_instruct::condition::posterior::Score;
+use phys_instruct::condition::{Method, Observations, Options, Posterior, Solver, Task, files};
+use phys_instruct::data::{self, Watch};
+use phys_instruct::eval::marginal;
+use phys_instruct::eval::physics::pde_error;
+use phys_instruct::plot::answer::answer;
+use phys_instruct::store::{atomic, dataset};
+use phys_instruct::{Model, Samples, device, residual};
+use serde_json::json;
+
+use super::open_device;
+use crate::args::{Global, ModelName, at_least, extension};
+use crate::failure::{Failure, Outcome};
+use crate::output::{line, make_room, number, seconds, show};
+use crate::{models, picture};
+
+/// The seed of test problems; no config's data and no table's comes from it.
+const PROBLEM_SEED: u64 = 6_000_000;
+
+/// Fields, with their uncertainty, from sparse and noisy observations
+///
+/// Forward: the input is observed, the solution asked for. Inverse: the other way round.
+/// Reconstruct: anything is observed, everything asked for. The model is a student; it serves as the
+/// prior, and an ensemble of its samples that agree with the observations is the answer.
+///
+/// The file of observations is .csv, with a head `field,row,column,value` (grid points from 0) or
+/// `field,y,x,value` (the unit square), and a column `sd` where errors are known; or .npz, for a
+/// field u: `u` [y, x], or `u_values` [n] with `u_index` or `u_points` [n, 2], and `u_sd`.
+///
+/// Example: phys-instruct solve darcy --task inverse --make-obs obs.csv --points 60
+/// Example: phys-instruct solve darcy --task inverse --obs obs.csv --truth obs.truth.npz
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Solve {
+    #[command(flatten)]
+    name: ModelName,
+    /// forward, inverse or reconstruct
+    #[arg(long, value_name = "TASK")]
+    task: Task,
+    /// The observations, .csv or .npz
+    #[arg(long, value_name = "F", required_unless_present = "make_obs")]
+    obs: Option<PathBuf>,
+    /// Draw a test problem instead: its observations go into F.csv, its fields into F.truth.npz
+    #[arg(long, value_name = "F.csv", conflicts_with_all = ["obs", "truth", "out"])]
+    make_obs: Option<PathBuf>,
+    /// Points of a test problem, at random places
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "make_obs", value_parser = at_least::<1>())]
+    points: usize,
+    /// Errors of observations without an sd, in standard deviations of their field
+    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = noise)]
+    noise: f64,
+    /// Members of the ensemble
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least::<2>())]
+    ensemble: usize,
+    /// refinement: the student's own steps, observations put in between; noise-space: Gauss-Newton
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = Way::Refinement,
+        value_name = "NAME",
+        hide_possible_values = true
+    )]
+    method: Way,
+    /// Replace every member's solution by the reference solver's for its input
+    #[arg(long)]
+    physics: bool,
+    /// The seed of the ensemble, or of the test problem
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    seed: u64,
+    /// The true fields, .npz as of `generate` with one sample, to measure the answer against
+    #[arg(long, value_name = "F")]
+    truth: Option<PathBuf>,
+    /// Where to: .npz (members, mean, sd), .png or .svg; repeatable
+    #[arg(long, value_name = "F")]
+    out: Vec<PathBuf>,
+}
+
+/// The way from observations to fields.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Way {
+    /// Observations between the student's own steps
+    Refinement,
+    /// Gauss-Newton in the student's noise
+    NoiseSpace,
+}
+
+impl Solve {
+    pub fn run(&self, global: &Global) -> Outcome {
+        self.out.iter().try_for_each(|path| picture::check(path))?;
+        let path = models::find(&self.name.model)?;
+        let model = Model::load(&path, &open_device(global)?)?;
+        match (&self.make_obs, &self.obs) {
+            (Some(file), _) => self.draw_problem(&model, file),
+            (None, Some(file)) => self.answer(&model, file, global),
+            (None, None) => Err(Failure::Usage("--obs or --make-obs is needed".into())),
+        }
+    }
+
+    fn draw_problem(&self, model: &Model, file: &Path) -> Outcome {
+        let card = &model.card;
+        let pde = card.pde()?;
+        if extension(file) != "csv" {
+            let name = file.display();
+            return Err(Failure::Usage(format!(
+                "--make-obs {name}: a name ending in .csv expected"
+            )));
+        }
+        make_room(file)?;
+        let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
+        let seed = PROBLEM_SEED + self.seed;
+        let truth = data::generate(pde.as_ref(), card.grid, seed, 1, &mut watch)?;
+        let allowed = self.task.observed(pde.as_ref(), card.grid);
+        let drawn = Observations::draw(&truth, 0, &allowed, self.points, self.noise, self.seed)?;
+        files::write(file, &drawn)?;
+        let fields = file.with_extension("truth.npz");
+        dataset::write_npz(&truth, &fields)?;
+        let count = drawn.points().len();
+        eprintln!("wrote {} ({count} observations), {}", file.display(), fields.display());
+        Ok(())
+    }
+
+    fn answer(&self, model: &Model, file: &Path, global: &Global) -> Outcome {
+        let card = &model.card;
+        let pde = card.pde()?;
+        let observations =
+            files::read(file, pde.as_ref(), card.grid)?.with_noise(self.noise, &model.deviations());
+        observations.check_task(self.task, &self.task.observed(pde.as_ref(), card.grid))?;
+        let truth =
+            self.truth.as_deref().map(|f| dataset::load_any(f, pde.as_ref())).transpose()?;
+        let options = Options {
+            method: match self.method {
+                Way::Refinement => Method::Refinement,
+                Way::NoiseSpace => Method::NoiseSpace,
+            },
+            ensemble: self.ensemble,
+            seed: self.seed,
+            ..Options::default()
+        };
+        let start = Instant::now();
+        let solver = Solver::new(model)?;
+        let prepared = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let mut posterior = solver.posterior(&observations, &options)?;
+        if self.physics {
+            let residual = residual::build(pde.as_ref(), card.grid, &device::cpu())?;
+            posterior = posterior.solved(pde.as_ref(), residual.as_ref())?;
+        }
+        let spent = start.elapsed().as_secs_f64();
+        let answer = Answer { model, observations, posterior, truth, times: [prepared, spent] };
+        for path in &self.out {
+            answer.write(path, self.task)?;
+            eprintln!("wrote {}", path.display());
+        }
+        answer.print(self.task, global.json)
+    }
+}
+
+/// A posterior and what it is measured against.
+struct Answer<'a> {
+    model: &'a Model,
+    observations: Observations,
+    posterior: Posterior,
+    truth: Option<Samples>,
+    /// Seconds to draw the prior's covariance, and to answer.
+    times: [f64; 2],
+}
+
+impl Answer<'_> {
+    fn write(&self, path: &Path, task: Task) -> Outcome {
+        if extension(path) == "npz" {
+            return Ok(files::write_posterior(path, &self.posterior)?);
+        }
+        let count = self.observations.points().len();
+        let headline = format!("{}, {task}, {count} observations", self.model.card.pde);
+        let truth = self.truth.as_ref().map(|t| t.sample(0));
+        let drawing = answer(&self.posterior, &self.observations, truth, &headline)?;
+        Ok(match extension(path).as_str() {
+            "svg" => atomic::write(path, drawing.to_svg()?.as_bytes())?,
+            _ => atomic::write(path, &drawing.to_png(picture::SCALE)?)?,
+        })
+    }
+
+    fn print(&self, task: Task, json: bool) -> Outcome {
+        let card = &self.model.card;
+        let pde = card.pde()?;
+        let residual = residual::build(pde.as_ref(), card.grid, &device::cpu())?;
+        let samples = &self.posterior.samples;
+        let mean = Samples { count: 1, data: self.posterior.mean(), ..samples.slice(0..0) };
+        let misfit = self.observations.misfit(mean.sample(0), &self.model.deviations());
+        let errors = [pde_error(samples, residual.as_ref())?, pde_error(&mean, residual.as_ref())?];
+        let score = self.truth.as_ref().map(|truth| self.score(task, truth)).transpose()?;
+        let [prepared, spent] = self.times;
+        let value = json!({
+            "pde": card.pde, "task": task, "grid": card.grid, "ensemble": samples.count,
+            "points": self.observations.points().len(), "nfe": self.posterior.nfe,
+            "prepare_seconds": prepared, "seconds": spent, "misfit": misfit,
+            "pde_error": errors[0], "pde_error_of_mean": errors[1], "score": score,
+        });
+        let mut lines = vec![
+            line("PDE", pde.equation()),
+            line("task", task),
+            line("observations", self.observations.points().len()),
+            line("ensemble", samples.count),
+            line("misfit of the mean", format!("{} of the fields' deviation", number(misfit))),
+            line("PDE error", format!("{}, of the mean {}", number(errors[0]), number(errors[1]))),
+        ];
+        if let Some(score) = score {
+            lines.push(line("error", number(score.error)));
+            lines.extend(score.coverage90.map(|c| line("within the 90 % interval", number(c))));
+            lines.push(line("ranked score (CRPS)", number(score.crps)));
+        }
+        lines.push(line("network passes", self.posterior.nfe));
+        lines.push(line(
+            "time",
+            format!("{} (and {} to prepare)", seconds(spent), seconds(prepared)),
+        ));
+        show(json, &value, &lines)
+    }
+
+    fn score(&self, task: Task, truth: &Samples) -> Result<Score, Failure> {
+        let card = &self.model.card;
+        let pde = card.pde()?;
+        if truth.sample_len() != self.posterior.samples.sample_len() {
+            return Err(Failure::Usage("--truth: fields on another grid than the model's".into()));
+        }
+        let asked = task.target(pde.as_ref(), card.grid);
+        let two_values =
+            marginal::values_of_input(truth, pde.as_ref()).filter(|_| task == Task::Inverse);
+        Ok(self.posterior.score(truth.sample(0), &asked, two_values))
+    }
+}
+
+/// A share of at least 0.
+pub fn noise(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        _ => Err(format!("`{text}` is not a number of at least 0")),
+    }
+}

@@ -1,0 +1,448 @@
+//! The table of conditional solving: the student as prior against DiffusionPDE's guidance, the
+//! exact posterior where it is known, and Gaussian-process interpolation, on the same observations.
+//!
+//! Every problem is solved by itself, so that its seconds are those of one answer. What a method
+//! prepares once for all problems (the student's covariance, the interpolation's training samples)
+//! is not in them; `prepare_seconds` has it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use burn::tensor::Device;
+use phys_instruct_physics::Pde;
+use serde::{Deserialize, Serialize};
+
+use crate::baseline::{self, Guidance};
+use crate::condition::{
+    Method, Observations, Options as SolveOptions, Posterior, Solver, Task, exact, interpolation,
+};
+use crate::data::{self, Watch};
+use crate::eval::marginal;
+use crate::eval::physics::pde_error;
+use crate::model::Model;
+use crate::residual::{self, Residual};
+use crate::{Error, Result, Samples};
+
+/// The seeds of the problems, and of those on which guidance is searched.
+const SEEDS: [u64; 2] = [7_000_000, 7_500_000];
+/// The seed of the training samples of the interpolation.
+const TRAINING_SEED: u64 = 8_000_000;
+/// Steps and weights of the residual tried for DiffusionPDE.
+const WEIGHTS: [f64; 3] = [0.3, 1.0, 3.0];
+const PHYSICS: [f64; 3] = [0.0, 0.3, 1.0];
+/// The methods in the order of the table.
+const METHODS: [&str; 7] = [
+    "phys-instruct",
+    "phys-instruct+solve",
+    "phys-instruct/noise-space",
+    "diffusionpde",
+    "exact-posterior",
+    "classical",
+    "classical+solve",
+];
+
+/// What to spend.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Problems of each row.
+    pub count: usize,
+    /// Problems of DiffusionPDE's rows.
+    pub slow_count: usize,
+    /// Problems on which its weights are searched.
+    pub searched: usize,
+    /// Its numbers of steps.
+    pub steps: Vec<usize>,
+    /// Random points observed.
+    pub points: Vec<usize>,
+    /// Errors of the observations, in standard deviations of their field.
+    pub noise: Vec<f64>,
+    /// Members of every ensemble.
+    pub ensemble: usize,
+    /// Training samples of the interpolation.
+    pub training: usize,
+}
+
+impl Default for Options {
+    /// The full table.
+    fn default() -> Self {
+        Self {
+            count: 100,
+            slow_count: 20,
+            searched: 4,
+            steps: vec![100, 500],
+            points: vec![500, 125],
+            noise: vec![0.0, 0.01],
+            ensemble: 16,
+            training: 2_000,
+        }
+    }
+}
+
+impl Options {
+    /// A table in minutes.
+    pub fn quick() -> Self {
+        Self {
+            count: 24,
+            slow_count: 4,
+            searched: 2,
+            steps: vec![100],
+            points: vec![120],
+            noise: vec![0.01],
+            ..Self::default()
+        }
+    }
+}
+
+/// What a row is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Key {
+    /// The PDE.
+    pub pde: String,
+    /// The task.
+    pub task: Task,
+    /// The method; `+solve` with the reference solver's solution for every member's input.
+    pub method: String,
+    /// Sampler steps of DiffusionPDE; 0 for the others.
+    pub steps: usize,
+    /// Points a side.
+    pub grid: usize,
+    /// Points observed (all there are, if there are fewer).
+    pub points: usize,
+    /// Errors of the observations, in standard deviations of their field.
+    pub noise: f64,
+    /// Problems.
+    pub count: usize,
+    /// Members of the ensemble; 1 for DiffusionPDE, whose answer is a sample.
+    pub ensemble: usize,
+}
+
+/// The figures of one row: means over problems.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// What is measured.
+    #[serde(flatten)]
+    pub key: Key,
+    /// Relative L2 error of the mean in the entries asked for; for Darcy's inverse task the share
+    /// of wrong cells.
+    pub error: f64,
+    /// Its standard deviation over problems.
+    pub error_sd: f64,
+    /// The error of the exact posterior mean on the same problems, where it is known.
+    pub bayes_limit: Option<f64>,
+    /// Network passes of each member, forward and backward.
+    pub nfe: usize,
+    /// Seconds of one answer, the whole ensemble; the median over problems.
+    pub seconds: f64,
+    /// Seconds once for all problems.
+    pub prepare_seconds: f64,
+    /// Share of the truth within the 90 % interval.
+    pub coverage90: Option<f64>,
+    /// Continuous ranked probability score over the truth's root mean square.
+    pub crps: f64,
+    /// RMS misfit of the mean, in standard deviations of the observed field.
+    pub misfit: f64,
+    /// Relative RMS residual of the members, and of their mean; none where not finite.
+    pub pde_error: Option<f64>,
+    /// That of the mean.
+    pub pde_error_of_mean: Option<f64>,
+    /// That of the true fields.
+    pub data_floor: f64,
+    /// The searched guidance of DiffusionPDE.
+    pub guidance: Option<Guidance>,
+    /// Problems without an answer (an input that the solver refuses); they are in no figure.
+    pub failed: usize,
+}
+
+/// One PDE's models and problems.
+pub struct Setting {
+    student: Model,
+    teacher: Option<Model>,
+    pde: Box<dyn Pde>,
+    residual: Box<dyn Residual>,
+    truths: Samples,
+    validation: Samples,
+    training: Samples,
+    two_values: Option<[f64; 2]>,
+    data_floor: f64,
+}
+
+/// One task with its observations.
+struct Question<'a> {
+    setting: &'a Setting,
+    task: Task,
+    seen: Vec<usize>,
+    asked: Vec<usize>,
+    points: usize,
+    noise: f64,
+}
+
+impl Setting {
+    /// The student of `pde` on `grid` points a side, and its teacher if there is one.
+    ///
+    /// # Errors
+    /// No student, a file that cannot be read, what the solver answers, [`Error::Interrupted`].
+    pub fn of(
+        pde: &str,
+        grid: usize,
+        options: &Options,
+        find: &dyn Fn(&str) -> Option<PathBuf>,
+        stop: &AtomicBool,
+    ) -> Result<Self> {
+        let load = |kind: &str| {
+            let file = find(&format!("{pde}-{grid}-{kind}"));
+            file.map(|file| Model::load(&file, &Device::flex())).transpose()
+        };
+        let student = load("student")?
+            .ok_or_else(|| Error::Config(format!("no student {pde}-{grid}-student")))?;
+        let problem = student.card.pde()?;
+        let made = |seed, count| {
+            let mut watch = Watch { progress: &mut |_| (), stop };
+            data::generate(problem.as_ref(), grid, seed, count, &mut watch)
+        };
+        let truths = made(SEEDS[0], options.count.max(options.slow_count))?;
+        let validation = made(SEEDS[1], options.searched.max(2))?;
+        let training = made(TRAINING_SEED, options.training)?;
+        let residual = residual::build(problem.as_ref(), grid, &Device::flex())?;
+        Ok(Self {
+            teacher: load("teacher")?,
+            two_values: marginal::values_of_input(&truths, problem.as_ref()),
+            data_floor: pde_error(&truths, residual.as_ref())?,
+            student,
+            pde: problem,
+            residual,
+            truths,
+            validation,
+            training,
+        })
+    }
+
+    /// All rows; `done` hears of each as it is measured.
+    ///
+    /// # Errors
+    /// What the methods answer, but for inputs that the solver refuses; [`Error::Interrupted`].
+    pub fn rows(
+        &self,
+        options: &Options,
+        stop: &AtomicBool,
+        done: &mut dyn FnMut(&Row),
+    ) -> Result<Vec<Row>> {
+        let start = Instant::now();
+        let solver = Solver::new(&self.student)?;
+        let prepare = start.elapsed().as_secs_f64();
+        let mut rows = Vec::new();
+        for task in Task::ALL {
+            for (&points, &noise) in
+                options.points.iter().flat_map(|p| options.noise.iter().map(move |n| (p, n)))
+            {
+                let question = Question::new(self, task, points, noise);
+                let limit = question.limit(options.count)?;
+                for method in METHODS {
+                    if stop.load(Ordering::Relaxed) {
+                        return Err(Error::Interrupted);
+                    }
+                    for mut row in question.rows(method, &solver, options)? {
+                        row.bayes_limit = limit;
+                        if method.starts_with("phys-instruct") {
+                            row.prepare_seconds = prepare;
+                        }
+                        done(&row);
+                        rows.push(row);
+                    }
+                }
+            }
+        }
+        Ok(rows)
+    }
+}
+
+impl<'a> Question<'a> {
+    fn new(setting: &'a Setting, task: Task, points: usize, noise: f64) -> Self {
+        let grid = setting.student.card.grid;
+        let pde = setting.pde.as_ref();
+        let [seen, asked] = [task.observed(pde, grid), task.target(pde, grid)];
+        Self { setting, task, seen, asked, points, noise }
+    }
+
+    fn observations(&self, samples: &Samples, i: usize) -> Result<Observations> {
+        Observations::draw(samples, i, &self.seen, self.points, self.noise, 0)
+    }
+
+    /// The error of the exact posterior mean.
+    fn limit(&self, count: usize) -> Result<Option<f64>> {
+        let exact = |o: &Observations| exact::posterior(self.setting.pde.as_ref(), o, 1, 0);
+        if !exact::is_known(self.setting.pde.as_ref()) {
+            return Ok(None);
+        }
+        let key = self.key("exact-posterior", 0, count, 1);
+        Ok(Some(self.measure(key, &self.setting.truths, &exact)?.error))
+    }
+
+    /// The rows of one method; none where it does not apply.
+    fn rows(&self, method: &str, solver: &Solver, options: &Options) -> Result<Vec<Row>> {
+        let Setting { pde, residual, .. } = self.setting;
+        let members = options.ensemble;
+        let solve = |o: &Observations, method| {
+            solver.posterior(
+                o,
+                &SolveOptions { method, ensemble: members, ..SolveOptions::default() },
+            )
+        };
+        let classical =
+            |o: &Observations| interpolation::posterior(&self.setting.training, o, members, 0);
+        let solved = |p: Posterior| p.solved(pde.as_ref(), residual.as_ref());
+        let answer: &dyn Fn(&Observations) -> Result<Posterior> = match method {
+            "phys-instruct" => &|o| solve(o, Method::Refinement),
+            "phys-instruct+solve" => &|o| solved(solve(o, Method::Refinement)?),
+            "phys-instruct/noise-space" => &|o| solve(o, Method::NoiseSpace),
+            "classical" => &classical,
+            "classical+solve" => &|o| solved(classical(o)?),
+            "exact-posterior" if exact::is_known(pde.as_ref()) => {
+                &|o| exact::posterior(pde.as_ref(), o, members, 0)
+            }
+            "diffusionpde" => return self.guided(options),
+            _ => return Ok(Vec::new()),
+        };
+        let key = self.key(method, 0, options.count, members);
+        Ok(vec![self.measure(key, &self.setting.truths, answer)?])
+    }
+
+    /// DiffusionPDE at every number of steps, its guidance searched on other problems.
+    fn guided(&self, options: &Options) -> Result<Vec<Row>> {
+        let Some(teacher) = &self.setting.teacher else { return Ok(Vec::new()) };
+        let at = |steps, guidance: Guidance| {
+            move |o: &Observations| {
+                let residual = self.setting.residual.as_ref();
+                baseline::solve(teacher, residual, o, guidance, steps, [1, 0])
+            }
+        };
+        let mut best: Option<(f64, Guidance)> = None;
+        let first = options.steps.first().copied().unwrap_or(100);
+        for (weight, physics) in WEIGHTS.iter().flat_map(|&w| PHYSICS.map(|p| (w, p))) {
+            let guidance = Guidance { weight, physics };
+            let key = self.key("diffusionpde", first, options.searched, 1);
+            let Ok(row) = self.measure(key, &self.setting.validation, &at(first, guidance)) else {
+                continue;
+            };
+            if best.is_none_or(|(error, _)| row.error < error) {
+                best = Some((row.error, guidance));
+            }
+        }
+        let Some((_, guidance)) = best else { return Ok(Vec::new()) };
+        let row = |&steps: &usize| {
+            let key = self.key("diffusionpde", steps, options.slow_count, 1);
+            let row = self.measure(key, &self.setting.truths, &at(steps, guidance))?;
+            Ok(Row { guidance: Some(guidance), ..row })
+        };
+        options.steps.iter().map(row).collect()
+    }
+
+    fn key(&self, method: &str, steps: usize, count: usize, ensemble: usize) -> Key {
+        Key {
+            pde: self.setting.pde.name().into(),
+            task: self.task,
+            method: method.into(),
+            steps,
+            grid: self.setting.student.card.grid,
+            points: self.points.min(self.seen.len()),
+            noise: self.noise,
+            count,
+            ensemble,
+        }
+    }
+
+    /// The first problems of `truths`, one by one.
+    fn measure(
+        &self,
+        key: Key,
+        truths: &Samples,
+        answer: &dyn Fn(&Observations) -> Result<Posterior>,
+    ) -> Result<Row> {
+        let two_values = self.setting.two_values.filter(|_| self.task == Task::Inverse);
+        let deviations = self.setting.student.deviations();
+        let (mut scores, mut seconds, mut misfits) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut errors, mut of_mean, mut nfe, mut failed) = (Vec::new(), Vec::new(), 0, 0);
+        for i in 0..key.count {
+            let observations = self.observations(truths, i)?;
+            let start = Instant::now();
+            let posterior = match answer(&observations) {
+                Ok(posterior) => posterior,
+                Err(Error::Physics(_) | Error::NonFinite(_)) => {
+                    failed += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            seconds.push(start.elapsed().as_secs_f64());
+            let samples = &posterior.samples;
+            let mean = Samples { count: 1, data: posterior.mean(), ..samples.slice(0..0) };
+            scores.push(posterior.score(truths.sample(i), &self.asked, two_values));
+            misfits.push(observations.misfit(mean.sample(0), &deviations));
+            let residual = self.setting.residual.as_ref();
+            errors.extend(pde_error(samples, residual));
+            of_mean.extend(pde_error(&mean, residual));
+            nfe = posterior.nfe;
+        }
+        if scores.is_empty() {
+            return Err(Error::NonFinite(format!("{}: no problem was answered", key.method)));
+        }
+        seconds.sort_by(f64::total_cmp);
+        let all: Vec<f64> = scores.iter().map(|s| s.error).collect();
+        let covered: Vec<f64> = scores.iter().filter_map(|s| s.coverage90).collect();
+        let error = mean(&all);
+        let square: f64 = all.iter().map(|e| (e - error).powi(2)).sum();
+        Ok(Row {
+            key,
+            error,
+            error_sd: (square / (all.len() as f64 - 1.0).max(1.0)).sqrt(),
+            bayes_limit: None,
+            nfe,
+            seconds: seconds[seconds.len() / 2],
+            prepare_seconds: 0.0,
+            coverage90: (!covered.is_empty()).then(|| mean(&covered)),
+            crps: mean(&scores.iter().map(|s| s.crps).collect::<Vec<_>>()),
+            misfit: mean(&misfits),
+            pde_error: (!errors.is_empty()).then(|| mean(&errors)),
+            pde_error_of_mean: (!of_mean.is_empty()).then(|| mean(&of_mean)),
+            data_floor: self.setting.data_floor,
+            guidance: None,
+            failed,
+        })
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// The rows as a Markdown table.
+pub fn markdown(rows: &[Row]) -> String {
+    let short = |v: f64| crate::plot::ticks::significant(v, 3);
+    let maybe = |v: Option<f64>| v.map_or("-".to_owned(), short);
+    let mut text = String::from(
+        "| PDE | task | points | noise | method | error | limit | within 90 % | CRPS | misfit | PDE \
+         error | passes | one answer |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for row in rows {
+        let Key { pde, task, method, steps, points, noise, .. } = &row.key;
+        let steps = if *steps > 0 { format!(", {steps} steps") } else { String::new() };
+        let error = format!("{} ± {}", short(row.error), short(row.error_sd));
+        let cells = [
+            pde.clone(),
+            task.to_string(),
+            points.to_string(),
+            noise.to_string(),
+            format!("{method}{steps}"),
+            error,
+            maybe(row.bayes_limit),
+            maybe(row.coverage90),
+            short(row.crps),
+            short(row.misfit),
+            maybe(row.pde_error),
+            row.nfe.to_string(),
+            format!("{} ms", short(1e3 * row.seconds)),
+        ];
+        text += &format!("| {} |\n", cells.join(" | "));
+    }
+    text
+}

@@ -1,0 +1,131 @@
+//! The prior's covariance, and the linear step it gives from what is observed to all fields.
+//!
+//! Two estimates are blended: that of a bank of prior samples, which knows how the channels depend
+//! on each other but has the rank of the bank, and that of [`Prior::linear`], which has full rank.
+
+use burn::tensor::{Int, Tensor, TensorData};
+use faer::linalg::solvers::DenseSolveCore;
+use faer::{Mat, Side};
+
+use super::prior::Prior;
+use crate::diffusion::noise::Draw;
+use crate::net::params::values;
+use crate::{Error, Result};
+
+/// Samples of the bank.
+const BANK: usize = 1024;
+/// Bank samples drawn at a time.
+const BATCH: usize = 64;
+/// Share of the linear estimate in the blend.
+const LINEAR_SHARE: f64 = 0.1;
+/// Rows of the linear map made at a time.
+const ROWS: usize = 256;
+
+/// A factor of the blended covariance: fields of that covariance are its transpose times standard
+/// normal noise.
+pub struct Covariance {
+    /// Centred samples over the root of their number, `[sample, entry]`.
+    bank: Tensor<2>,
+}
+
+/// The best linear estimate of the fields from observed values.
+pub struct Gain<'a> {
+    prior: &'a dyn Prior,
+    bank: &'a Tensor<2>,
+    /// The observed part of the factor, `[point, factor]`.
+    rows: Tensor<2>,
+    /// (rows rows^T + variances)^-1.
+    pub inverse: Tensor<2>,
+}
+
+impl Covariance {
+    /// Draws the bank from `prior`.
+    pub fn new(prior: &dyn Prior, seed: u64) -> Self {
+        let [channels, height, width] = prior.shape();
+        let batch = |start: usize| {
+            let draw = Draw { seed, stream: "covariance", step: 0, first: start as u64 };
+            let z = draw.normal([BATCH, channels, height, width], &prior.device());
+            prior.fields(z).flatten::<2>(1, 3)
+        };
+        let all = Tensor::cat((0..BANK).step_by(BATCH).map(batch).collect(), 0);
+        let centred = all.clone() - all.mean_dim(0);
+        let scale = ((1.0 - LINEAR_SHARE) / (BANK as f64 - 1.0)).sqrt();
+        Self { bank: centred * scale }
+    }
+
+    /// The gain for the values at `entries` whose errors have the `variances`, all above 0;
+    /// `prior` is that of [`Covariance::new`].
+    ///
+    /// # Errors
+    /// Values whose covariance is not finite.
+    pub fn gain<'a>(
+        &'a self,
+        prior: &'a dyn Prior,
+        entries: &[usize],
+        variances: &[f64],
+    ) -> Result<Gain<'a>> {
+        let places: Vec<i32> = entries.iter().map(|&e| e as i32).collect();
+        let places = TensorData::new(places, [entries.len()]);
+        let places = Tensor::<1, Int>::from_data(places, &prior.device());
+        let seen = self.bank.clone().select(1, places).swap_dims(0, 1);
+        let rows = Tensor::cat(vec![seen, linear_rows(prior, entries)], 1);
+        let inverse = inverse(&rows, variances)?;
+        Ok(Gain { prior, bank: &self.bank, rows, inverse })
+    }
+}
+
+impl Gain<'_> {
+    /// How the fields change, `[member, channel, y, x]`, if the observed values do by `misfit`,
+    /// `[member, point]`.
+    pub fn apply(&self, misfit: Tensor<2>) -> Tensor<4> {
+        let Self { prior, bank, .. } = self;
+        let [channels, height, width] = prior.shape();
+        let shape = [misfit.dims()[0], channels, height, width];
+        let factors = misfit.matmul(self.inverse.clone()).matmul(self.rows.clone());
+        let [samples, entries] = bank.dims();
+        let own = factors.clone().narrow(1, 0, samples).matmul((*bank).clone()).reshape(shape);
+        let linear = factors.narrow(1, samples, entries).reshape(shape) * LINEAR_SHARE.sqrt();
+        own + prior.linear(linear)
+    }
+}
+
+/// The rows of the linear estimate's factor for `entries`: its transpose applied to unit
+/// vectors.
+fn linear_rows(prior: &dyn Prior, entries: &[usize]) -> Tensor<2> {
+    let [channels, height, width] = prior.shape();
+    let n = channels * height * width;
+    let chunk = |part: &[usize]| {
+        let mut units = vec![0f32; part.len() * n];
+        for (i, &entry) in part.iter().enumerate() {
+            units[i * n + entry] = 1.0;
+        }
+        let device = prior.device();
+        let units = Tensor::<2>::from_data(TensorData::new(units, [part.len(), n]), &device);
+        let zeros = Tensor::<4>::zeros([part.len(), channels, height, width], &device);
+        let leaf = zeros.clone().autodiff().require_grad();
+        let product = (prior.linear(leaf.clone()).flatten::<2>(1, 3) * units).sum();
+        leaf.grad(&product.backward()).unwrap_or(zeros).flatten::<2>(1, 3)
+    };
+    Tensor::cat(entries.chunks(ROWS).map(chunk).collect(), 0) * LINEAR_SHARE.sqrt()
+}
+
+/// (rows rows^T + diag)^-1, in units that make the diagonal 1.
+fn inverse(rows: &Tensor<2>, diagonal: &[f64]) -> Result<Tensor<2>> {
+    let n = diagonal.len();
+    // Units first: products of fields as small as 1e-5 leave the range of f32.
+    let scale: Vec<f64> = diagonal.iter().map(|v| v.sqrt().recip()).collect();
+    let column = TensorData::new(scale.iter().map(|&s| s as f32).collect::<Vec<_>>(), [n, 1]);
+    let scaled = rows.clone() * Tensor::<2>::from_data(column, &rows.device());
+    let products = values(scaled.clone().matmul(scaled.swap_dims(0, 1)));
+    let matrix = Mat::from_fn(n, n, |i, j| {
+        let own = if i == j { 1.0 } else { 0.0 };
+        0.5 * f64::from(products[i * n + j] + products[j * n + i]) + own
+    });
+    let factor = matrix
+        .llt(Side::Lower)
+        .map_err(|e| Error::NonFinite(format!("covariance of the observed values: {e:?}")))?;
+    let inverse = factor.inverse();
+    let entry = |i: usize| (inverse[(i / n, i % n)] * scale[i / n] * scale[i % n]) as f32;
+    let data: Vec<f32> = (0..n * n).map(entry).collect();
+    Ok(Tensor::from_data(TensorData::new(data, [n, n]), &rows.device()))
+}

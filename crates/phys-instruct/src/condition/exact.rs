@@ -1,0 +1,227 @@
+//! The exact posterior where the law is Gaussian and the equation linear (Poisson, Helmholtz): the
+//! limit that no method can pass.
+//!
+//! The input is a = C w with w ~ N(0, I) in cosine modes, the solution u = P^-1 a, so that the
+//! observed values are F w + e: the posterior of w is w' + F^T (F F^T + S)^-1 (v + e' - F w'),
+//! member by member (Matheron's rule), with w' = 0 for the mean. A row of F is the transpose of
+//! the map from w to one value; P is symmetric, so that it is one solve and one cosine transform.
+
+use faer::prelude::Solve;
+use faer::{Mat, Side};
+use phys_instruct_physics::transform::basis_matrix;
+use phys_instruct_physics::{Basis, Fields, Pde, rng};
+use rayon::prelude::*;
+
+use super::{Observations, Posterior};
+use crate::eval::frechet::neumann_variance;
+use crate::{Error, Result, Samples};
+
+/// Least standard deviation of an observation, relative to the root mean square of those of its
+/// field: what keeps the system regular without errors.
+const LEAST: f64 = 1e-6;
+
+/// The law of one PDE's fields on one grid.
+struct Law<'a> {
+    pde: &'a dyn Pde,
+    size: usize,
+    /// Standard deviation of each cosine mode.
+    amplitude: Vec<f64>,
+    /// Rows are modes.
+    cosines: Vec<f64>,
+}
+
+/// Whether the law of `pde` is one of those.
+pub fn is_known(pde: &dyn Pde) -> bool {
+    matches!(pde.name(), "poisson" | "helmholtz")
+}
+
+/// The posterior with `members` draws, at the mean for one.
+///
+/// # Errors
+/// Another PDE than Poisson and Helmholtz, or what the solver refuses.
+pub fn posterior(
+    pde: &dyn Pde,
+    observations: &Observations,
+    members: usize,
+    seed: u64,
+) -> Result<Posterior> {
+    let law = Law::new(pde, observations.size())?;
+    let points = observations.points();
+    let rows = observations
+        .entries()
+        .par_iter()
+        .map(|&entry| law.row(entry))
+        .collect::<Result<Vec<Vec<f64>>>>()?;
+    let (m, n) = (rows.len(), law.amplitude.len());
+    let rows = Mat::from_fn(m, n, |i, k| rows[i][k]);
+    let mut covariance = &rows * rows.transpose();
+    let sds: Vec<f64> = (0..m)
+        .map(|i| points[i].sd.max(LEAST * covariance[(i, i)].sqrt()).max(f64::MIN_POSITIVE.sqrt()))
+        .collect();
+    for i in 0..m {
+        covariance[(i, i)] += sds[i] * sds[i];
+    }
+    let factor = covariance
+        .llt(Side::Lower)
+        .map_err(|e| Error::NonFinite(format!("covariance of the observed values: {e:?}")))?;
+    let member = |i: usize| {
+        let mut rng = rng::stream(seed, "exact posterior", 0, i as u64);
+        let scale = if members == 1 { 0.0 } else { 1.0 };
+        let w = Mat::from_fn(n, 1, |_, _| scale * rng::normal(&mut rng));
+        let drawn = Mat::from_fn(m, 1, |i, _| {
+            points[i].value + scale * points[i].sd * rng::normal(&mut rng)
+        });
+        let gain = factor.solve(&drawn - &rows * &w);
+        let w = w + rows.transpose() * gain;
+        law.fields(&(0..n).map(|k| w[(k, 0)]).collect::<Vec<_>>())
+    };
+    let fields = (0..members).into_par_iter().map(member).collect::<Result<Vec<_>>>()?;
+    let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
+    Ok(Posterior { samples: Samples::from_fields(pde.name(), &names, &fields)?, nfe: 0 })
+}
+
+impl<'a> Law<'a> {
+    fn new(pde: &'a dyn Pde, size: usize) -> Result<Self> {
+        if !is_known(pde) {
+            return Err(Error::Config(format!(
+                "the exact posterior of {} is not known; it is of poisson and helmholtz",
+                pde.name()
+            )));
+        }
+        let params = pde.params();
+        let value =
+            |name: &str| {
+                params.iter().find(|p| p.name == name).map(|p| p.value).ok_or_else(|| {
+                    Error::Config(format!("{} has no parameter `{name}`", pde.name()))
+                })
+            };
+        let variance = neumann_variance(size, value("alpha")?, value("tau")?);
+        Ok(Self {
+            pde,
+            size,
+            amplitude: variance.iter().map(|v| v.sqrt()).collect(),
+            cosines: basis_matrix(Basis::Cosine, size),
+        })
+    }
+
+    /// The joint fields of modes w.
+    fn fields(&self, w: &[f64]) -> Result<Fields> {
+        let modes: Vec<f64> = w.iter().zip(&self.amplitude).map(|(w, a)| w * a).collect();
+        let n = self.size;
+        let cosine = |k: usize, p: usize| self.cosines[k * n + p];
+        let half = product(n, |y, kx| (0..n).map(|ky| cosine(ky, y) * modes[ky * n + kx]).sum());
+        let a: Vec<f64> =
+            product(n, |y, x| (0..n).map(|kx| half[y * n + kx] * cosine(kx, x)).sum());
+        self.solve(&a)
+    }
+
+    /// The transpose of the map from w to the joint sample's value at `entry`.
+    fn row(&self, entry: usize) -> Result<Vec<f64>> {
+        let n = self.size;
+        let mut unit = vec![0.0; n * n];
+        unit[entry % (n * n)] = 1.0;
+        let solved = self.solve(&unit)?;
+        // The solver's input channel is the projection onto admissible sources (Helmholtz has
+        // none on the boundary), and its solution is zero there: both maps are symmetric.
+        let mut back = solved.channel(entry / (n * n)).to_vec();
+        if entry >= n * n && self.on_boundary(entry % (n * n)) {
+            back.fill(0.0);
+        }
+        let cosine = |k: usize, p: usize| self.cosines[k * n + p];
+        let half = product(n, |ky, x| (0..n).map(|y| cosine(ky, y) * back[y * n + x]).sum());
+        let modes: Vec<f64> =
+            product(n, |ky, kx| (0..n).map(|x| half[ky * n + x] * cosine(kx, x)).sum());
+        Ok(modes.iter().zip(&self.amplitude).map(|(m, a)| m * a).collect())
+    }
+
+    fn on_boundary(&self, point: usize) -> bool {
+        let [row, column] = [point / self.size, point % self.size];
+        [row, column].iter().any(|&i| i == 0 || i == self.size - 1)
+    }
+
+    fn solve(&self, a: &[f64]) -> Result<Fields> {
+        Ok(self.pde.solve(&Fields::stack(self.size, self.size, &[a]))?.fields)
+    }
+}
+
+/// The n x n matrix of the entries `of(row, column)`.
+fn product(n: usize, of: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+    (0..n * n).map(|i| of(i / n, i % n)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use phys_instruct_physics::registry::by_name;
+
+    use super::*;
+    use crate::condition::Task;
+    use crate::eval::testing::samples_from;
+
+    #[test]
+    fn rows_are_the_transpose_of_the_map_to_fields() {
+        for name in ["poisson", "helmholtz"] {
+            let pde = by_name(name).unwrap();
+            let law = Law::new(pde.as_ref(), 10).unwrap();
+            let w = rng::normals(&mut rng::stream(1, "w", 0, 0), 100);
+            let x = law.fields(&w).unwrap();
+            for entry in 0..200 {
+                let row = law.row(entry).unwrap();
+                let product: f64 = row.iter().zip(&w).map(|(r, w)| r * w).sum();
+                assert!((product - x.data[entry]).abs() < 1e-12, "{name} {entry}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_law_is_that_of_the_generated_data() {
+        for name in ["poisson", "helmholtz"] {
+            let pde = by_name(name).unwrap();
+            let samples = samples_from(pde.as_ref(), 4000, 8, 1);
+            let law = Law::new(pde.as_ref(), 8).unwrap();
+            for entry in [27, 64 + 27, 64 + 36] {
+                let square = |i| f64::from(samples.sample(i)[entry]).powi(2);
+                let measured = (0..4000).map(square).sum::<f64>() / 4000.0;
+                let exact: f64 = law.row(entry).unwrap().iter().map(|r| r * r).sum();
+                assert!((measured / exact - 1.0).abs() < 0.1, "{name} {entry}");
+            }
+        }
+    }
+
+    /// Error and coverage over some problems, against the truth.
+    fn score(name: &str, task: Task, noise: f64) -> (f64, f64) {
+        let pde = by_name(name).unwrap();
+        let samples = samples_from(pde.as_ref(), 6, 16, 5);
+        let [seen, asked] = [task.observed(pde.as_ref(), 16), task.target(pde.as_ref(), 16)];
+        let mut sum = (0.0, 0.0);
+        for i in 0..6 {
+            let observations = Observations::draw(&samples, i, &seen, 60, noise, 3).unwrap();
+            let posterior = posterior(pde.as_ref(), &observations, 40, 9).unwrap();
+            let score = posterior.score(samples.sample(i), &asked, None);
+            sum.0 += score.error / 6.0;
+            sum.1 += score.coverage90.unwrap() / 6.0;
+        }
+        sum
+    }
+
+    #[test]
+    fn intervals_cover_what_they_say_and_noise_costs() {
+        for task in [Task::Forward, Task::Inverse] {
+            let [clean, noisy] = [0.0, 0.1].map(|noise| score("poisson", task, noise));
+            assert!(clean.0 < noisy.0 && noisy.0 < 0.6, "{task}: {clean:?} {noisy:?}");
+            for coverage in [clean.1, noisy.1] {
+                assert!((coverage - 0.9).abs() < 0.08, "{task}: {coverage}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_equations_are_refused() {
+        let pde = by_name("darcy").unwrap();
+        let samples = samples_from(pde.as_ref(), 1, 8, 1);
+        let observations = Observations::draw(&samples, 0, &[3], 1, 0.0, 1).unwrap();
+        let message = posterior(pde.as_ref(), &observations, 1, 0).unwrap_err().to_string();
+        assert!(message.contains("darcy"), "{message}");
+    }
+}

@@ -1,0 +1,20 @@
+//! Conditional solving: fields, and how sure they are, from sparse and noisy observations of any
+//! channel, with the student as prior.
+
+pub mod covariance;
+pub mod exact;
+pub mod files;
+pub mod interpolation;
+mod noise_space;
+pub mod observations;
+pub mod observed;
+pub mod posterior;
+pub mod prior;
+mod refinement;
+pub mod solver;
+pub mod task;
+
+pub use observations::{Observation, Observations};
+pub use posterior::Posterior;
+pub use solver::{Method, Options, Solver};
+pub use task::Task;

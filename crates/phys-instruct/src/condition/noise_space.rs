@@ -1,0 +1,134 @@
+//! Inference in the student's noise space.
+//!
+//! The student G carries z ~ N(0, I) to a physical pair, so that what is observed, v = H G(z) + e,
+//! has the posterior exp(-|z|^2 / 2 - |S^-1/2 (H G(z) - v)|^2 / 2). It is sampled by randomised
+//! maximum likelihood (Oliver, He and Reynolds 1996; exact where G is linear): each member of an
+//! ensemble draws its own z' ~ N(0, I) and errors e', and minimises
+//!
+//! |z - z'|^2 / 2 + |S^-1/2 (H G(z) - v - e')|^2 / 2
+//!
+//! by Gauss-Newton steps z <- z' + A^T l, (A A^T + I) l = r + A (z - z'), with A = S^-1/2 H G'(z)
+//! and r the weighted misfit. The system has the size of the observations and is solved by
+//! conjugate gradients, preconditioned with the prior's covariance in place of that at z. Products
+//! with A^T are backward passes, those with A differences of two forward ones.
+
+use burn::tensor::Tensor;
+
+use super::observed::{Aim, Observed};
+use super::prior::Prior;
+
+/// Length, in standard normal noise, of the difference that takes a derivative.
+const DIFFERENCE: f64 = 0.1;
+/// Shorter and shorter steps tried until the cost falls.
+const LENGTHS: [f64; 3] = [1.0, 0.3, 0.1];
+
+/// The minimisation problems of all members.
+pub(super) struct Problem<'a> {
+    pub prior: &'a dyn Prior,
+    pub observed: &'a Observed,
+    /// 1 / standard deviation of the observations, model error included, `[1, point]`.
+    pub weights: Tensor<2>,
+    /// An approximate inverse of A A^T + I.
+    pub preconditioner: Tensor<2>,
+    /// The members' own noise z', and the values they aim at.
+    pub aim: Aim,
+    /// Conjugate-gradient iterations of a step.
+    pub iterations: usize,
+}
+
+/// Where the members are.
+pub(super) struct State {
+    pub z: Tensor<4>,
+    /// G(z).
+    pub x: Tensor<4>,
+    /// Network calls so far.
+    pub calls: usize,
+}
+
+impl Problem<'_> {
+    /// The members' own noise.
+    pub fn start(&self) -> State {
+        let z = self.aim.noise.clone();
+        State { x: self.prior.fields(z.clone()), z, calls: self.prior.calls() }
+    }
+
+    /// One Gauss-Newton step; members whose cost it does not lower stay where they are.
+    pub fn step(&self, State { z, x, calls }: State) -> State {
+        let away = z.clone() - self.aim.noise.clone();
+        let misfit = self.misfit(&x);
+        let before = cost(&away, &misfit);
+        let right = misfit + self.forward(&z, &x, away);
+        let step = self.aim.noise.clone() + self.solve(&z, &x, right) - z.clone();
+        let mut own = 1 + 3 * self.iterations;
+        let mut next = (z.clone(), x);
+        let mut open = before.ones_like();
+        for length in LENGTHS {
+            let trial = z.clone() + step.clone() * length;
+            let fields = self.prior.fields(trial.clone());
+            own += 1;
+            let cost = cost(&(trial.clone() - self.aim.noise.clone()), &self.misfit(&fields));
+            let lower = cost.lower(before.clone()).float() * open.clone();
+            let keep = lower.clone().lower_elem(0.5).reshape([-1, 1, 1, 1]).expand(z.dims());
+            next = (trial.mask_where(keep.clone(), next.0), fields.mask_where(keep, next.1));
+            open = open - lower;
+            if open.clone().sum().into_scalar::<f32>() == 0.0 {
+                break;
+            }
+        }
+        State { z: next.0, x: next.1, calls: calls + own * self.prior.calls() }
+    }
+
+    /// In units of the deviations, `[member, point]`.
+    fn misfit(&self, x: &Tensor<4>) -> Tensor<2> {
+        (self.aim.values.clone() - self.observed.of(x.clone())) * self.weights.clone()
+    }
+
+    /// A^T l of the solution l of (A A^T + I) l = `right`, by preconditioned conjugate gradients.
+    fn solve(&self, z: &Tensor<4>, x: &Tensor<4>, right: Tensor<2>) -> Tensor<4> {
+        let precondition = |r: &Tensor<2>| r.clone().matmul(self.preconditioner.clone());
+        let mut residual = right;
+        let mut direction = precondition(&residual);
+        let mut product = dot(&residual, &direction);
+        let mut shift = z.zeros_like();
+        for _ in 0..self.iterations {
+            let back = self.backward(z, direction.clone());
+            let image = self.forward(z, x, back.clone()) + direction.clone();
+            let length = product.clone() / dot(&direction, &image).clamp_min(1e-30);
+            shift = shift + back * length.clone().reshape([-1, 1, 1, 1]);
+            residual = residual - image * length;
+            let conditioned = precondition(&residual);
+            let next = dot(&residual, &conditioned);
+            direction = conditioned + direction * (next.clone() / product.clamp_min(1e-30));
+            product = next;
+        }
+        shift
+    }
+
+    /// A w: how the weighted observed values at `z` change along `w`, by a difference.
+    fn forward(&self, z: &Tensor<4>, x: &Tensor<4>, w: Tensor<4>) -> Tensor<2> {
+        let norm = w.clone().square().sum_dims(&[1, 2, 3]).sqrt();
+        let h = norm.clamp_min(1e-12).recip() * DIFFERENCE;
+        let moved = self.prior.fields(z.clone() + w * h.clone());
+        let change = self.observed.of(moved) - self.observed.of(x.clone());
+        change * self.weights.clone() / h.reshape([-1, 1])
+    }
+
+    /// A^T l, by one pass backward.
+    fn backward(&self, z: &Tensor<4>, l: Tensor<2>) -> Tensor<4> {
+        let leaf = z.clone().autodiff().require_grad();
+        let seen = self.observed.of(self.prior.fields(leaf.clone()));
+        let product = (seen * (l * self.weights.clone())).sum();
+        leaf.grad(&product.backward()).unwrap_or_else(|| z.zeros_like())
+    }
+}
+
+/// |away|^2 / 2 + |misfit|^2 / 2 of each member, `[member, 1]`.
+fn cost(away: &Tensor<4>, misfit: &Tensor<2>) -> Tensor<2> {
+    let away = away.clone().flatten::<2>(1, 3);
+    (dot(&away, &away) + dot(misfit, misfit)) * 0.5
+}
+
+/// The product of each member's vectors, `[member, 1]`.
+fn dot(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
+    (a.clone() * b.clone()).sum_dim(1)
+}

@@ -1,0 +1,63 @@
+//! The observation operator on tensors, and what each member of an ensemble aims at.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::Observations;
+use super::observations::Observation;
+use super::prior::Prior;
+use crate::diffusion::noise::Draw;
+
+/// The observed places.
+pub struct Observed {
+    places: Tensor<1, Int>,
+}
+
+/// What each member draws for itself.
+pub struct Aim {
+    /// Standard normal, `[member, channel, y, x]`.
+    pub noise: Tensor<4>,
+    /// The observed values with errors of observation, `[member, point]`.
+    pub values: Tensor<2>,
+}
+
+impl Observed {
+    /// The operator of `observations`.
+    pub fn new(observations: &Observations, device: &Device) -> Self {
+        let places: Vec<i32> = observations.entries().iter().map(|&e| e as i32).collect();
+        let count = places.len();
+        Self { places: Tensor::from_data(TensorData::new(places, [count]), device) }
+    }
+
+    /// The observed values of fields `[member, channel, y, x]`, `[member, point]`; differentiable.
+    pub fn of(&self, x: Tensor<4>) -> Tensor<2> {
+        x.flatten::<2>(1, 3).select(1, self.places.clone())
+    }
+}
+
+impl Aim {
+    /// Of `members` members.
+    pub fn draw(prior: &dyn Prior, observations: &Observations, members: usize, seed: u64) -> Self {
+        let [channels, height, width] = prior.shape();
+        let device = prior.device();
+        let points = observations.points().len();
+        let normal =
+            |stream, shape| Draw { seed, stream, step: 0, first: 0 }.normal(shape, &device);
+        let errors = normal("errors", [members, 1, 1, points]).reshape([members, points]);
+        let value = row(observations, |p| p.value, &device);
+        Self {
+            noise: normal("posterior", [members, channels, height, width]),
+            values: errors * row(observations, |p| p.sd, &device) + value,
+        }
+    }
+}
+
+/// One number of each observation, `[1, point]`.
+pub fn row(
+    observations: &Observations,
+    of: impl Fn(&Observation) -> f64,
+    device: &Device,
+) -> Tensor<2> {
+    let data: Vec<f32> = observations.points().iter().map(|p| of(p) as f32).collect();
+    let count = data.len();
+    Tensor::from_data(TensorData::new(data, [1, count]), device)
+}

@@ -1,0 +1,230 @@
+//! A posterior as an ensemble of joint fields, and what is measured of it.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use phys_instruct_physics::{Fields, Pde};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::net::params::values;
+use crate::residual::Residual;
+use crate::{Error, Result, Samples};
+
+/// Members drawn from a posterior.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Posterior {
+    /// The members.
+    pub samples: Samples,
+    /// Network passes, forward and backward, behind each member.
+    pub nfe: usize,
+}
+
+/// What a posterior says of a known truth.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Score {
+    /// |mean - truth| / |truth| over the entries asked for; for a two-valued field the share of
+    /// entries on the wrong side.
+    pub error: f64,
+    /// Share of the entries within the 90 % interval; none for a single member.
+    pub coverage90: Option<f64>,
+    /// Continuous ranked probability score, mean over the entries, over the truth's root mean
+    /// square.
+    pub crps: f64,
+}
+
+impl Posterior {
+    /// The mean over members, `[channel, y, x]`.
+    pub fn mean(&self) -> Vec<f32> {
+        self.moments(|values| mean(values) as f32)
+    }
+
+    /// The standard deviation over members, `[channel, y, x]`; 0 for a single one.
+    pub fn deviation(&self) -> Vec<f32> {
+        self.moments(|values| deviation(values) as f32)
+    }
+
+    fn moments(&self, of: impl Fn(&[f64]) -> f32) -> Vec<f32> {
+        (0..self.samples.sample_len()).map(|entry| of(&self.at(entry))).collect()
+    }
+
+    /// All members' values of one entry.
+    fn at(&self, entry: usize) -> Vec<f64> {
+        (0..self.samples.count).map(|i| f64::from(self.samples.sample(i)[entry])).collect()
+    }
+
+    /// Every member with its input brought to the nearest admissible one (Darcy's two values) and
+    /// its solution replaced by the reference solver's: pairs of the equation, at the cost of one
+    /// solve each. `residual` lives on the CPU.
+    ///
+    /// # Errors
+    /// An input that the solver refuses, or solutions of another shape.
+    pub fn solved(&self, pde: &dyn Pde, residual: &dyn Residual) -> Result<Self> {
+        let solve = |i: usize| {
+            let input = admissible(pde.input_of(&self.samples.fields(i)), residual);
+            Ok(pde.solve(&input)?.fields)
+        };
+        let fields =
+            (0..self.samples.count).into_par_iter().map(solve).collect::<Result<Vec<_>>>()?;
+        let names: Vec<&str> = self.samples.channels.iter().map(String::as_str).collect();
+        let samples = Samples::from_fields(pde.name(), &names, &fields)?;
+        if samples.sample_len() != self.samples.sample_len() {
+            return Err(Error::Shape("the solver answers on another grid".into()));
+        }
+        Ok(Self { samples, nfe: self.nfe })
+    }
+
+    /// How the posterior stands to the joint sample `truth` at the `entries` asked for. With
+    /// `two_values` the error is the share of entries nearer the wrong one of them.
+    pub fn score(&self, truth: &[f32], entries: &[usize], two_values: Option<[f64; 2]>) -> Score {
+        let n = entries.len() as f64;
+        let half = interval(self.samples.count);
+        let (mut square, mut norm, mut wrong, mut inside, mut crps) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        for &entry in entries {
+            let (members, truth) = (self.at(entry), f64::from(truth[entry]));
+            let mean = mean(&members);
+            square += (mean - truth).powi(2);
+            norm += truth * truth;
+            crps += ranked_probability(&members, truth);
+            if let Some([low, high]) = two_values {
+                let middle = 0.5 * (low + high);
+                wrong += if (mean < middle) == (truth < middle) { 0.0 } else { 1.0 };
+            }
+            if let Some(half) = half {
+                let within = (mean - truth).abs() <= half * deviation(&members);
+                inside += if within { 1.0 } else { 0.0 };
+            }
+        }
+        Score {
+            error: if two_values.is_some() { wrong / n } else { (square / norm).sqrt() },
+            coverage90: half.map(|_| inside / n),
+            crps: crps / n / (norm / n).sqrt(),
+        }
+    }
+}
+
+/// The admissible input nearest to `input`.
+fn admissible(input: Fields, residual: &dyn Residual) -> Fields {
+    let shape = [1, input.channels, input.height, input.width];
+    let data = TensorData::new(input.data.iter().map(|&v| v as f32).collect::<Vec<_>>(), shape);
+    let nearest = residual.nearest_input(Tensor::<4>::from_data(data, &Device::flex()));
+    Fields { data: values(nearest).into_iter().map(f64::from).collect(), ..input }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn deviation(values: &[f64]) -> f64 {
+    let mean = mean(values);
+    let square: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+    (square / (values.len() as f64 - 1.0).max(1.0)).sqrt()
+}
+
+/// Half the 90 % interval of one more draw, in standard deviations of `members` draws of a normal
+/// law: Student's t with `members - 1` degrees of freedom, times sqrt(1 + 1 / members). None for a
+/// single member.
+fn interval(members: usize) -> Option<f64> {
+    if members < 2 {
+        return None;
+    }
+    let degrees = members as f64 - 1.0;
+    // Cornish-Fisher expansion of the 95 % quantile in 1 / degrees (Abramowitz and Stegun
+    // 26.7.5); exact values for the few degrees where it is poor.
+    let z = 1.644_853_626_951f64;
+    let t = match members {
+        2 => 6.313_75,
+        3 => 2.919_99,
+        4 => 2.353_36,
+        _ => {
+            let first = (z.powi(3) + z) / 4.0;
+            let second = (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0;
+            z + first / degrees + second / degrees.powi(2)
+        }
+    };
+    Some(t * (1.0 + 1.0 / members as f64).sqrt())
+}
+
+/// The fair estimate of E|X - t| - E|X - X'| / 2 from the members (Ferro 2014); |x - t| for one.
+fn ranked_probability(members: &[f64], truth: f64) -> f64 {
+    let n = members.len() as f64;
+    let to_truth = members.iter().map(|x| (x - truth).abs()).sum::<f64>() / n;
+    if members.len() == 1 {
+        return to_truth;
+    }
+    let mut sorted = members.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = |(i, x): (usize, &f64)| (2.0 * i as f64 + 1.0 - n) * x;
+    let spread: f64 = 2.0 * sorted.iter().enumerate().map(rank).sum::<f64>();
+    to_truth - spread / (2.0 * n * (n - 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use phys_instruct_physics::rng;
+
+    use super::*;
+    use crate::eval::testing::{gaussian_samples, samples_from, samples_of};
+
+    #[test]
+    fn the_score_of_standard_normal_members_is_the_known_one() {
+        // E CRPS of a normal forecast of its own law is 1 / sqrt(pi); the mean of 20 members is
+        // off by sqrt(1 + 1 / 20) of the truth.
+        let truth = gaussian_samples(1, 1, 64, 1);
+        let posterior = Posterior { samples: gaussian_samples(20, 1, 64, 2), nfe: 1 };
+        let entries: Vec<usize> = (0..64 * 64).collect();
+        let score = posterior.score(truth.sample(0), &entries, None);
+        assert!((score.error - 1.05f64.sqrt()).abs() < 0.02, "{score:?}");
+        assert!((score.coverage90.unwrap() - 0.9).abs() < 0.015, "{score:?}");
+        assert!((score.crps - 1.0 / std::f64::consts::PI.sqrt()).abs() < 0.02, "{score:?}");
+    }
+
+    #[test]
+    fn the_interval_holds_nine_in_ten_for_any_number_of_members() {
+        for members in [2, 3, 4, 5, 8, 40] {
+            let half = interval(members).unwrap();
+            let hit = |i: u64| {
+                let draws = rng::normals(&mut rng::stream(3, "interval", 0, i), members + 1);
+                let (next, own) = draws.split_last().unwrap();
+                (next - mean(own)).abs() <= half * deviation(own)
+            };
+            let share = (0..20_000).filter(|&i| hit(i)).count() as f64 / 20_000.0;
+            assert!((share - 0.9).abs() < 0.01, "{members}: {share}");
+        }
+        assert_eq!(interval(1), None);
+    }
+
+    #[test]
+    fn the_ranked_score_is_the_mean_over_pairs() {
+        let members = [0.3, -1.0, 2.0, 0.5];
+        let pairs: f64 =
+            members.iter().flat_map(|a| members.iter().map(move |b| (a - b).abs())).sum();
+        let direct = members.iter().map(|x: &f64| (x - 0.1).abs()).sum::<f64>() / 4.0;
+        let expected = direct - pairs / (2.0 * 12.0);
+        assert!((ranked_probability(&members, 0.1) - expected).abs() < 1e-12);
+        assert_eq!(ranked_probability(&[2.0], 0.5), 1.5);
+    }
+
+    #[test]
+    fn two_valued_fields_are_scored_by_their_wrong_entries() {
+        let truth = [3.0, 12.0, 12.0, 3.0];
+        let posterior =
+            Posterior { samples: samples_of(1, 1, 2, 2, vec![4.0, 7.0, 11.0, 9.0]), nfe: 1 };
+        let score = posterior.score(&truth, &[0, 1, 2, 3], Some([3.0, 12.0]));
+        assert_eq!((score.error, score.coverage90), (0.5, None));
+    }
+
+    #[test]
+    fn solved_members_are_pairs_of_the_equation() {
+        let pde = phys_instruct_physics::poisson::Poisson::default();
+        let mut samples = samples_from(&pde, 2, 16, 3);
+        let exact = samples.clone();
+        for sample in samples.data.chunks_mut(512) {
+            sample[256..].fill(0.0);
+        }
+        let residual = crate::residual::build(&pde, 16, &Device::flex()).unwrap();
+        let solved = Posterior { samples, nfe: 1 }.solved(&pde, residual.as_ref()).unwrap();
+        let far = solved.samples.data.iter().zip(&exact.data).map(|(a, b)| (a - b).abs());
+        assert!(far.fold(0.0, f32::max) < 1e-6);
+    }
+}

@@ -1,0 +1,169 @@
+//! A student prepared to answer conditional questions.
+
+use burn::tensor::Tensor;
+use phys_instruct_kernels::pool::in_pool;
+use serde::{Deserialize, Serialize};
+
+use super::covariance::{Covariance, Gain};
+use super::noise_space::Problem;
+use super::observed::{Aim, Observed, row};
+use super::posterior::Posterior;
+use super::prior::{Prior, Student};
+use super::{Observation, Observations, refinement};
+use crate::model::Model;
+use crate::net::params::values;
+use crate::{Error, Result, Samples};
+
+/// What an observation without errors is taken to be off by, in standard deviations of its field:
+/// what keeps its covariance regular in single precision.
+const EXACT: f64 = 1e-3;
+
+/// The way from observations to fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// The student's steps with linear corrections between them ([`super::refinement`]).
+    Refinement,
+    /// Gauss-Newton in the student's noise ([`super::noise_space`]).
+    NoiseSpace,
+}
+
+/// How hard to try.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// The method.
+    pub method: Method,
+    /// Members of the ensemble.
+    pub ensemble: usize,
+    /// Network calls at each level but the first (refinement), or Gauss-Newton steps.
+    pub rounds: usize,
+    /// Conjugate-gradient iterations of a Gauss-Newton step.
+    pub iterations: usize,
+    /// Standard deviation of what the student itself is off by, in units of each channel's
+    /// (Gauss-Newton).
+    pub model_error: f64,
+    /// The seed.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            method: Method::Refinement,
+            ensemble: 16,
+            rounds: 1,
+            iterations: 8,
+            model_error: 0.02,
+            seed: 0,
+        }
+    }
+}
+
+/// A student with what it needs for every question: the covariance of its samples.
+pub struct Solver<'a> {
+    model: &'a Model,
+    student: Student<'a>,
+    covariance: Covariance,
+    deviations: Vec<f64>,
+}
+
+impl<'a> Solver<'a> {
+    /// Draws the samples whose covariance serves every question.
+    ///
+    /// # Errors
+    /// A model that is no student.
+    pub fn new(model: &'a Model) -> Result<Self> {
+        let student = Student::new(model, 1, 0)?;
+        let covariance = in_pool(|| Covariance::new(&student, 0));
+        Ok(Self { model, student, covariance, deviations: model.deviations() })
+    }
+
+    /// Standard deviation of each channel under the prior.
+    pub fn deviations(&self) -> &[f64] {
+        &self.deviations
+    }
+
+    /// The posterior of the fields given `observations`.
+    ///
+    /// # Errors
+    /// Observations of another grid or other channels than the model's, no member, or members
+    /// that are not finite.
+    pub fn posterior(&self, observations: &Observations, options: &Options) -> Result<Posterior> {
+        let card = &self.model.card;
+        if observations.channels() != card.channels || observations.size() != card.grid {
+            return Err(Error::Observation(format!(
+                "of {} on a grid of {}; the model has {} on {}",
+                observations.channels().join(", "),
+                observations.size(),
+                card.channels.join(", "),
+                card.grid
+            )));
+        }
+        if options.ensemble == 0 {
+            return Err(Error::Config("an ensemble needs at least one member".into()));
+        }
+        let observed = Observed::new(observations, &self.model.device());
+        let aim = Aim::draw(&self.student, observations, options.ensemble, options.seed);
+        let (x, nfe) = match options.method {
+            Method::Refinement => {
+                let gain = self.gain(observations, EXACT)?;
+                let Options { rounds, seed, .. } = *options;
+                in_pool(|| refinement::infer(self.model, &gain, &observed, &aim, rounds, seed))
+            }
+            Method::NoiseSpace => self.gauss_newton(observations, &observed, aim, options)?,
+        };
+        let samples = Samples {
+            pde: card.pde.clone(),
+            channels: card.channels.clone(),
+            count: options.ensemble,
+            height: card.grid,
+            width: card.grid,
+            data: values(x),
+        };
+        match samples.data.iter().position(|v| !v.is_finite()) {
+            None => Ok(Posterior { samples, nfe }),
+            Some(i) => {
+                let member = i / samples.sample_len();
+                Err(Error::NonFinite(format!("member {member} of the posterior")))
+            }
+        }
+    }
+
+    /// The gain for observations whose model is off by `model_error` deviations.
+    fn gain(&self, observations: &Observations, model_error: f64) -> Result<Gain<'_>> {
+        let variance =
+            |p: &Observation| p.sd.powi(2) + (model_error * self.deviations[p.channel]).powi(2);
+        let variances: Vec<f64> = observations.points().iter().map(variance).collect();
+        self.covariance.gain(&self.student, &observations.entries(), &variances)
+    }
+
+    fn gauss_newton(
+        &self,
+        observations: &Observations,
+        observed: &Observed,
+        aim: Aim,
+        options: &Options,
+    ) -> Result<(Tensor<4>, usize)> {
+        let device = self.student.device();
+        let deviation =
+            |p: &Observation| p.sd.hypot(options.model_error * self.deviations[p.channel]);
+        let deviations = row(observations, deviation, &device);
+        let inverse = self.gain(observations, options.model_error)?.inverse;
+        let target = aim.values.clone();
+        let problem = Problem {
+            prior: &self.student,
+            observed,
+            weights: deviations.clone().recip(),
+            preconditioner: inverse * deviations.clone() * deviations.swap_dims(0, 1),
+            aim,
+            iterations: options.iterations,
+        };
+        let mut state = problem.start();
+        for _ in 0..options.rounds {
+            state = in_pool(|| problem.step(state));
+        }
+        let left = target - observed.of(state.x.clone());
+        let x = state.x + self.gain(observations, EXACT)?.apply(left);
+        Ok((x, state.calls))
+    }
+}
