@@ -30,9 +30,10 @@ impl Planes {
         Self { height, width, pad, row, positions, plane: positions + 2 * pad * (row + 1) }
     }
 
-    /// Whether a plane is its image, without padding.
-    pub(crate) fn plain(&self) -> bool {
-        self.plane == self.height * self.width
+    /// Without padding, a single row.
+    pub(crate) fn of_row(width: usize) -> Self {
+        let positions = width.next_multiple_of(LANES_MAX);
+        Self { height: 1, width, pad: 0, row: width, positions, plane: positions }
     }
 
     /// Where the image starts in its plane; also the offset of the kernel's centre.
