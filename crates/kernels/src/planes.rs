@@ -43,8 +43,8 @@ impl Planes {
 
     /// Offsets of the kernel's taps.
     pub(crate) fn offsets(&self) -> Vec<usize> {
-        let side = 0..=2 * self.pad;
-        side.clone().flat_map(|y| side.clone().map(move |x| y * self.row + x)).collect()
+        let side = 2 * self.pad + 1;
+        (0..side * side).map(|tap| tap / side * self.row + tap % side).collect()
     }
 
     /// Copies an image into its plane, whose other values stay zero.
