@@ -259,6 +259,39 @@ def cold_here(model):
     print(float(y0.double().square().mean()))
 
 
+def memory(program, model, grid):
+    """The most memory that a process held after training steps of 16 samples, in MB."""
+    python = [sys.executable, __file__, "--memory"]
+    commands = {
+        "ours": [program, "--memory", model, str(grid)],
+        "eager": [*python, "eager", model, "--grids", str(grid)],
+        "channels_last": [*python, "channels_last", model, "--grids", str(grid)],
+    }
+    run = lambda command: subprocess.run(command, check=True, capture_output=True)
+    peaks = {n: float(run(command).stdout) for n, command in commands.items()}
+    best = min(["eager", "channels_last"], key=peaks.get)
+    return {
+        "what": "train_memory_b16",
+        "grid": grid,
+        "ours_mb": peaks["ours"],
+        "best_other_mb": peaks[best],
+        "best_other": best,
+        "ratio": peaks["ours"] / peaks[best],
+        "all_mb": peaks,
+    }
+
+
+def memory_here(model, layout, grid):
+    _, net = load(model)
+    torch_net = Torch(net, layout == "channels_last", False)
+    inputs = torch_net.inputs(grid, 16)
+    for _ in range(3):
+        torch_net.train_step(*inputs)
+    with open("/proc/self/status") as file:
+        peak = next(line for line in file if line.startswith("VmHWM:"))
+    print(int(peak.split()[1]) / 1024)
+
+
 def load(model):
     metadata, arrays = read_safetensors(model)
     card = json.loads(metadata["phys_instruct"])
@@ -296,9 +329,13 @@ def main():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--cold", action="store_true")
+    parser.add_argument("--memory", choices=["eager", "channels_last"])
     arguments = parser.parse_args()
     if arguments.cold:
         return cold_here(arguments.model)
+    grids = [int(grid) for grid in arguments.grids.split(",")]
+    if arguments.memory:
+        return memory_here(arguments.model, arguments.memory, grids[0])
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     config, net = load(arguments.model)
@@ -309,13 +346,17 @@ def main():
     ours = Ours(arguments.program, arguments.model)
     machine = {"peak_gflops": matrix_peak(threads), "cpu": processor(), "threads": threads}
     rows = []
-    for grid in map(int, arguments.grids.split(",")):
+    for grid in grids:
         for name in WORK:
             rounds = arguments.rounds if grid < 128 else max(3, arguments.rounds // 2)
             rows.append(row(name, grid, ours, others, rounds, config) | machine)
             show(rows[-1])
     rows.append(cold(arguments.program, arguments.model, arguments.rounds) | machine)
     show(rows[-1])
+    for grid in grids:
+        rows.append(memory(arguments.program, arguments.model, grid) | machine)
+        held = ", ".join(f"{n} {mb:.0f}" for n, mb in rows[-1]["all_mb"].items())
+        print(f"{'train_memory_b16':17} {grid:4}  ratio {rows[-1]['ratio']:.3f}  MB: {held}", flush=True)
     if arguments.json:
         with open(arguments.json, "w") as file:
             json.dump(rows, file, indent=1)

@@ -2,6 +2,7 @@
 //! order. Results do not depend on the number of threads.
 
 mod planes;
+mod pointwise;
 mod simd;
 mod weight_tile;
 mod winograd;

@@ -30,9 +30,10 @@ impl Planes {
         Self { height, width, pad, row, positions, plane: positions + 2 * pad * (row + 1) }
     }
 
-    /// Whether a plane is its image, without padding.
-    pub(crate) fn plain(&self) -> bool {
-        self.plane == self.height * self.width
+    /// Without padding, a single row.
+    pub(crate) fn of_row(width: usize) -> Self {
+        let positions = width.next_multiple_of(LANES_MAX);
+        Self { height: 1, width, pad: 0, row: width, positions, plane: positions }
     }
 
     /// Where the image starts in its plane; also the offset of the kernel's centre.
@@ -42,8 +43,8 @@ impl Planes {
 
     /// Offsets of the kernel's taps.
     pub(crate) fn offsets(&self) -> Vec<usize> {
-        let side = 0..=2 * self.pad;
-        side.clone().flat_map(|y| side.clone().map(move |x| y * self.row + x)).collect()
+        let side = 2 * self.pad + 1;
+        (0..side * side).map(|tap| tap / side * self.row + tap % side).collect()
     }
 
     /// Copies an image into its plane, whose other values stay zero.

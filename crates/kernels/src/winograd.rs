@@ -22,7 +22,9 @@ use rayon::prelude::*;
 
 use crate::conv::ConvShape;
 use crate::simd::{Kernel, Simd, dispatch};
-use transform::{Strip, Transformed, output_strip, transform_strip};
+use transform::{
+    Panel, Strip, Transformed, output_strip, tile_columns, tile_rows, transform_strip,
+};
 
 /// Entries of a transformed tile.
 const POINTS: usize = 36;
@@ -170,8 +172,7 @@ pub(crate) fn input_grad(grad: &[f32], weight: &[f32], shape: &ConvShape, out: &
     weights.recycle();
 }
 
-/// The convolution with transformed weights, parallel over groups of samples, or over panels of
-/// outputs where samples are few.
+/// The convolution with transformed weights.
 pub(crate) fn convolve(
     x: &[f32],
     weights: &Weights,
@@ -179,89 +180,115 @@ pub(crate) fn convolve(
     shape: &ConvShape,
     out: &mut [f32],
 ) {
-    let pixels = shape.height * shape.width;
-    let threads = rayon::current_num_threads();
-    let samples = Strip::samples(shape).min(shape.batch.div_ceil(threads));
-    let panels = weights.outputs.count();
-    let groups = if shape.batch < threads { threads.min(panels) } else { 1 };
-    let per_group = panels.div_ceil(groups);
-    out.par_chunks_mut(samples * shape.out_channels * pixels).enumerate().for_each(
-        |(part, out)| {
-            let first = part * samples;
-            let of_part = first..first + out.len() / (shape.out_channels * pixels);
-            let group_len = if groups == 1 { out.len() } else { per_group * PANEL * pixels };
-            out.par_chunks_mut(group_len).enumerate().for_each(|(group, out)| {
-                let panels = group * per_group..panels.min((group + 1) * per_group);
-                let mut scratch = SCRATCH.take().unwrap_or_default();
-                for strip in Strip::cut(of_part.clone(), shape) {
-                    let scratch = &mut scratch;
-                    let panels = panels.clone();
-                    dispatch(Convolve {
-                        x,
-                        weights,
-                        bias,
-                        shape,
-                        strip,
-                        first,
-                        panels,
-                        scratch,
-                        out,
-                    });
-                }
-                SCRATCH.set(Some(scratch));
-            });
-        },
-    );
+    Part::cut(weights.outputs, shape, out).into_par_iter().for_each(|part| {
+        let mut scratch = SCRATCH.take().unwrap_or_default();
+        dispatch(Convolve { x, weights, bias, shape, part, scratch: &mut scratch });
+        SCRATCH.set(Some(scratch));
+    });
 }
 
-/// The panels of outputs of one strip of tiles.
+/// What one task computes: some panels of outputs, in some rows of tiles of some samples.
+struct Part<'a> {
+    samples: Range<usize>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    /// The part's rows of its panels' channels, sample by sample.
+    planes: Vec<&'a mut [f32]>,
+}
+
+/// With so many tiles it pays that a part reads all the weights, and with fewer that it transforms
+/// all the tiles.
+const MANY_TILES: usize = 32;
+
+impl<'a> Part<'a> {
+    /// Groups of samples, cut further as [`Part::steps`] says.
+    fn cut(outputs: Panels, shape: &ConvShape, out: &'a mut [f32]) -> Vec<Self> {
+        let (pixels, all_rows) = (shape.height * shape.width, tile_rows(shape));
+        let group = Strip::samples(shape).min(shape.batch.div_ceil(rayon::current_num_threads()));
+        let [rows, panels] = Self::steps(outputs, shape);
+        let columns = outputs.count().div_ceil(panels);
+        let mut parts: Vec<Self> = Vec::new();
+        for (i, out) in out.chunks_mut(group * outputs.channels * pixels).enumerate() {
+            let samples = i * group..shape.batch.min((i + 1) * group);
+            let first = parts.len();
+            for row in (0..all_rows).step_by(rows) {
+                for panel in (0..outputs.count()).step_by(panels) {
+                    parts.push(Self {
+                        samples: samples.clone(),
+                        rows: row..all_rows.min(row + rows),
+                        panels: panel..outputs.count().min(panel + panels),
+                        planes: Vec::new(),
+                    });
+                }
+            }
+            for (channel, plane) in out.chunks_mut(pixels).enumerate() {
+                let column = channel % outputs.channels / (panels * PANEL);
+                for (band, plane) in plane.chunks_mut(rows * SIDE * shape.width).enumerate() {
+                    parts[first + band * columns + column].planes.push(plane);
+                }
+            }
+        }
+        parts
+    }
+
+    /// Rows of tiles and panels of a part: all, or a piece where samples are fewer than threads.
+    fn steps(outputs: Panels, shape: &ConvShape) -> [usize; 2] {
+        let pieces = rayon::current_num_threads().div_ceil(shape.batch);
+        let (rows, panels) = (tile_rows(shape), outputs.count());
+        if panels < pieces || rows * tile_columns(shape) >= pieces * MANY_TILES {
+            [rows.div_ceil(pieces), panels]
+        } else {
+            [rows, panels.div_ceil(pieces)]
+        }
+    }
+
+    /// Where channels `real` of a sample go, from image row `top()` on.
+    fn planes(&mut self, sample: usize, real: Range<usize>) -> &mut [&'a mut [f32]] {
+        let per_sample = self.planes.len() / self.samples.len();
+        let first =
+            (sample - self.samples.start) * per_sample + real.start - self.panels.start * PANEL;
+        &mut self.planes[first..][..real.len()]
+    }
+
+    /// The image row that the planes begin with.
+    fn top(&self) -> usize {
+        self.rows.start * SIDE
+    }
+}
+
+/// One part of a convolution.
 struct Convolve<'a> {
     x: &'a [f32],
     weights: &'a Weights,
     bias: Option<&'a [f32]>,
     shape: &'a ConvShape,
-    strip: Strip,
-    /// The sample that `out` begins with.
-    first: usize,
-    panels: Range<usize>,
+    part: Part<'a>,
     scratch: &'a mut Scratch,
-    out: &'a mut [f32],
 }
 
 impl Kernel for Convolve<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { x, weights, bias, shape, strip, first, panels, scratch, out } = self;
-        let tiles = strip.tiles(shape);
-        let input = Panels { channels: weights.inputs };
+        let Self { x, weights, bias, shape, mut part, scratch } = self;
         let Scratch { interleaved, transformed, product } = scratch;
-        transform_strip::<S, true>(simd, x, shape, &strip, input, interleaved, transformed);
-        let input = Transformed { panels: input, tiles, values: transformed };
-        grow(product, POINTS * tiles * PANEL);
-        let first_channel = panels.start * PANEL;
-        for p in panels {
-            let width = weights.outputs.width(p);
-            let weights_of_panel = weights.panel(p);
-            for point in 0..POINTS {
-                let weights = &weights_of_panel[point * weights.inputs * width..];
-                let product = &mut product[point * tiles * width..][..tiles * width];
-                multiply(simd, &input, point, &weights[..input.panels.channels * width], product);
+        let input = Panels { channels: weights.inputs };
+        for strip in Strip::cut(part.samples.clone(), part.rows.clone(), shape) {
+            transform_strip::<S, true>(simd, x, shape, &strip, input, interleaved, transformed);
+            let tiles = strip.tiles(shape);
+            let input = Transformed { panels: input, tiles, values: transformed };
+            grow(product, POINTS * tiles * PANEL);
+            for p in part.panels.clone() {
+                let width = weights.outputs.width(p);
+                let points = weights.panel(p).chunks_exact(weights.inputs * width);
+                for (point, weights) in points.enumerate() {
+                    let product = &mut product[point * tiles * width..][..tiles * width];
+                    multiply(simd, &input, point, weights, product);
+                }
+                let real = weights.outputs.real(p);
+                let bias = bias.map(|b| &b[real.clone()]);
+                let panel = Panel { width, real, bias };
+                output_strip(simd, product, panel, shape, &strip, interleaved, &mut part);
             }
-            let real = weights.outputs.real(p);
-            let bias = bias.map(|b| &b[real.clone()]);
-            let channels = real.start - first_channel..real.end - first_channel;
-            output_strip(
-                simd,
-                product,
-                width,
-                shape,
-                &strip,
-                first,
-                bias,
-                channels,
-                interleaved,
-                out,
-            );
         }
     }
 }
@@ -373,7 +400,7 @@ pub(crate) fn weight_grad(x: &[f32], grad: &[f32], shape: &ConvShape, weight_gra
     memory.resize_with(ROUND, Default::default);
     sums.clear();
     sums.resize(POINTS * rows * outputs.padded(), 0.0);
-    let strips = Strip::cut(0..shape.batch, shape);
+    let strips = Strip::cut(0..shape.batch, 0..tile_rows(shape), shape);
     for round in strips.chunks(ROUND) {
         memory.par_iter_mut().zip(round).for_each(|([x_points, grad_points], strip)| {
             let mut scratch = SCRATCH.take().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! This project's side of `experiments/kernel-speed`. Loads a plain EDM model and, for each line
 //! `WHAT GRID BATCH REPEATS` on standard input, does that work once and then as often as asked, and
 //! prints a line of JSON: the median time, and what the first run gave. With `--cold` it draws one
-//! sample and exits.
+//! sample and exits, with `--memory` it takes training steps and prints the most memory it held.
 
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -32,8 +32,9 @@ fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.as_slice() {
         [flag, model] if flag == "--cold" => cold(model),
+        [flag, model, grid] if flag == "--memory" => memory(model, grid.parse()?),
         [model] => serve(model),
-        _ => Err("usage: kernel_speed [--cold] MODEL".into()),
+        _ => Err("usage: kernel_speed [--cold | --memory] MODEL [GRID]".into()),
     }
 }
 
@@ -43,6 +44,20 @@ fn cold(model: &str) -> Result<(), Failure> {
     let noisy = field(1, model.card.grid, 0) * SIGMA;
     let y = values(model.network.denoise(noisy.clone(), constant(SIGMA, &noisy)));
     println!("{}", y.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / y.len() as f64);
+    Ok(())
+}
+
+/// Takes a few training steps, prints the largest resident memory of the process, in MB.
+fn memory(model: &str, grid: usize) -> Result<(), Failure> {
+    let model = Model::load(Path::new(model), &device::cpu())?;
+    let mut work = Work::new(&model, grid, 16)?;
+    for _ in 0..3 {
+        work.run("train_step")?;
+    }
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|words| words.split_whitespace().next()).ok_or("no VmHWM")?;
+    println!("{}", peak.parse::<f64>()? / 1024.0);
     Ok(())
 }
 

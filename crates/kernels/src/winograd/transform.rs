@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::{PANEL, POINTS, Panels, SIDE, STRIP, WINDOW, grow};
+use super::{PANEL, POINTS, Panels, Part, SIDE, STRIP, WINDOW, grow};
 use crate::conv::ConvShape;
 use crate::simd::{Kernel, Simd};
 
@@ -22,15 +22,15 @@ impl Strip {
         (STRIP / (tile_rows(shape) * tile_columns(shape))).max(1)
     }
 
-    /// All tiles of `samples`, in order.
-    pub(super) fn cut(samples: Range<usize>, shape: &ConvShape) -> Vec<Self> {
-        let (per_strip, rows) = (Self::samples(shape), tile_rows(shape));
-        let step = if per_strip > 1 { rows } else { (STRIP / tile_columns(shape)).max(1) };
+    /// All tiles of `rows` of `samples`, in order.
+    pub(super) fn cut(samples: Range<usize>, rows: Range<usize>, shape: &ConvShape) -> Vec<Self> {
+        let per_strip = Self::samples(shape);
+        let step = if per_strip > 1 { rows.len() } else { (STRIP / tile_columns(shape)).max(1) };
         let mut strips = Vec::new();
         for first in samples.clone().step_by(per_strip) {
-            for row in (0..rows).step_by(step) {
+            for row in rows.clone().step_by(step) {
                 let samples = first..samples.end.min(first + per_strip);
-                strips.push(Self { samples, rows: row..rows.min(row + step) });
+                strips.push(Self { samples, rows: row..rows.end.min(row + step) });
             }
         }
         strips
@@ -42,11 +42,11 @@ impl Strip {
     }
 }
 
-fn tile_rows(shape: &ConvShape) -> usize {
+pub(super) fn tile_rows(shape: &ConvShape) -> usize {
     shape.height.div_ceil(SIDE)
 }
 
-fn tile_columns(shape: &ConvShape) -> usize {
+pub(super) fn tile_columns(shape: &ConvShape) -> usize {
     shape.width.div_ceil(SIDE)
 }
 
@@ -139,14 +139,52 @@ impl Window {
         to[below..self.len()].fill(0.0);
     }
 
-    /// The inverse of [`Window::fill`] for the first channels, as many as there are `planes`.
+    /// The inverse of [`Window::fill`] for the first channels, as many as there are `planes`, which
+    /// begin with row `top` of the image.
     #[inline(always)]
-    fn empty<S: Simd>(&self, simd: S, from: &[f32], shape: &ConvShape, planes: &mut [f32]) {
-        let (width, pixels) = (shape.width, shape.height * shape.width);
-        let channels = planes.len() / pixels;
+    fn empty<S: Simd>(
+        &self,
+        simd: S,
+        from: &[f32],
+        shape: &ConvShape,
+        top: usize,
+        planes: &mut [&mut [f32]],
+    ) {
+        let width = shape.width;
         for y in self.image_rows(shape) {
-            let (from, to) = (&from[self.at(y, 0)..], &mut planes[y * width..]);
-            transpose(simd, [width, channels], from, self.channels, to, pixels);
+            let (from, start) = (&from[self.at(y, 0)..], (y - top) * width);
+            for (c, planes) in planes.chunks_mut(8).enumerate() {
+                for x in (0..width).step_by(8) {
+                    let (from, count) = (&from[x * self.channels + 8 * c..], 8.min(width - x));
+                    untranspose(simd, from, self.channels, count, start + x, planes);
+                }
+            }
+        }
+    }
+}
+
+/// `count` rows of `from`, `row` values apart, become columns `at..at + count` of `to`; eight of
+/// each at most.
+#[inline(always)]
+fn untranspose<S: Simd>(
+    simd: S,
+    from: &[f32],
+    row: usize,
+    count: usize,
+    at: usize,
+    to: &mut [&mut [f32]],
+) {
+    if count == 8 && to.len() == 8 {
+        let mut block = [0.0; 64];
+        simd.transpose8(from, row, &mut block, 8);
+        for (to, block) in to.iter_mut().zip(block.chunks_exact(8)) {
+            to[at..at + 8].copy_from_slice(block);
+        }
+        return;
+    }
+    for (j, to) in to.iter_mut().enumerate() {
+        for (i, to) in to[at..at + count].iter_mut().enumerate() {
+            *to = from[i * row + j];
         }
     }
 }
@@ -253,28 +291,33 @@ fn tile_points<S: Simd, const INPUT: bool>(
     }
 }
 
-/// Transforms products `[point, tile, output in panel]` back, adds the bias, and writes the planes
-/// `channels` of `out` `[sample, channel, y, x]`, which begins with sample `first`.
-#[allow(clippy::too_many_arguments)]
+/// A panel of outputs.
+pub(super) struct Panel<'a> {
+    pub(super) width: usize,
+    /// Its channels.
+    pub(super) real: Range<usize>,
+    /// Their biases.
+    pub(super) bias: Option<&'a [f32]>,
+}
+
+/// Transforms products `[point, tile, output in panel]` back, adds the bias, and writes the
+/// panel's planes.
 #[inline(always)]
 pub(super) fn output_strip<S: Simd>(
     simd: S,
     product: &[f32],
-    width: usize,
+    panel: Panel<'_>,
     shape: &ConvShape,
     strip: &Strip,
-    first: usize,
-    bias: Option<&[f32]>,
-    channels: Range<usize>,
     interleaved: &mut Vec<f32>,
-    out: &mut [f32],
+    part: &mut Part<'_>,
 ) {
-    let panel = Panels { channels: width };
-    let window = Window::new(shape, strip, panel, false);
+    let width = panel.width;
+    let window = Window::new(shape, strip, Panels { channels: width }, false);
     grow(interleaved, window.len());
-    let (tiles, pixels) = (strip.tiles(shape), shape.height * shape.width);
+    let tiles = strip.tiles(shape);
     let mut biases = [0.0; PANEL];
-    if let Some(bias) = bias {
+    if let Some(bias) = panel.bias {
         biases[..bias.len()].copy_from_slice(bias);
     }
     let mut t = 0;
@@ -297,15 +340,8 @@ pub(super) fn output_strip<S: Simd>(
                 t += 1;
             }
         }
-        // All of a sample's planes lie in `out`, or those of a group of panels alone.
-        let sample_len = if out.len() < shape.out_channels * pixels {
-            out.len()
-        } else {
-            shape.out_channels * pixels
-        };
-        let planes = &mut out[(sample - first) * sample_len..]
-            [channels.start * pixels..channels.end * pixels];
-        window.empty(simd, interleaved, shape, planes);
+        let top = part.top();
+        window.empty(simd, interleaved, shape, top, part.planes(sample, panel.real.clone()));
     }
 }
 
