@@ -15,7 +15,8 @@ pub mod load;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The PDE: `darcy`, `poisson`, `helmholtz`, `navier-stokes` or `burgers`.
+    /// The PDE: `darcy`, `poisson`, `helmholtz`, `navier-stokes`, `burgers`, or one that the program
+    /// registered.
     pub pde: String,
     /// Points a side.
     pub grid: usize,
@@ -610,7 +611,7 @@ impl Config {
     /// # Errors
     /// An unknown name, or a parameter out of range.
     pub fn pde(&self) -> Result<Box<dyn phys_instruct_physics::Pde>> {
-        let mut pde = phys_instruct_physics::registry::by_name(&self.pde)?;
+        let mut pde = crate::registry::by_name(&self.pde)?;
         for (name, &value) in &self.params {
             pde.set_param(name, value)?;
         }

@@ -96,7 +96,7 @@ impl Card {
     /// # Errors
     /// A name or a parameter this version does not know.
     pub fn pde(&self) -> Result<Box<dyn Pde>> {
-        let mut pde = phys_instruct_physics::registry::by_name(&self.pde)?;
+        let mut pde = crate::registry::by_name(&self.pde)?;
         for (name, &value) in &self.params {
             pde.set_param(name, value)?;
         }

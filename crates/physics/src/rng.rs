@@ -1,7 +1,7 @@
 //! Counter-based randomness: every draw is a function of (seed, stream, step, index), so that
 //! resuming, reordering and the number of workers change nothing.
 
-use rand_chacha::ChaCha8Rng;
+pub use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// A generator that depends on its four coordinates alone.

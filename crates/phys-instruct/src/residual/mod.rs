@@ -4,17 +4,17 @@
 //! itself solves, so that held-out reference data shows (almost) none.
 
 use burn::tensor::{Device, Tensor};
+use phys_instruct_physics::Pde;
 use phys_instruct_physics::darcy::Darcy;
-use phys_instruct_physics::{Error as PhysicsError, Pde, registry};
 
-use crate::{Error, Result};
+use crate::{Result, registry};
 
 pub mod burgers;
 pub mod darcy;
 pub mod exponential;
 pub mod helmholtz;
 pub mod navier_stokes;
-mod operator;
+pub mod operator;
 pub mod poisson;
 #[cfg(test)]
 mod testing;
@@ -110,10 +110,10 @@ pub fn build(pde: &dyn Pde, size: usize, device: &Device) -> Result<Box<dyn Resi
             Ok(Box::new(own))
         }
         "burgers" => Ok(Box::new(burgers::BurgersResidual::new(param("nu")?, size, device)?)),
-        name => {
-            let known = registry::NAMES.join(", ");
-            Err(Error::Physics(PhysicsError::UnknownPde { name: name.into(), known }))
-        }
+        name => match registry::added(name) {
+            Some(own) => (own.residual)(pde, size, device),
+            None => Err(registry::unknown(name)),
+        },
     }
 }
 

@@ -14,7 +14,10 @@ use crate::{Error, Result};
 pub(super) const SMALLEST_SCALE: f64 = 1e-12;
 
 /// Value of the parameter `name` of `pde`.
-pub(super) fn param(pde: &dyn Pde, name: &str) -> Result<f64> {
+///
+/// # Errors
+/// A PDE without it.
+pub fn param(pde: &dyn Pde, name: &str) -> Result<f64> {
     let params = pde.params();
     let found = params.iter().find(|p| p.name == name).map(|p| p.value);
     let known = params.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
@@ -31,13 +34,13 @@ pub(super) fn check_size(size: usize, smallest: usize) -> Result<()> {
 }
 
 /// The input field (channel 0) and the solution (channel 1), `[batch, 1, y, x]` each.
-pub(super) fn input_and_solution(x: Tensor<4>, detach_input: bool) -> [Tensor<4>; 2] {
+pub fn input_and_solution(x: Tensor<4>, detach_input: bool) -> [Tensor<4>; 2] {
     let input = x.clone().narrow(1, 0, 1);
     [if detach_input { input.detach() } else { input }, x.narrow(1, 1, 1)]
 }
 
 /// Neighbour minus neighbour along axis `dim`: one value fewer.
-pub(super) fn differences(field: Tensor<4>, dim: usize) -> Tensor<4> {
+pub fn differences(field: Tensor<4>, dim: usize) -> Tensor<4> {
     let n = field.dims()[dim] - 1;
     field.clone().narrow(dim, 1, n) - field.narrow(dim, 0, n)
 }
@@ -68,7 +71,7 @@ pub(super) fn with_boundary(inner: Tensor<4>) -> Tensor<4> {
 }
 
 /// The residual measured against its source, both behind the preconditioner where asked for.
-pub(super) fn measured(
+pub fn measured(
     residual: Tensor<4>,
     source: Tensor<4>,
     points: usize,
@@ -83,7 +86,7 @@ pub(super) fn measured(
 /// The inverse of the discrete Laplacian with u = 0 on the boundary, in `f32`: to the basis of
 /// its eigenvectors and back.
 #[derive(Debug, Clone)]
-pub(super) struct InverseLaplacian {
+pub struct InverseLaplacian {
     basis: Tensor<4>,
     transposed: Tensor<4>,
     reciprocals: Tensor<4>,
@@ -93,7 +96,7 @@ impl InverseLaplacian {
     /// For grids of `size` points a side; `basis` is `SineNodes` or `SineInner` (the five-point
     /// Laplacian, the boundary nodes being part of the grid or not) or `SineCells` (its
     /// finite-volume sibling, half a cell from the boundary).
-    pub(super) fn new(basis: Basis, size: usize, device: &Device) -> Self {
+    pub fn new(basis: Basis, size: usize, device: &Device) -> Self {
         let reciprocals = (0..size * size)
             .map(|i| {
                 let [y, x] = [i / size, i % size].map(|k| eigenvalue(basis, size, k));
@@ -106,7 +109,7 @@ impl InverseLaplacian {
     }
 
     /// Applies it to fields `[batch, equation, y, x]`; boundary nodes go to 0.
-    pub(super) fn apply(&self, field: Tensor<4>) -> Tensor<4> {
+    pub fn apply(&self, field: Tensor<4>) -> Tensor<4> {
         let modes = self.basis.clone().matmul(field).matmul(self.transposed.clone());
         let solved = modes * self.reciprocals.clone();
         self.transposed.clone().matmul(solved).matmul(self.basis.clone())

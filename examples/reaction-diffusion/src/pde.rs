@@ -1,0 +1,246 @@
+//! Steady reaction-diffusion: a substance of concentration u is fed by the source a, spreads, and
+//! is consumed by a reaction of third order,
+//!
+//!   D lap u - u^3 + a = 0 on the unit square, u = 0 on the boundary.
+//!
+//! Points at `(j + 1) h`, h = 1/(size + 1): the boundary lies one spacing outside and is not
+//! stored. Five-point Laplacian. The discrete equations are solved by Newton's method, each linear
+//! system by conjugate gradients: D (-lap) + 3 u^2 is symmetric and positive definite.
+
+use phys_instruct_physics::random_field::FieldLaw;
+use phys_instruct_physics::rng::ChaCha8Rng;
+use phys_instruct_physics::{
+    Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport,
+};
+
+/// The name in configs and model files.
+pub const NAME: &str = "reaction-diffusion";
+
+/// Residual, relative to the source, at which Newton's method has converged.
+const TOLERANCE: f64 = 1e-11;
+/// Newton steps before the solver gives up; benchmark samples take six or seven.
+const MOST_STEPS: usize = 50;
+
+/// The problem; its source `a` is a Neumann field of law `source`, as Poisson's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReactionDiffusion {
+    /// D, above 0.
+    pub diffusion: f64,
+    /// The law of the random source.
+    pub source: FieldLaw,
+}
+
+impl Default for ReactionDiffusion {
+    /// At this D the reaction takes about as much of the source as diffusion does.
+    fn default() -> Self {
+        Self { diffusion: 0.01, source: FieldLaw { alpha: 2.0, tau: 3.0 } }
+    }
+}
+
+impl Pde for ReactionDiffusion {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn equation(&self) -> &'static str {
+        "D lap u - u^3 + a = 0 on the unit square, u = 0 on the boundary"
+    }
+
+    fn channels(&self) -> Vec<Channel> {
+        vec![
+            Channel { name: "a", meaning: "source", basis: [Basis::Cosine; 2] },
+            Channel { name: "u", meaning: "concentration", basis: [Basis::SineInner; 2] },
+        ]
+    }
+
+    fn params(&self) -> Vec<Param> {
+        let meaning = "diffusion coefficient, above 0";
+        let mut params = vec![Param { name: "diffusion", value: self.diffusion, meaning }];
+        params.extend(self.source.params());
+        params
+    }
+
+    fn set_param(&mut self, name: &str, value: f64) -> Result<()> {
+        if name != "diffusion" {
+            return self.source.set(NAME, name, value, "diffusion, ");
+        }
+        if !(value.is_finite() && value > 0.0) {
+            let expected = "finite and above 0".into();
+            return Err(Error::OutOfRange { pde: NAME, name: "diffusion", value, expected });
+        }
+        self.diffusion = value;
+        Ok(())
+    }
+
+    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
+        Ok(Fields::stack(size, size, &[&self.source.neumann(size, rng)]))
+    }
+
+    fn solve(&self, input: &Fields) -> Result<Solution> {
+        check(input)?;
+        let (size, a) = (input.height, input.channel(0));
+        let small = TOLERANCE * dot(a, a).sqrt();
+        let mut u = vec![0.0; size * size];
+        for steps in 0..MOST_STEPS {
+            let residual = self.residual(size, a, &u);
+            if dot(&residual, &residual).sqrt() <= small {
+                let fields = Fields::stack(size, size, &[a, &u]);
+                return Ok(Solution {
+                    fields,
+                    report: SolveReport { steps, ..Default::default() },
+                });
+            }
+            let correction = self.newton_correction(size, &u, &residual);
+            u.iter_mut().zip(&correction).for_each(|(u, c)| *u += c);
+        }
+        let reason = format!("{MOST_STEPS} Newton steps were not enough");
+        Err(Error::NotConverged { pde: NAME, reason })
+    }
+
+    fn input_of(&self, sample: &Fields) -> Fields {
+        Fields::stack(sample.height, sample.width, &[sample.channel(0)])
+    }
+
+    fn solution_of(&self, sample: &Fields) -> Fields {
+        Fields::stack(sample.height, sample.width, &[sample.channel(1)])
+    }
+}
+
+impl ReactionDiffusion {
+    /// D lap u - u^3 + a.
+    fn residual(&self, size: usize, a: &[f64], u: &[f64]) -> Vec<f64> {
+        let spread = minus_laplacian(size, u);
+        (0..u.len()).map(|i| a[i] - self.diffusion * spread[i] - u[i].powi(3)).collect()
+    }
+
+    /// The solution c of (D (-lap) + 3 u^2) c = residual.
+    fn newton_correction(&self, size: usize, u: &[f64], residual: &[f64]) -> Vec<f64> {
+        let apply = |v: &[f64]| -> Vec<f64> {
+            let spread = minus_laplacian(size, v);
+            (0..v.len()).map(|i| self.diffusion * spread[i] + 3.0 * u[i] * u[i] * v[i]).collect()
+        };
+        conjugate_gradients(apply, residual)
+    }
+}
+
+/// Five-point, u = 0 one spacing outside the grid.
+fn minus_laplacian(size: usize, u: &[f64]) -> Vec<f64> {
+    let inverse_h_square = ((size + 1) * (size + 1)) as f64;
+    let at = |inside: bool, i: usize| if inside { u[i] } else { 0.0 };
+    let value = |i: usize| {
+        let [y, x] = [i / size, i % size];
+        let vertical = at(y > 0, i.wrapping_sub(size)) + at(y + 1 < size, i + size);
+        let horizontal = at(x > 0, i.wrapping_sub(1)) + at(x + 1 < size, i + 1);
+        (4.0 * u[i] - vertical - horizontal) * inverse_h_square
+    };
+    (0..u.len()).map(value).collect()
+}
+
+/// Solves a symmetric positive definite system (Hestenes and Stiefel 1952), as far as `f64` goes:
+/// what is left over is Newton's to correct.
+fn conjugate_gradients(apply: impl Fn(&[f64]) -> Vec<f64>, right: &[f64]) -> Vec<f64> {
+    let (mut x, mut rest, mut direction) = (vec![0.0; right.len()], right.to_vec(), right.to_vec());
+    let start = dot(right, right);
+    let mut square = start;
+    for _ in 0..right.len() {
+        if square <= 1e-20 * start {
+            break;
+        }
+        let image = apply(&direction);
+        let step = square / dot(&direction, &image);
+        x.iter_mut().zip(&direction).for_each(|(x, d)| *x += step * d);
+        rest.iter_mut().zip(&image).for_each(|(r, i)| *r -= step * i);
+        let turn = dot(&rest, &rest) / square;
+        square *= turn;
+        direction.iter_mut().zip(&rest).for_each(|(d, r)| *d = r + turn * *d);
+    }
+    x
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Refuses what is not one finite field on a square grid.
+fn check(input: &Fields) -> Result<()> {
+    let Fields { channels, height, width, .. } = *input;
+    let square = channels == 1 && height == width && input.data.len() == height * width;
+    if square && height > 0 && input.is_finite() {
+        return Ok(());
+    }
+    let reason = format!("[{channels}, {height}, {width}]; finite [1, size, size] expected");
+    Err(Error::BadInput { pde: NAME, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::f64::consts::PI;
+
+    use super::*;
+    use phys_instruct_physics::generate;
+
+    fn on_points(size: usize, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+        let h = 1.0 / (size + 1) as f64;
+        let at = |i: usize| f((i / size + 1) as f64 * h, (i % size + 1) as f64 * h);
+        (0..size * size).map(at).collect()
+    }
+
+    /// The largest error against u = sin(pi x) y (1-y) e^y, whose source is known in closed form.
+    fn error(size: usize) -> f64 {
+        let pde = ReactionDiffusion { diffusion: 0.05, ..Default::default() };
+        let exact = |y: f64, x: f64| (PI * x).sin() * y * (1.0 - y) * y.exp();
+        let source = |y: f64, x: f64| {
+            let along_y = (PI * x).sin() * (-3.0 * y - y * y) * y.exp();
+            let laplacian = along_y - PI * PI * exact(y, x);
+            exact(y, x).powi(3) - pde.diffusion * laplacian
+        };
+        let input = Fields::stack(size, size, &[&on_points(size, source)]);
+        let u = pde.solve(&input).unwrap().fields;
+        let expected = on_points(size, exact);
+        u.channel(1).iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn converges_at_second_order_to_the_exact_solution() {
+        let order = (error(15) / error(63)).log2() / 2.0;
+        assert!((order - 2.0).abs() < 0.1, "order {order}");
+        assert!(error(63) < 2e-4, "{}", error(63));
+    }
+
+    #[test]
+    fn diffusion_and_reaction_both_matter() {
+        let pde = ReactionDiffusion::default();
+        let rms = |f: Vec<f64>| (dot(&f, &f) / f.len() as f64).sqrt();
+        let samples = generate(&pde, 16, 1, 0..50).unwrap();
+        let shares = samples.iter().map(|s| {
+            let reaction = s.channel(1).iter().map(|u| u.powi(3)).collect();
+            rms(reaction) / rms(s.channel(0).to_vec())
+        });
+        let share = shares.sum::<f64>() / 50.0;
+        assert!((0.2..0.8).contains(&share), "the reaction takes {share} of the source");
+    }
+
+    #[test]
+    fn no_source_leaves_nothing_and_its_sign_is_the_concentration_s() {
+        let pde = ReactionDiffusion::default();
+        let solve = |a: &[f64]| pde.solve(&Fields::stack(8, 8, &[a])).unwrap().fields;
+        assert_eq!(solve(&[0.0; 64]).channel(1), [0.0; 64]);
+        let [fed, drained] = [solve(&[0.3; 64]), solve(&[-0.3; 64])];
+        for (plus, minus) in fed.channel(1).iter().zip(drained.channel(1)) {
+            assert!(*plus > 0.0 && (plus + minus).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn bad_inputs_and_parameters_are_refused() {
+        let mut pde = ReactionDiffusion::default();
+        assert!(pde.solve(&Fields::zeros(1, 8, 9)).is_err());
+        assert!(pde.solve(&Fields::stack(1, 1, &[&[f64::NAN]])).is_err());
+        assert!(pde.set_param("diffusion", 0.0).is_err());
+        assert!(pde.set_param("k", 1.0).unwrap_err().to_string().contains("diffusion, alpha, tau"));
+        pde.set_param("diffusion", 0.02).unwrap();
+        assert_eq!(pde.diffusion, 0.02);
+    }
+}
