@@ -97,6 +97,11 @@ impl Pde for ReactionDiffusion {
         Err(Error::NotConverged { pde: NAME, reason })
     }
 
+    fn points(&self, size: usize) -> [Vec<f64>; 2] {
+        let line: Vec<f64> = (1..=size).map(|j| j as f64 / (size + 1) as f64).collect();
+        [line.clone(), line]
+    }
+
     fn input_of(&self, sample: &Fields) -> Fields {
         Fields::stack(sample.height, sample.width, &[sample.channel(0)])
     }

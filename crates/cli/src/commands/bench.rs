@@ -156,14 +156,19 @@ impl Conditional {
                 eprintln!("{pde}, {task}, {points} points, {method}: error {error:.3}, {time}");
             };
             rows.extend(setting.rows(&options, &stop, &mut done)?);
+            // After every PDE: an interruption costs the one it meets.
+            self.write(&rows)?;
         }
-        let json =
-            serde_json::to_string_pretty(&rows).map_err(|e| Failure::Usage(e.to_string()))?;
-        let markdown = conditional::markdown(&rows);
-        atomic::write(&self.out.join("rows.json"), json.as_bytes())?;
-        atomic::write(&self.out.join("table.md"), markdown.as_bytes())?;
         eprintln!("rows and table: {}", self.out.display());
-        print(if global.json { &json } else { markdown.trim_end() })
+        if global.json {
+            return print(&json(&rows)?);
+        }
+        print(conditional::markdown(&rows).trim_end())
+    }
+
+    fn write(&self, rows: &[conditional::Row]) -> Outcome {
+        atomic::write(&self.out.join("rows.json"), json(rows)?.as_bytes())?;
+        Ok(atomic::write(&self.out.join("table.md"), conditional::markdown(rows).as_bytes())?)
     }
 
     fn options(&self) -> conditional::Options {
@@ -182,6 +187,10 @@ impl Conditional {
             ..base
         }
     }
+}
+
+fn json(rows: &[conditional::Row]) -> Result<String, Failure> {
+    serde_json::to_string_pretty(rows).map_err(|e| Failure::Usage(e.to_string()))
 }
 
 impl Five {

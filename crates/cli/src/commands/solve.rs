@@ -181,10 +181,11 @@ impl Answer<'_> {
         let headline = format!("{}, {task}, {count} observations", self.model.card.pde);
         let truth = self.truth.as_ref().map(|t| t.sample(0));
         let drawing = answer(&self.posterior, &self.observations, truth, &headline)?;
-        Ok(match extension(path).as_str() {
-            "svg" => atomic::write(path, drawing.to_svg()?.as_bytes())?,
-            _ => atomic::write(path, &drawing.to_png(picture::SCALE)?)?,
-        })
+        let bytes = match extension(path).as_str() {
+            "svg" => drawing.to_svg()?.into_bytes(),
+            _ => drawing.to_png(picture::SCALE)?,
+        };
+        Ok(atomic::write(path, &bytes)?)
     }
 
     fn print(&self, task: Task, json: bool) -> Outcome {

@@ -203,3 +203,41 @@ fn the_vector_unit_can_be_named() {
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("avx512, avx2, portable"));
 }
+
+#[test]
+fn solve_draws_a_problem_and_answers_it() {
+    let sandbox = Sandbox::with_models();
+    sandbox.good("solve student --task reconstruct --make-obs obs.csv --points 20 --seed 1");
+    let line = "solve student --task reconstruct --obs obs.csv --truth obs.truth.npz --ensemble 3";
+    for method in ["refinement", "noise-space"] {
+        let found = sandbox.json(&format!("{line} --method {method} --out x.npz --out x.png"));
+        assert!(found["misfit"].as_f64().unwrap() < 0.05, "{method}: {found}");
+        assert!(found["score"]["error"].as_f64().unwrap() < 2.0, "{method}: {found}");
+        assert_eq!(found["ensemble"], 3);
+    }
+    let info = sandbox.json("data info x.npz");
+    assert_eq!(info["u"]["shape"], serde_json::json!([3, 8, 8]));
+    assert_eq!(info["a_mean"]["shape"], serde_json::json!([8, 8]));
+    let solved = sandbox.json(&format!("{line} --physics"));
+    assert!(solved["pde_error"].as_f64().unwrap() < 1e-3, "{solved}");
+}
+
+#[test]
+fn solve_refuses_what_it_cannot_use() {
+    let sandbox = Sandbox::with_models();
+    sandbox.write("w.csv", b"field,row,column,value\nw,1,1,2\n");
+    sandbox.write("far.csv", b"field,row,column,value\nu,1,9,2\n");
+    sandbox.write("u.csv", b"field,row,column,value\nu,1,1,0.001\n");
+    for (line, reason) in [
+        ("solve student --task inverse --obs w.csv", "no field `w`"),
+        ("solve student --task inverse --obs far.csv", "8 x 8"),
+        ("solve student --task forward --obs u.csv", "use reconstruct"),
+        ("solve student --task inverse", "--obs"),
+        ("solve student --task invers --obs u.csv", "forward, inverse or reconstruct"),
+        ("solve teacher --task inverse --obs u.csv", "name a student"),
+    ] {
+        let run = sandbox.run(line);
+        assert_eq!(run.code, Some(2), "{line}");
+        assert!(run.stderr.contains(reason), "{line}: {}", run.stderr);
+    }
+}

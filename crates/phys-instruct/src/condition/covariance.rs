@@ -129,3 +129,50 @@ fn inverse(rows: &Tensor<2>, diagonal: &[f64]) -> Result<Tensor<2>> {
     let data: Vec<f32> = (0..n * n).map(entry).collect();
     Ok(Tensor::from_data(TensorData::new(data, [n, n]), &rows.device()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::Device;
+
+    use super::super::observed::{Observed, row};
+    use super::super::prior::testing::{SIZE, Smooth, observations};
+    use super::*;
+
+    /// RMS of fields.
+    fn rms(x: &Tensor<4>) -> f32 {
+        x.clone().square().mean().into_scalar::<f32>().sqrt()
+    }
+
+    #[test]
+    fn the_gain_is_that_of_the_exact_covariance_and_meets_exact_observations() {
+        let (prior, device) = (Smooth::new(), Device::flex());
+        let given = observations(3, 24, 0.0);
+        let zero = Tensor::zeros([1, 1, SIZE, SIZE], &device);
+        let mean = prior.fields(zero);
+        let observed = Observed::new(&given, &device);
+        let misfit = row(&given, |p| p.value, &device) - observed.of(mean.clone());
+        let covariance = Covariance::new(&prior, 1);
+        let gain = covariance.gain(&prior, &given.entries(), &[1e-6; 24]).unwrap();
+        let change = gain.apply(misfit.clone());
+        let left = misfit.clone() - observed.of(change.clone());
+        assert!(values(left).iter().all(|v| v.abs() < 1e-2));
+        // The linear estimate alone is exact here.
+        let rows = linear_rows(&prior, &given.entries());
+        let exact = inverse(&rows, &[LINEAR_SHARE * 1e-6; 24]).unwrap();
+        let z = misfit.matmul(exact).matmul(rows) * LINEAR_SHARE.sqrt();
+        let exact = prior.linear(z.reshape([1, 1, SIZE, SIZE]));
+        let far = rms(&(change - exact.clone()));
+        assert!(far < 0.15 * rms(&exact), "{far} of {}", rms(&exact));
+    }
+
+    #[test]
+    fn large_errors_leave_the_fields_alone() {
+        let prior = Smooth::new();
+        let covariance = Covariance::new(&prior, 1);
+        let gain = covariance.gain(&prior, &[3, 9], &[1e8; 2]).unwrap();
+        let misfit = Tensor::<2>::from_data([[1.0f32, -2.0]], &Device::flex());
+        assert!(rms(&gain.apply(misfit)) < 1e-5);
+    }
+}

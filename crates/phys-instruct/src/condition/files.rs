@@ -88,7 +88,9 @@ pub fn write_posterior(path: &Path, posterior: &Posterior) -> Result<()> {
 
 fn from_lines(grid: &Grid, text: &str) -> std::result::Result<Vec<Observation>, String> {
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let head = lines.next().map_or("", |(_, line)| line);
+    let Some((_, head)) = lines.next() else {
+        return Err("empty; a head such as field,row,column,value expected".into());
+    };
     let columns: Vec<&str> = head.split(',').map(str::trim).collect();
     if let Some(odd) = columns.iter().find(|c| !COLUMNS.contains(c)) {
         return Err(format!("column `{odd}` in the head; known: {}", COLUMNS.join(", ")));
@@ -319,7 +321,7 @@ mod tests {
             ("field,row,x,value\na,1,0.2,1\n", "either row and column"),
             ("field,row,column,value,unit\na,1,2,1,m\n", "unit"),
             ("field,row,column,value\na,1,1,2\na,1,1,3\n", "as 2 and as 3"),
-            ("", "at least one"),
+            ("", "a head such as"),
         ] {
             let message = read_csv(text).unwrap_err().to_string();
             assert!(message.contains(reason), "{text:?}: {message}");

@@ -132,3 +132,79 @@ fn cost(away: &Tensor<4>, misfit: &Tensor<2>) -> Tensor<2> {
 fn dot(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
     (a.clone() * b.clone()).sum_dim(1)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::{Device, TensorData};
+
+    use super::super::covariance::Covariance;
+    use super::super::observed::row;
+    use super::super::prior::testing::{SIZE, Smooth, observations};
+    use super::*;
+    use crate::diffusion::noise::Draw;
+    use crate::net::params::values;
+
+    const MEMBERS: usize = 3;
+
+    fn with_problem(iterations: usize, check: impl Fn(&Problem)) {
+        let (prior, device) = (Smooth::new(), Device::flex());
+        let observations = observations(4, 20, 0.1);
+        let observed = Observed::new(&observations, &device);
+        let deviations = row(&observations, |p| p.sd, &device);
+        let variances: Vec<f64> = observations.points().iter().map(|p| p.sd * p.sd).collect();
+        let covariance = Covariance::new(&prior, 1);
+        let gain = covariance.gain(&prior, &observations.entries(), &variances).unwrap();
+        check(&Problem {
+            prior: &prior,
+            observed: &observed,
+            weights: deviations.clone().recip(),
+            preconditioner: gain.inverse * deviations.clone() * deviations.swap_dims(0, 1),
+            aim: Aim::draw(&prior, &observations, MEMBERS, 9),
+            iterations,
+        });
+    }
+
+    #[test]
+    fn products_with_a_and_its_transpose_are_adjoint() {
+        with_problem(1, |problem| {
+            let State { z, x, .. } = problem.start();
+            let draw = Draw { seed: 2, stream: "w", step: 0, first: 0 };
+            let w = draw.normal(z.dims(), &Device::flex());
+            let l = draw.normal([MEMBERS, 1, 1, 20], &Device::flex()).reshape([MEMBERS, 20]);
+            let one = values(dot(&problem.forward(&z, &x, w.clone()), &l));
+            let other = problem.backward(&z, l).flatten::<2>(1, 3);
+            let other = values(dot(&w.flatten::<2>(1, 3), &other));
+            for (a, b) in one.iter().zip(&other) {
+                assert!((a - b).abs() < 2e-3 * b.abs().max(1.0), "{a} {b}");
+            }
+        });
+    }
+
+    /// The linear rows A of the toy, by its transpose.
+    fn rows(problem: &Problem) -> Tensor<2> {
+        let one = |i: usize| {
+            let mut unit = vec![0f32; 20];
+            unit[i] = 1.0;
+            let unit = Tensor::<2>::from_data(TensorData::new(unit, [1, 20]), &Device::flex());
+            let z = Tensor::zeros([1, 1, SIZE, SIZE], &Device::flex());
+            problem.backward(&z, unit).flatten::<2>(1, 3)
+        };
+        Tensor::cat((0..20).map(one).collect(), 0)
+    }
+
+    #[test]
+    fn on_a_linear_prior_one_step_is_the_exact_posterior() {
+        with_problem(15, |problem| {
+            let state = problem.step(problem.start());
+            // A^T (misfit of the solution) is the distance from the start where the gradient is 0.
+            let away = (state.z - problem.aim.noise.clone()).flatten::<2>(1, 3);
+            let expected = problem.misfit(&state.x).matmul(rows(problem));
+            let error = (away.clone() - expected).square().mean().into_scalar::<f32>().sqrt();
+            let size = away.square().mean().into_scalar::<f32>().sqrt();
+            assert!(error < 0.01 * size, "{error} of {size}");
+            assert_eq!(state.calls, 1 + 1 + 3 * 15 + 1);
+        });
+    }
+}

@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_ranked_score_is_the_mean_over_pairs() {
-        let members = [0.3, -1.0, 2.0, 0.5];
+        let members = [0.3f64, -1.0, 2.0, 0.5];
         let pairs: f64 =
             members.iter().flat_map(|a| members.iter().map(move |b| (a - b).abs())).sum();
         let direct = members.iter().map(|x: &f64| (x - 0.1).abs()).sum::<f64>() / 4.0;

@@ -91,3 +91,68 @@ impl Prior for Student<'_> {
         self.calls
     }
 }
+
+/// A Gaussian prior whose posterior is known: smooth fields of one channel, x = m + B^T (v z).
+#[cfg(test)]
+pub(super) mod testing {
+    use burn::tensor::TensorData;
+    use phys_instruct_physics::{Basis, transform::basis_matrix};
+
+    use super::*;
+
+    pub const SIZE: usize = 8;
+
+    pub struct Smooth {
+        basis: Tensor<4>,
+        amplitude: Tensor<4>,
+    }
+
+    impl Smooth {
+        pub fn new() -> Self {
+            let tensor = |data: Vec<f32>| {
+                let data = TensorData::new(data, [1, 1, SIZE, SIZE]);
+                Tensor::<4>::from_data(data, &Device::flex())
+            };
+            let basis = basis_matrix(Basis::Cosine, SIZE);
+            let falling = |i: usize| 3.0 / (1.0 + (i / SIZE * i / SIZE + (i % SIZE).pow(2)) as f32);
+            Self {
+                basis: tensor(basis.iter().map(|&v| v as f32).collect()),
+                amplitude: tensor((0..SIZE * SIZE).map(falling).collect()),
+            }
+        }
+    }
+
+    impl Prior for Smooth {
+        fn shape(&self) -> [usize; 3] {
+            [1, SIZE, SIZE]
+        }
+
+        fn device(&self) -> Device {
+            Device::flex()
+        }
+
+        fn fields(&self, z: Tensor<4>) -> Tensor<4> {
+            self.linear(z) + 0.7
+        }
+
+        fn linear(&self, z: Tensor<4>) -> Tensor<4> {
+            let modes = z * self.amplitude.clone();
+            self.basis.clone().swap_dims(2, 3).matmul(modes).matmul(self.basis.clone())
+        }
+
+        fn calls(&self) -> usize {
+            1
+        }
+    }
+
+    /// Observations of the field of the noise drawn at `seed`, errors of `sd` among them.
+    pub fn observations(seed: u64, count: usize, sd: f64) -> super::super::Observations {
+        let draw = Draw { seed, stream: "truth", step: 0, first: 0 };
+        let x = Smooth::new().fields(draw.normal([1, 1, SIZE, SIZE], &Device::flex()));
+        let samples =
+            crate::eval::testing::samples_of(1, 1, SIZE, SIZE, crate::net::params::values(x));
+        let all: Vec<usize> = (0..SIZE * SIZE).collect();
+        super::super::Observations::draw(&samples, 0, &all, count, sd, seed)
+            .unwrap_or_else(|e| panic!("{e}"))
+    }
+}

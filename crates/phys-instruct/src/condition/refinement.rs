@@ -34,14 +34,14 @@ pub(super) fn infer(
         let misfit = aim.values.clone() - observed.of(x.clone());
         x + gain.apply(misfit)
     };
-    let call = |y, level: usize| network.coordinates.decode(generator.call(y, level + 1));
-    let mut x = call(aim.noise.clone() * network.profile() * levels[0], 0);
+    let call = |y, number| network.coordinates.decode(generator.call(y, number));
+    let mut x = call(aim.noise.clone() * network.profile() * levels[0], 1);
     let mut calls = 1;
-    for level in 1..levels.len() {
+    for (before, &sigma) in levels.iter().skip(1).enumerate() {
         for _ in 0..rounds {
             let draw = Draw { seed, stream: "refinement", step: calls as u64, first: 0 };
-            let noise = draw.normal(shape, &model.device()) * network.profile() * levels[level];
-            x = call(network.coordinates.encode(consistent(x)) + noise, level);
+            let noise = draw.normal(shape, &model.device()) * network.profile() * sigma;
+            x = call(network.coordinates.encode(consistent(x)) + noise, before + 2);
             calls += 1;
         }
     }
