@@ -5,12 +5,12 @@ pub mod covariance;
 pub mod exact;
 pub mod files;
 pub mod interpolation;
-mod noise_space;
+pub mod noise_space;
 pub mod observations;
 pub mod observed;
 pub mod posterior;
 pub mod prior;
-mod refinement;
+pub mod refinement;
 pub mod solver;
 pub mod task;
 
