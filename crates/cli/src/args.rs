@@ -171,6 +171,14 @@ pub fn at_least<const LEAST: u64>() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(LEAST..=1_000_000_000)
 }
 
+/// A finite number of at least 0.
+pub fn at_least_zero(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        _ => Err(format!("`{text}` is not a number of at least 0")),
+    }
+}
+
 /// A grid the solvers may take, in points a side.
 pub fn grid() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(4..=4096)

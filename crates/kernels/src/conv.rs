@@ -2,10 +2,10 @@
 //! gradient of the input, gradient of weight and bias.
 //!
 //! Kernels of side 3 between eight channels or more go through `winograd`, those of side 1 through
-//! `pointwise`. All others are direct convolutions without im2col. Each channel is copied once into a plane whose rows are
-//! followed by as many zeros as the padding is wide, so that every tap of the kernel is one
-//! offset into the plane, whatever the row: the convolution becomes a correlation of flat
-//! signals, with full vectors at any image width (rows' ends compute a few unused values).
+//! `pointwise`. All others are direct convolutions without im2col. Each channel is copied once into
+//! a plane whose rows are followed by as many zeros as the padding is wide, so that every tap of the
+//! kernel is one offset into the plane, whatever the row: the convolution becomes a correlation of
+//! flat signals, with full vectors at any image width (rows' ends compute a few unused values).
 //! A tile of output channels times pixels stays in registers, as in Georganas et al., "Anatomy
 //! of high-performance deep learning convolutions on SIMD architectures" (arXiv 1808.05567).
 

@@ -30,8 +30,8 @@ pub fn polish(samples: &Samples, residual: &dyn Residual, sweeps: usize) -> Resu
         }
         polished.data.extend(values(x));
     }
-    match polished.data.iter().position(|v| !v.is_finite()) {
-        Some(i) => Err(Error::NonFinite(format!("polished sample {}", i / samples.sample_len()))),
+    match polished.first_not_finite() {
+        Some(i) => Err(Error::NonFinite(format!("polished sample {i}"))),
         None => Ok(polished),
     }
 }

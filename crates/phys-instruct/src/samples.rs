@@ -39,6 +39,12 @@ impl Samples {
         &self.sample(i)[c * n..(c + 1) * n]
     }
 
+    /// The first sample with a value that is not finite.
+    pub fn first_not_finite(&self) -> Option<usize> {
+        let value = self.data.iter().position(|v| !v.is_finite())?;
+        Some(value / self.sample_len())
+    }
+
     /// Sample `i` in `f64`, as the physics crate takes it.
     pub fn fields(&self, i: usize) -> Fields {
         Fields {

@@ -17,7 +17,7 @@ use phys_instruct::plot::Sheet;
 use phys_instruct::store::{atomic, interrupt};
 use phys_instruct_physics::registry;
 
-use crate::args::{Global, at_least};
+use crate::args::{Global, at_least, at_least_zero};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{print, seconds};
@@ -100,7 +100,7 @@ pub struct Conditional {
     points: Vec<usize>,
     /// Errors of the observations, in standard deviations of their field; repeatable [default: 0 and
     /// 0.01]
-    #[arg(long, value_name = "S", value_parser = super::solve::noise)]
+    #[arg(long, value_name = "S", value_parser = at_least_zero)]
     noise: Vec<f64>,
     /// The folder of rows and table
     #[arg(long, value_name = "DIR", default_value = "runs/bench-conditional")]

@@ -11,12 +11,14 @@ use phys_instruct::data::{self, Watch};
 use phys_instruct::eval::marginal;
 use phys_instruct::eval::physics::pde_error;
 use phys_instruct::plot::answer::answer;
+use phys_instruct::residual::{self, Residual};
 use phys_instruct::store::{atomic, dataset};
-use phys_instruct::{Model, Samples, device, residual};
+use phys_instruct::{Model, Samples, device};
+use phys_instruct_physics::Pde;
 use serde_json::json;
 
 use super::open_device;
-use crate::args::{Global, ModelName, at_least, extension};
+use crate::args::{Global, ModelName, at_least, at_least_zero, extension};
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, make_room, number, seconds, show};
 use crate::{models, picture};
@@ -54,7 +56,7 @@ pub struct Solve {
     #[arg(long, value_name = "N", default_value_t = 100, requires = "make_obs", value_parser = at_least::<1>())]
     points: usize,
     /// Errors of observations without an sd, in standard deviations of their field
-    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = noise)]
+    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = at_least_zero)]
     noise: f64,
     /// Members of the ensemble
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least::<2>())]
@@ -143,28 +145,32 @@ impl Solve {
             seed: self.seed,
             ..Options::default()
         };
+        let residual = residual::build(pde.as_ref(), card.grid, &device::cpu())?;
         let start = Instant::now();
         let solver = Solver::new(model)?;
         let prepared = start.elapsed().as_secs_f64();
         let start = Instant::now();
         let mut posterior = solver.posterior(&observations, &options)?;
         if self.physics {
-            let residual = residual::build(pde.as_ref(), card.grid, &device::cpu())?;
             posterior = posterior.solved(pde.as_ref(), residual.as_ref())?;
         }
         let spent = start.elapsed().as_secs_f64();
-        let answer = Answer { model, observations, posterior, truth, times: [prepared, spent] };
+        let (task, times) = (self.task, [prepared, spent]);
+        let answer = Answer { model, pde, residual, task, observations, posterior, truth, times };
         for path in &self.out {
-            answer.write(path, self.task)?;
+            answer.write(path)?;
             eprintln!("wrote {}", path.display());
         }
-        answer.print(self.task, global.json)
+        answer.print(global.json)
     }
 }
 
 /// A posterior and what it is measured against.
 struct Answer<'a> {
     model: &'a Model,
+    pde: Box<dyn Pde>,
+    residual: Box<dyn Residual>,
+    task: Task,
     observations: Observations,
     posterior: Posterior,
     truth: Option<Samples>,
@@ -173,12 +179,12 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    fn write(&self, path: &Path, task: Task) -> Outcome {
+    fn write(&self, path: &Path) -> Outcome {
         if extension(path) == "npz" {
             return Ok(files::write_posterior(path, &self.posterior)?);
         }
         let count = self.observations.points().len();
-        let headline = format!("{}, {task}, {count} observations", self.model.card.pde);
+        let headline = format!("{}, {}, {count} observations", self.model.card.pde, self.task);
         let truth = self.truth.as_ref().map(|t| t.sample(0));
         let drawing = answer(&self.posterior, &self.observations, truth, &headline)?;
         let bytes = match extension(path).as_str() {
@@ -188,15 +194,13 @@ impl Answer<'_> {
         Ok(atomic::write(path, &bytes)?)
     }
 
-    fn print(&self, task: Task, json: bool) -> Outcome {
-        let card = &self.model.card;
-        let pde = card.pde()?;
-        let residual = residual::build(pde.as_ref(), card.grid, &device::cpu())?;
+    fn print(&self, json: bool) -> Outcome {
+        let (card, task, residual) = (&self.model.card, self.task, self.residual.as_ref());
         let samples = &self.posterior.samples;
-        let mean = Samples { count: 1, data: self.posterior.mean(), ..samples.slice(0..0) };
+        let mean = self.posterior.mean_sample();
         let misfit = self.observations.misfit(mean.sample(0), &self.model.deviations());
-        let errors = [pde_error(samples, residual.as_ref())?, pde_error(&mean, residual.as_ref())?];
-        let score = self.truth.as_ref().map(|truth| self.score(task, truth)).transpose()?;
+        let errors = [pde_error(samples, residual)?, pde_error(&mean, residual)?];
+        let score = self.truth.as_ref().map(|truth| self.score(truth)).transpose()?;
         let [prepared, spent] = self.times;
         let value = json!({
             "pde": card.pde, "task": task, "grid": card.grid, "ensemble": samples.count,
@@ -205,7 +209,7 @@ impl Answer<'_> {
             "pde_error": errors[0], "pde_error_of_mean": errors[1], "score": score,
         });
         let mut lines = vec![
-            line("PDE", pde.equation()),
+            line("PDE", self.pde.equation()),
             line("task", task),
             line("observations", self.observations.points().len()),
             line("ensemble", samples.count),
@@ -225,23 +229,13 @@ impl Answer<'_> {
         show(json, &value, &lines)
     }
 
-    fn score(&self, task: Task, truth: &Samples) -> Result<Score, Failure> {
-        let card = &self.model.card;
-        let pde = card.pde()?;
+    fn score(&self, truth: &Samples) -> Result<Score, Failure> {
+        let (task, pde) = (self.task, self.pde.as_ref());
         if truth.sample_len() != self.posterior.samples.sample_len() {
             return Err(Failure::Usage("--truth: fields on another grid than the model's".into()));
         }
-        let asked = task.target(pde.as_ref(), card.grid);
-        let two_values =
-            marginal::values_of_input(truth, pde.as_ref()).filter(|_| task == Task::Inverse);
+        let asked = task.target(pde, self.model.card.grid);
+        let two_values = marginal::values_of_input(truth, pde).filter(|_| task == Task::Inverse);
         Ok(self.posterior.score(truth.sample(0), &asked, two_values))
-    }
-}
-
-/// A share of at least 0.
-pub fn noise(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
-        _ => Err(format!("`{text}` is not a number of at least 0")),
     }
 }

@@ -78,8 +78,7 @@ pub struct Guidance {
     pub physics: f64,
 }
 
-/// DiffusionPDE's answer to `observations` in `steps` Heun steps of a teacher, `members` samples of
-/// it; `values` are the observed values, `[sample or 1, point]`.
+/// DiffusionPDE's answer to `observations` in `steps` Heun steps of a teacher: `members` samples.
 ///
 /// # Errors
 /// A model that is no teacher or of another grid, no step, or samples that are not finite.
@@ -113,9 +112,9 @@ pub fn solve(
         let noise = Draw { seed, stream: "sample", step: 0, first }.normal(shape, &device);
         in_pool(|| diffusionpde::sample(&model.network, &guide, noise, &levels))
     });
-    match samples.data.iter().all(|v| v.is_finite()) {
-        true => Ok(Posterior { samples, nfe: diffusionpde::nfe(steps) }),
-        false => Err(Error::NonFinite("a guided sample".into())),
+    match samples.first_not_finite() {
+        None => Ok(Posterior { samples, nfe: diffusionpde::nfe(steps) }),
+        Some(i) => Err(Error::NonFinite(format!("guided sample {i}"))),
     }
 }
 

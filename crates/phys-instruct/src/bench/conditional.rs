@@ -11,8 +11,9 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use phys_instruct_physics::Pde;
-use serde::{Deserialize, Serialize};
 
+use self::row::Answer;
+pub use self::row::{Key, Row, markdown};
 use crate::baseline::{self, Guidance};
 use crate::condition::{
     Method, Observations, Options as SolveOptions, Posterior, Solver, Task, exact, interpolation,
@@ -23,6 +24,8 @@ use crate::eval::physics::pde_error;
 use crate::model::Model;
 use crate::residual::{self, Residual};
 use crate::{Error, Result, Samples};
+
+mod row;
 
 /// The seeds of the problems, and of those on which guidance is searched.
 const SEEDS: [u64; 2] = [7_000_000, 7_500_000];
@@ -92,66 +95,6 @@ impl Options {
             ..Self::default()
         }
     }
-}
-
-/// What a row is about.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Key {
-    /// The PDE.
-    pub pde: String,
-    /// The task.
-    pub task: Task,
-    /// The method; `+solve` with the reference solver's solution for every member's input.
-    pub method: String,
-    /// Sampler steps of DiffusionPDE; 0 for the others.
-    pub steps: usize,
-    /// Points a side.
-    pub grid: usize,
-    /// Points observed (all there are, if there are fewer).
-    pub points: usize,
-    /// Errors of the observations, in standard deviations of their field.
-    pub noise: f64,
-    /// Problems.
-    pub count: usize,
-    /// Members of the ensemble; 1 for DiffusionPDE, whose answer is a sample.
-    pub ensemble: usize,
-}
-
-/// The figures of one row: means over problems.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// What is measured.
-    #[serde(flatten)]
-    pub key: Key,
-    /// Relative L2 error of the mean in the entries asked for; for Darcy's inverse task the share
-    /// of wrong cells.
-    pub error: f64,
-    /// Its standard deviation over problems.
-    pub error_sd: f64,
-    /// The error of the exact posterior mean on the same problems, where it is known.
-    pub bayes_limit: Option<f64>,
-    /// Network passes of each member, forward and backward.
-    pub nfe: usize,
-    /// Seconds of one answer, the whole ensemble; the median over problems.
-    pub seconds: f64,
-    /// Seconds once for all problems.
-    pub prepare_seconds: f64,
-    /// Share of the truth within the 90 % interval.
-    pub coverage90: Option<f64>,
-    /// Continuous ranked probability score over the truth's root mean square.
-    pub crps: f64,
-    /// RMS misfit of the mean, in standard deviations of the observed field.
-    pub misfit: f64,
-    /// Relative RMS residual of the members, and of their mean; none where not finite.
-    pub pde_error: Option<f64>,
-    /// That of the mean.
-    pub pde_error_of_mean: Option<f64>,
-    /// That of the true fields.
-    pub data_floor: f64,
-    /// The searched guidance of DiffusionPDE.
-    pub guidance: Option<Guidance>,
-    /// Problems without an answer (an input that the solver refuses); they are in no figure.
-    pub failed: usize,
 }
 
 /// One PDE's models and problems.
@@ -360,89 +303,28 @@ impl<'a> Question<'a> {
     ) -> Result<Row> {
         let two_values = self.setting.two_values.filter(|_| self.task == Task::Inverse);
         let deviations = self.setting.student.deviations();
-        let (mut scores, mut seconds, mut misfits) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut errors, mut of_mean, mut nfe, mut failed) = (Vec::new(), Vec::new(), 0, 0);
+        let mut answers = Vec::new();
         for i in 0..key.count {
             let observations = self.observations(truths, i)?;
             let start = Instant::now();
             let posterior = match answer(&observations) {
                 Ok(posterior) => posterior,
-                Err(Error::Physics(_) | Error::NonFinite(_)) => {
-                    failed += 1;
-                    continue;
-                }
+                // Counted by the row as the problems without an answer.
+                Err(Error::Physics(_) | Error::NonFinite(_)) => continue,
                 Err(error) => return Err(error),
             };
-            seconds.push(start.elapsed().as_secs_f64());
-            let samples = &posterior.samples;
-            let mean = Samples { count: 1, data: posterior.mean(), ..samples.slice(0..0) };
-            scores.push(posterior.score(truths.sample(i), &self.asked, two_values));
-            misfits.push(observations.misfit(mean.sample(0), &deviations));
+            let seconds = start.elapsed().as_secs_f64();
+            let mean = posterior.mean_sample();
             let residual = self.setting.residual.as_ref();
-            errors.extend(pde_error(samples, residual));
-            of_mean.extend(pde_error(&mean, residual));
-            nfe = posterior.nfe;
+            answers.push(Answer {
+                score: posterior.score(truths.sample(i), &self.asked, two_values),
+                misfit: observations.misfit(mean.sample(0), &deviations),
+                pde_error: pde_error(&posterior.samples, residual).ok(),
+                pde_error_of_mean: pde_error(&mean, residual).ok(),
+                nfe: posterior.nfe,
+                seconds,
+            });
         }
-        if scores.is_empty() {
-            return Err(Error::NonFinite(format!("{}: no problem was answered", key.method)));
-        }
-        seconds.sort_by(f64::total_cmp);
-        let all: Vec<f64> = scores.iter().map(|s| s.error).collect();
-        let covered: Vec<f64> = scores.iter().filter_map(|s| s.coverage90).collect();
-        let error = mean(&all);
-        let square: f64 = all.iter().map(|e| (e - error).powi(2)).sum();
-        Ok(Row {
-            key,
-            error,
-            error_sd: (square / (all.len() as f64 - 1.0).max(1.0)).sqrt(),
-            bayes_limit: None,
-            nfe,
-            seconds: seconds[seconds.len() / 2],
-            prepare_seconds: 0.0,
-            coverage90: (!covered.is_empty()).then(|| mean(&covered)),
-            crps: mean(&scores.iter().map(|s| s.crps).collect::<Vec<_>>()),
-            misfit: mean(&misfits),
-            pde_error: (!errors.is_empty()).then(|| mean(&errors)),
-            pde_error_of_mean: (!of_mean.is_empty()).then(|| mean(&of_mean)),
-            data_floor: self.setting.data_floor,
-            guidance: None,
-            failed,
-        })
+        Row::of(key, &answers, self.setting.data_floor)
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// The rows as a Markdown table.
-pub fn markdown(rows: &[Row]) -> String {
-    let short = |v: f64| crate::plot::ticks::significant(v, 3);
-    let maybe = |v: Option<f64>| v.map_or("-".to_owned(), short);
-    let mut text = String::from(
-        "| PDE | task | points | noise | method | error | limit | within 90 % | CRPS | misfit | PDE \
-         error | passes | one answer |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
-    );
-    for row in rows {
-        let Key { pde, task, method, steps, points, noise, .. } = &row.key;
-        let steps = if *steps > 0 { format!(", {steps} steps") } else { String::new() };
-        let error = format!("{} ± {}", short(row.error), short(row.error_sd));
-        let cells = [
-            pde.clone(),
-            task.to_string(),
-            points.to_string(),
-            noise.to_string(),
-            format!("{method}{steps}"),
-            error,
-            maybe(row.bayes_limit),
-            maybe(row.coverage90),
-            short(row.crps),
-            short(row.misfit),
-            maybe(row.pde_error),
-            row.nfe.to_string(),
-            format!("{} ms", short(1e3 * row.seconds)),
-        ];
-        text += &format!("| {} |\n", cells.join(" | "));
-    }
-    text
 }

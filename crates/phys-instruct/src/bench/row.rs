@@ -142,7 +142,8 @@ impl Row {
     }
 }
 
-fn mean_and_sd(values: &[f64]) -> (f64, f64) {
+/// Mean and (unbiased) standard deviation; 0 for a single value.
+pub(super) fn mean_and_sd(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();

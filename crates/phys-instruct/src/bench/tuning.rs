@@ -162,7 +162,7 @@ fn draw(
 ) -> Result<Option<Samples>> {
     let numbers = [count as u64, SEED];
     let drawn = baseline::sample(model, residual, method, steps, numbers, &mut |_| ())?;
-    Ok(drawn.samples.data.iter().all(|v| v.is_finite()).then_some(drawn.samples))
+    Ok(drawn.samples.first_not_finite().is_none().then_some(drawn.samples))
 }
 
 fn chosen(trials: &[Trial], largest_distance: f64) -> f64 {

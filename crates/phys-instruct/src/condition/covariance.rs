@@ -3,10 +3,11 @@
 //! Two estimates are blended: that of a bank of prior samples, which knows how the channels depend
 //! on each other but has the rank of the bank, and that of [`Prior::linear`], which has full rank.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use faer::linalg::solvers::DenseSolveCore;
 use faer::{Mat, Side};
 
+use super::observed::Observed;
 use super::prior::Prior;
 use crate::diffusion::noise::Draw;
 use crate::net::params::values;
@@ -64,10 +65,8 @@ impl Covariance {
         entries: &[usize],
         variances: &[f64],
     ) -> Result<Gain<'a>> {
-        let places: Vec<i32> = entries.iter().map(|&e| e as i32).collect();
-        let places = TensorData::new(places, [entries.len()]);
-        let places = Tensor::<1, Int>::from_data(places, &prior.device());
-        let seen = self.bank.clone().select(1, places).swap_dims(0, 1);
+        let observed = Observed::at(entries, &prior.device());
+        let seen = observed.of_flat(self.bank.clone()).swap_dims(0, 1);
         let rows = Tensor::cat(vec![seen, linear_rows(prior, entries)], 1);
         let inverse = inverse(&rows, variances)?;
         Ok(Gain { prior, bank: &self.bank, rows, inverse })
@@ -75,6 +74,15 @@ impl Covariance {
 }
 
 impl Gain<'_> {
+    /// The same for errors of other `variances`.
+    ///
+    /// # Errors
+    /// As [`Covariance::gain`].
+    pub fn with(&self, variances: &[f64]) -> Result<Self> {
+        let inverse = inverse(&self.rows, variances)?;
+        Ok(Self { prior: self.prior, bank: self.bank, rows: self.rows.clone(), inverse })
+    }
+
     /// How the fields change, `[member, channel, y, x]`, if the observed values do by `misfit`,
     /// `[member, point]`.
     pub fn apply(&self, misfit: Tensor<2>) -> Tensor<4> {
@@ -136,7 +144,7 @@ mod tests {
 
     use burn::tensor::Device;
 
-    use super::super::observed::{Observed, row};
+    use super::super::observed::row;
     use super::super::prior::testing::{SIZE, Smooth, observations};
     use super::*;
 

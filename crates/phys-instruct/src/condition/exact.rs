@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use super::{Observations, Posterior};
 use crate::eval::frechet::neumann_variance;
+use crate::residual::operator::param;
 use crate::{Error, Result, Samples};
 
 /// Least standard deviation of an observation, relative to the root mean square of those of its
@@ -88,14 +89,7 @@ impl<'a> Law<'a> {
                 pde.name()
             )));
         }
-        let params = pde.params();
-        let value =
-            |name: &str| {
-                params.iter().find(|p| p.name == name).map(|p| p.value).ok_or_else(|| {
-                    Error::Config(format!("{} has no parameter `{name}`", pde.name()))
-                })
-            };
-        let variance = neumann_variance(size, value("alpha")?, value("tau")?);
+        let variance = neumann_variance(size, param(pde, "alpha")?, param(pde, "tau")?);
         Ok(Self {
             pde,
             size,

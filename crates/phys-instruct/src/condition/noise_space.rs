@@ -3,11 +3,11 @@
 //! The student G carries z ~ N(0, I) to a physical pair, so that what is observed, v = H G(z) + e,
 //! has the posterior exp(-|z|^2 / 2 - |S^-1/2 (H G(z) - v)|^2 / 2). It is sampled by randomised
 //! maximum likelihood (Oliver, He and Reynolds 1996; exact where G is linear): each member of an
-//! ensemble draws its own z' ~ N(0, I) and errors e', and minimises
+//! ensemble draws its own z' ~ N(0, I) and errors e' of the observations, and minimises
 //!
 //! |z - z'|^2 / 2 + |S^-1/2 (H G(z) - v - e')|^2 / 2
 //!
-//! by Gauss-Newton steps z <- z' + A^T l, (A A^T + I) l = r + A (z - z'), with A = S^-1/2 H G'(z)
+//! (S holds what the student itself is off by too; e' does not) by Gauss-Newton steps z <- z' + A^T l, (A A^T + I) l = r + A (z - z'), with A = S^-1/2 H G'(z)
 //! and r the weighted misfit. The system has the size of the observations and is solved by
 //! conjugate gradients, preconditioned with the prior's covariance in place of that at z. Products
 //! with A^T are backward passes, those with A differences of two forward ones.
@@ -49,7 +49,7 @@ impl Problem<'_> {
     /// The members' own noise.
     pub fn start(&self) -> State {
         let z = self.aim.noise.clone();
-        State { x: self.prior.fields(z.clone()), z, calls: self.prior.calls() }
+        State { x: self.prior.fields(z.clone()), z, calls: 1 }
     }
 
     /// One Gauss-Newton step; members whose cost it does not lower stay where they are.
@@ -75,7 +75,7 @@ impl Problem<'_> {
                 break;
             }
         }
-        State { z: next.0, x: next.1, calls: calls + own * self.prior.calls() }
+        State { z: next.0, x: next.1, calls: calls + own }
     }
 
     /// In units of the deviations, `[member, point]`.

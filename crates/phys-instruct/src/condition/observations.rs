@@ -3,6 +3,7 @@
 use phys_instruct_physics::rng;
 
 use super::Task;
+use crate::eval::moments::channel_moments;
 use crate::{Error, Result, Samples};
 
 /// Two values at one point conflict if they differ by more than this many standard deviations.
@@ -78,13 +79,12 @@ impl Observations {
             let other = k + (rng::uniform(&mut rng) * (entries.len() - k) as f64) as usize;
             entries.swap(k, other.min(allowed.len() - 1));
         }
-        let deviations: Vec<f64> =
-            (0..samples.channels.len()).map(|c| deviation(samples, c)).collect();
+        let moments = channel_moments(samples);
         let points = entries[..count]
             .iter()
             .map(|&entry| {
                 let channel = entry / (size * size);
-                let sd = noise * deviations[channel];
+                let sd = noise * moments[channel].sd;
                 let value = f64::from(samples.sample(i)[entry]) + sd * rng::normal(&mut rng);
                 let (row, column) = (entry / size % size, entry % size);
                 Observation { channel, row, column, value, sd }
@@ -201,17 +201,6 @@ fn merged(one: &Observation, other: &Observation) -> Option<Observation> {
     }
     let value = (one.value * q + other.value * p) / (p + q);
     Some(Observation { value, sd: (p * q / (p + q)).sqrt(), ..*one })
-}
-
-/// Standard deviation of channel `c` over all samples.
-fn deviation(samples: &Samples, c: usize) -> f64 {
-    let n = (samples.count * samples.height * samples.width) as f64;
-    let sum = |f: &dyn Fn(f64) -> f64| -> f64 {
-        let of = |i: usize| samples.field(i, c).iter().map(|&v| f(f64::from(v))).sum::<f64>();
-        (0..samples.count).map(of).sum()
-    };
-    let mean = sum(&|v| v) / n;
-    (sum(&|v| (v - mean).powi(2)) / n).sqrt()
 }
 
 #[cfg(test)]

@@ -23,14 +23,23 @@ pub struct Aim {
 impl Observed {
     /// The operator of `observations`.
     pub fn new(observations: &Observations, device: &Device) -> Self {
-        let places: Vec<i32> = observations.entries().iter().map(|&e| e as i32).collect();
-        let count = places.len();
-        Self { places: Tensor::from_data(TensorData::new(places, [count]), device) }
+        Self::at(&observations.entries(), device)
+    }
+
+    /// The operator that takes the values at `entries` of a flat joint sample.
+    pub fn at(entries: &[usize], device: &Device) -> Self {
+        let places: Vec<i32> = entries.iter().map(|&e| e as i32).collect();
+        Self { places: Tensor::from_data(TensorData::new(places, [entries.len()]), device) }
     }
 
     /// The observed values of fields `[member, channel, y, x]`, `[member, point]`; differentiable.
     pub fn of(&self, x: Tensor<4>) -> Tensor<2> {
-        x.flatten::<2>(1, 3).select(1, self.places.clone())
+        self.of_flat(x.flatten::<2>(1, 3))
+    }
+
+    /// The same of flat fields, `[member, entry]`.
+    pub fn of_flat(&self, x: Tensor<2>) -> Tensor<2> {
+        x.select(1, self.places.clone())
     }
 }
 

@@ -37,6 +37,11 @@ impl Posterior {
         self.moments(|values| mean(values) as f32)
     }
 
+    /// The mean as a sample by itself.
+    pub fn mean_sample(&self) -> Samples {
+        Samples { count: 1, data: self.mean(), ..self.samples.slice(0..0) }
+    }
+
     /// The standard deviation over members, `[channel, y, x]`; 0 for a single one.
     pub fn deviation(&self) -> Vec<f32> {
         self.moments(|values| deviation(values) as f32)

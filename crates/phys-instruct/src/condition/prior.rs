@@ -3,7 +3,6 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::diffusion::Denoiser;
-use crate::diffusion::noise::Draw;
 use crate::distill::Generator;
 use crate::model::{Kind, Model};
 use crate::{Error, Result};
@@ -22,38 +21,26 @@ pub trait Prior: Sync {
     /// A linear map, without the mean, of roughly the covariance of [`Prior::fields`]: what the
     /// iterations are preconditioned with.
     fn linear(&self, z: Tensor<4>) -> Tensor<4>;
-
-    /// Network calls of one evaluation of G.
-    fn calls(&self) -> usize;
 }
 
-/// A student at a fixed number of network calls. Its noise is that of the first call; what is added
-/// between calls is drawn once, by the place in the batch.
+/// A student at one network call.
 pub struct Student<'a> {
     model: &'a Model,
-    calls: usize,
-    seed: u64,
 }
 
 impl<'a> Student<'a> {
-    /// `calls` in 1..=K.
+    /// Of `model`.
     ///
     /// # Errors
-    /// A model that is no student, or a number of calls it cannot take.
-    pub fn new(model: &'a Model, calls: usize, seed: u64) -> Result<Self> {
-        let most = model.card.levels.len();
+    /// A model that is no student.
+    pub fn new(model: &'a Model) -> Result<Self> {
         if model.card.kind != Kind::Student {
             let pde = &model.card.pde;
             return Err(Error::Config(format!(
                 "a teacher of {pde} cannot serve as prior; name a student"
             )));
         }
-        if !(1..=most).contains(&calls) {
-            return Err(Error::Config(format!(
-                "this student takes 1 to {most} steps, not {calls}"
-            )));
-        }
-        Ok(Self { model, calls, seed })
+        Ok(Self { model })
     }
 }
 
@@ -69,16 +56,9 @@ impl Prior for Student<'_> {
 
     fn fields(&self, z: Tensor<4>) -> Tensor<4> {
         let network = &self.model.network;
-        let levels = &self.model.card.levels;
-        let generator = Generator { denoiser: network, levels };
-        let shape = z.dims();
-        let first = z * network.profile() * levels[0];
-        let noisy = (1..self.calls).fold(first, |noisy, k| {
-            let draw = Draw { seed: self.seed, stream: "renoise", step: k as u64, first: 0 };
-            let noise = draw.normal(shape, &self.device());
-            generator.call(noisy, k) + noise * network.profile() * levels[k]
-        });
-        network.coordinates.decode(generator.call(noisy, self.calls))
+        let generator = Generator { denoiser: network, levels: &self.model.card.levels };
+        let noisy = z * network.profile() * generator.levels[0];
+        network.coordinates.decode(generator.call(noisy, 1))
     }
 
     fn linear(&self, z: Tensor<4>) -> Tensor<4> {
@@ -86,19 +66,21 @@ impl Prior for Student<'_> {
         let mean = coordinates.decode(z.zeros_like());
         coordinates.decode(z * coordinates.sigma_data) - mean
     }
-
-    fn calls(&self) -> usize {
-        self.calls
-    }
 }
 
 /// A Gaussian prior whose posterior is known: smooth fields of one channel, x = m + B^T (v z).
 #[cfg(test)]
 pub(super) mod testing {
+    #![allow(clippy::unwrap_used)]
+
     use burn::tensor::TensorData;
     use phys_instruct_physics::{Basis, transform::basis_matrix};
 
     use super::*;
+    use crate::condition::Observations;
+    use crate::diffusion::noise::Draw;
+    use crate::eval::testing::samples_of;
+    use crate::net::params::values;
 
     pub const SIZE: usize = 8;
 
@@ -139,20 +121,14 @@ pub(super) mod testing {
             let modes = z * self.amplitude.clone();
             self.basis.clone().swap_dims(2, 3).matmul(modes).matmul(self.basis.clone())
         }
-
-        fn calls(&self) -> usize {
-            1
-        }
     }
 
     /// Observations of the field of the noise drawn at `seed`, errors of `sd` among them.
-    pub fn observations(seed: u64, count: usize, sd: f64) -> super::super::Observations {
+    pub fn observations(seed: u64, count: usize, sd: f64) -> Observations {
         let draw = Draw { seed, stream: "truth", step: 0, first: 0 };
         let x = Smooth::new().fields(draw.normal([1, 1, SIZE, SIZE], &Device::flex()));
-        let samples =
-            crate::eval::testing::samples_of(1, 1, SIZE, SIZE, crate::net::params::values(x));
+        let samples = samples_of(1, 1, SIZE, SIZE, values(x));
         let all: Vec<usize> = (0..SIZE * SIZE).collect();
-        super::super::Observations::draw(&samples, 0, &all, count, sd, seed)
-            .unwrap_or_else(|e| panic!("{e}"))
+        Observations::draw(&samples, 0, &all, count, sd, seed).unwrap()
     }
 }

@@ -73,14 +73,9 @@ impl<'a> Solver<'a> {
     /// # Errors
     /// A model that is no student.
     pub fn new(model: &'a Model) -> Result<Self> {
-        let student = Student::new(model, 1, 0)?;
+        let student = Student::new(model)?;
         let covariance = in_pool(|| Covariance::new(&student, 0));
         Ok(Self { model, student, covariance, deviations: model.deviations() })
-    }
-
-    /// Standard deviation of each channel under the prior.
-    pub fn deviations(&self) -> &[f64] {
-        &self.deviations
     }
 
     /// The posterior of the fields given `observations`.
@@ -106,7 +101,8 @@ impl<'a> Solver<'a> {
         let aim = Aim::draw(&self.student, observations, options.ensemble, options.seed);
         let (x, nfe) = match options.method {
             Method::Refinement => {
-                let gain = self.gain(observations, EXACT)?;
+                let variances = self.variances(observations, EXACT);
+                let gain = self.gain(observations, &variances)?;
                 let Options { rounds, seed, .. } = *options;
                 in_pool(|| refinement::infer(self.model, &gain, &observed, &aim, rounds, seed))
             }
@@ -120,21 +116,21 @@ impl<'a> Solver<'a> {
             width: card.grid,
             data: values(x),
         };
-        match samples.data.iter().position(|v| !v.is_finite()) {
+        match samples.first_not_finite() {
             None => Ok(Posterior { samples, nfe }),
-            Some(i) => {
-                let member = i / samples.sample_len();
-                Err(Error::NonFinite(format!("member {member} of the posterior")))
-            }
+            Some(member) => Err(Error::NonFinite(format!("member {member} of the posterior"))),
         }
     }
 
-    /// The gain for observations whose model is off by `model_error` deviations.
-    fn gain(&self, observations: &Observations, model_error: f64) -> Result<Gain<'_>> {
+    fn gain(&self, observations: &Observations, variances: &[f64]) -> Result<Gain<'_>> {
+        self.covariance.gain(&self.student, &observations.entries(), variances)
+    }
+
+    /// Of the observations, `model_error` deviations of their fields added.
+    fn variances(&self, observations: &Observations, model_error: f64) -> Vec<f64> {
         let variance =
             |p: &Observation| p.sd.powi(2) + (model_error * self.deviations[p.channel]).powi(2);
-        let variances: Vec<f64> = observations.points().iter().map(variance).collect();
-        self.covariance.gain(&self.student, &observations.entries(), &variances)
+        observations.points().iter().map(variance).collect()
     }
 
     fn gauss_newton(
@@ -148,13 +144,13 @@ impl<'a> Solver<'a> {
         let deviation =
             |p: &Observation| p.sd.hypot(options.model_error * self.deviations[p.channel]);
         let deviations = row(observations, deviation, &device);
-        let inverse = self.gain(observations, options.model_error)?.inverse;
+        let gain = self.gain(observations, &self.variances(observations, options.model_error))?;
         let target = aim.values.clone();
         let problem = Problem {
             prior: &self.student,
             observed,
             weights: deviations.clone().recip(),
-            preconditioner: inverse * deviations.clone() * deviations.swap_dims(0, 1),
+            preconditioner: gain.inverse.clone() * deviations.clone() * deviations.swap_dims(0, 1),
             aim,
             iterations: options.iterations,
         };
@@ -163,7 +159,7 @@ impl<'a> Solver<'a> {
             state = in_pool(|| problem.step(state));
         }
         let left = target - observed.of(state.x.clone());
-        let x = state.x + self.gain(observations, EXACT)?.apply(left);
-        Ok((x, state.calls))
+        let exact = gain.with(&self.variances(observations, EXACT))?;
+        Ok((state.x + exact.apply(left), state.calls))
     }
 }

@@ -148,8 +148,8 @@ fn check_set(what: &str, set: &Samples, least: usize) -> Result<()> {
             "{what}: {count} samples in {values} values; at least {least} samples are needed"
         )));
     }
-    match set.data.iter().position(|v| !v.is_finite()) {
-        Some(i) => Err(Error::NonFinite(format!("{what}: sample {}", i / set.sample_len()))),
+    match set.first_not_finite() {
+        Some(i) => Err(Error::NonFinite(format!("{what}: sample {i}"))),
         None => Ok(()),
     }
 }

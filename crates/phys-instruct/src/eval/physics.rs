@@ -110,7 +110,8 @@ fn one_error(sample: &Fields, input: &Fields, pde: &dyn Pde) -> std::result::Res
     }
 }
 
-fn mean(values: &[f64]) -> Option<f64> {
+/// None of no values.
+pub(crate) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 

@@ -3,8 +3,8 @@
 
 use super::drawing::{Drawing, INK, Item, WHITE};
 use super::sheet::{Column, HEAD, PANEL, Row, Sheet, left_of};
-use crate::Result;
 use crate::condition::{Observations, Posterior};
+use crate::{Result, Samples};
 
 /// Side of a mark at an observed point, in pixels.
 const MARK: f64 = 3.0;
@@ -21,10 +21,11 @@ pub fn answer(
     truth: Option<&[f32]>,
     headline: &str,
 ) -> Result<Drawing> {
+    let known = Known { truth, mean: posterior.mean(), spread: posterior.deviation() };
     let mut page: Option<Drawing> = None;
     for channel in 0..posterior.samples.channels.len() {
         let title = if channel == 0 { headline } else { "" };
-        let part = of_channel(posterior, observations, truth, channel, title)?;
+        let part = of_channel(&posterior.samples, observations, &known, channel, title)?;
         match &mut page {
             None => page = Some(part),
             Some(page) => page.below(part),
@@ -33,18 +34,24 @@ pub fn answer(
     page.ok_or_else(|| crate::Error::Picture("a posterior without channels".into()))
 }
 
+/// Joint samples, `[channel, y, x]`.
+struct Known<'a> {
+    truth: Option<&'a [f32]>,
+    mean: Vec<f32>,
+    spread: Vec<f32>,
+}
+
 fn of_channel(
-    posterior: &Posterior,
+    samples: &Samples,
     observations: &Observations,
-    truth: Option<&[f32]>,
+    known: &Known,
     channel: usize,
     headline: &str,
 ) -> Result<Drawing> {
-    let samples = &posterior.samples;
     let points = samples.height * samples.width;
     let name = &samples.channels[channel];
     let field = |all: &[f32]| all[channel * points..][..points].to_vec();
-    let (mean, spread) = (field(&posterior.mean()), field(&posterior.deviation()));
+    let (mean, spread) = (field(&known.mean), field(&known.spread));
     let mut sheet = Sheet {
         headline: headline.into(),
         height: samples.height,
@@ -52,7 +59,7 @@ fn of_channel(
         columns: Vec::new(),
         rows: vec![Row { label: name.clone(), fields: Vec::new() }],
     };
-    if let Some(truth) = truth.map(field) {
+    if let Some(truth) = known.truth.map(field) {
         let error = mean.iter().zip(&truth).map(|(m, t)| m - t).collect::<Vec<f32>>();
         let column = |title: &str| Column {
             title: format!("{name}, {title}"),
@@ -69,7 +76,7 @@ fn of_channel(
     let title = format!("{name}, standard deviation");
     sheet.add(Column::fitted(&title, spread.iter()), vec![spread.clone()]);
     let mut page = sheet.drawing()?;
-    let seen = if truth.is_some() { 1 } else { 0 };
+    let seen = if known.truth.is_some() { 1 } else { 0 };
     mark(&mut page, observations, channel, seen);
     Ok(page)
 }
