@@ -341,8 +341,6 @@ pub struct AnchoredConfig {
     pub residual_weight: f64,
     /// Weight of the preconditioned residual |P^-1 R|.
     pub preconditioned_weight: f64,
-    /// Anchor a two-valued input (Darcy's coefficient) to the nearer of its values.
-    pub round_input: bool,
     /// Steps of linear warm-up.
     pub warmup: usize,
     /// Share of the steps over which the learning rate falls to zero at the end (cosine).
@@ -358,7 +356,6 @@ impl Default for AnchoredConfig {
             input_weight: 1.0,
             residual_weight: 1.0,
             preconditioned_weight: 1.0,
-            round_input: false,
             warmup: 100,
             decay: 0.7,
             optimizer: OptimizerConfig::default(),
@@ -423,6 +420,9 @@ pub struct DistillConfig {
     pub optimizer: OptimizerConfig,
     /// The auxiliary model's optimizer.
     pub auxiliary_optimizer: OptimizerConfig,
+    /// Samples come with a two-valued input (Darcy's coefficient) rounded to the nearer of its
+    /// values, and the anchored phase pulls the solution to that.
+    pub round_input: bool,
     /// The PDE guidance.
     pub guidance: GuidanceConfig,
     /// The phase after matching.
@@ -464,6 +464,7 @@ impl Default for DistillConfig {
             evaluate_every: 200,
             optimizer: adam(1e-4),
             auxiliary_optimizer: adam(3e-4),
+            round_input: false,
             guidance: GuidanceConfig::default(),
             anchored: AnchoredConfig::default(),
         }

@@ -49,6 +49,9 @@ pub struct Card {
     pub diffusion: DiffusionConfig,
     /// The generator's noise levels; empty for a teacher.
     pub levels: Vec<f64>,
+    /// A student whose samples come with a two-valued input rounded to the nearer value.
+    #[serde(default)]
+    pub round_input: bool,
     /// Training steps behind the weights (the student's own, for a student).
     pub steps: u64,
     /// Samples seen in training.
@@ -84,6 +87,7 @@ impl Card {
             net: config.net.clone(),
             diffusion: config.diffusion.clone(),
             levels: Vec::new(),
+            round_input: false,
             steps: 0,
             samples_seen: 0,
             seconds: 0.0,

@@ -1,6 +1,11 @@
-//! Polish: a few sweeps of a classical correction of the solution for the generated input,
-//! u <- u - w P^-1 R with P the constant-coefficient operator of the residual and w its damping. Never part of
-//! sampling unless asked for.
+//! Polish: a few sweeps of a classical correction of the solution for the generated input. Never
+//! part of sampling unless asked for.
+//!
+//! One sweep evaluates the preconditioned residual g(u) = P^-1 R(u) once, P the constant-coefficient
+//! operator, and steps by Anderson's acceleration of u <- u - w g(u), w the residual's damping: over
+//! the combinations of all earlier iterates that the linearised g allows, the one where g is least
+//! (Walker and Ni, SIAM J. Numer. Anal. 49, 2011). On a linear equation these are the iterates of
+//! GMRES; on Burgers' equation plain sweeps diverge and these converge.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -11,24 +16,37 @@ use crate::{Error, Result, Samples};
 /// Samples corrected at a time.
 const BATCH: usize = 64;
 
+/// Earlier sweeps that a step looks back on.
+const MEMORY: usize = 12;
+
+/// A direction is left out where the others already hold all but this share of it: what remains is
+/// rounding of `f32`.
+const INDEPENDENT: f64 = 1e-4;
+
 /// `samples` after `sweeps` corrections; the input stays as it is. `residual` lives on the CPU.
 ///
 /// # Errors
-/// A PDE whose sweeps do not converge (Burgers), or corrections that are not finite.
+/// A PDE whose residual names no damping, or corrections that are not finite.
 pub fn polish(samples: &Samples, residual: &dyn Residual, sweeps: usize) -> Result<Samples> {
     let damping = residual.damping().ok_or_else(|| {
-        Error::Config(format!("sweeps of correction do not converge for {}", samples.pde))
+        Error::Config(format!("no correction of the solution is known for {}", samples.pde))
     })?;
     let mut polished = samples.clone();
-    polished.data.clear();
+    let len = samples.sample_len();
     for start in (0..samples.count).step_by(BATCH) {
         let part = samples.slice(start..(start + BATCH).min(samples.count));
         let shape = [part.count, part.channels.len(), part.height, part.width];
-        let mut x = Tensor::<4>::from_data(TensorData::new(part.data, shape), &Device::flex());
+        let data = &mut polished.data[start * len..][..part.data.len()];
+        let mut histories = vec![History::default(); part.count];
         for _ in 0..sweeps {
-            x = x.clone() - correction(residual, x) * damping;
+            let x = Tensor::<4>::from_data(TensorData::new(data.to_vec(), shape), &Device::flex());
+            let steps = values(correction(residual, x) * -damping);
+            for ((x, step), history) in
+                data.chunks_exact_mut(len).zip(steps.chunks_exact(len)).zip(&mut histories)
+            {
+                history.advance(x, step);
+            }
         }
-        polished.data.extend(values(x));
     }
     match polished.first_not_finite() {
         Some(i) => Err(Error::NonFinite(format!("polished sample {i}"))),
@@ -51,6 +69,69 @@ fn correction(residual: &dyn Residual, x: Tensor<4>) -> Tensor<4> {
     }
 }
 
+/// What the sweeps of one sample have shown: how its plain step changed as the sample moved.
+#[derive(Debug, Clone, Default)]
+struct History {
+    /// The sample and its plain step at the last sweep.
+    last: Option<[Vec<f32>; 2]>,
+    /// Orthonormal changes of the step, and the moves (sample plus step) that belong to them.
+    changes: Vec<Vec<f64>>,
+    moves: Vec<Vec<f64>>,
+}
+
+impl History {
+    /// Moves `x`, whose plain step is `step`: to where the step is least among the known changes,
+    /// and from there by that least step.
+    fn advance(&mut self, x: &mut [f32], step: &[f32]) {
+        let last = self.last.replace([x.to_vec(), step.to_vec()]);
+        if let Some([last_x, last_step]) = last {
+            self.learn(difference(x, &last_x), difference(step, &last_step));
+        }
+        let mut target: Vec<f64> =
+            x.iter().zip(step).map(|(x, s)| f64::from(*x) + f64::from(*s)).collect();
+        let step: Vec<f64> = step.iter().map(|s| f64::from(*s)).collect();
+        for (change, moved) in self.changes.iter().zip(&self.moves) {
+            subtract(&mut target, dot(&step, change), moved);
+        }
+        for (x, target) in x.iter_mut().zip(target) {
+            *x = target as f32;
+        }
+    }
+
+    /// Takes in that a move of the sample changed its step, less what was known before.
+    fn learn(&mut self, mut moved: Vec<f64>, mut change: Vec<f64>) {
+        moved.iter_mut().zip(&change).for_each(|(m, c)| *m += c);
+        let whole = dot(&change, &change).sqrt();
+        for (known, known_move) in self.changes.iter().zip(&self.moves) {
+            let share = dot(&change, known);
+            subtract(&mut change, share, known);
+            subtract(&mut moved, share, known_move);
+        }
+        let rest = dot(&change, &change).sqrt();
+        if rest <= INDEPENDENT * whole {
+            return;
+        }
+        if self.changes.len() == MEMORY {
+            self.changes.remove(0);
+            self.moves.remove(0);
+        }
+        self.changes.push(change.iter().map(|c| c / rest).collect());
+        self.moves.push(moved.iter().map(|m| m / rest).collect());
+    }
+}
+
+fn difference(new: &[f32], old: &[f32]) -> Vec<f64> {
+    new.iter().zip(old).map(|(n, o)| f64::from(*n) - f64::from(*o)).collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn subtract(from: &mut [f64], share: f64, what: &[f64]) {
+    from.iter_mut().zip(what).for_each(|(f, w)| *f -= share * w);
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -60,20 +141,30 @@ mod tests {
     use super::*;
     use crate::eval::physics::{pde_error, solution_error};
     use crate::eval::testing::samples_from;
+    use crate::residual::ResidualTerms;
+
+    /// A residual whose author names no damping.
+    struct Undamped(Box<dyn Residual>);
+
+    impl Residual for Undamped {
+        fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
+            self.0.terms(x, options)
+        }
+    }
 
     #[test]
-    fn a_pde_without_convergent_sweeps_is_refused() {
-        let pde = by_name("burgers").unwrap();
+    fn a_residual_without_damping_is_refused() {
+        let pde = by_name("poisson").unwrap();
         let samples = samples_from(pde.as_ref(), 1, 16, 1);
         let residual = crate::residual::build(pde.as_ref(), 16, &Device::flex()).unwrap();
-        assert!(polish(&samples, residual.as_ref(), 1).is_err());
+        assert!(polish(&samples, &Undamped(residual), 1).is_err());
     }
 
     /// Samples whose solution is off by a tenth, and how far they are after some sweeps.
     fn errors(name: &str, sweeps: usize) -> [f64; 2] {
         let pde = by_name(name).unwrap();
         let mut samples = samples_from(pde.as_ref(), 4, 32, 1);
-        let input = 32 * 32;
+        let input = if name == "burgers" { 32 } else { 32 * 32 };
         let len = samples.sample_len();
         for (i, v) in samples.data.iter_mut().enumerate() {
             *v *= if i % len < input { 1.0 } else { 1.1 };
@@ -95,9 +186,34 @@ mod tests {
 
     #[test]
     fn sweeps_converge_where_one_is_not_enough() {
-        for (name, sweeps) in [("helmholtz", 2), ("darcy", 20), ("navier-stokes", 3)] {
-            let [before, after] = [errors(name, 0)[0], errors(name, sweeps)[0]];
-            assert!(after < 0.25 * before, "{name}: {before} to {after}");
+        for (name, sweeps, left) in [
+            ("helmholtz", 3, 1e-4),
+            ("darcy", 8, 0.01),
+            ("navier-stokes", 6, 0.05),
+            ("burgers", 8, 0.03),
+        ] {
+            let [before, after] = [errors(name, 0), errors(name, sweeps)];
+            for (before, after) in before.iter().zip(after) {
+                assert!(after < left * before, "{name}: {before} to {after}");
+            }
         }
+    }
+
+    /// Plain sweeps of this one diverge: an eigenvalue of I - A is -2.
+    #[test]
+    fn a_linear_system_is_solved_in_one_sweep_more_than_it_has_unknowns() {
+        const A: [[f32; 3]; 3] = [[3.0, 1.0, 0.0], [0.0, 0.5, -1.0], [0.0, 1.0, 2.0]];
+        const SOLUTION: [f32; 3] = [1.0, -2.0, 0.5];
+        let step = |x: &[f32]| -> Vec<f32> {
+            let row = |row: &[f32; 3]| (0..3).map(|j| row[j] * (SOLUTION[j] - x[j])).sum();
+            A.iter().map(row).collect()
+        };
+        let (mut history, mut x) = (History::default(), vec![0.0; 3]);
+        for _ in 0..4 {
+            let step = step(&x);
+            history.advance(&mut x, &step);
+        }
+        let far = x.iter().zip(SOLUTION).map(|(x, s)| (x - s).abs()).fold(0.0, f32::max);
+        assert!(far < 1e-5, "{x:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! Joint fields in memory, as data sets, samplers and metrics exchange them.
 
-use phys_instruct_physics::Fields;
+use phys_instruct_physics::{Fields, Pde};
 
 use crate::{Error, Result};
 
@@ -86,6 +86,20 @@ impl Samples {
         }
     }
 
+    /// The samples with an input of two values ([`Pde::input_values`]) rounded to the nearer of
+    /// them; the same samples where the law has no such values.
+    #[must_use]
+    pub fn with_input_rounded(mut self, pde: &dyn Pde) -> Self {
+        if let Some([low, high]) = pde.input_values() {
+            let [len, field] = [self.sample_len().max(1), self.height * self.width];
+            let nearer = |v: f32| if f64::from(v) < 0.5 * (low + high) { low } else { high };
+            for sample in self.data.chunks_mut(len) {
+                sample[..field].iter_mut().for_each(|v| *v = nearer(*v) as f32);
+            }
+        }
+        self
+    }
+
     fn empty_like(&self) -> Self {
         Self {
             pde: self.pde.clone(),
@@ -95,5 +109,23 @@ impl Samples {
             width: self.width,
             data: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use crate::eval::testing::samples_of;
+    use phys_instruct_physics::registry::by_name;
+
+    #[test]
+    fn only_an_input_of_two_values_is_rounded() {
+        let samples = samples_of(2, 2, 1, 2, vec![2.0, 7.4, 0.1, 0.2, 7.6, 20.0, 0.3, 0.4]);
+        let darcy = by_name("darcy").unwrap();
+        let rounded = samples.clone().with_input_rounded(darcy.as_ref());
+        assert_eq!(rounded.data, [3.0, 3.0, 0.1, 0.2, 12.0, 12.0, 0.3, 0.4]);
+        let poisson = by_name("poisson").unwrap();
+        assert_eq!(samples.clone().with_input_rounded(poisson.as_ref()), samples);
     }
 }

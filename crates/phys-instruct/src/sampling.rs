@@ -58,7 +58,7 @@ pub fn sample(
                 )));
             }
             let samples =
-                student_samples(model, options.count, options.nfe, options.seed, progress);
+                student_samples(model, options.count, options.nfe, options.seed, progress)?;
             Ok(Drawn { samples, nfe: options.nfe })
         }
         Kind::Teacher => teacher_samples(model, options, progress),
@@ -66,18 +66,25 @@ pub fn sample(
 }
 
 /// Samples of a student at `steps` network calls, `steps` in 1..=K.
+///
+/// # Errors
+/// A PDE that this program does not know.
 pub fn student_samples(
     model: &Model,
     count: usize,
     steps: usize,
     seed: u64,
     progress: &mut dyn FnMut(usize),
-) -> Samples {
+) -> Result<Samples> {
     let generator = Generator { denoiser: &model.network, levels: &model.card.levels };
-    collect(model, count, progress, |shape, first| {
+    let samples = collect(model, count, progress, |shape, first| {
         let draw = Draw { seed, stream: "sample", step: 0, first };
         generator.sample(draw, steps, shape, &model.device())
-    })
+    });
+    if !model.card.round_input {
+        return Ok(samples);
+    }
+    Ok(samples.with_input_rounded(model.card.pde()?.as_ref()))
 }
 
 fn teacher_samples(

@@ -116,6 +116,10 @@ impl Pde for Darcy {
         Ok(Fields::stack(size, size, &[&a]))
     }
 
+    fn input_values(&self) -> Option<[f64; 2]> {
+        Some([self.low.min(self.high), self.low.max(self.high)])
+    }
+
     fn solve(&self, input: &Fields) -> Result<Solution> {
         let source = vec![self.source; input.height * input.width];
         let (u, report) = solve_with_source(input, &source, self.boundary)?;

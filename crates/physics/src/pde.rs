@@ -98,6 +98,12 @@ pub trait Pde: Send + Sync {
     /// convergence.
     fn solve(&self, input: &Fields) -> Result<Solution>;
 
+    /// The two values of an input that takes no others, the lesser first; such an input is the
+    /// first channel.
+    fn input_values(&self) -> Option<[f64; 2]> {
+        None
+    }
+
     /// Coordinates of the grid points of a joint sample along y and along x, `size` each: in the
     /// unit interval, time over the final time.
     fn points(&self, size: usize) -> [Vec<f64>; 2];

@@ -3,19 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
+use phys_instruct::Samples;
 use phys_instruct::bench::five::{self, Item, Options, Setting};
 use phys_instruct::bench::page::{self, Picture};
 use phys_instruct::bench::row::Key;
 use phys_instruct::bench::tuning::{self, Tuned, Tuning};
-use phys_instruct::bench::{Row, conditional, table};
+use phys_instruct::bench::{Row, charts, conditional, table};
 use phys_instruct::config::Preconditioning;
 use phys_instruct::data::{self, Watch};
 use phys_instruct::device;
 use phys_instruct::model::{Kind, Model};
-use phys_instruct::plot::Sheet;
+use phys_instruct::plot::{Drawing, Sheet};
 use phys_instruct::store::{atomic, interrupt};
-use phys_instruct_physics::registry;
+use phys_instruct_physics::{Pde, registry};
 
 use crate::args::{Global, at_least, at_least_zero};
 use crate::failure::{Failure, Outcome, interrupted};
@@ -31,6 +33,8 @@ const WEIGHTS: &str = "baselines.toml";
 const VALIDATION_SEED: u64 = 4_000_000;
 /// Samples of a picture.
 const PICTURED: usize = 3;
+/// Samples of each set whose spectra and histograms the page shows.
+const COMPARED: usize = 64;
 
 /// The comparison tables, and the search for the baselines' weights
 #[derive(Subcommand)]
@@ -102,6 +106,9 @@ pub struct Conditional {
     /// 0.01]
     #[arg(long, value_name = "S", value_parser = at_least_zero)]
     noise: Vec<f64>,
+    /// A method to measure, as the table names it; repeatable [default: all]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(conditional::METHODS), hide_possible_values = true)]
+    method: Vec<String>,
     /// The folder of rows and table
     #[arg(long, value_name = "DIR", default_value = "runs/bench-conditional")]
     out: PathBuf,
@@ -184,6 +191,7 @@ impl Conditional {
             slow_count: self.count.map_or(base.slow_count, |n| n.min(base.slow_count)),
             points: or(&self.points, base.points),
             noise: if self.noise.is_empty() { base.noise } else { self.noise.clone() },
+            methods: if self.method.is_empty() { base.methods } else { self.method.clone() },
             ..base
         }
     }
@@ -220,7 +228,7 @@ impl Five {
                 known.push(row.clone());
                 rows.push(row);
             }
-            pictures.extend(sheets(items, &setting)?);
+            pictures.extend(pictures_of(items, &setting)?);
         }
         bar.finish_and_clear();
         self.write(&rows, &pictures, &options)?;
@@ -285,8 +293,9 @@ fn measured(
     Ok(row)
 }
 
-/// Held-out data, the student at one step, and the plain teacher at its largest number of steps.
-fn sheets(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failure> {
+/// Samples of held-out data, the student at one step, and the plain teacher at its largest number
+/// of steps, alone and guided; spectra and histograms of all but the guided.
+fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failure> {
     let most = |item: &&Item| item.key.steps;
     let last = |method: &'static str| {
         let plain = |item: &&Item| {
@@ -295,21 +304,35 @@ fn sheets(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failure> {
         items.iter().filter(plain).max_by_key(most)
     };
     let first = items.iter().find(|item| item.key.method == "phys-instruct");
-    let mut shown = vec![("held-out data".to_owned(), setting.reference().slice(0..PICTURED))];
-    for item in [first, last("edm"), last("diffusionpde")].into_iter().flatten() {
-        let kind = item.key.preconditioning.map_or("", Preconditioning::name);
-        let title = format!("{} ({kind}), {} step(s)", item.key.method, item.key.steps);
-        shown.push((title, setting.draw(item, PICTURED, 0)?));
+    let reference = setting.reference();
+    let compared = COMPARED.min(reference.count);
+    let mut sets = vec![("held-out data".to_owned(), reference.slice(0..compared))];
+    for item in [first, last("edm")].into_iter().flatten() {
+        sets.push((title_of(item), setting.draw(item, compared, 0)?));
     }
-    shown
-        .into_iter()
-        .map(|(title, samples)| {
-            let residual = Some(setting.residual());
-            let sheet = Sheet::of_samples(&samples, setting.pde(), residual, PICTURED, &title)?;
-            let svg = sheet.drawing()?.to_svg()?;
-            Ok(Picture { pde: setting.pde().name().into(), title, svg })
-        })
-        .collect()
+    let pde = setting.pde();
+    let curves = charts::spectra(pde, &sets).into_iter().chain(charts::histograms(&sets));
+    let curves: Vec<Drawing> = curves.map(|c| c.drawing()).collect::<Result<_, _>>()?;
+    if let Some(item) = last("diffusionpde") {
+        sets.push((title_of(item), setting.draw(item, PICTURED.min(compared), 0)?));
+    }
+    let sheet = |(title, samples): &(String, Samples)| {
+        let residual = Some(setting.residual());
+        let sheet = Sheet::of_samples(samples, pde, residual, PICTURED, title)?;
+        picture(pde, title, &sheet.drawing()?)
+    };
+    let about = format!("{compared} samples each");
+    let curves = curves.iter().map(|drawing| picture(pde, &about, drawing));
+    sets.iter().map(sheet).chain(curves).collect()
+}
+
+fn picture(pde: &dyn Pde, title: &str, drawing: &Drawing) -> Result<Picture, Failure> {
+    Ok(Picture { pde: pde.name().into(), title: title.into(), svg: drawing.to_svg()? })
+}
+
+fn title_of(item: &Item) -> String {
+    let kind = item.key.preconditioning.map_or("", Preconditioning::name);
+    format!("{} ({kind}), {} step(s)", item.key.method, item.key.steps)
 }
 
 /// The PDEs asked for, or those that `has` says yes to.

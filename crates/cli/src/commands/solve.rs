@@ -61,15 +61,11 @@ pub struct Solve {
     /// Members of the ensemble
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least::<2>())]
     ensemble: usize,
-    /// refinement: the student's own steps, observations put in between; noise-space: Gauss-Newton
-    #[arg(
-        long,
-        value_enum,
-        default_value_t = Way::Refinement,
-        value_name = "NAME",
-        hide_possible_values = true
-    )]
-    method: Way,
+    /// refinement: the student's own steps, observations put in between; input-space: Gauss-Newton
+    /// in the input from there, the equation solved between; noise-space: Gauss-Newton in the noise
+    /// [default: input-space for burgers, else refinement]
+    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
+    method: Option<Way>,
     /// Replace every member's solution by the reference solver's for its input
     #[arg(long)]
     physics: bool,
@@ -89,6 +85,8 @@ pub struct Solve {
 pub enum Way {
     /// Observations between the student's own steps
     Refinement,
+    /// Gauss-Newton in the input, the equation solved between
+    InputSpace,
     /// Gauss-Newton in the student's noise
     NoiseSpace,
 }
@@ -136,23 +134,22 @@ impl Solve {
         observations.check_task(self.task, &self.task.observed(pde.as_ref(), card.grid))?;
         let truth =
             self.truth.as_deref().map(|f| dataset::load_any(f, pde.as_ref())).transpose()?;
-        let options = Options {
-            method: match self.method {
-                Way::Refinement => Method::Refinement,
-                Way::NoiseSpace => Method::NoiseSpace,
-            },
-            ensemble: self.ensemble,
-            seed: self.seed,
-            ..Options::default()
-        };
         let residual = residual::build(pde.as_ref(), card.grid, &device::cpu())?;
         let start = Instant::now();
         let solver = Solver::new(model)?;
         let prepared = start.elapsed().as_secs_f64();
+        let method = match self.method {
+            None => solver.suggested()?,
+            Some(Way::Refinement) => Method::Refinement,
+            Some(Way::InputSpace) => Method::InputSpace,
+            Some(Way::NoiseSpace) => Method::NoiseSpace,
+        };
+        let Self { ensemble, seed, .. } = *self;
+        let options = Options { method, ensemble, seed, ..Options::default() };
         let start = Instant::now();
         let mut posterior = solver.posterior(&observations, &options)?;
         if self.physics {
-            posterior = posterior.solved(pde.as_ref(), residual.as_ref())?;
+            posterior = posterior.solved(pde.as_ref())?;
         }
         let spent = start.elapsed().as_secs_f64();
         let (task, times) = (self.task, [prepared, spent]);

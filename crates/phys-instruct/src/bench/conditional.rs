@@ -35,9 +35,10 @@ const TRAINING_SEED: u64 = 8_000_000;
 const WEIGHTS: [f64; 3] = [0.3, 1.0, 3.0];
 const PHYSICS: [f64; 3] = [0.0, 0.3, 1.0];
 /// The methods in the order of the table.
-const METHODS: [&str; 7] = [
+pub const METHODS: [&str; 8] = [
     "phys-instruct",
     "phys-instruct+solve",
+    "phys-instruct/refinement",
     "phys-instruct/noise-space",
     "diffusionpde",
     "exact-posterior",
@@ -64,6 +65,8 @@ pub struct Options {
     pub ensemble: usize,
     /// Training samples of the interpolation.
     pub training: usize,
+    /// Those of [`METHODS`] to measure.
+    pub methods: Vec<String>,
 }
 
 impl Default for Options {
@@ -78,6 +81,7 @@ impl Default for Options {
             noise: vec![0.0, 0.01],
             ensemble: 16,
             training: 2_000,
+            methods: METHODS.map(str::to_owned).into(),
         }
     }
 }
@@ -180,7 +184,7 @@ impl Setting {
             {
                 let question = Question::new(self, task, points, noise);
                 let limit = question.limit(options.count)?;
-                for method in METHODS {
+                for method in &options.methods {
                     if stop.load(Ordering::Relaxed) {
                         return Err(Error::Interrupted);
                     }
@@ -223,8 +227,8 @@ impl<'a> Question<'a> {
 
     /// The rows of one method; none where it does not apply.
     fn rows(&self, method: &str, solver: &Solver, options: &Options) -> Result<Vec<Row>> {
-        let Setting { pde, residual, .. } = self.setting;
-        let members = options.ensemble;
+        let pde = &self.setting.pde;
+        let (members, suggested) = (options.ensemble, solver.suggested()?);
         let solve = |o: &Observations, method| {
             solver.posterior(
                 o,
@@ -233,10 +237,13 @@ impl<'a> Question<'a> {
         };
         let classical =
             |o: &Observations| interpolation::posterior(&self.setting.training, o, members, 0);
-        let solved = |p: Posterior| p.solved(pde.as_ref(), residual.as_ref());
+        let solved = |p: Posterior| p.solved(pde.as_ref());
         let answer: &dyn Fn(&Observations) -> Result<Posterior> = match method {
-            "phys-instruct" => &|o| solve(o, Method::Refinement),
-            "phys-instruct+solve" => &|o| solved(solve(o, Method::Refinement)?),
+            "phys-instruct" => &|o| solve(o, suggested),
+            "phys-instruct+solve" => &|o| solved(solve(o, suggested)?),
+            "phys-instruct/refinement" if suggested != Method::Refinement => {
+                &|o| solve(o, Method::Refinement)
+            }
             "phys-instruct/noise-space" => &|o| solve(o, Method::NoiseSpace),
             "classical" => &classical,
             "classical+solve" => &|o| solved(classical(o)?),

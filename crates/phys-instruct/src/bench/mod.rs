@@ -1,6 +1,7 @@
 //! The comparison tables: methods side by side, on the same machine, in the same run, by the same
 //! measures.
 
+pub mod charts;
 pub mod conditional;
 pub mod five;
 pub mod page;

@@ -1,9 +1,9 @@
 //! The tables as one self-contained HTML page: for each PDE error against latency (the paper's
 //! Figure 1), pictures of samples, and the table.
 
+use super::charts::error_against_latency;
 use super::{Row, table};
 use crate::Result;
-use crate::plot::lines::{Axis, Chart, Series};
 use crate::plot::svg::escape;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;\
@@ -48,26 +48,6 @@ pub fn html(title: &str, note: &str, rows: &[Row], pictures: &[Picture]) -> Resu
 
 fn figure(svg: &str, caption: &str) -> String {
     format!("<figure>{svg}<figcaption>{}</figcaption></figure>", escape(caption))
-}
-
-/// One curve per method over its numbers of steps.
-pub fn error_against_latency(rows: &[Row]) -> Chart {
-    let diffusion = rows.iter().filter(|r| r.key.method != "solver");
-    let mut series: Vec<Series> = Vec::new();
-    for row in diffusion {
-        let name = table::cells(row)[0].clone();
-        let point = [1e3 * row.latency_s, row.pde_error];
-        match series.iter_mut().find(|s| s.name == name) {
-            Some(known) => known.points.push(point),
-            None => series.push(Series { name, points: vec![point], dots: true }),
-        }
-    }
-    Chart {
-        title: "PDE error against latency".into(),
-        x: Axis { label: "latency of one sample, ms".into(), log: true },
-        y: Axis { label: "relative RMS residual".into(), log: true },
-        series,
-    }
 }
 
 fn table_of(rows: &[Row]) -> String {

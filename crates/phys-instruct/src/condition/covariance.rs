@@ -25,6 +25,8 @@ const ROWS: usize = 256;
 /// A factor of the blended covariance: fields of that covariance are its transpose times standard
 /// normal noise.
 pub struct Covariance {
+    /// Mean of the samples, `[1, entry]`.
+    pub(super) mean: Tensor<2>,
     /// Centred samples over the root of their number, `[sample, entry]`.
     bank: Tensor<2>,
 }
@@ -49,9 +51,14 @@ impl Covariance {
             prior.fields(z).flatten::<2>(1, 3)
         };
         let all = Tensor::cat((0..BANK).step_by(BATCH).map(batch).collect(), 0);
-        let centred = all.clone() - all.mean_dim(0);
+        let mean = all.clone().mean_dim(0);
         let scale = ((1.0 - LINEAR_SHARE) / (BANK as f64 - 1.0)).sqrt();
-        Self { bank: centred * scale }
+        Self { bank: (all - mean.clone()) * scale, mean }
+    }
+
+    /// The samples' deviations from their mean over the root of their number, `[sample, entry]`.
+    pub(super) fn centred(&self) -> Tensor<2> {
+        self.bank.clone() / (1.0 - LINEAR_SHARE).sqrt()
     }
 
     /// The gain for the values at `entries` whose errors have the `variances`, all above 0;

@@ -4,6 +4,7 @@
 pub mod covariance;
 pub mod exact;
 pub mod files;
+pub mod input_space;
 pub mod interpolation;
 pub mod noise_space;
 pub mod observations;

@@ -1,12 +1,9 @@
 //! A posterior as an ensemble of joint fields, and what is measured of it.
 
-use burn::tensor::{Device, Tensor, TensorData};
-use phys_instruct_physics::{Fields, Pde};
+use phys_instruct_physics::Pde;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::net::params::values;
-use crate::residual::Residual;
 use crate::{Error, Result, Samples};
 
 /// Members drawn from a posterior.
@@ -58,17 +55,14 @@ impl Posterior {
 
     /// Every member with its input brought to the nearest admissible one (Darcy's two values) and
     /// its solution replaced by the reference solver's: pairs of the equation, at the cost of one
-    /// solve each. `residual` lives on the CPU.
+    /// solve each.
     ///
     /// # Errors
     /// An input that the solver refuses, or solutions of another shape.
-    pub fn solved(&self, pde: &dyn Pde, residual: &dyn Residual) -> Result<Self> {
-        let solve = |i: usize| {
-            let input = admissible(pde.input_of(&self.samples.fields(i)), residual);
-            Ok(pde.solve(&input)?.fields)
-        };
-        let fields =
-            (0..self.samples.count).into_par_iter().map(solve).collect::<Result<Vec<_>>>()?;
+    pub fn solved(&self, pde: &dyn Pde) -> Result<Self> {
+        let rounded = self.samples.clone().with_input_rounded(pde);
+        let solve = |i: usize| Ok(pde.solve(&pde.input_of(&rounded.fields(i)))?.fields);
+        let fields = (0..rounded.count).into_par_iter().map(solve).collect::<Result<Vec<_>>>()?;
         let names: Vec<&str> = self.samples.channels.iter().map(String::as_str).collect();
         let samples = Samples::from_fields(pde.name(), &names, &fields)?;
         if samples.sample_len() != self.samples.sample_len() {
@@ -104,14 +98,6 @@ impl Posterior {
             crps: crps / n / (norm / n).sqrt(),
         }
     }
-}
-
-/// The admissible input nearest to `input`.
-fn admissible(input: Fields, residual: &dyn Residual) -> Fields {
-    let shape = [1, input.channels, input.height, input.width];
-    let data = TensorData::new(input.data.iter().map(|&v| v as f32).collect::<Vec<_>>(), shape);
-    let nearest = residual.nearest_input(Tensor::<4>::from_data(data, &Device::flex()));
-    Fields { data: values(nearest).into_iter().map(f64::from).collect(), ..input }
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -227,8 +213,7 @@ mod tests {
         for sample in samples.data.chunks_mut(512) {
             sample[256..].fill(0.0);
         }
-        let residual = crate::residual::build(&pde, 16, &Device::flex()).unwrap();
-        let solved = Posterior { samples, nfe: 1 }.solved(&pde, residual.as_ref()).unwrap();
+        let solved = Posterior { samples, nfe: 1 }.solved(&pde).unwrap();
         let far = solved.samples.data.iter().zip(&exact.data).map(|(a, b)| (a - b).abs());
         assert!(far.fold(0.0, f32::max) < 1e-6);
     }

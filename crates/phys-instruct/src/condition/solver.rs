@@ -1,18 +1,19 @@
 //! A student prepared to answer conditional questions.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use phys_instruct_kernels::pool::in_pool;
 use serde::{Deserialize, Serialize};
 
 use super::covariance::{Covariance, Gain};
+use super::input_space::{self, Inputs};
 use super::noise_space::Problem;
 use super::observed::{Aim, Observed, row};
 use super::posterior::Posterior;
 use super::prior::{Prior, Student};
-use super::{Observation, Observations, refinement};
+use super::{Observation, Observations, Task, refinement};
 use crate::model::Model;
 use crate::net::params::values;
-use crate::{Error, Result, Samples};
+use crate::{Error, Result, Samples, residual};
 
 /// What an observation without errors is taken to be off by, in standard deviations of its field:
 /// what keeps its covariance regular in single precision.
@@ -26,6 +27,9 @@ pub enum Method {
     Refinement,
     /// Gauss-Newton in the student's noise ([`super::noise_space`]).
     NoiseSpace,
+    /// Gauss-Newton in the input from refinement's mean on, the equation solved between
+    /// ([`super::input_space`]).
+    InputSpace,
 }
 
 /// How hard to try.
@@ -78,6 +82,16 @@ impl<'a> Solver<'a> {
         Ok(Self { model, student, covariance, deviations: model.deviations() })
     }
 
+    /// The method that suits the model's PDE best: input space where the input has few values, else
+    /// refinement.
+    ///
+    /// # Errors
+    /// A PDE that this program does not know.
+    pub fn suggested(&self) -> Result<Method> {
+        let suits = Inputs::suits(self.model.card.pde()?.as_ref(), self.model.card.grid);
+        Ok(if suits { Method::InputSpace } else { Method::Refinement })
+    }
+
     /// The posterior of the fields given `observations`.
     ///
     /// # Errors
@@ -100,7 +114,7 @@ impl<'a> Solver<'a> {
         let observed = Observed::new(observations, &self.model.device());
         let aim = Aim::draw(&self.student, observations, options.ensemble, options.seed);
         let (x, nfe) = match options.method {
-            Method::Refinement => {
+            Method::Refinement | Method::InputSpace => {
                 let variances = self.variances(observations, EXACT);
                 let gain = self.gain(observations, &variances)?;
                 let Options { rounds, seed, .. } = *options;
@@ -108,18 +122,57 @@ impl<'a> Solver<'a> {
             }
             Method::NoiseSpace => self.gauss_newton(observations, &observed, aim, options)?,
         };
-        let samples = Samples {
-            pde: card.pde.clone(),
-            channels: card.channels.clone(),
-            count: options.ensemble,
-            height: card.grid,
-            width: card.grid,
-            data: values(x),
+        let samples = match options.method {
+            Method::InputSpace => {
+                self.in_input_space(observations, &self.samples(x.mean_dim(0)), options)?
+            }
+            _ => self.samples(x),
         };
         match samples.first_not_finite() {
             None => Ok(Posterior { samples, nfe }),
             Some(member) => Err(Error::NonFinite(format!("member {member} of the posterior"))),
         }
+    }
+
+    fn samples(&self, x: Tensor<4>) -> Samples {
+        let card = &self.model.card;
+        Samples {
+            pde: card.pde.clone(),
+            channels: card.channels.clone(),
+            count: x.dims()[0],
+            height: card.grid,
+            width: card.grid,
+            data: values(x),
+        }
+    }
+
+    fn in_input_space(
+        &self,
+        observations: &Observations,
+        near: &Samples,
+        options: &Options,
+    ) -> Result<Samples> {
+        let (pde, grid) = (self.model.card.pde()?, self.model.card.grid);
+        if !Inputs::suits(pde.as_ref(), grid) {
+            let (pde, method) = (pde.name(), "input-space");
+            return Err(Error::Config(format!(
+                "{method} is for inputs of few values, none of them fixed by law; {pde} has others"
+            )));
+        }
+        let residual = residual::build(pde.as_ref(), grid, &Device::flex())?;
+        let entries = Task::Forward.observed(pde.as_ref(), grid);
+        let mean = values(self.covariance.mean.clone());
+        let inputs = Inputs::new(&mean, &self.covariance.centred(), entries)?;
+        let points = observations.points();
+        let variances = self.variances(observations, EXACT);
+        let problem = input_space::Problem {
+            inputs: &inputs,
+            residual: residual.as_ref(),
+            entries: observations.entries(),
+            values: points.iter().map(|p| p.value).collect(),
+            deviations: variances.iter().map(|v| v.sqrt()).collect(),
+        };
+        in_pool(|| problem.infer(near, options.ensemble, options.seed))
     }
 
     fn gain(&self, observations: &Observations, variances: &[f64]) -> Result<Gain<'_>> {

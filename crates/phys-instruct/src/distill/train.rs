@@ -77,6 +77,7 @@ impl StudentTraining {
         let card = Card {
             kind: Kind::Student,
             levels: config.distill.levels.clone(),
+            round_input: config.distill.round_input,
             steps: 0,
             samples_seen: 0,
             seconds: 0.0,
@@ -242,8 +243,8 @@ impl StudentTraining {
         let held = Generator { denoiser: anchor, levels: &d.levels }.call(noisy, depth);
         let coordinates = &self.student.coordinates;
         let terms = anchored::terms(
-            &d.anchored,
             self.residual.as_ref(),
+            d.round_input,
             coordinates.decode(output),
             coordinates.decode(held),
         );
@@ -293,7 +294,7 @@ impl StudentTraining {
     }
 
     /// Samples of the averaged student at `steps` calls, from noise that no training step sees.
-    fn samples(&self, count: usize, steps: usize) -> Samples {
+    fn samples(&self, count: usize, steps: usize) -> Result<Samples> {
         let model = self.model();
         let seed = MONITOR_SEED + self.config.seed;
         crate::sampling::student_samples(&model, count, steps, seed, &mut |_| ())
@@ -317,7 +318,7 @@ impl StudentTraining {
         all.insert("skipped".into(), json!(self.skipped));
         all.insert("seconds".into(), json!(self.card.seconds));
         if due(d.evaluate_every) {
-            all.extend((self.monitor)(&self.samples(256, 1))?);
+            all.extend((self.monitor)(&self.samples(256, 1)?)?);
         }
         Ok(all)
     }

@@ -93,6 +93,10 @@ impl BurgersResidual {
 }
 
 impl Residual for BurgersResidual {
+    fn damping(&self) -> Option<f64> {
+        Some(1.0)
+    }
+
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
         let u = if options.detach_input { with_first_row_detached(x) } else { x };
         let [u0, u1] = neighbours(&u);

@@ -59,10 +59,6 @@ impl Residual for DarcyResidual {
     fn damping(&self) -> Option<f64> {
         Some(1.0 / self.values[1])
     }
-
-    fn nearest_input(&self, input: Tensor<4>) -> Tensor<4> {
-        self.rounded(input)
-    }
 }
 
 impl DarcyResidual {

@@ -72,7 +72,8 @@ pub trait Residual: Send + Sync {
     /// Residual of samples `x` `[batch, channel, y, x]` in physical units.
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms;
 
-    /// The factor at which steps u <- u - factor P^-1 R are known to converge, if there is one.
+    /// The factor w of the steps u <- u - w P^-1 R on which [`crate::polish`] builds, if accelerated
+    /// they are known to converge.
     fn damping(&self) -> Option<f64> {
         None
     }
@@ -80,11 +81,6 @@ pub trait Residual: Send + Sync {
     /// The input part of `x` (coefficient, source or initial condition), what the solver is given.
     fn input(&self, x: Tensor<4>) -> Tensor<4> {
         x.narrow(1, 0, 1)
-    }
-
-    /// The admissible input nearest to `input`, where the law takes certain values only.
-    fn nearest_input(&self, input: Tensor<4>) -> Tensor<4> {
-        input
     }
 }
 

@@ -1,0 +1,285 @@
+//! Inference in the input, with the equation between input and solution.
+//!
+//! The student says what inputs there are: mean + B^T c, c ~ N(0, I), B the principal components of
+//! its samples' inputs. The solution belongs to the input by the equation, which polish solves from
+//! a near pair. So what is observed is v = H x(c) + e, and Gauss-Newton steps
+//!
+//! (G^T G + I) c <- G^T (r + G c), G = S^-1/2 H dx/dc, r = S^-1/2 (v - H x(c))
+//!
+//! lead to the most probable c, the columns of dx/dc being differences of polished pairs. They
+//! start at refinement's mean. There each member of the ensemble minimises
+//! |c - c'|^2 / 2 + |S^-1/2 (v + e' - H x(c))|^2 / 2 for its own c' ~ N(0, I) and errors e', with x
+//! linearised (randomised maximum likelihood, Oliver, He and Reynolds 1996), and is polished in
+//! turn. No network is called.
+//!
+//! This is for inputs of few values, such as a line of initial values: every component costs the
+//! polish of a sample. And for inputs near Gaussian, not those of two values.
+
+use burn::tensor::Tensor;
+use faer::prelude::Solve;
+use faer::{Mat, Side};
+use phys_instruct_physics::{Pde, rng};
+
+use super::Task;
+use super::observed::Observed;
+use crate::net::params::values;
+use crate::polish::polish;
+use crate::residual::Residual;
+use crate::{Error, Result, Samples};
+
+/// Values of an input, at most.
+const MOST: usize = 128;
+/// Components of less than this share of the largest deviation are left out.
+const LEAST_SHARE: f64 = 1e-3;
+/// Length, in standard deviations, of the difference that takes a derivative.
+const DIFFERENCE: f64 = 0.1;
+/// Gauss-Newton steps.
+const STEPS: usize = 3;
+/// Shorter and shorter steps tried until the cost falls.
+const LENGTHS: [f64; 3] = [1.0, 0.5, 0.25];
+/// Sweeps of polish that solve from a near pair.
+const SWEEPS: usize = 12;
+
+/// The law of the inputs as a prior's samples have it: mean + components^T c, c ~ N(0, I).
+#[derive(Debug)]
+pub(super) struct Inputs {
+    /// Where a flat joint sample holds the input.
+    entries: Vec<usize>,
+    mean: Vec<f32>,
+    /// Scaled by their deviations, `[component, entry]`.
+    components: Mat<f64>,
+}
+
+impl Inputs {
+    /// Whether the input of `pde` on a grid of `size` is of the kind this is for.
+    pub fn suits(pde: &dyn Pde, size: usize) -> bool {
+        pde.input_values().is_none() && Task::Forward.observed(pde, size).len() <= MOST
+    }
+
+    /// From the `mean` of samples, `[entry of the sample]`, and their deviations from it over the
+    /// root of their number, `[sample, entry of the sample]`.
+    ///
+    /// # Errors
+    /// Deviations that are not finite.
+    pub fn new(mean: &[f32], centred: &Tensor<2>, entries: Vec<usize>) -> Result<Self> {
+        let seen = values(Observed::at(&entries, &centred.device()).of_flat(centred.clone()));
+        let n = entries.len();
+        let inputs = Mat::from_fn(centred.dims()[0], n, |i, e| f64::from(seen[i * n + e]));
+        let eigen = (inputs.transpose() * &inputs)
+            .self_adjoint_eigen(Side::Lower)
+            .map_err(|e| Error::NonFinite(format!("covariance of the inputs: {e:?}")))?;
+        let (vectors, variances) = (eigen.U(), eigen.S().column_vector());
+        let least = variances[n - 1] * LEAST_SHARE * LEAST_SHARE;
+        let kept: Vec<usize> = (0..n).rev().filter(|&k| variances[k] > least).collect();
+        let components =
+            Mat::from_fn(kept.len(), n, |k, e| vectors[(e, kept[k])] * variances[kept[k]].sqrt());
+        let mean = entries.iter().map(|&e| mean[e]).collect();
+        Ok(Self { entries, mean, components })
+    }
+
+    /// The c of a joint sample's input: the nearest.
+    fn coordinates(&self, sample: &[f32]) -> Mat<f64> {
+        let away = Mat::from_fn(self.entries.len(), 1, |e, _| {
+            f64::from(sample[self.entries[e]]) - f64::from(self.mean[e])
+        });
+        let norms = |k: usize| self.components.row(k).squared_norm_l2();
+        let products = &self.components * away;
+        Mat::from_fn(products.nrows(), 1, |k, _| products[(k, 0)] / norms(k))
+    }
+
+    /// Puts the input of `c` into a joint sample.
+    fn put(&self, c: &Mat<f64>, sample: &mut [f32]) {
+        let input = self.components.transpose() * c;
+        for (e, &entry) in self.entries.iter().enumerate() {
+            sample[entry] = self.mean[e] + input[(e, 0)] as f32;
+        }
+    }
+}
+
+/// What is to be explained, and by what.
+pub(super) struct Problem<'a> {
+    pub inputs: &'a Inputs,
+    pub residual: &'a dyn Residual,
+    /// The observed entries, their values and deviations.
+    pub entries: Vec<usize>,
+    pub values: Vec<f64>,
+    pub deviations: Vec<f64>,
+}
+
+/// A pair of the equation.
+struct Pair {
+    c: Mat<f64>,
+    x: Samples,
+}
+
+impl Problem<'_> {
+    /// `members` draws from the posterior; `near` is one sample near its mean.
+    ///
+    /// # Errors
+    /// A residual that cannot be polished, or fields that are not finite.
+    pub fn infer(&self, near: &Samples, members: usize, seed: u64) -> Result<Samples> {
+        let mut pair = self.pair(self.inputs.coordinates(near.sample(0)), near)?;
+        let mut slopes = self.slopes(&pair)?;
+        for _ in 0..STEPS {
+            let Some(better) = self.step(&pair, &slopes)? else { break };
+            pair = better;
+            slopes = self.slopes(&pair)?;
+        }
+        self.members(&pair, &slopes, members, seed)
+    }
+
+    /// The pair of `c`, from the fields `near` it.
+    fn pair(&self, c: Mat<f64>, near: &Samples) -> Result<Pair> {
+        let mut x = near.clone();
+        self.inputs.put(&c, &mut x.data);
+        Ok(Pair { c, x: polish(&x, self.residual, SWEEPS)? })
+    }
+
+    /// dx/dc at a pair, `[component, entry]`.
+    fn slopes(&self, pair: &Pair) -> Result<Mat<f64>> {
+        let (count, len) = (pair.c.nrows(), pair.x.data.len());
+        let mut moved = Samples { count, data: pair.x.data.repeat(count), ..pair.x.clone() };
+        for (k, sample) in moved.data.chunks_exact_mut(len).enumerate() {
+            let mut c = pair.c.clone();
+            c[(k, 0)] += DIFFERENCE;
+            self.inputs.put(&c, sample);
+        }
+        let moved = polish(&moved, self.residual, SWEEPS)?;
+        let change = |k: usize, e: usize| f64::from(moved.sample(k)[e] - pair.x.data[e]);
+        Ok(Mat::from_fn(count, len, |k, e| change(k, e) / DIFFERENCE))
+    }
+
+    /// G, `[point, component]`.
+    fn seen(&self, slopes: &Mat<f64>) -> Mat<f64> {
+        Mat::from_fn(self.entries.len(), slopes.nrows(), |p, k| {
+            slopes[(k, self.entries[p])] / self.deviations[p]
+        })
+    }
+
+    /// r.
+    fn misfit(&self, x: &Samples) -> Mat<f64> {
+        let at = |p: usize| self.values[p] - f64::from(x.data[self.entries[p]]);
+        Mat::from_fn(self.entries.len(), 1, |p, _| at(p) / self.deviations[p])
+    }
+
+    fn cost(&self, pair: &Pair) -> f64 {
+        pair.c.squared_norm_l2() + self.misfit(&pair.x).squared_norm_l2()
+    }
+
+    /// A pair of lower cost, if one of the steps tried leads to it.
+    fn step(&self, pair: &Pair, slopes: &Mat<f64>) -> Result<Option<Pair>> {
+        let seen = self.seen(slopes);
+        let right = self.misfit(&pair.x) + &seen * &pair.c;
+        let step = normal(&seen)?.solve(seen.transpose() * right) - &pair.c;
+        let before = self.cost(pair);
+        for length in LENGTHS {
+            let change = faer::Scale(length) * &step;
+            let near = moved(&pair.x, slopes, &change);
+            let trial = self.pair(&pair.c + change, &near)?;
+            if self.cost(&trial) < before {
+                return Ok(Some(trial));
+            }
+        }
+        Ok(None)
+    }
+
+    fn members(&self, pair: &Pair, slopes: &Mat<f64>, count: usize, seed: u64) -> Result<Samples> {
+        let seen = self.seen(slopes);
+        let (normal, misfit) = (normal(&seen)?, self.misfit(&pair.x));
+        let mut all = Samples { count, data: Vec::new(), ..pair.x.clone() };
+        for member in 0..count {
+            let mut rng = rng::stream(seed, "input space", 0, member as u64);
+            let own = Mat::from_fn(pair.c.nrows(), 1, |_, _| rng::normal(&mut rng));
+            let right =
+                Mat::from_fn(misfit.nrows(), 1, |p, _| misfit[(p, 0)] + rng::normal(&mut rng));
+            let right = right - &seen * (&own - &pair.c);
+            let c = own + normal.solve(seen.transpose() * right);
+            let mut near = moved(&pair.x, slopes, &(&c - &pair.c));
+            self.inputs.put(&c, &mut near.data);
+            all.data.extend(near.data);
+        }
+        polish(&all, self.residual, SWEEPS)
+    }
+}
+
+/// The factor of G^T G + I.
+fn normal(seen: &Mat<f64>) -> Result<faer::linalg::solvers::Llt<f64>> {
+    let mut normal = seen.transpose() * seen;
+    for k in 0..normal.nrows() {
+        normal[(k, k)] += 1.0;
+    }
+    normal
+        .llt(Side::Lower)
+        .map_err(|e| Error::NonFinite(format!("sensitivity of the observed values: {e:?}")))
+}
+
+/// `x` after a change of c, to first order.
+fn moved(x: &Samples, slopes: &Mat<f64>, change: &Mat<f64>) -> Samples {
+    let shift = slopes.transpose() * change;
+    let data = x.data.iter().enumerate().map(|(e, v)| v + shift[(e, 0)] as f32).collect();
+    Samples { data, ..x.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::{Device, TensorData};
+    use phys_instruct_physics::registry::by_name;
+
+    use super::*;
+    use crate::condition::{Observations, exact};
+    use crate::eval::testing::samples_from;
+
+    const SIZE: usize = 8;
+    const SAMPLES: usize = 4000;
+
+    fn inputs(pde: &dyn Pde) -> Inputs {
+        let samples = samples_from(pde, SAMPLES as u64, SIZE, 5);
+        let shape = [SAMPLES, samples.sample_len()];
+        let all = Tensor::<2>::from_data(TensorData::new(samples.data, shape), &Device::flex());
+        let mean = all.clone().mean_dim(0);
+        let centred = (all - mean.clone()) / (SAMPLES as f64).sqrt();
+        Inputs::new(&values(mean), &centred, Task::Forward.observed(pde, SIZE)).unwrap()
+    }
+
+    #[test]
+    fn on_a_linear_equation_it_draws_from_the_exact_posterior() {
+        let pde = by_name("poisson").unwrap();
+        let pde = pde.as_ref();
+        let truth = samples_from(pde, 1, SIZE, 9);
+        let solution = Task::Inverse.observed(pde, SIZE);
+        let observations = Observations::draw(&truth, 0, &solution, 12, 0.05, 1).unwrap();
+        let points = observations.points();
+        let residual = crate::residual::build(pde, SIZE, &Device::flex()).unwrap();
+        let inputs = inputs(pde);
+        let problem = Problem {
+            inputs: &inputs,
+            residual: residual.as_ref(),
+            entries: observations.entries(),
+            values: points.iter().map(|p| p.value).collect(),
+            deviations: points.iter().map(|p| p.sd).collect(),
+        };
+        let near = samples_from(pde, 1, SIZE, 10);
+        let moments = |s: &Samples, e: usize| {
+            let (n, at) = (s.count as f64, |i: usize| f64::from(s.sample(i)[e]));
+            let mean = (0..s.count).map(at).sum::<f64>() / n;
+            let square = (0..s.count).map(|i| (at(i) - mean).powi(2)).sum::<f64>();
+            [mean, (square / (n - 1.0)).sqrt()]
+        };
+        let drawn = problem.infer(&near, 600, 0).unwrap();
+        let limit = exact::posterior(pde, &observations, 600, 0).unwrap().samples;
+        for entry in [SIZE + 3, 4 * SIZE + 4, 64 + 3 * SIZE + 5] {
+            let [[mean, sd], [exact, exact_sd]] = [&drawn, &limit].map(|s| moments(s, entry));
+            assert!((mean - exact).abs() < 0.25 * exact_sd, "{entry}: {mean}, exactly {exact}");
+            assert!((sd / exact_sd - 1.0).abs() < 0.15, "{entry}: {sd}, exactly {exact_sd}");
+        }
+    }
+
+    #[test]
+    fn it_suits_lines_of_many_values() {
+        let suits = |name: &str, size| Inputs::suits(by_name(name).unwrap().as_ref(), size);
+        assert!(suits("burgers", 128) && !suits("burgers", 256));
+        assert!(!suits("navier-stokes", 16) && !suits("darcy", 8));
+    }
+}
