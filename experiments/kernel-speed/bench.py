@@ -24,7 +24,7 @@ from unet import UNet, read_safetensors
 SIGMA, SIGMA_DATA, CHANNELS = 2.0, 0.5, 2
 LEARNING_RATE = 1e-9
 # Runs in one turn, of which the median counts.
-REPEATS = {"forward_b1": 15, "forward_b16": 5, "train_step_b16": 3, "distill_step_b16": 1}
+REPEATS = {"forward_b1": 40, "forward_b16": 5, "train_step_b16": 3, "distill_step_b16": 1}
 # Until the threads of whoever ran before have gone to sleep.
 PAUSE = 0.1
 WORK = {

@@ -2,7 +2,7 @@
 //! FiLM maps joined into one, memory kept from call to call. `x` `[batch, channel, y, x]`
 //! throughout, as in [`UNet::forward`], whose arithmetic this is.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::module::Param;
 use burn::tensor::Tensor;
@@ -18,6 +18,9 @@ use super::ops::NORM_EPS;
 use super::params::values;
 use super::unet::{Stage, UNet, frequencies};
 
+/// Samples of one pass, at most.
+const MOST: usize = 8;
+
 /// A U-Net without attention, ready for inference.
 #[derive(Debug)]
 pub struct PackedUNet {
@@ -32,7 +35,7 @@ pub struct PackedUNet {
     head: PackedConv,
     patch: usize,
     multiple: usize,
-    memory: Mutex<Memory>,
+    memories: Mutex<Vec<Memory>>,
 }
 
 #[derive(Debug)]
@@ -67,7 +70,15 @@ struct Level {
     up: Vec<Block>,
 }
 
-/// A batch of images.
+/// The batch of images that comes in.
+struct Images<'a> {
+    data: &'a [f32],
+    channels: usize,
+    height: usize,
+    width: usize,
+}
+
+/// A batch of images on the way.
 #[derive(Debug)]
 struct Map {
     data: Vec<f32>,
@@ -135,7 +146,7 @@ impl PackedUNet {
             head: conv(&net.head),
             patch: net.patch,
             multiple: net.multiple,
-            memory: Mutex::default(),
+            memories: Mutex::default(),
         })
     }
 
@@ -143,21 +154,33 @@ impl PackedUNet {
     pub fn forward(&self, x: Tensor<4>, c_noise: Tensor<1>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
         let device = x.device();
-        let c_noise = values(c_noise);
-        let map = Map { data: values(x), channels, height, width };
-        let out = in_pool(|| {
-            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-            self.run(map, &c_noise, &mut memory)
+        let (x, c_noise) = (values(x), values(c_noise));
+        let outputs = self.head.out_channels() / (self.patch * self.patch);
+        let [input, output] = [channels, outputs].map(|c| c * height * width);
+        let mut out = vec![0.0; batch * output];
+        let piece = piece(batch);
+        in_pool(|| {
+            let inputs = x.par_chunks(piece * input).zip(c_noise.par_chunks(piece));
+            inputs.zip(out.par_chunks_mut(piece * output)).for_each(|((x, c_noise), out)| {
+                let x = Images { data: x, channels, height, width };
+                let mut memory = self.memories().pop().unwrap_or_default();
+                self.run(&x, c_noise, &mut memory, out);
+                self.memories().push(memory);
+            });
         });
-        let shape = [batch, out.channels, height, width];
-        Tensor::from_data(burn::tensor::TensorData::new(out.data, shape), &device)
+        let shape = [batch, outputs, height, width];
+        Tensor::from_data(burn::tensor::TensorData::new(out, shape), &device)
     }
 
-    fn run(&self, x: Map, c_noise: &[f32], memory: &mut Memory) -> Map {
+    fn memories(&self) -> MutexGuard<'_, Vec<Memory>> {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, x: &Images<'_>, c_noise: &[f32], memory: &mut Memory, to: &mut [f32]) {
         let (height, width) = (x.height, x.width);
         let films = self.embed(c_noise);
         let mut pass = Pass { batch: c_noise.len(), films, memory };
-        let x = pass.stem_input(&x, self.patch, self.multiple);
+        let x = pass.stem_input(x, self.patch, self.multiple);
         let mut h = pass.conv(&self.stem, x);
         let mut skips = Vec::with_capacity(self.levels.len());
         for level in &self.levels {
@@ -189,9 +212,8 @@ impl PackedUNet {
         pass.memory.give(h.data);
         let out = pass.conv(&self.head, normed);
         let out = pass.shuffle(out, self.patch);
-        let cropped = crop(&out, pass.batch, height, width);
+        crop(&out, [height, width], to);
         pass.memory.give(out.data);
-        cropped
     }
 
     /// All blocks' FiLM outputs.
@@ -293,7 +315,7 @@ impl Pass<'_> {
 
     /// The noisy fields and the points' coordinates, extended by zeros to a multiple of
     /// `multiple`, in patches.
-    fn stem_input(&mut self, x: &Map, patch: usize, multiple: usize) -> Map {
+    fn stem_input(&mut self, x: &Images<'_>, patch: usize, multiple: usize) -> Map {
         let (height, width) =
             (x.height.next_multiple_of(multiple), x.width.next_multiple_of(multiple));
         let mut full = self.map(x.channels + 2, height, width);
@@ -362,15 +384,21 @@ impl Pass<'_> {
     }
 }
 
-/// The near corner, as an array of its own.
-fn crop(x: &Map, batch: usize, height: usize, width: usize) -> Map {
-    let mut data = Vec::with_capacity(batch * x.channels * height * width);
-    for plane in x.data.chunks_exact(x.height * x.width) {
-        for row in plane.chunks_exact(x.width).take(height) {
-            data.extend_from_slice(&row[..width]);
+/// The near corner of each image.
+fn crop(x: &Map, [height, width]: [usize; 2], to: &mut [f32]) {
+    let planes = x.data.chunks_exact(x.height * x.width);
+    for (to, from) in to.chunks_exact_mut(height * width).zip(planes) {
+        for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(x.width)) {
+            to.copy_from_slice(&from[..width]);
         }
     }
-    Map { data, channels: x.channels, height, width }
+}
+
+/// Samples of one pass: where every thread can have some, each takes its own through all layers, and
+/// few at a time, so that what one layer writes is still at hand when the next reads it.
+fn piece(batch: usize) -> usize {
+    let threads = rayon::current_num_threads();
+    if batch < 2 * threads { batch.max(1) } else { (batch / threads).min(MOST) }
 }
 
 /// FiLM maps of the blocks, gathered.
@@ -467,7 +495,9 @@ mod tests {
             let config = NetConfig { width: 8, multipliers, blocks, attention: vec![], patch };
             let net = network(&config);
             let packed = PackedUNet::new(&net);
-            for (batch, height, width) in [(1, 16, 16), (3, 15, 9), (2, 32, 8), (1, 4, 4)] {
+            for (batch, height, width) in
+                [(1, 16, 16), (3, 15, 9), (2, 32, 8), (1, 4, 4), (35, 8, 8)]
+            {
                 let count = batch * 3 * height * width;
                 let data: Vec<f32> = (0..count).map(|i| (12.9898 * i as f32).sin()).collect();
                 let x = TensorData::new(data, [batch, 3, height, width]);
