@@ -7,6 +7,7 @@ use std::time::Instant;
 use phys_instruct::data::{self, REFERENCE_SEED, Watch};
 use phys_instruct::eval::{EvalOptions, Report, evaluate};
 use phys_instruct::model::{Kind, Model};
+use phys_instruct::polish::polish;
 use phys_instruct::residual::{self, Residual};
 use phys_instruct::sampling::{SampleOptions, sample};
 use phys_instruct::store::dataset;
@@ -32,8 +33,16 @@ pub struct Subject {
     pub nfe: Option<usize>,
     pub seed: Option<u64>,
     pub seconds_per_sample: Option<f64>,
+    pub polish: Option<Polish>,
     /// The model was trained on data that the reference solver did not make.
     pub imported: bool,
+}
+
+/// A correction after sampling.
+#[derive(Clone, Copy, Serialize)]
+pub struct Polish {
+    sweeps: usize,
+    seconds_per_sample: f64,
 }
 
 /// What is printed.
@@ -46,6 +55,8 @@ pub struct Figures {
     nfe: Option<usize>,
     seed: Option<u64>,
     seconds_per_sample: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    polish: Option<Polish>,
     channels: Vec<String>,
     #[serde(flatten)]
     report: Report,
@@ -71,7 +82,7 @@ impl Subject {
         let drawn = sample(model, options, &mut |done| bar.set_position(done as u64))?;
         let spent = start.elapsed().as_secs_f64();
         bar.finish_and_clear();
-        Ok(Self {
+        let subject = Self {
             pde: model.card.pde()?,
             samples: drawn.samples,
             model: path.file_name().map(|name| name.to_string_lossy().into_owned()),
@@ -79,8 +90,21 @@ impl Subject {
             nfe: Some(drawn.nfe),
             seed: Some(drawing.seed),
             seconds_per_sample: Some(spent / count as f64),
+            polish: None,
             imported: !model.card.data.is_empty(),
-        })
+        };
+        match drawing.polish {
+            0 => Ok(subject),
+            sweeps => subject.polished(sweeps),
+        }
+    }
+
+    fn polished(self, sweeps: usize) -> Result<Self, Failure> {
+        let residual = self.residual()?;
+        let start = Instant::now();
+        let samples = polish(&self.samples, residual.as_ref(), sweeps)?;
+        let seconds_per_sample = start.elapsed().as_secs_f64() / samples.count as f64;
+        Ok(Self { samples, polish: Some(Polish { sweeps, seconds_per_sample }), ..self })
     }
 
     /// Samples of unknown making.
@@ -93,6 +117,7 @@ impl Subject {
             nfe: None,
             seed: None,
             seconds_per_sample: None,
+            polish: None,
             imported: false,
         }
     }
@@ -140,6 +165,7 @@ impl Subject {
             nfe: self.nfe,
             seed: self.seed,
             seconds_per_sample: self.seconds_per_sample,
+            polish: self.polish,
             channels: self.samples.channels.clone(),
             report,
         })
@@ -151,7 +177,9 @@ impl Figures {
     pub fn headline(&self) -> String {
         let calls = self.nfe.map(|nfe| format!("{}, ", calls(nfe))).unwrap_or_default();
         let (error, floor) = (number(self.report.pde_error), number(self.report.data_floor));
-        format!("{}, {calls}PDE error {error} (data {floor})", self.pde)
+        let polish = self.polish.map(|p| format!("{} sweeps of polish, ", p.sweeps));
+        let polish = polish.unwrap_or_default();
+        format!("{}, {calls}{polish}PDE error {error} (data {floor})", self.pde)
     }
 
     /// Prints them.
@@ -188,6 +216,10 @@ impl Figures {
         }
         if let Some(spent) = self.seconds_per_sample {
             lines.push(line("time per sample", seconds(spent)));
+        }
+        if let Some(Polish { sweeps, seconds_per_sample }) = self.polish {
+            let spent = seconds(seconds_per_sample);
+            lines.push(line("polish", format!("{sweeps} sweeps, {spent} per sample more")));
         }
         lines
     }

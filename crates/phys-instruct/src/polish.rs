@@ -8,6 +8,7 @@
 //! GMRES; on Burgers' equation plain sweeps diverge and these converge.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
 
 use crate::net::params::values;
 use crate::residual::{Residual, ResidualOptions};
@@ -41,11 +42,8 @@ pub fn polish(samples: &Samples, residual: &dyn Residual, sweeps: usize) -> Resu
         for _ in 0..sweeps {
             let x = Tensor::<4>::from_data(TensorData::new(data.to_vec(), shape), &Device::flex());
             let steps = values(correction(residual, x) * -damping);
-            for ((x, step), history) in
-                data.chunks_exact_mut(len).zip(steps.chunks_exact(len)).zip(&mut histories)
-            {
-                history.advance(x, step);
-            }
+            let samples = data.par_chunks_exact_mut(len).zip(steps.par_chunks_exact(len));
+            samples.zip(&mut histories).for_each(|((x, step), history)| history.advance(x, step));
         }
     }
     match polished.first_not_finite() {

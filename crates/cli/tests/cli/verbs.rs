@@ -152,6 +152,17 @@ fn equal_seeds_give_equal_samples() {
 }
 
 #[test]
+fn polish_brings_samples_onto_the_equation_and_says_what_it_took() {
+    let sandbox = Sandbox::with_models();
+    let [plain, polished] = ["", " --polish 2"]
+        .map(|rest| sandbox.json(&format!("sample student --count 4 --out s.npz{rest}")));
+    assert_eq!(polished["polish"]["sweeps"], 2);
+    assert!(plain.get("polish").is_none());
+    let [plain, polished] = [plain, polished].map(|f| f["pde_error"].as_f64().unwrap());
+    assert!(polished < 1e-4 && plain > 10.0 * polished, "{plain} {polished}");
+}
+
+#[test]
 fn train_takes_data_from_a_file() {
     let sandbox = Sandbox::new();
     sandbox.good("generate poisson --count 40 --grid 8 --seed 1000 --out set.npz");
