@@ -55,6 +55,10 @@ pub struct Solve {
     /// Points of a test problem, at random places
     #[arg(long, value_name = "N", default_value_t = 100, requires = "make_obs", value_parser = at_least::<1>())]
     points: usize,
+    /// Sensors of a test problem instead, at random x: each sees every row of its column, which for
+    /// Burgers is every time
+    #[arg(long, value_name = "N", requires = "make_obs", conflicts_with = "points", value_parser = at_least::<1>())]
+    sensors: Option<usize>,
     /// Errors of observations without an sd, in standard deviations of their field
     #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = at_least_zero)]
     noise: f64,
@@ -116,8 +120,13 @@ impl Solve {
         let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
         let seed = PROBLEM_SEED + self.seed;
         let truth = data::generate(pde.as_ref(), card.grid, seed, 1, &mut watch)?;
-        let allowed = self.task.observed(pde.as_ref(), card.grid);
-        let drawn = Observations::draw(&truth, 0, &allowed, self.points, self.noise, self.seed)?;
+        let mut allowed = self.task.observed(pde.as_ref(), card.grid);
+        let mut points = self.points;
+        if let Some(count) = self.sensors {
+            allowed = Observations::columns(&allowed, card.grid, count, self.seed);
+            points = allowed.len();
+        }
+        let drawn = Observations::draw(&truth, 0, &allowed, points, self.noise, self.seed)?;
         files::write(file, &drawn)?;
         let fields = file.with_extension("truth.npz");
         dataset::write_npz(&truth, &fields)?;

@@ -93,6 +93,18 @@ impl Observations {
         Self::new(&samples.channels, size, points)
     }
 
+    /// Those `allowed` entries of joint samples on a grid of `size` points a side that lie in
+    /// `count` random columns (all, if there are fewer): sensors that see every row, which for
+    /// Burgers is every time.
+    pub fn columns(allowed: &[usize], size: usize, count: usize, seed: u64) -> Vec<usize> {
+        let mut rng = rng::stream(seed, "sensors", 0, 0);
+        let mut columns: Vec<(f64, usize)> =
+            (0..size).map(|column| (rng::uniform(&mut rng), column)).collect();
+        columns.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let chosen = |entry: &usize| columns.iter().take(count).any(|c| c.1 == entry % size);
+        allowed.iter().copied().filter(chosen).collect()
+    }
+
     /// The observations, ordered by channel, row and column.
     pub fn points(&self) -> &[Observation] {
         &self.points
@@ -263,6 +275,17 @@ mod tests {
         assert_eq!(noisy.entries(), clean.entries());
         let misfit = noisy.misfit(samples.sample(1), &[1.0, 1.0]);
         assert!((misfit - 0.5).abs() < 0.05, "{misfit}");
+    }
+
+    #[test]
+    fn sensors_see_every_allowed_row_of_their_columns() {
+        let allowed: Vec<usize> = (8..64).collect();
+        let seen = Observations::columns(&allowed, 8, 3, 1);
+        assert_eq!(seen.len(), 3 * 7);
+        let columns: std::collections::BTreeSet<usize> = seen.iter().map(|e| e % 8).collect();
+        assert_eq!(columns.len(), 3);
+        assert_ne!(seen, Observations::columns(&allowed, 8, 3, 2));
+        assert_eq!(Observations::columns(&allowed, 8, 99, 1), allowed);
     }
 
     #[test]
