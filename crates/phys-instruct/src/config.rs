@@ -335,6 +335,9 @@ pub enum Balance {
 pub struct AnchoredConfig {
     /// Steps; 0 for none.
     pub steps: usize,
+    /// Bring the modes of what the input is held to, to the data's mean and deviation first; not
+    /// for `pixel`.
+    pub calibrate: bool,
     /// Weight of the input's relative distance to the matched student's.
     pub input_weight: f64,
     /// Weight of the relative residual.
@@ -353,6 +356,7 @@ impl Default for AnchoredConfig {
     fn default() -> Self {
         Self {
             steps: 0,
+            calibrate: false,
             input_weight: 1.0,
             residual_weight: 1.0,
             preconditioned_weight: 1.0,
@@ -367,7 +371,8 @@ impl Default for AnchoredConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DistillConfig {
-    /// The teacher's model file.
+    /// The teacher's model file, or a student's, which then goes on with the anchored phase alone
+    /// (`warm_start` and `steps` 0).
     pub teacher: String,
     /// Noise levels sigma_1 > ... > sigma_K of the generator, one per step.
     pub levels: Vec<f64>,
@@ -570,7 +575,10 @@ impl Config {
             ("train.ema_half_life", train.ema_half_life),
             ("train.optimizer.learning_rate", train.optimizer.learning_rate),
             ("train.optimizer.epsilon", train.optimizer.epsilon),
-            ("distill.steps", distill.steps as f64),
+            (
+                "distill.steps or distill.anchored.steps",
+                (distill.steps + distill.anchored.steps) as f64,
+            ),
             ("distill.log_every", distill.log_every as f64),
             ("distill.ema_half_life", distill.ema_half_life),
             ("distill.optimizer.learning_rate", distill.optimizer.learning_rate),

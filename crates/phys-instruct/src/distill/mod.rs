@@ -3,6 +3,7 @@
 
 pub mod anchored;
 pub mod auxiliary;
+pub mod calibration;
 pub mod generator;
 pub mod guidance;
 pub mod matching;
@@ -10,4 +11,5 @@ pub mod monitor;
 pub mod train;
 
 pub use auxiliary::Auxiliary;
+pub use calibration::Calibration;
 pub use generator::Generator;

@@ -16,8 +16,8 @@ use serde_json::{Map, Value, json};
 
 use super::guidance::{self, norm};
 use super::matching::{self, Match};
-use super::{Auxiliary, Generator, anchored};
-use crate::config::{Config, DiffusionConfig};
+use super::{Auxiliary, Calibration, Generator, anchored};
+use crate::config::{Config, DiffusionConfig, Preconditioning};
 use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::{self, Method};
 use crate::diffusion::{Denoiser, Network};
@@ -51,15 +51,22 @@ pub struct StudentTraining {
     /// By number and network call.
     warm_pairs: BTreeMap<(u64, usize), (Tensor<4>, Tensor<4>)>,
     /// What the last phase holds the input to, from its first step on.
-    anchor: Option<Network>,
+    anchor: Option<Anchor>,
     skipped: u64,
+}
+
+/// The matched student.
+struct Anchor {
+    network: Network,
+    /// By network call; empty for none.
+    calibrations: Vec<Calibration>,
 }
 
 impl StudentTraining {
     /// A training from the beginning: student and auxiliary start as the teacher.
     ///
     /// # Errors
-    /// A model that is no teacher, or one of another PDE or grid than configured.
+    /// A model of another PDE or grid than configured, or a student where a teacher is needed.
     pub fn new(
         config: &Config,
         teacher: Model,
@@ -67,20 +74,14 @@ impl StudentTraining {
         monitor: Monitor,
         device: &Device,
     ) -> Result<Self> {
-        let expected = (Kind::Teacher, config.pde.as_str(), config.grid);
-        if (teacher.card.kind, teacher.card.pde.as_str(), teacher.card.grid) != expected {
-            return Err(Error::Config(format!(
-                "distill.teacher is a {:?} of {} on grid {}; expected {expected:?}",
-                teacher.card.kind, teacher.card.pde, teacher.card.grid
-            )));
-        }
+        check(config, &teacher.card)?;
         let card = Card {
             kind: Kind::Student,
             levels: config.distill.levels.clone(),
             round_input: config.distill.round_input,
             steps: 0,
             samples_seen: 0,
-            seconds: 0.0,
+            seconds: if teacher.card.kind == Kind::Student { teacher.card.seconds } else { 0.0 },
             ..teacher.card.clone()
         };
         let auxiliary = |_: &f64| Auxiliary::new(&teacher.network, &config.distill);
@@ -218,16 +219,29 @@ impl StudentTraining {
     }
 
     /// Ends matching: the student goes on from its averaged weights, which are the anchor's too.
-    fn end_matching(&mut self) -> Network {
+    fn end_matching(&mut self) -> Anchor {
         let matched = Network::new(self.average.clone(), self.student.coordinates.clone());
         self.student = matched.train();
         self.auxiliaries.clear();
         self.optimizer = AdamW::new(&self.config.distill.anchored.optimizer);
-        matched.freeze()
+        self.anchor(matched.freeze())
+    }
+
+    fn anchor(&self, network: Network) -> Anchor {
+        let d = &self.config.distill;
+        let [_, channels, height, width] = self.shape();
+        let shape = [channels, height, width];
+        let calibrations = match d.anchored.calibrate {
+            true => {
+                Calibration::measure(&network, &d.levels, shape, self.config.seed, &self.device)
+            }
+            false => Vec::new(),
+        };
+        Anchor { network, calibrations }
     }
 
     /// Guidance with the input held to the anchor's.
-    fn anchored_step(&mut self, anchor: &Network, rate: f64) -> (StepReport, Map<String, Value>) {
+    fn anchored_step(&mut self, anchor: &Anchor, rate: f64) -> (StepReport, Map<String, Value>) {
         let d = &self.config.distill;
         let depth = self.depth();
         let plain = self.student.valid();
@@ -240,7 +254,11 @@ impl StudentTraining {
         );
         let tracked = Generator { denoiser: &self.student, levels: &d.levels };
         let output = tracked.call(noisy.clone().autodiff(), depth);
-        let held = Generator { denoiser: anchor, levels: &d.levels }.call(noisy, depth);
+        let network = &anchor.network;
+        let mut held = Generator { denoiser: network, levels: &d.levels }.call(noisy, depth);
+        if let Some(calibration) = anchor.calibrations.get(depth - 1) {
+            held = calibration.apply(held);
+        }
         let coordinates = &self.student.coordinates;
         let terms = anchored::terms(
             self.residual.as_ref(),
@@ -324,6 +342,29 @@ impl StudentTraining {
     }
 }
 
+/// What training starts from has to fit the config.
+fn check(config: &Config, start: &Card) -> Result<()> {
+    if (start.pde.as_str(), start.grid) != (config.pde.as_str(), config.grid) {
+        return Err(Error::Config(format!(
+            "distill.teacher is of {} on grid {}; expected {} on {}",
+            start.pde, start.grid, config.pde, config.grid
+        )));
+    }
+    let d = &config.distill;
+    if d.anchored.calibrate && start.diffusion.preconditioning == Preconditioning::Pixel {
+        let reason = "distill.anchored.calibrate = true needs modes, and the teacher is of pixels";
+        return Err(Error::Config(reason.into()));
+    }
+    if start.kind == Kind::Student && (d.warm_start, d.steps, &d.levels) != (0, 0, &start.levels) {
+        return Err(Error::Config(format!(
+            "distill.teacher is a student: it goes on with the anchored phase alone, \
+             distill.warm_start = 0, distill.steps = 0 and its levels {:?}",
+            start.levels
+        )));
+    }
+    Ok(())
+}
+
 impl Training for StudentTraining {
     fn step_count(&self) -> u64 {
         self.card.steps
@@ -357,7 +398,7 @@ impl Training for StudentTraining {
             tensors.extend(auxiliary.to_arrays(k));
         }
         if let Some(anchor) = &self.anchor {
-            tensors.extend(params::to_arrays(&anchor.net, "anchor."));
+            tensors.extend(params::to_arrays(&anchor.network.net, "anchor."));
         }
         tensors.extend(statistics_arrays(&self.teacher.statistics, &self.card));
         Ok(Bundle { metadata, tensors })
@@ -379,7 +420,8 @@ impl Training for StudentTraining {
             self.end_matching();
             self.student = network(load(&plain.net, "net.")?);
             let anchor = load(&plain.net, "anchor.")?;
-            self.anchor = Some(Network::new(anchor, plain.coordinates.clone()).freeze());
+            let network = Network::new(anchor, plain.coordinates.clone()).freeze();
+            self.anchor = Some(self.anchor(network));
         }
         self.optimizer.restore(&checkpoint.tensors, "optimizer.")?;
         for (k, auxiliary) in self.auxiliaries.iter_mut().enumerate() {
