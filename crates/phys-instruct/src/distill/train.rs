@@ -18,9 +18,10 @@ use super::guidance::{self, norm};
 use super::matching::{self, Match};
 use super::{Auxiliary, Calibration, Generator, anchored};
 use crate::config::{Config, DiffusionConfig, Preconditioning};
+use crate::diffusion::coordinates::Statistics;
 use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::{self, Method};
-use crate::diffusion::{Denoiser, Network};
+use crate::diffusion::{Coordinates, Denoiser, Network};
 use crate::model::{Card, Kind, Model, statistics_arrays};
 use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::{UNet, params};
@@ -48,6 +49,8 @@ pub struct StudentTraining {
     auxiliaries: Vec<Auxiliary>,
     residual: Box<dyn Residual>,
     monitor: Monitor,
+    /// Coordinates in which the anchor is calibrated, if it is.
+    modes: Option<Coordinates>,
     /// By number and network call.
     warm_pairs: BTreeMap<(u64, usize), (Tensor<4>, Tensor<4>)>,
     /// What the last phase holds the input to, from its first step on.
@@ -94,6 +97,7 @@ impl StudentTraining {
             average: teacher.network.net.clone(),
             optimizer: AdamW::new(&config.distill.optimizer),
             auxiliaries: auxiliaries.collect(),
+            modes: modes(config, &teacher, device)?,
             teacher,
             residual,
             monitor,
@@ -231,11 +235,11 @@ impl StudentTraining {
         let d = &self.config.distill;
         let [_, channels, height, width] = self.shape();
         let shape = [channels, height, width];
-        let calibrations = match d.anchored.calibrate {
-            true => {
-                Calibration::measure(&network, &d.levels, shape, self.config.seed, &self.device)
+        let calibrations = match &self.modes {
+            Some(modes) => {
+                Calibration::measure(&network, modes, &d.levels, shape, self.config.seed)
             }
-            false => Vec::new(),
+            None => Vec::new(),
         };
         Anchor { network, calibrations }
     }
@@ -255,16 +259,17 @@ impl StudentTraining {
         let tracked = Generator { denoiser: &self.student, levels: &d.levels };
         let output = tracked.call(noisy.clone().autodiff(), depth);
         let network = &anchor.network;
-        let mut held = Generator { denoiser: network, levels: &d.levels }.call(noisy, depth);
+        let held = Generator { denoiser: network, levels: &d.levels }.call(noisy, depth);
+        let coordinates = &self.student.coordinates;
+        let mut held = coordinates.decode(held);
         if let Some(calibration) = anchor.calibrations.get(depth - 1) {
             held = calibration.apply(held);
         }
-        let coordinates = &self.student.coordinates;
         let terms = anchored::terms(
             self.residual.as_ref(),
             d.round_input,
             coordinates.decode(output),
-            coordinates.decode(held),
+            held,
         );
         let report = self.update_student(&terms.loss(&d.anchored), rate);
         (report, terms.figures(depth))
@@ -340,6 +345,19 @@ impl StudentTraining {
         }
         Ok(all)
     }
+}
+
+/// Coordinates mode by mode, if the config calibrates.
+fn modes(config: &Config, teacher: &Model, device: &Device) -> Result<Option<Coordinates>> {
+    if !config.distill.anchored.calibrate {
+        return Ok(None);
+    }
+    let card = &teacher.card;
+    let statistics = Statistics { components: None, ..teacher.statistics.clone() };
+    let preconditioning = Preconditioning::Modes;
+    let process = DiffusionConfig { preconditioning, ..card.diffusion.clone() };
+    let channels = card.pde()?.channels();
+    Coordinates::new(&statistics, &channels, card.grid, &process, device).map(Some)
 }
 
 /// What training starts from has to fit the config.
