@@ -57,13 +57,18 @@ fn an_anchored_student_is_one_stopped_in_every_phase() {
          --set diffusion.noise='data' --set diffusion.joint_modes=4",
     );
     let distill = "distill tiny.toml --teacher teacher --set distill.warm_start=2 \
-                   --set distill.steps=3 --set distill.anchored.steps=5";
+                   --set distill.steps=3 --set distill.anchored.steps=5 \
+                   --set distill.anchored.calibrate=true";
     sandbox.good(&format!("{distill} --out whole"));
     for until in [1, 2, 4, 5, 6, 8] {
         sandbox.good(&format!("{distill} --out parts --until {until}"));
     }
     sandbox.good(&format!("{distill} --out parts"));
     assert_same(&sandbox, ["whole", "parts"]);
+    let on = "distill tiny.toml --teacher whole --set distill.warm_start=0 --set distill.steps=0 \
+              --set distill.anchored.steps=2 --out on";
+    sandbox.good(on);
+    assert_ne!(checkpoint(&sandbox, "on").tensors, checkpoint(&sandbox, "whole").tensors);
 }
 
 #[test]

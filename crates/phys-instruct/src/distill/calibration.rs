@@ -101,7 +101,7 @@ mod tests {
         let (modes, _) = Coordinates::fit(&samples, &pde.channels(), &config, &device).unwrap();
         let x = Tensor::<4>::from_data(TensorData::new(samples.data, [256, 2, 8, 8]), &device);
         let off = modes.decode(modes.encode(x) * 0.8 + 0.3);
-        let calibration = Calibration::of(&off.chunk(4, 0), &modes);
+        let calibration = Calibration::of(&off.clone().chunk(4, 0), &modes);
         let y = modes.encode(calibration.apply(off));
         let mean = y.clone().mean_dim(0);
         let deviation = (y - mean.clone()).square().mean_dim(0).sqrt();

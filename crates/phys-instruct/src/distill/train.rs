@@ -223,15 +223,15 @@ impl StudentTraining {
     }
 
     /// Ends matching: the student goes on from its averaged weights, which are the anchor's too.
-    fn end_matching(&mut self) -> Anchor {
+    fn end_matching(&mut self) -> Network {
         let matched = Network::new(self.average.clone(), self.student.coordinates.clone());
         self.student = matched.train();
         self.auxiliaries.clear();
         self.optimizer = AdamW::new(&self.config.distill.anchored.optimizer);
-        self.anchor(matched.freeze())
+        matched.freeze()
     }
 
-    fn anchor(&self, network: Network) -> Anchor {
+    fn calibrated(&self, network: Network) -> Anchor {
         let d = &self.config.distill;
         let [_, channels, height, width] = self.shape();
         let shape = [channels, height, width];
@@ -299,7 +299,10 @@ impl StudentTraining {
         }
         let a = &d.anchored;
         let rate = learning_rate(step - matching, a.steps as u64, a.warmup, a.decay);
-        let anchor = self.anchor.take().unwrap_or_else(|| self.end_matching());
+        let anchor = self.anchor.take().unwrap_or_else(|| {
+            let matched = self.end_matching();
+            self.calibrated(matched)
+        });
         let (report, figures) = self.anchored_step(&anchor, rate);
         self.anchor = Some(anchor);
         (report, figures, 0.0)
@@ -439,7 +442,7 @@ impl Training for StudentTraining {
             self.student = network(load(&plain.net, "net.")?);
             let anchor = load(&plain.net, "anchor.")?;
             let network = Network::new(anchor, plain.coordinates.clone()).freeze();
-            self.anchor = Some(self.anchor(network));
+            self.anchor = Some(self.calibrated(network));
         }
         self.optimizer.restore(&checkpoint.tensors, "optimizer.")?;
         for (k, auxiliary) in self.auxiliaries.iter_mut().enumerate() {
