@@ -146,10 +146,13 @@ fn same_problem(one: &Loaded, other: &Loaded) -> Result<()> {
     )))
 }
 
-/// The finest grid (or the one asked for) that `find` knows a student of `pde` on.
+/// The finest grid (or the one asked for) that `find` knows a student of `pde` on; one with a plain
+/// EDM teacher, on which the baselines stand, if there is any.
 pub fn grid(pde: &str, options: &Options, find: &dyn Fn(&str) -> Option<PathBuf>) -> Option<usize> {
     let grids = options.grid.map_or(GRIDS.to_vec(), |grid| vec![grid]);
-    grids.into_iter().find(|grid| find(&format!("{pde}-{grid}-student")).is_some())
+    let has = |grid: usize, kind: &str| find(&format!("{pde}-{grid}-{kind}")).is_some();
+    let students: Vec<usize> = grids.into_iter().filter(|&grid| has(grid, "student")).collect();
+    students.iter().find(|&&grid| has(grid, "edm")).or(students.first()).copied()
 }
 
 fn key([pde, method]: [&str; 2], grid: usize, options: &Options, steps: usize) -> Key {
@@ -351,4 +354,22 @@ fn latency(item: &Item, setting: &Setting) -> Result<f64> {
     times.sort_by(f64::total_cmp);
     let middle = times.len() / 2;
     Ok(0.5 * (times[middle] + times[(times.len() - 1) / 2]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_with_baselines_goes_before_a_finer_one_without() {
+        let found = |names: &[&str], asked| {
+            let find = |name: &str| names.contains(&name).then(|| PathBuf::from(name));
+            grid("poisson", &Options { grid: asked, ..Options::default() }, &find)
+        };
+        let both = ["poisson-64-student", "poisson-32-student", "poisson-32-edm"];
+        assert_eq!(found(&both, None), Some(32));
+        assert_eq!(found(&both, Some(64)), Some(64));
+        assert_eq!(found(&both[..2], None), Some(64));
+        assert_eq!(found(&both[2..], None), None);
+    }
 }
