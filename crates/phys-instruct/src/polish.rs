@@ -34,11 +34,10 @@ pub fn polish(samples: &Samples, residual: &dyn Residual, sweeps: usize) -> Resu
     })?;
     let mut polished = samples.clone();
     let len = samples.sample_len();
-    for start in (0..samples.count).step_by(BATCH) {
-        let part = samples.slice(start..(start + BATCH).min(samples.count));
-        let shape = [part.count, part.channels.len(), part.height, part.width];
-        let data = &mut polished.data[start * len..][..part.data.len()];
-        let mut histories = vec![History::default(); part.count];
+    for data in polished.data.chunks_mut(BATCH * len.max(1)) {
+        let count = data.len() / len;
+        let shape = [count, samples.channels.len(), samples.height, samples.width];
+        let mut histories = vec![History::default(); count];
         for _ in 0..sweeps {
             let x = Tensor::<4>::from_data(TensorData::new(data.to_vec(), shape), &Device::flex());
             let steps = values(correction(residual, x) * -damping);

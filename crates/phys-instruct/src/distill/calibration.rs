@@ -91,15 +91,20 @@ mod tests {
     use crate::eval::testing::samples_from;
     use crate::net::params::values;
 
-    #[test]
-    fn calibrated_samples_have_the_data_s_mean_and_deviation_in_every_mode() {
-        let pde = by_name("darcy").unwrap();
-        let samples = samples_from(pde.as_ref(), 256, 8, 1);
+    /// Coordinates mode by mode, and the samples they were fitted to.
+    fn modes_of(name: &str, count: usize) -> (Coordinates, Tensor<4>) {
+        let pde = by_name(name).unwrap();
+        let samples = samples_from(pde.as_ref(), count as u64, 8, 1);
         let preconditioning = Preconditioning::Modes;
         let config = DiffusionConfig { preconditioning, ..DiffusionConfig::default() };
         let device = Device::flex();
-        let (modes, _) = Coordinates::fit(&samples, &pde.channels(), &config, &device).unwrap();
-        let x = Tensor::<4>::from_data(TensorData::new(samples.data, [256, 2, 8, 8]), &device);
+        let modes = Coordinates::fit(&samples, &pde.channels(), &config, &device).unwrap().0;
+        (modes, Tensor::from_data(TensorData::new(samples.data, [count, 2, 8, 8]), &device))
+    }
+
+    #[test]
+    fn calibrated_samples_have_the_data_s_mean_and_deviation_in_every_mode() {
+        let (modes, x) = modes_of("darcy", 256);
         let off = modes.decode(modes.encode(x) * 0.8 + 0.3);
         let calibration = Calibration::of(&off.clone().chunk(4, 0), &modes);
         let y = modes.encode(calibration.apply(off));
@@ -111,12 +116,7 @@ mod tests {
 
     #[test]
     fn modes_that_are_not_there_are_not_blown_up() {
-        let pde = by_name("poisson").unwrap();
-        let samples = samples_from(pde.as_ref(), 16, 8, 1);
-        let preconditioning = Preconditioning::Modes;
-        let config = DiffusionConfig { preconditioning, ..DiffusionConfig::default() };
-        let fit = Coordinates::fit(&samples, &pde.channels(), &config, &Device::flex());
-        let modes = fit.unwrap().0;
+        let (modes, _) = modes_of("poisson", 16);
         let nothing = Tensor::zeros([4, 2, 8, 8], &Device::flex());
         let gain = values(Calibration::of(&[nothing], &modes).gain);
         assert!(gain.iter().all(|g| *g == LARGEST as f32));
