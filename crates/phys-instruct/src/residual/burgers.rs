@@ -104,11 +104,15 @@ impl Residual for BurgersResidual {
         // The difference of neighbours is nearly exact; e^(-decay h) u0 would not be.
         let change = (u1 - u0.clone()) / self.interval + u0.matmul(self.lost.clone());
         let residual = change - advection.clone();
-        let seen = |v: Tensor<4>| if options.preconditioned { self.heat_flow.sum(v) } else { v };
-        let [_, _, intervals, size] = residual.dims();
+        let [batch, _, intervals, size] = residual.dims();
+        let mut both = Tensor::cat(vec![residual, advection.detach()], 0);
+        if options.preconditioned {
+            both = self.heat_flow.sum(both);
+        }
+        let [residual, advection] = [0, batch].map(|start| both.clone().narrow(0, start, batch));
         let points = intervals * size;
-        let scale = mean_square(&seen(advection.detach()), points).sqrt();
-        let residual = with_zero_row(seen(residual));
+        let scale = mean_square(&advection.detach(), points).sqrt();
+        let residual = with_zero_row(residual);
         ResidualTerms { residual, scale: scale.clamp_min(SMALLEST_SCALE), points }
     }
 
