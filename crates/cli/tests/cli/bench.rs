@@ -83,6 +83,44 @@ fn the_table_holds_every_method_with_every_figure_and_is_resumed() {
 }
 
 #[test]
+fn the_conditional_table_holds_every_method_and_is_resumed() {
+    let sandbox = sandbox();
+    let line = "bench conditional --grid 8 --quick --count 2 --points 20 --steps 3 --json";
+    let found = rows(&sandbox.good(line).stdout);
+    let methods: Vec<&str> = found.iter().map(|r| r["method"].as_str().unwrap()).collect();
+    let each = [
+        "phys-instruct",
+        "phys-instruct+solve",
+        "phys-instruct/refinement",
+        "phys-instruct/noise-space",
+        "diffusionpde",
+        "exact-posterior",
+        "classical",
+        "classical+solve",
+    ];
+    assert_eq!(methods, each.repeat(3));
+    for row in &found {
+        assert!(row["error"].as_f64() >= row["bayes_limit"].as_f64().map(|l| 0.5 * l), "{row}");
+        let model = ["phys-instruct", "diffusionpde"];
+        let model = model.iter().any(|m| row["method"].as_str().unwrap().starts_with(m));
+        assert_eq!(row["model"].is_string(), model, "{row}");
+    }
+
+    let folder = sandbox.path("runs/bench-conditional");
+    let log = folder.join("rows.jsonl");
+    let before = std::fs::read_to_string(&log).unwrap();
+    let kept: String = before.lines().take(9).map(|line| format!("{line}\n")).collect();
+    std::fs::write(&log, &kept).unwrap();
+    let again = rows(&sandbox.good(line).stdout);
+    assert_eq!(again[..9], found[..9], "rows were measured again");
+    assert!(again.iter().zip(&found).all(|(a, b)| a["error"] == b["error"]));
+    for file in ["rows.json", "table.md", "report.html"] {
+        let text = std::fs::read_to_string(folder.join(file)).unwrap();
+        assert!(text.contains("noise-space"), "{file}");
+    }
+}
+
+#[test]
 fn a_start_that_does_not_fit_is_refused() {
     let sandbox = Sandbox::with_models();
     for (changes, word) in [

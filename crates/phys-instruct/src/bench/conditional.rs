@@ -5,7 +5,7 @@
 //! prepares once for all problems (the student's covariance, the interpolation's training samples)
 //! is not in them; `prepare_seconds` has it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -13,7 +13,8 @@ use burn::tensor::Device;
 use phys_instruct_physics::Pde;
 
 use self::row::Answer;
-pub use self::row::{Key, Row, markdown};
+pub use self::row::{Key, Row, sections};
+use super::five::file_hash;
 use crate::baseline::{self, Guidance};
 use crate::condition::{
     Method, Observations, Options as SolveOptions, Posterior, Solver, Task, exact, interpolation,
@@ -22,6 +23,8 @@ use crate::data::{self, Watch};
 use crate::eval::marginal;
 use crate::eval::physics::pde_error;
 use crate::model::Model;
+use crate::plot::Drawing;
+use crate::plot::answer::answer;
 use crate::residual::{self, Residual};
 use crate::{Error, Result, Samples};
 
@@ -34,13 +37,15 @@ const TRAINING_SEED: u64 = 8_000_000;
 /// Steps and weights of the residual tried for DiffusionPDE.
 const WEIGHTS: [f64; 3] = [0.3, 1.0, 3.0];
 const PHYSICS: [f64; 3] = [0.0, 0.3, 1.0];
+/// The baseline that samples, slowly, once for each problem.
+const DIFFUSIONPDE: &str = "diffusionpde";
 /// The methods in the order of the table.
 pub const METHODS: [&str; 8] = [
     "phys-instruct",
     "phys-instruct+solve",
     "phys-instruct/refinement",
     "phys-instruct/noise-space",
-    "diffusionpde",
+    DIFFUSIONPDE,
     "exact-posterior",
     "classical",
     "classical+solve",
@@ -59,6 +64,9 @@ pub struct Options {
     pub steps: Vec<usize>,
     /// Random points observed.
     pub points: Vec<usize>,
+    /// Random columns observed in every row, where the input is a line (Burgers, reconstruct): these
+    /// sensors see every time.
+    pub sensors: Vec<usize>,
     /// Errors of the observations, in standard deviations of their field.
     pub noise: Vec<f64>,
     /// Members of every ensemble.
@@ -78,6 +86,7 @@ impl Default for Options {
             searched: 4,
             steps: vec![100, 500],
             points: vec![500, 125],
+            sensors: vec![5],
             noise: vec![0.0, 0.01],
             ensemble: 16,
             training: 2_000,
@@ -103,8 +112,8 @@ impl Options {
 
 /// One PDE's models and problems.
 pub struct Setting {
-    student: Model,
-    teacher: Option<Model>,
+    student: Loaded,
+    teacher: Option<Loaded>,
     pde: Box<dyn Pde>,
     residual: Box<dyn Residual>,
     truths: Samples,
@@ -114,13 +123,28 @@ pub struct Setting {
     data_floor: f64,
 }
 
+/// A model and the hash of its file.
+struct Loaded {
+    model: Model,
+    hash: String,
+}
+
+/// Where the fields are observed.
+#[derive(Clone, Copy)]
+enum Places {
+    /// At so many random points.
+    Points(usize),
+    /// In so many random columns.
+    Sensors(usize),
+}
+
 /// One task with its observations.
 struct Question<'a> {
     setting: &'a Setting,
     task: Task,
     seen: Vec<usize>,
     asked: Vec<usize>,
-    points: usize,
+    places: Places,
     noise: f64,
 }
 
@@ -137,12 +161,11 @@ impl Setting {
         stop: &AtomicBool,
     ) -> Result<Self> {
         let load = |kind: &str| {
-            let file = find(&format!("{pde}-{grid}-{kind}"));
-            file.map(|file| Model::load(&file, &Device::flex())).transpose()
+            find(&format!("{pde}-{grid}-{kind}")).map(|file| Loaded::of(&file)).transpose()
         };
         let student = load("student")?
             .ok_or_else(|| Error::Config(format!("no student {pde}-{grid}-student")))?;
-        let problem = student.card.pde()?;
+        let problem = student.model.card.pde()?;
         let made = |seed, count| {
             let mut watch = Watch { progress: &mut |_| (), stop };
             data::generate(problem.as_ref(), grid, seed, count, &mut watch)
@@ -164,65 +187,135 @@ impl Setting {
         })
     }
 
-    /// All rows; `done` hears of each as it is measured.
+    /// All rows; those of `known` with the same key are taken over, `done` hears of every other as
+    /// it is measured.
     ///
     /// # Errors
-    /// What the methods answer, but for inputs that the solver refuses; [`Error::Interrupted`].
+    /// What the methods answer, but for inputs that the solver refuses; [`Error::Interrupted`]; what
+    /// `done` answers.
     pub fn rows(
         &self,
         options: &Options,
+        known: &[Row],
         stop: &AtomicBool,
-        done: &mut dyn FnMut(&Row),
+        done: &mut dyn FnMut(&Row) -> Result<()>,
     ) -> Result<Vec<Row>> {
         let start = Instant::now();
-        let solver = Solver::new(&self.student)?;
+        let solver = Solver::new(&self.student.model)?;
         let prepare = start.elapsed().as_secs_f64();
         let mut rows = Vec::new();
-        for task in Task::ALL {
-            for (&points, &noise) in
-                options.points.iter().flat_map(|p| options.noise.iter().map(move |n| (p, n)))
-            {
-                let question = Question::new(self, task, points, noise);
-                let limit = question.limit(options.count)?;
-                for method in &options.methods {
-                    if stop.load(Ordering::Relaxed) {
-                        return Err(Error::Interrupted);
+        for question in self.questions(options) {
+            let mut limit = None;
+            for method in &options.methods {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                if let Some(old) = question.known(method, options, known) {
+                    rows.extend(old);
+                    continue;
+                }
+                for mut row in question.rows(method, &solver, options)? {
+                    if limit.is_none() {
+                        limit = Some(question.limit(options)?);
                     }
-                    for mut row in question.rows(method, &solver, options)? {
-                        row.bayes_limit = limit;
-                        if method.starts_with("phys-instruct") {
-                            row.prepare_seconds = prepare;
-                        }
-                        done(&row);
-                        rows.push(row);
+                    row.bayes_limit = limit.flatten();
+                    if method.starts_with("phys-instruct") {
+                        row.prepare_seconds = prepare;
                     }
+                    done(&row)?;
+                    rows.push(row);
                 }
             }
         }
         Ok(rows)
     }
+
+    /// The picture of the first problem of each task: what the student answers to the first of the
+    /// `options`' places and noises.
+    ///
+    /// # Errors
+    /// As [`Setting::rows`].
+    pub fn pictures(&self, options: &Options) -> Result<Vec<(Task, Drawing)>> {
+        let solver = Solver::new(&self.student.model)?;
+        let mut pictures: Vec<(Task, Drawing)> = Vec::new();
+        for question in self.questions(options) {
+            if pictures.iter().any(|(task, _)| *task == question.task) {
+                continue;
+            }
+            let observations = question.observations(&self.truths, 0)?;
+            let (method, ensemble) = (solver.suggested()?, options.ensemble);
+            let options = SolveOptions { method, ensemble, ..SolveOptions::default() };
+            let posterior = solver.posterior(&observations, &options)?;
+            let truth = Some(self.truths.sample(0));
+            pictures.push((question.task, answer(&posterior, &observations, truth, "")?));
+        }
+        Ok(pictures)
+    }
+
+    fn questions(&self, options: &Options) -> Vec<Question<'_>> {
+        let mut questions = Vec::new();
+        for task in Task::ALL {
+            let points = options.points.iter().map(|&n| Places::Points(n));
+            let sensors = options.sensors.iter().map(|&n| Places::Sensors(n));
+            let lines = task == Task::Reconstruct && self.input_is_a_line();
+            for places in points.chain(sensors.filter(|_| lines)) {
+                let of = |&noise: &f64| Question::new(self, task, places, noise);
+                questions.extend(options.noise.iter().map(of));
+            }
+        }
+        questions
+    }
+
+    fn input_is_a_line(&self) -> bool {
+        let grid = self.student.model.card.grid;
+        Task::Forward.observed(self.pde.as_ref(), grid).len() == grid
+    }
+}
+
+impl Loaded {
+    fn of(file: &Path) -> Result<Self> {
+        Ok(Self { model: Model::load(file, &Device::flex())?, hash: file_hash(file)? })
+    }
 }
 
 impl<'a> Question<'a> {
-    fn new(setting: &'a Setting, task: Task, points: usize, noise: f64) -> Self {
-        let grid = setting.student.card.grid;
+    fn new(setting: &'a Setting, task: Task, places: Places, noise: f64) -> Self {
+        let grid = setting.student.model.card.grid;
         let pde = setting.pde.as_ref();
         let [seen, asked] = [task.observed(pde, grid), task.target(pde, grid)];
-        Self { setting, task, seen, asked, points, noise }
+        Self { setting, task, seen, asked, places, noise }
     }
 
     fn observations(&self, samples: &Samples, i: usize) -> Result<Observations> {
-        Observations::draw(samples, i, &self.seen, self.points, self.noise, 0)
+        let draw =
+            |seen: &[usize], count| Observations::draw(samples, i, seen, count, self.noise, 0);
+        match self.places {
+            Places::Points(count) => draw(&self.seen, count),
+            Places::Sensors(count) => {
+                let seen = Observations::columns(&self.seen, samples.width, count, i as u64);
+                draw(&seen, seen.len())
+            }
+        }
     }
 
     /// The error of the exact posterior mean.
-    fn limit(&self, count: usize) -> Result<Option<f64>> {
+    fn limit(&self, options: &Options) -> Result<Option<f64>> {
         let exact = |o: &Observations| exact::posterior(self.setting.pde.as_ref(), o, 1, 0);
         if !exact::is_known(self.setting.pde.as_ref()) {
             return Ok(None);
         }
-        let key = self.key("exact-posterior", 0, count, 1);
+        let key = self.key("exact-posterior", 0, options);
         Ok(Some(self.measure(key, &self.setting.truths, &exact)?.error))
+    }
+
+    /// All rows of one method if `known` has them.
+    fn known(&self, method: &str, options: &Options, known: &[Row]) -> Option<Vec<Row>> {
+        let steps = if method == DIFFUSIONPDE { options.steps.as_slice() } else { &[0] };
+        let row = |&steps: &usize| {
+            let key = self.key(method, steps, options);
+            known.iter().find(|row| row.key == key).cloned()
+        };
+        steps.iter().map(row).collect()
     }
 
     /// The rows of one method; none where it does not apply.
@@ -250,10 +343,10 @@ impl<'a> Question<'a> {
             "exact-posterior" if exact::is_known(pde.as_ref()) => {
                 &|o| exact::posterior(pde.as_ref(), o, members, 0)
             }
-            "diffusionpde" => return self.guided(options),
+            DIFFUSIONPDE => return self.guided(options),
             _ => return Ok(Vec::new()),
         };
-        let key = self.key(method, 0, options.count, members);
+        let key = self.key(method, 0, options);
         Ok(vec![self.measure(key, &self.setting.truths, answer)?])
     }
 
@@ -263,14 +356,14 @@ impl<'a> Question<'a> {
         let at = |steps, guidance: Guidance| {
             move |o: &Observations| {
                 let residual = self.setting.residual.as_ref();
-                baseline::solve(teacher, residual, o, guidance, steps, [1, 0])
+                baseline::solve(&teacher.model, residual, o, guidance, steps, [1, 0])
             }
         };
         let mut best: Option<(f64, Guidance)> = None;
         let first = options.steps.first().copied().unwrap_or(100);
         for (weight, physics) in WEIGHTS.iter().flat_map(|&w| PHYSICS.map(|p| (w, p))) {
             let guidance = Guidance { weight, physics };
-            let key = self.key("diffusionpde", first, options.searched, 1);
+            let key = Key { count: options.searched, ..self.key(DIFFUSIONPDE, first, options) };
             let Ok(row) = self.measure(key, &self.setting.validation, &at(first, guidance)) else {
                 continue;
             };
@@ -280,24 +373,40 @@ impl<'a> Question<'a> {
         }
         let Some((_, guidance)) = best else { return Ok(Vec::new()) };
         let row = |&steps: &usize| {
-            let key = self.key("diffusionpde", steps, options.slow_count, 1);
-            let row = self.measure(key, &self.setting.truths, &at(steps, guidance))?;
+            let row = self.measure(
+                self.key(DIFFUSIONPDE, steps, options),
+                &self.setting.truths,
+                &at(steps, guidance),
+            )?;
             Ok(Row { guidance: Some(guidance), ..row })
         };
         options.steps.iter().map(row).collect()
     }
 
-    fn key(&self, method: &str, steps: usize, count: usize, ensemble: usize) -> Key {
+    fn key(&self, method: &str, steps: usize, options: &Options) -> Key {
+        let Setting { student, teacher, pde, .. } = self.setting;
+        let grid = student.model.card.grid;
+        let guided = method == DIFFUSIONPDE;
+        let model = match method {
+            DIFFUSIONPDE => teacher.as_ref(),
+            _ => Some(student).filter(|_| method.starts_with("phys-instruct")),
+        };
+        let (points, sensors) = match self.places {
+            Places::Points(count) => (count.min(self.seen.len()), None),
+            Places::Sensors(count) => (count.min(grid) * self.seen.len() / grid, Some(count)),
+        };
         Key {
-            pde: self.setting.pde.name().into(),
+            pde: pde.name().into(),
             task: self.task,
             method: method.into(),
             steps,
-            grid: self.setting.student.card.grid,
-            points: self.points.min(self.seen.len()),
+            grid,
+            points,
+            sensors,
             noise: self.noise,
-            count,
-            ensemble,
+            count: if guided { options.slow_count } else { options.count },
+            ensemble: if guided { 1 } else { options.ensemble },
+            model: model.map(|loaded| loaded.hash.clone()),
         }
     }
 
@@ -309,7 +418,7 @@ impl<'a> Question<'a> {
         answer: &dyn Fn(&Observations) -> Result<Posterior>,
     ) -> Result<Row> {
         let two_values = self.setting.two_values.filter(|_| self.task == Task::Inverse);
-        let deviations = self.setting.student.deviations();
+        let deviations = self.setting.student.model.deviations();
         let mut answers = Vec::new();
         for i in 0..key.count {
             let observations = self.observations(truths, i)?;

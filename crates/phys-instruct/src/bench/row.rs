@@ -3,12 +3,14 @@
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
 use crate::config::Preconditioning;
 use crate::eval::Report;
+use crate::store::atomic::append_line;
 use crate::store::file::{MAX_BYTES, read_text};
+use crate::{Error, Result};
 
 /// What a row is about; on one machine rows of the same key are the same measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,19 +91,6 @@ pub struct Measured {
 }
 
 impl Row {
-    /// The rows of a file of one JSON object a line, none if there is no such file; lines that are
-    /// not rows are passed over.
-    ///
-    /// # Errors
-    /// A file that cannot be read.
-    pub fn read(path: &Path) -> Result<Vec<Self>> {
-        if !path.is_file() {
-            return Ok(Vec::new());
-        }
-        let text = read_text(path, MAX_BYTES)?;
-        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
-    }
-
     /// The row of the measurements of all seeds, at least one, and the latency of one sample.
     pub fn of(key: Key, measured: &[Measured], latency_s: f64) -> Self {
         let over = |f: &dyn Fn(&Report) -> f64| {
@@ -140,6 +129,28 @@ impl Row {
             key,
         }
     }
+}
+
+/// The rows of a file of one JSON object a line, none if there is no such file; lines that are not
+/// rows are passed over.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn read_rows<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>> {
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let text = read_text(path, MAX_BYTES)?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// Appends `row` as a line of such a file.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn append_row(path: &Path, row: &impl Serialize) -> Result<()> {
+    let bad = |e: serde_json::Error| Error::BadFile { path: path.into(), reason: e.to_string() };
+    append_line(path, &serde_json::to_string(row).map_err(bad)?)
 }
 
 /// Mean and (unbiased) standard deviation; 0 for a single value.

@@ -1,6 +1,9 @@
-//! The rows as CSV and Markdown.
+//! The rows as CSV and as the short tables.
 
 use super::Row;
+use super::charts::error_against_latency;
+use super::page::{Picture, Section};
+use crate::Result;
 use crate::plot::ticks::significant;
 
 /// One column: its name, and a row's value.
@@ -112,18 +115,24 @@ fn solution(row: &Row) -> String {
     own + &rounded.unwrap_or_default() + &refused.unwrap_or_default()
 }
 
-/// One short table per PDE.
-pub fn markdown(rows: &[Row]) -> String {
-    let mut text = String::new();
-    for group in rows.chunk_by(|a, b| a.key.pde == b.key.pde) {
-        let first = &group[0];
-        text += &format!("## {}, {1} x {1}\n\n", first.key.pde, first.key.grid);
-        text += &format!("| {} |\n|{}\n", HEAD.join(" | "), "---|".repeat(HEAD.len()));
-        for row in group {
-            text += &format!("| {} |\n", cells(row).join(" | "));
-        }
-        let floor = significant(first.data_floor, 3);
-        text += &format!("\nHeld-out data has the PDE error {floor}.\n\n");
-    }
-    text
+/// One section per PDE, without pictures but the paper's Figure 1.
+///
+/// # Errors
+/// Figures that cannot be drawn.
+pub fn sections(rows: &[Row]) -> Result<Vec<Section>> {
+    rows.chunk_by(|a, b| a.key.pde == b.key.pde).map(section).collect()
+}
+
+fn section(rows: &[Row]) -> Result<Section> {
+    let first = &rows[0];
+    let caption = "PDE error against the latency of one sample; every dot is one number of steps.";
+    let chart = error_against_latency(rows).drawing()?.to_svg()?;
+    Ok(Section {
+        title: format!("{}, {1} x {1}", first.key.pde, first.key.grid),
+        lead: Some(Picture { caption: caption.into(), svg: chart }),
+        head: HEAD.map(str::to_owned).into(),
+        lines: rows.iter().map(|row| cells(row).into()).collect(),
+        note: format!("Held-out data has the PDE error {}.", significant(first.data_floor, 3)),
+        pictures: Vec::new(),
+    })
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::Guidance;
+use crate::bench::page::Section;
 use crate::bench::row::mean_and_sd;
 use crate::condition::Task;
 use crate::condition::posterior::Score;
@@ -25,12 +26,16 @@ pub struct Key {
     pub grid: usize,
     /// Points observed (all there are, if there are fewer).
     pub points: usize,
+    /// Columns observed in every row instead of points at random.
+    pub sensors: Option<usize>,
     /// Errors of the observations, in standard deviations of their field.
     pub noise: f64,
     /// Problems.
     pub count: usize,
     /// Members of the ensemble; 1 for DiffusionPDE, whose answer is a sample.
     pub ensemble: usize,
+    /// SHA-256 of the model file; none for methods without one.
+    pub model: Option<String>,
 }
 
 /// The figures of one row: means over problems.
@@ -115,34 +120,55 @@ impl Row {
     }
 }
 
-/// The rows as a Markdown table.
-pub fn markdown(rows: &[Row]) -> String {
+/// The head of the table.
+const HEAD: [&str; 12] = [
+    "task",
+    "observed",
+    "noise",
+    "method",
+    "error",
+    "limit",
+    "within 90 %",
+    "CRPS",
+    "misfit",
+    "PDE error",
+    "passes",
+    "one answer",
+];
+
+fn cells(row: &Row) -> [String; 12] {
     let short = |v: f64| significant(v, 3);
     let maybe = |v: Option<f64>| v.map_or("-".to_owned(), short);
-    let mut text = String::from(
-        "| PDE | task | points | noise | method | error | limit | within 90 % | CRPS | misfit | PDE \
-         error | passes | one answer |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
-    );
-    for row in rows {
-        let Key { pde, task, method, steps, points, noise, .. } = &row.key;
-        let steps = if *steps > 0 { format!(", {steps} steps") } else { String::new() };
-        let error = format!("{} ± {}", short(row.error), short(row.error_sd));
-        let cells = [
-            pde.clone(),
-            task.to_string(),
-            points.to_string(),
-            noise.to_string(),
-            format!("{method}{steps}"),
-            error,
-            maybe(row.bayes_limit),
-            maybe(row.coverage90),
-            short(row.crps),
-            short(row.misfit),
-            maybe(row.pde_error),
-            row.nfe.to_string(),
-            format!("{} ms", short(1e3 * row.seconds)),
-        ];
-        text += &format!("| {} |\n", cells.join(" | "));
-    }
-    text
+    let Key { task, method, steps, points, sensors, noise, .. } = &row.key;
+    let steps = if *steps > 0 { format!(", {steps} steps") } else { String::new() };
+    [
+        task.to_string(),
+        sensors.map_or(format!("{points} points"), |n| format!("{n} sensors")),
+        noise.to_string(),
+        format!("{method}{steps}"),
+        format!("{} ± {}", short(row.error), short(row.error_sd)),
+        maybe(row.bayes_limit),
+        maybe(row.coverage90),
+        short(row.crps),
+        short(row.misfit),
+        maybe(row.pde_error),
+        row.nfe.to_string(),
+        format!("{} ms", short(1e3 * row.seconds)),
+    ]
+}
+
+/// One section per PDE, without pictures.
+pub fn sections(rows: &[Row]) -> Vec<Section> {
+    let section = |rows: &[Row]| {
+        let Row { key, data_floor, .. } = &rows[0];
+        Section {
+            title: format!("{}, {1} x {1}", key.pde, key.grid),
+            lead: None,
+            head: HEAD.map(str::to_owned).into(),
+            lines: rows.iter().map(|row| cells(row).into()).collect(),
+            note: format!("The true fields have the PDE error {}.", significant(*data_floor, 3)),
+            pictures: Vec::new(),
+        }
+    };
+    rows.chunk_by(|a, b| a.key.pde == b.key.pde).map(section).collect()
 }

@@ -1,0 +1,141 @@
+//! `bench conditional`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use phys_instruct::bench::conditional::{self, Key, Row, Setting};
+use phys_instruct::bench::page::{self, Picture, Section};
+use phys_instruct::bench::row::{append_row, read_rows};
+use phys_instruct::condition::Task;
+use phys_instruct::store::{atomic, interrupt};
+
+use super::{LOG, chosen, json, picture};
+use crate::args::{Global, at_least, at_least_zero};
+use crate::failure::{Failure, Outcome, interrupted};
+use crate::models;
+use crate::output::{print, seconds};
+
+/// Measure conditional solving against DiffusionPDE, the exact posterior and interpolation
+///
+/// For every PDE with a student among the models: forward, inverse and reconstruct from random
+/// points; Burgers also from sensors that see every time. The folder --out receives rows.jsonl, with
+/// which the same command goes on after an interruption, rows.json, table.md and report.html.
+///
+/// Example: phys-instruct bench conditional --quick
+/// Example: phys-instruct bench conditional --pde darcy --points 60 --noise 0.05 --json
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Conditional {
+    /// Fewer problems, one number of points, one noise, 100 steps of DiffusionPDE: some ten minutes
+    #[arg(long)]
+    quick: bool,
+    /// A PDE to measure; repeatable [default: all with a student]
+    #[arg(long, value_name = "PDE")]
+    pde: Vec<String>,
+    /// Points a side of the models
+    #[arg(long, value_name = "S", default_value_t = 32)]
+    grid: usize,
+    /// Problems of each row [default: 100, and 20 for DiffusionPDE]
+    #[arg(long, value_name = "N", value_parser = at_least::<1>())]
+    count: Option<usize>,
+    /// Points observed; repeatable [default: 500 and 125]
+    #[arg(long, value_name = "N", value_parser = at_least::<1>())]
+    points: Vec<usize>,
+    /// Columns observed at every time, for Burgers; repeatable [default: 5]
+    #[arg(long, value_name = "N", value_parser = at_least::<1>())]
+    sensors: Vec<usize>,
+    /// Errors of the observations, in standard deviations of their field; repeatable [default: 0 and
+    /// 0.01]
+    #[arg(long, value_name = "S", value_parser = at_least_zero)]
+    noise: Vec<f64>,
+    /// Steps of DiffusionPDE; repeatable [default: 100 and 500]
+    #[arg(long, value_name = "N", value_parser = at_least::<2>())]
+    steps: Vec<usize>,
+    /// A method to measure, as the table names it; repeatable [default: all]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(conditional::METHODS), hide_possible_values = true)]
+    method: Vec<String>,
+    /// The folder of rows and table
+    #[arg(long, value_name = "DIR", default_value = "runs/bench-conditional")]
+    out: PathBuf,
+}
+
+impl Conditional {
+    pub fn run(&self, global: &Global) -> Outcome {
+        let stop = interrupt::stop_flag()?;
+        let options = self.options();
+        let find = |name: &str| models::file(&format!("{name}.safetensors"));
+        let student = |pde: &str| find(&format!("{pde}-{}-student", self.grid));
+        atomic::create_folder(&self.out)?;
+        let log = self.out.join(LOG);
+        let known = read_rows::<Row>(&log)?;
+        let (mut rows, mut pictures) = (Vec::<Row>::new(), Vec::new());
+        for pde in chosen(&self.pde, |pde| student(pde).is_some())? {
+            let setting = Setting::of(pde, self.grid, &options, &find, &stop)?;
+            let mut done = |row: &Row| {
+                let Key { task, method, points, .. } = &row.key;
+                let (error, time) = (row.error, seconds(row.seconds));
+                eprintln!("{pde}, {task}, {points} points, {method}: error {error:.3}, {time}");
+                append_row(&log, row)
+            };
+            let measured = setting
+                .rows(&options, &known, &stop, &mut done)
+                .map_err(|e| interrupted(e, "finished rows are kept"))?;
+            if !measured.is_empty() {
+                pictures.push(pictures_of(&setting, &options)?);
+            }
+            rows.extend(measured);
+        }
+        let mut sections = conditional::sections(&rows);
+        sections.iter_mut().zip(pictures).for_each(|(section, own)| section.pictures = own);
+        self.write(&rows, &sections, &options)?;
+        if global.json {
+            return print(&json(&rows)?);
+        }
+        eprintln!("tables and page: {}", self.out.display());
+        print(page::markdown(&sections).trim_end())
+    }
+
+    fn write(&self, rows: &[Row], sections: &[Section], options: &conditional::Options) -> Outcome {
+        let note = format!(
+            "{} problems a row ({} for DiffusionPDE, whose answer is one sample); ensembles of {}. \
+             Times are of this machine, of one answer.",
+            options.count, options.slow_count, options.ensemble
+        );
+        for (name, text) in [
+            ("rows.json", json(rows)?),
+            ("table.md", page::markdown(sections)),
+            ("report.html", page::html("Phys-Instruct: conditional solving", &note, sections)),
+        ] {
+            atomic::write(&self.out.join(name), text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn options(&self) -> conditional::Options {
+        let base = match self.quick {
+            true => conditional::Options::quick(),
+            false => conditional::Options::default(),
+        };
+        let or = |given: &[usize], base: Vec<usize>| {
+            if given.is_empty() { base } else { given.to_vec() }
+        };
+        conditional::Options {
+            count: self.count.unwrap_or(base.count),
+            slow_count: self.count.map_or(base.slow_count, |n| n.min(base.slow_count)),
+            points: or(&self.points, base.points),
+            sensors: or(&self.sensors, base.sensors),
+            steps: or(&self.steps, base.steps),
+            noise: if self.noise.is_empty() { base.noise } else { self.noise.clone() },
+            methods: if self.method.is_empty() { base.methods } else { self.method.clone() },
+            ..base
+        }
+    }
+}
+
+/// The student's answers to the first problem of each task.
+fn pictures_of(setting: &Setting, options: &conditional::Options) -> Result<Vec<Picture>, Failure> {
+    let caption = |task: Task| format!("{task}: the first problem, as the student answers it");
+    let pictures = setting.pictures(options)?;
+    pictures.iter().map(|(task, drawing)| picture(&caption(*task), drawing)).collect()
+}

@@ -1,0 +1,107 @@
+//! `bench tune`.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+use phys_instruct::bench::five;
+use phys_instruct::bench::tuning::{self, Tuned, Tuning};
+use phys_instruct::data::{self, Watch};
+use phys_instruct::device;
+use phys_instruct::model::{Kind, Model};
+
+use super::{chosen, weights};
+use crate::args::at_least;
+use crate::failure::{Failure, Outcome};
+use crate::models;
+use crate::output::print;
+
+/// The seed of validation data in a search; no table's held-out data comes from it.
+const VALIDATION_SEED: u64 = 4_000_000;
+
+/// Search the weights of DiffusionPDE's guidance and CoCoGen's corrections on validation data
+///
+/// Each teacher, method and number of steps gets the same candidates and samples. The answer, with
+/// everything tried, goes into baselines.toml beside the models, where `bench five` finds it.
+///
+/// Example: phys-instruct bench tune --pde poisson
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Tune {
+    /// A PDE; repeatable [default: all]
+    #[arg(long, value_name = "PDE")]
+    pde: Vec<String>,
+    /// Points a side of the teachers
+    #[arg(long, value_name = "S", default_value_t = 32)]
+    grid: usize,
+    /// Samples of each trial
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least::<4>())]
+    count: usize,
+    /// The file to write [default: baselines.toml beside the models]
+    #[arg(long, value_name = "F")]
+    out: Option<PathBuf>,
+}
+
+impl Tune {
+    pub fn run(&self) -> Outcome {
+        let (path, mut tuning) = match &self.out {
+            Some(path) => (path.clone(), Tuning::read(path)?.unwrap_or_default()),
+            None => weights()?,
+        };
+        let find = |pde: &str, kind: &str| {
+            models::file(&format!("{pde}-{}-{kind}.safetensors", self.grid))
+        };
+        for pde in chosen(&self.pde, |pde| find(pde, "edm").is_some())? {
+            let files: Vec<_> =
+                ["edm", "teacher"].iter().filter_map(|kind| find(pde, kind)).collect();
+            if files.is_empty() {
+                let grid = self.grid;
+                return Err(Failure::Usage(format!("no teacher of {pde} on grid {grid}")));
+            }
+            for file in files {
+                for tuned in self.search(&file)? {
+                    let same = |t: &Tuned| {
+                        (&t.teacher, &t.method, t.steps)
+                            == (&tuned.teacher, &tuned.method, tuned.steps)
+                    };
+                    tuning.tuned.retain(|t| !same(t));
+                    tuning.tuned.push(tuned);
+                }
+                tuning.write(&path)?;
+            }
+        }
+        print(&path.display().to_string())
+    }
+
+    /// Every method and number of steps of one teacher.
+    fn search(&self, file: &Path) -> Result<Vec<Tuned>, Failure> {
+        let model = Model::load(file, &device::cpu())?;
+        if model.card.kind != Kind::Teacher {
+            return Err(Failure::Usage(format!("{}: not a teacher", file.display())));
+        }
+        let pde = model.card.pde()?;
+        let stop = AtomicBool::new(false);
+        let mut watch = Watch { progress: &mut |_| (), stop: &stop };
+        let grid = model.card.grid;
+        let validation =
+            data::generate(pde.as_ref(), grid, VALIDATION_SEED, 2 * self.count, &mut watch)?;
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let hash = five::file_hash(file)?;
+        let mut all = Vec::new();
+        for method in ["diffusionpde", "cocogen"] {
+            for steps in tuning::STEPS {
+                let numbers = [steps, self.count];
+                let tuned = tuning::search(
+                    [&stem, &hash, method],
+                    &model,
+                    pde.as_ref(),
+                    &validation,
+                    numbers,
+                )?;
+                eprintln!("{stem}, {method}, {steps} steps: {}", tuned.weight);
+                all.push(tuned);
+            }
+        }
+        Ok(all)
+    }
+}
