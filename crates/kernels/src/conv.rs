@@ -218,7 +218,10 @@ fn bias_sums(grad: &[f32], shape: &ConvShape, bias_grad: &mut [f32]) {
 }
 
 thread_local! {
-    /// Memory kept from call to call: fresh pages cost as much as the arithmetic.
+    // Memory kept from call to call: fresh pages cost as much as the arithmetic. Padded planes and a
+    // tile of the output; signals of the weight gradient.
+    static PADDED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static FLAT: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
     static SCRATCH: Cell<[Vec<f32>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
 }
 
@@ -259,23 +262,23 @@ fn correlate(x: &[f32], packed: &[f32], bias: Option<&[f32]>, shape: &ConvShape,
     let offsets = planes.offsets();
     let pixels = shape.pixels();
     let tile_weights = shape.in_channels * shape.taps() * TILE;
-    out.par_chunks_mut(shape.out_channels * pixels).enumerate().for_each_init(
-        Vec::new,
-        |padded, (sample, out)| {
-            let images = &x[sample * shape.in_channels * pixels..][..shape.in_channels * pixels];
-            padded.resize(shape.in_channels * planes.plane, 0.0);
-            let each = images.chunks_exact(pixels).zip(padded.chunks_mut(planes.plane));
-            each.for_each(|(image, plane)| planes.pad(image, plane));
-            let padded = &padded[..];
-            out.par_chunks_mut(TILE * pixels).enumerate().for_each(|(tile, out)| {
-                let weights = &packed[tile * tile_weights..][..tile_weights];
-                let bias = bias.map(|b| &b[tile * TILE..]);
-                let (planes, offsets) = (&planes, &offsets[..]);
-                let tile = OutputTile { planes, offsets, x: padded, weights, bias };
-                dispatch(Image { tile, out });
-            });
-        },
-    );
+    out.par_chunks_mut(shape.out_channels * pixels).enumerate().for_each(|(sample, out)| {
+        let images = &x[sample * shape.in_channels * pixels..][..shape.in_channels * pixels];
+        let mut memory = PADDED.take();
+        memory.clear();
+        memory.resize(shape.in_channels * planes.plane, 0.0);
+        let each = images.chunks_exact(pixels).zip(memory.chunks_mut(planes.plane));
+        each.for_each(|(image, plane)| planes.pad(image, plane));
+        let padded = &memory[..];
+        out.par_chunks_mut(TILE * pixels).enumerate().for_each(|(tile, out)| {
+            let weights = &packed[tile * tile_weights..][..tile_weights];
+            let bias = bias.map(|b| &b[tile * TILE..]);
+            let (planes, offsets) = (&planes, &offsets[..]);
+            let tile = OutputTile { planes, offsets, x: padded, weights, bias };
+            dispatch(Image { tile, out });
+        });
+        PADDED.set(memory);
+    });
 }
 
 /// One sample's tile of output channels.
@@ -300,7 +303,8 @@ impl Kernel for Image<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Planes { height, width, row, positions, .. } = *self.tile.planes;
-        let mut flat = vec![0.0; TILE * positions];
+        let mut flat = FLAT.take();
+        flat.resize(TILE * positions, 0.0);
         self.tile.fill(simd, &mut flat);
         let images = self.out.chunks_exact_mut(height * width);
         for (image, flat) in images.zip(flat.chunks_exact(positions)) {
@@ -308,6 +312,7 @@ impl Kernel for Image<'_> {
                 to.copy_from_slice(&from[..width]);
             }
         }
+        FLAT.set(flat);
     }
 }
 
