@@ -15,8 +15,12 @@ fn sandbox() -> Sandbox {
         "train tiny.toml --out pidm --set diffusion.preconditioning='pixel' \
          --set diffusion.noise='white' --set train.start='edm' --set train.physics_weight=0.001",
     );
+    sandbox.good(
+        "distill tiny.toml --teacher teacher --out diff-instruct \
+         --set distill.guidance.ratio=0 --set distill.anchored.steps=0",
+    );
     std::fs::create_dir_all(sandbox.path("models")).unwrap();
-    for kind in ["student", "teacher", "edm", "pidm"] {
+    for kind in ["student", "diff-instruct", "teacher", "edm", "pidm"] {
         let from = sandbox.path(kind).join("model.safetensors");
         let to = sandbox.path("models").join(format!("poisson-8-{kind}.safetensors"));
         std::fs::copy(from, to).unwrap();
@@ -41,8 +45,8 @@ fn the_table_holds_every_method_with_every_figure_and_is_resumed() {
     let mut methods: Vec<&str> = found.iter().map(|r| r["method"].as_str().unwrap()).collect();
     methods.dedup();
     let guided = ["edm", "diffusionpde", "cocogen"];
-    let expected =
-        [&["phys-instruct", "phys-instruct+polish"][..], &guided, &guided, &["pidm", "solver"]];
+    let students = ["phys-instruct", "phys-instruct+polish", "diff-instruct"];
+    let expected = [&students[..], &guided, &guided, &["pidm", "solver"]];
     assert_eq!(methods, expected.concat());
     for row in &found {
         for name in [

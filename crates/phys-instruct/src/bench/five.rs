@@ -22,6 +22,8 @@ use crate::store::dataset::sha256;
 use crate::store::file::{MAX_BYTES, read};
 use crate::{Error, Result, Samples};
 
+/// The student with its samples corrected.
+const POLISHED: &str = "phys-instruct+polish";
 /// Offset of the seeds from which the solver row draws, so that it does not meet the reference.
 const SOLVER_SEED: u64 = 3_000_000;
 /// Samples drawn one by one for the latency: at least, and at most.
@@ -97,7 +99,9 @@ struct Loaded {
     model: Arc<Model>,
 }
 
-/// The rows of one PDE, by the models that `find` finds (name without extension to file).
+/// The rows of one PDE, by the models that `find` finds (name without extension to file):
+/// `<pde>-<grid>-` with `student`, `diff-instruct` (a student without guidance), `edm`, `teacher` and
+/// `pidm`.
 ///
 /// # Errors
 /// No student of the PDE, a file that cannot be read, models that differ in PDE, parameters or
@@ -116,9 +120,16 @@ pub fn plan(
     let mut items = Vec::new();
     let student = student?;
     if let Some(student) = &student {
-        items.extend(student_rows(options, student)?);
+        items.extend(student_rows("phys-instruct", options, student));
+        if options.polish > 0 && converges(&student.model)? {
+            items.extend(student_rows(POLISHED, options, student));
+        }
     }
     let same = |other: &Loaded| student.iter().try_for_each(|s| same_problem(s, other));
+    if let Some(unguided) = &loaded("diff-instruct")? {
+        same(unguided)?;
+        items.extend(student_rows("diff-instruct", options, unguided));
+    }
     for teacher in [edm?, teacher?].iter().flatten() {
         same(teacher)?;
         for method in ["edm", "diffusionpde", "cocogen"] {
@@ -185,16 +196,10 @@ impl Loaded {
     }
 }
 
-fn student_rows(options: &Options, student: &Loaded) -> Result<Vec<Item>> {
+fn student_rows(method: &str, options: &Options, student: &Loaded) -> Vec<Item> {
+    let weight = (method == POLISHED).then_some(options.polish as f64);
     let depths = 1..=student.model.card.levels.len();
-    let rows = |method: &'static str, weight: Option<f64>| {
-        depths.clone().map(move |steps| student.item(method, options, steps, weight))
-    };
-    let mut items: Vec<Item> = rows("phys-instruct", None).collect();
-    if options.polish > 0 && converges(&student.model)? {
-        items.extend(rows("phys-instruct+polish", Some(options.polish as f64)));
-    }
-    Ok(items)
+    depths.map(|steps| student.item(method, options, steps, weight)).collect()
 }
 
 /// Whether sweeps of correction converge for the model's PDE.
@@ -302,7 +307,7 @@ impl Setting {
         let nfe = if teacher { 2 * key.steps - 1 } else { key.steps };
         let options = SampleOptions { count, nfe, seed, ..SampleOptions::default() };
         let mut drawn = sampling::sample(model, options, &mut |_| ())?;
-        if let (Some(sweeps), "phys-instruct+polish") = (key.weight, key.method.as_str()) {
+        if let (Some(sweeps), POLISHED) = (key.weight, key.method.as_str()) {
             drawn.samples = polish::polish(&drawn.samples, self.residual(), sweeps as usize)?;
         }
         Ok(drawn)

@@ -17,8 +17,8 @@ use crate::{Error, Result};
 pub struct Key {
     /// The PDE.
     pub pde: String,
-    /// `phys-instruct`, `phys-instruct+polish`, `edm`, `diffusionpde`, `cocogen`, `pidm` or
-    /// `solver`.
+    /// `phys-instruct`, `phys-instruct+polish`, `diff-instruct`, `edm`, `diffusionpde`, `cocogen`,
+    /// `pidm` or `solver`.
     pub method: String,
     /// `pixel`, `modes` or `joint`; none for the solver.
     pub preconditioning: Option<Preconditioning>,
