@@ -50,6 +50,8 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) {
         // SAFETY: `chosen` has just asked the processor.
         #[allow(unsafe_code)]
         Unit::Avx2 => unsafe { x86::run_avx2(kernel) },
+        #[cfg(target_arch = "aarch64")]
+        Unit::Neon => kernel.run(neon::Neon),
         Unit::Portable => kernel.run(Portable),
     }
 }
@@ -60,6 +62,8 @@ enum Unit {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     Portable,
 }
 
@@ -74,6 +78,11 @@ fn chosen() -> Unit {
             return Unit::Avx2;
         }
     }
+    // Every processor of this architecture has it.
+    #[cfg(target_arch = "aarch64")]
+    if widest() >= 8 {
+        return Unit::Neon;
+    }
     Unit::Portable
 }
 
@@ -81,7 +90,7 @@ fn chosen() -> Unit {
 /// narrower units; the widest there is without it.
 pub const VARIABLE: &str = "PHYS_INSTRUCT_SIMD";
 /// What it may hold, with the lanes each asks for.
-const UNITS: [(&str, usize); 3] = [("avx512", 16), ("avx2", 8), ("portable", 0)];
+const UNITS: [(&str, usize); 4] = [("avx512", 16), ("avx2", 8), ("neon", 8), ("portable", 0)];
 
 /// Lanes of the widest unit to use; 0 asks for the portable one.
 #[cfg(not(test))]
@@ -112,8 +121,9 @@ pub fn unit() -> &'static str {
         Unit::Avx512 => "AVX-512",
         #[cfg(target_arch = "x86_64")]
         Unit::Avx2 => "AVX2 and FMA",
+        #[cfg(target_arch = "aarch64")]
+        Unit::Neon => "NEON",
         Unit::Portable if cfg!(target_arch = "x86_64") => "SSE2",
-        Unit::Portable if cfg!(target_arch = "aarch64") => "NEON",
         Unit::Portable => "portable",
     }
 }
@@ -146,7 +156,7 @@ struct Portable;
 impl Simd for Portable {
     type V = [f32; 8];
     const LANES: usize = 8;
-    const MANY_REGISTERS: bool = cfg!(target_arch = "aarch64");
+    const MANY_REGISTERS: bool = false;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::V {
@@ -207,6 +217,107 @@ impl Simd for Portable {
         for i in 0..8 {
             for j in 0..8 {
                 to[j * to_row + i] = from[i * from_row + j];
+            }
+        }
+    }
+}
+
+/// Two registers of four values together, so that what suits AVX2's sixteen of eight suits these.
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code)]
+mod neon {
+    use std::arch::aarch64::*;
+
+    use super::Simd;
+
+    #[derive(Clone, Copy)]
+    pub(super) struct Neon;
+
+    /// # Safety
+    /// `from` must be valid for four values at each of four rows.
+    #[inline(always)]
+    unsafe fn transposed4(from: *const f32, from_row: usize) -> [float32x4_t; 4] {
+        // SAFETY: every processor of this architecture has the unit; the caller's promise.
+        unsafe {
+            let r = [0, 1, 2, 3].map(|i| vld1q_f32(from.add(i * from_row)));
+            let pairs =
+                |a, b| [vtrn1q_f32(a, b), vtrn2q_f32(a, b)].map(|v| vreinterpretq_f64_f32(v));
+            let ([a, b], [c, d]) = (pairs(r[0], r[1]), pairs(r[2], r[3]));
+            [vtrn1q_f64(a, c), vtrn1q_f64(b, d), vtrn2q_f64(a, c), vtrn2q_f64(b, d)]
+                .map(|v| vreinterpretq_f32_f64(v))
+        }
+    }
+
+    impl Simd for Neon {
+        type V = [float32x4_t; 2];
+        const LANES: usize = 8;
+        const MANY_REGISTERS: bool = false;
+
+        #[inline(always)]
+        fn splat(self, value: f32) -> Self::V {
+            // SAFETY: every processor of this architecture has the unit.
+            unsafe { [vdupq_n_f32(value); 2] }
+        }
+
+        #[inline(always)]
+        fn load(self, from: &[f32]) -> Self::V {
+            let from = from[..8].as_ptr();
+            // SAFETY: as in `splat`; the slice has the length read.
+            unsafe { [vld1q_f32(from), vld1q_f32(from.add(4))] }
+        }
+
+        #[inline(always)]
+        fn store(self, [low, high]: Self::V, to: &mut [f32]) {
+            let to = to[..8].as_mut_ptr();
+            // SAFETY: as in `splat`; the slice has the length written.
+            unsafe {
+                vst1q_f32(to, low);
+                vst1q_f32(to.add(4), high);
+            }
+        }
+
+        #[inline(always)]
+        fn add(self, a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: as in `splat`.
+            unsafe { [vaddq_f32(a[0], b[0]), vaddq_f32(a[1], b[1])] }
+        }
+
+        #[inline(always)]
+        fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: as in `splat`.
+            unsafe { [vsubq_f32(a[0], b[0]), vsubq_f32(a[1], b[1])] }
+        }
+
+        #[inline(always)]
+        fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: as in `splat`.
+            unsafe { [vmulq_f32(a[0], b[0]), vmulq_f32(a[1], b[1])] }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+            // SAFETY: as in `splat`.
+            unsafe { [vfmaq_f32(c[0], a[0], b[0]), vfmaq_f32(c[1], a[1], b[1])] }
+        }
+
+        #[inline(always)]
+        fn sum(self, [low, high]: Self::V) -> f32 {
+            // SAFETY: as in `splat`.
+            unsafe { vaddvq_f32(vaddq_f32(low, high)) }
+        }
+
+        #[inline(always)]
+        fn transpose8(self, from: &[f32], from_row: usize, to: &mut [f32], to_row: usize) {
+            let from = &from[..7 * from_row + 8];
+            let to = &mut to[..7 * to_row + 8];
+            for (i, j) in [(0, 0), (0, 4), (4, 0), (4, 4)] {
+                // SAFETY: as in `splat`; the slices hold eight rows of eight values.
+                unsafe {
+                    let block = transposed4(from.as_ptr().add(i * from_row + j), from_row);
+                    for (k, row) in block.into_iter().enumerate() {
+                        vst1q_f32(to.as_mut_ptr().add((j + k) * to_row + i), row);
+                    }
+                }
             }
         }
     }

@@ -212,7 +212,7 @@ fn the_vector_unit_can_be_named() {
     assert!(!["AVX-512", "AVX2 and FMA"].contains(&found["simd"].as_str().unwrap()), "{found}");
     let wrong = doctor("avx3");
     assert_eq!(wrong.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&wrong.stderr).contains("avx512, avx2, portable"));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("avx512, avx2, neon, portable"));
 }
 
 #[test]
