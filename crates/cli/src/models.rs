@@ -48,7 +48,10 @@ pub fn find(name: &Path) -> Result<PathBuf, Failure> {
         return inside.is_file().then_some(inside).ok_or_else(missing);
     }
     let text = name.to_string_lossy();
-    if registry::NAMES.contains(&text.as_ref()) { student_of(&text) } else { Err(unknown(&text)) }
+    let starts_with = |pde: &&str| {
+        text.strip_prefix(*pde).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    if registry::NAMES.iter().any(starts_with) { bundled_as(&text) } else { Err(unknown(&text)) }
 }
 
 /// The folder that a new file of the models goes into.
@@ -61,13 +64,17 @@ pub fn file(name: &str) -> Option<PathBuf> {
     folders().into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-fn student_of(pde: &str) -> Result<PathBuf, Failure> {
-    let file = format!("{pde}-32-student.safetensors");
-    self::file(&file).ok_or_else(|| {
+/// The student of a PDE on 32 x 32, of a PDE on a grid (`darcy-64`), or any bundled model by the
+/// name of its file.
+fn bundled_as(name: &str) -> Result<PathBuf, Failure> {
+    let student = if registry::NAMES.contains(&name) { "-32-student" } else { "-student" };
+    let stems = [format!("{name}{student}"), name.to_owned()];
+    stems.iter().find_map(|stem| file(&format!("{stem}.safetensors"))).ok_or_else(|| {
         Failure::Usage(format!(
-            "no bundled student of {pde}: {file} is neither in ./models, nor beside the program, \
-             nor in its source; make one with `phys-instruct train` and `phys-instruct distill`, or \
-             name a folder of models in {VARIABLE}"
+            "no bundled model {name}: {}.safetensors is neither in ./models, nor beside the \
+             program, nor in its source; make one with `phys-instruct train` and `phys-instruct \
+             distill`, or name a folder of models in {VARIABLE}",
+            stems[0]
         ))
     })
 }
