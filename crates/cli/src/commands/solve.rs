@@ -70,6 +70,10 @@ pub struct Solve {
     /// [default: input-space for burgers, else refinement]
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     method: Option<Way>,
+    /// Network calls at each of the student's levels but the first: with more of them fields with
+    /// jumps are followed more closely
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = at_least::<1>())]
+    rounds: usize,
     /// Replace every member's solution by the reference solver's for its input
     #[arg(long)]
     physics: bool,
@@ -153,8 +157,8 @@ impl Solve {
             Some(Way::InputSpace) => Method::InputSpace,
             Some(Way::NoiseSpace) => Method::NoiseSpace,
         };
-        let Self { ensemble, seed, .. } = *self;
-        let options = Options { method, ensemble, seed, ..Options::default() };
+        let Self { ensemble, rounds, seed, .. } = *self;
+        let options = Options { method, ensemble, rounds, seed, ..Options::default() };
         let start = Instant::now();
         let mut posterior = solver.posterior(&observations, &options)?;
         if self.physics {

@@ -18,12 +18,22 @@ pub trait Prior: Sync {
     /// G: physical fields of standard normal noise; differentiable.
     fn fields(&self, z: Tensor<4>) -> Tensor<4>;
 
+    /// Calls of its deepest samples; [`Prior::fields`] is the first.
+    fn calls(&self) -> usize;
+
+    /// The fields of call `number`, 2 to [`Prior::calls`], made of fields `x` and of its level's
+    /// share of standard normal noise `z`.
+    fn again(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4>;
+
+    /// What call `number` would keep of a `change` of its fields if they were Gaussian.
+    fn kept(&self, change: Tensor<4>, number: usize) -> Tensor<4>;
+
     /// A linear map, without the mean, of roughly the covariance of [`Prior::fields`]: what the
     /// iterations are preconditioned with.
     fn linear(&self, z: Tensor<4>) -> Tensor<4>;
 }
 
-/// A student at one network call.
+/// A student as prior.
 pub struct Student<'a> {
     model: &'a Model,
 }
@@ -42,6 +52,16 @@ impl<'a> Student<'a> {
         }
         Ok(Self { model })
     }
+
+    fn noise(&self, z: Tensor<4>, number: usize) -> Tensor<4> {
+        z * self.model.network.profile() * self.model.card.levels[number - 1]
+    }
+
+    fn call(&self, noisy: Tensor<4>, number: usize) -> Tensor<4> {
+        let network = &self.model.network;
+        let generator = Generator { denoiser: network, levels: &self.model.card.levels };
+        network.coordinates.decode(generator.call(noisy, number))
+    }
 }
 
 impl Prior for Student<'_> {
@@ -55,10 +75,25 @@ impl Prior for Student<'_> {
     }
 
     fn fields(&self, z: Tensor<4>) -> Tensor<4> {
-        let network = &self.model.network;
-        let generator = Generator { denoiser: network, levels: &self.model.card.levels };
-        let noisy = z * network.profile() * generator.levels[0];
-        network.coordinates.decode(generator.call(noisy, 1))
+        self.call(self.noise(z, 1), 1)
+    }
+
+    fn calls(&self) -> usize {
+        self.model.card.levels.len()
+    }
+
+    fn again(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4> {
+        let clean = self.model.network.coordinates.encode(x);
+        self.call(clean + self.noise(z, number), number)
+    }
+
+    fn kept(&self, change: Tensor<4>, number: usize) -> Tensor<4> {
+        let coordinates = &self.model.network.coordinates;
+        let [sigma, data] = [self.model.card.levels[number - 1], coordinates.sigma_data];
+        let share =
+            (coordinates.profile() * (sigma / data)).square().add_scalar(1.0).sqrt().recip();
+        let mean = coordinates.decode(change.zeros_like());
+        coordinates.decode(coordinates.encode(change + mean.clone()) * share) - mean
     }
 
     fn linear(&self, z: Tensor<4>) -> Tensor<4> {
@@ -68,7 +103,8 @@ impl Prior for Student<'_> {
     }
 }
 
-/// A Gaussian prior whose posterior is known: smooth fields of one channel, x = m + B^T (v z).
+/// A Gaussian prior whose posterior is known: smooth fields of one channel, x = m + B^T (v z), drawn in one to
+/// three calls.
 #[cfg(test)]
 pub(super) mod testing {
     #![allow(clippy::unwrap_used)]
@@ -83,6 +119,9 @@ pub(super) mod testing {
     use crate::net::params::values;
 
     pub const SIZE: usize = 8;
+    const MEAN: f64 = 0.7;
+    /// What is kept of the fields at each call but the first.
+    const KEPT: [f64; 2] = [0.7, 0.95];
 
     pub struct Smooth {
         basis: Tensor<4>,
@@ -114,7 +153,21 @@ pub(super) mod testing {
         }
 
         fn fields(&self, z: Tensor<4>) -> Tensor<4> {
-            self.linear(z) + 0.7
+            self.linear(z) + MEAN
+        }
+
+        fn calls(&self) -> usize {
+            1 + KEPT.len()
+        }
+
+        /// With the noise's spectrum that of the fields, the flow's map is a mean of both.
+        fn again(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4> {
+            let kept = KEPT[number - 2];
+            (x - MEAN) * kept + self.linear(z) * (1.0 - kept * kept).sqrt() + MEAN
+        }
+
+        fn kept(&self, change: Tensor<4>, number: usize) -> Tensor<4> {
+            change * KEPT[number - 2]
         }
 
         fn linear(&self, z: Tensor<4>) -> Tensor<4> {

@@ -1,49 +1,95 @@
 //! Masked few-step refinement: the student's own steps, with what is observed put in between.
 //!
-//! A sample of one call is moved by the best linear step ([`Gain`]) so that it agrees with the
-//! observations; noise of the next level is added and the student called again, which makes a
-//! sample of the prior of it that is near the one before; and so on to the last level. At high
-//! noise large structures follow the observations, at low noise the small ones. Nothing is
-//! differentiated: K forward calls for each member of the ensemble, K of them in the plain form.
-//! Each member aims at observations with errors of its own (randomised maximum likelihood).
+//! A sample x of one call is moved by the best linear step d = K (v - H x) ([`Gain`]) so that it
+//! agrees with the observations v; noise of the next level is added and the student called again,
+//! which makes a sample of the prior of it that is near x + d; and so on to the last level. At high
+//! noise large structures follow the observations, at low noise the small ones. The call has seen
+//! d, and to move by what its result still lacks would count the observations twice: so what it
+//! keeps of d, A d were the fields Gaussian, is taken back before the next step. Then for Gaussian
+//! fields, whose call is A x + B z with A C A^T + B B^T = C, every step ends at
+//! (1 - K H) (A x + B z) + K v, a draw from the posterior (Matheron's rule).
+//!
+//! Nothing is differentiated: as many forward calls for each member of the ensemble as the student
+//! has levels. Each member aims at observations with errors of its own (randomised maximum
+//! likelihood).
 
 use burn::tensor::Tensor;
 
 use super::covariance::Gain;
 use super::observed::{Aim, Observed};
-use crate::diffusion::Denoiser;
+use super::prior::Prior;
 use crate::diffusion::noise::Draw;
-use crate::distill::Generator;
-use crate::model::Model;
 
 /// Members of the posterior, `[member, channel, y, x]`, and network calls behind each; `rounds`
 /// calls at each level but the first.
 pub(super) fn infer(
-    model: &Model,
+    prior: &dyn Prior,
     gain: &Gain,
     observed: &Observed,
     aim: &Aim,
     rounds: usize,
     seed: u64,
 ) -> (Tensor<4>, usize) {
-    let network = &model.network;
-    let levels = &model.card.levels;
-    let generator = Generator { denoiser: network, levels };
-    let shape = aim.noise.dims();
     let consistent = |x: Tensor<4>| {
         let misfit = aim.values.clone() - observed.of(x.clone());
         x + gain.apply(misfit)
     };
-    let call = |y, number| network.coordinates.decode(generator.call(y, number));
-    let mut x = call(aim.noise.clone() * network.profile() * levels[0], 1);
+    let mut x = prior.fields(aim.noise.clone());
     let mut calls = 1;
-    for (before, &sigma) in levels.iter().skip(1).enumerate() {
+    for number in 2..=prior.calls() {
         for _ in 0..rounds {
             let draw = Draw { seed, stream: "refinement", step: calls as u64, first: 0 };
-            let noise = draw.normal(shape, &model.device()) * network.profile() * sigma;
-            x = call(network.coordinates.encode(consistent(x)) + noise, before + 2);
+            let noise = draw.normal(aim.noise.dims(), &prior.device());
+            let moved = consistent(x.clone());
+            x = prior.again(moved.clone(), noise, number) - prior.kept(moved - x, number);
             calls += 1;
         }
     }
     (consistent(x), calls)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::condition::covariance::Covariance;
+    use crate::condition::prior::testing::{SIZE, Smooth, observations};
+    use crate::net::params::values;
+
+    const MEMBERS: usize = 600;
+    const NOISE: f64 = 0.05;
+
+    /// Mean and deviation of each entry over the members.
+    fn moments(x: Tensor<4>) -> [Vec<f32>; 2] {
+        let mean = x.clone().mean_dim(0);
+        let deviation = (x - mean.clone()).square().mean_dim(0).sqrt();
+        [values(mean), values(deviation)]
+    }
+
+    #[test]
+    fn on_a_gaussian_prior_the_members_are_those_of_the_posterior() {
+        let prior = Smooth::new();
+        let observations = observations(4, 12, NOISE);
+        let observed = Observed::new(&observations, &prior.device());
+        let covariance = Covariance::new(&prior, 0);
+        let variances = vec![NOISE * NOISE; 12];
+        let gain = covariance.gain(&prior, &observations.entries(), &variances).unwrap();
+        let aim = Aim::draw(&prior, &observations, MEMBERS, 1);
+        let (own, calls) = infer(&prior, &gain, &observed, &aim, 2, 1);
+        assert_eq!(calls, 5);
+        // Matheron's rule: exact where prior and observations are linear.
+        let drawn = prior.fields(aim.noise.clone());
+        let exact = drawn.clone() + gain.apply(aim.values.clone() - observed.of(drawn));
+        let [[mean, deviation], [exact, exact_deviation]] = [own, exact].map(moments);
+        for entry in 0..SIZE * SIZE {
+            let away = (mean[entry] - exact[entry]) / exact_deviation[entry];
+            assert!(away.abs() < 0.3, "entry {entry}: the mean is {away} deviations off");
+            let ratio = deviation[entry] / exact_deviation[entry];
+            assert!((0.8..1.2).contains(&ratio), "entry {entry}: deviations' ratio {ratio}");
+        }
+        let prior_deviation = moments(prior.fields(aim.noise.clone()))[1].clone();
+        let share: f32 = deviation.iter().zip(&prior_deviation).map(|(d, p)| d / p).sum();
+        assert!(share < 0.5 * (SIZE * SIZE) as f32, "the observations say nothing");
+    }
 }

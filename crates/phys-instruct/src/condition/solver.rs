@@ -39,12 +39,14 @@ pub struct Options {
     pub method: Method,
     /// Members of the ensemble.
     pub ensemble: usize,
-    /// Network calls at each level but the first (refinement), or Gauss-Newton steps.
+    /// Network calls at each level but the first (refinement).
     pub rounds: usize,
-    /// Conjugate-gradient iterations of a Gauss-Newton step.
+    /// Gauss-Newton steps (noise space).
+    pub steps: usize,
+    /// Conjugate-gradient iterations of a step.
     pub iterations: usize,
     /// Standard deviation of what the student itself is off by, in units of each channel's
-    /// (Gauss-Newton).
+    /// (noise space).
     pub model_error: f64,
     /// The seed.
     pub seed: u64,
@@ -55,7 +57,8 @@ impl Default for Options {
         Self {
             method: Method::Refinement,
             ensemble: 16,
-            rounds: 1,
+            rounds: 2,
+            steps: 1,
             iterations: 8,
             model_error: 0.02,
             seed: 0,
@@ -118,7 +121,7 @@ impl<'a> Solver<'a> {
                 let variances = self.variances(observations, EXACT);
                 let gain = self.gain(observations, &variances)?;
                 let Options { rounds, seed, .. } = *options;
-                in_pool(|| refinement::infer(self.model, &gain, &observed, &aim, rounds, seed))
+                in_pool(|| refinement::infer(&self.student, &gain, &observed, &aim, rounds, seed))
             }
             Method::NoiseSpace => self.gauss_newton(observations, &observed, aim, options)?,
         };
@@ -208,7 +211,7 @@ impl<'a> Solver<'a> {
             iterations: options.iterations,
         };
         let mut state = problem.start();
-        for _ in 0..options.rounds {
+        for _ in 0..options.steps {
             state = in_pool(|| problem.step(state));
         }
         let left = target - observed.of(state.x.clone());
