@@ -4,7 +4,8 @@
 //! on each other but has the rank of the bank, and that of [`Prior::linear`], which has full rank.
 
 use burn::tensor::{Tensor, TensorData};
-use faer::linalg::solvers::DenseSolveCore;
+use faer::linalg::solvers::{DenseSolveCore, Llt};
+use faer::prelude::Solve;
 use faer::{Mat, Side};
 
 use super::observed::Observed;
@@ -21,6 +22,9 @@ const BATCH: usize = 64;
 const LINEAR_SHARE: f64 = 0.1;
 /// Rows of the linear map made at a time.
 const ROWS: usize = 256;
+/// Variances of values over those of their errors from which on the rounding of `f32` in them is
+/// not far below the errors.
+const PRECISE: f32 = 1e5;
 
 /// A factor of the blended covariance: fields of that covariance are its transpose times standard
 /// normal noise.
@@ -37,8 +41,15 @@ pub struct Gain<'a> {
     bank: &'a Tensor<2>,
     /// The observed part of the factor, `[point, factor]`.
     rows: Tensor<2>,
-    /// (rows rows^T + variances)^-1.
-    pub inverse: Tensor<2>,
+    errors: ErrorUnits,
+}
+
+/// rows rows^T + variances, factorised in units in which the variances are 1. In `f64`: for small
+/// errors it is close to singular.
+struct ErrorUnits {
+    /// One over the errors' deviations.
+    scale: Vec<f64>,
+    factor: Llt<f64>,
 }
 
 impl Covariance {
@@ -75,8 +86,8 @@ impl Covariance {
         let observed = Observed::at(entries, &prior.device());
         let seen = observed.of_flat(self.bank.clone()).swap_dims(0, 1);
         let rows = Tensor::cat(vec![seen, linear_rows(prior, entries)], 1);
-        let inverse = inverse(&rows, variances)?;
-        Ok(Gain { prior, bank: &self.bank, rows, inverse })
+        let errors = ErrorUnits::new(&rows, variances)?;
+        Ok(Gain { prior, bank: &self.bank, rows, errors })
     }
 }
 
@@ -86,8 +97,17 @@ impl Gain<'_> {
     /// # Errors
     /// As [`Covariance::gain`].
     pub fn with(&self, variances: &[f64]) -> Result<Self> {
-        let inverse = inverse(&self.rows, variances)?;
-        Ok(Self { prior: self.prior, bank: self.bank, rows: self.rows.clone(), inverse })
+        let errors = ErrorUnits::new(&self.rows, variances)?;
+        Ok(Self { prior: self.prior, bank: self.bank, rows: self.rows.clone(), errors })
+    }
+
+    /// (rows rows^T + variances)^-1, `[point, point]`.
+    pub fn inverse(&self) -> Tensor<2> {
+        let ErrorUnits { scale, factor } = &self.errors;
+        let (n, inverse) = (scale.len(), factor.inverse());
+        let entry = |i: usize| (inverse[(i / n, i % n)] * scale[i / n] * scale[i % n]) as f32;
+        let data: Vec<f32> = (0..n * n).map(entry).collect();
+        Tensor::from_data(TensorData::new(data, [n, n]), &self.rows.device())
     }
 
     /// How the fields change, `[member, channel, y, x]`, if the observed values do by `misfit`,
@@ -96,7 +116,7 @@ impl Gain<'_> {
         let Self { prior, bank, .. } = self;
         let [channels, height, width] = prior.shape();
         let shape = [misfit.dims()[0], channels, height, width];
-        let factors = misfit.matmul(self.inverse.clone()).matmul(self.rows.clone());
+        let factors = self.errors.solve(misfit).matmul(self.rows.clone());
         let [samples, entries] = bank.dims();
         let own = factors.clone().narrow(1, 0, samples).matmul((*bank).clone()).reshape(shape);
         let linear = factors.narrow(1, samples, entries).reshape(shape) * LINEAR_SHARE.sqrt();
@@ -124,25 +144,46 @@ fn linear_rows(prior: &dyn Prior, entries: &[usize]) -> Tensor<2> {
     Tensor::cat(entries.chunks(ROWS).map(chunk).collect(), 0) * LINEAR_SHARE.sqrt()
 }
 
-/// (rows rows^T + diag)^-1, in units that make the diagonal 1.
-fn inverse(rows: &Tensor<2>, diagonal: &[f64]) -> Result<Tensor<2>> {
-    let n = diagonal.len();
-    // Units first: products of fields as small as 1e-5 leave the range of f32.
-    let scale: Vec<f64> = diagonal.iter().map(|v| v.sqrt().recip()).collect();
-    let column = TensorData::new(scale.iter().map(|&s| s as f32).collect::<Vec<_>>(), [n, 1]);
-    let scaled = rows.clone() * Tensor::<2>::from_data(column, &rows.device());
-    let products = values(scaled.clone().matmul(scaled.swap_dims(0, 1)));
-    let matrix = Mat::from_fn(n, n, |i, j| {
-        let own = if i == j { 1.0 } else { 0.0 };
-        0.5 * f64::from(products[i * n + j] + products[j * n + i]) + own
-    });
-    let factor = matrix
-        .llt(Side::Lower)
-        .map_err(|e| Error::NonFinite(format!("covariance of the observed values: {e:?}")))?;
-    let inverse = factor.inverse();
-    let entry = |i: usize| (inverse[(i / n, i % n)] * scale[i / n] * scale[i % n]) as f32;
-    let data: Vec<f32> = (0..n * n).map(entry).collect();
-    Ok(Tensor::from_data(TensorData::new(data, [n, n]), &rows.device()))
+impl ErrorUnits {
+    fn new(rows: &Tensor<2>, variances: &[f64]) -> Result<Self> {
+        let n = variances.len();
+        let scale: Vec<f64> = variances.iter().map(|v| v.sqrt().recip()).collect();
+        // Units first: products of fields as small as 1e-5 leave the range of f32.
+        let column = scale.iter().map(|&s| s as f32).collect::<Vec<_>>();
+        let column = Tensor::<2>::from_data(TensorData::new(column, [n, 1]), &rows.device());
+        let mut matrix = products(&(rows.clone() * column));
+        for i in 0..n {
+            matrix[(i, i)] += 1.0;
+        }
+        let factor = matrix
+            .llt(Side::Lower)
+            .map_err(|e| Error::NonFinite(format!("covariance of the observed values: {e:?}")))?;
+        Ok(Self { scale, factor })
+    }
+
+    /// (rows rows^T + variances)^-1 times each member's misfit, `[member, point]`.
+    fn solve(&self, misfit: Tensor<2>) -> Tensor<2> {
+        let ([members, n], device) = (misfit.dims(), misfit.device());
+        let misfit = values(misfit);
+        let right = Mat::from_fn(n, members, |i, m| f64::from(misfit[m * n + i]) * self.scale[i]);
+        let solved = self.factor.solve(&right);
+        let entry = |i: usize| (solved[(i % n, i / n)] * self.scale[i % n]) as f32;
+        let data: Vec<f32> = (0..members * n).map(entry).collect();
+        Tensor::from_data(TensorData::new(data, [members, n]), &device)
+    }
+}
+
+/// rows rows^T; summed in `f64` where a factor of it might otherwise not exist.
+fn products(rows: &Tensor<2>) -> Mat<f64> {
+    let [n, factors] = rows.dims();
+    let largest = rows.clone().square().sum_dim(1).max().into_scalar::<f32>();
+    if largest < PRECISE {
+        let all = values(rows.clone().matmul(rows.clone().swap_dims(0, 1)));
+        return Mat::from_fn(n, n, |i, j| 0.5 * f64::from(all[i * n + j] + all[j * n + i]));
+    }
+    let rows = values(rows.clone());
+    let rows = Mat::from_fn(n, factors, |i, k| f64::from(rows[i * factors + k]));
+    &rows * rows.transpose()
 }
 
 #[cfg(test)]
@@ -175,11 +216,25 @@ mod tests {
         assert!(values(left).iter().all(|v| v.abs() < 1e-2));
         // The linear estimate alone is exact here.
         let rows = linear_rows(&prior, &given.entries());
-        let exact = inverse(&rows, &[LINEAR_SHARE * 1e-6; 24]).unwrap();
-        let z = misfit.matmul(exact).matmul(rows) * LINEAR_SHARE.sqrt();
+        let exact = ErrorUnits::new(&rows, &[LINEAR_SHARE * 1e-6; 24]).unwrap();
+        let z = exact.solve(misfit).matmul(rows) * LINEAR_SHARE.sqrt();
         let exact = prior.linear(z.reshape([1, 1, SIZE, SIZE]));
         let far = rms(&(change - exact.clone()));
         assert!(far < 0.15 * rms(&exact), "{far} of {}", rms(&exact));
+    }
+
+    /// Of so many neighbouring values the covariance has no factor in `f32`.
+    #[test]
+    fn fields_follow_values_that_are_nearly_exact() {
+        let (prior, device) = (Smooth::new(), Device::flex());
+        let given = observations(3, SIZE * SIZE, 0.0);
+        let observed = Observed::new(&given, &device);
+        let misfit = row(&given, |p| p.value - 0.7, &device);
+        let covariance = Covariance::new(&prior, 1);
+        let gain = covariance.gain(&prior, &given.entries(), &[1e-10; SIZE * SIZE]).unwrap();
+        let left = misfit.clone() - observed.of(gain.apply(misfit.clone()));
+        let share = values(left).iter().map(|v| v.abs()).fold(0.0, f32::max);
+        assert!(share < 1e-3, "{share}");
     }
 
     #[test]

@@ -160,7 +160,7 @@ mod tests {
             prior: &prior,
             observed: &observed,
             weights: deviations.clone().recip(),
-            preconditioner: gain.inverse * deviations.clone() * deviations.swap_dims(0, 1),
+            preconditioner: gain.inverse() * deviations.clone() * deviations.swap_dims(0, 1),
             aim: Aim::draw(&prior, &observations, MEMBERS, 9),
             iterations,
         });

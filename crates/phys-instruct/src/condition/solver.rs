@@ -17,7 +17,7 @@ use crate::{Error, Result, Samples, residual};
 
 /// What an observation without errors is taken to be off by, in standard deviations of its field:
 /// what keeps its covariance regular in single precision.
-const EXACT: f64 = 1e-3;
+const EXACT: f64 = 1e-4;
 
 /// The way from observations to fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,7 +206,7 @@ impl<'a> Solver<'a> {
             prior: &self.student,
             observed,
             weights: deviations.clone().recip(),
-            preconditioner: gain.inverse.clone() * deviations.clone() * deviations.swap_dims(0, 1),
+            preconditioner: gain.inverse() * deviations.clone() * deviations.swap_dims(0, 1),
             aim,
             iterations: options.iterations,
         };
