@@ -5,7 +5,7 @@
 //! prepares once for all problems (the student's covariance, the interpolation's training samples)
 //! is not in them; `prepare_seconds` has it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use phys_instruct_physics::Pde;
 
 use self::row::Answer;
 pub use self::row::{Key, Row, sections};
-use super::five::file_hash;
+use super::five::{Loaded, load};
 use crate::baseline::{self, Guidance};
 use crate::condition::{
     Method, Observations, Options as SolveOptions, Posterior, Solver, Task, exact, interpolation,
@@ -22,7 +22,6 @@ use crate::condition::{
 use crate::data::{self, Watch};
 use crate::eval::marginal;
 use crate::eval::physics::pde_error;
-use crate::model::Model;
 use crate::plot::Drawing;
 use crate::plot::answer::answer;
 use crate::residual::{self, Residual};
@@ -110,6 +109,12 @@ impl Options {
     }
 }
 
+/// A student prepared to answer, and the seconds that took.
+pub struct Prepared<'a> {
+    solver: Solver<'a>,
+    seconds: f64,
+}
+
 /// One PDE's models and problems.
 pub struct Setting {
     student: Loaded,
@@ -121,12 +126,6 @@ pub struct Setting {
     training: Samples,
     two_values: Option<[f64; 2]>,
     data_floor: f64,
-}
-
-/// A model and the hash of its file.
-struct Loaded {
-    model: Model,
-    hash: String,
 }
 
 /// Where the fields are observed.
@@ -160,10 +159,8 @@ impl Setting {
         find: &dyn Fn(&str) -> Option<PathBuf>,
         stop: &AtomicBool,
     ) -> Result<Self> {
-        let load = |kind: &str| {
-            find(&format!("{pde}-{grid}-{kind}")).map(|file| Loaded::of(&file)).transpose()
-        };
-        let student = load("student")?
+        let loaded = |kind: &str| find(&format!("{pde}-{grid}-{kind}")).map(load).transpose();
+        let student = loaded("student")?
             .ok_or_else(|| Error::Config(format!("no student {pde}-{grid}-student")))?;
         let problem = student.model.card.pde()?;
         let made = |seed, count| {
@@ -175,7 +172,7 @@ impl Setting {
         let training = made(TRAINING_SEED, options.training)?;
         let residual = residual::build(problem.as_ref(), grid, &Device::flex())?;
         Ok(Self {
-            teacher: load("teacher")?,
+            teacher: loaded("teacher")?,
             two_values: marginal::values_of_input(&truths, problem.as_ref()),
             data_floor: pde_error(&truths, residual.as_ref())?,
             student,
@@ -187,6 +184,16 @@ impl Setting {
         })
     }
 
+    /// The student, prepared once for rows and pictures.
+    ///
+    /// # Errors
+    /// A model that is no student.
+    pub fn prepare(&self) -> Result<Prepared<'_>> {
+        let start = Instant::now();
+        let solver = Solver::new(&self.student.model)?;
+        Ok(Prepared { solver, seconds: start.elapsed().as_secs_f64() })
+    }
+
     /// All rows; those of `known` with the same key are taken over, `done` hears of every other as
     /// it is measured.
     ///
@@ -195,14 +202,12 @@ impl Setting {
     /// `done` answers.
     pub fn rows(
         &self,
+        prepared: &Prepared,
         options: &Options,
         known: &[Row],
         stop: &AtomicBool,
         done: &mut dyn FnMut(&Row) -> Result<()>,
     ) -> Result<Vec<Row>> {
-        let start = Instant::now();
-        let solver = Solver::new(&self.student.model)?;
-        let prepare = start.elapsed().as_secs_f64();
         let mut rows = Vec::new();
         for question in self.questions(options) {
             let mut limit = None;
@@ -214,13 +219,13 @@ impl Setting {
                     rows.extend(old);
                     continue;
                 }
-                for mut row in question.rows(method, &solver, options)? {
+                for mut row in question.rows(method, &prepared.solver, options)? {
                     if limit.is_none() {
                         limit = Some(question.limit(options)?);
                     }
                     row.bayes_limit = limit.flatten();
                     if method.starts_with("phys-instruct") {
-                        row.prepare_seconds = prepare;
+                        row.prepare_seconds = prepared.seconds;
                     }
                     done(&row)?;
                     rows.push(row);
@@ -235,8 +240,11 @@ impl Setting {
     ///
     /// # Errors
     /// As [`Setting::rows`].
-    pub fn pictures(&self, options: &Options) -> Result<Vec<(Task, Drawing)>> {
-        let solver = Solver::new(&self.student.model)?;
+    pub fn pictures(
+        &self,
+        Prepared { solver, .. }: &Prepared,
+        options: &Options,
+    ) -> Result<Vec<(Task, Drawing)>> {
         let mut pictures: Vec<(Task, Drawing)> = Vec::new();
         for question in self.questions(options) {
             if pictures.iter().any(|(task, _)| *task == question.task) {
@@ -269,12 +277,6 @@ impl Setting {
     fn input_is_a_line(&self) -> bool {
         let grid = self.student.model.card.grid;
         Task::Forward.observed(self.pde.as_ref(), grid).len() == grid
-    }
-}
-
-impl Loaded {
-    fn of(file: &Path) -> Result<Self> {
-        Ok(Self { model: Model::load(file, &Device::flex())?, hash: file_hash(file)? })
     }
 }
 

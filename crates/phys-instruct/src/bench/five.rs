@@ -93,10 +93,10 @@ pub struct Item {
 }
 
 /// A model and the hash of its file.
-struct Loaded {
+pub(super) struct Loaded {
     file: PathBuf,
-    hash: String,
-    model: Arc<Model>,
+    pub hash: String,
+    pub model: Arc<Model>,
 }
 
 /// The rows of one PDE, by the models that `find` finds (name without extension to file):
@@ -237,7 +237,7 @@ pub fn file_hash(file: &Path) -> Result<String> {
     Ok(sha256(&read(file, MAX_BYTES)?))
 }
 
-fn load(file: PathBuf) -> Result<Loaded> {
+pub(super) fn load(file: PathBuf) -> Result<Loaded> {
     let hash = file_hash(&file)?;
     let model = Arc::new(Model::load(&file, &Device::flex())?);
     Ok(Loaded { file, hash, model })

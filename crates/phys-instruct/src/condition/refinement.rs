@@ -9,9 +9,9 @@
 //! fields, whose call is A x + B z with A C A^T + B B^T = C, every step ends at
 //! (1 - K H) (A x + B z) + K v, a draw from the posterior (Matheron's rule).
 //!
-//! Nothing is differentiated: as many forward calls for each member of the ensemble as the student
-//! has levels. Each member aims at observations with errors of its own (randomised maximum
-//! likelihood).
+//! Nothing is differentiated: one forward call for each member of the ensemble at the first level,
+//! and some rounds of one at each other. Each member aims at observations with errors of its own
+//! (randomised maximum likelihood).
 
 use burn::tensor::Tensor;
 
@@ -30,22 +30,20 @@ pub(super) fn infer(
     rounds: usize,
     seed: u64,
 ) -> (Tensor<4>, usize) {
-    let consistent = |x: Tensor<4>| {
-        let misfit = aim.values.clone() - observed.of(x.clone());
-        x + gain.apply(misfit)
-    };
+    let step = |x: &Tensor<4>| gain.apply(aim.values.clone() - observed.of(x.clone()));
     let mut x = prior.fields(aim.noise.clone());
     let mut calls = 1;
     for number in 2..=prior.calls() {
         for _ in 0..rounds {
             let draw = Draw { seed, stream: "refinement", step: calls as u64, first: 0 };
             let noise = draw.normal(aim.noise.dims(), &prior.device());
-            let moved = consistent(x.clone());
-            x = prior.again(moved.clone(), noise, number) - prior.kept(moved - x, number);
+            let d = step(&x);
+            x = prior.again(x + d.clone(), noise, number) - prior.kept(d, number);
             calls += 1;
         }
     }
-    (consistent(x), calls)
+    let d = step(&x);
+    (x + d, calls)
 }
 
 #[cfg(test)]

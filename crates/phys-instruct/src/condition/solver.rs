@@ -16,7 +16,7 @@ use crate::net::params::values;
 use crate::{Error, Result, Samples, residual};
 
 /// What an observation without errors is taken to be off by, in standard deviations of its field:
-/// what keeps its covariance regular in single precision.
+/// what keeps its covariance regular.
 const EXACT: f64 = 1e-4;
 
 /// The way from observations to fields.

@@ -105,11 +105,12 @@ impl Residual for BurgersResidual {
         let change = (u1 - u0.clone()) / self.interval + u0.matmul(self.lost.clone());
         let residual = change - advection.clone();
         let [batch, _, intervals, size] = residual.dims();
-        let mut both = Tensor::cat(vec![residual, advection.detach()], 0);
+        let mut pair = [residual, advection];
         if options.preconditioned {
-            both = self.heat_flow.sum(both);
+            let sums = self.heat_flow.sum(Tensor::cat(pair.into(), 0));
+            pair = [0, batch].map(|start| sums.clone().narrow(0, start, batch));
         }
-        let [residual, advection] = [0, batch].map(|start| both.clone().narrow(0, start, batch));
+        let [residual, advection] = pair;
         let points = intervals * size;
         let scale = mean_square(&advection.detach(), points).sqrt();
         let residual = with_zero_row(residual);

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use phys_instruct::bench::conditional::{self, Key, Row, Setting};
-use phys_instruct::bench::page::{self, Picture, Section};
+use phys_instruct::bench::conditional::{self, Key, Prepared, Row, Setting};
+use phys_instruct::bench::page::Picture;
 use phys_instruct::bench::row::{append_row, read_rows};
 use phys_instruct::condition::Task;
 use phys_instruct::store::{atomic, interrupt};
 
-use super::{LOG, chosen, json, picture};
+use super::{LOG, Table, chosen, picture};
 use crate::args::{Global, at_least, at_least_zero};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
-use crate::output::{print, seconds};
+use crate::output::seconds;
 
 /// Measure conditional solving against DiffusionPDE, the exact posterior and interpolation
 ///
@@ -78,38 +78,24 @@ impl Conditional {
                 eprintln!("{pde}, {task}, {points} points, {method}: error {error:.3}, {time}");
                 append_row(&log, row)
             };
+            let prepared = setting.prepare()?;
             let measured = setting
-                .rows(&options, &known, &stop, &mut done)
+                .rows(&prepared, &options, &known, &stop, &mut done)
                 .map_err(|e| interrupted(e, "finished rows are kept"))?;
             if !measured.is_empty() {
-                pictures.push(pictures_of(&setting, &options)?);
+                pictures.push(pictures_of(&setting, &prepared, &options)?);
             }
             rows.extend(measured);
         }
         let mut sections = conditional::sections(&rows);
         sections.iter_mut().zip(pictures).for_each(|(section, own)| section.pictures = own);
-        self.write(&rows, &sections, &options)?;
-        if global.json {
-            return print(&json(&rows)?);
-        }
-        eprintln!("tables and page: {}", self.out.display());
-        print(page::markdown(&sections).trim_end())
-    }
-
-    fn write(&self, rows: &[Row], sections: &[Section], options: &conditional::Options) -> Outcome {
         let note = format!(
             "{} problems a row ({} for DiffusionPDE, whose answer is one sample); ensembles of {}. \
              Times are of this machine, of one answer.",
             options.count, options.slow_count, options.ensemble
         );
-        for (name, text) in [
-            ("rows.json", json(rows)?),
-            ("table.md", page::markdown(sections)),
-            ("report.html", page::html("Phys-Instruct: conditional solving", &note, sections)),
-        ] {
-            atomic::write(&self.out.join(name), text.as_bytes())?;
-        }
-        Ok(())
+        let title = "Phys-Instruct: conditional solving";
+        Table { title, note, rows: &rows, sections }.finish(&self.out, global)
     }
 
     fn options(&self) -> conditional::Options {
@@ -134,8 +120,12 @@ impl Conditional {
 }
 
 /// The student's answers to the first problem of each task.
-fn pictures_of(setting: &Setting, options: &conditional::Options) -> Result<Vec<Picture>, Failure> {
+fn pictures_of(
+    setting: &Setting,
+    prepared: &Prepared,
+    options: &conditional::Options,
+) -> Result<Vec<Picture>, Failure> {
     let caption = |task: Task| format!("{task}: the first problem, as the student answers it");
-    let pictures = setting.pictures(options)?;
+    let pictures = setting.pictures(prepared, options)?;
     pictures.iter().map(|(task, drawing)| picture(&caption(*task), drawing)).collect()
 }

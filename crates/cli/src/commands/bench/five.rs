@@ -6,18 +6,18 @@ use std::sync::atomic::AtomicBool;
 use clap::Args;
 use phys_instruct::Samples;
 use phys_instruct::bench::five::{self, Item, Options, Setting};
-use phys_instruct::bench::page::{self, Picture, Section};
+use phys_instruct::bench::page::Picture;
 use phys_instruct::bench::row::{Key, append_row, read_rows};
 use phys_instruct::bench::{Row, charts, table};
 use phys_instruct::config::Preconditioning;
 use phys_instruct::plot::{Drawing, Sheet};
 use phys_instruct::store::{atomic, interrupt};
 
-use super::{LOG, chosen, json, picture, weights};
+use super::{LOG, Table, chosen, picture, weights};
 use crate::args::{Global, at_least};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
-use crate::output::{print, seconds};
+use crate::output::seconds;
 use crate::progress::bar;
 
 /// Where rows, tables and the page go unless told otherwise.
@@ -92,12 +92,18 @@ impl Five {
         bar.finish_and_clear();
         let mut sections = table::sections(&rows)?;
         sections.iter_mut().zip(pictures).for_each(|(section, own)| section.pictures = own);
-        self.write(&rows, &sections, &options)?;
-        if global.json {
-            return print(&json(&rows)?);
-        }
-        eprintln!("tables and page: {}", self.out.display());
-        print(page::markdown(&sections).trim_end())
+        atomic::write(&self.out.join("rows.csv"), table::csv(&rows).as_bytes())?;
+        let note = format!(
+            "{} samples per seed, {} for rows of more than {} steps; {} seed(s). {} Latency and \
+             throughput are of this machine.",
+            options.count,
+            options.slow_count.min(options.count),
+            options.slow_steps,
+            options.seeds.len(),
+            if self.quick { "A quick run: small samples, no more than 100 steps." } else { "" }
+        );
+        let title = "Phys-Instruct: five benchmarks";
+        Table { title, note, rows: &rows, sections }.finish(&self.out, global)
     }
 
     fn options(&self) -> Options {
@@ -110,28 +116,6 @@ impl Five {
             polish: self.polish.unwrap_or(0),
             ..base
         }
-    }
-
-    fn write(&self, rows: &[Row], sections: &[Section], options: &Options) -> Outcome {
-        let note = format!(
-            "{} samples per seed, {} for rows of more than {} steps; {} seed(s). {} Latency and \
-             throughput are of this machine.",
-            options.count,
-            options.slow_count.min(options.count),
-            options.slow_steps,
-            options.seeds.len(),
-            if self.quick { "A quick run: small samples, no more than 100 steps." } else { "" }
-        );
-        let page = page::html("Phys-Instruct: five benchmarks", &note, sections);
-        for (name, text) in [
-            ("rows.json", json(rows)?),
-            ("rows.csv", table::csv(rows)),
-            ("table.md", page::markdown(sections)),
-            ("report.html", page),
-        ] {
-            atomic::write(&self.out.join(name), text.as_bytes())?;
-        }
-        Ok(())
     }
 }
 

@@ -1,11 +1,12 @@
 //! `bench`: the comparison tables.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use phys_instruct::bench::page::Picture;
+use phys_instruct::bench::page::{self, Picture, Section};
 use phys_instruct::bench::tuning::Tuning;
 use phys_instruct::plot::Drawing;
+use phys_instruct::store::atomic;
 use phys_instruct_physics::registry;
 use serde::Serialize;
 
@@ -15,6 +16,7 @@ use self::tune::Tune;
 use crate::args::Global;
 use crate::failure::{Failure, Outcome};
 use crate::models;
+use crate::output::print;
 
 mod conditional;
 mod five;
@@ -64,9 +66,30 @@ fn weights() -> Result<(PathBuf, Tuning), Failure> {
     Ok((path, tuning))
 }
 
-/// Rows as they are printed and written.
-fn json(rows: &[impl Serialize]) -> Result<String, Failure> {
-    serde_json::to_string_pretty(rows).map_err(|e| Failure::Usage(e.to_string()))
+/// A measured table: its rows, and what is said of them by PDE.
+struct Table<'a, R> {
+    title: &'a str,
+    note: String,
+    rows: &'a [R],
+    sections: Vec<Section>,
+}
+
+impl<R: Serialize> Table<'_, R> {
+    /// Writes rows, table and page into the folder `out`, and prints the rows as JSON or the table.
+    fn finish(&self, out: &Path, global: &Global) -> Outcome {
+        let rows = serde_json::to_string_pretty(self.rows);
+        let rows = rows.map_err(|e| Failure::Usage(e.to_string()))?;
+        let table = page::markdown(&self.sections);
+        let page = page::html(self.title, &self.note, &self.sections);
+        for (name, text) in [("rows.json", &rows), ("table.md", &table), ("report.html", &page)] {
+            atomic::write(&out.join(name), text.as_bytes())?;
+        }
+        if global.json {
+            return print(&rows);
+        }
+        eprintln!("tables and page: {}", out.display());
+        print(table.trim_end())
+    }
 }
 
 fn picture(caption: &str, drawing: &Drawing) -> Result<Picture, Failure> {
