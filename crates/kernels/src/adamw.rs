@@ -1,5 +1,5 @@
 //! One pass of AdamW (Loshchilov and Hutter, arXiv 1711.05101) over weights, gradient and moments,
-//! and the sum of squares that clipping needs.
+//! the sum of squares that clipping needs, and the moving average of the weights.
 
 use rayon::prelude::*;
 
@@ -70,6 +70,34 @@ impl Kernel for Update<'_> {
     }
 }
 
+/// `average` <- `decay` `average` + (1 - `decay`) `weights`.
+///
+/// # Panics
+/// Slices of different lengths.
+pub fn moving_average(decay: f64, weights: &[f32], average: &mut [f32]) {
+    assert_eq!(weights.len(), average.len(), "lengths");
+    let [keep, take] = [decay as f32, (1.0 - decay) as f32];
+    average.par_chunks_mut(CHUNK).zip(weights.par_chunks(CHUNK)).for_each(|(average, weights)| {
+        dispatch(Average { keep, take, weights, average });
+    });
+}
+
+struct Average<'a> {
+    keep: f32,
+    take: f32,
+    weights: &'a [f32],
+    average: &'a mut [f32],
+}
+
+impl Kernel for Average<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        for (average, &weight) in self.average.iter_mut().zip(self.weights) {
+            *average = self.keep * *average + self.take * weight;
+        }
+    }
+}
+
 /// The sum of squares, in `f64` and in a fixed order.
 pub fn sum_of_squares(values: &[f32]) -> f64 {
     let mut parts = vec![0.0; values.len().div_ceil(CHUNK)];
@@ -135,6 +163,24 @@ mod tests {
                     for (got, exact) in [w[i], m[i], v[i]].into_iter().zip(exact) {
                         assert!((f64::from(got) - exact).abs() < 1e-6, "{got} for {exact}");
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_average_agrees_with_the_formula_in_f64() {
+        for len in [0, 1, 17, CHUNK + 3] {
+            let (weights, start) = (values(len, 1), values(len, 2));
+            let run = || {
+                let mut average = start.clone();
+                moving_average(0.9, &weights, &mut average);
+                average
+            };
+            for average in each_unit(run) {
+                for i in 0..len {
+                    let exact = 0.9 * f64::from(start[i]) + 0.1 * f64::from(weights[i]);
+                    assert!((f64::from(average[i]) - exact).abs() < 1e-6, "{exact}");
                 }
             }
         }

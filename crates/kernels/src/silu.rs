@@ -76,7 +76,7 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
 /// 2^n from the exponent bits, exp(r) from its Taylor polynomial of degree 7 (remainder below
 /// 1e-8). Saturates at exp(-87) and exp(88).
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     /// Adding this rounds to an integer, which is then in the low bits.
     const ROUND: f32 = 12_582_912.0;
     /// ln 2 in two parts, the first with few bits, so that n times it is exact.

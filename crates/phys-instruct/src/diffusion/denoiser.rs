@@ -48,8 +48,8 @@ impl Network {
     /// kernels' order once.
     pub fn freeze(self) -> Self {
         let on_processor = self.coordinates.device() == Device::flex();
-        let packed = if on_processor { PackedUNet::new(&self.net) } else { None };
-        Self { packed: packed.map(Arc::new), ..self }
+        let packed = on_processor.then(|| Arc::new(PackedUNet::new(&self.net)));
+        Self { packed, ..self }
     }
 
     /// With plain tensors, for inference: nothing is recorded.

@@ -1,7 +1,7 @@
 //! The layers of the U-Net, initialised from the counter-based generator.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -143,9 +143,9 @@ impl ResBlock {
 /// Single-head self-attention over all points of a level.
 #[derive(Module, Debug)]
 pub struct Attention {
-    norm: NormAct,
-    qkv: Conv,
-    out: Conv,
+    pub(super) norm: NormAct,
+    pub(super) qkv: Conv,
+    pub(super) out: Conv,
 }
 
 impl Attention {
@@ -160,13 +160,8 @@ impl Attention {
 
     /// `[batch, channel, y, x]` to the same.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [batch, channels, height, width] = x.dims();
         let qkv = self.qkv.forward(self.norm.forward(x.clone(), None));
-        let mut parts = qkv.reshape([batch, 3 * channels, height * width]).chunk(3, 1);
-        let (q, k, v) = (parts.remove(0), parts.remove(0), parts.remove(0));
-        let scores = q.swap_dims(1, 2).matmul(k) / (channels as f64).sqrt();
-        let mixed = v.matmul(activation::softmax(scores, 2).swap_dims(1, 2));
-        x + self.out.forward(mixed.reshape([batch, channels, height, width]))
+        x + self.out.forward(ops::attention(qkv))
     }
 }
 

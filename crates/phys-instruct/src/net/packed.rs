@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::module::Param;
 use burn::tensor::Tensor;
+use phys_instruct_kernels::attention::{AttentionShape, attention_forward};
 use phys_instruct_kernels::conv::PackedConv;
 use phys_instruct_kernels::group_norm::{Modulation, NormShape, norm_film_silu_forward};
 use phys_instruct_kernels::linear::linear;
@@ -21,7 +22,7 @@ use super::unet::{Stage, UNet, frequencies};
 /// Samples of one pass, at most.
 const MOST: usize = 8;
 
-/// A U-Net without attention, ready for inference.
+/// A U-Net, ready for inference.
 #[derive(Debug)]
 pub struct PackedUNet {
     embed_in: Affine,
@@ -30,7 +31,7 @@ pub struct PackedUNet {
     films: Affine,
     stem: PackedConv,
     levels: Vec<Level>,
-    middle: Block,
+    middle: PackedStage,
     norm: Norm,
     head: PackedConv,
     patch: usize,
@@ -63,11 +64,24 @@ struct Block {
 }
 
 #[derive(Debug)]
+struct PackedStage {
+    block: Block,
+    attention: Option<PackedAttention>,
+}
+
+#[derive(Debug)]
+struct PackedAttention {
+    norm: Norm,
+    qkv: PackedConv,
+    out: PackedConv,
+}
+
+#[derive(Debug)]
 struct Level {
-    down: Vec<Block>,
+    down: Vec<PackedStage>,
     to_coarser: Option<PackedConv>,
     from_coarser: Option<PackedConv>,
-    up: Vec<Block>,
+    up: Vec<PackedStage>,
 }
 
 /// The batch of images that comes in.
@@ -116,26 +130,21 @@ struct Pass<'a> {
 }
 
 impl PackedUNet {
-    /// Packs the weights of `net`; none if it has attention.
-    pub fn new(net: &UNet) -> Option<Self> {
-        let stages =
-            || net.levels.iter().flat_map(|l| l.down.iter().chain(&l.up)).chain([&net.middle]);
-        if stages().any(|s| s.attention.is_some()) {
-            return None;
-        }
+    /// Packs the weights of `net`.
+    pub fn new(net: &UNet) -> Self {
         let mut films = Films::default();
         let levels = net
             .levels
             .iter()
             .map(|level| Level {
-                down: level.down.iter().map(|s| Block::new(s, &mut films)).collect(),
+                down: level.down.iter().map(|s| PackedStage::new(s, &mut films)).collect(),
                 to_coarser: level.to_coarser.as_ref().map(conv),
                 from_coarser: level.from_coarser.as_ref().map(conv),
-                up: level.up.iter().map(|s| Block::new(s, &mut films)).collect(),
+                up: level.up.iter().map(|s| PackedStage::new(s, &mut films)).collect(),
             })
             .collect();
-        let middle = Block::new(&net.middle, &mut films);
-        Some(Self {
+        let middle = PackedStage::new(&net.middle, &mut films);
+        Self {
             embed_in: Affine::new(&net.embed_in),
             embed_out: Affine::new(&net.embed_out),
             films: films.join(),
@@ -147,7 +156,7 @@ impl PackedUNet {
             patch: net.patch,
             multiple: net.multiple,
             memories: Mutex::default(),
-        })
+        }
     }
 
     /// As [`UNet::forward`], for plain tensors on the processor.
@@ -184,8 +193,8 @@ impl PackedUNet {
         let mut h = pass.conv(&self.stem, x);
         let mut skips = Vec::with_capacity(self.levels.len());
         for level in &self.levels {
-            for block in &level.down {
-                h = pass.block(block, h);
+            for stage in &level.down {
+                h = pass.stage(stage, h);
             }
             let next = level.to_coarser.as_ref().map(|conv| {
                 let folded = pass.unshuffle(&h, 2);
@@ -197,15 +206,15 @@ impl PackedUNet {
                 None => h = pass.copy(&skips[skips.len() - 1]),
             }
         }
-        h = pass.block(&self.middle, h);
+        h = pass.stage(&self.middle, h);
         for (level, skip) in self.levels.iter().zip(skips).rev() {
             if let Some(conv) = &level.from_coarser {
                 let wide = pass.conv(conv, h);
                 h = pass.shuffle(wide, 2);
             }
             h = pass.join(h, skip);
-            for block in &level.up {
-                h = pass.block(block, h);
+            for stage in &level.up {
+                h = pass.stage(stage, h);
             }
         }
         let normed = pass.norm(&self.norm, &h, None);
@@ -268,20 +277,44 @@ impl Pass<'_> {
         out
     }
 
+    fn stage(&mut self, stage: &PackedStage, x: Map) -> Map {
+        let x = self.block(&stage.block, x);
+        match &stage.attention {
+            Some(attention) => self.attend(attention, x),
+            None => x,
+        }
+    }
+
+    fn attend(&mut self, attention: &PackedAttention, x: Map) -> Map {
+        let normed = self.norm(&attention.norm, &x, None);
+        let qkv = self.conv(&attention.qkv, normed);
+        let mut mixed = self.map(x.channels, x.height, x.width);
+        let points = x.height * x.width;
+        let shape = AttentionShape { batch: self.batch, channels: x.channels, points };
+        attention_forward(&qkv.data, &shape, &mut mixed.data);
+        self.memory.give(qkv.data);
+        let out = self.conv(&attention.out, mixed);
+        self.add(out, x)
+    }
+
     fn block(&mut self, block: &Block, x: Map) -> Map {
         let h = self.norm(&block.norm_in, &x, None);
         let h = self.conv(&block.conv_in, h);
         let [scale, shift] = [0, 1].map(|part| self.film(block.film, part, h.channels));
         let normed = self.norm(&block.norm_out, &h, Some((&scale, &shift)));
         self.memory.give(h.data);
-        let mut h = self.conv(&block.conv_out, normed);
+        let h = self.conv(&block.conv_out, normed);
         let skip = match &block.skip {
             Some(conv) => self.conv(conv, x),
             None => x,
         };
-        let sums = h.data.par_chunks_mut(1 << 14).zip(skip.data.par_chunks(1 << 14));
+        self.add(h, skip)
+    }
+
+    fn add(&mut self, mut h: Map, x: Map) -> Map {
+        let sums = h.data.par_chunks_mut(1 << 14).zip(x.data.par_chunks(1 << 14));
         sums.for_each(|(h, x)| h.iter_mut().zip(x).for_each(|(h, x)| *h += x));
-        self.memory.give(skip.data);
+        self.memory.give(x.data);
         h
     }
 
@@ -444,9 +477,20 @@ impl Norm {
     }
 }
 
-impl Block {
+impl PackedStage {
     fn new(stage: &Stage, films: &mut Films) -> Self {
-        let ResBlock { norm_in, conv_in, film, norm_out, conv_out, skip } = &stage.block;
+        let attention = stage.attention.as_ref().map(|attention| PackedAttention {
+            norm: Norm::new(&attention.norm),
+            qkv: conv(&attention.qkv),
+            out: conv(&attention.out),
+        });
+        Self { block: Block::new(&stage.block, films), attention }
+    }
+}
+
+impl Block {
+    fn new(block: &ResBlock, films: &mut Films) -> Self {
+        let ResBlock { norm_in, conv_in, film, norm_out, conv_out, skip } = block;
         Self {
             norm_in: Norm::new(norm_in),
             conv_in: conv(conv_in),
@@ -489,10 +533,14 @@ mod tests {
 
     #[test]
     fn agrees_with_the_network_it_was_packed_from() {
-        for (multipliers, patch, blocks) in
-            [(vec![1, 2], 2, 1), (vec![1], 1, 2), (vec![1, 1, 2], 1, 1)]
-        {
-            let config = NetConfig { width: 8, multipliers, blocks, attention: vec![], patch };
+        for (multipliers, patch, blocks, attention) in [
+            (vec![1, 2], 2, 1, vec![]),
+            (vec![1], 1, 2, vec![]),
+            (vec![1, 1, 2], 1, 1, vec![]),
+            (vec![1, 2], 1, 1, vec![1]),
+            (vec![1, 1], 2, 2, vec![0, 1]),
+        ] {
+            let config = NetConfig { width: 8, multipliers, blocks, attention, patch };
             let net = network(&config);
             let packed = PackedUNet::new(&net);
             for (batch, height, width) in
@@ -507,7 +555,7 @@ mod tests {
                     &Device::flex(),
                 );
                 let expected = values(net.forward(x.clone(), c.clone()));
-                let got = packed.as_ref().map(|p| values(p.forward(x, c))).unwrap_or_default();
+                let got = values(packed.forward(x, c));
                 assert_eq!(got.len(), expected.len());
                 let scale = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
                 for (a, b) in got.iter().zip(&expected) {
@@ -515,11 +563,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_network_with_attention_is_not_packed() {
-        let config = NetConfig { width: 8, attention: vec![0], ..NetConfig::default() };
-        assert!(PackedUNet::new(&network(&config)).is_none());
     }
 }

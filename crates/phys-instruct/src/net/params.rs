@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
+use phys_instruct_kernels::adamw::moving_average;
 
 use crate::store::weights::Array;
 use crate::{Error, Result};
@@ -99,7 +100,7 @@ pub fn average<M: Module>(average: M, module: &M, decay: f64) -> M {
     struct Values(Vec<Vec<f32>>);
     impl ModuleVisitor for Values {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.push(to_array(param.val()).data);
+            self.0.push(values(param.val()));
         }
     }
     struct Blend(std::vec::IntoIter<Vec<f32>>, f64);
@@ -108,14 +109,16 @@ pub fn average<M: Module>(average: M, module: &M, decay: f64) -> M {
             let Some(new) = self.0.next() else { return param };
             let decay = self.1;
             param.map(|old| {
-                let new = Tensor::<D>::from_data(TensorData::new(new, old.dims()), &old.device());
-                old * decay + new * (1.0 - decay)
+                let (dims, device) = (old.dims(), old.device());
+                let mut average = values(old);
+                moving_average(decay, &new, &mut average);
+                Tensor::from_data(TensorData::new(average, dims), &device)
             })
         }
     }
-    let mut values = Values(Vec::new());
-    module.visit(&mut values);
-    average.map(&mut Blend(values.0.into_iter(), decay))
+    let mut new = Values(Vec::new());
+    module.visit(&mut new);
+    average.map(&mut Blend(new.0.into_iter(), decay))
 }
 
 /// A tensor's values on the host.
