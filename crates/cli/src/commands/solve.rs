@@ -74,9 +74,10 @@ pub struct Solve {
     /// jumps are followed more closely
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = at_least::<1>())]
     rounds: usize,
-    /// Replace every member's solution by the reference solver's for its input
-    #[arg(long)]
-    physics: bool,
+    /// Replace every member's solution by the reference solver's for its input; `--physics=false`
+    /// keeps the student's own [default: true for --task forward]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    physics: Option<bool>,
     /// The seed of the ensemble, or of the test problem
     #[arg(long, value_name = "K", default_value_t = 0)]
     seed: u64,
@@ -161,8 +162,10 @@ impl Solve {
         let options = Options { method, ensemble, rounds, seed, ..Options::default() };
         let start = Instant::now();
         let mut posterior = solver.posterior(&observations, &options)?;
-        if self.physics {
-            posterior = posterior.solved(pde.as_ref())?;
+        if self.physics.unwrap_or(self.task == Task::Forward) {
+            posterior = posterior.solved(pde.as_ref()).map_err(|e| {
+                Failure::Usage(format!("{e}; --physics=false keeps the student's own solutions"))
+            })?;
         }
         let spent = start.elapsed().as_secs_f64();
         let (task, times) = (self.task, [prepared, spent]);

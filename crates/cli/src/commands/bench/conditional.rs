@@ -10,7 +10,7 @@ use phys_instruct::bench::row::{append_row, read_rows};
 use phys_instruct::condition::Task;
 use phys_instruct::store::{atomic, interrupt};
 
-use super::{LOG, Table, chosen, picture};
+use super::{LOG, Table, chosen, given_or, picture};
 use crate::args::{Global, at_least, at_least_zero};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
@@ -103,15 +103,12 @@ impl Conditional {
             true => conditional::Options::quick(),
             false => conditional::Options::default(),
         };
-        let or = |given: &[usize], base: Vec<usize>| {
-            if given.is_empty() { base } else { given.to_vec() }
-        };
         conditional::Options {
             count: self.count.unwrap_or(base.count),
             slow_count: self.count.map_or(base.slow_count, |n| n.min(base.slow_count)),
-            points: or(&self.points, base.points),
-            sensors: or(&self.sensors, base.sensors),
-            steps: or(&self.steps, base.steps),
+            points: given_or(&self.points, base.points),
+            sensors: given_or(&self.sensors, base.sensors),
+            steps: given_or(&self.steps, base.steps),
             noise: if self.noise.is_empty() { base.noise } else { self.noise.clone() },
             methods: if self.method.is_empty() { base.methods } else { self.method.clone() },
             ..base

@@ -13,7 +13,7 @@ use phys_instruct::config::Preconditioning;
 use phys_instruct::plot::{Drawing, Sheet};
 use phys_instruct::store::{atomic, interrupt};
 
-use super::{LOG, Table, chosen, picture, weights};
+use super::{LOG, Table, chosen, given_or, picture, weights};
 use crate::args::{Global, at_least};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
@@ -37,7 +37,7 @@ const COMPARED: usize = 64;
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Five {
-    /// Fewer samples, one seed and at most 100 steps: about ten minutes
+    /// Fewer samples, one seed, 10 and 100 steps: about ten minutes
     #[arg(long)]
     quick: bool,
     /// A PDE to measure; repeatable [default: all with a student]
@@ -52,6 +52,9 @@ pub struct Five {
     /// Sampling seeds, 0 to N - 1 [default: 3]
     #[arg(long, value_name = "N", value_parser = at_least::<1>())]
     seeds: Option<usize>,
+    /// Sampler steps of the baselines; repeatable [default: 4, 10, 100 and 200; quick: 10 and 100]
+    #[arg(long, value_name = "N", value_parser = at_least::<1>())]
+    steps: Vec<usize>,
     /// Add the student's rows after N sweeps of classical correction
     #[arg(long, value_name = "N", value_parser = at_least::<1>())]
     polish: Option<usize>,
@@ -94,13 +97,13 @@ impl Five {
         sections.iter_mut().zip(pictures).for_each(|(section, own)| section.pictures = own);
         atomic::write(&self.out.join("rows.csv"), table::csv(&rows).as_bytes())?;
         let note = format!(
-            "{} samples per seed, {} for rows of more than {} steps; {} seed(s). {} Latency and \
+            "{} samples per seed, {} for rows of more than {} steps; {} seed(s).{} Latency and \
              throughput are of this machine.",
             options.count,
             options.slow_count.min(options.count),
             options.slow_steps,
             options.seeds.len(),
-            if self.quick { "A quick run: small samples, no more than 100 steps." } else { "" }
+            if self.quick { " A quick run: small samples." } else { "" }
         );
         let title = "Phys-Instruct: five benchmarks";
         Table { title, note, rows: &rows, sections }.finish(&self.out, global)
@@ -112,7 +115,8 @@ impl Five {
             grid: self.grid,
             count: self.count.unwrap_or(base.count),
             slow_count: self.count.unwrap_or(base.slow_count),
-            seeds: self.seeds.map_or(base.seeds.clone(), |n| (0..n as u64).collect()),
+            seeds: self.seeds.map_or(base.seeds, |n| (0..n as u64).collect()),
+            steps: given_or(&self.steps, base.steps),
             polish: self.polish.unwrap_or(0),
             ..base
         }

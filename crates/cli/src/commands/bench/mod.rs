@@ -59,6 +59,11 @@ fn chosen(asked: &[String], has: impl Fn(&str) -> bool) -> Result<Vec<&'static s
     Ok(all)
 }
 
+/// The numbers asked for, else `base`.
+fn given_or(asked: &[usize], base: Vec<usize>) -> Vec<usize> {
+    if asked.is_empty() { base } else { asked.to_vec() }
+}
+
 /// The file of searched weights and what it holds.
 fn weights() -> Result<(PathBuf, Tuning), Failure> {
     let path = models::file(WEIGHTS).unwrap_or_else(|| models::folder().join(WEIGHTS));
