@@ -113,6 +113,19 @@ impl Preconditioning {
     }
 }
 
+/// What the network's output is added to: its share of the noisy state, where the data's standard
+/// deviation is s and the noise's t.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Skip {
+    /// s^2 / (s^2 + t^2), the mean of Gaussian data given the state: a denoiser's.
+    #[default]
+    Mean,
+    /// s / sqrt(s^2 + t^2), where the probability flow of Gaussian data ends: a generator's, which
+    /// then has the data's deviation in every mode without the network.
+    Flow,
+}
+
 /// The spectrum of the noise: between white (0) and that of the data (1).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -335,8 +348,8 @@ pub enum Balance {
 pub struct AnchoredConfig {
     /// Steps; 0 for none.
     pub steps: usize,
-    /// Bring the modes of what the input is held to, to the data's mean and deviation first; not
-    /// for `pixel`.
+    /// Shift and scale the clean output of every call, mode by mode, to the data's mean and
+    /// deviation, from this phase on and in the finished student; not for `pixel`.
     pub calibrate: bool,
     /// Weight of the input's relative distance to the matched student's.
     pub input_weight: f64,
@@ -376,6 +389,8 @@ pub struct DistillConfig {
     pub teacher: String,
     /// Noise levels sigma_1 > ... > sigma_K of the generator, one per step.
     pub levels: Vec<f64>,
+    /// `mean` or `flow`.
+    pub skip: Skip,
     /// `ikl` or `sid`.
     pub matching: Matching,
     /// `one` or `dmd`.
@@ -445,6 +460,7 @@ impl Default for DistillConfig {
         Self {
             teacher: String::new(),
             levels: vec![5.0, 1.0, 0.3, 0.1],
+            skip: Skip::Mean,
             matching: Matching::Ikl,
             weight: MatchingWeight::Dmd,
             alpha: 1.0,

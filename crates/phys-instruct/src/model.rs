@@ -7,10 +7,11 @@ use burn::tensor::Device;
 use phys_instruct_physics::Pde;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, DiffusionConfig, NetConfig, Preconditioning};
+use crate::config::{Config, DiffusionConfig, NetConfig, Preconditioning, Skip};
 use crate::diffusion::coordinates::Statistics;
 use crate::diffusion::joint::Components;
 use crate::diffusion::{Coordinates, Network};
+use crate::distill::{Calibration, Generator};
 use crate::net::{UNet, params};
 use crate::store::weights::{self, Array, Bundle};
 use crate::{Error, Result};
@@ -49,6 +50,9 @@ pub struct Card {
     pub diffusion: DiffusionConfig,
     /// The generator's noise levels; empty for a teacher.
     pub levels: Vec<f64>,
+    /// What the network's output is added to.
+    #[serde(default)]
+    pub skip: Skip,
     /// A student whose samples come with a two-valued input rounded to the nearer value.
     #[serde(default)]
     pub round_input: bool,
@@ -72,6 +76,8 @@ pub struct Model {
     pub statistics: Statistics,
     /// The network.
     pub network: Network,
+    /// Of a student's calls, if it is calibrated.
+    pub calibrations: Vec<Calibration>,
 }
 
 impl Card {
@@ -87,6 +93,7 @@ impl Card {
             net: config.net.clone(),
             diffusion: config.diffusion.clone(),
             levels: Vec::new(),
+            skip: Skip::Mean,
             round_input: false,
             steps: 0,
             samples_seen: 0,
@@ -119,7 +126,7 @@ impl Card {
             Coordinates::new(statistics, &channels, self.grid, &self.diffusion, device)?;
         let net = UNet::zeros(&self.net, coordinates.inputs(), channels.len(), device);
         let net = params::from_arrays(net, tensors, "net.")?;
-        Ok(Network::new(net, coordinates).valid().freeze())
+        Ok(Network::new(net, coordinates).with_skip(self.skip).valid().freeze())
     }
 }
 
@@ -127,6 +134,15 @@ impl Model {
     /// Where the model lives.
     pub fn device(&self) -> Device {
         self.network.coordinates.device()
+    }
+
+    /// The generator of a student.
+    pub fn generator(&self) -> Generator<'_> {
+        Generator {
+            network: &self.network,
+            levels: &self.card.levels,
+            calibrations: &self.calibrations,
+        }
     }
 
     /// Standard deviation of each channel of the training data, root mean square over the grid,
@@ -148,6 +164,7 @@ impl Model {
     pub fn to_bundle(&self) -> Result<Bundle> {
         let mut tensors = params::to_arrays(&self.network.net, "net.");
         tensors.extend(statistics_arrays(&self.statistics, &self.card));
+        tensors.extend(Calibration::to_arrays(&self.calibrations));
         let metadata =
             serde_json::to_value(&self.card).map_err(|e| Error::Config(e.to_string()))?;
         Ok(Bundle { metadata, tensors })
@@ -194,7 +211,9 @@ impl Model {
         }
         let statistics = statistics_from(&bundle.tensors, &card)?;
         let network = card.network(&statistics, &bundle.tensors, device)?;
-        Ok(Self { card, statistics, network })
+        let calls = card.levels.len();
+        let calibrations = Calibration::from_arrays(&bundle.tensors, calls, &network.coordinates)?;
+        Ok(Self { card, statistics, network, calibrations })
     }
 }
 

@@ -3,7 +3,6 @@
 use crate::config::DiffusionConfig;
 use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::{self, Method};
-use crate::distill::Generator;
 use crate::model::{Kind, Model};
 use crate::net::params::values;
 use crate::{Error, Result, Samples};
@@ -76,7 +75,7 @@ pub fn student_samples(
     seed: u64,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Samples> {
-    let generator = Generator { denoiser: &model.network, levels: &model.card.levels };
+    let generator = model.generator();
     let samples = collect(model, count, progress, |shape, first| {
         let draw = Draw { seed, stream: "sample", step: 0, first };
         generator.sample(draw, steps, shape, &model.device())

@@ -171,7 +171,7 @@ mod tests {
         let card = Card::new(Kind::Teacher, &config, pde.as_ref());
         let network = Network::new(net, coordinates).valid().freeze();
         let residual = crate::residual::build(pde.as_ref(), SIZE, &device).unwrap();
-        (Model { card, statistics, network }, residual)
+        (Model { card, statistics, network, calibrations: Vec::new() }, residual)
     }
 
     fn guided(method: Physics, steps: usize) -> (crate::Samples, usize, f64) {

@@ -3,7 +3,6 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::diffusion::Denoiser;
-use crate::distill::Generator;
 use crate::model::{Kind, Model};
 use crate::{Error, Result};
 
@@ -58,9 +57,7 @@ impl<'a> Student<'a> {
     }
 
     fn call(&self, noisy: Tensor<4>, number: usize) -> Tensor<4> {
-        let network = &self.model.network;
-        let generator = Generator { denoiser: network, levels: &self.model.card.levels };
-        network.coordinates.decode(generator.call(noisy, number))
+        self.model.network.coordinates.decode(self.model.generator().call(noisy, number))
     }
 }
 

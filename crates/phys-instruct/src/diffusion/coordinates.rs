@@ -147,11 +147,7 @@ impl Coordinates {
 
     /// y of physical fields x, both `[batch, channel, y, x]`.
     pub fn encode(&self, x: Tensor<4>) -> Tensor<4> {
-        let modes = self.analyse(x - self.mean.clone()) * self.inverse_gain.clone();
-        match &self.joint {
-            Some(joint) => joint.components(modes),
-            None => modes,
-        }
+        self.of_modes(self.analyse(x - self.mean.clone()) * self.inverse_gain.clone())
     }
 
     /// Physical fields x of y.
@@ -159,11 +155,19 @@ impl Coordinates {
         self.synthesise(self.modes(y) * self.gain.clone()) + self.mean.clone()
     }
 
-    /// The whitened modes of y.
-    fn modes(&self, y: Tensor<4>) -> Tensor<4> {
+    /// The whitened modes of y (pixels for `pixel`), each of the standard deviation `sigma_data`.
+    pub fn modes(&self, y: Tensor<4>) -> Tensor<4> {
         match &self.joint {
             Some(joint) => joint.modes(y),
             None => y,
+        }
+    }
+
+    /// y of its whitened modes.
+    pub fn of_modes(&self, modes: Tensor<4>) -> Tensor<4> {
+        match &self.joint {
+            Some(joint) => joint.components(modes),
+            None => modes,
         }
     }
 

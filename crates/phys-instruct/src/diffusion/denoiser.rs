@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::Coordinates;
+use crate::config::Skip;
 use crate::net::UNet;
 use crate::net::packed::PackedUNet;
 
@@ -27,6 +28,8 @@ pub struct Network {
     pub net: UNet,
     /// What its input and output mean.
     pub coordinates: Coordinates,
+    /// What its output is added to.
+    skip: Skip,
     /// The network packed for inference; it has to be that of `net`.
     packed: Option<Arc<PackedUNet>>,
 }
@@ -39,9 +42,19 @@ struct Preconditioner {
 }
 
 impl Network {
-    /// A network whose weights may yet change.
+    /// A denoiser whose weights may yet change.
     pub fn new(net: UNet, coordinates: Coordinates) -> Self {
-        Self { net, coordinates, packed: None }
+        Self { net, coordinates, skip: Skip::Mean, packed: None }
+    }
+
+    /// With its output added to something else.
+    pub fn with_skip(self, skip: Skip) -> Self {
+        Self { skip, ..self }
+    }
+
+    /// With other weights, which may yet change.
+    pub fn with_net(&self, net: UNet) -> Self {
+        Self::new(net, self.coordinates.clone()).with_skip(self.skip)
     }
 
     /// The same with weights that stay as they are: on the processor they are brought into the
@@ -54,12 +67,12 @@ impl Network {
 
     /// With plain tensors, for inference: nothing is recorded.
     pub fn valid(&self) -> Self {
-        Self::new(self.net.valid(), self.coordinates.clone())
+        self.with_net(self.net.valid())
     }
 
     /// With parameters that record gradients.
     pub fn train(&self) -> Self {
-        Self::new(self.net.clone().train(), self.coordinates.clone())
+        self.with_net(self.net.clone().train())
     }
 
     /// The EDM loss (eq. 8 with the weight 1 / c_out^2): the mean square error of the raw
@@ -114,7 +127,10 @@ impl Network {
         let data = self.coordinates.sigma_data;
         let total = self.total(level.clone());
         Preconditioner {
-            skip: total.clone().square().recip() * (data * data),
+            skip: match self.skip {
+                Skip::Mean => total.clone().square().recip() * (data * data),
+                Skip::Flow => total.clone().recip() * data,
+            },
             out: level * data / total.clone(),
             input: total.recip(),
         }
@@ -297,6 +313,22 @@ mod tests {
             let sigma = crate::diffusion::sampler::constant(0.8, &y);
             let difference = network.denoise(y.clone(), sigma.clone()) - exact.denoise(y, sigma);
             assert!(rms(&difference) < 1e-5);
+        }
+    }
+
+    #[test]
+    fn with_the_flow_s_skip_an_untrained_network_keeps_every_deviation() {
+        for (network, x) in all() {
+            let network = network.with_skip(Skip::Flow);
+            let clean = network.coordinates.encode(x);
+            for level in [0.3, 3.0, 80.0] {
+                let draw = Draw { seed: 7, stream: "flow", step: 0, first: 0 };
+                let noise = draw.normal(clean.dims(), &Device::flex()) * network.profile() * level;
+                let sigma = crate::diffusion::sampler::constant(level, &clean);
+                let y = network.denoise(clean.clone() + noise, sigma);
+                let ratio = rms(&y) / network.coordinates.sigma_data;
+                assert!((ratio - 1.0).abs() < 0.02, "sigma {level}: {ratio}");
+            }
         }
     }
 

@@ -83,7 +83,8 @@ impl TeacherTraining {
         Model {
             card: self.card.clone(),
             statistics: self.statistics.clone(),
-            network: Network::new(self.average.clone(), self.network.coordinates.clone()).freeze(),
+            network: self.network.with_net(self.average.clone()).freeze(),
+            calibrations: Vec::new(),
         }
     }
 

@@ -1,14 +1,19 @@
-//! Calibration of the anchor: in coordinates mode by mode the data has mean 0 and one standard
-//! deviation everywhere, and matching comes near to that but for some percent, more of them with every
-//! call. What the anchor makes is shifted and scaled, mode by mode and for each network call, so
-//! that it is met. (Principal components across channels would not do: those of the student's
-//! samples are correlated, so that modes can be off whose components are not.)
+//! Calibration of a student's calls: mode by mode the data has mean 0 and one standard deviation
+//! everywhere, and matching comes near to that but for some percent, more of them with every call. So
+//! the clean output of each call is shifted and scaled, mode by mode, until it has them. (Principal
+//! components across channels would not do: those of the student's samples are correlated, so that modes
+//! can be off whose components are not.)
 
-use burn::tensor::Tensor;
+use std::collections::BTreeMap;
+
+use burn::tensor::{Tensor, TensorData};
 
 use super::Generator;
 use crate::diffusion::noise::Draw;
-use crate::diffusion::{Coordinates, Denoiser, Network};
+use crate::diffusion::{Coordinates, Network};
+use crate::net::params::to_array;
+use crate::store::weights::Array;
+use crate::{Error, Result};
 
 /// Samples on which the modes are measured.
 const SAMPLES: usize = 2048;
@@ -16,109 +21,197 @@ const SAMPLES: usize = 2048;
 const BATCH: usize = 64;
 /// The largest factor; a mode that needs more has not been matched at all.
 const LARGEST: f64 = 1.5;
+/// The names of the stored arrays, after `calibration.` and the call's number.
+const NAMES: [&str; 2] = ["shift", "gain"];
 
 /// An affine map of each mode.
 #[derive(Debug, Clone)]
 pub struct Calibration {
-    modes: Coordinates,
     /// `[1, channel, y, x]`.
     shift: Tensor<4>,
     gain: Tensor<4>,
 }
 
 impl Calibration {
-    /// Of each network call of the generator `anchor` with `levels`, the calls before it
-    /// calibrated; `shape` `[channel, y, x]`, `modes` coordinates mode by mode.
+    /// Of each call of the student `network` with `levels`, the calls before it calibrated; `shape`
+    /// `[channel, y, x]`.
     pub fn measure(
-        anchor: &Network,
-        modes: &Coordinates,
+        network: &Network,
         levels: &[f64],
         [channels, height, width]: [usize; 3],
         seed: u64,
     ) -> Vec<Self> {
-        let generator = Generator { denoiser: anchor, levels };
-        let coordinates = &anchor.coordinates;
+        let coordinates = &network.coordinates;
         let noise = |call: usize, batch: usize| {
             let first = ((call as u64) << 32) + (batch * BATCH) as u64;
             let draw = Draw { seed, stream: "calibration", step: 0, first };
             let noise = draw.normal([BATCH, channels, height, width], &coordinates.device());
-            noise * anchor.profile() * levels[call]
+            noise * coordinates.profile() * levels[call]
         };
+        let generator = Generator { network, levels, calibrations: &[] };
         let mut clean: Vec<Tensor<4>> = Vec::new();
         let mut all = Vec::with_capacity(levels.len());
         for call in 0..levels.len() {
             let noisy = |batch: usize| match clean.get(batch) {
                 None => noise(call, batch),
-                Some(x) => coordinates.encode(x.clone()) + noise(call, batch),
+                Some(y0) => y0.clone() + noise(call, batch),
             };
-            let made = |batch| coordinates.decode(generator.call(noisy(batch), call + 1));
+            let made = |batch| generator.call(noisy(batch), call + 1);
             let made: Vec<_> = (0..SAMPLES / BATCH).map(made).collect();
-            let own = Self::of(&made, modes);
-            clean = made.into_iter().map(|x| own.apply(x)).collect();
+            let own = Self::of(&made, coordinates);
+            clean = made.into_iter().map(|y0| own.apply(coordinates, y0)).collect();
             all.push(own);
         }
         all
     }
 
-    /// What brings samples, in physical units, to the data's mean and deviation in every mode.
-    fn of(batches: &[Tensor<4>], modes: &Coordinates) -> Self {
+    /// What brings states y to the data's mean and deviation in every mode.
+    fn of(batches: &[Tensor<4>], coordinates: &Coordinates) -> Self {
         let mean_of = |f: &dyn Fn(Tensor<4>) -> Tensor<4>| {
-            let part = |x: &Tensor<4>| f(modes.encode(x.clone())).mean_dim(0);
+            let part = |y: &Tensor<4>| f(coordinates.modes(y.clone())).mean_dim(0);
             Tensor::cat(batches.iter().map(part).collect(), 0).mean_dim(0)
         };
-        let mean = mean_of(&|y| y);
-        let deviation = mean_of(&|y| (y - mean.clone()).square()).sqrt();
-        let gain = deviation.clamp_min(1e-6).recip() * modes.sigma_data;
+        let mean = mean_of(&|modes| modes);
+        let deviation = mean_of(&|modes| (modes - mean.clone()).square()).sqrt();
+        let gain = deviation.clamp_min(1e-6).recip() * coordinates.sigma_data;
         let gain = gain.clamp(1.0 / LARGEST, LARGEST);
-        Self { modes: modes.clone(), shift: -mean * gain.clone(), gain }
+        Self { shift: -mean * gain.clone(), gain }
     }
 
-    /// Calibrated samples, in physical units.
-    pub fn apply(&self, x: Tensor<4>) -> Tensor<4> {
-        self.modes.decode(self.modes.encode(x) * self.gain.clone() + self.shift.clone())
+    /// The calibrated state.
+    pub fn apply(&self, coordinates: &Coordinates, y: Tensor<4>) -> Tensor<4> {
+        let modes = coordinates.modes(y) * self.gain.clone() + self.shift.clone();
+        coordinates.of_modes(modes)
     }
+
+    /// Those of all calls as arrays.
+    pub fn to_arrays(all: &[Self]) -> BTreeMap<String, Array> {
+        let arrays = |(call, own): (usize, &Self)| {
+            let tensors = [&own.shift, &own.gain].map(|t| to_array(t.clone()));
+            NAMES.into_iter().zip(tensors).map(move |(name, array)| (key(call, name), array))
+        };
+        all.iter().enumerate().flat_map(arrays).collect()
+    }
+
+    /// Restores what [`Calibration::to_arrays`] saved for `calls` calls; none if there is nothing.
+    ///
+    /// # Errors
+    /// Arrays that are missing in part, or of another shape than the coordinates.
+    pub fn from_arrays(
+        arrays: &BTreeMap<String, Array>,
+        calls: usize,
+        coordinates: &Coordinates,
+    ) -> Result<Vec<Self>> {
+        if !arrays.contains_key(&key(0, NAMES[0])) {
+            return Ok(Vec::new());
+        }
+        let shape = coordinates.profile().dims();
+        let tensor = |call: usize, name: &str| match arrays.get(&key(call, name)) {
+            Some(array) if array.shape == shape => {
+                let data = TensorData::new(array.data.clone(), shape);
+                Ok(Tensor::from_data(data, &coordinates.device()))
+            }
+            Some(array) => Err(Error::Shape(format!(
+                "{} has shape {:?}, expected {shape:?}",
+                key(call, name),
+                array.shape
+            ))),
+            None => Err(Error::Shape(format!("{} is missing", key(call, name)))),
+        };
+        let [shift, gain] = NAMES;
+        (0..calls)
+            .map(|call| Ok(Self { shift: tensor(call, shift)?, gain: tensor(call, gain)? }))
+            .collect()
+    }
+}
+
+fn key(call: usize, name: &str) -> String {
+    format!("calibration.{}.{name}", call + 1)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::Device;
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
-    use crate::config::{DiffusionConfig, Preconditioning};
+    use crate::config::{DiffusionConfig, NamedNoise, NetConfig, Noise, Preconditioning, Skip};
     use crate::eval::testing::samples_from;
+    use crate::net::UNet;
     use crate::net::params::values;
 
-    /// Coordinates mode by mode, and the samples they were fitted to.
-    fn modes_of(name: &str, count: usize) -> (Coordinates, Tensor<4>) {
+    /// Coordinates, and the states of the samples they were fitted to.
+    fn fitted(
+        name: &str,
+        count: usize,
+        preconditioning: Preconditioning,
+    ) -> (Coordinates, Tensor<4>) {
         let pde = by_name(name).unwrap();
         let samples = samples_from(pde.as_ref(), count as u64, 8, 1);
-        let preconditioning = Preconditioning::Modes;
-        let config = DiffusionConfig { preconditioning, ..DiffusionConfig::default() };
+        let config = DiffusionConfig {
+            preconditioning,
+            noise: Noise::Named(NamedNoise::Data),
+            joint_modes: 4,
+            ..DiffusionConfig::default()
+        };
         let device = Device::flex();
-        let modes = Coordinates::fit(&samples, &pde.channels(), &config, &device).unwrap().0;
-        (modes, Tensor::from_data(TensorData::new(samples.data, [count, 2, 8, 8]), &device))
+        let coordinates = Coordinates::fit(&samples, &pde.channels(), &config, &device).unwrap().0;
+        let x = Tensor::from_data(TensorData::new(samples.data, [count, 2, 8, 8]), &device);
+        let y = coordinates.encode(x);
+        (coordinates, y)
+    }
+
+    fn assert_white(coordinates: &Coordinates, y: Tensor<4>, tolerance: f32) {
+        let modes = coordinates.modes(y);
+        let mean = modes.clone().mean_dim(0);
+        let deviation = (modes - mean.clone()).square().mean_dim(0).sqrt();
+        assert!(values(mean).iter().all(|m| m.abs() < tolerance));
+        for d in values(deviation) {
+            assert!((d - 1.0).abs() < tolerance || d == 0.0, "{d}");
+        }
     }
 
     #[test]
-    fn calibrated_samples_have_the_data_s_mean_and_deviation_in_every_mode() {
-        let (modes, x) = modes_of("darcy", 256);
-        let off = modes.decode(modes.encode(x) * 0.8 + 0.3);
-        let calibration = Calibration::of(&off.clone().chunk(4, 0), &modes);
-        let y = modes.encode(calibration.apply(off));
-        let mean = y.clone().mean_dim(0);
-        let deviation = (y - mean.clone()).square().mean_dim(0).sqrt();
-        assert!(values(mean).iter().all(|m| m.abs() < 1e-3));
-        assert!(values(deviation).iter().all(|d| (d - 1.0).abs() < 1e-2 || *d == 0.0));
+    fn calibrated_states_have_the_data_s_mean_and_deviation_in_every_mode() {
+        for kind in [Preconditioning::Modes, Preconditioning::Joint] {
+            let (coordinates, y) = fitted("darcy", 256, kind);
+            let off = coordinates.of_modes(coordinates.modes(y) * 0.8 + 0.3);
+            let calibration = Calibration::of(&off.clone().chunk(4, 0), &coordinates);
+            assert_white(&coordinates, calibration.apply(&coordinates, off), 1e-2);
+        }
     }
 
     #[test]
     fn modes_that_are_not_there_are_not_blown_up() {
-        let (modes, _) = modes_of("poisson", 16);
-        let nothing = Tensor::zeros([4, 2, 8, 8], &Device::flex());
-        let gain = values(Calibration::of(&[nothing], &modes).gain);
+        let (coordinates, y) = fitted("poisson", 16, Preconditioning::Modes);
+        let gain = values(Calibration::of(&[y * 0.0], &coordinates).gain);
         assert!(gain.iter().all(|g| *g == LARGEST as f32));
+    }
+
+    #[test]
+    fn every_call_of_a_calibrated_student_is_white_and_so_is_a_restored_one() {
+        let (coordinates, _) = fitted("darcy", 256, Preconditioning::Modes);
+        let config =
+            NetConfig { width: 8, multipliers: vec![1], blocks: 1, attention: vec![], patch: 1 };
+        let net = UNet::new(&config, coordinates.inputs(), 2, 0, &Device::flex());
+        // Untrained: from noise of its own deviation alone, the first call makes too little.
+        let network = Network::new(net, coordinates.clone()).with_skip(Skip::Flow).valid();
+        let levels = [1.0, 0.5];
+        let measured = Calibration::measure(&network, &levels, [2, 8, 8], 3);
+        let arrays = Calibration::to_arrays(&measured);
+        let restored = Calibration::from_arrays(&arrays, 2, &coordinates).unwrap();
+        for steps in [1, 2] {
+            let sample = |calibrations| {
+                let generator = Generator { network: &network, levels: &levels, calibrations };
+                let draw = Draw { seed: 9, stream: "test", step: 0, first: 0 };
+                generator.sample(draw, steps, [4096, 2, 8, 8], &Device::flex())
+            };
+            assert_white(&coordinates, sample(&measured), 0.1);
+            assert_eq!(values(sample(&measured)), values(sample(&restored)));
+        }
+        assert!(Calibration::from_arrays(&arrays, 3, &coordinates).is_err());
+        assert!(Calibration::from_arrays(&BTreeMap::new(), 3, &coordinates).unwrap().is_empty());
     }
 }

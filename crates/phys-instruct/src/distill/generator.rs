@@ -1,20 +1,23 @@
-//! The few-step generator: x = sigma_1 z; repeat x0 = D_S(x; sigma_k), x = x0 + sigma_{k+1} eps.
+//! The few-step generator: x = sigma_1 z; repeat x0 = S(x; sigma_k), x = x0 + sigma_{k+1} eps.
 
 use burn::tensor::{Device, Tensor};
 
-use crate::diffusion::Denoiser;
+use super::Calibration;
 use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::constant;
+use crate::diffusion::{Denoiser, Network};
 
 /// A generator over the noise levels sigma_1 > ... > sigma_K.
-pub struct Generator<'a, D: Denoiser> {
+pub struct Generator<'a> {
     /// The student network.
-    pub denoiser: &'a D,
+    pub network: &'a Network,
     /// One noise level per step.
     pub levels: &'a [f64],
+    /// One per step, or none.
+    pub calibrations: &'a [Calibration],
 }
 
-impl<D: Denoiser> Generator<'_, D> {
+impl Generator<'_> {
     /// The clean output after `steps` network calls, `steps` in 1..=K, for `batch` samples whose
     /// noise is drawn at `draw` (one index apart per sample and step).
     pub fn sample(
@@ -33,7 +36,7 @@ impl<D: Denoiser> Generator<'_, D> {
     pub fn input(&self, draw: Draw, steps: usize, shape: [usize; 4], device: &Device) -> Tensor<4> {
         let noise = |k: usize| {
             let first = draw.first + ((k as u64) << 32);
-            Draw { first, ..draw }.normal(shape, device) * self.denoiser.profile() * self.levels[k]
+            Draw { first, ..draw }.normal(shape, device) * self.network.profile() * self.levels[k]
         };
         (1..steps).fold(noise(0), |noisy, k| self.call(noisy, k) + noise(k))
     }
@@ -41,6 +44,10 @@ impl<D: Denoiser> Generator<'_, D> {
     /// The clean output of network call number `step`, 1..=K.
     pub fn call(&self, noisy: Tensor<4>, step: usize) -> Tensor<4> {
         let sigma = constant(self.levels[step - 1], &noisy);
-        self.denoiser.denoise(noisy, sigma)
+        let clean = self.network.denoise(noisy, sigma);
+        match self.calibrations.get(step - 1) {
+            Some(calibration) => calibration.apply(&self.network.coordinates, clean),
+            None => clean,
+        }
     }
 }

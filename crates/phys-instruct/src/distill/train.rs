@@ -18,10 +18,9 @@ use super::guidance::{self, norm};
 use super::matching::{self, Match};
 use super::{Auxiliary, Calibration, Generator, anchored};
 use crate::config::{Config, DiffusionConfig, Preconditioning};
-use crate::diffusion::coordinates::Statistics;
 use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::{self, Method};
-use crate::diffusion::{Coordinates, Denoiser, Network};
+use crate::diffusion::{Denoiser, Network};
 use crate::model::{Card, Kind, Model, statistics_arrays};
 use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::{UNet, params};
@@ -49,20 +48,13 @@ pub struct StudentTraining {
     auxiliaries: Vec<Auxiliary>,
     residual: Box<dyn Residual>,
     monitor: Monitor,
-    /// Coordinates in which the anchor is calibrated, if it is.
-    modes: Option<Coordinates>,
+    /// Of the student's calls, once measured.
+    calibrations: Vec<Calibration>,
     /// By number and network call.
     warm_pairs: BTreeMap<(u64, usize), (Tensor<4>, Tensor<4>)>,
-    /// What the last phase holds the input to, from its first step on.
-    anchor: Option<Anchor>,
+    /// The matched student, to which the last phase holds the input, from its first step on.
+    anchor: Option<Network>,
     skipped: u64,
-}
-
-/// The matched student.
-struct Anchor {
-    network: Network,
-    /// By network call; empty for none.
-    calibrations: Vec<Calibration>,
 }
 
 impl StudentTraining {
@@ -78,9 +70,14 @@ impl StudentTraining {
         device: &Device,
     ) -> Result<Self> {
         check(config, &teacher.card)?;
+        let skip = match teacher.card.kind {
+            Kind::Teacher => config.distill.skip,
+            Kind::Student => teacher.card.skip,
+        };
         let card = Card {
             kind: Kind::Student,
             levels: config.distill.levels.clone(),
+            skip,
             round_input: config.distill.round_input,
             steps: 0,
             samples_seen: 0,
@@ -93,11 +90,11 @@ impl StudentTraining {
             config: config.clone(),
             card,
             device: device.clone(),
-            student: teacher.network.train(),
+            student: teacher.network.train().with_skip(skip),
             average: teacher.network.net.clone(),
             optimizer: AdamW::new(&config.distill.optimizer),
             auxiliaries: auxiliaries.collect(),
-            modes: modes(config, &teacher, device)?,
+            calibrations: teacher.calibrations.clone(),
             teacher,
             residual,
             monitor,
@@ -109,11 +106,11 @@ impl StudentTraining {
 
     /// The student with averaged weights.
     pub fn model(&self) -> Model {
-        let coordinates = self.student.coordinates.clone();
         Model {
             card: self.card.clone(),
             statistics: self.teacher.statistics.clone(),
-            network: Network::new(self.average.clone(), coordinates).freeze(),
+            network: self.student.with_net(self.average.clone()).freeze(),
+            calibrations: self.calibrations.clone(),
         }
     }
 
@@ -124,6 +121,11 @@ impl StudentTraining {
     fn shape(&self) -> [usize; 4] {
         let c = &self.card;
         [self.config.distill.batch, c.channels.len(), c.grid, c.grid]
+    }
+
+    fn generator<'a>(&'a self, network: &'a Network) -> Generator<'a> {
+        let (levels, calibrations) = (&self.card.levels, &self.calibrations);
+        Generator { network, levels, calibrations }
     }
 
     /// How many network calls this step's samples take, uniform in 1..=K.
@@ -170,8 +172,8 @@ impl StudentTraining {
     fn auxiliary_step(&mut self, depth: usize, part: usize, rate: f64) -> f64 {
         let d = &self.config.distill;
         let student = self.student.valid();
-        let generator = Generator { denoiser: &student, levels: &d.levels };
-        let y0 = generator.sample(self.draw("auxiliary", part), depth, self.shape(), &self.device);
+        let draw = self.draw("auxiliary", part);
+        let y0 = self.generator(&student).sample(draw, depth, self.shape(), &self.device);
         let noise = self.draw("auxiliary-noise", part).normal(self.shape(), &self.device);
         let (mean, std) = (d.auxiliary_ln_sigma_mean, d.auxiliary_ln_sigma_std);
         let sigma = self.draw("auxiliary-sigma", part).sigma(d.batch, mean, std, &self.device);
@@ -182,14 +184,9 @@ impl StudentTraining {
     fn generator_step(&mut self, depth: usize, rate: f64) -> (StepReport, Map<String, Value>) {
         let d = &self.config.distill;
         let plain = self.student.valid();
-        let noisy = Generator { denoiser: &plain, levels: &d.levels }.input(
-            self.draw("generator", 0),
-            depth,
-            self.shape(),
-            &self.device,
-        );
-        let tracked = Generator { denoiser: &self.student, levels: &d.levels };
-        let output = tracked.call(noisy.autodiff(), depth);
+        let draw = self.draw("generator", 0);
+        let noisy = self.generator(&plain).input(draw, depth, self.shape(), &self.device);
+        let output = self.generator(&self.student).call(noisy.autodiff(), depth);
         let y0 = output.clone().detach().inner();
         let settings = Match { matching: d.matching, weight: d.weight, alpha: d.alpha };
         let noise = self.draw("matching-noise", 0).normal(self.shape(), &self.device);
@@ -224,52 +221,34 @@ impl StudentTraining {
 
     /// Ends matching: the student goes on from its averaged weights, which are the anchor's too.
     fn end_matching(&mut self) -> Network {
-        let matched = Network::new(self.average.clone(), self.student.coordinates.clone());
+        let matched = self.student.with_net(self.average.clone());
         self.student = matched.train();
         self.auxiliaries.clear();
         self.optimizer = AdamW::new(&self.config.distill.anchored.optimizer);
         matched.freeze()
     }
 
-    fn calibrated(&self, network: Network) -> Anchor {
-        let d = &self.config.distill;
+    fn calibrate(&mut self, matched: &Network) {
         let [_, channels, height, width] = self.shape();
-        let shape = [channels, height, width];
-        let calibrations = match &self.modes {
-            Some(modes) => {
-                Calibration::measure(&network, modes, &d.levels, shape, self.config.seed)
-            }
-            None => Vec::new(),
-        };
-        Anchor { network, calibrations }
+        let (levels, seed) = (&self.config.distill.levels, self.config.seed);
+        self.calibrations = Calibration::measure(matched, levels, [channels, height, width], seed);
     }
 
     /// Guidance with the input held to the anchor's.
-    fn anchored_step(&mut self, anchor: &Anchor, rate: f64) -> (StepReport, Map<String, Value>) {
+    fn anchored_step(&mut self, anchor: &Network, rate: f64) -> (StepReport, Map<String, Value>) {
         let d = &self.config.distill;
         let depth = self.depth();
         let plain = self.student.valid();
         let draw = self.draw("generator", 0);
-        let noisy = Generator { denoiser: &plain, levels: &d.levels }.input(
-            draw,
-            depth,
-            self.shape(),
-            &self.device,
-        );
-        let tracked = Generator { denoiser: &self.student, levels: &d.levels };
-        let output = tracked.call(noisy.clone().autodiff(), depth);
-        let network = &anchor.network;
-        let held = Generator { denoiser: network, levels: &d.levels }.call(noisy, depth);
+        let noisy = self.generator(&plain).input(draw, depth, self.shape(), &self.device);
+        let output = self.generator(&self.student).call(noisy.clone().autodiff(), depth);
+        let held = self.generator(anchor).call(noisy, depth);
         let coordinates = &self.student.coordinates;
-        let mut held = coordinates.decode(held);
-        if let Some(calibration) = anchor.calibrations.get(depth - 1) {
-            held = calibration.apply(held);
-        }
         let terms = anchored::terms(
             self.residual.as_ref(),
             d.round_input,
             coordinates.decode(output),
-            held,
+            coordinates.decode(held),
         );
         let report = self.update_student(&terms.loss(&d.anchored), rate);
         (report, terms.figures(depth))
@@ -299,9 +278,13 @@ impl StudentTraining {
         }
         let a = &d.anchored;
         let rate = learning_rate(step - matching, a.steps as u64, a.warmup, a.decay);
+        let calibrate = a.calibrate;
         let anchor = self.anchor.take().unwrap_or_else(|| {
             let matched = self.end_matching();
-            self.calibrated(matched)
+            if calibrate {
+                self.calibrate(&matched);
+            }
+            matched
         });
         let (report, figures) = self.anchored_step(&anchor, rate);
         self.anchor = Some(anchor);
@@ -348,19 +331,6 @@ impl StudentTraining {
         }
         Ok(all)
     }
-}
-
-/// Coordinates mode by mode, if the config calibrates.
-fn modes(config: &Config, teacher: &Model, device: &Device) -> Result<Option<Coordinates>> {
-    if !config.distill.anchored.calibrate {
-        return Ok(None);
-    }
-    let card = &teacher.card;
-    let statistics = Statistics { components: None, ..teacher.statistics.clone() };
-    let preconditioning = Preconditioning::Modes;
-    let process = DiffusionConfig { preconditioning, ..card.diffusion.clone() };
-    let channels = card.pde()?.channels();
-    Coordinates::new(&statistics, &channels, card.grid, &process, device).map(Some)
 }
 
 /// What training starts from has to fit the config.
@@ -419,8 +389,9 @@ impl Training for StudentTraining {
             tensors.extend(auxiliary.to_arrays(k));
         }
         if let Some(anchor) = &self.anchor {
-            tensors.extend(params::to_arrays(&anchor.network.net, "anchor."));
+            tensors.extend(params::to_arrays(&anchor.net, "anchor."));
         }
+        tensors.extend(Calibration::to_arrays(&self.calibrations));
         tensors.extend(statistics_arrays(&self.teacher.statistics, &self.card));
         Ok(Bundle { metadata, tensors })
     }
@@ -433,17 +404,18 @@ impl Training for StudentTraining {
         let load = |net: &UNet, prefix: &str| {
             params::from_arrays(net.clone(), &checkpoint.tensors, prefix)
         };
-        let plain = self.teacher.network.clone();
-        let network = |net: UNet| Network::new(net, plain.coordinates.clone()).train();
+        let plain = self.teacher.network.clone().with_skip(self.card.skip);
+        let network = |net: UNet| plain.with_net(net).train();
         self.student = network(load(&plain.net, "net.")?);
         self.average = load(&plain.net, "average.")?;
         if checkpoint.tensors.keys().any(|name| name.starts_with("anchor.")) {
             self.end_matching();
             self.student = network(load(&plain.net, "net.")?);
             let anchor = load(&plain.net, "anchor.")?;
-            let network = Network::new(anchor, plain.coordinates.clone()).freeze();
-            self.anchor = Some(self.calibrated(network));
+            self.anchor = Some(plain.with_net(anchor).freeze());
         }
+        let (arrays, calls) = (&checkpoint.tensors, self.card.levels.len());
+        self.calibrations = Calibration::from_arrays(arrays, calls, &plain.coordinates)?;
         self.optimizer.restore(&checkpoint.tensors, "optimizer.")?;
         for (k, auxiliary) in self.auxiliaries.iter_mut().enumerate() {
             auxiliary.restore(&checkpoint.tensors, k)?;
