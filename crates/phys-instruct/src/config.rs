@@ -349,7 +349,8 @@ pub struct AnchoredConfig {
     /// Steps; 0 for none.
     pub steps: usize,
     /// Shift and scale the clean output of every call, mode by mode, to the data's mean and
-    /// deviation, from this phase on and in the finished student; not for `pixel`.
+    /// deviation, from this phase on and in the finished student (the solution's modes are measured
+    /// once more at the end); not for `pixel`, and not an input that is rounded.
     pub calibrate: bool,
     /// Weight of the input's relative distance to the matched student's.
     pub input_weight: f64,

@@ -14,20 +14,25 @@ const BINS: usize = 40;
 /// Room on either side of the first set's values, as a share of their range.
 const ROOM: f64 = 0.1;
 
-/// One curve per method over its numbers of steps.
+/// One curve per method over its numbers of steps; the area of a dot is the sliced Wasserstein
+/// distance to the data over that of the data's own halves.
 pub fn error_against_latency(rows: &[Row]) -> Chart {
     let diffusion = rows.iter().filter(|r| r.key.method != "solver");
     let mut series: Vec<Series> = Vec::new();
     for row in diffusion {
         let name = table::cells(row)[0].clone();
         let point = [1e3 * row.latency_s, row.pde_error];
+        let area = row.sliced_wasserstein / row.sliced_wasserstein_floor;
         match series.iter_mut().find(|s| s.name == name) {
-            Some(known) => known.points.push(point),
-            None => series.push(Series { name, points: vec![point], dots: true }),
+            Some(known) => {
+                known.points.push(point);
+                known.dots.push(area);
+            }
+            None => series.push(Series { name, points: vec![point], dots: vec![area] }),
         }
     }
     Chart {
-        title: "PDE error against latency".into(),
+        title: "PDE error against latency; area of a dot: distance to the data".into(),
         x: Axis { label: "latency of one sample, ms".into(), log: true },
         y: Axis { label: "relative RMS residual".into(), log: true },
         series,
@@ -42,7 +47,7 @@ pub fn spectra(pde: &dyn Pde, sets: &[(String, Samples)]) -> Vec<Chart> {
         let nyquist = samples.height.min(samples.width) as f64 / 2.0;
         let points = spectrum.wavenumber.iter().zip(&spectrum.power).map(|(k, p)| [*k, *p]);
         let shown = |[k, p]: &[f64; 2]| (1.0..=nyquist).contains(k) && *p > 0.0;
-        Series { name: name.clone(), points: points.filter(shown).collect(), dots: false }
+        Series { name: name.clone(), points: points.filter(shown).collect(), dots: vec![] }
     };
     let chart = |(c, channel): (usize, &phys_instruct_physics::Channel)| Chart {
         title: format!("Spectrum of {}", channel.name),
@@ -62,7 +67,7 @@ pub fn histograms(sets: &[(String, Samples)]) -> Vec<Chart> {
         let [low, high] = [low - room, high + room];
         let curve = |(name, samples): &(String, Samples)| {
             let points = histogram(samples, c, [low, high]);
-            Series { name: name.clone(), points, dots: false }
+            Series { name: name.clone(), points, dots: vec![] }
         };
         Chart {
             title: format!("Values of {channel}"),

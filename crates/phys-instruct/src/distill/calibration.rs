@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use burn::tensor::{Tensor, TensorData};
 
 use super::Generator;
+use crate::diffusion::Coordinates;
 use crate::diffusion::noise::Draw;
-use crate::diffusion::{Coordinates, Network};
 use crate::net::params::to_array;
 use crate::store::weights::Array;
 use crate::{Error, Result};
@@ -33,14 +33,15 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Of each call of the student `network` with `levels`, the calls before it calibrated; `shape`
-    /// `[channel, y, x]`.
+    /// Of each call of `student`, the calls before it calibrated; channels before `first` keep what
+    /// `student` has for them. `shape` `[channel, y, x]`.
     pub fn measure(
-        network: &Network,
-        levels: &[f64],
+        student: &Generator<'_>,
+        first: usize,
         [channels, height, width]: [usize; 3],
         seed: u64,
     ) -> Vec<Self> {
+        let Generator { network, levels, calibrations } = *student;
         let coordinates = &network.coordinates;
         let noise = |call: usize, batch: usize| {
             let first = ((call as u64) << 32) + (batch * BATCH) as u64;
@@ -48,7 +49,7 @@ impl Calibration {
             let noise = draw.normal([BATCH, channels, height, width], &coordinates.device());
             noise * coordinates.profile() * levels[call]
         };
-        let generator = Generator { network, levels, calibrations: &[] };
+        let generator = Generator { calibrations: &[], ..*student };
         let mut clean: Vec<Tensor<4>> = Vec::new();
         let mut all = Vec::with_capacity(levels.len());
         for call in 0..levels.len() {
@@ -59,6 +60,7 @@ impl Calibration {
             let made = |batch| generator.call(noisy(batch), call + 1);
             let made: Vec<_> = (0..SAMPLES / BATCH).map(made).collect();
             let own = Self::of(&made, coordinates);
+            let own = own.only_from(first, calibrations.get(call));
             clean = made.into_iter().map(|y0| own.apply(coordinates, y0)).collect();
             all.push(own);
         }
@@ -76,6 +78,23 @@ impl Calibration {
         let gain = deviation.clamp_min(1e-6).recip() * coordinates.sigma_data;
         let gain = gain.clamp(1.0 / LARGEST, LARGEST);
         Self { shift: -mean * gain.clone(), gain }
+    }
+
+    /// This one from channel `first` on, before it `other` (or nothing changed).
+    fn only_from(self, first: usize, other: Option<&Self>) -> Self {
+        if first == 0 {
+            return self;
+        }
+        let join = |own: Tensor<4>, other: Tensor<4>| {
+            let count = own.dims()[1];
+            let tail = own.narrow(1, first, count - first);
+            Tensor::cat(vec![other.narrow(1, 0, first), tail], 1)
+        };
+        let [shift, gain] = match other {
+            Some(other) => [other.shift.clone(), other.gain.clone()],
+            None => [self.shift.zeros_like(), self.gain.ones_like()],
+        };
+        Self { shift: join(self.shift, shift), gain: join(self.gain, gain) }
     }
 
     /// The calibrated state.
@@ -138,6 +157,7 @@ mod tests {
 
     use super::*;
     use crate::config::{DiffusionConfig, NamedNoise, NetConfig, Noise, Preconditioning, Skip};
+    use crate::diffusion::Network;
     use crate::eval::testing::samples_from;
     use crate::net::UNet;
     use crate::net::params::values;
@@ -199,7 +219,8 @@ mod tests {
         // Untrained: from noise of its own deviation alone, the first call makes too little.
         let network = Network::new(net, coordinates.clone()).with_skip(Skip::Flow).valid();
         let levels = [1.0, 0.5];
-        let measured = Calibration::measure(&network, &levels, [2, 8, 8], 3);
+        let student = Generator { network: &network, levels: &levels, calibrations: &[] };
+        let measured = Calibration::measure(&student, 0, [2, 8, 8], 3);
         let arrays = Calibration::to_arrays(&measured);
         let restored = Calibration::from_arrays(&arrays, 2, &coordinates).unwrap();
         for steps in [1, 2] {
@@ -212,6 +233,14 @@ mod tests {
             assert_eq!(values(sample(&measured)), values(sample(&restored)));
         }
         assert!(Calibration::from_arrays(&arrays, 3, &coordinates).is_err());
+        let gains =
+            |all: &[Calibration], channel| values(all[1].gain.clone().narrow(1, channel, 1));
+        let second = Calibration::measure(&student, 1, [2, 8, 8], 3);
+        assert!(gains(&second, 0).iter().all(|g| *g == 1.0));
+        assert!(gains(&second, 1).iter().any(|g| *g != 1.0));
+        let held = Generator { calibrations: &measured, ..student };
+        let again = Calibration::measure(&held, 1, [2, 8, 8], 3);
+        assert_eq!(gains(&again, 0), gains(&measured, 0));
         assert!(Calibration::from_arrays(&BTreeMap::new(), 3, &coordinates).unwrap().is_empty());
     }
 }

@@ -8,6 +8,7 @@ use crate::diffusion::sampler::constant;
 use crate::diffusion::{Denoiser, Network};
 
 /// A generator over the noise levels sigma_1 > ... > sigma_K.
+#[derive(Clone, Copy)]
 pub struct Generator<'a> {
     /// The student network.
     pub network: &'a Network,

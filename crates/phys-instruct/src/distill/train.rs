@@ -228,10 +228,13 @@ impl StudentTraining {
         matched.freeze()
     }
 
-    fn calibrate(&mut self, matched: &Network) {
+    /// Measures the calls' calibrations anew for the channels from `first` on.
+    fn calibrate(&mut self, student: &Network, first: usize) {
         let [_, channels, height, width] = self.shape();
-        let (levels, seed) = (&self.config.distill.levels, self.config.seed);
-        self.calibrations = Calibration::measure(matched, levels, [channels, height, width], seed);
+        let shape = [channels, height, width];
+        let measured =
+            Calibration::measure(&self.generator(student), first, shape, self.config.seed);
+        self.calibrations = measured;
     }
 
     /// Guidance with the input held to the anchor's.
@@ -278,17 +281,27 @@ impl StudentTraining {
         }
         let a = &d.anchored;
         let rate = learning_rate(step - matching, a.steps as u64, a.warmup, a.decay);
-        let calibrate = a.calibrate;
+        // Rounding gives a two-valued input its high modes.
+        let (calibrate, first) = (a.calibrate, usize::from(d.round_input));
         let anchor = self.anchor.take().unwrap_or_else(|| {
             let matched = self.end_matching();
             if calibrate {
-                self.calibrate(&matched);
+                self.calibrate(&matched, first);
             }
             matched
         });
         let (report, figures) = self.anchored_step(&anchor, rate);
         self.anchor = Some(anchor);
         (report, figures, 0.0)
+    }
+
+    /// Guidance has moved the solution since its modes were measured: once more, without the first
+    /// channel, which holds the input.
+    fn calibrate_solution(&mut self) {
+        if self.card.channels.len() > 1 {
+            let finished = self.model().network;
+            self.calibrate(&finished, 1);
+        }
     }
 
     fn update_student(&mut self, loss: &Tensor<1>, rate: f64) -> StepReport {
@@ -371,6 +384,9 @@ impl Training for StudentTraining {
         self.card.steps += 1;
         self.card.samples_seen += self.config.distill.batch as u64;
         self.skipped += u64::from(report.skipped);
+        if self.card.steps == self.total() && self.config.distill.anchored.calibrate {
+            self.calibrate_solution();
+        }
         let metrics = self.metrics(figures, auxiliary_loss, report)?;
         Ok(Outcome { metrics, skipped: report.skipped })
     }

@@ -13,8 +13,10 @@ const BOTTOM: f64 = 42.0;
 /// Between the area and the legend.
 const LEGEND_GAP: f64 = 14.0;
 const LEGEND_MARK: f64 = 22.0;
-/// Side of a dot.
+/// Side of a dot of area 1.
 const DOT: f64 = 7.0;
+/// The largest side of a dot.
+const LARGEST_DOT: f64 = 28.0;
 
 /// Colours that the colour-blind can tell apart (Okabe and Ito, 2008), yellow left out, a grey and a
 /// brown added.
@@ -46,8 +48,8 @@ pub struct Series {
     pub name: String,
     /// (x, y), in drawing order.
     pub points: Vec<[f64; 2]>,
-    /// A dot at each point.
-    pub dots: bool,
+    /// The area of a dot at each point, the usual one 1; none where it is empty.
+    pub dots: Vec<f64>,
 }
 
 /// A chart.
@@ -89,8 +91,9 @@ impl Chart {
             let color = PALETTE[i % PALETTE.len()];
             let points: Vec<Point> = series.points.iter().map(|p| place(&x, &y, *p)).collect();
             page.line(&points, color, 2.0);
-            for [x, y] in points.into_iter().filter(|_| series.dots) {
-                page.line(&[[x - 0.5 * DOT, y], [x + 0.5 * DOT, y]], color, DOT);
+            for ([x, y], area) in points.into_iter().zip(&series.dots) {
+                let side = (DOT * area.sqrt()).min(LARGEST_DOT);
+                page.line(&[[x - 0.5 * side, y], [x + 0.5 * side, y]], color, side);
             }
             let [left, top] = [corner()[0] + AREA[0] + LEGEND_GAP, corner()[1] + 10.0];
             let row = top + 20.0 * i as f64;
@@ -210,7 +213,7 @@ mod tests {
 
     fn chart(points: Vec<[f64; 2]>, log: bool) -> Chart {
         let axis = |label: &str| Axis { label: label.into(), log };
-        let series = vec![Series { name: "teacher".into(), points, dots: false }];
+        let series = vec![Series { name: "teacher".into(), points, dots: vec![] }];
         Chart { title: "t".into(), x: axis("steps"), y: axis("loss"), series }
     }
 
@@ -247,6 +250,20 @@ mod tests {
                 assert!((top..=top + AREA[1]).contains(&y), "{y}");
             }
         }
+    }
+
+    #[test]
+    fn a_dot_has_the_area_asked_for() {
+        let mut chart = chart(vec![[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]], false);
+        chart.series[0].dots = vec![1.0, 4.0, 1e9];
+        let dot = |item: &Item| match item {
+            Item::Line { points, color, width } if *color == PALETTE[0] && points.len() == 2 => {
+                Some([points[1][0] - points[0][0], *width])
+            }
+            _ => None,
+        };
+        let sides: Vec<_> = chart.drawing().unwrap().items.iter().filter_map(dot).collect();
+        assert_eq!(sides[..3], [[DOT; 2], [2.0 * DOT; 2], [LARGEST_DOT; 2]]);
     }
 
     #[test]
