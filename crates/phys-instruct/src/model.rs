@@ -56,11 +56,11 @@ pub struct Card {
     /// A student whose samples come with a two-valued input rounded to the nearer value.
     #[serde(default)]
     pub round_input: bool,
-    /// Training steps behind the weights (the student's own, for a student).
+    /// Training steps of the last run behind the weights.
     pub steps: u64,
-    /// Samples seen in training.
+    /// Samples seen in training, by a student in all its runs.
     pub samples_seen: u64,
-    /// Seconds of training.
+    /// Seconds of training, likewise.
     pub seconds: f64,
     /// The PDE whose data the statistics stem from was imported, not generated.
     #[serde(default)]

@@ -83,6 +83,8 @@ fn info(path: &Path, json: bool) -> Outcome {
     ];
     if !card.levels.is_empty() {
         lines.push(line("noise levels", format!("{:?}", card.levels)));
+        let calibrated = if model.calibrations.is_empty() { "" } else { ", calibrated" };
+        lines.push(line("calls", format!("skip {}{calibrated}", word(&value["skip"]))));
     }
     if !card.data.is_empty() {
         lines.push(line("data", &card.data));

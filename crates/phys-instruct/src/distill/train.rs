@@ -70,9 +70,10 @@ impl StudentTraining {
         device: &Device,
     ) -> Result<Self> {
         check(config, &teacher.card)?;
-        let skip = match teacher.card.kind {
-            Kind::Teacher => config.distill.skip,
-            Kind::Student => teacher.card.skip,
+        // A student that goes on keeps its skip, and what was spent on it counts.
+        let (skip, seconds, samples_seen) = match teacher.card.kind {
+            Kind::Teacher => (config.distill.skip, 0.0, 0),
+            Kind::Student => (teacher.card.skip, teacher.card.seconds, teacher.card.samples_seen),
         };
         let card = Card {
             kind: Kind::Student,
@@ -80,8 +81,8 @@ impl StudentTraining {
             skip,
             round_input: config.distill.round_input,
             steps: 0,
-            samples_seen: 0,
-            seconds: if teacher.card.kind == Kind::Student { teacher.card.seconds } else { 0.0 },
+            samples_seen,
+            seconds,
             ..teacher.card.clone()
         };
         let auxiliary = |_: &f64| Auxiliary::new(&teacher.network, &config.distill);
