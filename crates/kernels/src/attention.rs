@@ -192,19 +192,20 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { sample, first, panel, log_sums } = self;
-        let [mut query, mut weights, other, another] = SCRATCH.take();
-        sample.block(sample.q, first, sample.shape.scale(), &mut query);
-        sample.room(&mut weights);
-        product(simd, &sample.points(sample.k), &query, &mut weights);
-        let (largest, sums) = exponentials(&mut weights);
-        product(simd, &sample.channels(sample.v), &weights, panel);
+        let mut scratch = SCRATCH.take();
+        let [query, weights, ..] = &mut scratch;
+        sample.block(sample.q, first, sample.shape.scale(), query);
+        sample.room(weights);
+        product(simd, &sample.points(sample.k), query, weights);
+        let (largest, sums) = exponentials(weights);
+        product(simd, &sample.channels(sample.v), weights, panel);
         for row in panel.chunks_exact_mut(BLOCK) {
             row.iter_mut().zip(&sums).for_each(|(value, sum)| *value /= sum);
         }
         for (to, (largest, sum)) in log_sums.iter_mut().zip(largest.iter().zip(sums)) {
             *to = largest + sum.ln();
         }
-        SCRATCH.set([query, weights, other, another]);
+        SCRATCH.set(scratch);
     }
 }
 

@@ -110,9 +110,13 @@ impl StudentTraining {
         Model {
             card: self.card.clone(),
             statistics: self.teacher.statistics.clone(),
-            network: self.student.with_net(self.average.clone()).freeze(),
+            network: self.averaged(),
             calibrations: self.calibrations.clone(),
         }
+    }
+
+    fn averaged(&self) -> Network {
+        self.student.with_net(self.average.clone()).freeze()
     }
 
     fn draw<'a>(&self, stream: &'a str, part: usize) -> Draw<'a> {
@@ -222,11 +226,11 @@ impl StudentTraining {
 
     /// Ends matching: the student goes on from its averaged weights, which are the anchor's too.
     fn end_matching(&mut self) -> Network {
-        let matched = self.student.with_net(self.average.clone());
+        let matched = self.averaged();
         self.student = matched.train();
         self.auxiliaries.clear();
         self.optimizer = AdamW::new(&self.config.distill.anchored.optimizer);
-        matched.freeze()
+        matched
     }
 
     /// Measures the calls' calibrations anew for the channels from `first` on.
@@ -300,8 +304,7 @@ impl StudentTraining {
     /// channel, which holds the input.
     fn calibrate_solution(&mut self) {
         if self.card.channels.len() > 1 {
-            let finished = self.model().network;
-            self.calibrate(&finished, 1);
+            self.calibrate(&self.averaged(), 1);
         }
     }
 
@@ -385,7 +388,8 @@ impl Training for StudentTraining {
         self.card.steps += 1;
         self.card.samples_seen += self.config.distill.batch as u64;
         self.skipped += u64::from(report.skipped);
-        if self.card.steps == self.total() && self.config.distill.anchored.calibrate {
+        let anchored = self.anchor.is_some() && self.config.distill.anchored.calibrate;
+        if anchored && self.card.steps == self.total() {
             self.calibrate_solution();
         }
         let metrics = self.metrics(figures, auxiliary_loss, report)?;
