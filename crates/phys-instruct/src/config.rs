@@ -350,7 +350,8 @@ pub struct AnchoredConfig {
     pub steps: usize,
     /// Shift and scale the clean output of every call, mode by mode, to the data's mean and
     /// deviation, from this phase on and in the finished student (the solution's modes are measured
-    /// once more at the end); not for `pixel`, and not an input that is rounded.
+    /// once more at the end); not for `pixel`. Of an input that is rounded, the rounded field; of one that is
+    /// the first line of the only channel, that line.
     pub calibrate: bool,
     /// Weight of the input's relative distance to the matched student's.
     pub input_weight: f64,

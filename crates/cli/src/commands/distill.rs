@@ -55,9 +55,10 @@ impl Distill {
         runs::check(&folder, &config)?;
         let validation = validation(&config, &stop)?;
         let build = |device: &Device| residual::build(pde.as_ref(), config.grid, device);
-        let monitor = monitor::against(validation, config.pde()?, build(&device::cpu())?);
+        let monitor = monitor::against(validation.clone(), config.pde()?, build(&device::cpu())?);
         let mut training =
-            StudentTraining::new(&config, teacher, build(&device)?, monitor, &device)?;
+            StudentTraining::new(&config, teacher, build(&device)?, monitor, &device)?
+                .with_data(&validation)?;
         let run = runs::open(&folder, &config)?;
         let minutes = config.distill.checkpoint_minutes;
         if !runs::train(&mut training, &run, minutes, self.until, &stop)? {

@@ -105,7 +105,8 @@ pub(super) struct Loaded {
 ///
 /// # Errors
 /// No student of the PDE, a file that cannot be read, models that differ in PDE, parameters or
-/// grid, or a teacher without searched weights.
+/// grid, or a plain EDM teacher without searched weights; the student's own teacher then has no guided
+/// rows.
 pub fn plan(
     pde: &str,
     options: &Options,
@@ -130,9 +131,14 @@ pub fn plan(
         same(unguided)?;
         items.extend(student_rows("diff-instruct", options, unguided));
     }
-    for teacher in [edm?, teacher?].iter().flatten() {
+    let [edm, teacher] = [edm?, teacher?];
+    for teacher in [&edm, &teacher].into_iter().flatten() {
         same(teacher)?;
-        for method in ["edm", "diffusionpde", "cocogen"] {
+        items.extend(teacher_rows("edm", options, tuning, teacher)?);
+    }
+    let searched = teacher.iter().filter(|t| tuning.knows(&t.hash));
+    for teacher in edm.iter().chain(searched) {
+        for method in ["diffusionpde", "cocogen"] {
             items.extend(teacher_rows(method, options, tuning, teacher)?);
         }
     }

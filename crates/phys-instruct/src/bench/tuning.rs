@@ -93,6 +93,11 @@ impl Tuning {
         atomic::write(path, text.as_bytes())
     }
 
+    /// Whether the teacher of that file's hash was searched.
+    pub fn knows(&self, sha256: &str) -> bool {
+        self.tuned.iter().any(|t| t.sha256 == sha256)
+    }
+
     /// The weight for `steps` steps: that of the largest searched number not above, else of the
     /// smallest; none if the teacher, known by its file's hash, was not searched.
     pub fn weight(&self, sha256: &str, method: &str, steps: usize) -> Option<f64> {

@@ -1,7 +1,9 @@
 //! The prior's covariance, and the linear step it gives from what is observed to all fields.
 //!
-//! Two estimates are blended: that of a bank of prior samples, which knows how the channels depend
-//! on each other but has the rank of the bank, and that of [`Prior::linear`], which has full rank.
+//! Two estimates are blended: that of a bank of prior samples, which knows how all values depend on
+//! each other but has the rank of the bank, and that of [`Prior::linear`], which has full rank. Their
+//! shares are those with which some samples of the bank, left out, are best predicted from values of one
+//! of their channels. Gaussian fields of a linear equation want the second alone.
 
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::solvers::{DenseSolveCore, Llt};
@@ -18,8 +20,13 @@ use crate::{Error, Result};
 const BANK: usize = 1024;
 /// Bank samples drawn at a time.
 const BATCH: usize = 64;
-/// Share of the linear estimate in the blend.
-const LINEAR_SHARE: f64 = 0.1;
+/// Shares of the linear estimate that are tried.
+const SHARES: [f64; 3] = [0.1, 0.3, 1.0];
+/// Samples left out of the bank to choose one of them, the values of a channel that each is predicted
+/// from, and the errors of these, in deviations of each.
+const LEFT_OUT: usize = 64;
+const POINTS: usize = 200;
+const NOISE: f64 = 1e-2;
 /// Rows of the linear map made at a time.
 const ROWS: usize = 256;
 /// Variances of values over those of their errors from which on the rounding of `f32` in them is
@@ -31,14 +38,16 @@ const PRECISE: f32 = 1e5;
 pub struct Covariance {
     /// Mean of the samples, `[1, entry]`.
     pub(super) mean: Tensor<2>,
-    /// Centred samples over the root of their number, `[sample, entry]`.
-    bank: Tensor<2>,
+    /// The samples' deviations from it over the root of their number, `[sample, entry]`.
+    pub(super) bank: Tensor<2>,
+    /// Of the linear estimate.
+    share: f64,
 }
 
 /// The best linear estimate of the fields from observed values.
 pub struct Gain<'a> {
     prior: &'a dyn Prior,
-    bank: &'a Tensor<2>,
+    covariance: &'a Covariance,
     /// The observed part of the factor, `[point, factor]`.
     rows: Tensor<2>,
     errors: ErrorUnits,
@@ -54,22 +63,62 @@ struct ErrorUnits {
 
 impl Covariance {
     /// Draws the bank from `prior`.
-    pub fn new(prior: &dyn Prior, seed: u64) -> Self {
+    ///
+    /// # Errors
+    /// Samples whose covariance is not finite.
+    pub fn new(prior: &dyn Prior, seed: u64) -> Result<Self> {
         let [channels, height, width] = prior.shape();
         let batch = |start: usize| {
             let draw = Draw { seed, stream: "covariance", step: 0, first: start as u64 };
             let z = draw.normal([BATCH, channels, height, width], &prior.device());
-            prior.fields(z).flatten::<2>(1, 3)
+            prior.solved(prior.fields(z)).flatten::<2>(1, 3)
         };
         let all = Tensor::cat((0..BANK).step_by(BATCH).map(batch).collect(), 0);
-        let mean = all.clone().mean_dim(0);
-        let scale = ((1.0 - LINEAR_SHARE) / (BANK as f64 - 1.0)).sqrt();
-        Self { bank: (all - mean.clone()) * scale, mean }
+        let used = all.clone().narrow(0, 0, BANK - LEFT_OUT);
+        let left_out = all.clone().narrow(0, BANK - LEFT_OUT, LEFT_OUT);
+        let mut best = (f32::INFINITY, SHARES[0]);
+        for share in SHARES {
+            let error = Self::of(used.clone(), share).error(prior, left_out.clone())?;
+            if error < best.0 {
+                best = (error, share);
+            }
+        }
+        Ok(Self::of(all, best.1))
     }
 
-    /// The samples' deviations from their mean over the root of their number, `[sample, entry]`.
-    pub(super) fn centred(&self) -> Tensor<2> {
-        self.bank.clone() / (1.0 - LINEAR_SHARE).sqrt()
+    fn of(samples: Tensor<2>, share: f64) -> Self {
+        let mean = samples.clone().mean_dim(0);
+        let scale = (samples.dims()[0] as f64 - 1.0).sqrt().recip();
+        Self { bank: (samples - mean.clone()) * scale, mean, share }
+    }
+
+    /// The mean square error of other samples predicted from some values of one channel, spread over
+    /// it, each entry in units of its deviation; the sum over that channel.
+    fn error(&self, prior: &dyn Prior, samples: Tensor<2>) -> Result<f32> {
+        let away = samples - self.mean.clone();
+        let variance = self.bank.clone().square().sum_dim(0);
+        let variances = values(variance.clone());
+        let [channels, height, width] = prior.shape();
+        let size = height * width;
+        let mut sum = 0.0;
+        for channel in 0..channels {
+            let own = channel * size..(channel + 1) * size;
+            let varied: Vec<usize> = own.filter(|&entry| variances[entry] > 0.0).collect();
+            let points = POINTS.min(varied.len());
+            let entries: Vec<_> = (0..points).map(|p| varied[p * varied.len() / points]).collect();
+            let errors: Vec<_> =
+                entries.iter().map(|&e| NOISE * NOISE * f64::from(variances[e])).collect();
+            let seen = Observed::at(&entries, &prior.device()).of_flat(away.clone());
+            let known = self.gain(prior, &entries, &errors)?.apply(seen).flatten::<2>(1, 3);
+            let wrong = (away.clone() - known).square().mean_dim(0);
+            sum += values((wrong / variance.clone().clamp_min(f32::MIN_POSITIVE)).mean())[0];
+        }
+        Ok(sum)
+    }
+
+    /// What the factors of both estimates are scaled by in the blend: the bank's, and the linear one.
+    fn scales(&self) -> [f64; 2] {
+        [(1.0 - self.share).sqrt(), self.share.sqrt()]
     }
 
     /// The gain for the values at `entries` whose errors have the `variances`, all above 0;
@@ -84,10 +133,11 @@ impl Covariance {
         variances: &[f64],
     ) -> Result<Gain<'a>> {
         let observed = Observed::at(entries, &prior.device());
-        let seen = observed.of_flat(self.bank.clone()).swap_dims(0, 1);
-        let rows = Tensor::cat(vec![seen, linear_rows(prior, entries)], 1);
+        let [of_bank, of_linear] = self.scales();
+        let seen = observed.of_flat(self.bank.clone()).swap_dims(0, 1) * of_bank;
+        let rows = Tensor::cat(vec![seen, linear_rows(prior, entries) * of_linear], 1);
         let errors = ErrorUnits::new(&rows, variances)?;
-        Ok(Gain { prior, bank: &self.bank, rows, errors })
+        Ok(Gain { prior, covariance: self, rows, errors })
     }
 }
 
@@ -98,7 +148,8 @@ impl Gain<'_> {
     /// As [`Covariance::gain`].
     pub fn with(&self, variances: &[f64]) -> Result<Self> {
         let errors = ErrorUnits::new(&self.rows, variances)?;
-        Ok(Self { prior: self.prior, bank: self.bank, rows: self.rows.clone(), errors })
+        let Self { prior, covariance, .. } = *self;
+        Ok(Self { prior, covariance, rows: self.rows.clone(), errors })
     }
 
     /// (rows rows^T + variances)^-1, `[point, point]`.
@@ -113,14 +164,15 @@ impl Gain<'_> {
     /// How the fields change, `[member, channel, y, x]`, if the observed values do by `misfit`,
     /// `[member, point]`.
     pub fn apply(&self, misfit: Tensor<2>) -> Tensor<4> {
-        let Self { prior, bank, .. } = self;
-        let [channels, height, width] = prior.shape();
+        let [channels, height, width] = self.prior.shape();
         let shape = [misfit.dims()[0], channels, height, width];
         let factors = self.errors.solve(misfit).matmul(self.rows.clone());
+        let [of_bank, of_linear] = self.covariance.scales();
+        let bank = &self.covariance.bank;
         let [samples, entries] = bank.dims();
-        let own = factors.clone().narrow(1, 0, samples).matmul((*bank).clone()).reshape(shape);
-        let linear = factors.narrow(1, samples, entries).reshape(shape) * LINEAR_SHARE.sqrt();
-        own + prior.linear(linear)
+        let own = factors.clone().narrow(1, 0, samples) * of_bank;
+        let linear = factors.narrow(1, samples, entries).reshape(shape) * of_linear;
+        own.matmul(bank.clone()).reshape(shape) + self.prior.linear(linear)
     }
 }
 
@@ -141,7 +193,7 @@ fn linear_rows(prior: &dyn Prior, entries: &[usize]) -> Tensor<2> {
         let product = (prior.linear(leaf.clone()).flatten::<2>(1, 3) * units).sum();
         leaf.grad(&product.backward()).unwrap_or(zeros).flatten::<2>(1, 3)
     };
-    Tensor::cat(entries.chunks(ROWS).map(chunk).collect(), 0) * LINEAR_SHARE.sqrt()
+    Tensor::cat(entries.chunks(ROWS).map(chunk).collect(), 0)
 }
 
 impl ErrorUnits {
@@ -209,15 +261,15 @@ mod tests {
         let mean = prior.fields(zero);
         let observed = Observed::new(&given, &device);
         let misfit = row(&given, |p| p.value, &device) - observed.of(mean.clone());
-        let covariance = Covariance::new(&prior, 1);
+        let covariance = Covariance::new(&prior, 1).unwrap();
         let gain = covariance.gain(&prior, &given.entries(), &[1e-6; 24]).unwrap();
         let change = gain.apply(misfit.clone());
         let left = misfit.clone() - observed.of(change.clone());
         assert!(values(left).iter().all(|v| v.abs() < 1e-2));
         // The linear estimate alone is exact here.
         let rows = linear_rows(&prior, &given.entries());
-        let exact = ErrorUnits::new(&rows, &[LINEAR_SHARE * 1e-6; 24]).unwrap();
-        let z = exact.solve(misfit).matmul(rows) * LINEAR_SHARE.sqrt();
+        let exact = ErrorUnits::new(&rows, &[1e-6; 24]).unwrap();
+        let z = exact.solve(misfit).matmul(rows);
         let exact = prior.linear(z.reshape([1, 1, SIZE, SIZE]));
         let far = rms(&(change - exact.clone()));
         assert!(far < 0.15 * rms(&exact), "{far} of {}", rms(&exact));
@@ -239,7 +291,7 @@ mod tests {
     #[test]
     fn large_errors_leave_the_fields_alone() {
         let prior = Smooth::new();
-        let covariance = Covariance::new(&prior, 1);
+        let covariance = Covariance::new(&prior, 1).unwrap();
         let gain = covariance.gain(&prior, &[3, 9], &[1e8; 2]).unwrap();
         let misfit = Tensor::<2>::from_data([[1.0f32, -2.0]], &Device::flex());
         assert!(rms(&gain.apply(misfit)) < 1e-5);

@@ -2,6 +2,7 @@
 //! channel, with the student as prior.
 
 pub mod covariance;
+pub mod equation;
 pub mod exact;
 pub mod files;
 pub mod input_space;

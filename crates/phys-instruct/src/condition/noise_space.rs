@@ -154,7 +154,7 @@ mod tests {
         let observed = Observed::new(&observations, &device);
         let deviations = row(&observations, |p| p.sd, &device);
         let variances: Vec<f64> = observations.points().iter().map(|p| p.sd * p.sd).collect();
-        let covariance = Covariance::new(&prior, 1);
+        let covariance = Covariance::new(&prior, 1).unwrap();
         let gain = covariance.gain(&prior, &observations.entries(), &variances).unwrap();
         check(&Problem {
             prior: &prior,

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 
+use super::equation::Equation;
 use crate::diffusion::Denoiser;
 use crate::model::{Kind, Model};
 use crate::{Error, Result};
@@ -27,21 +28,27 @@ pub trait Prior: Sync {
     /// What call `number` would keep of a `change` of its fields if they were Gaussian.
     fn kept(&self, change: Tensor<4>, number: usize) -> Tensor<4>;
 
-    /// A linear map, without the mean, of roughly the covariance of [`Prior::fields`]: what the
-    /// iterations are preconditioned with.
+    /// A linear map, without the mean, of roughly the covariance of [`Prior::fields`].
     fn linear(&self, z: Tensor<4>) -> Tensor<4>;
+
+    /// The fields with their solution solved for, where the equation is linear; else as they are.
+    fn solved(&self, x: Tensor<4>) -> Tensor<4> {
+        x
+    }
 }
 
-/// A student as prior.
+/// A student as prior. Where its equation is linear, the solution and its covariance are that
+/// equation's, given the input.
 pub struct Student<'a> {
     model: &'a Model,
+    equation: Option<Equation>,
 }
 
 impl<'a> Student<'a> {
     /// Of `model`.
     ///
     /// # Errors
-    /// A model that is no student.
+    /// A model that is no student, or of a PDE that this program does not know.
     pub fn new(model: &'a Model) -> Result<Self> {
         if model.card.kind != Kind::Student {
             let pde = &model.card.pde;
@@ -49,7 +56,8 @@ impl<'a> Student<'a> {
                 "a teacher of {pde} cannot serve as prior; name a student"
             )));
         }
-        Ok(Self { model })
+        let equation = Equation::of(model.card.pde()?.as_ref(), model.card.grid, &model.device())?;
+        Ok(Self { model, equation })
     }
 
     fn noise(&self, z: Tensor<4>, number: usize) -> Tensor<4> {
@@ -96,7 +104,15 @@ impl Prior for Student<'_> {
     fn linear(&self, z: Tensor<4>) -> Tensor<4> {
         let coordinates = &self.model.network.coordinates;
         let mean = coordinates.decode(z.zeros_like());
-        coordinates.decode(z * coordinates.sigma_data) - mean
+        let scaled = coordinates.decode(z * coordinates.sigma_data);
+        self.solved(scaled) - self.solved(mean)
+    }
+
+    fn solved(&self, x: Tensor<4>) -> Tensor<4> {
+        match &self.equation {
+            Some(equation) => equation.solved(x),
+            None => x,
+        }
     }
 }
 

@@ -9,6 +9,9 @@
 //! fields, whose call is A x + B z with A C A^T + B B^T = C, every step ends at
 //! (1 - K H) (A x + B z) + K v, a draw from the posterior (Matheron's rule).
 //!
+//! Where the equation is linear, the covariance behind K is that of pairs of the equation, and a
+//! call's solution is solved for before each step, which stays among such pairs.
+//!
 //! Nothing is differentiated: one forward call for each member of the ensemble at the first level,
 //! and some rounds of one at each other. Each member aims at observations with errors of its own
 //! (randomised maximum likelihood).
@@ -31,14 +34,14 @@ pub(super) fn infer(
     seed: u64,
 ) -> (Tensor<4>, usize) {
     let step = |x: &Tensor<4>| gain.apply(aim.values.clone() - observed.of(x.clone()));
-    let mut x = prior.fields(aim.noise.clone());
+    let mut x = prior.solved(prior.fields(aim.noise.clone()));
     let mut calls = 1;
     for number in 2..=prior.calls() {
         for _ in 0..rounds {
             let draw = Draw { seed, stream: "refinement", step: calls as u64, first: 0 };
             let noise = draw.normal(aim.noise.dims(), &prior.device());
             let d = step(&x);
-            x = prior.again(x + d.clone(), noise, number) - prior.kept(d, number);
+            x = prior.solved(prior.again(x + d.clone(), noise, number) - prior.kept(d, number));
             calls += 1;
         }
     }
@@ -70,7 +73,7 @@ mod tests {
         let prior = Smooth::new();
         let observations = observations(4, 12, NOISE);
         let observed = Observed::new(&observations, &prior.device());
-        let covariance = Covariance::new(&prior, 0);
+        let covariance = Covariance::new(&prior, 0).unwrap();
         let variances = vec![NOISE * NOISE; 12];
         let gain = covariance.gain(&prior, &observations.entries(), &variances).unwrap();
         let aim = Aim::draw(&prior, &observations, MEMBERS, 1);

@@ -78,10 +78,10 @@ impl<'a> Solver<'a> {
     /// Draws the samples whose covariance serves every question.
     ///
     /// # Errors
-    /// A model that is no student.
+    /// A model that is no student, or whose samples are not finite.
     pub fn new(model: &'a Model) -> Result<Self> {
         let student = Student::new(model)?;
-        let covariance = in_pool(|| Covariance::new(&student, 0));
+        let covariance = in_pool(|| Covariance::new(&student, 0))?;
         Ok(Self { model, student, covariance, deviations: model.deviations() })
     }
 
@@ -165,7 +165,7 @@ impl<'a> Solver<'a> {
         let residual = residual::build(pde.as_ref(), grid, &Device::flex())?;
         let entries = Task::Forward.observed(pde.as_ref(), grid);
         let mean = values(self.covariance.mean.clone());
-        let inputs = Inputs::new(&mean, &self.covariance.centred(), entries)?;
+        let inputs = Inputs::new(&mean, &self.covariance.bank, entries)?;
         let points = observations.points();
         let variances = self.variances(observations, EXACT);
         let problem = input_space::Problem {

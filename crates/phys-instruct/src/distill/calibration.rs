@@ -3,17 +3,26 @@
 //! the clean output of each call is shifted and scaled, mode by mode, until it has them. (Principal
 //! components across channels would not do: those of the student's samples are correlated, so that modes
 //! can be off whose components are not.)
+//!
+//! Where samples come with a two-valued input rounded, it is the rounded fields that are to have them. They
+//! follow the maps only in part, so that a few rounds of measuring and correcting are needed.
+//!
+//! Where the input is the first line of the only channel, as Burgers' initial values, the modes over both axes
+//! say nothing of that line. So all lines are scaled, by one factor for each mode along x, until the first
+//! has the data's deviation: the anchored phase holds it and moves the others.
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
+use phys_instruct_physics::Pde;
+use phys_instruct_physics::transform::basis_matrix;
 
 use super::Generator;
 use crate::diffusion::Coordinates;
 use crate::diffusion::noise::Draw;
-use crate::net::params::to_array;
+use crate::net::params::{to_array, values};
 use crate::store::weights::Array;
-use crate::{Error, Result};
+use crate::{Error, Result, Samples};
 
 /// Samples on which the modes are measured.
 const SAMPLES: usize = 2048;
@@ -21,8 +30,58 @@ const SAMPLES: usize = 2048;
 const BATCH: usize = 64;
 /// The largest factor; a mode that needs more has not been matched at all.
 const LARGEST: f64 = 1.5;
+/// Rounds of measuring and correcting, at most, and the change of every factor that ends them.
+const ROUNDS: usize = 12;
+const SETTLED: f32 = 1e-3;
 /// The names of the stored arrays, after `calibration.` and the call's number.
 const NAMES: [&str; 2] = ["shift", "gain"];
+
+/// Makes of physical fields those with the input rounded.
+type Rounded<'a> = &'a dyn Fn(Tensor<4>) -> Tensor<4>;
+
+/// What calibration aims at, but for the modes' deviations that the coordinates know.
+#[derive(Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// Makes of physical fields those that leave the student, if others do.
+    pub rounded: Option<Rounded<'a>>,
+    /// The law of the first line, if that is the input.
+    pub line: Option<&'a FirstLine>,
+}
+
+/// How the data's first line varies.
+pub struct FirstLine {
+    /// Rows are modes along x, `[1, 1, mode, x]`.
+    basis: Tensor<4>,
+    /// Of each mode, `[1, 1, 1, mode]`.
+    deviation: Tensor<4>,
+}
+
+impl FirstLine {
+    /// Of `data` of `pde`; none if its input is something else.
+    pub fn of(data: &Samples, pde: &dyn Pde, device: &Device) -> Option<Self> {
+        let [height, width] = [data.height, data.width];
+        if data.channels.len() > 1 || pde.input_of(&data.fields(0)).height > 1 {
+            return None;
+        }
+        let basis = basis_matrix(pde.channels()[0].basis[1], width);
+        let basis: Vec<f32> = basis.into_iter().map(|v| v as f32).collect();
+        let basis = Tensor::from_data(TensorData::new(basis, [1, 1, width, width]), device);
+        let x = TensorData::new(data.data.clone(), [data.count, 1, height, width]);
+        let first = Tensor::<4>::from_data(x, device).narrow(2, 0, 1);
+        let mut own = Self { basis, deviation: first.zeros_like() };
+        own.deviation = deviation(own.modes(first));
+        Some(own)
+    }
+
+    fn modes(&self, line: Tensor<4>) -> Tensor<4> {
+        line.matmul(self.basis.clone().swap_dims(2, 3))
+    }
+}
+
+/// Over the samples, `[1, ..]`.
+fn deviation(of: Tensor<4>) -> Tensor<4> {
+    (of.clone() - of.mean_dim(0)).square().mean_dim(0).sqrt()
+}
 
 /// An affine map of each mode.
 #[derive(Debug, Clone)]
@@ -37,6 +96,7 @@ impl Calibration {
     /// `student` has for them. `shape` `[channel, y, x]`.
     pub fn measure(
         student: &Generator<'_>,
+        wanted: Wanted,
         first: usize,
         [channels, height, width]: [usize; 3],
         seed: u64,
@@ -59,7 +119,10 @@ impl Calibration {
             };
             let made = |batch| generator.call(noisy(batch), call + 1);
             let made: Vec<_> = (0..SAMPLES / BATCH).map(made).collect();
-            let own = Self::of(&made, coordinates);
+            let mut own = Self::of(&made, coordinates, wanted.rounded);
+            if let Some(line) = wanted.line {
+                own = own.with_first_line(&made, coordinates, line);
+            }
             let own = own.only_from(first, calibrations.get(call));
             clean = made.into_iter().map(|y0| own.apply(coordinates, y0)).collect();
             all.push(own);
@@ -67,17 +130,46 @@ impl Calibration {
         all
     }
 
-    /// What brings states y to the data's mean and deviation in every mode.
-    fn of(batches: &[Tensor<4>], coordinates: &Coordinates) -> Self {
-        let mean_of = |f: &dyn Fn(Tensor<4>) -> Tensor<4>| {
-            let part = |y: &Tensor<4>| f(coordinates.modes(y.clone())).mean_dim(0);
-            Tensor::cat(batches.iter().map(part).collect(), 0).mean_dim(0)
+    /// What brings states y to the data's mean and deviation in every mode of their `rounded` fields.
+    fn of(batches: &[Tensor<4>], coordinates: &Coordinates, rounded: Option<Rounded>) -> Self {
+        let zero = coordinates.profile().zeros_like();
+        let mut own = Self { gain: zero.ones_like(), shift: zero };
+        for _ in 0..ROUNDS {
+            let modes = |y: &Tensor<4>| {
+                let y = own.apply(coordinates, y.clone());
+                coordinates.modes(match rounded {
+                    Some(rounded) => coordinates.encode(rounded(coordinates.decode(y))),
+                    None => y,
+                })
+            };
+            let modes = Tensor::cat(batches.iter().map(modes).collect(), 0);
+            let mean = modes.clone().mean_dim(0);
+            let wanted =
+                own.gain.clone() / deviation(modes).clamp_min(1e-6) * coordinates.sigma_data;
+            let gain = wanted.clamp(1.0 / LARGEST, LARGEST);
+            let change = gain.clone() / own.gain;
+            own = Self { shift: (own.shift - mean) * change.clone(), gain };
+            if values((change - 1.0).abs().max())[0] < SETTLED {
+                break;
+            }
+        }
+        own
+    }
+
+    /// This one with all lines scaled so that the first is as wanted.
+    fn with_first_line(
+        self,
+        batches: &[Tensor<4>],
+        coordinates: &Coordinates,
+        line: &FirstLine,
+    ) -> Self {
+        let modes = |y: &Tensor<4>| {
+            line.modes(coordinates.decode(self.apply(coordinates, y.clone())).narrow(2, 0, 1))
         };
-        let mean = mean_of(&|modes| modes);
-        let deviation = mean_of(&|modes| (modes - mean.clone()).square()).sqrt();
-        let gain = deviation.clamp_min(1e-6).recip() * coordinates.sigma_data;
-        let gain = gain.clamp(1.0 / LARGEST, LARGEST);
-        Self { shift: -mean * gain.clone(), gain }
+        let modes = Tensor::cat(batches.iter().map(modes).collect(), 0);
+        let factor = line.deviation.clone() / deviation(modes).clamp_min(1e-6);
+        let factor = factor.clamp(1.0 / LARGEST, LARGEST);
+        Self { shift: self.shift * factor.clone(), gain: self.gain * factor }
     }
 
     /// This one from channel `first` on, before it `other` (or nothing changed).
@@ -152,7 +244,8 @@ fn key(call: usize, name: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use burn::tensor::Device;
+    use phys_instruct_physics::burgers::Burgers;
+    use phys_instruct_physics::darcy::Darcy;
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
@@ -160,7 +253,7 @@ mod tests {
     use crate::diffusion::Network;
     use crate::eval::testing::samples_from;
     use crate::net::UNet;
-    use crate::net::params::values;
+    use crate::residual::{self, Residual};
 
     /// Coordinates, and the states of the samples they were fitted to.
     fn fitted(
@@ -198,15 +291,59 @@ mod tests {
         for kind in [Preconditioning::Modes, Preconditioning::Joint] {
             let (coordinates, y) = fitted("darcy", 256, kind);
             let off = coordinates.of_modes(coordinates.modes(y) * 0.8 + 0.3);
-            let calibration = Calibration::of(&off.clone().chunk(4, 0), &coordinates);
+            let calibration = Calibration::of(&off.clone().chunk(4, 0), &coordinates, None);
             assert_white(&coordinates, calibration.apply(&coordinates, off), 1e-2);
         }
     }
 
     #[test]
+    fn it_is_the_rounded_fields_that_get_the_data_s_share_of_either_value() {
+        let (coordinates, y) = fitted("darcy", 256, Preconditioning::Modes);
+        let residual = residual::build(&Darcy::default(), 8, &Device::flex()).unwrap();
+        let rounded = |x: Tensor<4>| residual.rounded(x);
+        let mean = |y: &Tensor<4>| {
+            values(rounded(coordinates.decode(y.clone())).narrow(1, 0, 1).mean())[0]
+        };
+        // Too little of every mode, and moved towards the higher value.
+        let off = coordinates.of_modes(coordinates.modes(y.clone()) * 0.3 + 0.6);
+        let calibration = Calibration::of(&off.clone().chunk(4, 0), &coordinates, Some(&rounded));
+        let [data, before] = [&y, &off].map(mean);
+        let after = mean(&calibration.apply(&coordinates, off));
+        assert!((before - data).abs() > 0.3, "{before} {data}");
+        assert!((after - data).abs() < 0.1, "{after} {data}");
+    }
+
+    #[test]
+    fn the_first_line_gets_the_data_s_deviation_where_it_is_the_input() {
+        let burgers = Burgers::default();
+        let data = samples_from(&burgers, 256, 16, 1);
+        let config = DiffusionConfig {
+            preconditioning: Preconditioning::Modes,
+            ..DiffusionConfig::default()
+        };
+        let device = Device::flex();
+        let coordinates = Coordinates::fit(&data, &burgers.channels(), &config, &device).unwrap().0;
+        let line = FirstLine::of(&data, &burgers, &device).unwrap();
+        let x = TensorData::new(data.data.clone(), [256, 1, 16, 16]);
+        let x = Tensor::<4>::from_data(x, &device);
+        let rows = Tensor::cat(vec![x.clone().narrow(2, 0, 1) * 1.3, x.narrow(2, 1, 15)], 2);
+        let off = coordinates.encode(rows);
+        let plain = Calibration::of(&[off.clone()], &coordinates, None);
+        let first = |c: &Calibration| {
+            let x = coordinates.decode(c.apply(&coordinates, off.clone())).narrow(2, 0, 1);
+            values(deviation(line.modes(x)) / line.deviation.clone())[1..].to_vec()
+        };
+        assert!(first(&plain).iter().any(|r| (r - 1.0).abs() > 0.1));
+        let fitted = plain.with_first_line(&[off.clone()], &coordinates, &line);
+        assert!(first(&fitted).iter().all(|r| (r - 1.0).abs() < 0.02), "{:?}", first(&fitted));
+        let darcy = samples_from(&Darcy::default(), 1, 8, 1);
+        assert!(FirstLine::of(&darcy, &Darcy::default(), &device).is_none());
+    }
+
+    #[test]
     fn modes_that_are_not_there_are_not_blown_up() {
         let (coordinates, y) = fitted("poisson", 16, Preconditioning::Modes);
-        let gain = values(Calibration::of(&[y * 0.0], &coordinates).gain);
+        let gain = values(Calibration::of(&[y * 0.0], &coordinates, None).gain);
         assert!(gain.iter().all(|g| *g == LARGEST as f32));
     }
 
@@ -220,7 +357,7 @@ mod tests {
         let network = Network::new(net, coordinates.clone()).with_skip(Skip::Flow).valid();
         let levels = [1.0, 0.5];
         let student = Generator { network: &network, levels: &levels, calibrations: &[] };
-        let measured = Calibration::measure(&student, 0, [2, 8, 8], 3);
+        let measured = Calibration::measure(&student, Wanted::default(), 0, [2, 8, 8], 3);
         let arrays = Calibration::to_arrays(&measured);
         let restored = Calibration::from_arrays(&arrays, 2, &coordinates).unwrap();
         for steps in [1, 2] {
@@ -235,11 +372,11 @@ mod tests {
         assert!(Calibration::from_arrays(&arrays, 3, &coordinates).is_err());
         let gains =
             |all: &[Calibration], channel| values(all[1].gain.clone().narrow(1, channel, 1));
-        let second = Calibration::measure(&student, 1, [2, 8, 8], 3);
+        let second = Calibration::measure(&student, Wanted::default(), 1, [2, 8, 8], 3);
         assert!(gains(&second, 0).iter().all(|g| *g == 1.0));
         assert!(gains(&second, 1).iter().any(|g| *g != 1.0));
         let held = Generator { calibrations: &measured, ..student };
-        let again = Calibration::measure(&held, 1, [2, 8, 8], 3);
+        let again = Calibration::measure(&held, Wanted::default(), 1, [2, 8, 8], 3);
         assert_eq!(gains(&again, 0), gains(&measured, 0));
         assert!(Calibration::from_arrays(&BTreeMap::new(), 3, &coordinates).unwrap().is_empty());
     }

@@ -11,5 +11,5 @@ pub mod monitor;
 pub mod train;
 
 pub use auxiliary::Auxiliary;
-pub use calibration::Calibration;
+pub use calibration::{Calibration, FirstLine, Wanted};
 pub use generator::Generator;

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::guidance::{self, norm};
 use super::matching::{self, Match};
-use super::{Auxiliary, Calibration, Generator, anchored};
+use super::{Auxiliary, Calibration, FirstLine, Generator, Wanted, anchored};
 use crate::config::{Config, DiffusionConfig, Preconditioning};
 use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::{self, Method};
@@ -50,6 +50,8 @@ pub struct StudentTraining {
     monitor: Monitor,
     /// Of the student's calls, once measured.
     calibrations: Vec<Calibration>,
+    /// What they are to make of the first line.
+    first_line: Option<FirstLine>,
     /// By number and network call.
     warm_pairs: BTreeMap<(u64, usize), (Tensor<4>, Tensor<4>)>,
     /// The matched student, to which the last phase holds the input, from its first step on.
@@ -99,10 +101,21 @@ impl StudentTraining {
             teacher,
             residual,
             monitor,
+            first_line: None,
             warm_pairs: BTreeMap::new(),
             anchor: None,
             skipped: 0,
         })
+    }
+
+    /// Takes from held-out `data` what calibration has to know of an input that is the first line of the
+    /// only channel; nothing where it is not.
+    ///
+    /// # Errors
+    /// A PDE that this program does not know.
+    pub fn with_data(mut self, data: &Samples) -> Result<Self> {
+        self.first_line = FirstLine::of(data, self.config.pde()?.as_ref(), &self.device);
+        Ok(self)
     }
 
     /// The student with averaged weights.
@@ -237,8 +250,14 @@ impl StudentTraining {
     fn calibrate(&mut self, student: &Network, first: usize) {
         let [_, channels, height, width] = self.shape();
         let shape = [channels, height, width];
-        let measured =
-            Calibration::measure(&self.generator(student), first, shape, self.config.seed);
+        let rounded = |x: Tensor<4>| self.residual.rounded(x);
+        let rounds = self.config.distill.round_input;
+        let wanted = Wanted {
+            rounded: rounds.then_some(&rounded as &dyn Fn(Tensor<4>) -> Tensor<4>),
+            line: self.first_line.as_ref(),
+        };
+        let student = self.generator(student);
+        let measured = Calibration::measure(&student, wanted, first, shape, self.config.seed);
         self.calibrations = measured;
     }
 
@@ -286,12 +305,11 @@ impl StudentTraining {
         }
         let a = &d.anchored;
         let rate = learning_rate(step - matching, a.steps as u64, a.warmup, a.decay);
-        // Rounding gives a two-valued input its high modes.
-        let (calibrate, first) = (a.calibrate, usize::from(d.round_input));
+        let calibrate = a.calibrate;
         let anchor = self.anchor.take().unwrap_or_else(|| {
             let matched = self.end_matching();
             if calibrate {
-                self.calibrate(&matched, first);
+                self.calibrate(&matched, 0);
             }
             matched
         });

@@ -43,7 +43,7 @@ impl DarcyResidual {
 impl Residual for DarcyResidual {
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
         let [a, u] = operator::input_and_solution(x, options.detach_input);
-        let a = if options.round_input { self.rounded(a) } else { self.admissible(a) };
+        let a = if options.round_input { self.nearer(a) } else { self.admissible(a) };
         let inflow = self.net_inflow(&a, &u, 2) + self.net_inflow(&a, &u, 3);
         let cells = self.size * self.size;
         let source = u.clone().detach().full_like(self.source);
@@ -59,6 +59,11 @@ impl Residual for DarcyResidual {
     fn damping(&self) -> Option<f64> {
         Some(1.0 / self.values[1])
     }
+
+    fn rounded(&self, x: Tensor<4>) -> Tensor<4> {
+        let rest = x.dims()[1] - 1;
+        Tensor::cat(vec![self.nearer(x.clone().narrow(1, 0, 1)), x.narrow(1, 1, rest)], 1)
+    }
 }
 
 impl DarcyResidual {
@@ -67,7 +72,7 @@ impl DarcyResidual {
     }
 
     /// The nearer of the two values, outside of any gradient.
-    fn rounded(&self, a: Tensor<4>) -> Tensor<4> {
+    fn nearer(&self, a: Tensor<4>) -> Tensor<4> {
         let [low, high] = self.values;
         a.detach().greater_equal_elem(0.5 * (low + high)).float() * (high - low) + low
     }

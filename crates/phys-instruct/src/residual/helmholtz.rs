@@ -37,6 +37,10 @@ impl Residual for HelmholtzResidual {
         (self.k_square < smallest).then_some(1.0)
     }
 
+    fn is_linear(&self) -> bool {
+        true
+    }
+
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
         let [a, u] = operator::input_and_solution(x, options.detach_input);
         let intervals = (self.size - 1) as f64;

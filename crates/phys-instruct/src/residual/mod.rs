@@ -78,6 +78,16 @@ pub trait Residual: Send + Sync {
         None
     }
 
+    /// Whether the residual is a linear map of the sample, but for a constant.
+    fn is_linear(&self) -> bool {
+        false
+    }
+
+    /// The samples `x` with a two-valued input rounded to the nearer of its values.
+    fn rounded(&self, x: Tensor<4>) -> Tensor<4> {
+        x
+    }
+
     /// The input part of `x` (coefficient, source or initial condition), what the solver is given.
     fn input(&self, x: Tensor<4>) -> Tensor<4> {
         x.narrow(1, 0, 1)

@@ -29,4 +29,8 @@ impl Residual for PoissonResidual {
     fn damping(&self) -> Option<f64> {
         self.0.damping()
     }
+
+    fn is_linear(&self) -> bool {
+        self.0.is_linear()
+    }
 }
