@@ -253,7 +253,7 @@ mod tests {
     use crate::diffusion::Network;
     use crate::eval::testing::samples_from;
     use crate::net::UNet;
-    use crate::residual::{self, Residual};
+    use crate::residual;
 
     /// Coordinates, and the states of the samples they were fitted to.
     fn fitted(
@@ -328,13 +328,13 @@ mod tests {
         let x = Tensor::<4>::from_data(x, &device);
         let rows = Tensor::cat(vec![x.clone().narrow(2, 0, 1) * 1.3, x.narrow(2, 1, 15)], 2);
         let off = coordinates.encode(rows);
-        let plain = Calibration::of(&[off.clone()], &coordinates, None);
+        let plain = Calibration::of(std::slice::from_ref(&off), &coordinates, None);
         let first = |c: &Calibration| {
             let x = coordinates.decode(c.apply(&coordinates, off.clone())).narrow(2, 0, 1);
             values(deviation(line.modes(x)) / line.deviation.clone())[1..].to_vec()
         };
         assert!(first(&plain).iter().any(|r| (r - 1.0).abs() > 0.1));
-        let fitted = plain.with_first_line(&[off.clone()], &coordinates, &line);
+        let fitted = plain.with_first_line(std::slice::from_ref(&off), &coordinates, &line);
         assert!(first(&fitted).iter().all(|r| (r - 1.0).abs() < 0.02), "{:?}", first(&fitted));
         let darcy = samples_from(&Darcy::default(), 1, 8, 1);
         assert!(FirstLine::of(&darcy, &Darcy::default(), &device).is_none());
