@@ -131,14 +131,12 @@ pub fn plan(
         same(unguided)?;
         items.extend(student_rows("diff-instruct", options, unguided));
     }
-    let [edm, teacher] = [edm?, teacher?];
-    for teacher in [&edm, &teacher].into_iter().flatten() {
+    for (teacher, is_plain) in [(edm?, true), (teacher?, false)] {
+        let Some(teacher) = &teacher else { continue };
         same(teacher)?;
-        items.extend(teacher_rows("edm", options, tuning, teacher)?);
-    }
-    let searched = teacher.iter().filter(|t| tuning.knows(&t.hash));
-    for teacher in edm.iter().chain(searched) {
-        for method in ["diffusionpde", "cocogen"] {
+        let guided = is_plain || tuning.knows(&teacher.hash);
+        let methods = if guided { &["edm", "diffusionpde", "cocogen"][..] } else { &["edm"] };
+        for method in methods {
             items.extend(teacher_rows(method, options, tuning, teacher)?);
         }
     }

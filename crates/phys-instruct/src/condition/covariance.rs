@@ -23,7 +23,7 @@ const BATCH: usize = 64;
 /// Shares of the linear estimate that are tried.
 const SHARES: [f64; 3] = [0.1, 0.3, 1.0];
 /// Samples left out of the bank to choose one of them, the values of a channel that each is predicted
-/// from, and the errors of these, in deviations of each.
+/// from (an eighth of them, if that is less), and the errors of these, in deviations of each.
 const LEFT_OUT: usize = 64;
 const POINTS: usize = 200;
 const NOISE: f64 = 1e-2;
@@ -104,7 +104,7 @@ impl Covariance {
         for channel in 0..channels {
             let own = channel * size..(channel + 1) * size;
             let varied: Vec<usize> = own.filter(|&entry| variances[entry] > 0.0).collect();
-            let points = POINTS.min(varied.len());
+            let points = POINTS.min(varied.len().div_ceil(8));
             let entries: Vec<_> = (0..points).map(|p| varied[p * varied.len() / points]).collect();
             let errors: Vec<_> =
                 entries.iter().map(|&e| NOISE * NOISE * f64::from(variances[e])).collect();
@@ -273,6 +273,45 @@ mod tests {
         let exact = prior.linear(z.reshape([1, 1, SIZE, SIZE]));
         let far = rms(&(change - exact.clone()));
         assert!(far < 0.15 * rms(&exact), "{far} of {}", rms(&exact));
+    }
+
+    /// [`Smooth`], whose linear estimate knows nothing of how the values depend on each other.
+    struct Independent(Smooth);
+
+    impl Prior for Independent {
+        fn shape(&self) -> [usize; 3] {
+            self.0.shape()
+        }
+
+        fn device(&self) -> Device {
+            self.0.device()
+        }
+
+        fn fields(&self, z: Tensor<4>) -> Tensor<4> {
+            self.0.fields(z)
+        }
+
+        fn calls(&self) -> usize {
+            self.0.calls()
+        }
+
+        fn again(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4> {
+            self.0.again(x, z, number)
+        }
+
+        fn kept(&self, change: Tensor<4>, number: usize) -> Tensor<4> {
+            self.0.kept(change, number)
+        }
+
+        fn linear(&self, z: Tensor<4>) -> Tensor<4> {
+            z
+        }
+    }
+
+    #[test]
+    fn a_linear_estimate_has_the_share_that_it_deserves() {
+        assert_eq!(Covariance::new(&Smooth::new(), 1).unwrap().share, 1.0);
+        assert_eq!(Covariance::new(&Independent(Smooth::new()), 1).unwrap().share, 0.1);
     }
 
     /// Hilbert's matrix as rows: what `f32` makes of its products is not positive.
