@@ -4,6 +4,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::equation::Equation;
 use crate::diffusion::Denoiser;
+use crate::distill::{Calibration, Generator};
 use crate::model::{Kind, Model};
 use crate::{Error, Result};
 
@@ -38,10 +39,12 @@ pub trait Prior: Sync {
 }
 
 /// A student as prior. Where its equation is linear, the solution and its covariance are that
-/// equation's, given the input.
+/// equation's, given the input. Where samples come with the input rounded, it is calibrated for that, and
+/// here, where nothing is rounded, left as the network has it.
 pub struct Student<'a> {
     model: &'a Model,
     equation: Option<Equation>,
+    calibrations: Vec<Calibration>,
 }
 
 impl<'a> Student<'a> {
@@ -57,7 +60,9 @@ impl<'a> Student<'a> {
             )));
         }
         let equation = Equation::of(model.card.pde()?.as_ref(), model.card.grid, &model.device())?;
-        Ok(Self { model, equation })
+        let first = usize::from(model.card.round_input);
+        let own = model.calibrations.iter().map(|c| c.clone().only_from(first, None)).collect();
+        Ok(Self { model, equation, calibrations: own })
     }
 
     fn noise(&self, z: Tensor<4>, number: usize) -> Tensor<4> {
@@ -65,7 +70,8 @@ impl<'a> Student<'a> {
     }
 
     fn call(&self, noisy: Tensor<4>, number: usize) -> Tensor<4> {
-        self.model.network.coordinates.decode(self.model.generator().call(noisy, number))
+        let generator = Generator { calibrations: &self.calibrations, ..self.model.generator() };
+        self.model.network.coordinates.decode(generator.call(noisy, number))
     }
 }
 

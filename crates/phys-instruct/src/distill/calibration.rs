@@ -173,7 +173,7 @@ impl Calibration {
     }
 
     /// This one from channel `first` on, before it `other` (or nothing changed).
-    fn only_from(self, first: usize, other: Option<&Self>) -> Self {
+    pub fn only_from(self, first: usize, other: Option<&Self>) -> Self {
         if first == 0 {
             return self;
         }
