@@ -76,14 +76,9 @@ impl Covariance {
         let all = Tensor::cat((0..BANK).step_by(BATCH).map(batch).collect(), 0);
         let used = all.clone().narrow(0, 0, BANK - LEFT_OUT);
         let left_out = all.clone().narrow(0, BANK - LEFT_OUT, LEFT_OUT);
-        let mut best = (f32::INFINITY, SHARES[0]);
-        for share in SHARES {
-            let error = Self::of(used.clone(), share).error(prior, left_out.clone())?;
-            if error < best.0 {
-                best = (error, share);
-            }
-        }
-        Ok(Self::of(all, best.1))
+        let errors = Self::of(used, SHARES[0]).errors(prior, left_out)?;
+        let best = errors.into_iter().zip(SHARES).min_by(|a, b| a.0.total_cmp(&b.0));
+        Ok(Self::of(all, best.map_or(SHARES[0], |(_, share)| share)))
     }
 
     fn of(samples: Tensor<2>, share: f64) -> Self {
@@ -92,15 +87,15 @@ impl Covariance {
         Self { bank: (samples - mean.clone()) * scale, mean, share }
     }
 
-    /// The mean square error of other samples predicted from some values of one channel, spread over
-    /// it, each entry in units of its deviation; the sum over that channel.
-    fn error(&self, prior: &dyn Prior, samples: Tensor<2>) -> Result<f32> {
+    /// With each of [`SHARES`], the mean square error of other samples predicted from some values of
+    /// one channel, spread over it, each entry in units of its deviation; the sum over that channel.
+    fn errors(mut self, prior: &dyn Prior, samples: Tensor<2>) -> Result<[f32; SHARES.len()]> {
         let away = samples - self.mean.clone();
         let variance = self.bank.clone().square().sum_dim(0);
         let variances = values(variance.clone());
         let [channels, height, width] = prior.shape();
         let size = height * width;
-        let mut sum = 0.0;
+        let mut sums = [0.0; SHARES.len()];
         for channel in 0..channels {
             let own = channel * size..(channel + 1) * size;
             let varied: Vec<usize> = own.filter(|&entry| variances[entry] > 0.0).collect();
@@ -109,11 +104,16 @@ impl Covariance {
             let errors: Vec<_> =
                 entries.iter().map(|&e| NOISE * NOISE * f64::from(variances[e])).collect();
             let seen = Observed::at(&entries, &prior.device()).of_flat(away.clone());
-            let known = self.gain(prior, &entries, &errors)?.apply(seen).flatten::<2>(1, 3);
-            let wrong = (away.clone() - known).square().mean_dim(0);
-            sum += values((wrong / variance.clone().clamp_min(f32::MIN_POSITIVE)).mean())[0];
+            let linear = linear_rows(prior, &entries);
+            for (sum, share) in sums.iter_mut().zip(SHARES) {
+                self.share = share;
+                let gain = self.gain_of(prior, &entries, linear.clone(), &errors)?;
+                let wrong = away.clone() - gain.apply(seen.clone()).flatten::<2>(1, 3);
+                let wrong = wrong.square().mean_dim(0);
+                *sum += values((wrong / variance.clone().clamp_min(f32::MIN_POSITIVE)).mean())[0];
+            }
         }
-        Ok(sum)
+        Ok(sums)
     }
 
     /// What the factors of both estimates are scaled by in the blend: the bank's, and the linear one.
@@ -132,10 +132,21 @@ impl Covariance {
         entries: &[usize],
         variances: &[f64],
     ) -> Result<Gain<'a>> {
+        self.gain_of(prior, entries, linear_rows(prior, entries), variances)
+    }
+
+    /// The same, given the [`linear_rows`] of the entries.
+    fn gain_of<'a>(
+        &'a self,
+        prior: &'a dyn Prior,
+        entries: &[usize],
+        linear: Tensor<2>,
+        variances: &[f64],
+    ) -> Result<Gain<'a>> {
         let observed = Observed::at(entries, &prior.device());
         let [of_bank, of_linear] = self.scales();
         let seen = observed.of_flat(self.bank.clone()).swap_dims(0, 1) * of_bank;
-        let rows = Tensor::cat(vec![seen, linear_rows(prior, entries) * of_linear], 1);
+        let rows = Tensor::cat(vec![seen, linear * of_linear], 1);
         let errors = ErrorUnits::new(&rows, variances)?;
         Ok(Gain { prior, covariance: self, rows, errors })
     }

@@ -103,15 +103,14 @@ impl Prior for Student<'_> {
         let [sigma, data] = [self.model.card.levels[number - 1], coordinates.sigma_data];
         let share =
             (coordinates.profile() * (sigma / data)).square().add_scalar(1.0).sqrt().recip();
-        let mean = coordinates.decode(change.zeros_like());
+        let mean = coordinates.mean();
         coordinates.decode(coordinates.encode(change + mean.clone()) * share) - mean
     }
 
     fn linear(&self, z: Tensor<4>) -> Tensor<4> {
         let coordinates = &self.model.network.coordinates;
-        let mean = coordinates.decode(z.zeros_like());
         let scaled = coordinates.decode(z * coordinates.sigma_data);
-        self.solved(scaled) - self.solved(mean)
+        self.solved(scaled) - self.solved(coordinates.mean())
     }
 
     fn solved(&self, x: Tensor<4>) -> Tensor<4> {

@@ -145,6 +145,11 @@ impl Coordinates {
         self.mean.device()
     }
 
+    /// The physical fields of y = 0: the data's mean, `[1, channel, y, x]`.
+    pub fn mean(&self) -> Tensor<4> {
+        self.mean.clone()
+    }
+
     /// y of physical fields x, both `[batch, channel, y, x]`.
     pub fn encode(&self, x: Tensor<4>) -> Tensor<4> {
         self.of_modes(self.analyse(x - self.mean.clone()) * self.inverse_gain.clone())

@@ -21,6 +21,7 @@ use super::Generator;
 use crate::diffusion::Coordinates;
 use crate::diffusion::noise::Draw;
 use crate::net::params::{to_array, values};
+use crate::residual::Residual;
 use crate::store::weights::Array;
 use crate::{Error, Result, Samples};
 
@@ -36,14 +37,11 @@ const SETTLED: f32 = 1e-3;
 /// The names of the stored arrays, after `calibration.` and the call's number.
 const NAMES: [&str; 2] = ["shift", "gain"];
 
-/// Makes of physical fields those with the input rounded.
-type Rounded<'a> = &'a dyn Fn(Tensor<4>) -> Tensor<4>;
-
 /// What calibration aims at, but for the modes' deviations that the coordinates know.
 #[derive(Clone, Copy, Default)]
 pub struct Wanted<'a> {
-    /// Makes of physical fields those that leave the student, if others do.
-    pub rounded: Option<Rounded<'a>>,
+    /// Rounds the input, if samples leave the student so.
+    pub rounding: Option<&'a dyn Residual>,
     /// The law of the first line, if that is the input.
     pub line: Option<&'a FirstLine>,
 }
@@ -119,7 +117,7 @@ impl Calibration {
             };
             let made = |batch| generator.call(noisy(batch), call + 1);
             let made: Vec<_> = (0..SAMPLES / BATCH).map(made).collect();
-            let mut own = Self::of(&made, coordinates, wanted.rounded);
+            let mut own = Self::of(&made, coordinates, wanted.rounding);
             if let Some(line) = wanted.line {
                 own = own.with_first_line(&made, coordinates, line);
             }
@@ -130,15 +128,20 @@ impl Calibration {
         all
     }
 
-    /// What brings states y to the data's mean and deviation in every mode of their `rounded` fields.
-    fn of(batches: &[Tensor<4>], coordinates: &Coordinates, rounded: Option<Rounded>) -> Self {
+    /// What brings states y to the data's mean and deviation in every mode of their fields, rounded by
+    /// `rounding` where there is one.
+    fn of(
+        batches: &[Tensor<4>],
+        coordinates: &Coordinates,
+        rounding: Option<&dyn Residual>,
+    ) -> Self {
         let zero = coordinates.profile().zeros_like();
         let mut own = Self { gain: zero.ones_like(), shift: zero };
         for _ in 0..ROUNDS {
             let modes = |y: &Tensor<4>| {
                 let y = own.apply(coordinates, y.clone());
-                coordinates.modes(match rounded {
-                    Some(rounded) => coordinates.encode(rounded(coordinates.decode(y))),
+                coordinates.modes(match rounding {
+                    Some(own) => coordinates.encode(own.rounded(coordinates.decode(y))),
                     None => y,
                 })
             };
@@ -300,13 +303,13 @@ mod tests {
     fn it_is_the_rounded_fields_that_get_the_data_s_share_of_either_value() {
         let (coordinates, y) = fitted("darcy", 256, Preconditioning::Modes);
         let residual = residual::build(&Darcy::default(), 8, &Device::flex()).unwrap();
-        let rounded = |x: Tensor<4>| residual.rounded(x);
         let mean = |y: &Tensor<4>| {
-            values(rounded(coordinates.decode(y.clone())).narrow(1, 0, 1).mean())[0]
+            values(residual.rounded(coordinates.decode(y.clone())).narrow(1, 0, 1).mean())[0]
         };
         // Too little of every mode, and moved towards the higher value.
         let off = coordinates.of_modes(coordinates.modes(y.clone()) * 0.3 + 0.6);
-        let calibration = Calibration::of(&off.clone().chunk(4, 0), &coordinates, Some(&rounded));
+        let calibration =
+            Calibration::of(&off.clone().chunk(4, 0), &coordinates, Some(residual.as_ref()));
         let [data, before] = [&y, &off].map(mean);
         let after = mean(&calibration.apply(&coordinates, off));
         assert!((before - data).abs() > 0.3, "{before} {data}");

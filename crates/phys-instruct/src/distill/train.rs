@@ -250,12 +250,8 @@ impl StudentTraining {
     fn calibrate(&mut self, student: &Network, first: usize) {
         let [_, channels, height, width] = self.shape();
         let shape = [channels, height, width];
-        let rounded = |x: Tensor<4>| self.residual.rounded(x);
-        let rounds = self.config.distill.round_input;
-        let wanted = Wanted {
-            rounded: rounds.then_some(&rounded as &dyn Fn(Tensor<4>) -> Tensor<4>),
-            line: self.first_line.as_ref(),
-        };
+        let rounding = self.config.distill.round_input.then_some(self.residual.as_ref());
+        let wanted = Wanted { rounding, line: self.first_line.as_ref() };
         let student = self.generator(student);
         let measured = Calibration::measure(&student, wanted, first, shape, self.config.seed);
         self.calibrations = measured;
