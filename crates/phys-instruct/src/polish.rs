@@ -1,13 +1,15 @@
 //! Polish: a few sweeps of a classical correction of the solution for the generated input. Never
 //! part of sampling unless asked for.
 //!
-//! One sweep evaluates the preconditioned residual g(u) = P^-1 R(u) once, P the constant-coefficient
-//! operator, and steps by Anderson's acceleration of u <- u - w g(u), w the residual's damping: over
-//! the combinations of all earlier iterates that the linearised g allows, the one where g is least
-//! (Walker and Ni, SIAM J. Numer. Anal. 49, 2011). On a linear equation these are the iterates of
-//! GMRES; on Burgers' equation plain sweeps diverge and these converge.
+//! Of an evolution each snapshot is brought to the equation with the one before it
+//! ([`phys_instruct_physics::hermite`]), where a sweep is one evaluation of the right-hand side.
+//! Elsewhere a sweep evaluates the preconditioned residual g(u) = P^-1 R(u) once, P the
+//! constant-coefficient operator, and takes an accelerated step of u <- u - w g(u), w the residual's
+//! damping ([`phys_instruct_physics::anderson`]).
 
 use burn::tensor::{Device, Tensor, TensorData};
+use phys_instruct_physics::anderson::Anderson;
+use phys_instruct_physics::hermite::Collocation;
 use rayon::prelude::*;
 
 use crate::net::params::values;
@@ -17,31 +19,55 @@ use crate::{Error, Result, Samples};
 /// Samples corrected at a time.
 const BATCH: usize = 64;
 
-/// Earlier sweeps that a step looks back on.
-const MEMORY: usize = 12;
-
 /// A sample is left as it is where |P^-1 R| is below this share of |P^-1| of the source.
 const SETTLED: f32 = 1e-6;
 
-/// A direction is left out where the others already hold all but this share of it: what remains is
-/// rounding of `f32`.
+/// See [`Anderson::new`]; residuals are of `f32`.
 const INDEPENDENT: f64 = 1e-4;
+
+/// Whether a correction is known for samples of `residual`.
+pub fn is_known(residual: &dyn Residual) -> bool {
+    residual.collocation().is_some() || residual.damping().is_some()
+}
 
 /// `samples` after at most `sweeps` corrections, fewer where the equation holds to rounding before
 /// that; the input stays as it is. `residual` lives on the CPU.
 ///
 /// # Errors
-/// A PDE whose residual names no damping, or corrections that are not finite.
+/// A PDE whose residual names no correction, or corrections that are not finite.
 pub fn polish(samples: &Samples, residual: &dyn Residual, sweeps: usize) -> Result<Samples> {
-    let damping = residual.damping().ok_or_else(|| {
-        Error::Config(format!("no correction of the solution is known for {}", samples.pde))
-    })?;
+    let polished = match (residual.collocation(), residual.damping()) {
+        (Some(method), _) => marched(samples, method, sweeps),
+        (None, Some(damping)) => swept(samples, residual, damping, sweeps),
+        (None, None) => {
+            let pde = &samples.pde;
+            return Err(Error::Config(format!("no correction of the solution is known for {pde}")));
+        }
+    };
+    match polished.first_not_finite() {
+        Some(i) => Err(Error::NonFinite(format!("polished sample {i}"))),
+        None => Ok(polished),
+    }
+}
+
+fn marched(samples: &Samples, method: &dyn Collocation, sweeps: usize) -> Samples {
+    let mut polished = samples.clone();
+    let len = samples.sample_len().max(1);
+    polished.data.par_chunks_exact_mut(len).enumerate().for_each(|(i, sample)| {
+        let mut fields = samples.fields(i);
+        method.march(&mut fields, sweeps);
+        sample.iter_mut().zip(fields.data).for_each(|(s, v)| *s = v as f32);
+    });
+    polished
+}
+
+fn swept(samples: &Samples, residual: &dyn Residual, damping: f64, sweeps: usize) -> Samples {
     let mut polished = samples.clone();
     let len = samples.sample_len();
     for data in polished.data.chunks_mut(BATCH * len.max(1)) {
         let count = data.len() / len;
         let shape = [count, samples.channels.len(), samples.height, samples.width];
-        let mut histories = vec![History::default(); count];
+        let mut methods = vec![Anderson::new(INDEPENDENT); count];
         for _ in 0..sweeps {
             let x = Tensor::<4>::from_data(TensorData::new(data.to_vec(), shape), &Device::flex());
             let options = ResidualOptions { preconditioned: true, ..ResidualOptions::default() };
@@ -54,90 +80,21 @@ pub fn polish(samples: &Samples, residual: &dyn Residual, sweeps: usize) -> Resu
             let steps = values(terms.residual * -damping);
             let step_len = steps.len() / count;
             let samples = data.par_chunks_exact_mut(len).zip(steps.par_chunks_exact(step_len));
-            let samples = samples.zip(&mut histories).zip(&errors);
-            samples.filter(|(_, error)| !settled(error)).for_each(|(((x, step), history), _)| {
+            let samples = samples.zip(&mut methods).zip(&errors);
+            samples.filter(|(_, error)| !settled(error)).for_each(|(((x, step), method), _)| {
                 // The solution's channels are the last.
-                history.advance(&mut x[len - step_len..], step);
+                advance(method, &mut x[len - step_len..], step);
             });
         }
     }
-    match polished.first_not_finite() {
-        Some(i) => Err(Error::NonFinite(format!("polished sample {i}"))),
-        None => Ok(polished),
-    }
+    polished
 }
 
-/// What the sweeps of one sample have shown: how its plain step changed as the sample moved.
-#[derive(Debug, Clone, Default)]
-struct History {
-    /// The sample and its plain step at the last sweep.
-    last: Option<[Vec<f32>; 2]>,
-    /// Orthonormal changes of the step, and the moves (sample plus step) that belong to them.
-    changes: Vec<Vec<f64>>,
-    moves: Vec<Vec<f64>>,
-}
-
-impl History {
-    /// Moves `x`, whose plain step is `step`: to where the step is least among the known changes,
-    /// and from there by that least step.
-    fn advance(&mut self, x: &mut [f32], step: &[f32]) {
-        let last = self.last.replace([x.to_vec(), step.to_vec()]);
-        if let Some([last_x, last_step]) = last {
-            self.learn(difference(x, &last_x), difference(step, &last_step));
-        }
-        let mut target: Vec<f64> =
-            x.iter().zip(step).map(|(x, s)| f64::from(*x) + f64::from(*s)).collect();
-        let step: Vec<f64> = step.iter().map(|s| f64::from(*s)).collect();
-        for (change, moved) in self.changes.iter().zip(&self.moves) {
-            subtract(&mut target, dot(&step, change), moved);
-        }
-        for (x, target) in x.iter_mut().zip(target) {
-            *x = target as f32;
-        }
-    }
-
-    /// Takes in that a move of the sample changed its step, less what was known before.
-    fn learn(&mut self, mut moved: Vec<f64>, mut change: Vec<f64>) {
-        moved.iter_mut().zip(&change).for_each(|(m, c)| *m += c);
-        let whole = dot(&change, &change).sqrt();
-        for (known, known_move) in self.changes.iter().zip(&self.moves) {
-            let share = dot(&change, known);
-            subtract(&mut change, share, known);
-            subtract(&mut moved, share, known_move);
-        }
-        let rest = dot(&change, &change).sqrt();
-        if rest <= INDEPENDENT * whole {
-            return;
-        }
-        if self.changes.len() == MEMORY {
-            self.changes.remove(0);
-            self.moves.remove(0);
-        }
-        self.changes.push(change.iter().map(|c| c / rest).collect());
-        self.moves.push(moved.iter().map(|m| m / rest).collect());
-    }
-}
-
-fn difference(new: &[f32], old: &[f32]) -> Vec<f64> {
-    new.iter().zip(old).map(|(n, o)| f64::from(*n) - f64::from(*o)).collect()
-}
-
-/// In eight partial sums, which the compiler keeps in vector registers.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let (a, a_rest) = a.as_chunks::<8>();
-    let (b, b_rest) = b.as_chunks::<8>();
-    let mut sums = [0.0; 8];
-    for (a, b) in a.iter().zip(b) {
-        for i in 0..8 {
-            sums[i] += a[i] * b[i];
-        }
-    }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f64>() + rest
-}
-
-fn subtract(from: &mut [f64], share: f64, what: &[f64]) {
-    from.iter_mut().zip(what).for_each(|(f, w)| *f -= share * w);
+fn advance(method: &mut Anderson, x: &mut [f32], step: &[f32]) {
+    let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
+    let mut moved = wide(x);
+    method.advance(&mut moved, &wide(step));
+    x.iter_mut().zip(moved).for_each(|(x, m)| *x = m as f32);
 }
 
 #[cfg(test)]
@@ -220,23 +177,5 @@ mod tests {
         assert_eq!(few[..len], solved.data[..len]);
         assert_ne!(few[len..], samples.data[len..]);
         assert_eq!(few, many);
-    }
-
-    /// Plain sweeps of this one diverge: an eigenvalue of I - A is -2.
-    #[test]
-    fn a_linear_system_is_solved_in_one_sweep_more_than_it_has_unknowns() {
-        const A: [[f32; 3]; 3] = [[3.0, 1.0, 0.0], [0.0, 0.5, -1.0], [0.0, 1.0, 2.0]];
-        const SOLUTION: [f32; 3] = [1.0, -2.0, 0.5];
-        let step = |x: &[f32]| -> Vec<f32> {
-            let row = |row: &[f32; 3]| (0..3).map(|j| row[j] * (SOLUTION[j] - x[j])).sum();
-            A.iter().map(row).collect()
-        };
-        let (mut history, mut x) = (History::default(), vec![0.0; 3]);
-        for _ in 0..4 {
-            let step = step(&x);
-            history.advance(&mut x, &step);
-        }
-        let far = x.iter().zip(SOLUTION).map(|(x, s)| (x - s).abs()).fold(0.0, f32::max);
-        assert!(far < 1e-5, "{x:?}");
     }
 }

@@ -11,9 +11,11 @@ use rand_chacha::ChaCha8Rng;
 use rustfft::num_complex::Complex;
 
 use crate::etdrk4::Etdrk4;
+use crate::hermite::{Collocation, Hermite, Nonlinear};
 use crate::input::{check_size, nodes, periodic};
 use crate::random_field::LineLaw;
-use crate::spectral::{Fft1, complex, largest_wave_number, real, resolved, wave_number};
+use crate::spectral::{Fft1, complex, largest_wave_number, mirrored, real, resolved, wave_number};
+use crate::symmetry::Symmetry;
 use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
 
 const NAME: &str = "burgers";
@@ -92,6 +94,10 @@ impl Pde for Burgers {
         Ok(Solution { fields, report })
     }
 
+    fn symmetries(&self, size: usize) -> Vec<Symmetry> {
+        Symmetry::shifts(size, 0)
+    }
+
     fn points(&self, size: usize) -> [Vec<f64>; 2] {
         [nodes(size), periodic(size)]
     }
@@ -149,14 +155,16 @@ fn largest_step(input: &[f64]) -> f64 {
     COURANT / (input.len() as f64 * fastest)
 }
 
-/// Everything that depends on the wave numbers of one grid.
+/// Everything that depends on the wave numbers of one grid, and room to work in.
+#[derive(Clone)]
 struct Line {
     fft: Fft1,
     decay: Vec<f64>,
     kept: Vec<f64>,
     /// -i k / 2, 0 where the 2/3 rule drops the mode.
     to_rate: Vec<Complex<f64>>,
-    square: Vec<Complex<f64>>,
+    /// The kept modes, in points, of the last line whose rate was asked for.
+    velocity: Vec<Complex<f64>>,
 }
 
 impl Line {
@@ -168,15 +176,14 @@ impl Line {
             decay: (0..size).map(|i| nu * wave(i) * wave(i)).collect(),
             to_rate: (0..size).map(|i| Complex::new(0.0, -0.5 * wave(i) * kept[i])).collect(),
             kept,
-            square: vec![Complex::default(); size],
+            velocity: vec![Complex::default(); size],
         }
     }
 
     /// `rows` rows `interval` apart, the first of them `initial`, with `steps` steps between.
     fn march(&mut self, initial: &[f64], rows: usize, interval: f64, steps: usize) -> Vec<f64> {
         let mut method = Etdrk4::new(&self.decay, interval / steps as f64);
-        let mut modes = complex(initial);
-        self.fft.forward(&mut modes);
+        let mut modes = self.modes_of(initial);
         let mut data = initial.to_vec();
         for _ in 1..rows {
             for _ in 0..steps {
@@ -189,17 +196,74 @@ impl Line {
         data
     }
 
+    /// The modes of a line.
+    fn modes_of(&self, values: &[f64]) -> Vec<Complex<f64>> {
+        let mut modes = complex(values);
+        self.fft.forward(&mut modes);
+        modes
+    }
+
+    /// The kept modes in points.
+    fn kept_values(&self, modes: &[Complex<f64>], values: &mut [Complex<f64>]) {
+        for ((v, u), keep) in values.iter_mut().zip(modes).zip(&self.kept) {
+            *v = u * keep;
+        }
+        self.fft.inverse(values);
+    }
+
+    /// -(product / 2)_x, in place of a product in points.
+    fn minus_half_derivative(&self, product: &mut [Complex<f64>]) {
+        self.fft.forward(product);
+        product.iter_mut().zip(&self.to_rate).for_each(|(p, factor)| *p *= factor);
+    }
+}
+
+impl Nonlinear for Line {
     /// -(u^2 / 2)_x.
     fn rate(&mut self, modes: &[Complex<f64>], rate: &mut [Complex<f64>]) {
-        let square = &mut self.square;
-        for ((s, u), keep) in square.iter_mut().zip(modes).zip(&self.kept) {
-            *s = u * keep;
-        }
-        self.fft.inverse(square);
-        square.iter_mut().for_each(|u| *u = Complex::new(u.re * u.re, 0.0));
-        self.fft.forward(square);
-        for ((r, s), factor) in rate.iter_mut().zip(square).zip(&self.to_rate) {
-            *r = *s * factor;
+        let mut velocity = std::mem::take(&mut self.velocity);
+        self.kept_values(modes, &mut velocity);
+        rate.iter_mut().zip(&velocity).for_each(|(r, u)| *r = (u.re * u.re).into());
+        self.minus_half_derivative(rate);
+        self.velocity = velocity;
+    }
+
+    fn slope(&mut self, change: &[Complex<f64>], slope: &mut [Complex<f64>]) {
+        self.kept_values(change, slope);
+        slope.iter_mut().zip(&self.velocity).for_each(|(s, u)| *s = (2.0 * u.re * s.re).into());
+        self.minus_half_derivative(slope);
+    }
+}
+
+/// [`Collocation`] of the rows of samples on one grid.
+pub struct Rows {
+    line: Line,
+    step: Hermite,
+}
+
+impl Rows {
+    /// For viscosity `nu` > 0 on grids of `size` points a side, at least 2.
+    pub fn new(nu: f64, size: usize) -> Self {
+        let line = Line::new(size, nu);
+        let interval = 1.0 / (size - 1) as f64;
+        let kept = |k: usize| line.kept[k] > 0.0;
+        let step = Hermite::new(&line.decay, interval, kept, |k| mirrored(k, size));
+        Self { line, step }
+    }
+}
+
+impl Collocation for Rows {
+    fn march(&self, sample: &mut Fields, sweeps: usize) {
+        let mut rows = sample.data.chunks_exact_mut(sample.width);
+        let Some(first) = rows.next().filter(|_| sweeps > 0) else { return };
+        let (mut line, mut step) = (self.line.clone(), self.step.clone());
+        let mut last = line.modes_of(first);
+        for row in rows {
+            let mut next = line.modes_of(row);
+            step.solve(&mut line, &last, &mut next, sweeps);
+            last.clone_from(&next);
+            line.fft.inverse(&mut next);
+            row.iter_mut().zip(&next).for_each(|(u, v)| *u = v.re);
         }
     }
 }
@@ -350,5 +414,43 @@ mod tests {
         assert!(message.contains("nu = 0.0001") && message.contains("finer grid"), "{message}");
         assert!(solve(0.0, 64).is_err() && solve(f64::NAN, 64).is_err());
         assert!(solve(0.01, 4).is_err());
+    }
+
+    #[test]
+    fn the_slope_is_the_change_of_the_rate() {
+        let mut law = Line::new(24, 0.01);
+        let [u, w] = [1, 2].map(|seed| {
+            let values = rng::normals(&mut rng::stream(seed, "line", 0, 0), 24);
+            law.modes_of(&values)
+        });
+        let mut rate = |by: f64| {
+            let moved: Vec<_> = u.iter().zip(&w).map(|(u, w)| u + w * by).collect();
+            let mut rate = vec![Complex::default(); 24];
+            law.rate(&moved, &mut rate);
+            rate
+        };
+        let [below, above] = [rate(-1e-4), rate(1e-4)];
+        let mut slope = vec![Complex::default(); 24];
+        rate(0.0);
+        law.slope(&w, &mut slope);
+        for ((a, b), s) in above.iter().zip(&below).zip(&slope) {
+            assert!(((a - b) / 2e-4 - s).norm() < 1e-6, "{a} {b} {s}");
+        }
+    }
+
+    #[test]
+    fn marching_leads_from_a_wrong_solution_to_the_solver_s() {
+        let pde = Burgers::default();
+        let exact = generate(&pde, 64, 3, 0..1).unwrap().remove(0);
+        let mut sample = exact.clone();
+        sample.data[64..].iter_mut().for_each(|u| *u *= 1.1);
+        let rows = Rows::new(pde.nu, 64);
+        let far = |sample: &Fields| distance(&sample.data, &exact.data);
+        let before = far(&sample);
+        rows.march(&mut sample, 0);
+        assert_eq!(far(&sample), before);
+        rows.march(&mut sample, 20);
+        assert!(far(&sample) < 3e-4 * before, "{} of {before}", far(&sample));
+        assert_eq!(sample.data[..64], exact.data[..64]);
     }
 }

@@ -15,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::input::{cells, check_size, only_channel, square_size};
 use crate::random_field::FieldLaw;
+use crate::symmetry::Symmetry;
 use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
 
 const NAME: &str = "darcy";
@@ -125,6 +126,10 @@ impl Pde for Darcy {
         let (u, report) = solve_with_source(input, &source, self.boundary)?;
         let fields = Fields::stack(input.height, input.width, &[input.channel(0), &u]);
         Ok(Solution { fields, report })
+    }
+
+    fn symmetries(&self, size: usize) -> Vec<Symmetry> {
+        Symmetry::of_square(size)
     }
 
     fn points(&self, size: usize) -> [Vec<f64>; 2] {

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::input::{check_size, nodes, only_channel, square_size};
 use crate::poisson::{eigenvalue, solve_nodes};
 use crate::random_field::FieldLaw;
+use crate::symmetry::Symmetry;
 use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
 
 const NAME: &str = "helmholtz";
@@ -88,6 +89,10 @@ impl Pde for Helmholtz {
             fields: Fields::stack(size, size, &[&a, &u]),
             report: SolveReport::default(),
         })
+    }
+
+    fn symmetries(&self, size: usize) -> Vec<Symmetry> {
+        Symmetry::of_square(size)
     }
 
     fn points(&self, size: usize) -> [Vec<f64>; 2] {

@@ -3,12 +3,14 @@
 //! Everything here is `f64` and knows nothing of machine learning or files. One PDE is one file:
 //! its equation, parameters, random input and reference solver, behind the trait [`Pde`].
 
+pub mod anderson;
 pub mod burgers;
 pub mod darcy;
 pub mod error;
 pub mod etdrk4;
 pub mod fields;
 pub mod helmholtz;
+pub mod hermite;
 mod input;
 pub mod navier_stokes;
 pub mod pde;
@@ -17,6 +19,7 @@ pub mod random_field;
 pub mod registry;
 pub mod rng;
 mod spectral;
+pub mod symmetry;
 pub mod transform;
 
 pub use error::{Error, Result};

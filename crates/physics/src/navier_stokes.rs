@@ -5,7 +5,7 @@
 //! Fourier pseudo-spectral in space, the advection formed from and projected on the modes
 //! `|k| < n / 3` (Orszag's 2/3 rule), ETDRK4 in time. Modes above keep the input's values and
 //! decay by viscosity alone. Points at `j / n`. A mean vorticity, which no periodic flow has, is
-//! carried along and moves nothing.
+//! motion along and moves nothing.
 
 use std::f64::consts::{PI, SQRT_2};
 
@@ -13,9 +13,11 @@ use rand_chacha::ChaCha8Rng;
 use rustfft::num_complex::Complex;
 
 use crate::etdrk4::Etdrk4;
+use crate::hermite::{Collocation, Hermite, Nonlinear};
 use crate::input::{check_size, only_channel, periodic, square_size};
 use crate::random_field::FieldLaw;
-use crate::spectral::{Fft2, complex, largest_wave_number, real, resolved, wave_number};
+use crate::spectral::{Fft2, complex, largest_wave_number, mirrored, real, resolved, wave_number};
+use crate::symmetry::Symmetry;
 use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
 
 const NAME: &str = "navier-stokes";
@@ -146,6 +148,11 @@ impl Pde for NavierStokes {
         Ok(Solution { fields, report })
     }
 
+    /// Shifts along the lines of equal forcing.
+    fn symmetries(&self, size: usize) -> Vec<Symmetry> {
+        Symmetry::shifts(size, -1)
+    }
+
     fn points(&self, size: usize) -> [Vec<f64>; 2] {
         [periodic(size), periodic(size)]
     }
@@ -184,6 +191,7 @@ impl NavierStokes {
 
 /// The flow on one grid: everything that depends on the wave numbers, and room to work in.
 /// Spectra are in the order of [`Fft2`].
+#[derive(Clone)]
 struct Flow {
     size: usize,
     forcing: f64,
@@ -194,13 +202,22 @@ struct Flow {
     to_velocity: Vec<Complex<f64>>,
     to_gradient: Vec<Complex<f64>>,
     source: Vec<Complex<f64>>,
+    /// Of the last flow whose rate was asked for, in points.
+    motion: Motion,
+    /// Of a change of it.
+    change: Motion,
+}
+
+/// Velocity u + i v and gradient w_x + i w_y.
+#[derive(Clone)]
+struct Motion {
     velocity: Vec<Complex<f64>>,
     gradient: Vec<Complex<f64>>,
 }
 
 impl Flow {
     fn new(size: usize, nu: f64, forcing: f64) -> Self {
-        let mut fft = Fft2::new(size);
+        let fft = Fft2::new(size);
         let bins: Vec<_> = (0..size * size).map(|i| (i / size, i % size)).collect();
         let waves: Vec<_> =
             bins.iter().map(|&(x, y)| (wave_number(x, size), wave_number(y, size))).collect();
@@ -213,6 +230,8 @@ impl Flow {
         let gradient = |(&(kx, ky), &keep): (&(f64, f64), &f64)| Complex::new(-ky, kx) * keep;
         let mut source = complex(&force(size, forcing));
         fft.forward(&mut source);
+        let zeros = vec![Complex::default(); size * size];
+        let motion = Motion { velocity: zeros.clone(), gradient: zeros };
         Self {
             size,
             forcing,
@@ -222,43 +241,29 @@ impl Flow {
             to_gradient: waves.iter().zip(&kept).map(gradient).collect(),
             kept,
             source,
-            velocity: vec![Complex::default(); size * size],
-            gradient: vec![Complex::default(); size * size],
+            change: motion.clone(),
+            motion,
         }
     }
 
-    fn modes_of(&mut self, values: &[f64]) -> Vec<Complex<f64>> {
+    fn modes_of(&self, values: &[f64]) -> Vec<Complex<f64>> {
         let mut modes = complex(values);
         self.fft.forward(&mut modes);
         modes
     }
 
-    fn values_of(&mut self, modes: &[Complex<f64>]) -> Vec<f64> {
+    fn values_of(&self, modes: &[Complex<f64>]) -> Vec<f64> {
         let mut values = modes.to_vec();
         self.fft.inverse(&mut values);
         real(&values)
     }
 
-    /// f - v . grad w.
-    fn rate(&mut self, vorticity: &[Complex<f64>], rate: &mut [Complex<f64>]) {
-        multiply(&self.to_velocity, vorticity, &mut self.velocity);
-        multiply(&self.to_gradient, vorticity, &mut self.gradient);
-        self.fft.inverse(&mut self.velocity);
-        self.fft.inverse(&mut self.gradient);
-        for ((r, v), g) in rate.iter_mut().zip(&self.velocity).zip(&self.gradient) {
-            *r = Complex::new(v.re * g.re + v.im * g.im, 0.0);
-        }
-        self.fft.forward(rate);
-        for ((r, f), keep) in rate.iter_mut().zip(&self.source).zip(&self.kept) {
-            *r = f - *r * keep;
-        }
-    }
-
     /// The largest time step that is stable and accurate over the next `interval`.
     fn largest_step(&mut self, vorticity: &[Complex<f64>], interval: f64) -> f64 {
-        multiply(&self.to_velocity, vorticity, &mut self.velocity);
-        self.fft.inverse(&mut self.velocity);
-        let fastest = self.velocity.iter().map(|v| v.re.abs() + v.im.abs()).fold(0.0, f64::max);
+        let velocity = &mut self.motion.velocity;
+        multiply(&self.to_velocity, vorticity, velocity);
+        self.fft.inverse(velocity);
+        let fastest = velocity.iter().map(|v| v.re.abs() + v.im.abs()).fold(0.0, f64::max);
         let strongest = self.values_of(vorticity).iter().map(|w| w.abs()).fold(0.0, f64::max);
         // What the forcing can add within the interval: the maximum principle bounds the
         // vorticity, and the velocity of f itself is at most |u| + |v| = forcing / (sqrt2 pi).
@@ -272,6 +277,85 @@ impl Flow {
         let mut method = Etdrk4::new(&self.decay, time / steps as f64);
         for _ in 0..steps {
             method.step(vorticity, |w, rate| self.rate(w, rate));
+        }
+    }
+}
+
+impl Nonlinear for Flow {
+    /// f - v . grad w.
+    fn rate(&mut self, vorticity: &[Complex<f64>], rate: &mut [Complex<f64>]) {
+        let Self { fft, motion, .. } = self;
+        motion.set(fft, [&self.to_velocity, &self.to_gradient], vorticity);
+        for ((r, v), g) in rate.iter_mut().zip(&motion.velocity).zip(&motion.gradient) {
+            *r = dot(v, g).into();
+        }
+        fft.forward(rate);
+        for ((r, f), keep) in rate.iter_mut().zip(&self.source).zip(&self.kept) {
+            *r = f - *r * keep;
+        }
+    }
+
+    fn slope(&mut self, vorticity: &[Complex<f64>], slope: &mut [Complex<f64>]) {
+        let Self { fft, motion, change, .. } = self;
+        change.set(fft, [&self.to_velocity, &self.to_gradient], vorticity);
+        let flow = motion.velocity.iter().zip(&motion.gradient);
+        let change = change.velocity.iter().zip(&change.gradient);
+        for ((s, (v, g)), (v_change, g_change)) in slope.iter_mut().zip(flow).zip(change) {
+            *s = (dot(v, g_change) + dot(v_change, g)).into();
+        }
+        fft.forward(slope);
+        slope.iter_mut().zip(&self.kept).for_each(|(s, keep)| *s *= -keep);
+    }
+}
+
+impl Motion {
+    fn set(
+        &mut self,
+        fft: &Fft2,
+        [to_velocity, to_gradient]: [&[Complex<f64>]; 2],
+        vorticity: &[Complex<f64>],
+    ) {
+        multiply(to_velocity, vorticity, &mut self.velocity);
+        multiply(to_gradient, vorticity, &mut self.gradient);
+        let Self { velocity, gradient } = self;
+        rayon::join(|| fft.inverse(velocity), || fft.inverse(gradient));
+    }
+}
+
+/// Of two vectors of the plane.
+fn dot(a: &Complex<f64>, b: &Complex<f64>) -> f64 {
+    a.re * b.re + a.im * b.im
+}
+
+/// [`Collocation`] of the snapshots of samples on one grid.
+pub struct Snapshots {
+    flow: Flow,
+    step: Hermite,
+}
+
+impl Snapshots {
+    /// Of `pde` on grids of `size` points a side.
+    pub fn new(pde: &NavierStokes, size: usize) -> Self {
+        let flow = Flow::new(size, pde.nu, pde.forcing);
+        let interval = pde.time / pde.intervals.max(1) as f64;
+        let mirror = |k: usize| mirrored(k / size, size) * size + mirrored(k % size, size);
+        let step = Hermite::new(&flow.decay, interval, |k| flow.kept[k] > 0.0, mirror);
+        Self { flow, step }
+    }
+}
+
+impl Collocation for Snapshots {
+    fn march(&self, sample: &mut Fields, sweeps: usize) {
+        if sweeps == 0 {
+            return;
+        }
+        let (mut flow, mut step) = (self.flow.clone(), self.step.clone());
+        let mut last = flow.modes_of(sample.channel(0));
+        for snapshot in 1..sample.channels {
+            let mut next = flow.modes_of(sample.channel(snapshot));
+            step.solve(&mut flow, &last, &mut next, sweeps);
+            sample.channel_mut(snapshot).copy_from_slice(&flow.values_of(&next));
+            last = next;
         }
     }
 }
@@ -464,5 +548,43 @@ mod tests {
         assert_eq!(pde, NavierStokes::default());
         let message = pde.set_param("viscosity", 1.0).err().unwrap().to_string();
         assert!(message.contains("nu, forcing, time, intervals, alpha, tau"), "{message}");
+    }
+
+    #[test]
+    fn the_slope_is_the_change_of_the_rate() {
+        let mut law = Flow::new(12, 0.01, 0.3);
+        let [v, w] = [1, 2].map(|seed| {
+            let values = rng::normals(&mut rng::stream(seed, "field", 0, 0), 144);
+            law.modes_of(&values)
+        });
+        let mut rate = |by: f64| {
+            let moved: Vec<_> = v.iter().zip(&w).map(|(v, w)| v + w * by).collect();
+            let mut rate = vec![Complex::default(); 144];
+            law.rate(&moved, &mut rate);
+            rate
+        };
+        let [below, above] = [rate(-1e-4), rate(1e-4)];
+        let mut slope = vec![Complex::default(); 144];
+        rate(0.0);
+        law.slope(&w, &mut slope);
+        for ((a, b), s) in above.iter().zip(&below).zip(&slope) {
+            assert!(((a - b) / 2e-4 - s).norm() < 1e-6, "{a} {b} {s}");
+        }
+    }
+
+    #[test]
+    fn marching_leads_from_wrong_snapshots_to_the_solver_s_at_order_four() {
+        let far = |intervals: usize| {
+            let pde = NavierStokes { nu: 5e-3, intervals, ..Default::default() };
+            let exact = pde.solve(&field(32, &on_grid(32, eddies))).unwrap().fields;
+            let mut sample = exact.clone();
+            sample.data[32 * 32..].iter_mut().for_each(|w| *w *= 1.1);
+            Snapshots::new(&pde, 32).march(&mut sample, 30);
+            assert_eq!(sample.channel(0), exact.channel(0));
+            distance(sample.channel(intervals), exact.channel(intervals))
+        };
+        let [coarse, fine] = [4, 8].map(far);
+        let order = (coarse / fine).log2();
+        assert!((3.5..4.6).contains(&order), "order {order}: {coarse} {fine}");
     }
 }

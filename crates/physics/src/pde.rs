@@ -5,6 +5,7 @@ use std::ops::Range;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::symmetry::Symmetry;
 use crate::{Fields, Result, rng};
 
 /// The orthonormal basis that fits a field's boundary along one axis of `n` points.
@@ -102,6 +103,12 @@ pub trait Pde: Send + Sync {
     /// first channel.
     fn input_values(&self) -> Option<[f64; 2]> {
         None
+    }
+
+    /// Some symmetries of law and equation on grids of `size` points a side, the identity not among
+    /// them.
+    fn symmetries(&self, _size: usize) -> Vec<Symmetry> {
+        Vec::new()
     }
 
     /// Coordinates of the grid points of a joint sample along y and along x, `size` each: in the

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::input::{check_size, nodes, only_channel, square_size};
 use crate::random_field::FieldLaw;
+use crate::symmetry::Symmetry;
 use crate::transform::{forward_2d, inverse_2d};
 use crate::{Basis, Channel, Fields, Param, Pde, Result, Solution, SolveReport};
 
@@ -65,6 +66,10 @@ impl Pde for Poisson {
         let u = solve_nodes(size, input.channel(0), 0.0);
         let fields = Fields::stack(size, size, &[input.channel(0), &u]);
         Ok(Solution { fields, report: SolveReport::default() })
+    }
+
+    fn symmetries(&self, size: usize) -> Vec<Symmetry> {
+        Symmetry::of_square(size)
     }
 
     fn points(&self, size: usize) -> [Vec<f64>; 2] {

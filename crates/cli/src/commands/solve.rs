@@ -162,7 +162,7 @@ impl Solve {
         let options = Options { method, ensemble, rounds, seed, ..Options::default() };
         let start = Instant::now();
         let mut posterior = solver.posterior(&observations, &options)?;
-        if self.physics.unwrap_or(self.task == Task::Forward) {
+        if self.physics.unwrap_or(self.task.wants_solver()) {
             posterior = posterior.solved(pde.as_ref()).map_err(|e| {
                 Failure::Usage(format!("{e}; --physics=false keeps the student's own solutions"))
             })?;

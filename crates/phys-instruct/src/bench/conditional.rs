@@ -38,9 +38,12 @@ const WEIGHTS: [f64; 3] = [0.3, 1.0, 3.0];
 const PHYSICS: [f64; 3] = [0.0, 0.3, 1.0];
 /// The baseline that samples, slowly, once for each problem.
 const DIFFUSIONPDE: &str = "diffusionpde";
-/// The methods in the order of the table.
-pub const METHODS: [&str; 8] = [
+/// The methods in the order of the table. The first is what `solve` does of itself; the second has the
+/// student's own solution where that has the solver's ([`Task::wants_solver`]), the third the solver's
+/// where that has the student's.
+pub const METHODS: [&str; 9] = [
     "phys-instruct",
+    "phys-instruct/unsolved",
     "phys-instruct+solve",
     "phys-instruct/refinement",
     "phys-instruct/noise-space",
@@ -253,7 +256,10 @@ impl Setting {
             let observations = question.observations(&self.truths, 0)?;
             let (method, ensemble) = (solver.suggested()?, options.ensemble);
             let options = SolveOptions { method, ensemble, ..SolveOptions::default() };
-            let posterior = solver.posterior(&observations, &options)?;
+            let mut posterior = solver.posterior(&observations, &options)?;
+            if question.task.wants_solver() {
+                posterior = posterior.solved(self.pde.as_ref())?;
+            }
             let truth = Some(self.truths.sample(0));
             pictures.push((question.task, answer(&posterior, &observations, truth, "")?));
         }
@@ -334,8 +340,10 @@ impl<'a> Question<'a> {
             |o: &Observations| interpolation::posterior(&self.setting.training, o, members, 0);
         let solved = |p: Posterior| p.solved(pde.as_ref());
         let answer: &dyn Fn(&Observations) -> Result<Posterior> = match method {
+            "phys-instruct" if self.task.wants_solver() => &|o| solved(solve(o, suggested)?),
             "phys-instruct" => &|o| solve(o, suggested),
-            "phys-instruct+solve" => &|o| solved(solve(o, suggested)?),
+            "phys-instruct/unsolved" if self.task.wants_solver() => &|o| solve(o, suggested),
+            "phys-instruct+solve" if !self.task.wants_solver() => &|o| solved(solve(o, suggested)?),
             "phys-instruct/refinement" if suggested != Method::Refinement => {
                 &|o| solve(o, Method::Refinement)
             }

@@ -210,7 +210,7 @@ fn student_rows(method: &str, options: &Options, student: &Loaded) -> Vec<Item> 
 fn converges(model: &Model) -> Result<bool> {
     let pde = model.card.pde()?;
     let residual = residual::build(pde.as_ref(), model.card.grid, &Device::flex())?;
-    Ok(residual.damping().is_some())
+    Ok(polish::is_known(residual.as_ref()))
 }
 
 fn teacher_rows(

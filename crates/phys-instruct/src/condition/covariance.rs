@@ -1,7 +1,8 @@
 //! The prior's covariance, and the linear step it gives from what is observed to all fields.
 //!
 //! Two estimates are blended: that of a bank of prior samples, which knows how all values depend on
-//! each other but has the rank of the bank, and that of [`Prior::linear`], which has full rank. Their
+//! each other but has the rank of the bank (where the prior has symmetries, each sample stands for
+//! those that they make of it), and that of [`Prior::linear`], which has full rank. Their
 //! shares are those with which some samples of the bank, left out, are best predicted from values of one
 //! of their channels. Gaussian fields of a linear equation want the second alone.
 
@@ -9,6 +10,7 @@ use burn::tensor::{Tensor, TensorData};
 use faer::linalg::solvers::{DenseSolveCore, Llt};
 use faer::prelude::Solve;
 use faer::{Mat, Side};
+use phys_instruct_physics::symmetry::Symmetry;
 
 use super::observed::Observed;
 use super::prior::Prior;
@@ -16,8 +18,8 @@ use crate::diffusion::noise::Draw;
 use crate::net::params::values;
 use crate::{Error, Result};
 
-/// Samples of the bank.
-const BANK: usize = 1024;
+/// Samples drawn for the bank, without symmetries and with them.
+const BANK: [usize; 2] = [1024, 512];
 /// Bank samples drawn at a time.
 const BATCH: usize = 64;
 /// Shares of the linear estimate that are tried.
@@ -73,12 +75,15 @@ impl Covariance {
             let z = draw.normal([BATCH, channels, height, width], &prior.device());
             prior.solved(prior.fields(z)).flatten::<2>(1, 3)
         };
-        let all = Tensor::cat((0..BANK).step_by(BATCH).map(batch).collect(), 0);
-        let used = all.clone().narrow(0, 0, BANK - LEFT_OUT);
-        let left_out = all.clone().narrow(0, BANK - LEFT_OUT, LEFT_OUT);
-        let errors = Self::of(used, SHARES[0]).errors(prior, left_out)?;
+        let symmetries = prior.symmetries();
+        let bank = BANK[usize::from(!symmetries.is_empty())];
+        let all = Tensor::cat((0..bank).step_by(BATCH).map(batch).collect(), 0);
+        let used = all.clone().narrow(0, 0, bank - LEFT_OUT);
+        let left_out = all.clone().narrow(0, bank - LEFT_OUT, LEFT_OUT);
+        let of = |samples, share| Self::of(with_moved(samples, channels, &symmetries), share);
+        let errors = of(used, SHARES[0]).errors(prior, left_out)?;
         let best = errors.into_iter().zip(SHARES).min_by(|a, b| a.0.total_cmp(&b.0));
-        Ok(Self::of(all, best.map_or(SHARES[0], |(_, share)| share)))
+        Ok(of(all, best.map_or(SHARES[0], |(_, share)| share)))
     }
 
     fn of(samples: Tensor<2>, share: f64) -> Self {
@@ -145,8 +150,11 @@ impl Covariance {
     ) -> Result<Gain<'a>> {
         let observed = Observed::at(entries, &prior.device());
         let [of_bank, of_linear] = self.scales();
-        let seen = observed.of_flat(self.bank.clone()).swap_dims(0, 1) * of_bank;
-        let rows = Tensor::cat(vec![seen, linear * of_linear], 1);
+        let mut rows = linear * of_linear;
+        if of_bank > 0.0 {
+            let seen = observed.of_flat(self.bank.clone()).swap_dims(0, 1) * of_bank;
+            rows = Tensor::cat(vec![seen, rows], 1);
+        }
         let errors = ErrorUnits::new(&rows, variances)?;
         Ok(Gain { prior, covariance: self, rows, errors })
     }
@@ -179,12 +187,30 @@ impl Gain<'_> {
         let shape = [misfit.dims()[0], channels, height, width];
         let factors = self.errors.solve(misfit).matmul(self.rows.clone());
         let [of_bank, of_linear] = self.covariance.scales();
-        let bank = &self.covariance.bank;
-        let [samples, entries] = bank.dims();
-        let own = factors.clone().narrow(1, 0, samples) * of_bank;
-        let linear = factors.narrow(1, samples, entries).reshape(shape) * of_linear;
-        own.matmul(bank.clone()).reshape(shape) + self.prior.linear(linear)
+        let entries = channels * height * width;
+        // Without a share of its own the bank has no columns in the rows.
+        let samples = factors.dims()[1] - entries;
+        let linear = factors.clone().narrow(1, samples, entries).reshape(shape) * of_linear;
+        let linear = self.prior.linear(linear);
+        if samples == 0 {
+            return linear;
+        }
+        let own = factors.narrow(1, 0, samples) * of_bank;
+        own.matmul(self.covariance.bank.clone()).reshape(shape) + linear
     }
+}
+
+/// The samples `[sample, channel * point]` and what `symmetries` make of them.
+fn with_moved(samples: Tensor<2>, channels: usize, symmetries: &[Symmetry]) -> Tensor<2> {
+    let moved = |symmetry: &Symmetry| {
+        let points = symmetry.source.len();
+        let entry = |c: usize| symmetry.source.iter().map(move |&i| c * points + i);
+        let entries: Vec<usize> = (0..channels).flat_map(entry).collect();
+        Observed::at(&entries, &samples.device()).of_flat(samples.clone())
+    };
+    let mut all = vec![samples.clone()];
+    all.extend(symmetries.iter().map(moved));
+    Tensor::cat(all, 0)
 }
 
 /// The rows of the linear estimate's factor for `entries`: its transpose applied to unit

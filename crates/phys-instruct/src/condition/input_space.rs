@@ -7,10 +7,10 @@
 //! (G^T G + I) c <- G^T (r + G c), G = S^-1/2 H dx/dc, r = S^-1/2 (v - H x(c))
 //!
 //! lead to the most probable c, the columns of dx/dc being differences of polished pairs. They
-//! start at refinement's mean. There each member of the ensemble minimises
-//! |c - c'|^2 / 2 + |S^-1/2 (v + e' - H x(c))|^2 / 2 for its own c' ~ N(0, I) and errors e', with x
-//! linearised (randomised maximum likelihood, Oliver, He and Reynolds 1996), and is polished in
-//! turn. No network is called.
+//! start at refinement's mean. From there each member of the ensemble minimises
+//! |c - c'|^2 / 2 + |S^-1/2 (v + e' - H x(c))|^2 / 2 for its own c' ~ N(0, I) and errors e'
+//! (randomised maximum likelihood, Oliver, He and Reynolds 1996) by some such steps with the slopes
+//! that hold there, polished after each. No network is called.
 //!
 //! This is for inputs of few values, such as a line of initial values: every component costs the
 //! polish of a sample. And for inputs near Gaussian, not those of two values.
@@ -30,11 +30,14 @@ use crate::{Error, Result, Samples};
 /// Values of an input, at most.
 const MOST: usize = 128;
 /// Components of less than this share of the largest deviation are left out.
-const LEAST_SHARE: f64 = 1e-3;
+const LEAST_SHARE: f64 = 1e-4;
 /// Length, in standard deviations, of the difference that takes a derivative.
 const DIFFERENCE: f64 = 0.1;
-/// Gauss-Newton steps.
-const STEPS: usize = 3;
+/// Gauss-Newton steps, at most, and the share of the cost that the last of them takes away.
+const STEPS: usize = 12;
+const SETTLED: f64 = 1e-2;
+/// Steps of each member from there, with the slopes at the most probable c.
+const MEMBER_STEPS: usize = 2;
 /// Shorter and shorter steps tried until the cost falls.
 const LENGTHS: [f64; 3] = [1.0, 0.5, 0.25];
 /// Sweeps of polish that solve from a near pair.
@@ -122,8 +125,12 @@ impl Problem<'_> {
         let mut slopes = self.slopes(&pair)?;
         for _ in 0..STEPS {
             let Some(better) = self.step(&pair, &slopes)? else { break };
+            let settled = self.cost(&better) > (1.0 - SETTLED) * self.cost(&pair);
             pair = better;
             slopes = self.slopes(&pair)?;
+            if settled {
+                break;
+            }
         }
         self.members(&pair, &slopes, members, seed)
     }
@@ -157,24 +164,25 @@ impl Problem<'_> {
     }
 
     /// r.
-    fn misfit(&self, x: &Samples) -> Mat<f64> {
-        let at = |p: usize| self.values[p] - f64::from(x.data[self.entries[p]]);
+    fn misfit(&self, x: &[f32]) -> Mat<f64> {
+        let at = |p: usize| self.values[p] - f64::from(x[self.entries[p]]);
         Mat::from_fn(self.entries.len(), 1, |p, _| at(p) / self.deviations[p])
     }
 
     fn cost(&self, pair: &Pair) -> f64 {
-        pair.c.squared_norm_l2() + self.misfit(&pair.x).squared_norm_l2()
+        pair.c.squared_norm_l2() + self.misfit(&pair.x.data).squared_norm_l2()
     }
 
     /// A pair of lower cost, if one of the steps tried leads to it.
     fn step(&self, pair: &Pair, slopes: &Mat<f64>) -> Result<Option<Pair>> {
         let seen = self.seen(slopes);
-        let right = self.misfit(&pair.x) + &seen * &pair.c;
+        let right = self.misfit(&pair.x.data) + &seen * &pair.c;
         let step = normal(&seen)?.solve(seen.transpose() * right) - &pair.c;
         let before = self.cost(pair);
         for length in LENGTHS {
             let change = faer::Scale(length) * &step;
-            let near = moved(&pair.x, slopes, &change);
+            let mut near = pair.x.clone();
+            shift(&mut near.data, slopes, &change);
             let trial = self.pair(&pair.c + change, &near)?;
             if self.cost(&trial) < before {
                 return Ok(Some(trial));
@@ -185,20 +193,29 @@ impl Problem<'_> {
 
     fn members(&self, pair: &Pair, slopes: &Mat<f64>, count: usize, seed: u64) -> Result<Samples> {
         let seen = self.seen(slopes);
-        let (normal, misfit) = (normal(&seen)?, self.misfit(&pair.x));
-        let mut all = Samples { count, data: Vec::new(), ..pair.x.clone() };
-        for member in 0..count {
+        let normal = normal(&seen)?;
+        let (points, components) = (self.entries.len(), pair.c.nrows());
+        let draw = |member: usize| {
             let mut rng = rng::stream(seed, "input space", 0, member as u64);
-            let own = Mat::from_fn(pair.c.nrows(), 1, |_, _| rng::normal(&mut rng));
-            let right =
-                Mat::from_fn(misfit.nrows(), 1, |p, _| misfit[(p, 0)] + rng::normal(&mut rng));
-            let right = right - &seen * (&own - &pair.c);
-            let c = own + normal.solve(seen.transpose() * right);
-            let mut near = moved(&pair.x, slopes, &(&c - &pair.c));
-            self.inputs.put(&c, &mut near.data);
-            all.data.extend(near.data);
+            let own = Mat::from_fn(components, 1, |_, _| rng::normal(&mut rng));
+            let errors = Mat::from_fn(points, 1, |_, _| rng::normal(&mut rng));
+            (own, errors)
+        };
+        let aims: Vec<_> = (0..count).map(draw).collect();
+        let mut all = Samples { count, data: pair.x.data.repeat(count), ..pair.x.clone() };
+        let mut at = vec![pair.c.clone(); count];
+        for _ in 0..MEMBER_STEPS {
+            for (member, sample) in all.data.chunks_exact_mut(pair.x.data.len()).enumerate() {
+                let ((own, errors), c) = (&aims[member], &mut at[member]);
+                let wrong = self.misfit(sample) + errors - &seen * (own - &*c);
+                let next = own + normal.solve(seen.transpose() * wrong);
+                shift(sample, slopes, &(&next - &*c));
+                self.inputs.put(&next, sample);
+                *c = next;
+            }
+            all = polish(&all, self.residual, SWEEPS)?;
         }
-        polish(&all, self.residual, SWEEPS)
+        Ok(all)
     }
 }
 
@@ -213,11 +230,10 @@ fn normal(seen: &Mat<f64>) -> Result<faer::linalg::solvers::Llt<f64>> {
         .map_err(|e| Error::NonFinite(format!("sensitivity of the observed values: {e:?}")))
 }
 
-/// `x` after a change of c, to first order.
-fn moved(x: &Samples, slopes: &Mat<f64>, change: &Mat<f64>) -> Samples {
+/// Changes `x` as a change of c does, to first order.
+fn shift(x: &mut [f32], slopes: &Mat<f64>, change: &Mat<f64>) {
     let shift = slopes.transpose() * change;
-    let data = x.data.iter().enumerate().map(|(e, v)| v + shift[(e, 0)] as f32).collect();
-    Samples { data, ..x.clone() }
+    x.iter_mut().enumerate().for_each(|(e, v)| *v += shift[(e, 0)] as f32);
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A prior as a map from standard normal noise to joint fields: what a few-step student is.
 
 use burn::tensor::{Device, Tensor};
+use phys_instruct_physics::symmetry::Symmetry;
 
 use super::equation::Equation;
 use crate::diffusion::Denoiser;
@@ -32,6 +33,11 @@ pub trait Prior: Sync {
     /// A linear map, without the mean, of roughly the covariance of [`Prior::fields`].
     fn linear(&self, z: Tensor<4>) -> Tensor<4>;
 
+    /// Moves of the fields' points that take every sample to an equally likely one.
+    fn symmetries(&self) -> Vec<Symmetry> {
+        Vec::new()
+    }
+
     /// The fields with their solution solved for, where the equation is linear; else as they are.
     fn solved(&self, x: Tensor<4>) -> Tensor<4> {
         x
@@ -44,6 +50,7 @@ pub trait Prior: Sync {
 pub struct Student<'a> {
     model: &'a Model,
     equation: Option<Equation>,
+    symmetries: Vec<Symmetry>,
     calibrations: Vec<Calibration>,
 }
 
@@ -59,10 +66,12 @@ impl<'a> Student<'a> {
                 "a teacher of {pde} cannot serve as prior; name a student"
             )));
         }
-        let equation = Equation::of(model.card.pde()?.as_ref(), model.card.grid, &model.device())?;
+        let (pde, grid) = (model.card.pde()?, model.card.grid);
+        let equation = Equation::of(pde.as_ref(), grid, &model.device())?;
+        let symmetries = pde.symmetries(grid);
         let first = usize::from(model.card.round_input);
         let own = model.calibrations.iter().map(|c| c.clone().only_from(first, None)).collect();
-        Ok(Self { model, equation, calibrations: own })
+        Ok(Self { model, equation, symmetries, calibrations: own })
     }
 
     fn noise(&self, z: Tensor<4>, number: usize) -> Tensor<4> {
@@ -111,6 +120,10 @@ impl Prior for Student<'_> {
         let coordinates = &self.model.network.coordinates;
         let scaled = coordinates.decode(z * coordinates.sigma_data);
         self.solved(scaled) - self.solved(coordinates.mean())
+    }
+
+    fn symmetries(&self) -> Vec<Symmetry> {
+        self.symmetries.clone()
     }
 
     fn solved(&self, x: Tensor<4>) -> Tensor<4> {

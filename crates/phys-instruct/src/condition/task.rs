@@ -34,6 +34,12 @@ impl Task {
         }
     }
 
+    /// Whether answers are better with every member's solution replaced by the reference solver's for
+    /// its input: where the solution alone is asked for.
+    pub fn wants_solver(self) -> bool {
+        self == Self::Forward
+    }
+
     /// The entries of a joint sample `[channel, y, x]`, flat, that may be observed.
     pub fn observed(self, pde: &dyn Pde, size: usize) -> Vec<usize> {
         let entries = entries(pde, size);

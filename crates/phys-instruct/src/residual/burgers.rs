@@ -1,5 +1,5 @@
 //! Residual of Burgers' equation between neighbouring rows: Fourier in x with the reference
-//! solver's projection, exponential Hermite collocation in t (see [`super::exponential`]).
+//! solver's projection, exponential Hermite collocation in t (see [`phys_instruct_physics::hermite`]).
 //!
 //! R = (u1 - E u0) / h - (what -(u^2 / 2)_x adds on average over the interval), E the heat flow
 //! over h = 1 / (size - 1), in the row of u1; row 0 is zero. Largest term: the second, so that a
@@ -25,17 +25,18 @@
 //! --nocapture`. From 64 points on the rounding of the data is a good part of the first row.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use phys_instruct_physics::burgers::Rows;
+use phys_instruct_physics::hermite::{Collocation, Weights};
 use phys_instruct_physics::{Basis, transform::basis_matrix};
 use std::f64::consts::PI;
 
-use super::exponential::Weights;
 use super::operator::{self, SMALLEST_SCALE, square};
 use super::{Residual, ResidualOptions, ResidualTerms, mean_square};
 use crate::Result;
 
 /// The residual of u, `[batch, 1, size, size]`.
-#[derive(Debug, Clone)]
 pub struct BurgersResidual {
+    rows: Rows,
     interval: f64,
     /// Matrices that act on rows from the right: the projection, the heat operator and minus the
     /// derivative behind it, what the heat flow takes in an interval, and minus the derivative
@@ -65,6 +66,7 @@ impl BurgersResidual {
             |symbol: &dyn Fn(usize) -> f64| square(filter(size, symbol, false), size, device);
         let odd = |symbol: &dyn Fn(usize) -> f64| square(filter(size, symbol, true), size, device);
         Ok(Self {
+            rows: Rows::new(nu, size),
             interval,
             project: even(&kept),
             heat: even(&|k| -nu * wave(k) * wave(k) * kept(k)),
@@ -93,8 +95,8 @@ impl BurgersResidual {
 }
 
 impl Residual for BurgersResidual {
-    fn damping(&self) -> Option<f64> {
-        Some(1.0)
+    fn collocation(&self) -> Option<&dyn Collocation> {
+        Some(&self.rows)
     }
 
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
@@ -189,7 +191,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::residual::exponential::tests::{Trajectory, weights_by_quadrature};
+    use crate::residual::collocations::{Trajectory, weights_by_quadrature};
     use crate::residual::testing::{self, assert_close, gradient, options, rms, values};
     use phys_instruct_physics::{Fields, Pde, burgers::Burgers, generate, rng};
 

@@ -6,12 +6,14 @@
 use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::Pde;
 use phys_instruct_physics::darcy::Darcy;
+use phys_instruct_physics::hermite::Collocation;
 
 use crate::{Result, registry};
 
 pub mod burgers;
+#[cfg(test)]
+mod collocations;
 pub mod darcy;
-pub mod exponential;
 pub mod helmholtz;
 pub mod navier_stokes;
 pub mod operator;
@@ -75,6 +77,12 @@ pub trait Residual: Send + Sync {
     /// The factor w of the steps u <- u - w P^-1 R on which [`crate::polish`] builds, if accelerated
     /// they are known to converge.
     fn damping(&self) -> Option<f64> {
+        None
+    }
+
+    /// Of an evolution the equations of its snapshots, which [`crate::polish`] solves one after the
+    /// other.
+    fn collocation(&self) -> Option<&dyn Collocation> {
         None
     }
 

@@ -1,6 +1,6 @@
 //! Residual of the Navier-Stokes equations between neighbouring snapshots: Fourier in space with
 //! the reference solver's projection, exponential Hermite collocation in time (see
-//! [`super::exponential`]).
+//! [`phys_instruct_physics::hermite`]).
 //!
 //! R = (w1 - E w0) / h - (what f - v . grad w adds on average over the interval), one equation an
 //! interval, E the heat flow over h = T / K. Largest term: the second. The flow hardly moves, so
@@ -31,17 +31,18 @@
 //! and forcing) has 0.32, one that stays at w0 has 1.1.
 
 use burn::tensor::{Device, Tensor};
-use phys_instruct_physics::{Basis, navier_stokes::force, transform::basis_matrix};
+use phys_instruct_physics::hermite::{Collocation, Weights};
+use phys_instruct_physics::navier_stokes::{NavierStokes, Snapshots, force};
+use phys_instruct_physics::{Basis, transform::basis_matrix};
 use std::f64::consts::PI;
 
-use super::exponential::Weights;
 use super::operator::{self, SMALLEST_SCALE, square};
 use super::{Residual, ResidualOptions, ResidualTerms, mean_square};
 use crate::Result;
 
 /// The residual of the snapshots (w0, ..., wT), `[batch, intervals + 1, size, size]`.
-#[derive(Debug, Clone)]
 pub struct NavierStokesResidual {
+    snapshots: Snapshots,
     interval: f64,
     intervals: usize,
     /// The Fourier basis, modes by points; the modes the 2/3 rule keeps; and their derivative.
@@ -82,7 +83,9 @@ impl NavierStokesResidual {
             .clone()
             .matmul(constant(force(size, forcing)))
             .matmul(basis.clone().swap_dims(2, 3));
+        let pde = NavierStokes { nu, forcing, time, intervals, ..Default::default() };
         Ok(Self {
+            snapshots: Snapshots::new(&pde, size),
             interval,
             intervals,
             basis,
@@ -144,9 +147,8 @@ impl NavierStokesResidual {
 }
 
 impl Residual for NavierStokesResidual {
-    /// The flow carries the vorticity by a few hundredths of the domain.
-    fn damping(&self) -> Option<f64> {
-        Some(1.0)
+    fn collocation(&self) -> Option<&dyn Collocation> {
+        Some(&self.snapshots)
     }
 
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
@@ -229,7 +231,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::residual::exponential::tests::{Trajectory, weights_by_quadrature};
+    use crate::residual::collocations::{Trajectory, weights_by_quadrature};
     use crate::residual::testing::{self, assert_close, gradient, options, rms, values};
     use phys_instruct_physics::{Fields, Pde, generate, navier_stokes::NavierStokes, rng};
 

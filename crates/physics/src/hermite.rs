@@ -1,0 +1,228 @@
+//! Collocation in time of v' = -decay v + N(v), mode by mode, between two states v0 and v1 a time h
+//! apart:
+//!
+//! (v1 - e^(-decay h) v0) / h = 1/h int_0^h e^(-decay (h - t)) p(t) dt,
+//!
+//! p the cubic that has N and dN/dt = N'(v)(-decay v + N) at both ends. The decay is exact, the
+//! integral too, so that only the interpolation of N is left: the right-hand side errs at order h^4.
+//! (Hermite collocation, in the exponential quadrature of Hochbruck and Ostermann, "Exponential
+//! integrators", Acta Numerica 19, 2010.)
+//!
+//! Given v0, this is an equation for v1. A sweep evaluates N at the present v1 and puts the right-hand
+//! side in its place, accelerated by [`Anderson`]'s method.
+
+use rustfft::num_complex::Complex;
+
+use crate::Fields;
+use crate::anderson::Anderson;
+use crate::etdrk4::moments;
+
+/// A state is left as it is where a plain sweep would change it by less than this share: about the
+/// rounding of fields kept in `f32`.
+const SETTLED: f64 = 1e-7;
+/// See [`Anderson::new`].
+const INDEPENDENT: f64 = 1e-8;
+
+/// The snapshots of an evolution as a chain of such equations.
+pub trait Collocation: Send + Sync {
+    /// Brings every snapshot of `sample` but the first, one after the other, to the equation with
+    /// the one before it, by at most `sweeps` sweeps from what it is; none changes nothing.
+    fn march(&self, sample: &mut Fields, sweeps: usize);
+}
+
+/// The weights of one mode.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weights {
+    /// (1 - e^(-decay h)) / h: what v0 loses.
+    pub lost: f64,
+    /// e^(-decay h).
+    pub kept: f64,
+    /// Of N at the start and at the end.
+    pub rate: [f64; 2],
+    /// Of dN/dt at the start and at the end.
+    pub slope: [f64; 2],
+}
+
+impl Weights {
+    /// For a mode that decays at the rate `decay` >= 0, over a time `step` > 0.
+    pub fn new(decay: f64, step: f64) -> Self {
+        let [m0, m1, m2, m3] = moments(decay * step);
+        Self {
+            lost: decay * m0,
+            kept: (-decay * step).exp(),
+            rate: [m0 - 3.0 * m2 + 2.0 * m3, 3.0 * m2 - 2.0 * m3],
+            slope: [step * (m1 - 2.0 * m2 + m3), step * (m3 - m2)],
+        }
+    }
+}
+
+/// The nonlinear term of an evolution, in the modes of real fields.
+pub(crate) trait Nonlinear {
+    /// N(v).
+    fn rate(&mut self, state: &[Complex<f64>], rate: &mut [Complex<f64>]);
+
+    /// N'(v) w, v the state of the last [`Nonlinear::rate`].
+    fn slope(&mut self, change: &[Complex<f64>], slope: &mut [Complex<f64>]);
+}
+
+/// The equation of one step.
+#[derive(Debug, Clone)]
+pub(crate) struct Hermite {
+    step: f64,
+    decay: Vec<f64>,
+    weights: Vec<Weights>,
+    /// The modes that N changes, each with the one that is its conjugate in a real field.
+    moved: Vec<[usize; 2]>,
+    /// What the right-hand side has of the start, times h.
+    start: Vec<Complex<f64>>,
+    rate: Vec<Complex<f64>>,
+    change: Vec<Complex<f64>>,
+    slope: Vec<Complex<f64>>,
+}
+
+impl Hermite {
+    /// Of modes that decay at the rates `decay` >= 0 over a time `step` > 0; N changes those `kept`
+    /// alone, and the conjugate of each is at `mirror` of it.
+    pub fn new(
+        decay: &[f64],
+        step: f64,
+        kept: impl Fn(usize) -> bool,
+        mirror: impl Fn(usize) -> usize,
+    ) -> Self {
+        let zeros = vec![Complex::default(); decay.len()];
+        let half = (0..decay.len()).map(|k| [k, mirror(k)]).filter(|&[k, other]| k <= other);
+        Self {
+            step,
+            decay: decay.to_vec(),
+            weights: decay.iter().map(|&d| Weights::new(d, step)).collect(),
+            moved: half.filter(|&[k, _]| kept(k)).collect(),
+            start: zeros.clone(),
+            rate: zeros.clone(),
+            change: zeros.clone(),
+            slope: zeros,
+        }
+    }
+
+    /// Brings `end` to the equation with `start`, by at most `sweeps` sweeps.
+    pub fn solve(
+        &mut self,
+        law: &mut impl Nonlinear,
+        start: &[Complex<f64>],
+        end: &mut [Complex<f64>],
+        sweeps: usize,
+    ) {
+        self.leave(law, start);
+        let mut x = self.values_of(end);
+        end.copy_from_slice(&self.start);
+        self.put(&x, end);
+        let mut method = Anderson::new(INDEPENDENT);
+        for _ in 0..sweeps {
+            let step = self.plain_step(law, end);
+            if norm(&step) <= SETTLED * norm(&x) {
+                break;
+            }
+            method.advance(&mut x, &step);
+            self.put(&x, end);
+        }
+    }
+
+    /// Sets out from `start`.
+    fn leave(&mut self, law: &mut impl Nonlinear, start: &[Complex<f64>]) {
+        self.evaluate(law, start);
+        for (k, w) in self.weights.iter().enumerate() {
+            let added = self.rate[k] * w.rate[0] + self.slope[k] * w.slope[0];
+            self.start[k] = start[k] * w.kept + added * self.step;
+        }
+    }
+
+    /// N and dN/dt of a state.
+    fn evaluate(&mut self, law: &mut impl Nonlinear, state: &[Complex<f64>]) {
+        law.rate(state, &mut self.rate);
+        for (k, change) in self.change.iter_mut().enumerate() {
+            *change = self.rate[k] - state[k] * self.decay[k];
+        }
+        law.slope(&self.change, &mut self.slope);
+    }
+
+    /// From `end` to the right-hand side, in the layout of [`Hermite::values_of`].
+    fn plain_step(&mut self, law: &mut impl Nonlinear, end: &[Complex<f64>]) -> Vec<f64> {
+        self.evaluate(law, end);
+        let step = |&[k, _]: &[usize; 2]| {
+            let w = &self.weights[k];
+            let added = self.rate[k] * w.rate[1] + self.slope[k] * w.slope[1];
+            let step = self.start[k] + added * self.step - end[k];
+            [step.re, step.im]
+        };
+        self.moved.iter().flat_map(step).collect()
+    }
+
+    /// The moved modes, one of each pair of conjugates.
+    fn values_of(&self, state: &[Complex<f64>]) -> Vec<f64> {
+        self.moved.iter().flat_map(|&[k, _]| [state[k].re, state[k].im]).collect()
+    }
+
+    fn put(&self, values: &[f64], state: &mut [Complex<f64>]) {
+        let (values, _) = values.as_chunks::<2>();
+        for (&[k, mirror], &[re, im]) in self.moved.iter().zip(values) {
+            state[mirror] = Complex::new(re, -im);
+            state[k] = Complex::new(re, im);
+        }
+    }
+}
+
+fn norm(values: &[f64]) -> f64 {
+    values.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cubic_rates_are_integrated_exactly() {
+        let (decay, h) = (3.0_f64, 0.7_f64);
+        let n = |t: f64| 1.0 + 2.0 * t - t * t + 0.5 * t * t * t;
+        let slope = |t: f64| 2.0 - 2.0 * t + 1.5 * t * t;
+        let weights = Weights::new(decay, h);
+        let got = weights.rate[0] * n(0.0)
+            + weights.rate[1] * n(h)
+            + weights.slope[0] * slope(0.0)
+            + weights.slope[1] * slope(h);
+        let midpoint = |i: i32| {
+            let t = h * (f64::from(i) + 0.5) / 20_000.0;
+            (-decay * (h - t)).exp() * n(t) / 20_000.0
+        };
+        let expected: f64 = (0..20_000).map(midpoint).sum();
+        assert!((got / expected - 1.0).abs() < 1e-8, "{got} {expected}");
+    }
+
+    /// v' = -v + v^2 in one mode.
+    struct Logistic(f64);
+
+    impl Nonlinear for Logistic {
+        fn rate(&mut self, state: &[Complex<f64>], rate: &mut [Complex<f64>]) {
+            self.0 = state[0].re;
+            rate[0] = (self.0 * self.0).into();
+        }
+
+        fn slope(&mut self, change: &[Complex<f64>], slope: &mut [Complex<f64>]) {
+            slope[0] = change[0] * (2.0 * self.0);
+        }
+    }
+
+    #[test]
+    fn the_method_has_order_four() {
+        let error = |steps: usize| {
+            let mut method = Hermite::new(&[1.0], 2.0 / steps as f64, |_| true, |k| k);
+            let mut v = [Complex::new(0.6, 0.0)];
+            for _ in 0..steps {
+                let start = v;
+                method.solve(&mut Logistic(0.0), &start, &mut v, 50);
+            }
+            (v[0].re - 0.6 / (0.6 + 0.4 * 2f64.exp())).abs()
+        };
+        let [coarse, fine] = [2, 4].map(error);
+        let order = (coarse / fine).log2();
+        assert!((3.7..4.4).contains(&order), "order {order}: {coarse} {fine}");
+    }
+}
