@@ -83,8 +83,8 @@ pub fn measured(
     ResidualTerms { residual: seen(residual), scale, points }
 }
 
-/// The inverse of the discrete Laplacian with u = 0 on the boundary, in `f32`: to the basis of
-/// its eigenvectors and back.
+/// The inverse of the discrete Laplacian, or of its sum with a constant, with u = 0 on the boundary, in
+/// `f32`: to the basis of its eigenvectors and back.
 #[derive(Debug, Clone)]
 pub struct InverseLaplacian {
     basis: Tensor<4>,
@@ -97,10 +97,15 @@ impl InverseLaplacian {
     /// Laplacian, the boundary nodes being part of the grid or not) or `SineCells` (its
     /// finite-volume sibling, half a cell from the boundary).
     pub fn new(basis: Basis, size: usize, device: &Device) -> Self {
+        Self::with_constant(basis, size, 0.0, device)
+    }
+
+    /// Of the Laplacian plus `constant`, which is none of its eigenvalues' negatives.
+    pub fn with_constant(basis: Basis, size: usize, constant: f64, device: &Device) -> Self {
         let reciprocals = (0..size * size)
             .map(|i| {
                 let [y, x] = [i / size, i % size].map(|k| eigenvalue(basis, size, k));
-                y.zip(x).map_or(0.0, |(y, x)| 1.0 / (y + x))
+                y.zip(x).map_or(0.0, |(y, x)| 1.0 / (y + x + constant))
             })
             .collect();
         let basis = square(basis_matrix(basis, size), size, device);
