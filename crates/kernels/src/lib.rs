@@ -13,6 +13,7 @@ pub mod conv;
 pub mod group_norm;
 pub mod linear;
 pub mod memory;
+pub mod patches;
 pub mod pool;
 pub mod silu;
 

@@ -398,17 +398,24 @@ pub(crate) fn weight_grad(x: &[f32], grad: &[f32], shape: &ConvShape, weight_gra
     let rows = inputs.padded();
     let Sums { mut sums, strips: mut memory } = SUMS.take().unwrap_or_default();
     memory.resize_with(ROUND, Default::default);
-    sums.clear();
-    sums.resize(POINTS * rows * outputs.padded(), 0.0);
+    let len = POINTS * rows * outputs.padded();
+    if sums.len() < len {
+        sums.resize(len, 0.0);
+    }
     let strips = Strip::cut(0..shape.batch, 0..tile_rows(shape), shape);
-    for round in strips.chunks(ROUND) {
+    for (number, round) in strips.chunks(ROUND).enumerate() {
         memory.par_iter_mut().zip(round).for_each(|([x_points, grad_points], strip)| {
             let mut scratch = SCRATCH.take().unwrap_or_default();
             let interleaved = &mut scratch.interleaved;
             dispatch(Both { x, grad, shape, strip, interleaved, x_points, grad_points });
             SCRATCH.set(Some(scratch));
         });
-        sums.par_chunks_mut(rows * outputs.padded()).enumerate().for_each(|(point, sums)| {
+        let points = sums[..len].par_chunks_mut(rows * outputs.padded());
+        points.enumerate().for_each(|(point, sums)| {
+            // What another call has left.
+            if number == 0 {
+                sums.fill(0.0);
+            }
             for ([x, grad], strip) in memory.iter().zip(round) {
                 let tiles = strip.tiles(shape);
                 let x = Transformed { panels: inputs, tiles, values: x };
@@ -419,7 +426,7 @@ pub(crate) fn weight_grad(x: &[f32], grad: &[f32], shape: &ConvShape, weight_gra
     }
     let per_output = shape.in_channels * 9;
     weight_grad.par_chunks_mut(PANEL * per_output).enumerate().for_each(|(p, weight_grad)| {
-        let sums = &sums[..];
+        let sums = &sums[..len];
         dispatch(transform::WeightAdjoint { inputs, outputs, p, sums, weight_grad });
     });
     SUMS.set(Some(Sums { sums, strips: memory }));

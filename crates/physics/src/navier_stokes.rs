@@ -289,7 +289,7 @@ impl Nonlinear for Flow {
         for ((r, v), g) in rate.iter_mut().zip(&motion.velocity).zip(&motion.gradient) {
             *r = dot(v, g).into();
         }
-        fft.forward(rate);
+        fft.forward_kept(rate);
         for ((r, f), keep) in rate.iter_mut().zip(&self.source).zip(&self.kept) {
             *r = f - *r * keep;
         }
@@ -303,7 +303,7 @@ impl Nonlinear for Flow {
         for ((s, (v, g)), (v_change, g_change)) in slope.iter_mut().zip(flow).zip(change) {
             *s = (dot(v, g_change) + dot(v_change, g)).into();
         }
-        fft.forward(slope);
+        fft.forward_kept(slope);
         slope.iter_mut().zip(&self.kept).for_each(|(s, keep)| *s *= -keep);
     }
 }
@@ -317,8 +317,8 @@ impl Motion {
     ) {
         multiply(to_velocity, vorticity, &mut self.velocity);
         multiply(to_gradient, vorticity, &mut self.gradient);
-        let Self { velocity, gradient } = self;
-        rayon::join(|| fft.inverse(velocity), || fft.inverse(gradient));
+        fft.inverse_kept(&mut self.velocity);
+        fft.inverse_kept(&mut self.gradient);
     }
 }
 

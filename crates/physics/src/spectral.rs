@@ -63,11 +63,15 @@ impl Fft1 {
 #[derive(Clone)]
 pub(crate) struct Fft2 {
     line: Fft1,
+    /// How many lines of a spectrum, the first and the last ones, the 2/3 rule keeps.
+    kept: [usize; 2],
 }
 
 impl Fft2 {
     pub(crate) fn new(size: usize) -> Self {
-        Self { line: Fft1::new(size) }
+        let kept = (0..size).filter(|&i| resolved(i, size)).count();
+        let first = kept.div_ceil(2);
+        Self { line: Fft1::new(size), kept: [first, kept - first] }
     }
 
     /// Values to modes, unnormalised.
@@ -82,6 +86,28 @@ impl Fft2 {
         self.line.inverse(modes);
         transpose(modes, self.line.size);
         self.line.inverse(modes);
+    }
+
+    /// [`Fft2::forward`] where only kept modes are wanted: of the lines without any there is
+    /// something else.
+    pub(crate) fn forward_kept(&self, field: &mut [Complex<f64>]) {
+        self.line.forward(field);
+        transpose(field, self.line.size);
+        self.kept_lines(field).into_iter().for_each(|lines| self.line.forward(lines));
+    }
+
+    /// [`Fft2::inverse`] of modes that are zero but for kept ones.
+    pub(crate) fn inverse_kept(&self, modes: &mut [Complex<f64>]) {
+        self.kept_lines(modes).into_iter().for_each(|lines| self.line.inverse(lines));
+        transpose(modes, self.line.size);
+        self.line.inverse(modes);
+    }
+
+    fn kept_lines<'a>(&self, spectrum: &'a mut [Complex<f64>]) -> [&'a mut [Complex<f64>]; 2] {
+        let ([first, last], n) = (self.kept, self.line.size);
+        let (first, rest) = spectrum.split_at_mut(first * n);
+        let dropped = rest.len() - last * n;
+        [first, &mut rest[dropped..]]
     }
 }
 
@@ -129,6 +155,26 @@ mod tests {
         }
         fft.inverse(&mut field);
         assert!(field.iter().enumerate().all(|(i, v)| (v - wave(i)).norm() < 1e-12));
+    }
+
+    #[test]
+    fn transforms_of_kept_modes_agree_with_those_of_all() {
+        for n in [8, 9, 12] {
+            let fft = Fft2::new(n);
+            let kept = |i: usize| resolved(i / n, n) && resolved(i % n, n);
+            let value = |i: usize| Complex::new((7 * i % 11) as f64, (5 * i % 13) as f64);
+            let modes: Vec<_> =
+                (0..n * n).map(|i| if kept(i) { value(i) } else { Complex::default() }).collect();
+            let [mut all, mut own] = [modes.clone(), modes];
+            fft.inverse(&mut all);
+            fft.inverse_kept(&mut own);
+            assert!(all.iter().zip(&own).all(|(a, o)| (a - o).norm() < 1e-12), "{n}");
+            fft.forward(&mut all);
+            fft.forward_kept(&mut own);
+            for i in (0..n * n).filter(|&i| kept(i)) {
+                assert!((all[i] - own[i]).norm() < 1e-9, "{n} {i}");
+            }
+        }
     }
 
     #[test]

@@ -82,6 +82,11 @@ fn the_table_holds_every_method_with_every_figure_and_is_resumed() {
         let text = std::fs::read_to_string(sandbox.path("runs/bench-five").join(file)).unwrap();
         assert!(text.contains("diffusionpde"), "{file}");
     }
+    let line = "bench five --grid 8 --quick --count 8 --method diff-instruct --json --out some";
+    let some = rows(&sandbox.good(line).stdout);
+    assert!(!some.is_empty() && some.iter().all(|row| row["method"] == "diff-instruct"));
+    let none = sandbox.run("bench five --grid 8 --quick --method solver --out none");
+    assert!(none.code == Some(2) && none.stderr.contains("method"), "{}", none.stderr);
     let table = sandbox.good("bench five --grid 8 --quick --count 8 --seeds 2 --polish 1");
     assert!(table.stdout.starts_with("## poisson, 8 x 8"), "{}", table.stdout);
 }

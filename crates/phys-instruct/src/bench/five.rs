@@ -24,6 +24,17 @@ use crate::{Error, Result, Samples};
 
 /// The student with its samples corrected.
 const POLISHED: &str = "phys-instruct+polish";
+/// The methods in the order of the table.
+pub const METHODS: [&str; 8] = [
+    "phys-instruct",
+    POLISHED,
+    "diff-instruct",
+    "edm",
+    "diffusionpde",
+    "cocogen",
+    "pidm",
+    "solver",
+];
 /// Offset of the seeds from which the solver row draws, so that it does not meet the reference.
 const SOLVER_SEED: u64 = 3_000_000;
 /// Samples drawn one by one for the latency: at least, and at most.
@@ -52,6 +63,8 @@ pub struct Options {
     pub steps: Vec<usize>,
     /// Sweeps of correction of the student's second set of rows; 0 for none.
     pub polish: usize,
+    /// Those of [`METHODS`] to measure.
+    pub methods: Vec<String>,
 }
 
 impl Default for Options {
@@ -66,6 +79,7 @@ impl Default for Options {
             seeds: vec![0, 1, 2],
             steps: vec![4, 10, 100, 200],
             polish: 0,
+            methods: METHODS.map(str::to_owned).into(),
         }
     }
 }
@@ -145,6 +159,7 @@ pub fn plan(
         items.extend(teacher_rows("pidm", options, tuning, pidm)?);
     }
     items.push(Item { key: key([pde, "solver"], grid, options, 0), model: None });
+    items.retain(|item| options.methods.contains(&item.key.method));
     Ok(items)
 }
 
@@ -261,7 +276,9 @@ impl Setting {
     /// No model among the items, what the solver answers, or [`Error::Interrupted`].
     pub fn of(items: &[Item], count: usize, stop: &AtomicBool) -> Result<Self> {
         let model = items.iter().find_map(|item| item.model.as_ref());
-        let card = &model.ok_or_else(|| Error::Config("no model to measure".into()))?.card;
+        let card = &model
+            .ok_or_else(|| Error::Config("none of these methods has a model to measure".into()))?
+            .card;
         let pde = card.pde()?;
         let mut watch = Watch { progress: &mut |_| (), stop };
         let reference =

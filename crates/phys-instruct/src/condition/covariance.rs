@@ -353,6 +353,22 @@ mod tests {
         assert!(Covariance::new(&Independent(Smooth::new()), 1).unwrap().share < 1.0);
     }
 
+    #[test]
+    fn symmetries_move_every_channel_of_every_sample_alike() {
+        let turned = Symmetry { source: vec![2, 0, 3, 1] };
+        let mirrored = Symmetry { source: vec![1, 0, 3, 2] };
+        let samples = Tensor::<2>::from_data(
+            [[1.0f32, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0], [0.5; 8]],
+            &Device::flex(),
+        );
+        let all = with_moved(samples, 2, &[turned, mirrored]);
+        assert_eq!(all.dims(), [6, 8]);
+        let rows = values(all);
+        assert_eq!(rows[16..24], [3.0, 1.0, 4.0, 2.0, 30.0, 10.0, 40.0, 20.0]);
+        assert_eq!(rows[32..40], [2.0, 1.0, 4.0, 3.0, 20.0, 10.0, 40.0, 30.0]);
+        assert!(rows[24..32].iter().chain(&rows[40..]).all(|v| *v == 0.5));
+    }
+
     /// Hilbert's matrix as rows: what `f32` makes of its products is not positive.
     #[test]
     fn nearly_dependent_values_with_small_errors_are_followed() {

@@ -164,31 +164,3 @@ impl Attention {
         x + self.out.forward(ops::attention(qkv))
     }
 }
-
-/// Folds `side` x `side` patches into channels: `[b, c, y, x]` to `[b, c s^2, y/s, x/s]`.
-pub fn unshuffle(x: Tensor<4>, side: usize) -> Tensor<4> {
-    if side == 1 {
-        return x;
-    }
-    let [b, c, y, w] = x.dims();
-    x.reshape([b, c, y / side, side, w / side, side]).permute([0, 1, 3, 5, 2, 4]).reshape([
-        b,
-        c * side * side,
-        y / side,
-        w / side,
-    ])
-}
-
-/// The inverse of [`unshuffle`].
-pub fn shuffle(x: Tensor<4>, side: usize) -> Tensor<4> {
-    if side == 1 {
-        return x;
-    }
-    let [b, c, y, w] = x.dims();
-    x.reshape([b, c / (side * side), side, side, y, w]).permute([0, 1, 4, 2, 5, 3]).reshape([
-        b,
-        c / (side * side),
-        y * side,
-        w * side,
-    ])
-}

@@ -18,12 +18,18 @@ use phys_instruct_kernels::conv::{
 use phys_instruct_kernels::group_norm::{
     Modulation, Moments, NormShape, norm_film_silu_backward, norm_film_silu_forward,
 };
+use phys_instruct_kernels::patches;
+
+use rayon::prelude::*;
 
 pub use phys_instruct_kernels::memory::keep_freed_memory;
 pub use phys_instruct_kernels::pool::in_pool;
 
 /// Added to the variance by [`norm_film_silu`].
 pub const NORM_EPS: f32 = 1e-5;
+
+/// The least that a thread clears.
+const SHARE: usize = 1 << 15;
 
 /// "Same" convolution, stride 1, zero padding: `x` `[batch, in, y, x]`, `weight`
 /// `[out, in, k, k]` with odd k, `bias` `[out]`; the result is `[batch, out, y, x]`.
@@ -116,6 +122,49 @@ pub fn attention_by_burn(qkv: Tensor<4>) -> Tensor<4> {
     mixed.reshape([batch, channels / 3, height, width])
 }
 
+/// Folds `side` x `side` patches into channels: `[b, c, y, x]` to `[b, c s^2, y/s, x/s]`.
+///
+/// # Panics
+/// A side that does not divide the image's.
+pub fn unshuffle(x: Tensor<4>, side: usize) -> Tensor<4> {
+    if side == 1 {
+        return x;
+    }
+    if !has_kernels(&x) {
+        return unshuffle_by_burn(x, side);
+    }
+    Tensor::from_dispatch(<Dispatch as NetOps>::unshuffle(x.into_dispatch(), side))
+}
+
+/// The inverse of [`unshuffle`].
+///
+/// # Panics
+/// Channels that are no multiple of `side^2`.
+pub fn shuffle(x: Tensor<4>, side: usize) -> Tensor<4> {
+    if side == 1 {
+        return x;
+    }
+    if !has_kernels(&x) {
+        return shuffle_by_burn(x, side);
+    }
+    Tensor::from_dispatch(<Dispatch as NetOps>::shuffle(x.into_dispatch(), side))
+}
+
+/// [`unshuffle`] by burn's operations, on any device: the fallback, and the oracle of the tests.
+pub fn unshuffle_by_burn(x: Tensor<4>, side: usize) -> Tensor<4> {
+    let [b, c, y, w] = x.dims();
+    let folded = [b, c * side * side, y / side, w / side];
+    x.reshape([b, c, y / side, side, w / side, side]).permute([0, 1, 3, 5, 2, 4]).reshape(folded)
+}
+
+/// [`shuffle`] by burn's operations, on any device: the fallback, and the oracle of the tests.
+pub fn shuffle_by_burn(x: Tensor<4>, side: usize) -> Tensor<4> {
+    let [b, c, y, w] = x.dims();
+    let c = c / (side * side);
+    let image = [b, c, y * side, w * side];
+    x.reshape([b, c, side, side, y, w]).permute([0, 1, 4, 2, 5, 3]).reshape(image)
+}
+
 fn has_kernels(x: &Tensor<4>) -> bool {
     x.dtype() == DType::F32 && x.device() == Device::flex()
 }
@@ -139,6 +188,10 @@ trait NetOps: Backend {
     ) -> FloatTensor<Self>;
 
     fn attention(qkv: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn unshuffle(x: FloatTensor<Self>, side: usize) -> FloatTensor<Self>;
+
+    fn shuffle(x: FloatTensor<Self>, side: usize) -> FloatTensor<Self>;
 }
 
 type Cpu = FloatTensor<Flex>;
@@ -146,7 +199,7 @@ type Cpu = FloatTensor<Flex>;
 impl NetOps for Flex {
     fn conv2d_same(x: Cpu, weight: Cpu, bias: Cpu) -> Cpu {
         let shape = conv_shape(&x, &weight);
-        let mut out = vec![0.0; shape.output_len()];
+        let mut out = zeros(shape.output_len());
         let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.to_contiguous());
         conv2d_forward(values(&x), values(&weight), Some(values(&bias)), &shape, &mut out);
         tensor(out, &[shape.batch, shape.out_channels, shape.height, shape.width])
@@ -159,6 +212,29 @@ impl NetOps for Flex {
     fn attention(qkv: Cpu) -> Cpu {
         attend(&qkv.to_contiguous()).0
     }
+
+    fn unshuffle(x: Cpu, side: usize) -> Cpu {
+        let (x, [b, c, y, w]) = image(x);
+        let mut out = zeros(b * c * y * w);
+        patches::unshuffle(values(&x), [y * w, w], side, &mut out);
+        tensor(out, &[b, c * side * side, y / side, w / side])
+    }
+
+    fn shuffle(x: Cpu, side: usize) -> Cpu {
+        let (x, [b, c, y, w]) = image(x);
+        let (c, y, w) = (c / (side * side), y * side, w * side);
+        let mut out = zeros(b * c * y * w);
+        patches::shuffle(values(&x), [y * w, w], side, &mut out);
+        tensor(out, &[b, c, y, w])
+    }
+}
+
+/// A contiguous tensor and its shape.
+fn image(x: Cpu) -> (Cpu, [usize; 4]) {
+    let x = x.to_contiguous();
+    let shape = x.layout().shape();
+    let shape = [shape[0], shape[1], shape[2], shape[3]];
+    (x, shape)
 }
 
 impl<C: CheckpointStrategy> NetOps for Autodiff<Flex, C> {
@@ -202,6 +278,24 @@ impl<C: CheckpointStrategy> NetOps for Autodiff<Flex, C> {
             OpsKind::UnTracked(prep) => prep.finish(out),
         }
     }
+
+    fn unshuffle(x: FloatTensor<Self>, side: usize) -> FloatTensor<Self> {
+        let guards = [x.node()];
+        let out = Flex::unshuffle(x.into_primitive(), side);
+        match UnshuffleBackward.prepare::<C>(guards).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(side, out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn shuffle(x: FloatTensor<Self>, side: usize) -> FloatTensor<Self> {
+        let guards = [x.node()];
+        let out = Flex::shuffle(x.into_primitive(), side);
+        match ShuffleBackward.prepare::<C>(guards).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(side, out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -232,7 +326,7 @@ impl Backward<Flex, 3> for ConvBackward {
             }
         }
         if let Some(node) = x_node {
-            let mut x_grad = vec![0.0; shape.input_len()];
+            let mut x_grad = zeros(shape.input_len());
             conv2d_input_grad(values(&grad), values(&weight), &shape, &mut x_grad);
             grads.register::<Flex>(node.id, tensor(x_grad, x.layout().shape()));
         }
@@ -254,7 +348,7 @@ impl NormState {
         let dims = inputs[0].layout().shape().clone();
         let (batch, channels, pixels) = (dims[0], dims[1], dims[2] * dims[3]);
         let shape = NormShape { batch, channels, groups, pixels, eps: NORM_EPS };
-        let mut out = vec![0.0; shape.len()];
+        let mut out = zeros(shape.len());
         let mut state = Self { inputs, shape, moments: Vec::new() };
         let x = values(&state.inputs[0]);
         state.moments = norm_film_silu_forward(x, &state.modulation(), &shape, &mut out);
@@ -281,7 +375,7 @@ impl Backward<Flex, 5> for NormBackward {
     ) {
         let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
         let state = ops.state;
-        let mut x_grad = vec![0.0; state.shape.len()];
+        let mut x_grad = zeros(state.shape.len());
         let other = norm_film_silu_backward(
             values(&state.inputs[0]),
             &state.modulation(),
@@ -316,17 +410,55 @@ impl Backward<Flex, 1> for AttentionBackward {
         let (qkv, out, log_sums) = ops.state;
         let [Some(node)] = ops.parents else { return };
         let shape = attention_shape(&qkv);
-        let mut qkv_grad = vec![0.0; 3 * shape.len()];
+        let mut qkv_grad = zeros(3 * shape.len());
         let given = [values(&out), &log_sums];
         attention_backward(values(&qkv), given, values(&grad), &shape, &mut qkv_grad);
         grads.register::<Flex>(node.id, tensor(qkv_grad, qkv.layout().shape()));
     }
 }
 
+#[derive(Debug)]
+struct UnshuffleBackward;
+
+impl Backward<Flex, 1> for UnshuffleBackward {
+    /// The side.
+    type State = usize;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let grad = grads.consume::<Flex>(&ops.node);
+        let [Some(node)] = ops.parents else { return };
+        grads.register::<Flex>(node.id, Flex::shuffle(grad, ops.state));
+    }
+}
+
+#[derive(Debug)]
+struct ShuffleBackward;
+
+impl Backward<Flex, 1> for ShuffleBackward {
+    /// The side.
+    type State = usize;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let grad = grads.consume::<Flex>(&ops.node);
+        let [Some(node)] = ops.parents else { return };
+        grads.register::<Flex>(node.id, Flex::unshuffle(grad, ops.state));
+    }
+}
+
 /// The attention of a contiguous tensor, and the logarithms of its sums.
 fn attend(qkv: &Cpu) -> (Cpu, Vec<f32>) {
     let (dims, shape) = (qkv.layout().shape(), attention_shape(qkv));
-    let mut out = vec![0.0; shape.len()];
+    let mut out = zeros(shape.len());
     let log_sums = attention_forward(values(qkv), &shape, &mut out);
     (tensor(out, &[shape.batch, shape.channels, dims[2], dims[3]]), log_sums)
 }
@@ -352,6 +484,11 @@ fn conv_shape(x: &Cpu, weight: &Cpu) -> ConvShape {
 /// The values of a contiguous `f32` tensor.
 fn values(tensor: &Cpu) -> &[f32] {
     tensor.as_slice().expect("made contiguous by the caller; the front functions pass f32 only")
+}
+
+/// Room for an output, written by all threads: reused memory has to be cleared.
+fn zeros(len: usize) -> Vec<f32> {
+    (0..len).into_par_iter().with_min_len(SHARE).map(|_| 0.0).collect()
 }
 
 fn tensor(values: Vec<f32>, shape: &[usize]) -> Cpu {
@@ -461,6 +598,26 @@ mod tests {
             let what = format!("{batch} {channels} {height}x{width}");
             let both = run(attention).into_iter().zip(run(attention_by_burn));
             both.for_each(|(ours, oracle)| assert_agree(ours, oracle, &what));
+        }
+    }
+
+    #[test]
+    fn patches_and_their_gradients_agree_with_burn() {
+        let device = Device::flex().autodiff();
+        type Fold = fn(Tensor<4>, usize) -> Tensor<4>;
+        let pairs: [[Fold; 2]; 2] = [[unshuffle, unshuffle_by_burn], [shuffle, shuffle_by_burn]];
+        for (shape, side) in [([2, 4, 6, 4], 2), ([1, 9, 3, 6], 3), ([2, 3, 5, 1], 1)] {
+            for [own, oracle] in pairs {
+                let run = |fold: Fold| {
+                    let x = fill(shape, 1, &device).require_grad();
+                    let y = fold(x.clone().swap_dims(2, 3).swap_dims(2, 3), side);
+                    let pull = fill(y.dims(), 2, &device);
+                    let grads = (y.clone() * pull).sum().backward();
+                    [y.inner(), x.grad(&grads).unwrap()]
+                };
+                let both = run(own).into_iter().zip(run(oracle));
+                both.for_each(|(ours, oracle)| assert_agree(ours, oracle, "patches"));
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
 use phys_instruct_kernels::adamw::{AdamWStep, adamw, sum_of_squares};
 
-use super::params::{Path, to_array};
+use super::params::{Path, values};
 use crate::config::OptimizerConfig;
 use crate::store::weights::Array;
 use crate::{Error, Result};
@@ -41,13 +41,15 @@ impl AdamW {
         gradients: &Gradients,
         rate: f64,
     ) -> (M, StepReport) {
-        let gradient_norm = norm(&module, gradients);
+        let gradients = Values::of(&module, gradients);
+        let gradient_norm = gradients.norm();
         if !gradient_norm.is_finite() {
             return (module, StepReport { gradient_norm, skipped: true });
         }
         self.step += 1;
         let clip = self.config.clip;
         let scale = if clip > 0.0 && gradient_norm > clip { clip / gradient_norm } else { 1.0 };
+        let gradients = gradients.0.into_iter();
         let mut update = Update { optimizer: self, gradients, scale, rate, path: Path::default() };
         (module.map(&mut update), StepReport { gradient_norm, skipped: false })
     }
@@ -126,9 +128,32 @@ fn join([low, high]: [f32; 2]) -> u64 {
     low as u64 + ((high as u64) << 20)
 }
 
+/// The gradients of a module's parameters on the host, in the order in which it is walked; none for a
+/// frozen one.
+struct Values(Vec<Option<Vec<f32>>>);
+
+impl Values {
+    fn of<M: Module>(module: &M, gradients: &Gradients) -> Self {
+        struct Collect<'a>(&'a Gradients, Values);
+        impl ModuleVisitor for Collect<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                self.1.0.push(param.val().grad(self.0).map(values));
+            }
+        }
+        let mut collect = Collect(gradients, Self(Vec::new()));
+        module.visit(&mut collect);
+        collect.1
+    }
+
+    fn norm(&self) -> f64 {
+        self.0.iter().flatten().map(|gradient| sum_of_squares(gradient)).sum::<f64>().sqrt()
+    }
+}
+
 struct Update<'a> {
     optimizer: &'a mut AdamW,
-    gradients: &'a Gradients,
+    /// As in [`Values`].
+    gradients: std::vec::IntoIter<Option<Vec<f32>>>,
     scale: f64,
     rate: f64,
     path: Path,
@@ -144,30 +169,15 @@ impl ModuleMapper for Update<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(gradient) = param.val().grad(self.gradients) else { return param };
-        let gradient = to_array(gradient).data;
+        let Some(gradient) = self.gradients.next().flatten() else { return param };
         let name = self.path.name();
         param.map(|old| {
             let (dims, device) = (old.dims(), old.device());
-            let mut weights = to_array(old.detach()).data;
+            let mut weights = values(old.detach());
             self.optimizer.update(name, &mut weights, &gradient, self.scale, self.rate);
             Tensor::from_data(TensorData::new(weights, dims), &device).require_grad()
         })
     }
-}
-
-fn norm<M: Module>(module: &M, gradients: &Gradients) -> f64 {
-    struct Sum<'a>(&'a Gradients, f64);
-    impl ModuleVisitor for Sum<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = param.val().grad(self.0) {
-                self.1 += sum_of_squares(&to_array(gradient).data);
-            }
-        }
-    }
-    let mut sum = Sum(gradients, 0.0);
-    module.visit(&mut sum);
-    sum.1.sqrt()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use phys_instruct_kernels::attention::{AttentionShape, attention_forward};
 use phys_instruct_kernels::conv::PackedConv;
 use phys_instruct_kernels::group_norm::{Modulation, NormShape, norm_film_silu_forward};
 use phys_instruct_kernels::linear::linear;
+use phys_instruct_kernels::patches;
 use phys_instruct_kernels::pool::in_pool;
 use phys_instruct_kernels::silu::silu_forward;
 use rayon::prelude::*;
@@ -377,41 +378,21 @@ impl Pass<'_> {
         out
     }
 
-    /// As [`super::layers::unshuffle`].
+    /// As [`super::ops::unshuffle`].
     fn unshuffle(&mut self, x: &Map, side: usize) -> Map {
-        let (height, width) = (x.height / side, x.width / side);
-        let mut out = self.map(x.channels * side * side, height, width);
-        let from = &x.data;
-        out.data.par_chunks_mut(side * side * height * width).enumerate().for_each(|(c, out)| {
-            let from = &from[c * x.height * x.width..][..x.height * x.width];
-            for (part, plane) in out.chunks_exact_mut(height * width).enumerate() {
-                for (y, row) in plane.chunks_exact_mut(width).enumerate() {
-                    let from = &from[(side * y + part / side) * x.width + part % side..];
-                    row.iter_mut().zip(from.iter().step_by(side)).for_each(|(to, v)| *to = *v);
-                }
-            }
-        });
+        let mut out = self.map(x.channels * side * side, x.height / side, x.width / side);
+        patches::unshuffle(&x.data, [x.height * x.width, x.width], side, &mut out.data);
         out
     }
 
-    /// As [`super::layers::shuffle`].
+    /// As [`super::ops::shuffle`].
     fn shuffle(&mut self, x: Map, side: usize) -> Map {
         if side == 1 {
             return x;
         }
         let (height, width) = (x.height * side, x.width * side);
         let mut out = self.map(x.channels / (side * side), height, width);
-        let (from, pixels) = (&x.data, x.height * x.width);
-        out.data.par_chunks_mut(height * width).enumerate().for_each(|(c, plane)| {
-            let from = &from[c * side * side * pixels..][..side * side * pixels];
-            for (y, row) in plane.chunks_exact_mut(width).enumerate() {
-                for part in 0..side {
-                    let from = &from[(y % side * side + part) * pixels + y / side * x.width..];
-                    let to = row[part..].iter_mut().step_by(side);
-                    to.zip(&from[..x.width]).for_each(|(to, v)| *to = *v);
-                }
-            }
-        });
+        patches::shuffle(&x.data, [height * width, width], side, &mut out.data);
         self.memory.give(x.data);
         out
     }

@@ -5,7 +5,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use phys_instruct_physics::rng;
 
-use super::layers::{Attention, Conv, Init, Linear, NormAct, ResBlock, shuffle, unshuffle};
+use super::layers::{Attention, Conv, Init, Linear, NormAct, ResBlock};
+use super::ops::{shuffle, unshuffle};
 use crate::config::NetConfig;
 
 /// Frequencies of the noise embedding.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use phys_instruct::Samples;
 use phys_instruct::bench::five::{self, Item, Options, Setting};
 use phys_instruct::bench::page::Picture;
@@ -34,6 +35,7 @@ const COMPARED: usize = 64;
 ///
 /// Example: phys-instruct bench five --quick
 /// Example: phys-instruct bench five --pde poisson --pde darcy --json
+/// Example: phys-instruct bench five --method phys-instruct --method cocogen --steps 100
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Five {
@@ -58,6 +60,9 @@ pub struct Five {
     /// Add the student's rows after N sweeps of classical correction
     #[arg(long, value_name = "N", value_parser = at_least::<1>())]
     polish: Option<usize>,
+    /// A method to measure, as the table names it; repeatable [default: all]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(five::METHODS))]
+    method: Vec<String>,
     /// The folder of rows, tables and page
     #[arg(long, value_name = "DIR", default_value = FOLDER)]
     out: PathBuf,
@@ -118,6 +123,7 @@ impl Five {
             seeds: self.seeds.map_or(base.seeds, |n| (0..n as u64).collect()),
             steps: given_or(&self.steps, base.steps),
             polish: self.polish.unwrap_or(0),
+            methods: if self.method.is_empty() { base.methods } else { self.method.clone() },
             ..base
         }
     }
