@@ -115,8 +115,8 @@ pub struct Drawing {
         hide_possible_values = true
     )]
     pub sampler: Sampler,
-    /// Sweeps that bring the solution of every sample drawn onto the equation of its input, no
-    /// network among them; timed apart
+    /// Sweeps that bring the solution of every sample onto the equation of its input, no network
+    /// among them; timed apart
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub polish: usize,
 }

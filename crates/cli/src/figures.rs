@@ -93,13 +93,14 @@ impl Subject {
             polish: None,
             imported: !model.card.data.is_empty(),
         };
-        match drawing.polish {
-            0 => Ok(subject),
-            sweeps => subject.polished(sweeps),
-        }
+        subject.polished(drawing.polish)
     }
 
-    fn polished(self, sweeps: usize) -> Result<Self, Failure> {
+    /// The samples after so many sweeps of polish.
+    pub fn polished(self, sweeps: usize) -> Result<Self, Failure> {
+        if sweeps == 0 {
+            return Ok(self);
+        }
         let residual = self.residual()?;
         let start = Instant::now();
         let samples = polish(&self.samples, residual.as_ref(), sweeps)?;

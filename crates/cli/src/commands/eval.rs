@@ -60,7 +60,7 @@ impl Eval {
         let pde = pde_of(&self.subject, self.pde.as_deref(), &self.params)?;
         let all = dataset::load_any(&self.subject, pde.as_ref())?;
         let samples = all.slice(0..self.count.min(all.count));
-        Ok(Subject::of_file(pde, samples))
+        Subject::of_file(pde, samples).polished(self.drawing.polish)
     }
 }
 

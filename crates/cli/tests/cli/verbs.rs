@@ -160,6 +160,10 @@ fn polish_brings_samples_onto_the_equation_and_says_what_it_took() {
     assert!(plain.get("polish").is_none());
     let [plain, polished] = [plain, polished].map(|f| f["pde_error"].as_f64().unwrap());
     assert!(polished < 1e-4 && plain > 10.0 * polished, "{plain} {polished}");
+    sandbox.good("sample student --count 4 --out raw.npz");
+    let file = sandbox.json("eval raw.npz --pde poisson --polish 2");
+    assert_eq!(file["polish"]["sweeps"], 2);
+    assert!(file["pde_error"].as_f64().unwrap() < 1e-4, "{file}");
 }
 
 #[test]
