@@ -133,7 +133,7 @@ pub fn unshuffle(x: Tensor<4>, side: usize) -> Tensor<4> {
     if !has_kernels(&x) {
         return unshuffle_by_burn(x, side);
     }
-    Tensor::from_dispatch(<Dispatch as NetOps>::unshuffle(x.into_dispatch(), side))
+    Tensor::from_dispatch(<Dispatch as NetOps>::fold(x.into_dispatch(), side, Fold::IntoChannels))
 }
 
 /// The inverse of [`unshuffle`].
@@ -147,7 +147,7 @@ pub fn shuffle(x: Tensor<4>, side: usize) -> Tensor<4> {
     if !has_kernels(&x) {
         return shuffle_by_burn(x, side);
     }
-    Tensor::from_dispatch(<Dispatch as NetOps>::shuffle(x.into_dispatch(), side))
+    Tensor::from_dispatch(<Dispatch as NetOps>::fold(x.into_dispatch(), side, Fold::IntoImage))
 }
 
 /// [`unshuffle`] by burn's operations, on any device: the fallback, and the oracle of the tests.
@@ -189,9 +189,16 @@ trait NetOps: Backend {
 
     fn attention(qkv: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    fn unshuffle(x: FloatTensor<Self>, side: usize) -> FloatTensor<Self>;
+    fn fold(x: FloatTensor<Self>, side: usize, to: Fold) -> FloatTensor<Self>;
+}
 
-    fn shuffle(x: FloatTensor<Self>, side: usize) -> FloatTensor<Self>;
+/// Where patches go.
+#[derive(Debug, Clone, Copy)]
+enum Fold {
+    /// [`unshuffle`].
+    IntoChannels,
+    /// [`shuffle`].
+    IntoImage,
 }
 
 type Cpu = FloatTensor<Flex>;
@@ -213,28 +220,23 @@ impl NetOps for Flex {
         attend(&qkv.to_contiguous()).0
     }
 
-    fn unshuffle(x: Cpu, side: usize) -> Cpu {
-        let (x, [b, c, y, w]) = image(x);
+    fn fold(x: Cpu, side: usize, to: Fold) -> Cpu {
+        let x = x.to_contiguous();
+        let shape = x.layout().shape();
+        let (b, c, y, w) = (shape[0], shape[1], shape[2], shape[3]);
         let mut out = zeros(b * c * y * w);
-        patches::unshuffle(values(&x), [y * w, w], side, &mut out);
-        tensor(out, &[b, c * side * side, y / side, w / side])
+        match to {
+            Fold::IntoChannels => {
+                patches::unshuffle(values(&x), [y * w, w], side, &mut out);
+                tensor(out, &[b, c * side * side, y / side, w / side])
+            }
+            Fold::IntoImage => {
+                let (c, y, w) = (c / (side * side), y * side, w * side);
+                patches::shuffle(values(&x), [y * w, w], side, &mut out);
+                tensor(out, &[b, c, y, w])
+            }
+        }
     }
-
-    fn shuffle(x: Cpu, side: usize) -> Cpu {
-        let (x, [b, c, y, w]) = image(x);
-        let (c, y, w) = (c / (side * side), y * side, w * side);
-        let mut out = zeros(b * c * y * w);
-        patches::shuffle(values(&x), [y * w, w], side, &mut out);
-        tensor(out, &[b, c, y, w])
-    }
-}
-
-/// A contiguous tensor and its shape.
-fn image(x: Cpu) -> (Cpu, [usize; 4]) {
-    let x = x.to_contiguous();
-    let shape = x.layout().shape();
-    let shape = [shape[0], shape[1], shape[2], shape[3]];
-    (x, shape)
 }
 
 impl<C: CheckpointStrategy> NetOps for Autodiff<Flex, C> {
@@ -279,20 +281,11 @@ impl<C: CheckpointStrategy> NetOps for Autodiff<Flex, C> {
         }
     }
 
-    fn unshuffle(x: FloatTensor<Self>, side: usize) -> FloatTensor<Self> {
+    fn fold(x: FloatTensor<Self>, side: usize, to: Fold) -> FloatTensor<Self> {
         let guards = [x.node()];
-        let out = Flex::unshuffle(x.into_primitive(), side);
-        match UnshuffleBackward.prepare::<C>(guards).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(side, out),
-            OpsKind::UnTracked(prep) => prep.finish(out),
-        }
-    }
-
-    fn shuffle(x: FloatTensor<Self>, side: usize) -> FloatTensor<Self> {
-        let guards = [x.node()];
-        let out = Flex::shuffle(x.into_primitive(), side);
-        match ShuffleBackward.prepare::<C>(guards).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(side, out),
+        let out = Flex::fold(x.into_primitive(), side, to);
+        match FoldBackward.prepare::<C>(guards).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((side, to), out),
             OpsKind::UnTracked(prep) => prep.finish(out),
         }
     }
@@ -418,30 +411,11 @@ impl Backward<Flex, 1> for AttentionBackward {
 }
 
 #[derive(Debug)]
-struct UnshuffleBackward;
+struct FoldBackward;
 
-impl Backward<Flex, 1> for UnshuffleBackward {
-    /// The side.
-    type State = usize;
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 1>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let grad = grads.consume::<Flex>(&ops.node);
-        let [Some(node)] = ops.parents else { return };
-        grads.register::<Flex>(node.id, Flex::shuffle(grad, ops.state));
-    }
-}
-
-#[derive(Debug)]
-struct ShuffleBackward;
-
-impl Backward<Flex, 1> for ShuffleBackward {
-    /// The side.
-    type State = usize;
+impl Backward<Flex, 1> for FoldBackward {
+    /// The side, and where the patches went.
+    type State = (usize, Fold);
 
     fn backward(
         self,
@@ -451,7 +425,12 @@ impl Backward<Flex, 1> for ShuffleBackward {
     ) {
         let grad = grads.consume::<Flex>(&ops.node);
         let [Some(node)] = ops.parents else { return };
-        grads.register::<Flex>(node.id, Flex::unshuffle(grad, ops.state));
+        let (side, to) = ops.state;
+        let back = match to {
+            Fold::IntoChannels => Fold::IntoImage,
+            Fold::IntoImage => Fold::IntoChannels,
+        };
+        grads.register::<Flex>(node.id, Flex::fold(grad, side, back));
     }
 }
 
