@@ -7,7 +7,7 @@
 //! (G^T G + I) c <- G^T (r + G c), G = S^-1/2 H dx/dc, r = S^-1/2 (v - H x(c))
 //!
 //! lead to the most probable c, the columns of dx/dc being differences of polished pairs. They
-//! start at refinement's mean. From there each member of the ensemble minimises
+//! start at refinement's mean, first for larger errors S. From there each member of the ensemble minimises
 //! |c - c'|^2 / 2 + |S^-1/2 (v + e' - H x(c))|^2 / 2 for its own c' ~ N(0, I) and errors e'
 //! (randomised maximum likelihood, Oliver, He and Reynolds 1996) by some such steps with the slopes
 //! that hold there, polished after each. No network is called.
@@ -100,6 +100,7 @@ impl Inputs {
 }
 
 /// What is to be explained, and by what.
+#[derive(Clone)]
 pub(super) struct Problem<'a> {
     pub inputs: &'a Inputs,
     pub residual: &'a dyn Residual,
@@ -107,6 +108,8 @@ pub(super) struct Problem<'a> {
     pub entries: Vec<usize>,
     pub values: Vec<f64>,
     pub deviations: Vec<f64>,
+    /// Larger ones, with which the search begins: the cost of nearly exact values has many minima.
+    pub soft_deviations: Vec<f64>,
 }
 
 /// A pair of the equation.
@@ -121,7 +124,15 @@ impl Problem<'_> {
     /// # Errors
     /// A residual that cannot be polished, or fields that are not finite.
     pub fn infer(&self, near: &Samples, members: usize, seed: u64) -> Result<Samples> {
-        let mut pair = self.pair(self.inputs.coordinates(near.sample(0)), near)?;
+        let start = self.pair(self.inputs.coordinates(near.sample(0)), near)?;
+        let soft = Self { deviations: self.soft_deviations.clone(), ..self.clone() };
+        let (start, _) = soft.most_probable(start)?;
+        let (pair, slopes) = self.most_probable(start)?;
+        self.members(&pair, &slopes, members, seed)
+    }
+
+    /// Where Gauss-Newton steps from `pair` lead, and the slopes there.
+    fn most_probable(&self, mut pair: Pair) -> Result<(Pair, Mat<f64>)> {
         let mut slopes = self.slopes(&pair)?;
         for _ in 0..STEPS {
             let Some(better) = self.step(&pair, &slopes)? else { break };
@@ -132,7 +143,7 @@ impl Problem<'_> {
                 break;
             }
         }
-        self.members(&pair, &slopes, members, seed)
+        Ok((pair, slopes))
     }
 
     /// The pair of `c`, from the fields `near` it.
@@ -275,6 +286,7 @@ mod tests {
             entries: observations.entries(),
             values: points.iter().map(|p| p.value).collect(),
             deviations: points.iter().map(|p| p.sd).collect(),
+            soft_deviations: points.iter().map(|p| 2.0 * p.sd).collect(),
         };
         let near = samples_from(pde, 1, SIZE, 10);
         let moments = |s: &Samples, e: usize| {

@@ -18,6 +18,8 @@ use crate::{Error, Result, Samples, residual};
 /// What an observation without errors is taken to be off by, in standard deviations of its field:
 /// what keeps its covariance regular.
 const EXACT: f64 = 1e-4;
+/// The same where the search in input space begins.
+const SOFT: f64 = 1e-2;
 
 /// The way from observations to fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,13 +169,15 @@ impl<'a> Solver<'a> {
         let mean = values(self.covariance.mean.clone());
         let inputs = Inputs::new(&mean, &self.covariance.bank, entries)?;
         let points = observations.points();
-        let variances = self.variances(observations, EXACT);
+        let deviations =
+            |error: f64| self.variances(observations, error).into_iter().map(f64::sqrt).collect();
         let problem = input_space::Problem {
             inputs: &inputs,
             residual: residual.as_ref(),
             entries: observations.entries(),
             values: points.iter().map(|p| p.value).collect(),
-            deviations: variances.iter().map(|v| v.sqrt()).collect(),
+            deviations: deviations(EXACT),
+            soft_deviations: deviations(SOFT),
         };
         in_pool(|| problem.infer(near, options.ensemble, options.seed))
     }
