@@ -74,8 +74,13 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "patches")]
-    fn sides_that_do_not_divide_the_image_are_refused() {
+    fn a_side_that_does_not_divide_the_height_is_refused() {
         unshuffle(&[0.0; 12], [12, 4], 2, &mut [0.0; 12]);
+    }
+
+    #[test]
+    #[should_panic(expected = "patches")]
+    fn a_side_that_does_not_divide_the_width_is_refused() {
         unshuffle(&[0.0; 12], [12, 3], 2, &mut [0.0; 12]);
     }
 }

@@ -273,6 +273,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::hermite::tests::assert_slope;
     use crate::{generate, rng};
 
     const AMPLITUDE: f64 = 0.5;
@@ -423,19 +424,7 @@ mod tests {
             let values = rng::normals(&mut rng::stream(seed, "line", 0, 0), 24);
             law.modes_of(&values)
         });
-        let mut rate = |by: f64| {
-            let moved: Vec<_> = u.iter().zip(&w).map(|(u, w)| u + w * by).collect();
-            let mut rate = vec![Complex::default(); 24];
-            law.rate(&moved, &mut rate);
-            rate
-        };
-        let [below, above] = [rate(-1e-4), rate(1e-4)];
-        let mut slope = vec![Complex::default(); 24];
-        rate(0.0);
-        law.slope(&w, &mut slope);
-        for ((a, b), s) in above.iter().zip(&below).zip(&slope) {
-            assert!(((a - b) / 2e-4 - s).norm() < 1e-6, "{a} {b} {s}");
-        }
+        assert_slope(&mut law, &u, &w);
     }
 
     #[test]

@@ -175,8 +175,29 @@ fn norm(values: &[f64]) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// The slope is the change of the rate at `state` as that moves by `change`.
+    pub(crate) fn assert_slope(
+        law: &mut impl Nonlinear,
+        state: &[Complex<f64>],
+        change: &[Complex<f64>],
+    ) {
+        let mut rate = |by: f64| {
+            let moved: Vec<_> = state.iter().zip(change).map(|(v, w)| v + w * by).collect();
+            let mut rate = vec![Complex::default(); state.len()];
+            law.rate(&moved, &mut rate);
+            rate
+        };
+        let [below, above] = [rate(-1e-4), rate(1e-4)];
+        let mut slope = vec![Complex::default(); state.len()];
+        rate(0.0);
+        law.slope(change, &mut slope);
+        for ((a, b), s) in above.iter().zip(&below).zip(&slope) {
+            assert!(((a - b) / 2e-4 - s).norm() < 1e-6, "{a} {b} {s}");
+        }
+    }
 
     #[test]
     fn cubic_rates_are_integrated_exactly() {

@@ -5,7 +5,7 @@
 //! Fourier pseudo-spectral in space, the advection formed from and projected on the modes
 //! `|k| < n / 3` (Orszag's 2/3 rule), ETDRK4 in time. Modes above keep the input's values and
 //! decay by viscosity alone. Points at `j / n`. A mean vorticity, which no periodic flow has, is
-//! motion along and moves nothing.
+//! carried along and moves nothing.
 
 use std::f64::consts::{PI, SQRT_2};
 
@@ -377,6 +377,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::hermite::tests::assert_slope;
     use crate::{generate, rng};
 
     fn on_grid(size: usize, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
@@ -557,19 +558,7 @@ mod tests {
             let values = rng::normals(&mut rng::stream(seed, "field", 0, 0), 144);
             law.modes_of(&values)
         });
-        let mut rate = |by: f64| {
-            let moved: Vec<_> = v.iter().zip(&w).map(|(v, w)| v + w * by).collect();
-            let mut rate = vec![Complex::default(); 144];
-            law.rate(&moved, &mut rate);
-            rate
-        };
-        let [below, above] = [rate(-1e-4), rate(1e-4)];
-        let mut slope = vec![Complex::default(); 144];
-        rate(0.0);
-        law.slope(&w, &mut slope);
-        for ((a, b), s) in above.iter().zip(&below).zip(&slope) {
-            assert!(((a - b) / 2e-4 - s).norm() < 1e-6, "{a} {b} {s}");
-        }
+        assert_slope(&mut law, &v, &w);
     }
 
     #[test]

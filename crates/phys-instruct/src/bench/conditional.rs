@@ -254,12 +254,7 @@ impl Setting {
                 continue;
             }
             let observations = question.observations(&self.truths, 0)?;
-            let (method, ensemble) = (solver.suggested()?, options.ensemble);
-            let options = SolveOptions { method, ensemble, ..SolveOptions::default() };
-            let mut posterior = solver.posterior(&observations, &options)?;
-            if question.task.wants_solver() {
-                posterior = posterior.solved(self.pde.as_ref())?;
-            }
+            let posterior = question.own_answer(solver, &observations, options.ensemble)?;
             let truth = Some(self.truths.sample(0));
             pictures.push((question.task, answer(&posterior, &observations, truth, "")?));
         }
@@ -306,6 +301,17 @@ impl<'a> Question<'a> {
         }
     }
 
+    /// What `solve` does of itself.
+    fn own_answer(&self, solver: &Solver, o: &Observations, ensemble: usize) -> Result<Posterior> {
+        let method = solver.suggested()?;
+        let options = SolveOptions { method, ensemble, ..SolveOptions::default() };
+        let posterior = solver.posterior(o, &options)?;
+        match self.task.wants_solver() {
+            true => posterior.solved(self.setting.pde.as_ref()),
+            false => Ok(posterior),
+        }
+    }
+
     /// The error of the exact posterior mean.
     fn limit(&self, options: &Options) -> Result<Option<f64>> {
         let exact = |o: &Observations| exact::posterior(self.setting.pde.as_ref(), o, 1, 0);
@@ -340,8 +346,7 @@ impl<'a> Question<'a> {
             |o: &Observations| interpolation::posterior(&self.setting.training, o, members, 0);
         let solved = |p: Posterior| p.solved(pde.as_ref());
         let answer: &dyn Fn(&Observations) -> Result<Posterior> = match method {
-            "phys-instruct" if self.task.wants_solver() => &|o| solved(solve(o, suggested)?),
-            "phys-instruct" => &|o| solve(o, suggested),
+            "phys-instruct" => &|o| self.own_answer(solver, o, members),
             "phys-instruct/unsolved" if self.task.wants_solver() => &|o| solve(o, suggested),
             "phys-instruct+solve" if !self.task.wants_solver() => &|o| solved(solve(o, suggested)?),
             "phys-instruct/refinement" if suggested != Method::Refinement => {

@@ -82,7 +82,7 @@ impl Covariance {
         let all = Tensor::cat((0..bank).step_by(BATCH).map(batch).collect(), 0);
         let used = all.clone().narrow(0, 0, bank - LEFT_OUT);
         let left_out = all.clone().narrow(0, bank - LEFT_OUT, LEFT_OUT);
-        let of = |samples, share| Self::of(with_moved(samples, channels, &symmetries), share);
+        let of = |samples, share| Self::of(with_moved(samples, channels, symmetries), share);
         let errors = of(used, SHARES[0]).errors(prior, left_out)?;
         let best = errors.into_iter().zip(SHARES).min_by(|a, b| a.0.total_cmp(&b.0));
         Ok(of(all, best.map_or(SHARES[0], |(_, share)| share)))

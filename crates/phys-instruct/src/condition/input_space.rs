@@ -125,15 +125,15 @@ impl Problem<'_> {
     /// A residual that cannot be polished, or fields that are not finite.
     pub fn infer(&self, near: &Samples, members: usize, seed: u64) -> Result<Samples> {
         let start = self.pair(self.inputs.coordinates(near.sample(0)), near)?;
+        let slopes = self.slopes(&start)?;
         let soft = Self { deviations: self.soft_deviations.clone(), ..self.clone() };
-        let (start, _) = soft.most_probable(start)?;
-        let (pair, slopes) = self.most_probable(start)?;
+        let (near, slopes) = soft.most_probable(start, slopes)?;
+        let (pair, slopes) = self.most_probable(near, slopes)?;
         self.members(&pair, &slopes, members, seed)
     }
 
-    /// Where Gauss-Newton steps from `pair` lead, and the slopes there.
-    fn most_probable(&self, mut pair: Pair) -> Result<(Pair, Mat<f64>)> {
-        let mut slopes = self.slopes(&pair)?;
+    /// Where Gauss-Newton steps from a pair and its slopes lead, and the slopes there.
+    fn most_probable(&self, mut pair: Pair, mut slopes: Mat<f64>) -> Result<(Pair, Mat<f64>)> {
         for _ in 0..STEPS {
             let Some(better) = self.step(&pair, &slopes)? else { break };
             let settled = self.cost(&better) > (1.0 - SETTLED) * self.cost(&pair);

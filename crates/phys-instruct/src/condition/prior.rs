@@ -34,8 +34,8 @@ pub trait Prior: Sync {
     fn linear(&self, z: Tensor<4>) -> Tensor<4>;
 
     /// Moves of the fields' points that take every sample to an equally likely one.
-    fn symmetries(&self) -> Vec<Symmetry> {
-        Vec::new()
+    fn symmetries(&self) -> &[Symmetry] {
+        &[]
     }
 
     /// The fields with their solution solved for, where the equation is linear; else as they are.
@@ -122,8 +122,8 @@ impl Prior for Student<'_> {
         self.solved(scaled) - self.solved(coordinates.mean())
     }
 
-    fn symmetries(&self) -> Vec<Symmetry> {
-        self.symmetries.clone()
+    fn symmetries(&self) -> &[Symmetry] {
+        &self.symmetries
     }
 
     fn solved(&self, x: Tensor<4>) -> Tensor<4> {

@@ -19,7 +19,6 @@ use phys_instruct_kernels::group_norm::{
     Modulation, Moments, NormShape, norm_film_silu_backward, norm_film_silu_forward,
 };
 use phys_instruct_kernels::patches;
-
 use rayon::prelude::*;
 
 pub use phys_instruct_kernels::memory::keep_freed_memory;

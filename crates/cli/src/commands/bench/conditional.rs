@@ -109,8 +109,8 @@ impl Conditional {
             points: given_or(&self.points, base.points),
             sensors: given_or(&self.sensors, base.sensors),
             steps: given_or(&self.steps, base.steps),
-            noise: if self.noise.is_empty() { base.noise } else { self.noise.clone() },
-            methods: if self.method.is_empty() { base.methods } else { self.method.clone() },
+            noise: given_or(&self.noise, base.noise),
+            methods: given_or(&self.method, base.methods),
             ..base
         }
     }

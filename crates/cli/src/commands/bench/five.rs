@@ -123,7 +123,7 @@ impl Five {
             seeds: self.seeds.map_or(base.seeds, |n| (0..n as u64).collect()),
             steps: given_or(&self.steps, base.steps),
             polish: self.polish.unwrap_or(0),
-            methods: if self.method.is_empty() { base.methods } else { self.method.clone() },
+            methods: given_or(&self.method, base.methods),
             ..base
         }
     }

@@ -60,7 +60,7 @@ fn chosen(asked: &[String], has: impl Fn(&str) -> bool) -> Result<Vec<&'static s
 }
 
 /// The numbers asked for, else `base`.
-fn given_or(asked: &[usize], base: Vec<usize>) -> Vec<usize> {
+fn given_or<T: Clone>(asked: &[T], base: Vec<T>) -> Vec<T> {
     if asked.is_empty() { base } else { asked.to_vec() }
 }
 
