@@ -13,10 +13,11 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
+use crate::aligned::Aligned;
 use crate::planes::Planes;
 use crate::pointwise;
 use crate::simd::{Kernel, Simd, dispatch};
-use crate::weight_tile::{WeightTile, lane_sum};
+use crate::weight_tile::{OUTPUTS, WeightTile, lane_sum};
 use crate::winograd;
 
 /// Sizes of a convolution.
@@ -181,13 +182,17 @@ pub fn conv2d_weight_grad(
 ) {
     check(shape, x, weight_grad, grad);
     assert_eq!(bias_grad.len(), shape.out_channels, "bias length");
-    weight_grad.fill(0.0);
     bias_grad.fill(0.0);
+    if winograd::suits(shape) && !shape.is_empty() {
+        winograd::weight_grad(x, grad, shape, weight_grad);
+        return bias_sums(grad, shape, bias_grad);
+    }
+    weight_grad.fill(0.0);
     if shape.is_empty() || shape.weight_len() == 0 {
         return;
     }
-    if winograd::suits(shape) {
-        winograd::weight_grad(x, grad, shape, weight_grad);
+    if shape.kernel == 1 {
+        pointwise::weight_grad(x, grad, shape, weight_grad);
         return bias_sums(grad, shape, bias_grad);
     }
     let planes = Planes::of(shape);
@@ -195,11 +200,10 @@ pub fn conv2d_weight_grad(
     planes.signals(x, shape.in_channels, &mut x_signals);
     planes.signals(grad, shape.out_channels, &mut grad_signals);
     let row = shape.in_channels * shape.taps();
-    let tile = if shape.kernel == 3 { 3 } else { 8 };
     weight_grad
-        .par_chunks_mut(tile * row)
-        .zip(bias_grad.par_chunks_mut(tile))
-        .zip(grad_signals.par_chunks(tile * planes.signal(shape.batch)))
+        .par_chunks_mut(OUTPUTS * row)
+        .zip(bias_grad.par_chunks_mut(OUTPUTS))
+        .zip(grad_signals.par_chunks(OUTPUTS * planes.signal(shape.batch)))
         .for_each(|((weight_grad, bias_grad), grad)| {
             let (x, planes) = (&x_signals[..], &planes);
             dispatch(WeightTile { shape, planes, x, grad, weight_grad, bias_grad });
@@ -220,8 +224,8 @@ fn bias_sums(grad: &[f32], shape: &ConvShape, bias_grad: &mut [f32]) {
 thread_local! {
     // Memory kept from call to call: fresh pages cost as much as the arithmetic. Padded planes and a
     // tile of the output; signals of the weight gradient.
-    static PADDED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-    static FLAT: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static PADDED: Cell<Option<Aligned>> = const { Cell::new(None) };
+    static FLAT: Cell<Option<Aligned>> = const { Cell::new(None) };
     static SCRATCH: Cell<[Vec<f32>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
 }
 
@@ -264,12 +268,12 @@ fn correlate(x: &[f32], packed: &[f32], bias: Option<&[f32]>, shape: &ConvShape,
     let tile_weights = shape.in_channels * shape.taps() * TILE;
     out.par_chunks_mut(shape.out_channels * pixels).enumerate().for_each(|(sample, out)| {
         let images = &x[sample * shape.in_channels * pixels..][..shape.in_channels * pixels];
-        let mut memory = PADDED.take();
-        memory.clear();
-        memory.resize(shape.in_channels * planes.plane, 0.0);
-        let each = images.chunks_exact(pixels).zip(memory.chunks_mut(planes.plane));
+        let mut memory = PADDED.take().unwrap_or_default();
+        let padded = memory.room(shape.in_channels * planes.plane);
+        padded.fill(0.0);
+        let each = images.chunks_exact(pixels).zip(padded.chunks_mut(planes.plane));
         each.for_each(|(image, plane)| planes.pad(image, plane));
-        let padded = &memory[..];
+        let padded = &*padded;
         out.par_chunks_mut(TILE * pixels).enumerate().for_each(|(tile, out)| {
             let weights = &packed[tile * tile_weights..][..tile_weights];
             let bias = bias.map(|b| &b[tile * TILE..]);
@@ -277,7 +281,7 @@ fn correlate(x: &[f32], packed: &[f32], bias: Option<&[f32]>, shape: &ConvShape,
             let tile = OutputTile { planes, offsets, x: padded, weights, bias };
             dispatch(Image { tile, out });
         });
-        PADDED.set(memory);
+        PADDED.set(Some(memory));
     });
 }
 
@@ -303,16 +307,16 @@ impl Kernel for Image<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Planes { height, width, row, positions, .. } = *self.tile.planes;
-        let mut flat = FLAT.take();
-        flat.resize(TILE * positions, 0.0);
-        self.tile.fill(simd, &mut flat);
+        let mut memory = FLAT.take().unwrap_or_default();
+        let flat = memory.room(TILE * positions);
+        self.tile.fill(simd, flat);
         let images = self.out.chunks_exact_mut(height * width);
         for (image, flat) in images.zip(flat.chunks_exact(positions)) {
             for (to, from) in image.chunks_exact_mut(width).zip(flat.chunks(row)) {
                 to.copy_from_slice(&from[..width]);
             }
         }
-        FLAT.set(flat);
+        FLAT.set(Some(memory));
     }
 }
 

@@ -1,6 +1,7 @@
 //! CPU kernels of the network, forward and backward, on `f32` slices in `[batch, channel, y, x]`
 //! order. Results do not depend on the number of threads.
 
+mod aligned;
 mod planes;
 mod pointwise;
 mod simd;

@@ -20,6 +20,8 @@ pub(crate) struct WeightTile<'a> {
     pub(crate) bias_grad: &'a mut [f32],
 }
 
+/// Output channels of a tile.
+pub(crate) const OUTPUTS: usize = 3;
 /// Positions of a signal treated at once, so that a tile's part of it stays in the cache.
 const BLOCK: usize = 8192;
 
@@ -31,8 +33,7 @@ impl Kernel for WeightTile<'_> {
         for from in (0..positions).step_by(BLOCK) {
             let block = from..positions.min(from + BLOCK);
             match (self.shape.kernel, outs, S::MANY_REGISTERS) {
-                (3, 3, true) => self.rows::<S, 3, 3>(simd, 0, block),
-                (1, 8, _) => self.rows::<S, 8, 1>(simd, 0, block),
+                (3, OUTPUTS, true) => self.rows::<S, OUTPUTS, 3>(simd, 0, block),
                 (kernel, ..) => self.single_rows(simd, kernel, block),
             }
         }

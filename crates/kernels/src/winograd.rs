@@ -20,10 +20,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::aligned::Aligned;
 use crate::conv::ConvShape;
 use crate::simd::{Kernel, Simd, dispatch};
 use transform::{
-    Panel, Strip, Transformed, output_strip, tile_columns, tile_rows, transform_strip,
+    Direction, Panel, Strip, Transformed, WeightAdjoint, WeightTransform, output_strip,
+    tile_columns, tile_rows, transform_strip,
 };
 
 /// Entries of a transformed tile.
@@ -61,6 +63,14 @@ impl Panels {
     fn real(self, p: usize) -> Range<usize> {
         p * PANEL..self.channels.min((p + 1) * PANEL)
     }
+
+    /// Where `[row, channel in panel]` of a panel and point lies in `[panel, point, row, channel in
+    /// panel]`.
+    fn at(self, rows: usize, p: usize, point: usize) -> Range<usize> {
+        let len = rows * self.width(p);
+        let from = POINTS * rows * PANEL * p + point * len;
+        from..from + len
+    }
 }
 
 /// The weights in Winograd's points, `[panel of outputs, point, input, output in panel]`.
@@ -68,80 +78,59 @@ impl Panels {
 pub(crate) struct Weights {
     inputs: usize,
     outputs: Panels,
-    points: Vec<f32>,
+    points: Aligned,
 }
 
 impl Weights {
-    /// `at(output, input, tap)` is the weight; `points` is memory to use.
-    fn pack(
-        [inputs, outputs]: [usize; 2],
-        mut points: Vec<f32>,
-        at: impl Fn(usize, usize, usize) -> f32 + Sync,
-    ) -> Self {
-        let outputs = Panels { channels: outputs };
-        let len = POINTS * inputs * outputs.padded();
-        grow(&mut points, len);
-        let panels = points[..len].par_chunks_mut(POINTS * inputs * PANEL);
+    /// Those of a forward pass, `weight` `[out, in, 3, 3]`, to be kept.
+    pub(crate) fn of(weight: &[f32], shape: &ConvShape) -> Self {
+        Self::pack(weight, shape, Direction::Forward, Aligned::default())
+    }
+
+    /// `shape` is that of the convolution to be done; `points` is memory to use.
+    fn pack(weight: &[f32], shape: &ConvShape, direction: Direction, mut points: Aligned) -> Self {
+        let (inputs, outputs) = (shape.in_channels, Panels { channels: shape.out_channels });
+        let memory = points.room(POINTS * inputs * outputs.padded());
+        let panels = memory.par_chunks_mut(POINTS * inputs * PANEL);
         panels.enumerate().for_each(|(p, points)| {
-            let (width, real) = (outputs.width(p), outputs.real(p));
-            let mut taps = vec![0.0; inputs * 9 * width];
-            for (i, taps) in taps.chunks_exact_mut(9 * width).enumerate() {
-                for (t, taps) in taps.chunks_exact_mut(width).enumerate() {
-                    for (o, to) in real.clone().zip(taps) {
-                        *to = at(o, i, t);
-                    }
-                }
-            }
-            dispatch(transform::WeightTransform { inputs, width, taps: &taps, points });
+            dispatch(WeightTransform { direction, inputs, outputs, p, weight, points });
         });
         Self { inputs, outputs, points }
     }
 
-    /// Those of a forward pass, `weight` `[out, in, 3, 3]`, to be kept.
-    pub(crate) fn of(weight: &[f32], shape: &ConvShape) -> Self {
-        Self::of_forward(weight, shape, Vec::new())
-    }
-
-    fn of_forward(weight: &[f32], shape: &ConvShape, memory: Vec<f32>) -> Self {
-        let inputs = shape.in_channels;
-        let at = |o: usize, i: usize, t: usize| weight[(o * inputs + i) * 9 + t];
-        Self::pack([inputs, shape.out_channels], memory, at)
-    }
-
     /// Hands the memory to the next call.
     fn recycle(self) {
-        WEIGHTS.set(self.points);
+        WEIGHTS.set(Some(self.points));
     }
 
-    /// Panel `p`, `[point, input, output in panel]`.
-    fn panel(&self, p: usize) -> &[f32] {
-        let from = POINTS * self.inputs * PANEL * p;
-        &self.points[from..][..POINTS * self.inputs * self.outputs.width(p)]
+    /// `[input, output in panel]` of panel `p` at a point.
+    fn point(&self, p: usize, point: usize) -> &[f32] {
+        &self.points.values()[self.outputs.at(self.inputs, p, point)]
     }
 }
 
 /// Memory of one task.
 #[derive(Default)]
 struct Scratch {
-    interleaved: Vec<f32>,
-    transformed: Vec<f32>,
-    product: Vec<f32>,
+    interleaved: Aligned,
+    transformed: Aligned,
+    product: Aligned,
 }
 
 /// Memory of one call of [`weight_grad`].
 #[derive(Default)]
 struct Sums {
     /// `[point, panel of outputs, input, output in panel]`.
-    sums: Vec<f32>,
+    sums: Aligned,
     /// Transformed strips of the input and of the output's gradient.
-    strips: Vec<[Vec<f32>; 2]>,
+    strips: Vec<[Aligned; 2]>,
 }
 
 thread_local! {
     // Memory kept from call to call: fresh pages, and clearing them, cost as much as the
     // arithmetic.
     static SCRATCH: Cell<Option<Scratch>> = const { Cell::new(None) };
-    static WEIGHTS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static WEIGHTS: Cell<Option<Aligned>> = const { Cell::new(None) };
     static SUMS: Cell<Option<Sums>> = const { Cell::new(None) };
 }
 
@@ -158,17 +147,18 @@ pub(crate) fn forward(
     shape: &ConvShape,
     out: &mut [f32],
 ) {
-    let weights = Weights::of_forward(weight, shape, WEIGHTS.take());
+    let weights =
+        Weights::pack(weight, shape, Direction::Forward, WEIGHTS.take().unwrap_or_default());
     convolve(x, &weights, bias, shape, out);
     weights.recycle();
 }
 
 /// The gradient of the input; as `conv2d_input_grad`, which checks the lengths.
 pub(crate) fn input_grad(grad: &[f32], weight: &[f32], shape: &ConvShape, out: &mut [f32]) {
-    let inputs = shape.in_channels;
-    let at = |i: usize, o: usize, t: usize| weight[(o * inputs + i) * 9 + 8 - t];
-    let weights = Weights::pack([shape.out_channels, inputs], WEIGHTS.take(), at);
-    convolve(grad, &weights, None, &shape.transposed(), out);
+    let shape = &shape.transposed();
+    let weights =
+        Weights::pack(weight, shape, Direction::InputGradient, WEIGHTS.take().unwrap_or_default());
+    convolve(grad, &weights, None, shape, out);
     weights.recycle();
 }
 
@@ -275,14 +265,13 @@ impl Kernel for Convolve<'_> {
         for strip in Strip::cut(part.samples.clone(), part.rows.clone(), shape) {
             transform_strip::<S, true>(simd, x, shape, &strip, input, interleaved, transformed);
             let tiles = strip.tiles(shape);
-            let input = Transformed { panels: input, tiles, values: transformed };
-            grow(product, POINTS * tiles * PANEL);
+            let input = Transformed { panels: input, tiles, values: transformed.values() };
+            let product = product.room(POINTS * tiles * PANEL);
             for p in part.panels.clone() {
                 let width = weights.outputs.width(p);
-                let points = weights.panel(p).chunks_exact(weights.inputs * width);
-                for (point, weights) in points.enumerate() {
+                for point in 0..POINTS {
                     let product = &mut product[point * tiles * width..][..tiles * width];
-                    multiply(simd, &input, point, weights, product);
+                    multiply(simd, &input, point, weights.point(p, point), product);
                 }
                 let real = weights.outputs.real(p);
                 let bias = bias.map(|b| &b[real.clone()]);
@@ -290,12 +279,6 @@ impl Kernel for Convolve<'_> {
                 output_strip(simd, product, panel, shape, &strip, interleaved, &mut part);
             }
         }
-    }
-}
-
-fn grow(memory: &mut Vec<f32>, len: usize) {
-    if memory.len() < len {
-        memory.resize(len, 0.0);
     }
 }
 
@@ -399,58 +382,52 @@ pub(crate) fn weight_grad(x: &[f32], grad: &[f32], shape: &ConvShape, weight_gra
     let Sums { mut sums, strips: mut memory } = SUMS.take().unwrap_or_default();
     memory.resize_with(ROUND, Default::default);
     let len = POINTS * rows * outputs.padded();
-    if sums.len() < len {
-        sums.resize(len, 0.0);
-    }
+    let all = sums.room(len);
     let strips = Strip::cut(0..shape.batch, 0..tile_rows(shape), shape);
     for (number, round) in strips.chunks(ROUND).enumerate() {
         memory.par_iter_mut().zip(round).for_each(|([x_points, grad_points], strip)| {
-            let mut scratch = SCRATCH.take().unwrap_or_default();
-            let interleaved = &mut scratch.interleaved;
-            dispatch(Both { x, grad, shape, strip, interleaved, x_points, grad_points });
-            SCRATCH.set(Some(scratch));
+            let x = Tiles::<true> { images: x, shape, strip, panels: inputs, points: x_points };
+            let panels = outputs;
+            let grad = Tiles::<false> { images: grad, shape, strip, panels, points: grad_points };
+            rayon::join(|| dispatch(x), || dispatch(grad));
         });
-        let points = sums[..len].par_chunks_mut(rows * outputs.padded());
+        let points = all.par_chunks_mut(rows * outputs.padded());
         points.enumerate().for_each(|(point, sums)| {
-            // What another call has left.
-            if number == 0 {
-                sums.fill(0.0);
-            }
-            for ([x, grad], strip) in memory.iter().zip(round) {
+            for (i, ([x, grad], strip)) in memory.iter().zip(round).enumerate() {
                 let tiles = strip.tiles(shape);
-                let x = Transformed { panels: inputs, tiles, values: x };
-                let grad = Transformed { panels: outputs, tiles, values: grad };
-                dispatch(Correlate { x, grad, point, sums });
+                let x = Transformed { panels: inputs, tiles, values: x.values() };
+                let grad = Transformed { panels: outputs, tiles, values: grad.values() };
+                // The first writes over what another call has left.
+                let fresh = number == 0 && i == 0;
+                dispatch(Correlate { x, grad, point, fresh, sums });
             }
         });
     }
     let per_output = shape.in_channels * 9;
     weight_grad.par_chunks_mut(PANEL * per_output).enumerate().for_each(|(p, weight_grad)| {
-        let sums = &sums[..len];
-        dispatch(transform::WeightAdjoint { inputs, outputs, p, sums, weight_grad });
+        let sums = &*all;
+        dispatch(WeightAdjoint { inputs, outputs, p, sums, weight_grad });
     });
     SUMS.set(Some(Sums { sums, strips: memory }));
 }
 
-/// Transforms a strip of the input and of the output's gradient.
-struct Both<'a> {
-    x: &'a [f32],
-    grad: &'a [f32],
+/// Transforms a strip of the input (`INPUT`), or of the output's gradient.
+struct Tiles<'a, const INPUT: bool> {
+    images: &'a [f32],
     shape: &'a ConvShape,
     strip: &'a Strip,
-    interleaved: &'a mut Vec<f32>,
-    x_points: &'a mut Vec<f32>,
-    grad_points: &'a mut Vec<f32>,
+    panels: Panels,
+    points: &'a mut Aligned,
 }
 
-impl Kernel for Both<'_> {
+impl<const INPUT: bool> Kernel for Tiles<'_, INPUT> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { x, grad, shape, strip, interleaved, x_points, grad_points } = self;
-        let inputs = Panels { channels: shape.in_channels };
-        let outputs = Panels { channels: shape.out_channels };
-        transform_strip::<S, true>(simd, x, shape, strip, inputs, interleaved, x_points);
-        transform_strip::<S, false>(simd, grad, shape, strip, outputs, interleaved, grad_points);
+        let Self { images, shape, strip, panels, points } = self;
+        let mut scratch = SCRATCH.take().unwrap_or_default();
+        let interleaved = &mut scratch.interleaved;
+        transform_strip::<S, INPUT>(simd, images, shape, strip, panels, interleaved, points);
+        SCRATCH.set(Some(scratch));
     }
 }
 
@@ -459,6 +436,8 @@ struct Correlate<'a> {
     x: Transformed<'a>,
     grad: Transformed<'a>,
     point: usize,
+    /// Nothing has been summed yet.
+    fresh: bool,
     /// `[panel of outputs, input, output in panel]`.
     sums: &'a mut [f32],
 }
@@ -494,7 +473,7 @@ impl Correlate<'_> {
         p: usize,
         column: usize,
     ) {
-        let rows = self.x.panels.padded();
+        let (rows, fresh) = (self.x.panels.padded(), self.fresh);
         let width = self.grad.panels.width(p);
         let sums = &mut self.sums[rows * PANEL * p..][..rows * width];
         let grad = self.grad.point(p, self.point);
@@ -520,7 +499,9 @@ impl Correlate<'_> {
                     let to = &mut sums[(q * PANEL + i + r) * width + column..][..W * S::LANES];
                     for c in 0..W {
                         let to = &mut to[c * S::LANES..][..S::LANES];
-                        simd.store(simd.add(simd.load(to), acc[r][c]), to);
+                        let sum =
+                            if fresh { acc[r][c] } else { simd.add(simd.load(to), acc[r][c]) };
+                        simd.store(sum, to);
                     }
                 }
             }

@@ -139,9 +139,7 @@ impl Work {
         let weights = self.teacher.coordinates.mode_weights(0.0).autodiff();
         let loss = self.auxiliary.loss(y0.autodiff(), noise.autodiff(), sigma, &weights);
         let gradients = loss.backward();
-        let net = self.auxiliary.net.clone();
-        let (net, report) = self.optimizers[0].step(net, &gradients, 1.0);
-        self.auxiliary.net = net;
+        let report = self.optimizers[0].step(&mut self.auxiliary.net, gradients, 1.0);
         vec![f64::from(loss.into_scalar::<f32>()), report.gradient_norm]
     }
 
@@ -158,9 +156,7 @@ impl Work {
         let auxiliary = self.auxiliary.valid();
         let gradient = matching::gradient(settings, &self.teacher, &auxiliary, y0, n2, sigma);
         let gradients = (output * gradient.autodiff()).mean().backward();
-        let net = self.student.net.clone();
-        let (net, report) = self.optimizers[1].step(net, &gradients, 1.0);
-        self.student.net = net;
+        let report = self.optimizers[1].step(&mut self.student.net, gradients, 1.0);
         result.push(report.gradient_norm);
         result
     }

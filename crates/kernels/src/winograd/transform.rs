@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use super::{PANEL, POINTS, Panels, Part, SIDE, STRIP, WINDOW, grow};
+use super::{PANEL, POINTS, Panels, Part, SIDE, STRIP, WINDOW};
+use crate::aligned::Aligned;
 use crate::conv::ConvShape;
 use crate::simd::{Kernel, Simd};
 
@@ -61,8 +62,7 @@ impl Transformed<'_> {
     /// `[tile, channel in panel]` of panel `p` at a point.
     #[inline(always)]
     pub(super) fn point(&self, p: usize, point: usize) -> &[f32] {
-        let len = self.tiles * self.panels.width(p);
-        &self.values[POINTS * self.tiles * PANEL * p + point * len..][..len]
+        &self.values[self.panels.at(self.tiles, p, point)]
     }
 }
 
@@ -226,14 +226,14 @@ pub(super) fn transform_strip<S: Simd, const INPUT: bool>(
     shape: &ConvShape,
     strip: &Strip,
     panels: Panels,
-    interleaved: &mut Vec<f32>,
-    points: &mut Vec<f32>,
+    interleaved: &mut Aligned,
+    points: &mut Aligned,
 ) {
     let window = Window::new(shape, strip, panels, INPUT);
     let tiles = strip.tiles(shape);
     let sample_len = panels.channels * shape.height * shape.width;
-    grow(interleaved, window.len());
-    grow(points, POINTS * tiles * panels.padded());
+    let interleaved = interleaved.room(window.len());
+    let points = points.room(POINTS * tiles * panels.padded());
     let mut t = 0;
     for sample in strip.samples.clone() {
         let planes = &images[sample * sample_len..][..sample_len];
@@ -280,11 +280,12 @@ fn tile_points<S: Simd, const INPUT: bool>(
         }
         let (p, within) = (c / PANEL, c % PANEL);
         let width = panels.width(p);
-        let to = &mut points[POINTS * tiles * PANEL * p..][..POINTS * tiles * width];
+        let stride = tiles * width;
+        let to = &mut points[panels.at(tiles, p, 0).start..][..POINTS * stride];
         for y in 0..WINDOW {
             let row = if INPUT { bt(simd, half[y]) } else { a(simd, half[y]) };
             for x in 0..WINDOW {
-                let at = ((y * WINDOW + x) * tiles + t) * width + within;
+                let at = (y * WINDOW + x) * stride + t * width + within;
                 simd.store(row[x], &mut to[at..]);
             }
         }
@@ -309,12 +310,12 @@ pub(super) fn output_strip<S: Simd>(
     panel: Panel<'_>,
     shape: &ConvShape,
     strip: &Strip,
-    interleaved: &mut Vec<f32>,
+    interleaved: &mut Aligned,
     part: &mut Part<'_>,
 ) {
     let width = panel.width;
     let window = Window::new(shape, strip, Panels { channels: width }, false);
-    grow(interleaved, window.len());
+    let interleaved = interleaved.room(window.len());
     let tiles = strip.tiles(shape);
     let mut biases = [0.0; PANEL];
     if let Some(bias) = panel.bias {
@@ -374,12 +375,27 @@ fn tile_outputs<S: Simd>(
     }
 }
 
-/// G g G^T for a panel of outputs.
+/// Inputs whose weights are turned at once, so that they stay in the nearest cache.
+const BLOCK: usize = 8;
+/// Taps of a kernel.
+const TAPS: usize = 9;
+
+/// What a convolution does with a weight `[out, in, 3, 3]`.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Direction {
+    Forward,
+    /// Outputs and inputs change places, and the taps their order.
+    InputGradient,
+}
+
+/// G g G^T for a panel of outputs (those of the convolution that is done, whatever its direction).
 pub(super) struct WeightTransform<'a> {
+    pub(super) direction: Direction,
     pub(super) inputs: usize,
-    pub(super) width: usize,
-    /// `[input, tap, output in panel]`.
-    pub(super) taps: &'a [f32],
+    pub(super) outputs: Panels,
+    /// The panel.
+    pub(super) p: usize,
+    pub(super) weight: &'a [f32],
     /// `[point, input, output in panel]`.
     pub(super) points: &'a mut [f32],
 }
@@ -387,26 +403,58 @@ pub(super) struct WeightTransform<'a> {
 impl Kernel for WeightTransform<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { inputs, width, taps, points } = self;
-        for (i, taps) in taps.chunks_exact(9 * width).enumerate() {
-            for c in (0..width).step_by(S::LANES) {
-                let mut half = [[simd.splat(0.0); 3]; WINDOW];
-                for x in 0..3 {
-                    let mut column = [simd.splat(0.0); 3];
-                    for y in 0..3 {
-                        column[y] = simd.load(&taps[(3 * y + x) * width + c..]);
+        let width = self.outputs.width(self.p);
+        let point = self.inputs * width;
+        let mut taps = [0.0; BLOCK * TAPS * PANEL];
+        for first in (0..self.inputs).step_by(BLOCK) {
+            let count = BLOCK.min(self.inputs - first);
+            self.turn(simd, first, count, &mut taps);
+            for (i, taps) in taps.chunks_exact(TAPS * width).take(count).enumerate() {
+                for c in (0..width).step_by(S::LANES) {
+                    let tap = |t: usize| match self.direction {
+                        Direction::Forward => &taps[t * width + c..],
+                        Direction::InputGradient => &taps[(TAPS - 1 - t) * width + c..],
+                    };
+                    let mut half = [[simd.splat(0.0); 3]; WINDOW];
+                    for x in 0..3 {
+                        let mut column = [simd.splat(0.0); 3];
+                        for y in 0..3 {
+                            column[y] = simd.load(tap(3 * y + x));
+                        }
+                        let column = g(simd, column);
+                        for y in 0..WINDOW {
+                            half[y][x] = column[y];
+                        }
                     }
-                    let column = g(simd, column);
                     for y in 0..WINDOW {
-                        half[y][x] = column[y];
+                        let row = g(simd, half[y]);
+                        for x in 0..WINDOW {
+                            let at = (y * WINDOW + x) * point + (first + i) * width + c;
+                            simd.store(row[x], &mut self.points[at..]);
+                        }
                     }
                 }
-                for y in 0..WINDOW {
-                    let row = g(simd, half[y]);
-                    for x in 0..WINDOW {
-                        let at = ((y * WINDOW + x) * inputs + i) * width + c;
-                        simd.store(row[x], &mut points[at..]);
-                    }
+            }
+        }
+    }
+}
+
+impl WeightTransform<'_> {
+    /// Weights of inputs `first..first + count`, `[input, tap, output in panel]`.
+    #[inline(always)]
+    fn turn<S: Simd>(&self, simd: S, first: usize, count: usize, taps: &mut [f32]) {
+        let (width, real) = (self.outputs.width(self.p), self.outputs.real(self.p));
+        match self.direction {
+            Direction::Forward => {
+                let row = self.inputs * TAPS;
+                let from = &self.weight[real.start * row + first * TAPS..];
+                transpose(simd, [real.len(), count * TAPS], from, row, taps, width);
+            }
+            Direction::InputGradient => {
+                let row = self.outputs.channels * TAPS;
+                for (i, taps) in taps.chunks_exact_mut(TAPS * width).take(count).enumerate() {
+                    let from = &self.weight[(first + i) * row + real.start * TAPS..];
+                    transpose(simd, [real.len(), TAPS], from, TAPS, taps, width);
                 }
             }
         }
@@ -429,36 +477,36 @@ impl Kernel for WeightAdjoint<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { inputs, outputs, p, sums, weight_grad } = self;
-        let width = outputs.width(p);
+        let (width, real) = (outputs.width(p), outputs.real(p));
         let (rows, point) = (inputs.padded(), inputs.padded() * outputs.padded());
         let sums = &sums[rows * PANEL * p..];
-        let mut lanes = [0.0; 16];
-        for i in 0..inputs.channels {
-            for c in (0..width).step_by(S::LANES) {
-                let mut half = [[simd.splat(0.0); WINDOW]; 3];
-                for x in 0..WINDOW {
-                    let mut column = [simd.splat(0.0); WINDOW];
-                    for y in 0..WINDOW {
-                        let at = (y * WINDOW + x) * point + i * width + c;
-                        column[y] = simd.load(&sums[at..]);
+        let mut block = [0.0; BLOCK * TAPS * PANEL];
+        for first in (0..inputs.channels).step_by(BLOCK) {
+            let count = BLOCK.min(inputs.channels - first);
+            for (i, taps) in block.chunks_exact_mut(TAPS * width).take(count).enumerate() {
+                for c in (0..width).step_by(S::LANES) {
+                    let mut half = [[simd.splat(0.0); WINDOW]; 3];
+                    for x in 0..WINDOW {
+                        let mut column = [simd.splat(0.0); WINDOW];
+                        for y in 0..WINDOW {
+                            let at = (y * WINDOW + x) * point + (first + i) * width + c;
+                            column[y] = simd.load(&sums[at..]);
+                        }
+                        let column = gt(simd, column);
+                        for y in 0..3 {
+                            half[y][x] = column[y];
+                        }
                     }
-                    let column = gt(simd, column);
                     for y in 0..3 {
-                        half[y][x] = column[y];
-                    }
-                }
-                for y in 0..3 {
-                    let taps = gt(simd, half[y]);
-                    for x in 0..3 {
-                        simd.store(taps[x], &mut lanes);
-                        let from = (c * inputs.channels + i) * 9 + 3 * y + x;
-                        let to = weight_grad.iter_mut().skip(from).step_by(9 * inputs.channels);
-                        for (to, &value) in to.zip(&lanes[..S::LANES]) {
-                            *to = value;
+                        let row = gt(simd, half[y]);
+                        for x in 0..3 {
+                            simd.store(row[x], &mut taps[(3 * y + x) * width + c..]);
                         }
                     }
                 }
             }
+            let (to, row) = (&mut weight_grad[first * TAPS..], inputs.channels * TAPS);
+            transpose(simd, [count * TAPS, real.len()], &block, width, to, row);
         }
     }
 }

@@ -152,11 +152,10 @@ impl Training for TeacherTraining {
         };
         let gradients = loss.backward();
         let rate = learning_rate(self.card.steps, self.total(), c.warmup, c.decay);
-        let (net, report) = self.optimizer.step(self.network.net.clone(), &gradients, rate);
-        self.network.net = net;
+        let report = self.optimizer.step(&mut self.network.net, gradients, rate);
         if !report.skipped {
             let decay = ema_decay(self.card.steps, c.ema_half_life);
-            self.average = params::average(self.average.clone(), &self.network.net, decay);
+            params::average(&mut self.average, &self.network.net, decay);
         }
         self.card.steps += 1;
         self.card.samples_seen += self.config.train.batch as u64;

@@ -38,8 +38,7 @@ impl Auxiliary {
         let (y0, noise, sigma) = (y0.autodiff(), noise.autodiff(), sigma.autodiff());
         let loss = self.network.loss(y0, noise, sigma, &weights);
         let gradients = loss.backward();
-        let (net, _) = self.optimizer.step(self.network.net.clone(), &gradients, rate);
-        self.network.net = net;
+        self.optimizer.step(&mut self.network.net, gradients, rate);
         f64::from(loss.into_scalar::<f32>())
     }
 

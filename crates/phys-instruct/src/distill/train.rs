@@ -324,11 +324,10 @@ impl StudentTraining {
 
     fn update_student(&mut self, loss: &Tensor<1>, rate: f64) -> StepReport {
         let gradients = loss.backward();
-        let (net, report) = self.optimizer.step(self.student.net.clone(), &gradients, rate);
-        self.student.net = net;
+        let report = self.optimizer.step(&mut self.student.net, gradients, rate);
         if !report.skipped {
             let decay = ema_decay(self.card.steps, self.config.distill.ema_half_life);
-            self.average = params::average(self.average.clone(), &self.student.net, decay);
+            params::average(&mut self.average, &self.student.net, decay);
         }
         report
     }

@@ -18,17 +18,14 @@ use phys_instruct_kernels::conv::{
 use phys_instruct_kernels::group_norm::{
     Modulation, Moments, NormShape, norm_film_silu_backward, norm_film_silu_forward,
 };
+use phys_instruct_kernels::memory::room;
 use phys_instruct_kernels::patches;
-use rayon::prelude::*;
 
-pub use phys_instruct_kernels::memory::keep_freed_memory;
+pub use phys_instruct_kernels::memory::{keep_freed_memory, recycle};
 pub use phys_instruct_kernels::pool::in_pool;
 
 /// Added to the variance by [`norm_film_silu`].
 pub const NORM_EPS: f32 = 1e-5;
-
-/// The least that a thread clears.
-const SHARE: usize = 1 << 15;
 
 /// "Same" convolution, stride 1, zero padding: `x` `[batch, in, y, x]`, `weight`
 /// `[out, in, k, k]` with odd k, `bias` `[out]`; the result is `[batch, out, y, x]`.
@@ -205,8 +202,8 @@ type Cpu = FloatTensor<Flex>;
 impl NetOps for Flex {
     fn conv2d_same(x: Cpu, weight: Cpu, bias: Cpu) -> Cpu {
         let shape = conv_shape(&x, &weight);
-        let mut out = zeros(shape.output_len());
-        let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.to_contiguous());
+        let mut out = room(shape.output_len());
+        let [x, weight, bias] = [x, weight, bias].map(contiguous);
         conv2d_forward(values(&x), values(&weight), Some(values(&bias)), &shape, &mut out);
         tensor(out, &[shape.batch, shape.out_channels, shape.height, shape.width])
     }
@@ -216,25 +213,11 @@ impl NetOps for Flex {
     }
 
     fn attention(qkv: Cpu) -> Cpu {
-        attend(&qkv.to_contiguous()).0
+        attend(&contiguous(qkv)).0
     }
 
     fn fold(x: Cpu, side: usize, to: Fold) -> Cpu {
-        let x = x.to_contiguous();
-        let shape = x.layout().shape();
-        let (b, c, y, w) = (shape[0], shape[1], shape[2], shape[3]);
-        let mut out = zeros(b * c * y * w);
-        match to {
-            Fold::IntoChannels => {
-                patches::unshuffle(values(&x), [y * w, w], side, &mut out);
-                tensor(out, &[b, c * side * side, y / side, w / side])
-            }
-            Fold::IntoImage => {
-                let (c, y, w) = (c / (side * side), y * side, w * side);
-                patches::shuffle(values(&x), [y * w, w], side, &mut out);
-                tensor(out, &[b, c, y, w])
-            }
-        }
+        folded(&contiguous(x), side, to)
     }
 }
 
@@ -272,7 +255,7 @@ impl<C: CheckpointStrategy> NetOps for Autodiff<Flex, C> {
 
     fn attention(qkv: FloatTensor<Self>) -> FloatTensor<Self> {
         let guards = [qkv.node()];
-        let qkv = qkv.into_primitive().to_contiguous();
+        let qkv = contiguous(qkv.into_primitive());
         let (out, log_sums) = attend(&qkv);
         match AttentionBackward.prepare::<C>(guards).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish((qkv, out.clone(), log_sums), out),
@@ -302,13 +285,13 @@ impl Backward<Flex, 3> for ConvBackward {
         grads: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let (x, weight) = (ops.state.0.to_contiguous(), ops.state.1.to_contiguous());
+        let grad = contiguous(grads.consume::<Flex>(&ops.node));
+        let (x, weight) = (contiguous(ops.state.0), contiguous(ops.state.1));
         let shape = conv_shape(&x, &weight);
         let [x_node, weight_node, bias_node] = ops.parents;
         if weight_node.is_some() || bias_node.is_some() {
-            let mut weight_grad = vec![0.0; shape.weight_len()];
-            let mut bias_grad = vec![0.0; shape.out_channels];
+            let mut weight_grad = room(shape.weight_len());
+            let mut bias_grad = room(shape.out_channels);
             conv2d_weight_grad(values(&x), values(&grad), &shape, &mut weight_grad, &mut bias_grad);
             if let Some(node) = weight_node {
                 grads.register::<Flex>(node.id, tensor(weight_grad, weight.layout().shape()));
@@ -318,10 +301,11 @@ impl Backward<Flex, 3> for ConvBackward {
             }
         }
         if let Some(node) = x_node {
-            let mut x_grad = zeros(shape.input_len());
+            let mut x_grad = room(shape.input_len());
             conv2d_input_grad(values(&grad), values(&weight), &shape, &mut x_grad);
             grads.register::<Flex>(node.id, tensor(x_grad, x.layout().shape()));
         }
+        spend([grad, x]);
     }
 }
 
@@ -336,11 +320,11 @@ struct NormState {
 
 impl NormState {
     fn forward(inputs: [Cpu; 5], groups: usize) -> (Self, Cpu) {
-        let inputs = inputs.map(|t| t.to_contiguous());
+        let inputs = inputs.map(contiguous);
         let dims = inputs[0].layout().shape().clone();
         let (batch, channels, pixels) = (dims[0], dims[1], dims[2] * dims[3]);
         let shape = NormShape { batch, channels, groups, pixels, eps: NORM_EPS };
-        let mut out = zeros(shape.len());
+        let mut out = room(shape.len());
         let mut state = Self { inputs, shape, moments: Vec::new() };
         let x = values(&state.inputs[0]);
         state.moments = norm_film_silu_forward(x, &state.modulation(), &shape, &mut out);
@@ -365,9 +349,9 @@ impl Backward<Flex, 5> for NormBackward {
         grads: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let grad = contiguous(grads.consume::<Flex>(&ops.node));
         let state = ops.state;
-        let mut x_grad = zeros(state.shape.len());
+        let mut x_grad = room(state.shape.len());
         let other = norm_film_silu_backward(
             values(&state.inputs[0]),
             &state.modulation(),
@@ -382,6 +366,8 @@ impl Backward<Flex, 5> for NormBackward {
                 grads.register::<Flex>(node.id, tensor(grad, input.layout().shape()));
             }
         }
+        let [x, ..] = state.inputs;
+        spend([grad, x]);
     }
 }
 
@@ -398,14 +384,15 @@ impl Backward<Flex, 1> for AttentionBackward {
         grads: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let grad = contiguous(grads.consume::<Flex>(&ops.node));
         let (qkv, out, log_sums) = ops.state;
         let [Some(node)] = ops.parents else { return };
         let shape = attention_shape(&qkv);
-        let mut qkv_grad = zeros(3 * shape.len());
+        let mut qkv_grad = room(3 * shape.len());
         let given = [values(&out), &log_sums];
         attention_backward(values(&qkv), given, values(&grad), &shape, &mut qkv_grad);
         grads.register::<Flex>(node.id, tensor(qkv_grad, qkv.layout().shape()));
+        spend([grad, qkv, out]);
     }
 }
 
@@ -422,21 +409,40 @@ impl Backward<Flex, 1> for FoldBackward {
         grads: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let grad = grads.consume::<Flex>(&ops.node);
+        let grad = contiguous(grads.consume::<Flex>(&ops.node));
         let [Some(node)] = ops.parents else { return };
         let (side, to) = ops.state;
         let back = match to {
             Fold::IntoChannels => Fold::IntoImage,
             Fold::IntoImage => Fold::IntoChannels,
         };
-        grads.register::<Flex>(node.id, Flex::fold(grad, side, back));
+        grads.register::<Flex>(node.id, folded(&grad, side, back));
+        spend([grad]);
+    }
+}
+
+/// The patches of a contiguous tensor.
+fn folded(x: &Cpu, side: usize, to: Fold) -> Cpu {
+    let shape = x.layout().shape();
+    let (b, c, y, w) = (shape[0], shape[1], shape[2], shape[3]);
+    let mut out = room(b * c * y * w);
+    match to {
+        Fold::IntoChannels => {
+            patches::unshuffle(values(x), [y * w, w], side, &mut out);
+            tensor(out, &[b, c * side * side, y / side, w / side])
+        }
+        Fold::IntoImage => {
+            let (c, y, w) = (c / (side * side), y * side, w * side);
+            patches::shuffle(values(x), [y * w, w], side, &mut out);
+            tensor(out, &[b, c, y, w])
+        }
     }
 }
 
 /// The attention of a contiguous tensor, and the logarithms of its sums.
 fn attend(qkv: &Cpu) -> (Cpu, Vec<f32>) {
     let (dims, shape) = (qkv.layout().shape(), attention_shape(qkv));
-    let mut out = zeros(shape.len());
+    let mut out = room(shape.len());
     let log_sums = attention_forward(values(qkv), &shape, &mut out);
     (tensor(out, &[shape.batch, shape.channels, dims[2], dims[3]]), log_sums)
 }
@@ -459,14 +465,23 @@ fn conv_shape(x: &Cpu, weight: &Cpu) -> ConvShape {
     }
 }
 
+/// Itself where it is contiguous, so that no second handle keeps its memory.
+fn contiguous(tensor: Cpu) -> Cpu {
+    if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
+}
+
 /// The values of a contiguous `f32` tensor.
 fn values(tensor: &Cpu) -> &[f32] {
     tensor.as_slice().expect("made contiguous by the caller; the front functions pass f32 only")
 }
 
-/// Room for an output, written by all threads: reused memory has to be cleared.
-fn zeros(len: usize) -> Vec<f32> {
-    (0..len).into_par_iter().with_min_len(SHARE).map(|_| 0.0).collect()
+/// Hands the memory of tensors that nobody else needs to the next outputs.
+fn spend<const N: usize>(tensors: [Cpu; N]) {
+    for tensor in tensors.into_iter().filter(Cpu::is_unique) {
+        if let Ok(values) = tensor.into_data().try_into_vec::<f32>() {
+            recycle(values);
+        }
+    }
 }
 
 fn tensor(values: Vec<f32>, shape: &[usize]) -> Cpu {

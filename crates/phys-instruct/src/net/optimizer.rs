@@ -6,6 +6,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
 use phys_instruct_kernels::adamw::{AdamWStep, adamw, sum_of_squares};
 
+use super::UNet;
+use super::ops::recycle;
 use super::params::{Path, values};
 use crate::config::OptimizerConfig;
 use crate::store::weights::Array;
@@ -34,24 +36,21 @@ impl AdamW {
         Self { config: config.clone(), moments: BTreeMap::new(), step: 0 }
     }
 
-    /// One step at `rate` times the configured learning rate.
-    pub fn step<M: Module>(
-        &mut self,
-        module: M,
-        gradients: &Gradients,
-        rate: f64,
-    ) -> (M, StepReport) {
-        let gradients = Values::of(&module, gradients);
+    /// One step at `rate` times the configured learning rate, in the memory of weights that no other
+    /// network shares.
+    pub fn step(&mut self, net: &mut UNet, gradients: Gradients, rate: f64) -> StepReport {
+        let gradients = Values::of(net, gradients);
         let gradient_norm = gradients.norm();
         if !gradient_norm.is_finite() {
-            return (module, StepReport { gradient_norm, skipped: true });
+            return StepReport { gradient_norm, skipped: true };
         }
         self.step += 1;
         let clip = self.config.clip;
         let scale = if clip > 0.0 && gradient_norm > clip { clip / gradient_norm } else { 1.0 };
         let gradients = gradients.0.into_iter();
         let mut update = Update { optimizer: self, gradients, scale, rate, path: Path::default() };
-        (module.map(&mut update), StepReport { gradient_norm, skipped: false })
+        net.replace(|net| net.map(&mut update));
+        StepReport { gradient_norm, skipped: false }
     }
 
     fn update(
@@ -133,15 +132,15 @@ fn join([low, high]: [f32; 2]) -> u64 {
 struct Values(Vec<Option<Vec<f32>>>);
 
 impl Values {
-    fn of<M: Module>(module: &M, gradients: &Gradients) -> Self {
-        struct Collect<'a>(&'a Gradients, Values);
-        impl ModuleVisitor for Collect<'_> {
+    fn of(net: &UNet, gradients: Gradients) -> Self {
+        struct Collect(Gradients, Values);
+        impl ModuleVisitor for Collect {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                self.1.0.push(param.val().grad(self.0).map(values));
+                self.1.0.push(param.val().grad_remove(&mut self.0).map(values));
             }
         }
         let mut collect = Collect(gradients, Self(Vec::new()));
-        module.visit(&mut collect);
+        net.visit(&mut collect);
         collect.1
     }
 
@@ -175,6 +174,7 @@ impl ModuleMapper for Update<'_> {
             let (dims, device) = (old.dims(), old.device());
             let mut weights = values(old.detach());
             self.optimizer.update(name, &mut weights, &gradient, self.scale, self.rate);
+            recycle(gradient);
             Tensor::from_data(TensorData::new(weights, dims), &device).require_grad()
         })
     }

@@ -6,6 +6,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 use phys_instruct_kernels::adamw::moving_average;
 
+use super::UNet;
 use crate::store::weights::Array;
 use crate::{Error, Result};
 
@@ -94,9 +95,9 @@ pub fn from_arrays<M: Module>(
     }
 }
 
-/// The exponential moving average `average <- decay * average + (1 - decay) * module`, taken of
-/// plain (not differentiated) networks.
-pub fn average<M: Module>(average: M, module: &M, decay: f64) -> M {
+/// The exponential moving average `average <- decay * average + (1 - decay) * net`, taken of
+/// plain (not differentiated) networks, in the memory of an average that no other network shares.
+pub fn average(average: &mut UNet, net: &UNet, decay: f64) {
     struct Values(Vec<Vec<f32>>);
     impl ModuleVisitor for Values {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -117,8 +118,8 @@ pub fn average<M: Module>(average: M, module: &M, decay: f64) -> M {
         }
     }
     let mut new = Values(Vec::new());
-    module.visit(&mut new);
-    average.map(&mut Blend(new.0.into_iter(), decay))
+    net.visit(&mut new);
+    average.replace(|average| average.map(&mut Blend(new.0.into_iter(), decay)));
 }
 
 /// A tensor's values on the host.

@@ -83,6 +83,14 @@ impl UNet {
         }
     }
 
+    /// Hands the network itself to `change`, so that nobody else holds its weights meanwhile.
+    pub(super) fn replace(&mut self, change: impl FnOnce(Self) -> Self) {
+        let smallest =
+            NetConfig { width: 1, multipliers: vec![1], blocks: 0, attention: vec![], patch: 1 };
+        let stand_in = Self::zeros(&smallest, 1, 1, &Device::flex());
+        *self = change(std::mem::replace(self, stand_in));
+    }
+
     /// `x` `[batch, inputs, y, x]`, `c_noise` `[batch]` (a logarithm of the noise level);
     /// returns `[batch, outputs, y, x]`. A grid that the patch and the levels do not divide is
     /// extended by zeros on its far sides.
