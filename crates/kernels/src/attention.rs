@@ -197,7 +197,7 @@ impl Kernel for Forward<'_> {
         sample.block(sample.q, first, sample.shape.scale(), query);
         sample.room(weights);
         product(simd, &sample.points(sample.k), query, weights);
-        let (largest, sums) = exponentials(weights);
+        let (largest, sums) = exponentials::<S>(weights);
         product(simd, &sample.channels(sample.v), weights, panel);
         for row in panel.chunks_exact_mut(BLOCK) {
             row.iter_mut().zip(&sums).for_each(|(value, sum)| *value /= sum);
@@ -212,7 +212,7 @@ impl Kernel for Forward<'_> {
 /// Each column's values less their largest, exponentiated; the largest, and the sums of what
 /// they became.
 #[inline(always)]
-fn exponentials(values: &mut [f32]) -> ([f32; BLOCK], [f32; BLOCK]) {
+fn exponentials<S: Simd>(values: &mut [f32]) -> ([f32; BLOCK], [f32; BLOCK]) {
     let mut largest = [f32::NEG_INFINITY; BLOCK];
     let (rows, _) = values.as_chunks_mut::<BLOCK>();
     for row in rows.iter() {
@@ -221,7 +221,7 @@ fn exponentials(values: &mut [f32]) -> ([f32; BLOCK], [f32; BLOCK]) {
     let mut sums = [0.0; BLOCK];
     for row in rows {
         for ((value, largest), sum) in row.iter_mut().zip(&largest).zip(&mut sums) {
-            *value = exp(*value - largest);
+            *value = exp::<S>(*value - largest);
             *sum += *value;
         }
     }
@@ -266,7 +266,7 @@ impl Kernel for Backward<'_> {
         let rows = weights.as_chunks::<BLOCK>().0.iter();
         for (weights, slopes) in rows.zip(slopes.as_chunks_mut::<BLOCK>().0) {
             for i in 0..BLOCK {
-                slopes[i] = exp(weights[i] - sums[i]) * (slopes[i] - mean[i]) * scale;
+                slopes[i] = exp::<S>(weights[i] - sums[i]) * (slopes[i] - mean[i]) * scale;
             }
         }
         product(simd, &sample.channels(sample.k), &slopes, query_grad);
@@ -280,7 +280,7 @@ impl Kernel for Backward<'_> {
         let rows = rows.zip(slopes.as_chunks_mut::<BLOCK>().0).zip(log_sums.iter().zip(means));
         for ((weights, slopes), (sum, mean)) in rows {
             for i in 0..BLOCK {
-                weights[i] = exp(weights[i] - sum);
+                weights[i] = exp::<S>(weights[i] - sum);
                 slopes[i] = weights[i] * (slopes[i] - mean) * scale;
             }
         }

@@ -106,7 +106,7 @@ pub struct PackedConv {
 
 #[derive(Debug)]
 enum Packed {
-    Winograd(winograd::Weights),
+    Winograd(winograd::Kept),
     Direct(Vec<f32>),
 }
 
@@ -122,7 +122,7 @@ impl PackedConv {
         assert_eq!(weight.len(), shape.weight_len(), "weight length");
         let taps = shape.taps();
         let weights = if winograd::suits(&shape) {
-            Packed::Winograd(winograd::Weights::of(weight, &shape))
+            Packed::Winograd(winograd::Kept::new(weight))
         } else {
             let at = |o: usize, i: usize, t: usize| weight[(o * in_channels + i) * taps + t];
             Packed::Direct(pack_weights(&shape, at))
@@ -146,7 +146,7 @@ impl PackedConv {
         assert_eq!(out.len(), shape.output_len(), "output length");
         match &self.weights {
             Packed::Winograd(weights) => {
-                winograd::convolve(x, weights, Some(&self.bias), &shape, out);
+                winograd::convolve(x, weights.of(&shape), Some(&self.bias), &shape, out);
             }
             Packed::Direct(weights) => correlate(x, weights, Some(&self.bias), &shape, out),
         }

@@ -61,6 +61,9 @@ impl Modulation<'_> {
     }
 }
 
+/// Values that one task normalises at least.
+const SHARE: usize = 1 << 12;
+
 /// Mean and reciprocal standard deviation of each sample's groups, `[batch, group]`.
 pub type Moments = Vec<[f32; 2]>;
 
@@ -93,7 +96,8 @@ pub fn norm_film_silu_forward(
         return moments;
     }
     let size = shape.per_group() * shape.pixels;
-    out.par_chunks_mut(size).zip(x.par_chunks(size)).zip(&mut moments).enumerate().for_each(
+    let groups = out.par_chunks_mut(size).zip(x.par_chunks(size)).zip(&mut moments);
+    groups.with_min_len(SHARE.div_ceil(size)).enumerate().for_each(
         |(group, ((out, x), moments))| {
             dispatch(Forward { group: Group { shape, modulation, group }, x, out, moments });
         },
@@ -120,7 +124,7 @@ pub fn norm_film_silu_backward(
         let size = shape.per_group() * shape.pixels;
         let inputs = x.par_chunks(size).zip(grad.par_chunks(size)).zip(moments);
         let outputs = x_grad.par_chunks_mut(size).zip(sums.par_chunks_mut(shape.per_group()));
-        inputs.zip(outputs).enumerate().for_each(
+        inputs.zip(outputs).with_min_len(SHARE.div_ceil(size)).enumerate().for_each(
             |(group, (((x, grad), &moments), (x_grad, sums)))| {
                 let group = Group { shape, modulation, group };
                 dispatch(Backward { group, x, grad, moments, x_grad, sums });
@@ -212,7 +216,7 @@ impl Kernel for Forward<'_> {
             let [factor, offset] = self.group.affine(c, *self.moments);
             for (out, x) in out.iter_mut().zip(x) {
                 let z = factor * x + offset;
-                *out = z * sigmoid(z);
+                *out = z * sigmoid::<S>(z);
             }
         }
     }
@@ -239,7 +243,7 @@ impl Kernel for Backward<'_> {
         for (c, ((dz, x), grad)) in channels.zip(self.grad.chunks_exact(pixels)).enumerate() {
             let [factor, offset] = self.group.affine(c, self.moments);
             for ((dz, x), grad) in dz.iter_mut().zip(x).zip(grad) {
-                *dz = grad * silu_slope(factor * x + offset);
+                *dz = grad * silu_slope::<S>(factor * x + offset);
             }
             let [plain, centred] = sums(dz, x, |dz, x| [dz, dz * (x - mean)]);
             self.sums[c] = [plain, centred * rstd];

@@ -2,71 +2,97 @@
 
 use rayon::prelude::*;
 
+use crate::aligned::Aligned;
 use crate::simd::{Kernel, Simd, dispatch};
 
-/// Outputs that one task computes.
-const CHUNK: usize = 128;
+/// Outputs whose weights lie together: whole registers of every vector unit.
+const CHUNK: usize = 64;
+/// Chunks that one task computes at least.
+const SHARE: usize = 2;
 
-/// `out` `[batch, outputs]` = `x` `[batch, inputs]` times `weight` `[inputs, outputs]` plus `bias`
-/// `[outputs]`.
-///
-/// # Panics
-/// Slices whose lengths do not fit each other.
-pub fn linear(x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
-    let outputs = bias.len();
-    if outputs == 0 || out.is_empty() {
-        return;
+/// An affine map whose weights are brought into the kernel's order once.
+#[derive(Debug)]
+pub struct PackedLinear {
+    inputs: usize,
+    /// `[chunk of outputs, input, output in chunk]`, the last chunk filled up with zeros.
+    weight: Aligned,
+    bias: Vec<f32>,
+}
+
+impl PackedLinear {
+    /// `weight` `[inputs, outputs]`, `bias` `[outputs]`.
+    ///
+    /// # Panics
+    /// A weight of another length.
+    pub fn new(weight: &[f32], bias: &[f32]) -> Self {
+        let outputs = bias.len();
+        let inputs = weight.len().checked_div(outputs).unwrap_or(0);
+        assert_eq!(weight.len(), inputs * outputs, "weight length");
+        let mut packed = Aligned::default();
+        let chunks = packed.room(inputs * outputs.next_multiple_of(CHUNK));
+        for (c, chunk) in chunks.chunks_mut((inputs * CHUNK).max(1)).enumerate() {
+            let rows = weight.chunks_exact(outputs).zip(chunk.chunks_exact_mut(CHUNK));
+            for (from, to) in rows {
+                let from = &from[c * CHUNK..outputs.min((c + 1) * CHUNK)];
+                to[..from.len()].copy_from_slice(from);
+            }
+        }
+        Self { inputs, weight: packed, bias: bias.to_vec() }
     }
-    let (batch, inputs) = (out.len() / outputs, weight.len() / outputs);
-    assert_eq!(out.len(), batch * outputs, "output length");
-    assert_eq!(weight.len(), inputs * outputs, "weight length");
-    assert_eq!(x.len(), batch * inputs, "input length");
-    let chunks: Vec<Vec<f32>> = (0..outputs.div_ceil(CHUNK))
-        .into_par_iter()
-        .map(|chunk| {
-            let first = chunk * CHUNK;
-            let width = CHUNK.min(outputs - first);
-            let mut out = vec![0.0; batch * width];
-            dispatch(Columns { x, weight, bias, inputs, first, width, out: &mut out });
-            out
-        })
-        .collect();
-    for (chunk, values) in chunks.iter().enumerate() {
-        let width = values.len() / batch;
-        for (out, values) in out.chunks_exact_mut(outputs).zip(values.chunks_exact(width)) {
-            out[chunk * CHUNK..][..width].copy_from_slice(values);
+
+    /// Values of an output.
+    pub fn outputs(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// `out` `[batch, outputs]` of `x` `[batch, inputs]`.
+    ///
+    /// # Panics
+    /// Slices whose lengths do not fit each other.
+    pub fn forward(&self, x: &[f32], out: &mut [f32]) {
+        let (inputs, outputs) = (self.inputs, self.outputs());
+        if outputs == 0 || out.is_empty() {
+            return;
+        }
+        let batch = out.len() / outputs;
+        assert_eq!(out.len(), batch * outputs, "output length");
+        assert_eq!(x.len(), batch * inputs, "input length");
+        let mut chunks = vec![0.0; batch * outputs.next_multiple_of(CHUNK)];
+        let tasks = chunks.par_chunks_mut(batch * CHUNK).with_min_len(SHARE).enumerate();
+        tasks.for_each(|(c, out)| {
+            let weight = &self.weight.values()[c * inputs * CHUNK..][..inputs * CHUNK];
+            dispatch(Columns { x, weight, inputs, out });
+        });
+        for (c, chunk) in chunks.chunks_exact(batch * CHUNK).enumerate() {
+            let bias = &self.bias[c * CHUNK..outputs.min((c + 1) * CHUNK)];
+            for (out, values) in out.chunks_exact_mut(outputs).zip(chunk.chunks_exact(CHUNK)) {
+                let sums = bias.iter().zip(values).map(|(b, v)| b + v);
+                out[c * CHUNK..].iter_mut().zip(sums).for_each(|(out, sum)| *out = sum);
+            }
         }
     }
 }
 
-/// Outputs `first..first + width` of every vector.
+/// A chunk of outputs of every vector, without the bias.
 struct Columns<'a> {
     x: &'a [f32],
+    /// `[input, output in chunk]`.
     weight: &'a [f32],
-    bias: &'a [f32],
     inputs: usize,
-    first: usize,
-    width: usize,
-    /// `[batch, width]`.
+    /// `[batch, output in chunk]`.
     out: &'a mut [f32],
 }
 
 impl Kernel for Columns<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { x, weight, bias, inputs, first, width, out } = self;
-        let outputs = bias.len();
-        for (b, out) in out.chunks_exact_mut(width).enumerate() {
+        let Self { x, weight, inputs, out } = self;
+        for (b, out) in out.chunks_exact_mut(CHUNK).enumerate() {
             let x = &x[b * inputs..][..inputs];
-            let mut c = 0;
-            while c + 4 * S::LANES <= width {
-                let from = first + c;
+            for c in (0..CHUNK).step_by(4 * S::LANES) {
                 let mut acc = [simd.splat(0.0); 4];
-                for w in 0..4 {
-                    acc[w] = simd.load(&bias[from + w * S::LANES..]);
-                }
-                for (&x, row) in x.iter().zip(weight.chunks_exact(outputs)) {
-                    let (factor, row) = (simd.splat(x), &row[from..from + 4 * S::LANES]);
+                for (&x, row) in x.iter().zip(weight.chunks_exact(CHUNK)) {
+                    let (factor, row) = (simd.splat(x), &row[c..c + 4 * S::LANES]);
                     for w in 0..4 {
                         acc[w] = simd.mul_add(factor, simd.load(&row[w * S::LANES..]), acc[w]);
                     }
@@ -74,14 +100,6 @@ impl Kernel for Columns<'_> {
                 for w in 0..4 {
                     simd.store(acc[w], &mut out[c + w * S::LANES..]);
                 }
-                c += 4 * S::LANES;
-            }
-            for c in c..width {
-                let mut sum = bias[first + c];
-                for (x, row) in x.iter().zip(weight.chunks_exact(outputs)) {
-                    sum += x * row[first + c];
-                }
-                out[c] = sum;
             }
         }
     }
@@ -94,7 +112,9 @@ mod tests {
 
     #[test]
     fn agrees_with_the_sum_written_out() {
-        for (batch, inputs, outputs) in [(1, 1, 1), (3, 5, 17), (2, 33, 128), (1, 4, 131)] {
+        for (batch, inputs, outputs) in
+            [(1, 1, 1), (3, 5, 17), (2, 33, 128), (1, 4, 131), (2, 0, 3)]
+        {
             let x = values(batch * inputs, 1);
             let (weight, bias) = (values(inputs * outputs, 2), values(outputs, 3));
             let naive: Vec<f64> = (0..batch * outputs)
@@ -108,7 +128,7 @@ mod tests {
                 .collect();
             let run = || {
                 let mut out = vec![f32::NAN; batch * outputs];
-                linear(&x, &weight, &bias, &mut out);
+                PackedLinear::new(&weight, &bias).forward(&x, &mut out);
                 out
             };
             for ours in each_unit(run) {

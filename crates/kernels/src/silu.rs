@@ -37,9 +37,9 @@ struct Forward<'a> {
 
 impl Kernel for Forward<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) {
+    fn run<S: Simd>(self, _: S) {
         for (out, &x) in self.out.iter_mut().zip(self.x) {
-            *out = x * sigmoid(x);
+            *out = x * sigmoid::<S>(x);
         }
     }
 }
@@ -52,61 +52,85 @@ struct Backward<'a> {
 
 impl Kernel for Backward<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) {
+    fn run<S: Simd>(self, _: S) {
         for ((x_grad, &x), &grad) in self.x_grad.iter_mut().zip(self.x).zip(self.grad) {
-            *x_grad = grad * silu_slope(x);
+            *x_grad = grad * silu_slope::<S>(x);
         }
     }
 }
 
 /// silu'(x).
 #[inline(always)]
-pub(crate) fn silu_slope(x: f32) -> f32 {
-    let s = sigmoid(x);
+pub(crate) fn silu_slope<S: Simd>(x: f32) -> f32 {
+    let s = sigmoid::<S>(x);
     s * (1.0 + x * (1.0 - s))
 }
 
 /// 1 / (1 + exp(-x)).
 #[inline(always)]
-pub(crate) fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
+pub(crate) fn sigmoid<S: Simd>(x: f32) -> f32 {
+    1.0 / (1.0 + exp::<S>(-x))
 }
 
 /// exp(x) to 2e-7 relative, in operations that vectorise: x = n ln 2 + r with |r| <= ln 2 / 2,
 /// 2^n from the exponent bits, exp(r) from its Taylor polynomial of degree 7 (remainder below
 /// 1e-8). Saturates at exp(-87) and exp(88).
 #[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
+pub(crate) fn exp<S: Simd>(x: f32) -> f32 {
     /// Adding this rounds to an integer, which is then in the low bits.
     const ROUND: f32 = 12_582_912.0;
     /// ln 2 in two parts, the first with few bits, so that n times it is exact.
     const LN2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     let x = x.clamp(-87.0, 88.0);
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let shifted = multiply_add::<S>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = (x - n * LN2[0]) - n * LN2[1];
+    let r = multiply_add::<S>(n, -LN2[1], multiply_add::<S>(n, -LN2[0], x));
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()));
     let mut p = 1.0 / 5040.0;
     for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        p = p * r + c;
+        p = multiply_add::<S>(p, r, c);
     }
     p * power
+}
+
+/// a * b + c, by one instruction where the unit has it.
+#[inline(always)]
+fn multiply_add<S: Simd>(a: f32, b: f32, c: f32) -> f32 {
+    if S::FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_values::{assert_close, threads, values};
+    use crate::test_values::{assert_close, each_unit, threads, values};
+
+    struct Exp<'a>(&'a mut [f32]);
+
+    impl Kernel for Exp<'_> {
+        #[inline(always)]
+        fn run<S: Simd>(self, _: S) {
+            self.0.iter_mut().for_each(|x| *x = exp::<S>(*x));
+        }
+    }
 
     #[test]
     fn exp_is_accurate_to_a_millionth() {
-        for i in -8700..=8800 {
-            let x = i as f32 * 0.01;
-            let exact = f64::from(x).exp();
-            assert!((f64::from(exp(x)) / exact - 1.0).abs() < 5e-7, "exp({x}) = {}", exp(x));
+        let x: Vec<f32> = (-8700..=8800).map(|i| i as f32 * 0.01).collect();
+        for ours in each_unit(|| exponentials(&x)) {
+            for (x, ours) in x.iter().zip(ours) {
+                let exact = f64::from(*x).exp();
+                assert!((f64::from(ours) / exact - 1.0).abs() < 5e-7, "exp({x}) = {ours}");
+            }
         }
-        assert!(exp(f32::NAN).is_nan());
-        assert!(exp(1e30).is_finite() && exp(-1e30) < 1e-37);
+        for ours in each_unit(|| exponentials(&[f32::NAN, 1e30, -1e30])) {
+            assert!(ours[0].is_nan() && ours[1].is_finite() && ours[2] < 1e-37, "{ours:?}");
+        }
+    }
+
+    fn exponentials(x: &[f32]) -> Vec<f32> {
+        let mut values = x.to_vec();
+        dispatch(Exp(&mut values));
+        values
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub(crate) trait Simd: Copy {
     const LANES: usize;
     /// Whether there are 32 registers rather than 16.
     const MANY_REGISTERS: bool;
+    /// Whether a product and a sum are one instruction.
+    const FUSED: bool;
     /// A register of equal values.
     fn splat(self, value: f32) -> Self::V;
     /// The first `LANES` values of a slice; panics where there are fewer.
@@ -157,6 +159,7 @@ impl Simd for Portable {
     type V = [f32; 8];
     const LANES: usize = 8;
     const MANY_REGISTERS: bool = false;
+    const FUSED: bool = false;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::V {
@@ -252,6 +255,7 @@ mod neon {
         type V = [float32x4_t; 2];
         const LANES: usize = 8;
         const MANY_REGISTERS: bool = false;
+        const FUSED: bool = true;
 
         #[inline(always)]
         fn splat(self, value: f32) -> Self::V {
@@ -389,6 +393,7 @@ mod x86 {
                 type V = $v;
                 const LANES: usize = $lanes;
                 const MANY_REGISTERS: bool = $many;
+                const FUSED: bool = true;
 
                 #[inline(always)]
                 fn splat(self, value: f32) -> $v {

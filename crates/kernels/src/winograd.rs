@@ -1,7 +1,9 @@
 //! 3x3 convolution by Winograd's minimal filtering F(4x4, 3x3), with a quarter of the direct
 //! convolution's multiplications: Lavin and Gray, "Fast algorithms for convolutional neural
 //! networks" (arXiv 1509.09308). Per tile of 4x4 outputs, Y = A^T [(G g G^T) . (B^T d B)] A, the
-//! sum over channels at each of the 36 points a matrix product.
+//! sum over channels at each of the 36 points a matrix product. Small images have so few tiles that
+//! reading the weights, four times as many points as taps, takes longer than the arithmetic: theirs
+//! are 2x2, of 16 points.
 //!
 //! The weight's gradient is the adjoint in the same points: G^T [sum over tiles of (A dY A^T) .
 //! (B^T d B)] G.
@@ -17,6 +19,7 @@ mod transform;
 
 use std::cell::Cell;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
@@ -28,12 +31,36 @@ use transform::{
     tile_columns, tile_rows, transform_strip,
 };
 
-/// Entries of a transformed tile.
-const POINTS: usize = 36;
-/// Side of a tile of outputs.
-const SIDE: usize = 4;
-/// Side of the window of inputs that a tile sees.
-const WINDOW: usize = 6;
+/// The tiles that an image is cut into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tiling {
+    /// 2x2 outputs.
+    Two,
+    /// 4x4 outputs.
+    Four,
+}
+
+impl Tiling {
+    fn of(shape: &ConvShape) -> Self {
+        if shape.height.max(shape.width) <= SMALL { Self::Two } else { Self::Four }
+    }
+
+    /// Side of a tile of outputs.
+    fn side(self) -> usize {
+        match self {
+            Self::Two => 2,
+            Self::Four => 4,
+        }
+    }
+
+    /// Entries of a transformed tile: those of the window of inputs that it sees.
+    fn points(self) -> usize {
+        (self.side() + 2).pow(2)
+    }
+}
+
+/// Side of the largest images that are cut into tiles of 2x2.
+const SMALL: usize = 8;
 /// Channels of a panel; the last panel of an image may have half of them.
 const PANEL: usize = 32;
 /// Tiles of a strip, at most, where an image's row of tiles has fewer.
@@ -66,9 +93,9 @@ impl Panels {
 
     /// Where `[row, channel in panel]` of a panel and point lies in `[panel, point, row, channel in
     /// panel]`.
-    fn at(self, rows: usize, p: usize, point: usize) -> Range<usize> {
+    fn at(self, tiling: Tiling, rows: usize, p: usize, point: usize) -> Range<usize> {
         let len = rows * self.width(p);
-        let from = POINTS * rows * PANEL * p + point * len;
+        let from = tiling.points() * rows * PANEL * p + point * len;
         from..from + len
     }
 }
@@ -76,26 +103,36 @@ impl Panels {
 /// The weights in Winograd's points, `[panel of outputs, point, input, output in panel]`.
 #[derive(Debug)]
 pub(crate) struct Weights {
+    tiling: Tiling,
     inputs: usize,
     outputs: Panels,
     points: Aligned,
 }
 
 impl Weights {
-    /// Those of a forward pass, `weight` `[out, in, 3, 3]`, to be kept.
-    pub(crate) fn of(weight: &[f32], shape: &ConvShape) -> Self {
-        Self::pack(weight, shape, Direction::Forward, Aligned::default())
-    }
-
     /// `shape` is that of the convolution to be done; `points` is memory to use.
-    fn pack(weight: &[f32], shape: &ConvShape, direction: Direction, mut points: Aligned) -> Self {
+    /// Without `threads` the calling thread does all: one that waits for others might be given work
+    /// that waits for it.
+    fn pack(
+        weight: &[f32],
+        shape: &ConvShape,
+        direction: Direction,
+        mut points: Aligned,
+        threads: bool,
+    ) -> Self {
         let (inputs, outputs) = (shape.in_channels, Panels { channels: shape.out_channels });
-        let memory = points.room(POINTS * inputs * outputs.padded());
-        let panels = memory.par_chunks_mut(POINTS * inputs * PANEL);
-        panels.enumerate().for_each(|(p, points)| {
-            dispatch(WeightTransform { direction, inputs, outputs, p, weight, points });
-        });
-        Self { inputs, outputs, points }
+        let tiling = Tiling::of(shape);
+        let memory = points.room(tiling.points() * inputs * outputs.padded());
+        let len = tiling.points() * inputs * PANEL;
+        let panel = |(p, points)| {
+            dispatch(WeightTransform { tiling, direction, inputs, outputs, p, weight, points });
+        };
+        if threads {
+            memory.par_chunks_mut(len).enumerate().for_each(panel);
+        } else {
+            memory.chunks_mut(len).enumerate().for_each(panel);
+        }
+        Self { tiling, inputs, outputs, points }
     }
 
     /// Hands the memory to the next call.
@@ -105,7 +142,27 @@ impl Weights {
 
     /// `[input, output in panel]` of panel `p` at a point.
     fn point(&self, p: usize, point: usize) -> &[f32] {
-        &self.points.values()[self.outputs.at(self.inputs, p, point)]
+        &self.points.values()[self.outputs.at(self.tiling, self.inputs, p, point)]
+    }
+}
+
+/// Weights of forward passes, transformed for each tiling when the first image of its size comes.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// `[out, in, 3, 3]`.
+    weight: Vec<f32>,
+    transformed: [OnceLock<Weights>; 2],
+}
+
+impl Kept {
+    pub(crate) fn new(weight: &[f32]) -> Self {
+        Self { weight: weight.to_vec(), transformed: Default::default() }
+    }
+
+    pub(crate) fn of(&self, shape: &ConvShape) -> &Weights {
+        let memory = Aligned::default();
+        self.transformed[Tiling::of(shape) as usize]
+            .get_or_init(|| Weights::pack(&self.weight, shape, Direction::Forward, memory, false))
     }
 }
 
@@ -148,7 +205,7 @@ pub(crate) fn forward(
     out: &mut [f32],
 ) {
     let weights =
-        Weights::pack(weight, shape, Direction::Forward, WEIGHTS.take().unwrap_or_default());
+        Weights::pack(weight, shape, Direction::Forward, WEIGHTS.take().unwrap_or_default(), true);
     convolve(x, &weights, bias, shape, out);
     weights.recycle();
 }
@@ -156,8 +213,13 @@ pub(crate) fn forward(
 /// The gradient of the input; as `conv2d_input_grad`, which checks the lengths.
 pub(crate) fn input_grad(grad: &[f32], weight: &[f32], shape: &ConvShape, out: &mut [f32]) {
     let shape = &shape.transposed();
-    let weights =
-        Weights::pack(weight, shape, Direction::InputGradient, WEIGHTS.take().unwrap_or_default());
+    let weights = Weights::pack(
+        weight,
+        shape,
+        Direction::InputGradient,
+        WEIGHTS.take().unwrap_or_default(),
+        true,
+    );
     convolve(grad, &weights, None, shape, out);
     weights.recycle();
 }
@@ -213,7 +275,9 @@ impl<'a> Part<'a> {
             }
             for (channel, plane) in out.chunks_mut(pixels).enumerate() {
                 let column = channel % outputs.channels / (panels * PANEL);
-                for (band, plane) in plane.chunks_mut(rows * SIDE * shape.width).enumerate() {
+                for (band, plane) in
+                    plane.chunks_mut(rows * Tiling::of(shape).side() * shape.width).enumerate()
+                {
                     parts[first + band * columns + column].planes.push(plane);
                 }
             }
@@ -241,8 +305,8 @@ impl<'a> Part<'a> {
     }
 
     /// The image row that the planes begin with.
-    fn top(&self) -> usize {
-        self.rows.start * SIDE
+    fn top(&self, tiling: Tiling) -> usize {
+        self.rows.start * tiling.side()
     }
 }
 
@@ -265,11 +329,13 @@ impl Kernel for Convolve<'_> {
         for strip in Strip::cut(part.samples.clone(), part.rows.clone(), shape) {
             transform_strip::<S, true>(simd, x, shape, &strip, input, interleaved, transformed);
             let tiles = strip.tiles(shape);
-            let input = Transformed { panels: input, tiles, values: transformed.values() };
-            let product = product.room(POINTS * tiles * PANEL);
+            let tiling = weights.tiling;
+            let values = transformed.values();
+            let input = Transformed { tiling, panels: input, tiles, values };
+            let product = product.room(tiling.points() * tiles * PANEL);
             for p in part.panels.clone() {
                 let width = weights.outputs.width(p);
-                for point in 0..POINTS {
+                for point in 0..tiling.points() {
                     let product = &mut product[point * tiles * width..][..tiles * width];
                     multiply(simd, &input, point, weights.point(p, point), product);
                 }
@@ -381,7 +447,8 @@ pub(crate) fn weight_grad(x: &[f32], grad: &[f32], shape: &ConvShape, weight_gra
     let rows = inputs.padded();
     let Sums { mut sums, strips: mut memory } = SUMS.take().unwrap_or_default();
     memory.resize_with(ROUND, Default::default);
-    let len = POINTS * rows * outputs.padded();
+    let tiling = Tiling::of(shape);
+    let len = tiling.points() * rows * outputs.padded();
     let all = sums.room(len);
     let strips = Strip::cut(0..shape.batch, 0..tile_rows(shape), shape);
     for (number, round) in strips.chunks(ROUND).enumerate() {
@@ -395,8 +462,9 @@ pub(crate) fn weight_grad(x: &[f32], grad: &[f32], shape: &ConvShape, weight_gra
         points.enumerate().for_each(|(point, sums)| {
             for (i, ([x, grad], strip)) in memory.iter().zip(round).enumerate() {
                 let tiles = strip.tiles(shape);
-                let x = Transformed { panels: inputs, tiles, values: x.values() };
-                let grad = Transformed { panels: outputs, tiles, values: grad.values() };
+                let x = Transformed { tiling, panels: inputs, tiles, values: x.values() };
+                let values = grad.values();
+                let grad = Transformed { tiling, panels: outputs, tiles, values };
                 // The first writes over what another call has left.
                 let fresh = number == 0 && i == 0;
                 dispatch(Correlate { x, grad, point, fresh, sums });
@@ -406,7 +474,7 @@ pub(crate) fn weight_grad(x: &[f32], grad: &[f32], shape: &ConvShape, weight_gra
     let per_output = shape.in_channels * 9;
     weight_grad.par_chunks_mut(PANEL * per_output).enumerate().for_each(|(p, weight_grad)| {
         let sums = &*all;
-        dispatch(WeightAdjoint { inputs, outputs, p, sums, weight_grad });
+        dispatch(WeightAdjoint { tiling, inputs, outputs, p, sums, weight_grad });
     });
     SUMS.set(Some(Sums { sums, strips: memory }));
 }

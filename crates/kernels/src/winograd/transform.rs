@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::{PANEL, POINTS, Panels, Part, SIDE, STRIP, WINDOW};
+use super::{PANEL, Panels, Part, STRIP, Tiling};
 use crate::aligned::Aligned;
 use crate::conv::ConvShape;
 use crate::simd::{Kernel, Simd};
@@ -44,15 +44,16 @@ impl Strip {
 }
 
 pub(super) fn tile_rows(shape: &ConvShape) -> usize {
-    shape.height.div_ceil(SIDE)
+    shape.height.div_ceil(Tiling::of(shape).side())
 }
 
 pub(super) fn tile_columns(shape: &ConvShape) -> usize {
-    shape.width.div_ceil(SIDE)
+    shape.width.div_ceil(Tiling::of(shape).side())
 }
 
 /// The tiles of a strip in Winograd's points, `[panel, point, tile, channel in panel]`.
 pub(super) struct Transformed<'a> {
+    pub(super) tiling: Tiling,
     pub(super) panels: Panels,
     pub(super) tiles: usize,
     pub(super) values: &'a [f32],
@@ -62,7 +63,7 @@ impl Transformed<'_> {
     /// `[tile, channel in panel]` of panel `p` at a point.
     #[inline(always)]
     pub(super) fn point(&self, p: usize, point: usize) -> &[f32] {
-        &self.values[self.panels.at(self.tiles, p, point)]
+        &self.values[self.panels.at(self.tiling, self.tiles, p, point)]
     }
 }
 
@@ -83,13 +84,13 @@ struct Window {
 impl Window {
     /// For inputs (a point more on every side) or for gradients of outputs.
     fn new(shape: &ConvShape, strip: &Strip, panels: Panels, halo: bool) -> Self {
-        let halo = usize::from(halo);
+        let (halo, side) = (usize::from(halo), Tiling::of(shape).side());
         Self {
             channels: panels.padded(),
-            top: (strip.rows.start * SIDE) as isize - halo as isize,
-            height: strip.rows.len() * SIDE + 2 * halo,
+            top: (strip.rows.start * side) as isize - halo as isize,
+            height: strip.rows.len() * side + 2 * halo,
             left: -(halo as isize),
-            width: tile_columns(shape) * SIDE + 2 * halo,
+            width: tile_columns(shape) * side + 2 * halo,
         }
     }
 
@@ -233,22 +234,34 @@ pub(super) fn transform_strip<S: Simd, const INPUT: bool>(
     let tiles = strip.tiles(shape);
     let sample_len = panels.channels * shape.height * shape.width;
     let interleaved = interleaved.room(window.len());
-    let points = points.room(POINTS * tiles * panels.padded());
+    let tiling = Tiling::of(shape);
+    let points = points.room(tiling.points() * tiles * panels.padded());
     let mut t = 0;
     for sample in strip.samples.clone() {
         let planes = &images[sample * sample_len..][..sample_len];
         window.fill(simd, planes, shape, interleaved);
         for row in 0..strip.rows.len() {
             for column in 0..tile_columns(shape) {
-                let corner = (row * window.width + column) * SIDE * window.channels;
-                tile_points::<S, INPUT>(
-                    simd,
-                    &interleaved[corner..],
-                    &window,
-                    panels,
-                    [t, tiles],
-                    points,
-                );
+                let corner = (row * window.width + column) * tiling.side() * window.channels;
+                let corner = &interleaved[corner..];
+                match tiling {
+                    Tiling::Two => tile_points::<S, Two, INPUT>(
+                        simd,
+                        corner,
+                        &window,
+                        panels,
+                        [t, tiles],
+                        points,
+                    ),
+                    Tiling::Four => tile_points::<S, Four, INPUT>(
+                        simd,
+                        corner,
+                        &window,
+                        panels,
+                        [t, tiles],
+                        points,
+                    ),
+                }
                 t += 1;
             }
         }
@@ -257,7 +270,7 @@ pub(super) fn transform_strip<S: Simd, const INPUT: bool>(
 
 /// All channels of tile `t` of `tiles`, from its corner in the window.
 #[inline(always)]
-fn tile_points<S: Simd, const INPUT: bool>(
+fn tile_points<S: Simd, F: Filter, const INPUT: bool>(
     simd: S,
     corner: &[f32],
     window: &Window,
@@ -265,27 +278,27 @@ fn tile_points<S: Simd, const INPUT: bool>(
     [t, tiles]: [usize; 2],
     points: &mut [f32],
 ) {
-    let side = if INPUT { WINDOW } else { SIDE };
+    let side = if INPUT { F::WINDOW } else { F::SIDE };
     for c in (0..window.channels).step_by(S::LANES) {
-        let mut half = [[simd.splat(0.0); WINDOW]; WINDOW];
+        let mut half = [[simd.splat(0.0); WIDEST]; WIDEST];
         for x in 0..side {
-            let mut column = [simd.splat(0.0); WINDOW];
+            let mut column = [simd.splat(0.0); WIDEST];
             for y in 0..side {
                 column[y] = simd.load(&corner[(y * window.width + x) * window.channels + c..]);
             }
-            let column = if INPUT { bt(simd, column) } else { a(simd, column) };
-            for y in 0..WINDOW {
+            let column = if INPUT { F::bt(simd, column) } else { F::a(simd, column) };
+            for y in 0..F::WINDOW {
                 half[y][x] = column[y];
             }
         }
         let (p, within) = (c / PANEL, c % PANEL);
         let width = panels.width(p);
         let stride = tiles * width;
-        let to = &mut points[panels.at(tiles, p, 0).start..][..POINTS * stride];
-        for y in 0..WINDOW {
-            let row = if INPUT { bt(simd, half[y]) } else { a(simd, half[y]) };
-            for x in 0..WINDOW {
-                let at = (y * WINDOW + x) * stride + t * width + within;
+        let to = &mut points[F::POINTS * tiles * PANEL * p..][..F::POINTS * stride];
+        for y in 0..F::WINDOW {
+            let row = if INPUT { F::bt(simd, half[y]) } else { F::a(simd, half[y]) };
+            for x in 0..F::WINDOW {
+                let at = (y * F::WINDOW + x) * stride + t * width + within;
                 simd.store(row[x], &mut to[at..]);
             }
         }
@@ -314,6 +327,7 @@ pub(super) fn output_strip<S: Simd>(
     part: &mut Part<'_>,
 ) {
     let width = panel.width;
+    let tiling = Tiling::of(shape);
     let window = Window::new(shape, strip, Panels { channels: width }, false);
     let interleaved = interleaved.room(window.len());
     let tiles = strip.tiles(shape);
@@ -325,30 +339,32 @@ pub(super) fn output_strip<S: Simd>(
     for sample in strip.samples.clone() {
         for row in 0..strip.rows.len() {
             for column in 0..tile_columns(shape) {
-                let corner = (row * window.width + column) * SIDE * width;
+                let corner = (row * window.width + column) * tiling.side() * width;
                 let to = &mut interleaved[corner..];
                 for c in (0..width).step_by(S::LANES) {
                     let bias = simd.load(&biases[c..]);
-                    tile_outputs(
-                        simd,
-                        &product[t * width + c..],
-                        tiles * width,
-                        bias,
-                        &mut to[c..],
-                        [window.width * width, width],
-                    );
+                    let (product, to) = (&product[t * width + c..], &mut to[c..]);
+                    let (point, steps) = (tiles * width, [window.width * width, width]);
+                    match tiling {
+                        Tiling::Two => {
+                            tile_outputs::<S, Two>(simd, product, point, bias, to, steps);
+                        }
+                        Tiling::Four => {
+                            tile_outputs::<S, Four>(simd, product, point, bias, to, steps);
+                        }
+                    }
                 }
                 t += 1;
             }
         }
-        let top = part.top();
+        let top = part.top(tiling);
         window.empty(simd, interleaved, shape, top, part.planes(sample, panel.real.clone()));
     }
 }
 
 /// One vector of channels of one tile: A^T m A + bias.
 #[inline(always)]
-fn tile_outputs<S: Simd>(
+fn tile_outputs<S: Simd, F: Filter>(
     simd: S,
     product: &[f32],
     point: usize,
@@ -356,20 +372,20 @@ fn tile_outputs<S: Simd>(
     to: &mut [f32],
     [row, column]: [usize; 2],
 ) {
-    let mut half = [[simd.splat(0.0); WINDOW]; SIDE];
-    for x in 0..WINDOW {
-        let mut m = [simd.splat(0.0); WINDOW];
-        for y in 0..WINDOW {
-            m[y] = simd.load(&product[(y * WINDOW + x) * point..]);
+    let mut half = [[simd.splat(0.0); WIDEST]; WIDEST];
+    for x in 0..F::WINDOW {
+        let mut m = [simd.splat(0.0); WIDEST];
+        for y in 0..F::WINDOW {
+            m[y] = simd.load(&product[(y * F::WINDOW + x) * point..]);
         }
-        let m = at(simd, m);
-        for y in 0..SIDE {
+        let m = F::at(simd, m);
+        for y in 0..F::SIDE {
             half[y][x] = m[y];
         }
     }
-    for y in 0..SIDE {
-        let m = at(simd, half[y]);
-        for x in 0..SIDE {
+    for y in 0..F::SIDE {
+        let m = F::at(simd, half[y]);
+        for x in 0..F::SIDE {
             simd.store(simd.add(m[x], bias), &mut to[y * row + x * column..]);
         }
     }
@@ -390,6 +406,7 @@ pub(super) enum Direction {
 
 /// G g G^T for a panel of outputs (those of the convolution that is done, whatever its direction).
 pub(super) struct WeightTransform<'a> {
+    pub(super) tiling: Tiling,
     pub(super) direction: Direction,
     pub(super) inputs: usize,
     pub(super) outputs: Panels,
@@ -403,6 +420,16 @@ pub(super) struct WeightTransform<'a> {
 impl Kernel for WeightTransform<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        match self.tiling {
+            Tiling::Two => self.transform::<S, Two>(simd),
+            Tiling::Four => self.transform::<S, Four>(simd),
+        }
+    }
+}
+
+impl WeightTransform<'_> {
+    #[inline(always)]
+    fn transform<S: Simd, F: Filter>(self, simd: S) {
         let width = self.outputs.width(self.p);
         let point = self.inputs * width;
         let mut taps = [0.0; BLOCK * TAPS * PANEL];
@@ -415,21 +442,21 @@ impl Kernel for WeightTransform<'_> {
                         Direction::Forward => &taps[t * width + c..],
                         Direction::InputGradient => &taps[(TAPS - 1 - t) * width + c..],
                     };
-                    let mut half = [[simd.splat(0.0); 3]; WINDOW];
+                    let mut half = [[simd.splat(0.0); 3]; WIDEST];
                     for x in 0..3 {
                         let mut column = [simd.splat(0.0); 3];
                         for y in 0..3 {
                             column[y] = simd.load(tap(3 * y + x));
                         }
-                        let column = g(simd, column);
-                        for y in 0..WINDOW {
+                        let column = F::g(simd, column);
+                        for y in 0..F::WINDOW {
                             half[y][x] = column[y];
                         }
                     }
-                    for y in 0..WINDOW {
-                        let row = g(simd, half[y]);
-                        for x in 0..WINDOW {
-                            let at = (y * WINDOW + x) * point + (first + i) * width + c;
+                    for y in 0..F::WINDOW {
+                        let row = F::g(simd, half[y]);
+                        for x in 0..F::WINDOW {
+                            let at = (y * F::WINDOW + x) * point + (first + i) * width + c;
                             simd.store(row[x], &mut self.points[at..]);
                         }
                     }
@@ -437,9 +464,7 @@ impl Kernel for WeightTransform<'_> {
             }
         }
     }
-}
 
-impl WeightTransform<'_> {
     /// Weights of inputs `first..first + count`, `[input, tap, output in panel]`.
     #[inline(always)]
     fn turn<S: Simd>(&self, simd: S, first: usize, count: usize, taps: &mut [f32]) {
@@ -463,6 +488,7 @@ impl WeightTransform<'_> {
 
 /// G^T s G for a panel of outputs: from sums at the points to the weight's gradient.
 pub(super) struct WeightAdjoint<'a> {
+    pub(super) tiling: Tiling,
     pub(super) inputs: Panels,
     pub(super) outputs: Panels,
     /// The panel.
@@ -476,7 +502,17 @@ pub(super) struct WeightAdjoint<'a> {
 impl Kernel for WeightAdjoint<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { inputs, outputs, p, sums, weight_grad } = self;
+        match self.tiling {
+            Tiling::Two => self.transform::<S, Two>(simd),
+            Tiling::Four => self.transform::<S, Four>(simd),
+        }
+    }
+}
+
+impl WeightAdjoint<'_> {
+    #[inline(always)]
+    fn transform<S: Simd, F: Filter>(self, simd: S) {
+        let Self { inputs, outputs, p, sums, weight_grad, .. } = self;
         let (width, real) = (outputs.width(p), outputs.real(p));
         let (rows, point) = (inputs.padded(), inputs.padded() * outputs.padded());
         let sums = &sums[rows * PANEL * p..];
@@ -485,20 +521,20 @@ impl Kernel for WeightAdjoint<'_> {
             let count = BLOCK.min(inputs.channels - first);
             for (i, taps) in block.chunks_exact_mut(TAPS * width).take(count).enumerate() {
                 for c in (0..width).step_by(S::LANES) {
-                    let mut half = [[simd.splat(0.0); WINDOW]; 3];
-                    for x in 0..WINDOW {
-                        let mut column = [simd.splat(0.0); WINDOW];
-                        for y in 0..WINDOW {
-                            let at = (y * WINDOW + x) * point + (first + i) * width + c;
+                    let mut half = [[simd.splat(0.0); WIDEST]; 3];
+                    for x in 0..F::WINDOW {
+                        let mut column = [simd.splat(0.0); WIDEST];
+                        for y in 0..F::WINDOW {
+                            let at = (y * F::WINDOW + x) * point + (first + i) * width + c;
                             column[y] = simd.load(&sums[at..]);
                         }
-                        let column = gt(simd, column);
+                        let column = F::gt(simd, column);
                         for y in 0..3 {
                             half[y][x] = column[y];
                         }
                     }
                     for y in 0..3 {
-                        let row = gt(simd, half[y]);
+                        let row = F::gt(simd, half[y]);
                         for x in 0..3 {
                             simd.store(row[x], &mut taps[(3 * y + x) * width + c..]);
                         }
@@ -511,84 +547,163 @@ impl Kernel for WeightAdjoint<'_> {
     }
 }
 
-/// B^T d.
-#[inline(always)]
-fn bt<S: Simd>(simd: S, d: [S::V; 6]) -> [S::V; 6] {
-    let (two, four) = (simd.splat(2.0), simd.splat(4.0));
-    let (minus, five) = (simd.splat(-4.0), simd.splat(-5.0));
-    let (even, odd) = (simd.mul_add(minus, d[2], d[4]), simd.mul_add(minus, d[1], d[3]));
-    let (near, far) = (simd.sub(d[4], d[2]), simd.mul(two, simd.sub(d[3], d[1])));
-    [
-        simd.mul_add(four, d[0], simd.mul_add(five, d[2], d[4])),
-        simd.add(even, odd),
-        simd.sub(even, odd),
-        simd.add(near, far),
-        simd.sub(near, far),
-        simd.mul_add(four, d[1], simd.mul_add(five, d[3], d[5])),
-    ]
+/// Side of the largest window.
+const WIDEST: usize = 6;
+
+/// The transforms along one axis; a window's or tile's entries come first in an array.
+trait Filter {
+    /// Side of a tile of outputs.
+    const SIDE: usize;
+    /// Side of the window of inputs that a tile sees.
+    const WINDOW: usize = Self::SIDE + 2;
+    /// Entries of a transformed tile.
+    const POINTS: usize = Self::WINDOW * Self::WINDOW;
+    /// B^T d.
+    fn bt<S: Simd>(simd: S, d: [S::V; WIDEST]) -> [S::V; WIDEST];
+    /// A^T m.
+    fn at<S: Simd>(simd: S, m: [S::V; WIDEST]) -> [S::V; WIDEST];
+    /// A y.
+    fn a<S: Simd>(simd: S, y: [S::V; WIDEST]) -> [S::V; WIDEST];
+    /// G g.
+    fn g<S: Simd>(simd: S, g: [S::V; 3]) -> [S::V; WIDEST];
+    /// G^T u.
+    fn gt<S: Simd>(simd: S, u: [S::V; WIDEST]) -> [S::V; 3];
 }
 
-/// A^T m.
-#[inline(always)]
-fn at<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 4] {
-    let (two, four, eight) = (simd.splat(2.0), simd.splat(4.0), simd.splat(8.0));
-    let (s1, d1) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
-    let (s2, d2) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
-    [
-        simd.add(m[0], simd.add(s1, s2)),
-        simd.mul_add(two, d2, d1),
-        simd.mul_add(four, s2, s1),
-        simd.add(simd.mul_add(eight, d2, d1), m[5]),
-    ]
+/// F(2, 3), of the points 0, 1, -1 and infinity.
+struct Two;
+
+impl Filter for Two {
+    const SIDE: usize = 2;
+
+    #[inline(always)]
+    fn bt<S: Simd>(simd: S, d: [S::V; WIDEST]) -> [S::V; WIDEST] {
+        let mut out = d;
+        out[0] = simd.sub(d[0], d[2]);
+        out[1] = simd.add(d[1], d[2]);
+        out[2] = simd.sub(d[2], d[1]);
+        out[3] = simd.sub(d[1], d[3]);
+        out
+    }
+
+    #[inline(always)]
+    fn at<S: Simd>(simd: S, m: [S::V; WIDEST]) -> [S::V; WIDEST] {
+        let mut out = m;
+        out[0] = simd.add(m[0], simd.add(m[1], m[2]));
+        out[1] = simd.sub(simd.sub(m[1], m[2]), m[3]);
+        out
+    }
+
+    #[inline(always)]
+    fn a<S: Simd>(simd: S, y: [S::V; WIDEST]) -> [S::V; WIDEST] {
+        let mut out = y;
+        out[1] = simd.add(y[0], y[1]);
+        out[2] = simd.sub(y[0], y[1]);
+        out[3] = simd.sub(simd.splat(0.0), y[1]);
+        out
+    }
+
+    #[inline(always)]
+    fn g<S: Simd>(simd: S, g: [S::V; 3]) -> [S::V; WIDEST] {
+        let half = simd.splat(0.5);
+        let (even, odd) = (simd.mul(half, simd.add(g[0], g[2])), simd.mul(half, g[1]));
+        let mut out = [g[0]; WIDEST];
+        out[1] = simd.add(even, odd);
+        out[2] = simd.sub(even, odd);
+        out[3] = g[2];
+        out
+    }
+
+    #[inline(always)]
+    fn gt<S: Simd>(simd: S, u: [S::V; WIDEST]) -> [S::V; 3] {
+        let half = simd.splat(0.5);
+        let even = simd.mul(half, simd.add(u[1], u[2]));
+        [simd.add(u[0], even), simd.mul(half, simd.sub(u[1], u[2])), simd.add(even, u[3])]
+    }
 }
 
-/// A y, of the first four entries.
-#[inline(always)]
-fn a<S: Simd>(simd: S, y: [S::V; 6]) -> [S::V; 6] {
-    let (two, four) = (simd.splat(2.0), simd.splat(4.0));
-    let (even, odd) = (simd.add(y[0], y[2]), simd.add(y[1], y[3]));
-    let far_even = simd.mul_add(four, y[2], y[0]);
-    let far_odd = simd.mul(two, simd.mul_add(four, y[3], y[1]));
-    [
-        y[0],
-        simd.add(even, odd),
-        simd.sub(even, odd),
-        simd.add(far_even, far_odd),
-        simd.sub(far_even, far_odd),
-        y[3],
-    ]
-}
+/// F(4, 3), of the points 0, 1, -1, 2, -2 and infinity.
+struct Four;
 
-/// G g.
-#[inline(always)]
-fn g<S: Simd>(simd: S, g: [S::V; 3]) -> [S::V; 6] {
-    let (quarter, sixth) = (simd.splat(0.25), simd.splat(-1.0 / 6.0));
-    let (small, mid) = (simd.splat(1.0 / 24.0), simd.splat(1.0 / 12.0));
-    let even = simd.mul(sixth, simd.add(g[0], g[2]));
-    let odd = simd.mul(sixth, g[1]);
-    let far_even = simd.mul_add(small, g[0], simd.mul(simd.splat(1.0 / 6.0), g[2]));
-    let far_odd = simd.mul(mid, g[1]);
-    [
-        simd.mul(quarter, g[0]),
-        simd.add(even, odd),
-        simd.sub(even, odd),
-        simd.add(far_even, far_odd),
-        simd.sub(far_even, far_odd),
-        g[2],
-    ]
-}
+impl Filter for Four {
+    const SIDE: usize = 4;
 
-/// G^T u.
-#[inline(always)]
-fn gt<S: Simd>(simd: S, u: [S::V; 6]) -> [S::V; 3] {
-    let (quarter, sixth) = (simd.splat(0.25), simd.splat(1.0 / 6.0));
-    let (small, mid) = (simd.splat(1.0 / 24.0), simd.splat(1.0 / 12.0));
-    let near = simd.add(u[1], u[2]);
-    let (far, difference) = (simd.add(u[3], u[4]), simd.sub(u[3], u[4]));
-    let first = simd.mul_add(quarter, u[0], simd.mul(small, far));
-    [
-        simd.sub(first, simd.mul(sixth, near)),
-        simd.mul_add(sixth, simd.sub(u[2], u[1]), simd.mul(mid, difference)),
-        simd.mul_add(sixth, simd.sub(far, near), u[5]),
-    ]
+    #[inline(always)]
+    fn bt<S: Simd>(simd: S, d: [S::V; WIDEST]) -> [S::V; WIDEST] {
+        let (two, four) = (simd.splat(2.0), simd.splat(4.0));
+        let (minus, five) = (simd.splat(-4.0), simd.splat(-5.0));
+        let (even, odd) = (simd.mul_add(minus, d[2], d[4]), simd.mul_add(minus, d[1], d[3]));
+        let (near, far) = (simd.sub(d[4], d[2]), simd.mul(two, simd.sub(d[3], d[1])));
+        [
+            simd.mul_add(four, d[0], simd.mul_add(five, d[2], d[4])),
+            simd.add(even, odd),
+            simd.sub(even, odd),
+            simd.add(near, far),
+            simd.sub(near, far),
+            simd.mul_add(four, d[1], simd.mul_add(five, d[3], d[5])),
+        ]
+    }
+
+    #[inline(always)]
+    fn at<S: Simd>(simd: S, m: [S::V; WIDEST]) -> [S::V; WIDEST] {
+        let (two, four, eight) = (simd.splat(2.0), simd.splat(4.0), simd.splat(8.0));
+        let (s1, d1) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        let (s2, d2) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+        [
+            simd.add(m[0], simd.add(s1, s2)),
+            simd.mul_add(two, d2, d1),
+            simd.mul_add(four, s2, s1),
+            simd.add(simd.mul_add(eight, d2, d1), m[5]),
+            m[4],
+            m[5],
+        ]
+    }
+
+    #[inline(always)]
+    fn a<S: Simd>(simd: S, y: [S::V; WIDEST]) -> [S::V; WIDEST] {
+        let (two, four) = (simd.splat(2.0), simd.splat(4.0));
+        let (even, odd) = (simd.add(y[0], y[2]), simd.add(y[1], y[3]));
+        let far_even = simd.mul_add(four, y[2], y[0]);
+        let far_odd = simd.mul(two, simd.mul_add(four, y[3], y[1]));
+        [
+            y[0],
+            simd.add(even, odd),
+            simd.sub(even, odd),
+            simd.add(far_even, far_odd),
+            simd.sub(far_even, far_odd),
+            y[3],
+        ]
+    }
+
+    #[inline(always)]
+    fn g<S: Simd>(simd: S, g: [S::V; 3]) -> [S::V; WIDEST] {
+        let (quarter, sixth) = (simd.splat(0.25), simd.splat(-1.0 / 6.0));
+        let (small, mid) = (simd.splat(1.0 / 24.0), simd.splat(1.0 / 12.0));
+        let even = simd.mul(sixth, simd.add(g[0], g[2]));
+        let odd = simd.mul(sixth, g[1]);
+        let far_even = simd.mul_add(small, g[0], simd.mul(simd.splat(1.0 / 6.0), g[2]));
+        let far_odd = simd.mul(mid, g[1]);
+        [
+            simd.mul(quarter, g[0]),
+            simd.add(even, odd),
+            simd.sub(even, odd),
+            simd.add(far_even, far_odd),
+            simd.sub(far_even, far_odd),
+            g[2],
+        ]
+    }
+
+    #[inline(always)]
+    fn gt<S: Simd>(simd: S, u: [S::V; WIDEST]) -> [S::V; 3] {
+        let (quarter, sixth) = (simd.splat(0.25), simd.splat(1.0 / 6.0));
+        let (small, mid) = (simd.splat(1.0 / 24.0), simd.splat(1.0 / 12.0));
+        let near = simd.add(u[1], u[2]);
+        let (far, difference) = (simd.add(u[3], u[4]), simd.sub(u[3], u[4]));
+        let first = simd.mul_add(quarter, u[0], simd.mul(small, far));
+        [
+            simd.sub(first, simd.mul(sixth, near)),
+            simd.mul_add(sixth, simd.sub(u[2], u[1]), simd.mul(mid, difference)),
+            simd.mul_add(sixth, simd.sub(far, near), u[5]),
+        ]
+    }
 }

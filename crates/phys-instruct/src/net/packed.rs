@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use phys_instruct_kernels::attention::{AttentionShape, attention_forward};
 use phys_instruct_kernels::conv::PackedConv;
 use phys_instruct_kernels::group_norm::{Modulation, NormShape, norm_film_silu_forward};
-use phys_instruct_kernels::linear::linear;
+use phys_instruct_kernels::linear::PackedLinear;
 use phys_instruct_kernels::patches;
 use phys_instruct_kernels::pool::in_pool;
 use phys_instruct_kernels::silu::silu_forward;
@@ -26,10 +26,10 @@ const MOST: usize = 8;
 /// A U-Net, ready for inference.
 #[derive(Debug)]
 pub struct PackedUNet {
-    embed_in: Affine,
-    embed_out: Affine,
+    embed_in: PackedLinear,
+    embed_out: PackedLinear,
     /// Scale and shift of every block, in the order of the blocks.
-    films: Affine,
+    films: PackedLinear,
     stem: PackedConv,
     levels: Vec<Level>,
     middle: PackedStage,
@@ -38,12 +38,6 @@ pub struct PackedUNet {
     patch: usize,
     multiple: usize,
     memories: Mutex<Vec<Memory>>,
-}
-
-#[derive(Debug)]
-struct Affine {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
 }
 
 #[derive(Debug)]
@@ -146,8 +140,8 @@ impl PackedUNet {
             .collect();
         let middle = PackedStage::new(&net.middle, &mut films);
         Self {
-            embed_in: Affine::new(&net.embed_in),
-            embed_out: Affine::new(&net.embed_out),
+            embed_in: linear(&net.embed_in),
+            embed_out: linear(&net.embed_out),
             films: films.join(),
             stem: conv(&net.stem),
             levels,
@@ -234,10 +228,17 @@ impl PackedUNet {
             waves.extend(frequencies.iter().map(|f| (c * f).sin()));
             waves.extend(frequencies.iter().map(|f| (c * f).cos()));
         }
-        let hidden = silu(self.embed_in.apply(&waves, c_noise.len()));
-        let embedding = silu(self.embed_out.apply(&hidden, c_noise.len()));
-        self.films.apply(&embedding, c_noise.len())
+        let batch = c_noise.len();
+        let hidden = silu(apply(&self.embed_in, &waves, batch));
+        let embedding = silu(apply(&self.embed_out, &hidden, batch));
+        apply(&self.films, &embedding, batch)
     }
+}
+
+fn apply(map: &PackedLinear, x: &[f32], batch: usize) -> Vec<f32> {
+    let mut out = vec![0.0; batch * map.outputs()];
+    map.forward(x, &mut out);
+    out
 }
 
 fn silu(x: Vec<f32>) -> Vec<f32> {
@@ -417,38 +418,30 @@ fn piece(batch: usize) -> usize {
 
 /// FiLM maps of the blocks, gathered.
 #[derive(Default)]
-struct Films(Vec<Affine>, usize);
+struct Films {
+    /// Weight and bias of each.
+    maps: Vec<[Vec<f32>; 2]>,
+    outputs: usize,
+}
 
 impl Films {
     /// Adds a map and says where its outputs start.
     fn add(&mut self, film: &Linear) -> usize {
-        let start = self.1;
-        let film = Affine::new(film);
-        self.1 += film.bias.len();
-        self.0.push(film);
+        let start = self.outputs;
+        let bias = array(&film.bias);
+        self.outputs += bias.len();
+        self.maps.push([array(&film.weight), bias]);
         start
     }
 
-    fn join(self) -> Affine {
-        let bias: Vec<f32> = self.0.iter().flat_map(|f| f.bias.clone()).collect();
-        let inputs = self.0.first().map_or(0, |f| f.weight.len() / f.bias.len());
+    fn join(self) -> PackedLinear {
+        let bias: Vec<f32> = self.maps.iter().flat_map(|[_, bias]| bias).copied().collect();
+        let inputs = self.maps.first().map_or(0, |[weight, bias]| weight.len() / bias.len());
         let row = |k: usize| {
-            let parts = self.0.iter();
-            parts.flat_map(move |f| f.weight[k * f.bias.len()..][..f.bias.len()].to_vec())
+            self.maps.iter().flat_map(move |[weight, bias]| &weight[k * bias.len()..][..bias.len()])
         };
-        Affine { weight: (0..inputs).flat_map(row).collect(), bias }
-    }
-}
-
-impl Affine {
-    fn new(layer: &Linear) -> Self {
-        Self { weight: array(&layer.weight), bias: array(&layer.bias) }
-    }
-
-    fn apply(&self, x: &[f32], batch: usize) -> Vec<f32> {
-        let mut out = vec![0.0; batch * self.bias.len()];
-        linear(x, &self.weight, &self.bias, &mut out);
-        out
+        let weight: Vec<f32> = (0..inputs).flat_map(row).copied().collect();
+        PackedLinear::new(&weight, &bias)
     }
 }
 
@@ -486,6 +479,10 @@ impl Block {
 fn conv(layer: &Conv) -> PackedConv {
     let [_, inputs, side, _] = layer.weight.val().dims();
     PackedConv::new(&array(&layer.weight), &array(&layer.bias), inputs, side)
+}
+
+fn linear(layer: &Linear) -> PackedLinear {
+    PackedLinear::new(&array(&layer.weight), &array(&layer.bias))
 }
 
 fn array<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f32> {
