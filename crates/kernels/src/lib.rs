@@ -9,6 +9,7 @@ mod weight_tile;
 mod winograd;
 
 pub mod adamw;
+pub mod add;
 pub mod attention;
 pub mod conv;
 pub mod group_norm;

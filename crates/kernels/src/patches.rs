@@ -2,6 +2,11 @@
 
 use rayon::prelude::*;
 
+use crate::simd::{Kernel, Simd, dispatch};
+
+/// Values that one task moves at least.
+const SHARE: usize = 1 << 13;
+
 /// Folds `side` x `side` patches of each plane of `x`, images `width` points wide of `size` points
 /// `[plane, y, x]`, into planes of their own, `[plane, side^2, y / side, x / side]`.
 ///
@@ -9,15 +14,43 @@ use rayon::prelude::*;
 /// Lengths that do not fit each other, or sides that do not divide the image's.
 pub fn unshuffle(x: &[f32], [size, width]: [usize; 2], side: usize, out: &mut [f32]) {
     check(x, out, size, width, side);
-    let columns = width / side;
-    out.par_chunks_mut(size).zip(x.par_chunks(size)).for_each(|(out, image)| {
-        for (part, plane) in out.chunks_exact_mut(size / (side * side)).enumerate() {
+    let planes = out.par_chunks_mut(size).zip(x.par_chunks(size));
+    planes.with_min_len(SHARE.div_ceil(size)).for_each(|(parts, image)| {
+        dispatch(Unshuffle { image, width, side, parts });
+    });
+}
+
+struct Unshuffle<'a> {
+    image: &'a [f32],
+    width: usize,
+    side: usize,
+    parts: &'a mut [f32],
+}
+
+impl Kernel for Unshuffle<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        match self.side {
+            // A step that the compiler knows becomes shuffles of registers.
+            2 => self.unshuffle(2),
+            side => self.unshuffle(side),
+        }
+    }
+}
+
+impl Unshuffle<'_> {
+    #[inline(always)]
+    fn unshuffle(self, side: usize) {
+        let Self { image, width, parts, .. } = self;
+        let (columns, rows) = (width / side, image.len() / width / side);
+        for (part, plane) in parts.chunks_exact_mut(rows * columns).enumerate() {
             for (y, row) in plane.chunks_exact_mut(columns).enumerate() {
-                let from = &image[(side * y + part / side) * width + part % side..];
-                row.iter_mut().zip(from.iter().step_by(side)).for_each(|(to, v)| *to = *v);
+                let from = &image[(side * y + part / side) * width..][..width];
+                let from = from.chunks_exact(side).map(|patch| patch[part % side]);
+                row.iter_mut().zip(from).for_each(|(to, v)| *to = v);
             }
         }
-    });
+    }
 }
 
 /// The inverse of [`unshuffle`]: `size` and `width` are those of the images made.
@@ -26,8 +59,34 @@ pub fn unshuffle(x: &[f32], [size, width]: [usize; 2], side: usize, out: &mut [f
 /// As [`unshuffle`].
 pub fn shuffle(x: &[f32], [size, width]: [usize; 2], side: usize, out: &mut [f32]) {
     check(x, out, size, width, side);
-    let (pixels, columns) = (size / (side * side), width / side);
-    out.par_chunks_mut(size).zip(x.par_chunks(size)).for_each(|(image, parts)| {
+    let planes = out.par_chunks_mut(size).zip(x.par_chunks(size));
+    planes.with_min_len(SHARE.div_ceil(size)).for_each(|(image, parts)| {
+        dispatch(Shuffle { parts, width, side, image });
+    });
+}
+
+struct Shuffle<'a> {
+    parts: &'a [f32],
+    width: usize,
+    side: usize,
+    image: &'a mut [f32],
+}
+
+impl Kernel for Shuffle<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        match self.side {
+            2 => self.shuffle_pairs(),
+            side => self.shuffle(side),
+        }
+    }
+}
+
+impl Shuffle<'_> {
+    #[inline(always)]
+    fn shuffle(self, side: usize) {
+        let Self { parts, width, image, .. } = self;
+        let (columns, pixels) = (width / side, image.len() / (side * side));
         for (y, row) in image.chunks_exact_mut(width).enumerate() {
             for part in 0..side {
                 let from = &parts[(y % side * side + part) * pixels + y / side * columns..];
@@ -35,7 +94,22 @@ pub fn shuffle(x: &[f32], [size, width]: [usize; 2], side: usize, out: &mut [f32
                 to.zip(&from[..columns]).for_each(|(to, v)| *to = *v);
             }
         }
-    });
+    }
+
+    /// Patches of 2x2: two lines of values become one, in shuffles of registers.
+    #[inline(always)]
+    fn shuffle_pairs(self) {
+        let Self { parts, width, image, .. } = self;
+        let (columns, pixels) = (width / 2, image.len() / 4);
+        for (y, row) in image.chunks_exact_mut(width).enumerate() {
+            let at = |part: usize| (y % 2 * 2 + part) * pixels + y / 2 * columns;
+            let (left, right) = (&parts[at(0)..][..columns], &parts[at(1)..][..columns]);
+            let (pairs, _) = row.as_chunks_mut::<2>();
+            for ((pair, left), right) in pairs.iter_mut().zip(left).zip(right) {
+                *pair = [*left, *right];
+            }
+        }
+    }
 }
 
 fn check(x: &[f32], out: &[f32], size: usize, width: usize, side: usize) {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::module::Param;
 use burn::tensor::Tensor;
+use phys_instruct_kernels::add::add;
 use phys_instruct_kernels::attention::{AttentionShape, attention_forward};
 use phys_instruct_kernels::conv::PackedConv;
 use phys_instruct_kernels::group_norm::{Modulation, NormShape, norm_film_silu_forward};
@@ -314,8 +315,7 @@ impl Pass<'_> {
     }
 
     fn add(&mut self, mut h: Map, x: Map) -> Map {
-        let sums = h.data.par_chunks_mut(1 << 14).zip(x.data.par_chunks(1 << 14));
-        sums.for_each(|(h, x)| h.iter_mut().zip(x).for_each(|(h, x)| *h += x));
+        add(&mut h.data, &x.data);
         self.memory.give(x.data);
         h
     }
