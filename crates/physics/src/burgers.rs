@@ -16,7 +16,9 @@ use crate::input::{check_size, nodes, periodic};
 use crate::random_field::LineLaw;
 use crate::spectral::{Fft1, complex, largest_wave_number, mirrored, real, resolved, wave_number};
 use crate::symmetry::Symmetry;
-use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
+use crate::{
+    Basis, Channel, Differentiable, Error, Fields, Param, Pde, Result, Solution, SolveReport,
+};
 
 const NAME: &str = "burgers";
 const SMALLEST: usize = 8;
@@ -80,7 +82,7 @@ impl Pde for Burgers {
         let size = line_size(input)?;
         self.check_grid(&input.data)?;
         let interval = 1.0 / (size - 1) as f64;
-        let steps = (interval / largest_step(&input.data)).ceil().max(1.0) as usize;
+        let steps = steps_of(&input.data, interval);
         let data = Line::new(size, self.nu).march(&input.data, size, interval, steps);
         let fields = Fields { channels: 1, height: size, width: size, data };
         if !fields.is_finite() {
@@ -96,6 +98,10 @@ impl Pde for Burgers {
 
     fn symmetries(&self, size: usize) -> Vec<Symmetry> {
         Symmetry::shifts(size, 0)
+    }
+
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
     }
 
     fn points(&self, size: usize) -> [Vec<f64>; 2] {
@@ -147,6 +153,11 @@ fn line_size(input: &Fields) -> Result<usize> {
         Some(x) => bad(format!("value at column {x} is {}", data[x])),
         None => Ok(*width),
     }
+}
+
+/// Time steps between rows.
+fn steps_of(input: &[f64], interval: f64) -> usize {
+    (interval / largest_step(input)).ceil().max(1.0) as usize
 }
 
 /// The speed never grows, so that the first line's bounds the step for all times.
@@ -232,6 +243,60 @@ impl Nonlinear for Line {
         self.kept_values(change, slope);
         slope.iter_mut().zip(&self.velocity).for_each(|(s, u)| *s = (2.0 * u.re * s.re).into());
         self.minus_half_derivative(slope);
+    }
+
+    fn pull_back(&mut self, y: &[Complex<f64>], pulled: &mut [Complex<f64>]) {
+        for ((p, y), factor) in pulled.iter_mut().zip(y).zip(&self.to_rate) {
+            *p = y * factor.conj();
+        }
+        self.fft.inverse(pulled);
+        pulled.iter_mut().zip(&self.velocity).for_each(|(p, u)| *p = (2.0 * u.re * p.re).into());
+        self.fft.forward(pulled);
+        pulled.iter_mut().zip(&self.kept).for_each(|(p, keep)| *p *= keep);
+    }
+}
+
+impl Differentiable for Burgers {
+    fn unknowns(&self, size: usize) -> usize {
+        size
+    }
+
+    fn sample(&self, size: usize, white: &[f64]) -> Result<Fields> {
+        let line = self.input.periodic_modes(size).field(white);
+        Ok(self.solve(&Fields::stack(1, size, &[&line]))?.fields)
+    }
+
+    fn gradient(
+        &self,
+        size: usize,
+        _white: &[f64],
+        sample: &Fields,
+        pull: &[f64],
+    ) -> Result<Vec<f64>> {
+        let rows = sample.data.chunks_exact(size).zip(pull.chunks_exact(size)).rev();
+        let interval = 1.0 / (size - 1) as f64;
+        let steps = steps_of(&sample.data[..size], interval);
+        let mut line = Line::new(size, self.nu);
+        let mut method = Etdrk4::new(&line.decay, interval / steps as f64);
+        let mut gradient = vec![Complex::default(); size];
+        for (i, (row, pull)) in rows.enumerate() {
+            if i > 0 {
+                let mut states = vec![line.modes_of(row)];
+                for k in 1..steps {
+                    let mut next = states[k - 1].clone();
+                    method.step(&mut next, |u, rate| line.rate(u, rate));
+                    states.push(next);
+                }
+                for state in states.iter().rev() {
+                    method.pull_back(&mut line, state, &mut gradient);
+                }
+            }
+            // The adjoint of the inverse transform, that of the forward one being left to the end.
+            let own = line.modes_of(pull);
+            gradient.iter_mut().zip(own).for_each(|(g, o)| *g += o);
+        }
+        line.fft.inverse(&mut gradient);
+        Ok(self.input.periodic_modes(size).pull_back(&real(&gradient)))
     }
 }
 

@@ -16,7 +16,9 @@ use rand_chacha::ChaCha8Rng;
 use crate::input::{cells, check_size, only_channel, square_size};
 use crate::random_field::FieldLaw;
 use crate::symmetry::Symmetry;
-use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
+use crate::{
+    Basis, Channel, Differentiable, Error, Fields, Param, Pde, Result, Solution, SolveReport,
+};
 
 const NAME: &str = "darcy";
 const SMALLEST: usize = 2;
@@ -132,6 +134,10 @@ impl Pde for Darcy {
         Symmetry::of_square(size)
     }
 
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
+    }
+
     fn points(&self, size: usize) -> [Vec<f64>; 2] {
         [cells(size), cells(size)]
     }
@@ -142,6 +148,51 @@ impl Pde for Darcy {
 
     fn solution_of(&self, sample: &Fields) -> Fields {
         only_channel(sample, 1)
+    }
+}
+
+/// Width of a smoothed step of the coefficient, in units of the field behind it, whose deviation is
+/// about 0.4: [`Differentiable`].
+const STEP: f64 = 0.05;
+
+impl Darcy {
+    /// The coefficient with steps smoothed, and its slope in the field.
+    fn smoothed(&self, field: f64) -> [f64; 2] {
+        let (tanh, rise) = ((field / STEP).tanh(), 0.5 * (self.high - self.low));
+        [self.low + rise * (1.0 + tanh), rise * (1.0 - tanh * tanh) / STEP]
+    }
+}
+
+/// The step where the field changes its sign is smoothed to a width of [`STEP`].
+impl Differentiable for Darcy {
+    fn unknowns(&self, size: usize) -> usize {
+        size * size
+    }
+
+    fn sample(&self, size: usize, white: &[f64]) -> Result<Fields> {
+        let field = self.input.neumann_modes(size).field(white);
+        let a: Vec<f64> = field.iter().map(|&g| self.smoothed(g)[0]).collect();
+        Ok(self.solve(&Fields::stack(size, size, &[&a]))?.fields)
+    }
+
+    fn gradient(
+        &self,
+        size: usize,
+        white: &[f64],
+        sample: &Fields,
+        pull: &[f64],
+    ) -> Result<Vec<f64>> {
+        let (a, u) = (sample.channel(0), sample.channel(1));
+        let cells = Cells { size, a, boundary: self.boundary };
+        let (of_a, of_u) = pull.split_at(a.len());
+        // A is symmetric: its adjoint is solved as itself.
+        let mut adjoint = of_u.to_vec();
+        Factor::new(&cells)?.solve_in_place(&mut adjoint)?;
+        let modes = self.input.neumann_modes(size);
+        let field = modes.field(white);
+        let in_field = (0..a.len())
+            .map(|i| (of_a[i] - cells.slope(i, &adjoint, u)) * self.smoothed(field[i])[1]);
+        Ok(modes.pull_back(&in_field.collect::<Vec<f64>>()))
     }
 }
 
@@ -223,6 +274,18 @@ impl Cells<'_> {
             face(x > 0, i.wrapping_sub(1)),
             face(x + 1 < size, i + 1),
         ]
+    }
+
+    /// v^T (dA / da_i) u.
+    fn slope(&self, i: usize, v: &[f64], u: &[f64]) -> f64 {
+        let faces = self.faces(i).map(|(neighbour, _)| match neighbour {
+            Some(j) => {
+                let [own, other] = [self.a[i], self.a[j]];
+                2.0 * (other / (own + other)).powi(2) * (v[i] - v[j]) * (u[i] - u[j])
+            }
+            None => v[i] * u[i] / self.boundary,
+        });
+        faces.iter().sum()
     }
 
     /// The defect b - A u and its size relative to | |A||u| + |b| |.

@@ -7,6 +7,8 @@
 
 use rustfft::num_complex::Complex;
 
+use crate::hermite::Nonlinear;
+
 /// The moments `int_0^1 s^p e^(-z (1 - s)) ds` for p = 0, 1, 2, 3 and z >= 0: `p! phi_(p+1)(-z)`
 /// in the usual notation.
 pub fn moments(z: f64) -> [f64; 4] {
@@ -98,6 +100,58 @@ impl Etdrk4 {
             let [first, middle, last] = w.outer;
             state[k] = state[k] * w.full + n0[k] * first + (na[k] + nb[k]) * middle + nc[k] * last;
         }
+    }
+}
+
+impl Etdrk4 {
+    /// The adjoint of [`Etdrk4::step`] from `state`: `pull`, a gradient in the state after the step,
+    /// becomes that in `state`.
+    pub(crate) fn pull_back(
+        &mut self,
+        law: &mut impl Nonlinear,
+        state: &[Complex<f64>],
+        pull: &mut [Complex<f64>],
+    ) {
+        let stages = self.stages_from(law, state);
+        let sum = |f: &dyn Fn(usize) -> Complex<f64>| (0..state.len()).map(f).collect::<Vec<_>>();
+        let mut through = |at: &[Complex<f64>], y: Vec<Complex<f64>>| {
+            let mut out = vec![Complex::default(); y.len()];
+            law.rate(at, &mut out);
+            law.pull_back(&y, &mut out);
+            out
+        };
+        let [a, b, c] = &stages;
+        let (w, y) = (&self.weights, &*pull);
+        let of_c = through(c, sum(&|k| y[k] * w[k].outer[2]));
+        let of_b = through(b, sum(&|k| y[k] * w[k].outer[1] + of_c[k] * (2.0 * w[k].stage)));
+        let from_a = through(a, sum(&|k| y[k] * w[k].outer[1] + of_b[k] * w[k].stage));
+        let of_a = sum(&|k| of_c[k] * w[k].half + from_a[k]);
+        let first = |k: usize| y[k] * w[k].outer[0] + (of_a[k] - of_c[k]) * w[k].stage;
+        let from_state = through(state, sum(&first));
+        let all = sum(&|k| y[k] * w[k].full + (of_a[k] + of_b[k]) * w[k].half + from_state[k]);
+        pull.copy_from_slice(&all);
+    }
+
+    /// The states at which a step evaluates N, after the first.
+    fn stages_from(
+        &mut self,
+        law: &mut impl Nonlinear,
+        state: &[Complex<f64>],
+    ) -> [Vec<Complex<f64>>; 3] {
+        let mut rate = |at: &[Complex<f64>]| {
+            let mut rate = vec![Complex::default(); at.len()];
+            law.rate(at, &mut rate);
+            rate
+        };
+        let w = &self.weights;
+        let sum = |f: &dyn Fn(usize) -> Complex<f64>| (0..state.len()).map(f).collect::<Vec<_>>();
+        let n0 = rate(state);
+        let a = sum(&|k| state[k] * w[k].half + n0[k] * w[k].stage);
+        let na = rate(&a);
+        let b = sum(&|k| state[k] * w[k].half + na[k] * w[k].stage);
+        let nb = rate(&b);
+        let c = sum(&|k| a[k] * w[k].half + (nb[k] * 2.0 - n0[k]) * w[k].stage);
+        [a, b, c]
     }
 }
 

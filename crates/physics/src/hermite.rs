@@ -63,6 +63,9 @@ pub(crate) trait Nonlinear {
 
     /// N'(v) w, v the state of the last [`Nonlinear::rate`].
     fn slope(&mut self, change: &[Complex<f64>], slope: &mut [Complex<f64>]);
+
+    /// N'(v)^T y, likewise, in the product Re sum conj(a) b.
+    fn pull_back(&mut self, y: &[Complex<f64>], pulled: &mut [Complex<f64>]);
 }
 
 /// The equation of one step.
@@ -228,6 +231,10 @@ pub(crate) mod tests {
 
         fn slope(&mut self, change: &[Complex<f64>], slope: &mut [Complex<f64>]) {
             slope[0] = change[0] * (2.0 * self.0);
+        }
+
+        fn pull_back(&mut self, y: &[Complex<f64>], pulled: &mut [Complex<f64>]) {
+            pulled[0] = y[0] * (2.0 * self.0);
         }
     }
 

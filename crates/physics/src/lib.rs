@@ -6,6 +6,7 @@
 pub mod anderson;
 pub mod burgers;
 pub mod darcy;
+pub mod differentiable;
 pub mod error;
 pub mod etdrk4;
 pub mod fields;
@@ -22,6 +23,7 @@ mod spectral;
 pub mod symmetry;
 pub mod transform;
 
+pub use differentiable::Differentiable;
 pub use error::{Error, Result};
 pub use fields::Fields;
 pub use pde::{Basis, Channel, Param, Pde, Solution, SolveReport, generate};

@@ -18,7 +18,9 @@ use crate::input::{check_size, only_channel, periodic, square_size};
 use crate::random_field::FieldLaw;
 use crate::spectral::{Fft2, complex, largest_wave_number, mirrored, real, resolved, wave_number};
 use crate::symmetry::Symmetry;
-use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
+use crate::{
+    Basis, Channel, Differentiable, Error, Fields, Param, Pde, Result, Solution, SolveReport,
+};
 
 const NAME: &str = "navier-stokes";
 const SMALLEST: usize = 8;
@@ -131,8 +133,7 @@ impl Pde for NavierStokes {
         let mut fields = Fields { channels: intervals + 1, ..input.clone() };
         let mut report = SolveReport::default();
         for _ in 0..intervals {
-            let steps =
-                (interval / flow.largest_step(&vorticity, interval)).ceil().max(1.0) as usize;
+            let steps = flow.steps(&vorticity, interval);
             flow.advance(&mut vorticity, interval, steps);
             fields.data.extend(flow.values_of(&vorticity));
             report.steps += steps;
@@ -151,6 +152,10 @@ impl Pde for NavierStokes {
     /// Shifts along the lines of equal forcing.
     fn symmetries(&self, size: usize) -> Vec<Symmetry> {
         Symmetry::shifts(size, -1)
+    }
+
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
     }
 
     fn points(&self, size: usize) -> [Vec<f64>; 2] {
@@ -186,6 +191,46 @@ impl NavierStokes {
              so that the viscous length is resolved; take a finer grid or a larger nu"
         );
         Err(Error::OutOfRange { pde: NAME, name: "nu", value: self.nu, expected })
+    }
+}
+
+impl Differentiable for NavierStokes {
+    fn unknowns(&self, size: usize) -> usize {
+        size * size
+    }
+
+    fn sample(&self, size: usize, white: &[f64]) -> Result<Fields> {
+        let w0 = self.input.periodic_modes(size).field(white);
+        Ok(self.solve(&Fields::stack(size, size, &[&w0]))?.fields)
+    }
+
+    fn gradient(
+        &self,
+        size: usize,
+        _white: &[f64],
+        sample: &Fields,
+        pull: &[f64],
+    ) -> Result<Vec<f64>> {
+        let mut flow = Flow::new(size, self.nu, self.forcing);
+        let interval = self.time / (sample.channels - 1) as f64;
+        let mut gradient = flow.modes_of(&pull[pull.len() - size * size..]);
+        for k in (0..sample.channels - 1).rev() {
+            let mut states = vec![flow.modes_of(sample.channel(k))];
+            let steps = flow.steps(&states[0], interval);
+            let mut method = Etdrk4::new(&flow.decay, interval / steps as f64);
+            for s in 1..steps {
+                let mut next = states[s - 1].clone();
+                method.step(&mut next, |w, rate| flow.rate(w, rate));
+                states.push(next);
+            }
+            for state in states.iter().rev() {
+                method.pull_back(&mut flow, state, &mut gradient);
+            }
+            // The adjoint of the inverse transform, that of the forward one being left to the end.
+            let own = flow.modes_of(&pull[k * size * size..][..size * size]);
+            gradient.iter_mut().zip(own).for_each(|(g, o)| *g += o);
+        }
+        Ok(self.input.periodic_modes(size).pull_back(&flow.values_of(&gradient)))
     }
 }
 
@@ -273,6 +318,11 @@ impl Flow {
         (COURANT / (self.size as f64 * speed)).min(TURN / turn)
     }
 
+    /// Time steps of an interval.
+    fn steps(&mut self, vorticity: &[Complex<f64>], interval: f64) -> usize {
+        (interval / self.largest_step(vorticity, interval)).ceil().max(1.0) as usize
+    }
+
     fn advance(&mut self, vorticity: &mut [Complex<f64>], time: f64, steps: usize) {
         let mut method = Etdrk4::new(&self.decay, time / steps as f64);
         for _ in 0..steps {
@@ -305,6 +355,26 @@ impl Nonlinear for Flow {
         }
         fft.forward_kept(slope);
         slope.iter_mut().zip(&self.kept).for_each(|(s, keep)| *s *= -keep);
+    }
+
+    fn pull_back(&mut self, y: &[Complex<f64>], pulled: &mut [Complex<f64>]) {
+        let Self { fft, motion, change, .. } = self;
+        pulled.iter_mut().zip(y).zip(&self.kept).for_each(|((p, y), keep)| *p = -y * keep);
+        fft.inverse_kept(pulled);
+        // What moved the gradient goes through the velocity, and the other way round.
+        let carried =
+            [(&motion.velocity, &mut change.gradient), (&motion.gradient, &mut change.velocity)];
+        for (factors, to) in carried {
+            for ((to, f), p) in to.iter_mut().zip(factors).zip(&*pulled) {
+                *to = f * p.re;
+            }
+            fft.forward_kept(to);
+        }
+        let maps = self.to_velocity.iter().zip(&self.to_gradient);
+        let moved = change.velocity.iter().zip(&change.gradient);
+        for ((p, (to_v, to_g)), (v, g)) in pulled.iter_mut().zip(maps).zip(moved) {
+            *p = to_v.conj() * v + to_g.conj() * g;
+        }
     }
 }
 

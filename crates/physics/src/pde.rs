@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::symmetry::Symmetry;
-use crate::{Fields, Result, rng};
+use crate::{Differentiable, Fields, Result, rng};
 
 /// The orthonormal basis that fits a field's boundary along one axis of `n` points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -109,6 +109,11 @@ pub trait Pde: Send + Sync {
     /// them.
     fn symmetries(&self, _size: usize) -> Vec<Symmetry> {
         Vec::new()
+    }
+
+    /// The PDE as a smooth map of standard normal values, where its adjoint is known.
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        None
     }
 
     /// Coordinates of the grid points of a joint sample along y and along x, `size` each: in the

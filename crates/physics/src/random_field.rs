@@ -8,7 +8,7 @@ use std::f64::consts::{PI, SQRT_2};
 
 use rand_chacha::ChaCha8Rng;
 
-use crate::transform::{Transform, inverse_2d};
+use crate::transform::{Transform, forward_2d, inverse_2d};
 use crate::{Basis, Error, Param, Result, rng};
 
 /// The law of a Gaussian field with covariance `tau^(2 alpha - 2) (-lap + tau^2)^(-alpha)`.
@@ -61,35 +61,69 @@ impl FieldLaw {
     /// A field on the unit square with zero normal derivative, `size * size` values, row by row:
     /// `idct2(size tau^(alpha-1) (pi^2 |k|^2 + tau^2)^(-alpha/2) xi)`, xi ~ N(0, 1).
     pub fn neumann(&self, size: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
-        self.field(Basis::Cosine, size, |mode| PI * mode as f64, 1.0, rng)
+        self.neumann_modes(size).field(&rng::normals(rng, size * size))
+    }
+
+    /// The modes of [`FieldLaw::neumann`].
+    pub(crate) fn neumann_modes(&self, size: usize) -> Modes {
+        self.modes(Basis::Cosine, size, |mode| PI * mode as f64, 1.0)
     }
 
     /// A periodic field on the unit square, `size * size` values, row by row: the real part of
     /// `ifft2(size^2 sqrt2 tau^(alpha-1) (4 pi^2 |k|^2 + tau^2)^(-alpha/2) (xi + i eta))`.
     pub fn periodic(&self, size: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
+        self.periodic_modes(size).field(&rng::normals(rng, size * size))
+    }
+
+    /// The modes of [`FieldLaw::periodic`].
+    pub(crate) fn periodic_modes(&self, size: usize) -> Modes {
         // That real part has covariance sum_k c_k^2 cos(2 pi k.(x-y)): the real Fourier modes are
         // its eigenvectors, with variance size^2 c_k^2 each.
-        self.field(Basis::Fourier, size, |row| 2.0 * PI * row.div_ceil(2) as f64, SQRT_2, rng)
+        self.modes(Basis::Fourier, size, |row| 2.0 * PI * row.div_ceil(2) as f64, SQRT_2)
     }
 
     /// Independent modes of standard deviation
-    /// `factor size tau^(alpha-1) (|wave|^2 + tau^2)^(-alpha/2)`, the constant one 0, as a field.
-    fn field(
-        &self,
-        basis: Basis,
-        size: usize,
-        wave: impl Fn(usize) -> f64,
-        factor: f64,
-        rng: &mut ChaCha8Rng,
-    ) -> Vec<f64> {
+    /// `factor size tau^(alpha-1) (|wave|^2 + tau^2)^(-alpha/2)`, the constant one 0.
+    fn modes(&self, basis: Basis, size: usize, wave: impl Fn(usize) -> f64, factor: f64) -> Modes {
         let amplitude = factor * size as f64 * self.tau.powf(self.alpha - 1.0);
-        let mut modes = rng::normals(rng, size * size);
-        for (i, mode) in modes.iter_mut().enumerate() {
+        let deviation = |i: usize| {
             let [ky, kx] = [wave(i / size), wave(i % size)];
-            *mode *= amplitude * (ky * ky + kx * kx + self.tau * self.tau).powf(-self.alpha / 2.0);
+            amplitude * (ky * ky + kx * kx + self.tau * self.tau).powf(-self.alpha / 2.0)
+        };
+        let mut deviations: Vec<f64> = (0..size * size).map(deviation).collect();
+        deviations[..1].fill(0.0);
+        Modes { basis, width: size, deviations }
+    }
+}
+
+/// A Gaussian field as independent modes of an orthonormal basis along both axes, or of a line.
+#[derive(Debug, Clone)]
+pub(crate) struct Modes {
+    basis: Basis,
+    width: usize,
+    /// Row by row.
+    deviations: Vec<f64>,
+}
+
+impl Modes {
+    /// The field of standard normal values, one for each mode.
+    pub(crate) fn field(&self, white: &[f64]) -> Vec<f64> {
+        let mut modes: Vec<f64> = white.iter().zip(&self.deviations).map(|(w, d)| w * d).collect();
+        match modes.len() / self.width {
+            1 => Transform::new(self.basis, self.width).inverse(&mut modes),
+            height => inverse_2d([self.basis; 2], height, self.width, &mut modes),
         }
-        modes[..1].fill(0.0);
-        inverse_2d([basis; 2], size, size, &mut modes);
+        modes
+    }
+
+    /// The adjoint of [`Modes::field`].
+    pub(crate) fn pull_back(&self, field: &[f64]) -> Vec<f64> {
+        let mut modes = field.to_vec();
+        match modes.len() / self.width {
+            1 => Transform::new(self.basis, self.width).forward(&mut modes),
+            height => forward_2d([self.basis; 2], height, self.width, &mut modes),
+        }
+        modes.iter_mut().zip(&self.deviations).for_each(|(m, d)| *m *= d);
         modes
     }
 }
@@ -110,25 +144,28 @@ impl LineLaw {
     /// `sum_{k=1}^{size/2} sqrt2 sigma ((2 pi k)^2 + tau^2)^(-gamma/2) (xi_k cos 2 pi k x +
     /// eta_k sin 2 pi k x)`.
     pub fn periodic(&self, size: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
-        let mut modes = rng::normals(rng, size);
-        for (row, mode) in modes.iter_mut().enumerate() {
+        self.periodic_modes(size).field(&rng::normals(rng, size))
+    }
+
+    /// The modes of [`LineLaw::periodic`].
+    pub(crate) fn periodic_modes(&self, size: usize) -> Modes {
+        let deviation = |row: usize| {
             let wave = 2.0 * PI * row.div_ceil(2) as f64;
             // The cosine and sine of the sum have norm sqrt(size/2), the Nyquist cosine sqrt(size).
             let nyquist = size.is_multiple_of(2) && row == size - 1;
             let norm = if nyquist { size as f64 } else { size as f64 / 2.0 }.sqrt();
             let decay = (wave * wave + self.tau * self.tau).powf(-self.gamma / 2.0);
-            *mode *= SQRT_2 * self.sigma * decay * norm;
-        }
-        modes.iter_mut().take(1).for_each(|mean| *mean = 0.0);
-        Transform::new(Basis::Fourier, size).inverse(&mut modes);
-        modes
+            SQRT_2 * self.sigma * decay * norm
+        };
+        let mut deviations: Vec<f64> = (0..size).map(deviation).collect();
+        deviations[..1].fill(0.0);
+        Modes { basis: Basis::Fourier, width: size, deviations }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transform::forward_2d;
 
     const SIZE: usize = 128;
 

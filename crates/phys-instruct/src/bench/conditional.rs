@@ -18,6 +18,7 @@ use super::five::{Loaded, load};
 use crate::baseline::{self, Guidance};
 use crate::condition::{
     Method, Observations, Options as SolveOptions, Posterior, Solver, Task, exact, interpolation,
+    most_probable,
 };
 use crate::data::{self, Watch};
 use crate::eval::marginal;
@@ -41,7 +42,7 @@ const DIFFUSIONPDE: &str = "diffusionpde";
 /// The methods in the order of the table. The first is what `solve` does of itself; the second has the
 /// student's own solution where that has the solver's ([`Task::wants_solver`]), the third the solver's
 /// where that has the student's.
-pub const METHODS: [&str; 9] = [
+pub const METHODS: [&str; 10] = [
     "phys-instruct",
     "phys-instruct/unsolved",
     "phys-instruct+solve",
@@ -51,6 +52,7 @@ pub const METHODS: [&str; 9] = [
     "exact-posterior",
     "classical",
     "classical+solve",
+    "most-probable",
 ];
 
 /// What to spend.
@@ -172,7 +174,8 @@ impl Setting {
         };
         let truths = made(SEEDS[0], options.count.max(options.slow_count))?;
         let validation = made(SEEDS[1], options.searched.max(2))?;
-        let training = made(TRAINING_SEED, options.training)?;
+        let interpolated = options.methods.iter().any(|method| method.starts_with("classical"));
+        let training = made(TRAINING_SEED, if interpolated { options.training } else { 1 })?;
         let residual = residual::build(problem.as_ref(), grid, &Device::flex())?;
         Ok(Self {
             teacher: loaded("teacher")?,
@@ -355,6 +358,9 @@ impl<'a> Question<'a> {
             "phys-instruct/noise-space" => &|o| solve(o, Method::NoiseSpace),
             "classical" => &classical,
             "classical+solve" => &|o| solved(classical(o)?),
+            "most-probable" if most_probable::is_known(pde.as_ref()) => {
+                &|o| most_probable::posterior(pde.as_ref(), o)
+            }
             "exact-posterior" if exact::is_known(pde.as_ref()) => {
                 &|o| exact::posterior(pde.as_ref(), o, members, 0)
             }

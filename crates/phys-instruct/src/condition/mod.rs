@@ -7,6 +7,7 @@ pub mod exact;
 pub mod files;
 pub mod input_space;
 pub mod interpolation;
+pub mod most_probable;
 pub mod noise_space;
 pub mod observations;
 pub mod observed;

@@ -1,0 +1,194 @@
+//! The classical answer by the adjoint: the most probable input under the random field of the data,
+//! given the observations, with the solution that the reference solver gives it.
+//!
+//! The input is a smooth map of w ~ N(0, I) ([`Differentiable`]), so that it minimises |w|^2 / 2 +
+//! |S^-1/2 (v - H x(w))|^2 / 2, by L-BFGS (Nocedal, Math. Comp. 35, 1980) from w = 0. Every evaluation
+//! is one solve, every gradient one adjoint solve. It knows the law that a student has to learn; what
+//! it gives is one pair, without a spread, and where the cost has many minima one of them.
+
+use std::cell::RefCell;
+
+use argmin::core::{CostFunction, Executor, Gradient};
+use argmin::solver::linesearch::MoreThuenteLineSearch;
+use argmin::solver::quasinewton::LBFGS;
+use phys_instruct_physics::{Differentiable, Fields, Pde};
+
+use super::{Observations, Posterior};
+use crate::{Error, Result, Samples};
+
+/// Steps that L-BFGS looks back on.
+const MEMORY: usize = 10;
+/// Its iterations, at most.
+const ITERATIONS: u64 = 100;
+/// It ends where an iteration changes the cost by less.
+const SETTLED: f64 = 1e-3;
+/// Least standard deviation of an observation, in units of the root mean square of those of its
+/// channel: exact values make a cost that no gradient descends.
+const LEAST: f64 = 1e-2;
+
+/// Whether the adjoint of `pde` is known.
+pub fn is_known(pde: &dyn Pde) -> bool {
+    pde.differentiable().is_some()
+}
+
+/// The most probable pair, as a posterior of one member.
+///
+/// # Errors
+/// A PDE without an adjoint, or inputs that its solver refuses.
+pub fn posterior(pde: &dyn Pde, observations: &Observations) -> Result<Posterior> {
+    let map = pde.differentiable().ok_or_else(|| {
+        Error::Config(format!("no adjoint of the solver of {} is known", pde.name()))
+    })?;
+    let mut search = Search::new(map, observations);
+    let start = vec![0.0; map.unknowns(search.size)];
+    // The first step is a plain one down the gradient: of length 1, that of a deviation.
+    let steepness = search.gradient_at(&start)?.iter().map(|g| g * g).sum::<f64>().sqrt();
+    search.unit = steepness.max(f64::MIN_POSITIVE);
+    let settled = SETTLED / search.unit;
+    let settings = LBFGS::new(MoreThuenteLineSearch::new(), MEMORY).with_tolerance_cost(settled);
+    let method = settings.map_err(|e| Error::Config(format!("L-BFGS: {e}")))?;
+    let run = Executor::new(&search, method)
+        .configure(|state| state.param(start).max_iters(ITERATIONS))
+        .run();
+    // A line search that gives up, as at rounding, leaves the best of what was tried.
+    let failure = run.err().map_or_else(String::new, |e| e.to_string());
+    let best = search.best.into_inner().ok_or(Error::NonFinite(failure))?;
+    let names: Vec<&str> = observations.channels().iter().map(String::as_str).collect();
+    let samples = Samples::from_fields(pde.name(), &names, &[best.sample])?;
+    let pair = Posterior { samples, nfe: 0 };
+    if pde.input_values().is_some() { pair.solved(pde) } else { Ok(pair) }
+}
+
+/// A point of the search.
+#[derive(Clone)]
+struct Point {
+    white: Vec<f64>,
+    sample: Fields,
+    cost: f64,
+}
+
+struct Search<'a> {
+    map: &'a dyn Differentiable,
+    size: usize,
+    /// Entry, value and deviation.
+    observed: Vec<(usize, f64, f64)>,
+    /// The cost is measured in this.
+    unit: f64,
+    /// The last point asked for, since its gradient is asked for next.
+    last: RefCell<Option<Point>>,
+    best: RefCell<Option<Point>>,
+}
+
+impl<'a> Search<'a> {
+    fn new(map: &'a dyn Differentiable, observations: &Observations) -> Self {
+        let size = observations.size();
+        let (entries, points) = (observations.entries(), observations.points());
+        let channel = |entry: usize| entry / (size * size);
+        let least = |of: usize| {
+            let own = entries.iter().zip(points).filter(|(e, _)| channel(**e) == of);
+            let squares: Vec<f64> = own.map(|(_, p)| p.value * p.value).collect();
+            LEAST * (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()
+        };
+        let leasts: Vec<f64> = (0..observations.channels().len()).map(least).collect();
+        let observed = entries.iter().zip(points).map(|(&entry, point)| {
+            let least = leasts[channel(entry)].max(f64::MIN_POSITIVE);
+            (entry, point.value, point.sd.hypot(least))
+        });
+        let observed = observed.collect();
+        let (last, best) = Default::default();
+        Self { map, size, observed, unit: 1.0, last, best }
+    }
+
+    fn at(&self, white: &[f64]) -> Result<Point> {
+        if let Some(last) = self.last.borrow().as_ref().filter(|last| last.white == white) {
+            return Ok(last.clone());
+        }
+        let sample = self.map.sample(self.size, white)?;
+        let wrong = |&(e, value, sd): &(usize, f64, f64)| ((value - sample.data[e]) / sd).powi(2);
+        let away: f64 = white.iter().map(|w| w * w).sum();
+        let cost = 0.5 * (away + self.observed.iter().map(wrong).sum::<f64>());
+        let point = Point { white: white.to_vec(), sample, cost };
+        *self.last.borrow_mut() = Some(point.clone());
+        let mut best = self.best.borrow_mut();
+        if best.as_ref().is_none_or(|best| point.cost < best.cost) {
+            *best = Some(point.clone());
+        }
+        Ok(point)
+    }
+
+    fn gradient_at(&self, white: &[f64]) -> Result<Vec<f64>> {
+        let Point { sample, .. } = self.at(white)?;
+        let mut pull = vec![0.0; sample.data.len()];
+        for &(entry, value, sd) in &self.observed {
+            pull[entry] += (sample.data[entry] - value) / (sd * sd);
+        }
+        let mut gradient = self.map.gradient(self.size, white, &sample, &pull)?;
+        gradient.iter_mut().zip(white).for_each(|(g, w)| *g += w);
+        Ok(gradient)
+    }
+}
+
+impl CostFunction for &Search<'_> {
+    type Param = Vec<f64>;
+    type Output = f64;
+
+    fn cost(&self, white: &Vec<f64>) -> std::result::Result<f64, argmin::core::Error> {
+        Ok(self.at(white)?.cost / self.unit)
+    }
+}
+
+impl Gradient for &Search<'_> {
+    type Param = Vec<f64>;
+    type Gradient = Vec<f64>;
+
+    fn gradient(&self, white: &Vec<f64>) -> std::result::Result<Vec<f64>, argmin::core::Error> {
+        Ok(self.gradient_at(white)?.iter().map(|g| g / self.unit).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use phys_instruct_physics::registry::by_name;
+
+    use super::*;
+    use crate::condition::Task;
+    use crate::eval::testing::samples_from;
+
+    const SIZE: usize = 16;
+
+    fn error(pde: &dyn Pde, task: Task, count: usize) -> f64 {
+        let truth = samples_from(pde, 1, SIZE, 9);
+        let seen = task.observed(pde, SIZE);
+        let observations = Observations::draw(&truth, 0, &seen, count, 0.01, 1).unwrap();
+        let two_values = pde.input_values().filter(|_| task == Task::Inverse);
+        let asked = task.target(pde, SIZE);
+        posterior(pde, &observations).unwrap().score(truth.sample(0), &asked, two_values).error
+    }
+
+    #[test]
+    fn dense_observations_leave_little_to_guess() {
+        for (name, task, most) in [
+            ("navier-stokes", Task::Inverse, 0.2),
+            ("navier-stokes", Task::Forward, 0.02),
+            ("burgers", Task::Reconstruct, 0.01),
+            ("darcy", Task::Forward, 0.01),
+            ("darcy", Task::Inverse, 0.02),
+        ] {
+            let pde = by_name(name).unwrap();
+            let seen = task.observed(pde.as_ref(), SIZE).len();
+            let error = error(pde.as_ref(), task, seen);
+            assert!(error < most, "{name} {task:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_pde_without_an_adjoint_is_refused() {
+        let pde = by_name("poisson").unwrap();
+        let truth = samples_from(pde.as_ref(), 1, SIZE, 9);
+        let seen = Task::Forward.observed(pde.as_ref(), SIZE);
+        let observations = Observations::draw(&truth, 0, &seen, 9, 0.0, 1).unwrap();
+        assert!(posterior(pde.as_ref(), &observations).is_err());
+    }
+}

@@ -1,0 +1,91 @@
+//! From independent standard normal values to an input and its solution, and back by the adjoint: what
+//! a classical search for the most probable input asks of a PDE.
+
+use crate::{Fields, Result};
+
+/// A PDE whose joint sample is a smooth map of standard normal values.
+pub trait Differentiable: Send + Sync {
+    /// Number of values behind an input on a grid of `size` points a side.
+    fn unknowns(&self, size: usize) -> usize;
+
+    /// The joint sample of `white`. Its law for standard normal values is that of the data (of an input
+    /// of two values: with steps smoothed).
+    ///
+    /// # Errors
+    /// As [`Pde::solve`](crate::Pde::solve).
+    fn sample(&self, size: usize, white: &[f64]) -> Result<Fields>;
+
+    /// The gradient in `white` of `sum(pull * sample)`, `sample` being that of `white` and `pull` one
+    /// value for each of its values.
+    ///
+    /// # Errors
+    /// As [`Differentiable::sample`].
+    fn gradient(
+        &self,
+        size: usize,
+        white: &[f64],
+        sample: &Fields,
+        pull: &[f64],
+    ) -> Result<Vec<f64>>;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use crate::registry::{NAMES, by_name};
+    use crate::rng;
+
+    const SIZE: usize = 12;
+
+    fn draw(pde: &str, stream: &'static str, count: usize) -> Vec<f64> {
+        rng::normals(&mut rng::stream(5, stream, 0, pde.len() as u64), count)
+    }
+
+    /// `<pull, dx/dwhite change>` by a difference of samples against `<gradient, change>`.
+    #[test]
+    fn the_gradient_is_the_adjoint_of_the_change() {
+        let mut known = 0;
+        for name in NAMES {
+            let pde = by_name(name).unwrap();
+            let Some(map) = pde.differentiable() else { continue };
+            known += 1;
+            let count = map.unknowns(SIZE);
+            let [white, change] = ["white", "change"].map(|stream| draw(name, stream, count));
+            let at = |step: f64| {
+                let moved: Vec<f64> =
+                    white.iter().zip(&change).map(|(w, c)| w + step * c).collect();
+                map.sample(SIZE, &moved).unwrap()
+            };
+            let sample = at(0.0);
+            let pull = draw(name, "pull", sample.data.len());
+            let step = 1e-5;
+            let [below, above] = [at(-step), at(step)];
+            let by_difference: f64 = pull
+                .iter()
+                .zip(above.data.iter().zip(&below.data))
+                .map(|(p, (a, b))| p * (a - b) / (2.0 * step))
+                .sum();
+            let gradient = map.gradient(SIZE, &white, &sample, &pull).unwrap();
+            let by_adjoint: f64 = gradient.iter().zip(&change).map(|(g, c)| g * c).sum();
+            let far = (by_difference - by_adjoint).abs() / by_difference.abs();
+            assert!(far < 1e-6, "{name}: {by_difference} by difference, {by_adjoint} by adjoint");
+        }
+        assert_eq!(known, 3);
+    }
+
+    /// The same values give the same input as the PDE's own draw.
+    #[test]
+    fn samples_of_white_noise_are_those_of_the_law() {
+        for name in ["navier-stokes", "burgers"] {
+            let pde = by_name(name).unwrap();
+            let map = pde.differentiable().unwrap();
+            let stream = || rng::stream(9, "input", 0, 0);
+            let input = pde.random_input(SIZE, &mut stream()).unwrap();
+            let sample =
+                map.sample(SIZE, &rng::normals(&mut stream(), map.unknowns(SIZE))).unwrap();
+            assert_eq!(pde.input_of(&sample), input, "{name}");
+            assert_eq!(sample, pde.solve(&input).unwrap().fields, "{name}");
+        }
+    }
+}
