@@ -7,9 +7,11 @@
 //! of their channels. Gaussian fields of a linear equation want the second alone.
 
 use burn::tensor::{Tensor, TensorData};
+use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_product};
 use faer::linalg::solvers::{DenseSolveCore, Llt};
 use faer::prelude::Solve;
-use faer::{Mat, Side};
+use faer::traits::ComplexField;
+use faer::{Accum, Mat, MatRef, Side, get_global_parallelism};
 use phys_instruct_kernels::pool::in_pool;
 use phys_instruct_physics::symmetry::Symmetry;
 use rayon::prelude::*;
@@ -42,8 +44,8 @@ const PRECISE: f32 = 1e5;
 pub struct Covariance {
     /// Mean of the samples, `[1, entry]`.
     pub(super) mean: Tensor<2>,
-    /// The samples' deviations from it over the root of their number, `[sample, entry]`.
-    pub(super) bank: Tensor<2>,
+    /// The samples' deviations from it over the root of their number, sample by sample.
+    bank: Vec<f32>,
     /// Of the linear estimate.
     share: f64,
 }
@@ -52,8 +54,8 @@ pub struct Covariance {
 pub struct Gain<'a> {
     prior: &'a dyn Prior,
     covariance: &'a Covariance,
-    /// The observed part of the factor, `[point, factor]`.
-    rows: Tensor<2>,
+    /// The observed part of the factor, `[factor, point]`.
+    rows: Mat<f32>,
     errors: ErrorUnits,
 }
 
@@ -91,15 +93,31 @@ impl Covariance {
     fn of(samples: Tensor<2>, share: f64) -> Self {
         let mean = samples.clone().mean_dim(0);
         let scale = (samples.dims()[0] as f64 - 1.0).sqrt().recip();
-        Self { bank: (samples - mean.clone()) * scale, mean, share }
+        Self { bank: values((samples - mean.clone()) * scale), mean, share }
+    }
+
+    /// [`Covariance::bank`], `[entry, sample]`.
+    pub(super) fn bank(&self) -> MatRef<'_, f32> {
+        let entries = self.mean.dims()[1];
+        MatRef::from_column_major_slice(&self.bank, entries, self.bank.len() / entries)
+    }
+
+    /// The variance of each entry.
+    fn variances(&self) -> Vec<f32> {
+        let mut sums = vec![0.0; self.mean.dims()[1]];
+        for sample in self.bank.chunks_exact(sums.len()) {
+            sums.iter_mut().zip(sample).for_each(|(sum, v)| *sum += v * v);
+        }
+        sums
     }
 
     /// With each of [`SHARES`], the mean square error of other samples predicted from some values of
     /// one channel, spread over it, each entry in units of its deviation; the sum over that channel.
     fn errors(mut self, prior: &dyn Prior, samples: Tensor<2>) -> Result<[f32; SHARES.len()]> {
         let away = samples - self.mean.clone();
-        let variance = self.bank.clone().square().sum_dim(0);
-        let variances = values(variance.clone());
+        let variances = self.variances();
+        let one = TensorData::new(variances.clone(), [1, variances.len()]);
+        let variance = Tensor::<2>::from_data(one, &prior.device());
         let [channels, height, width] = prior.shape();
         let size = height * width;
         let mut sums = [0.0; SHARES.len()];
@@ -114,7 +132,7 @@ impl Covariance {
             let linear = linear_rows(prior, &entries);
             for (sum, share) in sums.iter_mut().zip(SHARES) {
                 self.share = share;
-                let gain = self.gain_of(prior, &entries, linear.clone(), &errors)?;
+                let gain = self.gain_of(prior, &entries, &linear, &errors)?;
                 let wrong = away.clone() - gain.apply(seen.clone()).flatten::<2>(1, 3);
                 let wrong = wrong.square().mean_dim(0);
                 *sum += values((wrong / variance.clone().clamp_min(f32::MIN_POSITIVE)).mean())[0];
@@ -139,7 +157,7 @@ impl Covariance {
         entries: &[usize],
         variances: &[f64],
     ) -> Result<Gain<'a>> {
-        self.gain_of(prior, entries, linear_rows(prior, entries), variances)
+        self.gain_of(prior, entries, &linear_rows(prior, entries), variances)
     }
 
     /// The same, given the [`linear_rows`] of the entries.
@@ -147,16 +165,22 @@ impl Covariance {
         &'a self,
         prior: &'a dyn Prior,
         entries: &[usize],
-        linear: Tensor<2>,
+        linear: &[f32],
         variances: &[f64],
     ) -> Result<Gain<'a>> {
-        let observed = Observed::at(entries, &prior.device());
-        let [of_bank, of_linear] = self.scales();
-        let mut rows = linear * of_linear;
-        if of_bank > 0.0 {
-            let seen = observed.of_flat(self.bank.clone()).swap_dims(0, 1) * of_bank;
-            rows = Tensor::cat(vec![seen, rows], 1);
-        }
+        let [of_bank, of_linear] = self.scales().map(|scale| scale as f32);
+        // Without a share of its own the bank has no part in the rows.
+        let samples = if of_bank > 0.0 { self.bank().ncols() } else { 0 };
+        let (len, n) = (self.mean.dims()[1], entries.len());
+        // Sample by sample: one after the other lies far away.
+        let bank = self.bank.par_chunks_exact(len).take(samples);
+        let seen: Vec<f32> = bank.flat_map_iter(|x| entries.iter().map(|&e| x[e])).collect();
+        let row = |p: usize| {
+            let own = seen[p.min(seen.len())..].iter().step_by(n).map(|v| of_bank * v);
+            own.chain(linear[p * len..][..len].iter().map(|v| of_linear * v))
+        };
+        let rows: Vec<f32> = (0..n).into_par_iter().flat_map_iter(row).collect();
+        let rows = MatRef::from_column_major_slice(&rows, samples + len, n).to_owned();
         let errors = ErrorUnits::new(&rows, variances)?;
         Ok(Gain { prior, covariance: self, rows, errors })
     }
@@ -179,26 +203,28 @@ impl Gain<'_> {
         let (n, inverse) = (scale.len(), factor.inverse());
         let entry = |i: usize| (inverse[(i / n, i % n)] * scale[i / n] * scale[i % n]) as f32;
         let data: Vec<f32> = (0..n * n).map(entry).collect();
-        Tensor::from_data(TensorData::new(data, [n, n]), &self.rows.device())
+        Tensor::from_data(TensorData::new(data, [n, n]), &self.prior.device())
     }
 
     /// How the fields change, `[member, channel, y, x]`, if the observed values do by `misfit`,
     /// `[member, point]`.
     pub fn apply(&self, misfit: Tensor<2>) -> Tensor<4> {
+        let ([members, n], device) = (misfit.dims(), misfit.device());
         let [channels, height, width] = self.prior.shape();
-        let shape = [misfit.dims()[0], channels, height, width];
-        let factors = self.errors.solve(misfit).matmul(self.rows.clone());
+        let len = channels * height * width;
+        let factors = &self.rows * self.errors.solve(&values(misfit), n);
         let [of_bank, of_linear] = self.covariance.scales();
-        let entries = channels * height * width;
-        // Without a share of its own the bank has no columns in the rows.
-        let samples = factors.dims()[1] - entries;
-        let linear = factors.clone().narrow(1, samples, entries).reshape(shape) * of_linear;
-        let linear = self.prior.linear(linear);
-        if samples == 0 {
+        let (own, linear) = factors.split_at_row(factors.nrows() - len);
+        let fields = |matrix: MatRef<f32>| {
+            let data: Vec<f32> = matrix.col_iter().flat_map(|c| c.iter().copied()).collect();
+            let shape = [members, channels, height, width];
+            Tensor::<4>::from_data(TensorData::new(data, shape), &device)
+        };
+        let linear = self.prior.linear(fields(linear) * of_linear);
+        if own.nrows() == 0 {
             return linear;
         }
-        let own = factors.narrow(1, 0, samples) * of_bank;
-        own.matmul(self.covariance.bank.clone()).reshape(shape) + linear
+        fields((self.covariance.bank() * own).as_ref()) * of_bank + linear
     }
 }
 
@@ -215,9 +241,9 @@ fn with_moved(samples: Tensor<2>, channels: usize, symmetries: &[Symmetry]) -> T
     Tensor::cat(all, 0)
 }
 
-/// The rows of the linear estimate's factor for `entries`: its transpose applied to unit
-/// vectors.
-fn linear_rows(prior: &dyn Prior, entries: &[usize]) -> Tensor<2> {
+/// The rows of the linear estimate's factor for `entries`, `[point, entry]`: its transpose applied to
+/// unit vectors.
+fn linear_rows(prior: &dyn Prior, entries: &[usize]) -> Vec<f32> {
     let [channels, height, width] = prior.shape();
     let n = channels * height * width;
     let chunk = |part: &[usize]| {
@@ -230,20 +256,28 @@ fn linear_rows(prior: &dyn Prior, entries: &[usize]) -> Tensor<2> {
         let zeros = Tensor::<4>::zeros([part.len(), channels, height, width], &device);
         let leaf = zeros.clone().autodiff().require_grad();
         let product = (prior.linear(leaf.clone()).flatten::<2>(1, 3) * units).sum();
-        leaf.grad(&product.backward()).unwrap_or(zeros).flatten::<2>(1, 3)
+        values(leaf.grad(&product.backward()).unwrap_or(zeros))
     };
-    Tensor::cat(in_pool(|| entries.par_chunks(ROWS).map(chunk).collect()), 0)
+    in_pool(|| entries.par_chunks(ROWS).flat_map_iter(chunk).collect())
 }
 
 impl ErrorUnits {
-    fn new(rows: &Tensor<2>, variances: &[f64]) -> Result<Self> {
-        let n = variances.len();
+    /// For the rows `[factor, point]`.
+    fn new(rows: &Mat<f32>, variances: &[f64]) -> Result<Self> {
         let scale: Vec<f64> = variances.iter().map(|v| v.sqrt().recip()).collect();
         // Units first: products of fields as small as 1e-5 leave the range of f32.
-        let column = scale.iter().map(|&s| s as f32).collect::<Vec<_>>();
-        let column = Tensor::<2>::from_data(TensorData::new(column, [n, 1]), &rows.device());
-        let mut matrix = products(&(rows.clone() * column));
-        for i in 0..n {
+        let mut rows = rows.clone();
+        for (row, &unit) in rows.col_iter_mut().zip(&scale) {
+            row.iter_mut().for_each(|v| *v *= unit as f32);
+        }
+        let largest = rows.col_iter().map(|row| row.squared_norm_l2()).fold(0.0, f32::max);
+        let mut matrix = if largest < PRECISE {
+            let products = products(&rows);
+            Mat::from_fn(scale.len(), scale.len(), |i, j| f64::from(products[(i, j)]))
+        } else {
+            products(&Mat::from_fn(rows.nrows(), rows.ncols(), |k, i| f64::from(rows[(k, i)])))
+        };
+        for i in 0..scale.len() {
             matrix[(i, i)] += 1.0;
         }
         let factor = matrix
@@ -252,29 +286,31 @@ impl ErrorUnits {
         Ok(Self { scale, factor })
     }
 
-    /// (rows rows^T + variances)^-1 times each member's misfit, `[member, point]`.
-    fn solve(&self, misfit: Tensor<2>) -> Tensor<2> {
-        let ([members, n], device) = (misfit.dims(), misfit.device());
-        let misfit = values(misfit);
+    /// (rows rows^T + variances)^-1 times the misfit of each member, `n` values; `[point, member]`.
+    fn solve(&self, misfit: &[f32], n: usize) -> Mat<f32> {
+        let members = misfit.len() / n;
         let right = Mat::from_fn(n, members, |i, m| f64::from(misfit[m * n + i]) * self.scale[i]);
         let solved = self.factor.solve(&right);
-        let entry = |i: usize| (solved[(i % n, i / n)] * self.scale[i % n]) as f32;
-        let data: Vec<f32> = (0..members * n).map(entry).collect();
-        Tensor::from_data(TensorData::new(data, [members, n]), &device)
+        Mat::from_fn(n, members, |i, m| (solved[(i, m)] * self.scale[i]) as f32)
     }
 }
 
-/// rows rows^T; summed in `f64` where a factor of it might otherwise not exist.
-fn products(rows: &Tensor<2>) -> Mat<f64> {
-    let [n, factors] = rows.dims();
-    let largest = rows.clone().square().sum_dim(1).max().into_scalar::<f32>();
-    if largest < PRECISE {
-        let all = values(rows.clone().matmul(rows.clone().swap_dims(0, 1)));
-        return Mat::from_fn(n, n, |i, j| 0.5 * f64::from(all[i * n + j] + all[j * n + i]));
-    }
-    let rows = values(rows.clone());
-    let rows = Mat::from_fn(n, factors, |i, k| f64::from(rows[i * factors + k]));
-    &rows * rows.transpose()
+/// The products of all pairs of columns; those above the diagonal are left out.
+fn products<T: ComplexField<Conj = T>>(columns: &Mat<T>) -> Mat<T> {
+    let n = columns.ncols();
+    let mut products = Mat::zeros(n, n);
+    triangular_product(
+        products.as_mut(),
+        BlockStructure::TriangularLower,
+        Accum::Replace,
+        columns.transpose(),
+        BlockStructure::Rectangular,
+        columns.as_ref(),
+        BlockStructure::Rectangular,
+        T::one_impl(),
+        get_global_parallelism(),
+    );
+    products
 }
 
 #[cfg(test)]
@@ -307,9 +343,12 @@ mod tests {
         assert!(values(left).iter().all(|v| v.abs() < 1e-2));
         // The linear estimate alone is exact here.
         let rows = linear_rows(&prior, &given.entries());
+        let rows = MatRef::from_column_major_slice(&rows, SIZE * SIZE, 24).to_owned();
         let exact = ErrorUnits::new(&rows, &[1e-6; 24]).unwrap();
-        let z = exact.solve(misfit).matmul(rows);
-        let exact = prior.linear(z.reshape([1, 1, SIZE, SIZE]));
+        let z = &rows * exact.solve(&values(misfit), 24);
+        let z: Vec<f32> = z.col(0).iter().copied().collect();
+        let z = Tensor::<4>::from_data(TensorData::new(z, [1, 1, SIZE, SIZE]), &device);
+        let exact = prior.linear(z);
         let far = rms(&(change - exact.clone()));
         assert!(far < 0.15 * rms(&exact), "{far} of {}", rms(&exact));
     }
@@ -373,12 +412,11 @@ mod tests {
     #[test]
     fn nearly_dependent_values_with_small_errors_are_followed() {
         const N: usize = 24;
-        let data = (0..N * N).map(|i| 1.0 / (i / N + i % N + 1) as f32).collect::<Vec<_>>();
-        let rows = Tensor::<2>::from_data(TensorData::new(data, [N, N]), &Device::flex());
-        let misfit = rows.clone().sum_dim(1).swap_dims(0, 1);
+        let rows = Mat::from_fn(N, N, |i, j| 1.0 / (i + j + 1) as f32);
+        let misfit: Vec<f32> = (0..N).map(|i| rows.col(i).sum()).collect();
         let errors = ErrorUnits::new(&rows, &[1e-9; N]).unwrap();
-        let followed = errors.solve(misfit.clone()).matmul(rows.clone()).matmul(rows.transpose());
-        let left = values(misfit - followed).iter().map(|v| v.abs()).fold(0.0, f32::max);
+        let followed = rows.transpose() * (&rows * errors.solve(&misfit, N));
+        let left = (0..N).map(|i| (misfit[i] - followed[(i, 0)]).abs()).fold(0.0, f32::max);
         assert!(left < 1e-3, "{left}");
     }
 

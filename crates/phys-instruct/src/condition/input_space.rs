@@ -15,14 +15,11 @@
 //! This is for inputs of few values, such as a line of initial values: every component costs the
 //! polish of a sample. And for inputs near Gaussian, not those of two values.
 
-use burn::tensor::Tensor;
 use faer::prelude::Solve;
-use faer::{Mat, Side};
+use faer::{Mat, MatRef, Side};
 use phys_instruct_physics::{Pde, rng};
 
 use super::Task;
-use super::observed::Observed;
-use crate::net::params::values;
 use crate::polish::polish;
 use crate::residual::Residual;
 use crate::{Error, Result, Samples};
@@ -60,14 +57,13 @@ impl Inputs {
     }
 
     /// From the `mean` of samples, `[entry of the sample]`, and their deviations from it over the
-    /// root of their number, `[sample, entry of the sample]`.
+    /// root of their number, `[entry of the sample, sample]`.
     ///
     /// # Errors
     /// Deviations that are not finite.
-    pub fn new(mean: &[f32], centred: &Tensor<2>, entries: Vec<usize>) -> Result<Self> {
-        let seen = values(Observed::at(&entries, &centred.device()).of_flat(centred.clone()));
+    pub fn new(mean: &[f32], centred: MatRef<f32>, entries: Vec<usize>) -> Result<Self> {
         let n = entries.len();
-        let inputs = Mat::from_fn(centred.dims()[0], n, |i, e| f64::from(seen[i * n + e]));
+        let inputs = Mat::from_fn(centred.ncols(), n, |i, e| f64::from(centred[(entries[e], i)]));
         let eigen = (inputs.transpose() * &inputs)
             .self_adjoint_eigen(Side::Lower)
             .map_err(|e| Error::NonFinite(format!("covariance of the inputs: {e:?}")))?;
@@ -251,7 +247,7 @@ fn shift(x: &mut [f32], slopes: &Mat<f64>, change: &Mat<f64>) {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::Device;
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
@@ -263,11 +259,11 @@ mod tests {
 
     fn inputs(pde: &dyn Pde) -> Inputs {
         let samples = samples_from(pde, SAMPLES as u64, SIZE, 5);
-        let shape = [SAMPLES, samples.sample_len()];
-        let all = Tensor::<2>::from_data(TensorData::new(samples.data, shape), &Device::flex());
-        let mean = all.clone().mean_dim(0);
-        let centred = (all - mean.clone()) / (SAMPLES as f64).sqrt();
-        Inputs::new(&values(mean), &centred, Task::Forward.observed(pde, SIZE)).unwrap()
+        let (len, count) = (samples.sample_len(), SAMPLES as f32);
+        let all = MatRef::from_column_major_slice(&samples.data, len, SAMPLES);
+        let mean: Vec<f32> = (0..len).map(|e| all.row(e).sum() / count).collect();
+        let centred = Mat::from_fn(len, SAMPLES, |e, i| (all[(e, i)] - mean[e]) / count.sqrt());
+        Inputs::new(&mean, centred.as_ref(), Task::Forward.observed(pde, SIZE)).unwrap()
     }
 
     #[test]
