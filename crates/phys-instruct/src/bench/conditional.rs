@@ -1,5 +1,6 @@
 //! The table of conditional solving: the student as prior against DiffusionPDE's guidance, the
-//! exact posterior where it is known, and Gaussian-process interpolation, on the same observations.
+//! exact posterior where it is known, the most probable input where the solver's adjoint is, and
+//! Gaussian-process interpolation, on the same observations.
 //!
 //! Every problem is solved by itself, so that its seconds are those of one answer. What a method
 //! prepares once for all problems (the student's covariance, the interpolation's training samples)
