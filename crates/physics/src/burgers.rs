@@ -281,15 +281,8 @@ impl Differentiable for Burgers {
         let mut gradient = vec![Complex::default(); size];
         for (i, (row, pull)) in rows.enumerate() {
             if i > 0 {
-                let mut states = vec![line.modes_of(row)];
-                for k in 1..steps {
-                    let mut next = states[k - 1].clone();
-                    method.step(&mut next, |u, rate| line.rate(u, rate));
-                    states.push(next);
-                }
-                for state in states.iter().rev() {
-                    method.pull_back(&mut line, state, &mut gradient);
-                }
+                let start = line.modes_of(row);
+                method.pull_back(&mut line, start, steps, &mut gradient);
             }
             // The adjoint of the inverse transform, that of the forward one being left to the end.
             let own = line.modes_of(pull);

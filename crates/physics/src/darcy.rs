@@ -152,7 +152,7 @@ impl Pde for Darcy {
 }
 
 /// Width of a smoothed step of the coefficient, in units of the field behind it, whose deviation is
-/// about 0.4: [`Differentiable`].
+/// about 0.3: [`Differentiable`].
 const STEP: f64 = 0.05;
 
 impl Darcy {

@@ -104,9 +104,25 @@ impl Etdrk4 {
 }
 
 impl Etdrk4 {
-    /// The adjoint of [`Etdrk4::step`] from `state`: `pull`, a gradient in the state after the step,
-    /// becomes that in `state`.
+    /// The adjoint of so many steps from `start`: `pull`, a gradient in the state after them, becomes
+    /// that in `start`.
     pub(crate) fn pull_back(
+        &mut self,
+        law: &mut impl Nonlinear,
+        start: Vec<Complex<f64>>,
+        steps: usize,
+        pull: &mut [Complex<f64>],
+    ) {
+        let mut states = vec![start];
+        for k in 1..steps {
+            let mut next = states[k - 1].clone();
+            self.step(&mut next, |v, rate| law.rate(v, rate));
+            states.push(next);
+        }
+        states.iter().rev().for_each(|state| self.pull_step(law, state, pull));
+    }
+
+    fn pull_step(
         &mut self,
         law: &mut impl Nonlinear,
         state: &[Complex<f64>],

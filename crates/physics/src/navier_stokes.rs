@@ -215,17 +215,10 @@ impl Differentiable for NavierStokes {
         let interval = self.time / (sample.channels - 1) as f64;
         let mut gradient = flow.modes_of(&pull[pull.len() - size * size..]);
         for k in (0..sample.channels - 1).rev() {
-            let mut states = vec![flow.modes_of(sample.channel(k))];
-            let steps = flow.steps(&states[0], interval);
+            let start = flow.modes_of(sample.channel(k));
+            let steps = flow.steps(&start, interval);
             let mut method = Etdrk4::new(&flow.decay, interval / steps as f64);
-            for s in 1..steps {
-                let mut next = states[s - 1].clone();
-                method.step(&mut next, |w, rate| flow.rate(w, rate));
-                states.push(next);
-            }
-            for state in states.iter().rev() {
-                method.pull_back(&mut flow, state, &mut gradient);
-            }
+            method.pull_back(&mut flow, start, steps, &mut gradient);
             // The adjoint of the inverse transform, that of the forward one being left to the end.
             let own = flow.modes_of(&pull[k * size * size..][..size * size]);
             gradient.iter_mut().zip(own).for_each(|(g, o)| *g += o);
