@@ -173,14 +173,17 @@ impl Covariance {
         let samples = if of_bank > 0.0 { self.bank().ncols() } else { 0 };
         let (len, n) = (self.mean.dims()[1], entries.len());
         // Sample by sample: one after the other lies far away.
-        let bank = self.bank.par_chunks_exact(len).take(samples);
-        let seen: Vec<f32> = bank.flat_map_iter(|x| entries.iter().map(|&e| x[e])).collect();
-        let row = |p: usize| {
-            let own = seen[p.min(seen.len())..].iter().step_by(n).map(|v| of_bank * v);
-            own.chain(linear[p * len..][..len].iter().map(|v| of_linear * v))
-        };
-        let rows: Vec<f32> = (0..n).into_par_iter().flat_map_iter(row).collect();
-        let rows = MatRef::from_column_major_slice(&rows, samples + len, n).to_owned();
+        let mut seen = vec![0.0; samples * n];
+        let bank = self.bank.par_chunks_exact(len).zip(seen.par_chunks_exact_mut(n));
+        bank.for_each(|(x, seen)| seen.iter_mut().zip(entries).for_each(|(to, &e)| *to = x[e]));
+        let mut rows = Mat::zeros(samples + len, n);
+        let points = rows.par_col_iter_mut().zip(linear.par_chunks_exact(len)).enumerate();
+        points.for_each(|(p, (row, linear))| {
+            let (own, rest) = row.split_at_row_mut(samples);
+            let seen = seen[p.min(seen.len())..].iter().step_by(n);
+            own.iter_mut().zip(seen).for_each(|(to, v)| *to = of_bank * v);
+            rest.iter_mut().zip(linear).for_each(|(to, v)| *to = of_linear * v);
+        });
         let errors = ErrorUnits::new(&rows, variances)?;
         Ok(Gain { prior, covariance: self, rows, errors })
     }
@@ -267,9 +270,9 @@ impl ErrorUnits {
         let scale: Vec<f64> = variances.iter().map(|v| v.sqrt().recip()).collect();
         // Units first: products of fields as small as 1e-5 leave the range of f32.
         let mut rows = rows.clone();
-        for (row, &unit) in rows.col_iter_mut().zip(&scale) {
+        rows.par_col_iter_mut().zip(&scale).for_each(|(row, &unit)| {
             row.iter_mut().for_each(|v| *v *= unit as f32);
-        }
+        });
         let largest = rows.col_iter().map(|row| row.squared_norm_l2()).fold(0.0, f32::max);
         let mut matrix = if largest < PRECISE {
             let products = products(&rows);
