@@ -94,7 +94,8 @@ pub fn conv2d_forward(
     correlate(x, &packed, bias, shape, out);
 }
 
-/// A convolution whose weights are brought into their kernel's order once, for inference.
+/// A convolution whose weights are brought into their kernel's order once, for inference: those of
+/// Winograd's method when the first image of its size comes.
 #[derive(Debug)]
 pub struct PackedConv {
     in_channels: usize,

@@ -1,33 +1,37 @@
 //! Keeping memory: fresh pages, and clearing them, cost as much as the arithmetic done on them.
 
-use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Arrays that a thread keeps at most; a training step has some sixty outputs.
-const SPARE: usize = 128;
+/// Arrays of one length that are kept, and values of all: a training step has some sixty outputs.
+const ALIKE: usize = 32;
+const MOST: usize = 1 << 28;
 
-thread_local! {
-    /// Oldest first.
-    static SPARES: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
-}
+/// Arrays by their length. Of the whole process, since a step may run on any thread.
+static SPARES: Mutex<Option<HashMap<usize, Vec<Vec<f32>>>>> = Mutex::new(None);
 
 /// An array to be written over, whose values are left from an earlier use. Best where the same
 /// lengths come back; a length without a spare array is taken anew.
 pub fn room(len: usize) -> Vec<f32> {
-    let spare = SPARES.with_borrow_mut(|spares| {
-        let found = spares.iter().rposition(|spare| spare.len() == len);
-        found.map(|i| spares.remove(i))
-    });
+    let spare = spares().get_or_insert_default().entry(len).or_default().pop();
     spare.unwrap_or_else(|| vec![0.0; len])
 }
 
-/// Hands an array to the next [`room`] of its length on this thread.
+/// Hands an array to the next [`room`] of its length, if there has been one.
 pub fn recycle(array: Vec<f32>) {
-    SPARES.with_borrow_mut(|spares| {
-        if spares.len() == SPARE {
-            spares.remove(0);
-        }
-        spares.push(array);
-    });
+    let mut spares = spares();
+    let all = spares.get_or_insert_default();
+    let kept: usize = all.iter().map(|(len, alike)| len * alike.len()).sum();
+    match all.get_mut(&array.len()) {
+        Some(alike) if alike.len() < ALIKE && kept + array.len() <= MOST => alike.push(array),
+        // Other lengths than now needed may fill the room.
+        Some(_) if kept + array.len() > MOST => all.clear(),
+        _ => {}
+    }
+}
+
+fn spares() -> MutexGuard<'static, Option<HashMap<usize, Vec<Vec<f32>>>>> {
+    SPARES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Asks the C library's allocator to keep what is freed instead of giving it back to the system,
@@ -68,20 +72,22 @@ mod tests {
 
     #[test]
     fn arrays_come_back_by_their_length() {
-        recycle(vec![1.0; 3]);
-        recycle(vec![2.0; 5]);
-        assert_eq!(room(4), [0.0; 4]);
-        assert_eq!(room(3), [1.0; 3]);
-        assert_eq!(room(3), [0.0; 3]);
-        assert_eq!(room(5), [2.0; 5]);
+        // Nobody has asked for this length.
+        recycle(vec![1.0; 1013]);
+        assert_eq!(room(1013), [0.0; 1013]);
+        recycle(vec![1.0; 1013]);
+        recycle(vec![2.0; 1013]);
+        let mut both = [room(1013)[0], room(1013)[0]];
+        both.sort_by(f32::total_cmp);
+        assert_eq!(both, [1.0, 2.0]);
+        assert_eq!(room(1013), [0.0; 1013]);
     }
 
     #[test]
-    fn the_oldest_go_where_there_are_too_many() {
-        for i in 0..=SPARE {
-            recycle(vec![i as f32; 7 + usize::from(i == 0)]);
-        }
-        assert_eq!(room(8), [0.0; 8]);
-        assert_eq!(room(7), [SPARE as f32; 7]);
+    fn so_many_alike_are_kept() {
+        assert_eq!(room(1019), [0.0; 1019]);
+        (0..2 * ALIKE).for_each(|_| recycle(vec![1.0; 1019]));
+        let kept = (0..2 * ALIKE).filter(|_| room(1019)[0] == 1.0).count();
+        assert_eq!(kept, ALIKE);
     }
 }

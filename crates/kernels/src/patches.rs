@@ -121,18 +121,24 @@ fn check(x: &[f32], out: &[f32], size: usize, width: usize, side: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_values::values;
+    use crate::test_values::{each_unit, values};
 
     #[test]
     fn patches_become_planes_and_come_back() {
         for [planes, rows, columns, side] in
-            [[1, 1, 1, 1], [3, 2, 5, 2], [2, 4, 3, 3], [5, 1, 1, 4]]
+            [[1, 1, 1, 1], [3, 2, 5, 2], [2, 4, 32, 2], [2, 4, 3, 3], [5, 1, 1, 4]]
         {
             let [height, width] = [rows * side, columns * side];
             let size = height * width;
             let x = values(planes * size, 1);
-            let mut folded = vec![0.0; x.len()];
-            unshuffle(&x, [size, width], side, &mut folded);
+            let run = || {
+                let [mut folded, mut back] = [vec![0.0; x.len()], vec![0.0; x.len()]];
+                unshuffle(&x, [size, width], side, &mut folded);
+                shuffle(&folded, [size, width], side, &mut back);
+                [folded, back]
+            };
+            let [[folded, back], rest @ ..] = &each_unit(run)[..] else { unreachable!() };
+            assert!(rest.iter().all(|[f, b]| f == folded && b == back));
             for (i, v) in folded.iter().enumerate() {
                 let (plane, place) = (i / size, i % size);
                 let (part, place) = (place / (rows * columns), place % (rows * columns));
@@ -140,9 +146,7 @@ mod tests {
                 let from = plane * size + y * width + place % columns * side + part % side;
                 assert_eq!(*v, x[from], "{planes} {rows} {columns} {side}: {i}");
             }
-            let mut back = vec![0.0; x.len()];
-            shuffle(&folded, [size, width], side, &mut back);
-            assert_eq!(back, x);
+            assert_eq!(*back, x);
         }
     }
 

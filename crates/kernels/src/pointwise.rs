@@ -1,4 +1,5 @@
-//! 1x1 convolution: a matrix product of the weights with the image's channels.
+//! 1x1 convolution: a matrix product of the weights with the image's channels; and the gradient of
+//! its weights, the products of two images' channels summed over their points.
 //!
 //! Neighbouring values of a channel are far from those of the next, so that a block of positions is
 //! copied together once and then read from the cache for every tile of output channels.

@@ -72,7 +72,7 @@ pub(crate) fn sigmoid<S: Simd>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<S>(-x))
 }
 
-/// exp(x) to 2e-7 relative, in operations that vectorise: x = n ln 2 + r with |r| <= ln 2 / 2,
+/// exp(x) to 5e-7 relative, in operations that vectorise: x = n ln 2 + r with |r| <= ln 2 / 2,
 /// 2^n from the exponent bits, exp(r) from its Taylor polynomial of degree 7 (remainder below
 /// 1e-8). Saturates at exp(-87) and exp(88).
 #[inline(always)]

@@ -15,6 +15,7 @@
 // Indexed loops of constant length, which the compiler unrolls: the values stay in registers.
 #![allow(clippy::needless_range_loop)]
 
+mod filter;
 mod transform;
 
 use std::cell::Cell;
@@ -232,6 +233,9 @@ pub(crate) fn convolve(
     shape: &ConvShape,
     out: &mut [f32],
 ) {
+    if out.is_empty() {
+        return;
+    }
     Part::cut(weights.outputs, shape, out).into_par_iter().for_each(|part| {
         let mut scratch = SCRATCH.take().unwrap_or_default();
         dispatch(Convolve { x, weights, bias, shape, part, scratch: &mut scratch });

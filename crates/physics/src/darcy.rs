@@ -163,7 +163,7 @@ impl Darcy {
     }
 }
 
-/// The step where the field changes its sign is smoothed to a width of [`STEP`].
+/// The step where the field changes its sign is smoothed to a sixth of the field's deviation.
 impl Differentiable for Darcy {
     fn unknowns(&self, size: usize) -> usize {
         size * size

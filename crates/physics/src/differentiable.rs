@@ -36,7 +36,7 @@ mod tests {
     use crate::registry::{NAMES, by_name};
     use crate::rng;
 
-    const SIZE: usize = 12;
+    const SIZE: usize = 13;
 
     fn draw(pde: &str, stream: &'static str, count: usize) -> Vec<f64> {
         rng::normals(&mut rng::stream(5, stream, 0, pde.len() as u64), count)
@@ -46,8 +46,13 @@ mod tests {
     #[test]
     fn the_gradient_is_the_adjoint_of_the_change() {
         let mut known = 0;
-        for name in NAMES {
-            let pde = by_name(name).unwrap();
+        let own = [("navier-stokes", "intervals", 3.0), ("darcy", "boundary", 1.0)];
+        let settings = NAMES.map(|name| (name, "", 0.0)).into_iter().chain(own);
+        for (name, param, value) in settings {
+            let mut pde = by_name(name).unwrap();
+            if !param.is_empty() {
+                pde.set_param(param, value).unwrap();
+            }
             let Some(map) = pde.differentiable() else { continue };
             known += 1;
             let count = map.unknowns(SIZE);
@@ -71,7 +76,7 @@ mod tests {
             let far = (by_difference - by_adjoint).abs() / by_difference.abs();
             assert!(far < 1e-6, "{name}: {by_difference} by difference, {by_adjoint} by adjoint");
         }
-        assert_eq!(known, 3);
+        assert_eq!(known, 5);
     }
 
     /// The same values give the same input as the PDE's own draw.

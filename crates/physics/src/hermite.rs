@@ -200,6 +200,13 @@ pub(crate) mod tests {
         for ((a, b), s) in above.iter().zip(&below).zip(&slope) {
             assert!(((a - b) / 2e-4 - s).norm() < 1e-6, "{a} {b} {s}");
         }
+        let mut pulled = vec![Complex::default(); state.len()];
+        law.pull_back(&slope, &mut pulled);
+        let product = |a: &[Complex<f64>], b: &[Complex<f64>]| -> f64 {
+            a.iter().zip(b).map(|(a, b)| (a.conj() * b).re).sum()
+        };
+        let [forward, back] = [product(&slope, &slope), product(&pulled, change)];
+        assert!((forward / back - 1.0).abs() < 1e-9, "{forward} {back}");
     }
 
     #[test]
@@ -236,6 +243,12 @@ pub(crate) mod tests {
         fn pull_back(&mut self, y: &[Complex<f64>], pulled: &mut [Complex<f64>]) {
             pulled[0] = y[0] * (2.0 * self.0);
         }
+    }
+
+    #[test]
+    fn the_slope_of_the_logistic_law_and_its_adjoint_agree() {
+        let [state, change] = [0.6, -0.3].map(|v| [Complex::new(v, 0.0)]);
+        assert_slope(&mut Logistic(0.0), &state, &change);
     }
 
     #[test]

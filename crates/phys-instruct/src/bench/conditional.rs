@@ -272,8 +272,13 @@ impl Setting {
             let sensors = options.sensors.iter().map(|&n| Places::Sensors(n));
             let lines = task == Task::Reconstruct && self.input_is_a_line();
             for places in points.chain(sensors.filter(|_| lines)) {
-                let of = |&noise: &f64| Question::new(self, task, places, noise);
-                questions.extend(options.noise.iter().map(of));
+                for &noise in &options.noise {
+                    let question = Question::new(self, task, places, noise);
+                    // More points than there are is all of them, once.
+                    if !questions.iter().any(|other: &Question| other.asks_as(&question)) {
+                        questions.push(question);
+                    }
+                }
             }
         }
         questions
@@ -405,6 +410,20 @@ impl<'a> Question<'a> {
         options.steps.iter().map(row).collect()
     }
 
+    /// Points observed, and in how many columns they are all there are.
+    fn extent(&self) -> (usize, Option<usize>) {
+        let grid = self.setting.student.model.card.grid;
+        match self.places {
+            Places::Points(count) => (count.min(self.seen.len()), None),
+            Places::Sensors(count) => (count.min(grid) * self.seen.len() / grid, Some(count)),
+        }
+    }
+
+    fn asks_as(&self, other: &Self) -> bool {
+        let of = |q: &Self| (q.task, q.extent(), q.noise.to_bits());
+        of(self) == of(other)
+    }
+
     fn key(&self, method: &str, steps: usize, options: &Options) -> Key {
         let Setting { student, teacher, pde, .. } = self.setting;
         let grid = student.model.card.grid;
@@ -413,10 +432,7 @@ impl<'a> Question<'a> {
             DIFFUSIONPDE => teacher.as_ref(),
             _ => Some(student).filter(|_| method.starts_with("phys-instruct")),
         };
-        let (points, sensors) = match self.places {
-            Places::Points(count) => (count.min(self.seen.len()), None),
-            Places::Sensors(count) => (count.min(grid) * self.seen.len() / grid, Some(count)),
-        };
+        let (points, sensors) = self.extent();
         Key {
             pde: pde.name().into(),
             task: self.task,

@@ -125,6 +125,9 @@ impl Covariance {
             let own = channel * size..(channel + 1) * size;
             let varied: Vec<usize> = own.filter(|&entry| variances[entry] > 0.0).collect();
             let points = POINTS.min(varied.len().div_ceil(8));
+            if points == 0 {
+                continue;
+            }
             let entries: Vec<_> = (0..points).map(|p| varied[p * varied.len() / points]).collect();
             let errors: Vec<_> =
                 entries.iter().map(|&e| NOISE * NOISE * f64::from(variances[e])).collect();

@@ -19,12 +19,15 @@ use crate::{Error, Result, Samples};
 /// Steps that L-BFGS looks back on.
 const MEMORY: usize = 10;
 /// Its iterations, at most.
-const ITERATIONS: u64 = 100;
-/// It ends where an iteration changes the cost by less.
-const SETTLED: f64 = 1e-3;
-/// Least standard deviation of an observation, in units of the root mean square of those of its
-/// channel: exact values make a cost that no gradient descends.
-const LEAST: f64 = 1e-2;
+const ITERATIONS: u64 = 400;
+/// It ends where an iteration changes the cost, a logarithm of the posterior density, by less.
+const SETTLED: f64 = 1e-2;
+/// What an exact observation is taken to be off by, in units of the root mean square of those of its
+/// channel: a cost of exact values no gradient descends.
+const EXACT: f64 = 1e-2;
+
+/// Its least value, for channels observed as zero.
+const SMALLEST: f64 = 1e-9;
 
 /// Whether the adjoint of `pde` is known.
 pub fn is_known(pde: &dyn Pde) -> bool {
@@ -50,9 +53,11 @@ pub fn posterior(pde: &dyn Pde, observations: &Observations) -> Result<Posterior
     let run = Executor::new(&search, method)
         .configure(|state| state.param(start).max_iters(ITERATIONS))
         .run();
-    // A line search that gives up, as at rounding, leaves the best of what was tried.
-    let failure = run.err().map_or_else(String::new, |e| e.to_string());
-    let best = search.best.into_inner().ok_or(Error::NonFinite(failure))?;
+    run.map_err(|e| Error::NonFinite(format!("the most probable input: {e}")))?;
+    // A search that gives up, at rounding or at an input that the solver refuses, leaves the best of
+    // what was tried.
+    let best = search.best.into_inner();
+    let best = best.ok_or_else(|| Error::NonFinite("the most probable input".into()))?;
     let names: Vec<&str> = observations.channels().iter().map(String::as_str).collect();
     let samples = Samples::from_fields(pde.name(), &names, &[best.sample])?;
     let pair = Posterior { samples, nfe: 0 };
@@ -84,15 +89,15 @@ impl<'a> Search<'a> {
         let size = observations.size();
         let (entries, points) = (observations.entries(), observations.points());
         let channel = |entry: usize| entry / (size * size);
-        let least = |of: usize| {
+        let exact = |of: usize| {
             let own = entries.iter().zip(points).filter(|(e, _)| channel(**e) == of);
             let squares: Vec<f64> = own.map(|(_, p)| p.value * p.value).collect();
-            LEAST * (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()
+            EXACT * (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()
         };
-        let leasts: Vec<f64> = (0..observations.channels().len()).map(least).collect();
+        let exacts: Vec<f64> = (0..observations.channels().len()).map(exact).collect();
         let observed = entries.iter().zip(points).map(|(&entry, point)| {
-            let least = leasts[channel(entry)].max(f64::MIN_POSITIVE);
-            (entry, point.value, point.sd.hypot(least))
+            let exact = exacts[channel(entry)].max(SMALLEST);
+            (entry, point.value, if point.sd > 0.0 { point.sd } else { exact })
         });
         let observed = observed.collect();
         let (last, best) = Default::default();
