@@ -1,26 +1,27 @@
 //! Keeping memory: fresh pages, and clearing them, cost as much as the arithmetic done on them.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// Arrays of one length that are kept, and values of all: a training step has some sixty outputs.
 const ALIKE: usize = 32;
 const MOST: usize = 1 << 28;
 
 /// Arrays by their length. Of the whole process, since a step may run on any thread.
-static SPARES: Mutex<Option<HashMap<usize, Vec<Vec<f32>>>>> = Mutex::new(None);
+static SPARES: LazyLock<Mutex<Spares>> = LazyLock::new(Mutex::default);
+
+type Spares = HashMap<usize, Vec<Vec<f32>>>;
 
 /// An array to be written over, whose values are left from an earlier use. Best where the same
 /// lengths come back; a length without a spare array is taken anew.
 pub fn room(len: usize) -> Vec<f32> {
-    let spare = spares().get_or_insert_default().entry(len).or_default().pop();
+    let spare = spares().entry(len).or_default().pop();
     spare.unwrap_or_else(|| vec![0.0; len])
 }
 
 /// Hands an array to the next [`room`] of its length, if there has been one.
 pub fn recycle(array: Vec<f32>) {
-    let mut spares = spares();
-    let all = spares.get_or_insert_default();
+    let mut all = spares();
     let kept: usize = all.iter().map(|(len, alike)| len * alike.len()).sum();
     match all.get_mut(&array.len()) {
         Some(alike) if alike.len() < ALIKE && kept + array.len() <= MOST => alike.push(array),
@@ -30,7 +31,7 @@ pub fn recycle(array: Vec<f32>) {
     }
 }
 
-fn spares() -> MutexGuard<'static, Option<HashMap<usize, Vec<Vec<f32>>>>> {
+fn spares() -> MutexGuard<'static, Spares> {
     SPARES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

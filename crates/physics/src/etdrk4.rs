@@ -62,7 +62,7 @@ impl Weights {
 pub struct Etdrk4 {
     weights: Vec<Weights>,
     rates: [Vec<Complex<f64>>; 4],
-    stages: [Vec<Complex<f64>>; 2],
+    stages: [Vec<Complex<f64>>; 3],
 }
 
 impl Etdrk4 {
@@ -72,7 +72,7 @@ impl Etdrk4 {
         Self {
             weights: decay.iter().map(|&d| Weights::new(d, step)).collect(),
             rates: std::array::from_fn(|_| zeros.clone()),
-            stages: [zeros.clone(), zeros],
+            stages: std::array::from_fn(|_| zeros.clone()),
         }
     }
 
@@ -82,7 +82,22 @@ impl Etdrk4 {
         state: &mut [Complex<f64>],
         mut nonlinear: impl FnMut(&[Complex<f64>], &mut [Complex<f64>]),
     ) {
-        let Self { weights, rates: [n0, na, nb, nc], stages: [a, b] } = self;
+        self.evaluate_stages(state, &mut nonlinear);
+        let Self { weights, rates: [n0, na, nb, nc], stages: [_, _, c] } = self;
+        nonlinear(c, nc);
+        for (k, w) in weights.iter().enumerate() {
+            let [first, middle, last] = w.outer;
+            state[k] = state[k] * w.full + n0[k] * first + (na[k] + nb[k]) * middle + nc[k] * last;
+        }
+    }
+
+    /// The stages of a step from `state`, at which N is evaluated after it.
+    fn evaluate_stages(
+        &mut self,
+        state: &[Complex<f64>],
+        nonlinear: &mut impl FnMut(&[Complex<f64>], &mut [Complex<f64>]),
+    ) {
+        let Self { weights, rates: [n0, na, nb, _], stages: [a, b, c] } = self;
         nonlinear(state, n0);
         for (k, w) in weights.iter().enumerate() {
             a[k] = state[k] * w.half + n0[k] * w.stage;
@@ -93,12 +108,7 @@ impl Etdrk4 {
         }
         nonlinear(b, nb);
         for (k, w) in weights.iter().enumerate() {
-            b[k] = a[k] * w.half + (nb[k] * 2.0 - n0[k]) * w.stage;
-        }
-        nonlinear(b, nc);
-        for (k, w) in weights.iter().enumerate() {
-            let [first, middle, last] = w.outer;
-            state[k] = state[k] * w.full + n0[k] * first + (na[k] + nb[k]) * middle + nc[k] * last;
+            c[k] = a[k] * w.half + (nb[k] * 2.0 - n0[k]) * w.stage;
         }
     }
 }
@@ -128,7 +138,7 @@ impl Etdrk4 {
         state: &[Complex<f64>],
         pull: &mut [Complex<f64>],
     ) {
-        let stages = self.stages_from(law, state);
+        self.evaluate_stages(state, &mut |v, rate| law.rate(v, rate));
         let sum = |f: &dyn Fn(usize) -> Complex<f64>| (0..state.len()).map(f).collect::<Vec<_>>();
         let mut through = |at: &[Complex<f64>], y: Vec<Complex<f64>>| {
             let mut out = vec![Complex::default(); y.len()];
@@ -136,8 +146,8 @@ impl Etdrk4 {
             law.pull_back(&y, &mut out);
             out
         };
-        let [a, b, c] = &stages;
-        let (w, y) = (&self.weights, &*pull);
+        let Self { weights: w, stages: [a, b, c], .. } = self;
+        let y = &*pull;
         let of_c = through(c, sum(&|k| y[k] * w[k].outer[2]));
         let of_b = through(b, sum(&|k| y[k] * w[k].outer[1] + of_c[k] * (2.0 * w[k].stage)));
         let from_a = through(a, sum(&|k| y[k] * w[k].outer[1] + of_b[k] * w[k].stage));
@@ -146,28 +156,6 @@ impl Etdrk4 {
         let from_state = through(state, sum(&first));
         let all = sum(&|k| y[k] * w[k].full + (of_a[k] + of_b[k]) * w[k].half + from_state[k]);
         pull.copy_from_slice(&all);
-    }
-
-    /// The states at which a step evaluates N, after the first.
-    fn stages_from(
-        &mut self,
-        law: &mut impl Nonlinear,
-        state: &[Complex<f64>],
-    ) -> [Vec<Complex<f64>>; 3] {
-        let mut rate = |at: &[Complex<f64>]| {
-            let mut rate = vec![Complex::default(); at.len()];
-            law.rate(at, &mut rate);
-            rate
-        };
-        let w = &self.weights;
-        let sum = |f: &dyn Fn(usize) -> Complex<f64>| (0..state.len()).map(f).collect::<Vec<_>>();
-        let n0 = rate(state);
-        let a = sum(&|k| state[k] * w[k].half + n0[k] * w[k].stage);
-        let na = rate(&a);
-        let b = sum(&|k| state[k] * w[k].half + na[k] * w[k].stage);
-        let nb = rate(&b);
-        let c = sum(&|k| a[k] * w[k].half + (nb[k] * 2.0 - n0[k]) * w[k].stage);
-        [a, b, c]
     }
 }
 

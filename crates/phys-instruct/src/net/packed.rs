@@ -1,6 +1,6 @@
 //! The U-Net for inference on the processor: weights brought into the kernels' order once (some
-//! in the first pass), all FiLM maps joined into one, memory kept from call to call. `x` `[batch, channel, y, x]`
-//! throughout, as in [`UNet::forward`], whose arithmetic this is.
+//! in the first pass), all FiLM maps joined into one, memory kept from call to call. `x`
+//! `[batch, channel, y, x]` throughout, as in [`UNet::forward`], whose arithmetic this is.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
