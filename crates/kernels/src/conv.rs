@@ -91,7 +91,26 @@ pub fn conv2d_forward(
     }
     let (channels, taps) = (shape.in_channels, shape.taps());
     let packed = pack_weights(shape, |o, i, t| weight[(o * channels + i) * taps + t]);
-    correlate(x, &packed, bias, shape, out);
+    correlate(x, &packed, bias, shape, Outcome::Write, out);
+}
+
+/// What becomes of a convolution's result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Written over what was there.
+    Write,
+    /// Added to it.
+    Add,
+}
+
+impl Outcome {
+    #[inline(always)]
+    pub(crate) fn store(self, from: &[f32], to: &mut [f32]) {
+        match self {
+            Self::Write => to.copy_from_slice(from),
+            Self::Add => to.iter_mut().zip(from).for_each(|(to, from)| *to += from),
+        }
+    }
 }
 
 /// A convolution whose weights are brought into their kernel's order once, for inference: those of
@@ -140,16 +159,37 @@ impl PackedConv {
     ///
     /// # Panics
     /// Slices of other lengths.
-    pub fn forward(&self, x: &[f32], [batch, height, width]: [usize; 3], out: &mut [f32]) {
+    pub fn forward(&self, x: &[f32], size: [usize; 3], out: &mut [f32]) {
+        self.run(x, size, Outcome::Write, out);
+    }
+
+    /// As [`Self::forward`], added to what `out` holds.
+    ///
+    /// # Panics
+    /// Slices of other lengths.
+    pub fn add(&self, x: &[f32], size: [usize; 3], out: &mut [f32]) {
+        self.run(x, size, Outcome::Add, out);
+    }
+
+    fn run(
+        &self,
+        x: &[f32],
+        [batch, height, width]: [usize; 3],
+        outcome: Outcome,
+        out: &mut [f32],
+    ) {
         let &Self { in_channels, out_channels, kernel, .. } = self;
         let shape = ConvShape { batch, in_channels, out_channels, height, width, kernel };
         assert_eq!(x.len(), shape.input_len(), "input length");
         assert_eq!(out.len(), shape.output_len(), "output length");
         match &self.weights {
             Packed::Winograd(weights) => {
-                winograd::convolve(x, weights.of(&shape), Some(&self.bias), &shape, out);
+                let weights = weights.of(&shape);
+                winograd::convolve(x, weights, Some(&self.bias), &shape, outcome, out);
             }
-            Packed::Direct(weights) => correlate(x, weights, Some(&self.bias), &shape, out),
+            Packed::Direct(weights) => {
+                correlate(x, weights, Some(&self.bias), &shape, outcome, out);
+            }
         }
     }
 }
@@ -167,7 +207,7 @@ pub fn conv2d_input_grad(grad: &[f32], weight: &[f32], shape: &ConvShape, out: &
     let transposed = shape.transposed();
     let packed =
         pack_weights(&transposed, |i, o, t| weight[(o * channels + i) * taps + taps - 1 - t]);
-    correlate(grad, &packed, None, &transposed, out);
+    correlate(grad, &packed, None, &transposed, Outcome::Write, out);
 }
 
 /// Gradients of the weight, `[out, in, ky, kx]`, and of the bias, `[out]`, summed over the batch.
@@ -256,12 +296,19 @@ fn pack_weights(shape: &ConvShape, at: impl Fn(usize, usize, usize) -> f32) -> V
 }
 
 /// The forward pass with packed weights, parallel over samples and tiles of output channels.
-fn correlate(x: &[f32], packed: &[f32], bias: Option<&[f32]>, shape: &ConvShape, out: &mut [f32]) {
+fn correlate(
+    x: &[f32],
+    packed: &[f32],
+    bias: Option<&[f32]>,
+    shape: &ConvShape,
+    outcome: Outcome,
+    out: &mut [f32],
+) {
     if shape.is_empty() || shape.out_channels == 0 {
         return;
     }
     if shape.kernel == 1 {
-        return pointwise::forward(x, packed, bias, shape, out);
+        return pointwise::forward(x, packed, bias, shape, outcome, out);
     }
     let planes = Planes::of(shape);
     let offsets = planes.offsets();
@@ -280,7 +327,7 @@ fn correlate(x: &[f32], packed: &[f32], bias: Option<&[f32]>, shape: &ConvShape,
             let bias = bias.map(|b| &b[tile * TILE..]);
             let (planes, offsets) = (&planes, &offsets[..]);
             let tile = OutputTile { planes, offsets, x: padded, weights, bias };
-            dispatch(Image { tile, out });
+            dispatch(Image { tile, outcome, out });
         });
         PADDED.set(Some(memory));
     });
@@ -301,6 +348,7 @@ pub(crate) struct OutputTile<'a> {
 /// A tile and the images that it becomes.
 struct Image<'a> {
     tile: OutputTile<'a>,
+    outcome: Outcome,
     out: &'a mut [f32],
 }
 
@@ -314,7 +362,7 @@ impl Kernel for Image<'_> {
         let images = self.out.chunks_exact_mut(height * width);
         for (image, flat) in images.zip(flat.chunks_exact(positions)) {
             for (to, from) in image.chunks_exact_mut(width).zip(flat.chunks(row)) {
-                to.copy_from_slice(&from[..width]);
+                self.outcome.store(&from[..width], to);
             }
         }
         FLAT.set(Some(memory));
@@ -473,6 +521,20 @@ mod tests {
             let packed = PackedConv::new(&case.w, &case.bias, shape.in_channels, shape.kernel);
             packed.forward(&case.x, [shape.batch, shape.height, shape.width], &mut out);
             assert_eq!(out, all(&shape, &case)[0], "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn adds_the_same_bits_to_what_is_there() {
+        for shape in shapes() {
+            let case = case(&shape);
+            let packed = PackedConv::new(&case.w, &case.bias, shape.in_channels, shape.kernel);
+            let size = [shape.batch, shape.height, shape.width];
+            let (mut out, mut sum) = (vec![f32::NAN; shape.output_len()], case.grad.clone());
+            packed.forward(&case.x, size, &mut out);
+            packed.add(&case.x, size, &mut sum);
+            let expected: Vec<f32> = case.grad.iter().zip(&out).map(|(a, b)| a + b).collect();
+            assert_eq!(sum, expected, "{shape:?}");
         }
     }
 

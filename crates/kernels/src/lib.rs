@@ -9,7 +9,6 @@ mod weight_tile;
 mod winograd;
 
 pub mod adamw;
-pub mod add;
 pub mod attention;
 pub mod conv;
 pub mod group_norm;

@@ -14,7 +14,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::aligned::Aligned;
-use crate::conv::{ConvShape, OutputTile, TILE};
+use crate::conv::{ConvShape, Outcome, OutputTile, TILE};
 use crate::planes::{LANES_MAX, Planes};
 use crate::simd::{Kernel, Simd, dispatch};
 
@@ -35,6 +35,7 @@ pub(crate) fn forward(
     packed: &[f32],
     bias: Option<&[f32]>,
     shape: &ConvShape,
+    outcome: Outcome,
     out: &mut [f32],
 ) {
     let pixels = shape.height * shape.width;
@@ -45,7 +46,7 @@ pub(crate) fn forward(
         out.par_chunks_mut(tiles * TILE * pixels).enumerate().for_each(|(group, out)| {
             let packed = &packed[group * tiles * TILE * shape.in_channels..];
             let bias = bias.map(|b| &b[group * tiles * TILE..]);
-            dispatch(Tiles { x, packed, bias, pixels, out });
+            dispatch(Tiles { x, packed, bias, pixels, outcome, out });
         });
     });
 }
@@ -56,13 +57,14 @@ struct Tiles<'a> {
     packed: &'a [f32],
     bias: Option<&'a [f32]>,
     pixels: usize,
+    outcome: Outcome,
     out: &'a mut [f32],
 }
 
 impl Kernel for Tiles<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { x, packed, bias, pixels, out } = self;
+        let Self { x, packed, bias, pixels, outcome, out } = self;
         let inputs = x.len() / pixels;
         let [mut block, mut flat] = SCRATCH.take().unwrap_or_default();
         for first in (0..pixels).step_by(BLOCK) {
@@ -84,7 +86,7 @@ impl Kernel for Tiles<'_> {
                 let tile = OutputTile { planes: &planes, offsets: &[0], x: block, weights, bias };
                 tile.fill(simd, flat);
                 for (out, flat) in out.chunks_exact_mut(pixels).zip(flat.chunks(planes.positions)) {
-                    out[first..first + len].copy_from_slice(&flat[..len]);
+                    outcome.store(&flat[..len], &mut out[first..first + len]);
                 }
             }
         }

@@ -32,6 +32,9 @@ pub(crate) trait Simd: Copy {
     /// Transposes an 8 by 8 block, rows of it `from_row` and `to_row` values apart; panics where
     /// a slice does not hold its block.
     fn transpose8(self, from: &[f32], from_row: usize, to: &mut [f32], to_row: usize);
+    /// Asks the cache for the line `ahead` values after a slice's start, be it in the slice or not.
+    #[inline(always)]
+    fn prefetch(self, _from: &[f32], _ahead: usize) {}
 }
 
 /// Work that runs on any vector unit; mark `run` `#[inline(always)]`, so that it is compiled
@@ -451,6 +454,14 @@ mod x86 {
                     let to = &mut to[..7 * to_row + 8];
                     // SAFETY: both units have AVX2, as in `splat`; the slices hold the blocks.
                     unsafe { transpose8_avx2(from.as_ptr(), from_row, to.as_mut_ptr(), to_row) }
+                }
+
+                #[inline(always)]
+                fn prefetch(self, from: &[f32], ahead: usize) {
+                    let line = from.as_ptr().wrapping_add(ahead).cast();
+                    // SAFETY: every processor of this architecture has the instruction, and nothing
+                    // is read by it, whatever the address.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(line) }
                 }
             }
         };

@@ -25,7 +25,7 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use crate::aligned::Aligned;
-use crate::conv::ConvShape;
+use crate::conv::{ConvShape, Outcome};
 use crate::simd::{Kernel, Simd, dispatch};
 use transform::{
     Direction, Panel, Strip, Transformed, WeightAdjoint, WeightTransform, output_strip,
@@ -64,6 +64,11 @@ impl Tiling {
 const SMALL: usize = 8;
 /// Channels of a panel; the last panel of an image may have half of them.
 const PANEL: usize = 32;
+/// Values between one point's and the next's: a power of two apart, all points of a tile would share a
+/// few lines of the nearest cache.
+const GAP: usize = 16;
+/// How far ahead of the values in use weights are asked for.
+const AHEAD: usize = 1024;
 /// Tiles of a strip, at most, where an image's row of tiles has fewer.
 const STRIP: usize = 64;
 
@@ -92,12 +97,25 @@ impl Panels {
         p * PANEL..self.channels.min((p + 1) * PANEL)
     }
 
-    /// Where `[row, channel in panel]` of a panel and point lies in `[panel, point, row, channel in
-    /// panel]`.
+    /// Values of `[panel, point, row, channel in panel]`, gaps included.
+    fn len(self, tiling: Tiling, rows: usize) -> usize {
+        tiling.points() * (rows * self.padded() + GAP * self.count())
+    }
+
+    /// Those of one panel, unless it is the last.
+    fn panel_len(points: usize, rows: usize) -> usize {
+        points * (rows * PANEL + GAP)
+    }
+
+    /// From one point of panel `p` to the next.
+    fn point_len(self, rows: usize, p: usize) -> usize {
+        rows * self.width(p) + GAP
+    }
+
+    /// Where `[row, channel in panel]` of a panel and point lies.
     fn at(self, tiling: Tiling, rows: usize, p: usize, point: usize) -> Range<usize> {
-        let len = rows * self.width(p);
-        let from = tiling.points() * rows * PANEL * p + point * len;
-        from..from + len
+        let from = Self::panel_len(tiling.points(), rows) * p + self.point_len(rows, p) * point;
+        from..from + rows * self.width(p)
     }
 }
 
@@ -123,8 +141,8 @@ impl Weights {
     ) -> Self {
         let (inputs, outputs) = (shape.in_channels, Panels { channels: shape.out_channels });
         let tiling = Tiling::of(shape);
-        let memory = points.room(tiling.points() * inputs * outputs.padded());
-        let len = tiling.points() * inputs * PANEL;
+        let memory = points.room(outputs.len(tiling, inputs));
+        let len = Panels::panel_len(tiling.points(), inputs);
         let panel = |(p, points)| {
             dispatch(WeightTransform { tiling, direction, inputs, outputs, p, weight, points });
         };
@@ -207,7 +225,7 @@ pub(crate) fn forward(
 ) {
     let weights =
         Weights::pack(weight, shape, Direction::Forward, WEIGHTS.take().unwrap_or_default(), true);
-    convolve(x, &weights, bias, shape, out);
+    convolve(x, &weights, bias, shape, Outcome::Write, out);
     weights.recycle();
 }
 
@@ -221,7 +239,7 @@ pub(crate) fn input_grad(grad: &[f32], weight: &[f32], shape: &ConvShape, out: &
         WEIGHTS.take().unwrap_or_default(),
         true,
     );
-    convolve(grad, &weights, None, shape, out);
+    convolve(grad, &weights, None, shape, Outcome::Write, out);
     weights.recycle();
 }
 
@@ -231,6 +249,7 @@ pub(crate) fn convolve(
     weights: &Weights,
     bias: Option<&[f32]>,
     shape: &ConvShape,
+    outcome: Outcome,
     out: &mut [f32],
 ) {
     if out.is_empty() {
@@ -238,7 +257,7 @@ pub(crate) fn convolve(
     }
     Part::cut(weights.outputs, shape, out).into_par_iter().for_each(|part| {
         let mut scratch = SCRATCH.take().unwrap_or_default();
-        dispatch(Convolve { x, weights, bias, shape, part, scratch: &mut scratch });
+        dispatch(Convolve { x, weights, bias, shape, outcome, part, scratch: &mut scratch });
         SCRATCH.set(Some(scratch));
     });
 }
@@ -320,6 +339,7 @@ struct Convolve<'a> {
     weights: &'a Weights,
     bias: Option<&'a [f32]>,
     shape: &'a ConvShape,
+    outcome: Outcome,
     part: Part<'a>,
     scratch: &'a mut Scratch,
 }
@@ -327,7 +347,7 @@ struct Convolve<'a> {
 impl Kernel for Convolve<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { x, weights, bias, shape, mut part, scratch } = self;
+        let Self { x, weights, bias, shape, outcome, mut part, scratch } = self;
         let Scratch { interleaved, transformed, product } = scratch;
         let input = Panels { channels: weights.inputs };
         for strip in Strip::cut(part.samples.clone(), part.rows.clone(), shape) {
@@ -336,16 +356,17 @@ impl Kernel for Convolve<'_> {
             let tiling = weights.tiling;
             let values = transformed.values();
             let input = Transformed { tiling, panels: input, tiles, values };
-            let product = product.room(tiling.points() * tiles * PANEL);
+            let product = product.room(Panels::panel_len(tiling.points(), tiles));
             for p in part.panels.clone() {
                 let width = weights.outputs.width(p);
+                let step = weights.outputs.point_len(tiles, p);
                 for point in 0..tiling.points() {
-                    let product = &mut product[point * tiles * width..][..tiles * width];
+                    let product = &mut product[point * step..][..tiles * width];
                     multiply(simd, &input, point, weights.point(p, point), product);
                 }
                 let real = weights.outputs.real(p);
                 let bias = bias.map(|b| &b[real.clone()]);
-                let panel = Panel { width, real, bias };
+                let panel = Panel { width, real, bias, outcome };
                 output_strip(simd, product, panel, shape, &strip, interleaved, &mut part);
             }
         }
@@ -420,6 +441,10 @@ fn rows<S: Simd, const R: usize, const W: usize>(
         }
         for k in 0..depth {
             let Some(b) = weights.next() else { return };
+            if t == 0 {
+                simd.prefetch(b, AHEAD);
+                simd.prefetch(b, AHEAD + PANEL / 2);
+            }
             let b = &b[column..column + W * S::LANES];
             let mut w = [simd.splat(0.0); W];
             for c in 0..W {
@@ -452,8 +477,8 @@ pub(crate) fn weight_grad(x: &[f32], grad: &[f32], shape: &ConvShape, weight_gra
     let Sums { mut sums, strips: mut memory } = SUMS.take().unwrap_or_default();
     memory.resize_with(ROUND, Default::default);
     let tiling = Tiling::of(shape);
-    let len = tiling.points() * rows * outputs.padded();
-    let all = sums.room(len);
+    let step = rows * outputs.padded() + GAP;
+    let all = sums.room(tiling.points() * step);
     let strips = Strip::cut(0..shape.batch, 0..tile_rows(shape), shape);
     for (number, round) in strips.chunks(ROUND).enumerate() {
         memory.par_iter_mut().zip(round).for_each(|([x_points, grad_points], strip)| {
@@ -462,7 +487,7 @@ pub(crate) fn weight_grad(x: &[f32], grad: &[f32], shape: &ConvShape, weight_gra
             let grad = Tiles::<false> { images: grad, shape, strip, panels, points: grad_points };
             rayon::join(|| dispatch(x), || dispatch(grad));
         });
-        let points = all.par_chunks_mut(rows * outputs.padded());
+        let points = all.par_chunks_mut(step);
         points.enumerate().for_each(|(point, sums)| {
             for (i, ([x, grad], strip)) in memory.iter().zip(round).enumerate() {
                 let tiles = strip.tiles(shape);

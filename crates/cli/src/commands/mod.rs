@@ -49,10 +49,10 @@ pub enum Verb {
 pub fn run(cli: Cli) -> Outcome {
     let global = &cli.global;
     device::vector_unit()?;
-    if let Some(threads) = global.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        pool.map_err(|e| Failure::Usage(format!("--threads {threads}: {e}")))?;
-    }
+    // The main thread is one of the pool: another would have to be woken for each piece of work.
+    let threads = global.threads.unwrap_or_default();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
+    pool.build_global().map_err(|e| Failure::Usage(format!("--threads {threads}: {e}")))?;
     match &cli.verb {
         Verb::Generate(verb) => verb.run(global),
         Verb::Simulate(verb) => verb.run(global),

@@ -11,8 +11,6 @@ pub(super) trait Filter {
     const SIDE: usize;
     /// Side of the window of inputs that a tile sees.
     const WINDOW: usize = Self::SIDE + 2;
-    /// Entries of a transformed tile.
-    const POINTS: usize = Self::WINDOW * Self::WINDOW;
     /// B^T d.
     fn bt<S: Simd>(simd: S, d: [S::V; WIDEST]) -> [S::V; WIDEST];
     /// A^T m.

@@ -6,9 +6,9 @@
 use std::ops::Range;
 
 use super::filter::{Filter, Four, Two, WIDEST};
-use super::{PANEL, Panels, Part, STRIP, Tiling};
+use super::{GAP, PANEL, Panels, Part, STRIP, Tiling};
 use crate::aligned::Aligned;
-use crate::conv::ConvShape;
+use crate::conv::{ConvShape, Outcome};
 use crate::simd::{Kernel, Simd};
 
 /// Neighbouring rows of tiles of one sample, or all those of several.
@@ -150,6 +150,7 @@ impl Window {
         from: &[f32],
         shape: &ConvShape,
         top: usize,
+        outcome: Outcome,
         planes: &mut [&mut [f32]],
     ) {
         let width = shape.width;
@@ -158,7 +159,7 @@ impl Window {
             for (c, planes) in planes.chunks_mut(8).enumerate() {
                 for x in (0..width).step_by(8) {
                     let (from, count) = (&from[x * self.channels + 8 * c..], 8.min(width - x));
-                    untranspose(simd, from, self.channels, count, start + x, planes);
+                    untranspose(simd, from, self.channels, count, start + x, outcome, planes);
                 }
             }
         }
@@ -174,19 +175,20 @@ fn untranspose<S: Simd>(
     row: usize,
     count: usize,
     at: usize,
+    outcome: Outcome,
     to: &mut [&mut [f32]],
 ) {
     if count == 8 && to.len() == 8 {
         let mut block = [0.0; 64];
         simd.transpose8(from, row, &mut block, 8);
         for (to, block) in to.iter_mut().zip(block.chunks_exact(8)) {
-            to[at..at + 8].copy_from_slice(block);
+            outcome.store(block, &mut to[at..at + 8]);
         }
         return;
     }
     for (j, to) in to.iter_mut().enumerate() {
         for (i, to) in to[at..at + count].iter_mut().enumerate() {
-            *to = from[i * row + j];
+            outcome.store(&from[i * row + j..][..1], std::slice::from_mut(to));
         }
     }
 }
@@ -231,37 +233,43 @@ pub(super) fn transform_strip<S: Simd, const INPUT: bool>(
     interleaved: &mut Aligned,
     points: &mut Aligned,
 ) {
-    let window = Window::new(shape, strip, panels, INPUT);
-    let tiles = strip.tiles(shape);
-    let sample_len = panels.channels * shape.height * shape.width;
+    let points = points.room(panels.len(Tiling::of(shape), strip.tiles(shape)));
+    for p in 0..panels.count() {
+        transform_panel::<S, INPUT>(simd, images, shape, strip, panels, p, interleaved, points);
+    }
+}
+
+/// The same for panel `p` of the channels.
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+fn transform_panel<S: Simd, const INPUT: bool>(
+    simd: S,
+    images: &[f32],
+    shape: &ConvShape,
+    strip: &Strip,
+    panels: Panels,
+    p: usize,
+    interleaved: &mut Aligned,
+    points: &mut [f32],
+) {
+    let (tiling, tiles, pixels) =
+        (Tiling::of(shape), strip.tiles(shape), shape.height * shape.width);
+    let real = panels.real(p);
+    let window = Window::new(shape, strip, Panels { channels: real.len() }, INPUT);
     let interleaved = interleaved.room(window.len());
-    let tiling = Tiling::of(shape);
-    let points = points.room(tiling.points() * tiles * panels.padded());
+    let step = panels.point_len(tiles, p);
+    let points = &mut points[panels.at(tiling, tiles, p, 0).start..];
     let mut t = 0;
     for sample in strip.samples.clone() {
-        let planes = &images[sample * sample_len..][..sample_len];
-        window.fill(simd, planes, shape, interleaved);
+        let first = (sample * panels.channels + real.start) * pixels;
+        window.fill(simd, &images[first..][..real.len() * pixels], shape, interleaved);
         for row in 0..strip.rows.len() {
             for column in 0..tile_columns(shape) {
                 let corner = (row * window.width + column) * tiling.side() * window.channels;
-                let corner = &interleaved[corner..];
+                let (corner, to) = (&interleaved[corner..], &mut points[t * window.channels..]);
                 match tiling {
-                    Tiling::Two => tile_points::<S, Two, INPUT>(
-                        simd,
-                        corner,
-                        &window,
-                        panels,
-                        [t, tiles],
-                        points,
-                    ),
-                    Tiling::Four => tile_points::<S, Four, INPUT>(
-                        simd,
-                        corner,
-                        &window,
-                        panels,
-                        [t, tiles],
-                        points,
-                    ),
+                    Tiling::Two => tile_points::<S, Two, INPUT>(simd, corner, &window, to, step),
+                    Tiling::Four => tile_points::<S, Four, INPUT>(simd, corner, &window, to, step),
                 }
                 t += 1;
             }
@@ -269,15 +277,14 @@ pub(super) fn transform_strip<S: Simd, const INPUT: bool>(
     }
 }
 
-/// All channels of tile `t` of `tiles`, from its corner in the window.
+/// All channels of one tile, from its corner in the window to points `step` values apart.
 #[inline(always)]
 fn tile_points<S: Simd, F: Filter, const INPUT: bool>(
     simd: S,
     corner: &[f32],
     window: &Window,
-    panels: Panels,
-    [t, tiles]: [usize; 2],
-    points: &mut [f32],
+    to: &mut [f32],
+    step: usize,
 ) {
     let side = if INPUT { F::WINDOW } else { F::SIDE };
     for c in (0..window.channels).step_by(S::LANES) {
@@ -292,15 +299,10 @@ fn tile_points<S: Simd, F: Filter, const INPUT: bool>(
                 half[y][x] = column[y];
             }
         }
-        let (p, within) = (c / PANEL, c % PANEL);
-        let width = panels.width(p);
-        let stride = tiles * width;
-        let to = &mut points[F::POINTS * tiles * PANEL * p..][..F::POINTS * stride];
         for y in 0..F::WINDOW {
             let row = if INPUT { F::bt(simd, half[y]) } else { F::a(simd, half[y]) };
             for x in 0..F::WINDOW {
-                let at = (y * F::WINDOW + x) * stride + t * width + within;
-                simd.store(row[x], &mut to[at..]);
+                simd.store(row[x], &mut to[(y * F::WINDOW + x) * step + c..]);
             }
         }
     }
@@ -313,6 +315,7 @@ pub(super) struct Panel<'a> {
     pub(super) real: Range<usize>,
     /// Their biases.
     pub(super) bias: Option<&'a [f32]>,
+    pub(super) outcome: Outcome,
 }
 
 /// Transforms products `[point, tile, output in panel]` back, adds the bias, and writes the
@@ -345,7 +348,7 @@ pub(super) fn output_strip<S: Simd>(
                 for c in (0..width).step_by(S::LANES) {
                     let bias = simd.load(&biases[c..]);
                     let (product, to) = (&product[t * width + c..], &mut to[c..]);
-                    let (point, steps) = (tiles * width, [window.width * width, width]);
+                    let (point, steps) = (tiles * width + GAP, [window.width * width, width]);
                     match tiling {
                         Tiling::Two => {
                             tile_outputs::<S, Two>(simd, product, point, bias, to, steps);
@@ -359,7 +362,8 @@ pub(super) fn output_strip<S: Simd>(
             }
         }
         let top = part.top(tiling);
-        window.empty(simd, interleaved, shape, top, part.planes(sample, panel.real.clone()));
+        let planes = part.planes(sample, panel.real.clone());
+        window.empty(simd, interleaved, shape, top, panel.outcome, planes);
     }
 }
 
@@ -432,7 +436,7 @@ impl WeightTransform<'_> {
     #[inline(always)]
     fn transform<S: Simd, F: Filter>(self, simd: S) {
         let width = self.outputs.width(self.p);
-        let point = self.inputs * width;
+        let point = self.outputs.point_len(self.inputs, self.p);
         let mut taps = [0.0; BLOCK * TAPS * PANEL];
         for first in (0..self.inputs).step_by(BLOCK) {
             let count = BLOCK.min(self.inputs - first);
@@ -515,7 +519,7 @@ impl WeightAdjoint<'_> {
     fn transform<S: Simd, F: Filter>(self, simd: S) {
         let Self { inputs, outputs, p, sums, weight_grad, .. } = self;
         let (width, real) = (outputs.width(p), outputs.real(p));
-        let (rows, point) = (inputs.padded(), inputs.padded() * outputs.padded());
+        let (rows, point) = (inputs.padded(), inputs.padded() * outputs.padded() + GAP);
         let sums = &sums[rows * PANEL * p..];
         let mut block = [0.0; BLOCK * TAPS * PANEL];
         for first in (0..inputs.channels).step_by(BLOCK) {

@@ -2,15 +2,13 @@
 //! in the first pass), all FiLM maps joined into one, memory kept from call to call. `x`
 //! `[batch, channel, y, x]` throughout, as in [`UNet::forward`], whose arithmetic this is.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use burn::module::Param;
 use burn::tensor::Tensor;
-use phys_instruct_kernels::add::add;
 use phys_instruct_kernels::attention::{AttentionShape, attention_forward};
 use phys_instruct_kernels::conv::PackedConv;
 use phys_instruct_kernels::group_norm::{Modulation, NormShape, norm_film_silu_forward};
 use phys_instruct_kernels::linear::PackedLinear;
+use phys_instruct_kernels::memory::{recycle, room};
 use phys_instruct_kernels::patches;
 use phys_instruct_kernels::pool::in_pool;
 use phys_instruct_kernels::silu::silu_forward;
@@ -23,6 +21,8 @@ use super::unet::{Stage, UNet, frequencies};
 
 /// Samples of one pass, at most.
 const MOST: usize = 8;
+/// Values that one task copies at least.
+const SHARE: usize = 1 << 12;
 
 /// A U-Net, ready for inference.
 #[derive(Debug)]
@@ -38,7 +38,6 @@ pub struct PackedUNet {
     head: PackedConv,
     patch: usize,
     multiple: usize,
-    memories: Mutex<Vec<Memory>>,
 }
 
 #[derive(Debug)]
@@ -97,32 +96,11 @@ struct Map {
     width: usize,
 }
 
-/// Freed arrays, for the next that is needed.
-#[derive(Debug, Default)]
-struct Memory(Vec<Vec<f32>>);
-
-impl Memory {
-    /// An array of unspecified values.
-    fn take(&mut self, len: usize) -> Vec<f32> {
-        let fits = |v: &Vec<f32>| v.capacity() >= len;
-        let best =
-            (0..self.0.len()).filter(|&i| fits(&self.0[i])).min_by_key(|&i| self.0[i].capacity());
-        let mut array = best.map(|i| self.0.swap_remove(i)).unwrap_or_default();
-        array.resize(len, 0.0);
-        array
-    }
-
-    fn give(&mut self, array: Vec<f32>) {
-        self.0.push(array);
-    }
-}
-
-/// One forward pass: its batch, all blocks' FiLM outputs, and the memory.
-struct Pass<'a> {
+/// One forward pass: its batch, and all blocks' FiLM outputs.
+struct Pass {
     batch: usize,
     /// `[batch, all blocks' scales and shifts]`.
     films: Vec<f32>,
-    memory: &'a mut Memory,
 }
 
 impl PackedUNet {
@@ -151,7 +129,6 @@ impl PackedUNet {
             head: conv(&net.head),
             patch: net.patch,
             multiple: net.multiple,
-            memories: Mutex::default(),
         }
     }
 
@@ -168,23 +145,16 @@ impl PackedUNet {
             let inputs = x.par_chunks(piece * input).zip(c_noise.par_chunks(piece));
             inputs.zip(out.par_chunks_mut(piece * output)).for_each(|((x, c_noise), out)| {
                 let x = Images { data: x, channels, height, width };
-                let mut memory = self.memories().pop().unwrap_or_default();
-                self.run(&x, c_noise, &mut memory, out);
-                self.memories().push(memory);
+                self.run(&x, c_noise, out);
             });
         });
         let shape = [batch, outputs, height, width];
         Tensor::from_data(burn::tensor::TensorData::new(out, shape), &device)
     }
 
-    fn memories(&self) -> MutexGuard<'_, Vec<Memory>> {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn run(&self, x: &Images<'_>, c_noise: &[f32], memory: &mut Memory, to: &mut [f32]) {
+    fn run(&self, x: &Images<'_>, c_noise: &[f32], to: &mut [f32]) {
         let (height, width) = (x.height, x.width);
-        let films = self.embed(c_noise);
-        let mut pass = Pass { batch: c_noise.len(), films, memory };
+        let pass = Pass { batch: c_noise.len(), films: self.embed(c_noise) };
         let x = pass.stem_input(x, self.patch, self.multiple);
         let mut h = pass.conv(&self.stem, x);
         let mut skips = Vec::with_capacity(self.levels.len());
@@ -214,11 +184,11 @@ impl PackedUNet {
             }
         }
         let normed = pass.norm(&self.norm, &h, None);
-        pass.memory.give(h.data);
+        recycle(h.data);
         let out = pass.conv(&self.head, normed);
         let out = pass.shuffle(out, self.patch);
         crop(&out, [height, width], to);
-        pass.memory.give(out.data);
+        recycle(out.data);
     }
 
     /// All blocks' FiLM outputs.
@@ -248,25 +218,25 @@ fn silu(x: Vec<f32>) -> Vec<f32> {
     out
 }
 
-impl Pass<'_> {
-    fn map(&mut self, channels: usize, height: usize, width: usize) -> Map {
-        let data = self.memory.take(self.batch * channels * height * width);
+impl Pass {
+    fn map(&self, channels: usize, height: usize, width: usize) -> Map {
+        let data = room(self.batch * channels * height * width);
         Map { data, channels, height, width }
     }
 
-    fn conv(&mut self, conv: &PackedConv, x: Map) -> Map {
+    fn conv(&self, conv: &PackedConv, x: Map) -> Map {
         let out = self.conv_of(conv, &x);
-        self.memory.give(x.data);
+        recycle(x.data);
         out
     }
 
-    fn conv_of(&mut self, conv: &PackedConv, x: &Map) -> Map {
+    fn conv_of(&self, conv: &PackedConv, x: &Map) -> Map {
         let mut out = self.map(conv.out_channels(), x.height, x.width);
         conv.forward(&x.data, [self.batch, x.height, x.width], &mut out.data);
         out
     }
 
-    fn norm(&mut self, norm: &Norm, x: &Map, film: Option<(&[f32], &[f32])>) -> Map {
+    fn norm(&self, norm: &Norm, x: &Map, film: Option<(&[f32], &[f32])>) -> Map {
         let mut out = self.map(x.channels, x.height, x.width);
         let (gamma, beta) = (&norm.gamma[..], &norm.beta[..]);
         let shape = NormShape {
@@ -280,7 +250,7 @@ impl Pass<'_> {
         out
     }
 
-    fn stage(&mut self, stage: &PackedStage, x: Map) -> Map {
+    fn stage(&self, stage: &PackedStage, x: Map) -> Map {
         let x = self.block(&stage.block, x);
         match &stage.attention {
             Some(attention) => self.attend(attention, x),
@@ -288,36 +258,35 @@ impl Pass<'_> {
         }
     }
 
-    fn attend(&mut self, attention: &PackedAttention, x: Map) -> Map {
+    fn attend(&self, attention: &PackedAttention, x: Map) -> Map {
         let normed = self.norm(&attention.norm, &x, None);
         let qkv = self.conv(&attention.qkv, normed);
         let mut mixed = self.map(x.channels, x.height, x.width);
         let points = x.height * x.width;
         let shape = AttentionShape { batch: self.batch, channels: x.channels, points };
         attention_forward(&qkv.data, &shape, &mut mixed.data);
-        self.memory.give(qkv.data);
-        let out = self.conv(&attention.out, mixed);
-        self.add(out, x)
+        recycle(qkv.data);
+        self.add(&attention.out, mixed, x)
     }
 
-    fn block(&mut self, block: &Block, x: Map) -> Map {
+    fn block(&self, block: &Block, x: Map) -> Map {
         let h = self.norm(&block.norm_in, &x, None);
         let h = self.conv(&block.conv_in, h);
         let [scale, shift] = [0, 1].map(|part| self.film(block.film, part, h.channels));
         let normed = self.norm(&block.norm_out, &h, Some((&scale, &shift)));
-        self.memory.give(h.data);
-        let h = self.conv(&block.conv_out, normed);
+        recycle(h.data);
         let skip = match &block.skip {
             Some(conv) => self.conv(conv, x),
             None => x,
         };
-        self.add(h, skip)
+        self.add(&block.conv_out, normed, skip)
     }
 
-    fn add(&mut self, mut h: Map, x: Map) -> Map {
-        add(&mut h.data, &x.data);
-        self.memory.give(x.data);
-        h
+    /// A convolution of `x` onto `to`.
+    fn add(&self, conv: &PackedConv, x: Map, mut to: Map) -> Map {
+        conv.add(&x.data, [self.batch, x.height, x.width], &mut to.data);
+        recycle(x.data);
+        to
     }
 
     /// The scales (part 0) or shifts (part 1) of a block, `[batch, channel]`.
@@ -327,30 +296,31 @@ impl Pass<'_> {
         rows.flat_map(|row| &row[from..from + channels]).copied().collect()
     }
 
-    fn copy(&mut self, x: &Map) -> Map {
+    fn copy(&self, x: &Map) -> Map {
         let mut out = self.map(x.channels, x.height, x.width);
         out.data.copy_from_slice(&x.data);
         out
     }
 
     /// Channels of `a`, then those of `b`.
-    fn join(&mut self, a: Map, b: Map) -> Map {
+    fn join(&self, a: Map, b: Map) -> Map {
         let mut out = self.map(a.channels + b.channels, a.height, a.width);
         let pixels = a.height * a.width;
-        let (own, other) = (a.channels * pixels, b.channels * pixels);
-        let parts = a.data.par_chunks(own).zip(b.data.par_chunks(other));
-        out.data.par_chunks_mut(own + other).zip(parts).for_each(|(out, (a, b))| {
-            out[..own].copy_from_slice(a);
-            out[own..].copy_from_slice(b);
+        let channels = out.channels;
+        let planes = out.data.par_chunks_mut(pixels).with_min_len(SHARE.div_ceil(pixels));
+        planes.enumerate().for_each(|(i, plane)| {
+            let (sample, c) = (i / channels, i % channels);
+            let (from, c) = if c < a.channels { (&a, c) } else { (&b, c - a.channels) };
+            plane.copy_from_slice(&from.data[(sample * from.channels + c) * pixels..][..pixels]);
         });
-        self.memory.give(a.data);
-        self.memory.give(b.data);
+        recycle(a.data);
+        recycle(b.data);
         out
     }
 
     /// The noisy fields and the points' coordinates, extended by zeros to a multiple of
     /// `multiple`, in patches.
-    fn stem_input(&mut self, x: &Images<'_>, patch: usize, multiple: usize) -> Map {
+    fn stem_input(&self, x: &Images<'_>, patch: usize, multiple: usize) -> Map {
         let (height, width) =
             (x.height.next_multiple_of(multiple), x.width.next_multiple_of(multiple));
         let mut full = self.map(x.channels + 2, height, width);
@@ -375,26 +345,26 @@ impl Pass<'_> {
             }
         });
         let out = self.unshuffle(&full, patch);
-        self.memory.give(full.data);
+        recycle(full.data);
         out
     }
 
     /// As [`super::ops::unshuffle`].
-    fn unshuffle(&mut self, x: &Map, side: usize) -> Map {
+    fn unshuffle(&self, x: &Map, side: usize) -> Map {
         let mut out = self.map(x.channels * side * side, x.height / side, x.width / side);
         patches::unshuffle(&x.data, [x.height * x.width, x.width], side, &mut out.data);
         out
     }
 
     /// As [`super::ops::shuffle`].
-    fn shuffle(&mut self, x: Map, side: usize) -> Map {
+    fn shuffle(&self, x: Map, side: usize) -> Map {
         if side == 1 {
             return x;
         }
         let (height, width) = (x.height * side, x.width * side);
         let mut out = self.map(x.channels / (side * side), height, width);
         patches::shuffle(&x.data, [height * width, width], side, &mut out.data);
-        self.memory.give(x.data);
+        recycle(x.data);
         out
     }
 }
