@@ -9,7 +9,7 @@
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_product};
 use faer::linalg::solvers::{DenseSolveCore, Llt};
-use faer::prelude::Solve;
+use faer::prelude::{ReborrowMut, Solve};
 use faer::traits::ComplexField;
 use faer::{Accum, Mat, MatRef, Side, get_global_parallelism};
 use phys_instruct_kernels::pool::in_pool;
@@ -42,10 +42,12 @@ const PRECISE: f32 = 1e5;
 /// A factor of the blended covariance: fields of that covariance are its transpose times standard
 /// normal noise.
 pub struct Covariance {
-    /// Mean of the samples, `[1, entry]`.
+    /// Mean of the samples and of what is made of them, `[1, entry]`.
     pub(super) mean: Tensor<2>,
-    /// The samples' deviations from it over the root of their number, sample by sample.
+    /// The samples' deviations from it over the root of the number of all, sample by sample.
     bank: Vec<f32>,
+    /// What is made of each sample, itself first: for every entry the one whose value it gets.
+    moves: Vec<Vec<usize>>,
     /// Of the linear estimate.
     share: f64,
 }
@@ -84,31 +86,72 @@ impl Covariance {
         let all = Tensor::cat((0..bank).step_by(BATCH).map(batch).collect(), 0);
         let used = all.clone().narrow(0, 0, bank - LEFT_OUT);
         let left_out = all.clone().narrow(0, bank - LEFT_OUT, LEFT_OUT);
-        let of = |samples, share| Self::of(with_moved(samples, channels, symmetries), share);
+        let of =
+            |samples, share| Self::of(samples, moves(channels, height * width, symmetries), share);
         let errors = of(used, SHARES[0]).errors(prior, left_out)?;
         let best = errors.into_iter().zip(SHARES).min_by(|a, b| a.0.total_cmp(&b.0));
         Ok(of(all, best.map_or(SHARES[0], |(_, share)| share)))
     }
 
-    fn of(samples: Tensor<2>, share: f64) -> Self {
-        let mean = samples.clone().mean_dim(0);
-        let scale = (samples.dims()[0] as f64 - 1.0).sqrt().recip();
-        Self { bank: values((samples - mean.clone()) * scale), mean, share }
+    fn of(samples: Tensor<2>, moves: Vec<Vec<usize>>, share: f64) -> Self {
+        let ([count, len], device) = (samples.dims(), samples.device());
+        let own = values(samples.clone().mean_dim(0));
+        let mean =
+            |e: usize| moves.iter().map(|from| own[from[e]]).sum::<f32>() / moves.len() as f32;
+        let mean = TensorData::new((0..len).map(mean).collect::<Vec<_>>(), [1, len]);
+        let mean = Tensor::<2>::from_data(mean, &device);
+        let scale = ((count * moves.len()) as f64 - 1.0).sqrt().recip();
+        Self { bank: values((samples - mean.clone()) * scale), mean, moves, share }
     }
 
-    /// [`Covariance::bank`], `[entry, sample]`.
-    pub(super) fn bank(&self) -> MatRef<'_, f32> {
-        let entries = self.mean.dims()[1];
-        MatRef::from_column_major_slice(&self.bank, entries, self.bank.len() / entries)
+    /// The deviations of all samples, the moved ones too, at some entries, `[sample, entry]`.
+    pub(super) fn deviations(&self, entries: &[usize]) -> Mat<f32> {
+        let (len, n) = (self.mean.dims()[1], entries.len());
+        let (samples, moved) = (self.bank.len() / len, n * self.moves.len());
+        // Sample by sample: one after the other lies far away.
+        let mut seen = vec![0.0; samples * moved];
+        let bank = self.bank.par_chunks_exact(len).zip(seen.par_chunks_exact_mut(moved.max(1)));
+        bank.for_each(|(x, seen)| {
+            let from = self.moves.iter().flat_map(|from| entries.iter().map(|&e| from[e]));
+            seen.iter_mut().zip(from).for_each(|(to, e)| *to = x[e]);
+        });
+        let mut all = Mat::zeros(samples * self.moves.len(), n);
+        all.par_col_iter_mut().enumerate().for_each(|(p, all)| {
+            let seen = (0..self.moves.len()).flat_map(|g| seen[g * n + p..].iter().step_by(moved));
+            all.iter_mut().zip(seen).for_each(|(to, v)| *to = *v);
+        });
+        all
+    }
+
+    /// The sum of all deviations with the `shares` of each, `[sample, member]`: `[entry, member]`.
+    fn fields(&self, shares: MatRef<'_, f32>) -> Mat<f32> {
+        let (len, members) = (self.mean.dims()[1], shares.ncols());
+        let samples = self.bank.len() / len;
+        let bank = MatRef::from_column_major_slice(&self.bank, len, samples);
+        // What is moved alike is summed before it is moved.
+        let beside = Mat::from_fn(samples, self.moves.len() * members, |i, j| {
+            shares[(j / members * samples + i, j % members)]
+        });
+        let unmoved = bank * beside;
+        let mut sums = Mat::zeros(len, members);
+        sums.par_col_iter_mut().enumerate().for_each(|(m, sum)| {
+            let mut sum = sum;
+            for (g, from) in self.moves.iter().enumerate() {
+                let unmoved = unmoved.col(g * members + m);
+                let sums = sum.rb_mut().iter_mut().zip(from);
+                sums.for_each(|(to, &e)| *to += unmoved[e]);
+            }
+        });
+        sums
     }
 
     /// The variance of each entry.
     fn variances(&self) -> Vec<f32> {
-        let mut sums = vec![0.0; self.mean.dims()[1]];
-        for sample in self.bank.chunks_exact(sums.len()) {
-            sums.iter_mut().zip(sample).for_each(|(sum, v)| *sum += v * v);
+        let mut own = vec![0.0; self.mean.dims()[1]];
+        for sample in self.bank.chunks_exact(own.len()) {
+            own.iter_mut().zip(sample).for_each(|(sum, v)| *sum += v * v);
         }
-        sums
+        (0..own.len()).map(|e| self.moves.iter().map(|from| own[from[e]]).sum()).collect()
     }
 
     /// With each of [`SHARES`], the mean square error of other samples predicted from some values of
@@ -172,18 +215,15 @@ impl Covariance {
         variances: &[f64],
     ) -> Result<Gain<'a>> {
         let [of_bank, of_linear] = self.scales().map(|scale| scale as f32);
+        let len = self.mean.dims()[1];
         // Without a share of its own the bank has no part in the rows.
-        let samples = if of_bank > 0.0 { self.bank().ncols() } else { 0 };
-        let (len, n) = (self.mean.dims()[1], entries.len());
-        // Sample by sample: one after the other lies far away.
-        let mut seen = vec![0.0; samples * n];
-        let bank = self.bank.par_chunks_exact(len).zip(seen.par_chunks_exact_mut(n));
-        bank.for_each(|(x, seen)| seen.iter_mut().zip(entries).for_each(|(to, &e)| *to = x[e]));
-        let mut rows = Mat::zeros(samples + len, n);
+        let seen = (of_bank > 0.0).then(|| self.deviations(entries));
+        let samples = seen.as_ref().map_or(0, Mat::nrows);
+        let mut rows = Mat::zeros(samples + len, entries.len());
         let points = rows.par_col_iter_mut().zip(linear.par_chunks_exact(len)).enumerate();
         points.for_each(|(p, (row, linear))| {
             let (own, rest) = row.split_at_row_mut(samples);
-            let seen = seen[p.min(seen.len())..].iter().step_by(n);
+            let seen = seen.iter().flat_map(|seen| seen.col(p).iter());
             own.iter_mut().zip(seen).for_each(|(to, v)| *to = of_bank * v);
             rest.iter_mut().zip(linear).for_each(|(to, v)| *to = of_linear * v);
         });
@@ -230,21 +270,20 @@ impl Gain<'_> {
         if own.nrows() == 0 {
             return linear;
         }
-        fields((self.covariance.bank() * own).as_ref()) * of_bank + linear
+        fields(self.covariance.fields(own).as_ref()) * of_bank + linear
     }
 }
 
-/// The samples `[sample, channel * point]` and what `symmetries` make of them.
-fn with_moved(samples: Tensor<2>, channels: usize, symmetries: &[Symmetry]) -> Tensor<2> {
-    let moved = |symmetry: &Symmetry| {
-        let points = symmetry.source.len();
+/// What leaves a sample of `channels` of `points` each as it is, and what `symmetries` do, as in
+/// [`Covariance::moves`].
+fn moves(channels: usize, points: usize, symmetries: &[Symmetry]) -> Vec<Vec<usize>> {
+    let entries = |symmetry: &Symmetry| {
         let entry = |c: usize| symmetry.source.iter().map(move |&i| c * points + i);
-        let entries: Vec<usize> = (0..channels).flat_map(entry).collect();
-        Observed::at(&entries, &samples.device()).of_flat(samples.clone())
+        (0..channels).flat_map(entry).collect()
     };
-    let mut all = vec![samples.clone()];
-    all.extend(symmetries.iter().map(moved));
-    Tensor::cat(all, 0)
+    let mut all = vec![(0..channels * points).collect()];
+    all.extend(symmetries.iter().map(entries));
+    all
 }
 
 /// The rows of the linear estimate's factor for `entries`, `[point, entry]`: its transpose applied to
@@ -399,19 +438,32 @@ mod tests {
     }
 
     #[test]
-    fn symmetries_move_every_channel_of_every_sample_alike() {
-        let turned = Symmetry { source: vec![2, 0, 3, 1] };
-        let mirrored = Symmetry { source: vec![1, 0, 3, 2] };
-        let samples = Tensor::<2>::from_data(
-            [[1.0f32, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0], [0.5; 8]],
-            &Device::flex(),
-        );
-        let all = with_moved(samples, 2, &[turned, mirrored]);
-        assert_eq!(all.dims(), [6, 8]);
-        let rows = values(all);
-        assert_eq!(rows[16..24], [3.0, 1.0, 4.0, 2.0, 30.0, 10.0, 40.0, 20.0]);
-        assert_eq!(rows[32..40], [2.0, 1.0, 4.0, 3.0, 20.0, 10.0, 40.0, 30.0]);
-        assert!(rows[24..32].iter().chain(&rows[40..]).all(|v| *v == 0.5));
+    fn moved_samples_count_as_if_they_were_written_out() {
+        let symmetries = [[1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]];
+        let moves = moves(2, 4, &symmetries.map(|s| Symmetry { source: s.to_vec() }));
+        assert_eq!(moves[2], [2, 3, 0, 1, 6, 7, 4, 5]);
+        let draw = Draw { seed: 2, stream: "samples", step: 0, first: 0 };
+        let own = values(draw.normal([3, 2, 2, 2], &Device::flex()));
+        let written: Vec<f32> = moves
+            .iter()
+            .flat_map(|from| own.chunks_exact(8).flat_map(move |x| from.iter().map(move |&e| x[e])))
+            .collect();
+        let [kept, written] =
+            [(own, moves), (written, vec![(0..8).collect()])].map(|(x, moves)| {
+                let shape = [x.len() / 8, 8];
+                let x = Tensor::<2>::from_data(TensorData::new(x, shape), &Device::flex());
+                Covariance::of(x, moves, 0.5)
+            });
+        let shares = Mat::from_fn(12, 2, |i, m| (i + 3 * m) as f32);
+        let all = |c: &Covariance| {
+            let matrices = [c.deviations(&[1, 6, 7]), c.fields(shares.as_ref())];
+            let entries =
+                matrices.iter().flat_map(|m| m.col_iter().flat_map(|c| c.iter().copied()));
+            let entries: Vec<f32> = entries.collect();
+            [values(c.mean.clone()), c.variances(), entries].concat()
+        };
+        let far = all(&kept).into_iter().zip(all(&written)).map(|(a, b)| (a - b).abs());
+        assert!(far.fold(0.0, f32::max) < 1e-5);
     }
 
     /// Hilbert's matrix as rows: what `f32` makes of its products is not positive.

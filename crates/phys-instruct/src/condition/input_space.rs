@@ -56,14 +56,14 @@ impl Inputs {
         pde.input_values().is_none() && Task::Forward.observed(pde, size).len() <= MOST
     }
 
-    /// From the `mean` of samples, `[entry of the sample]`, and their deviations from it over the
-    /// root of their number, `[entry of the sample, sample]`.
+    /// From the `mean` of samples, `[entry of the sample]`, and the deviations of their input's `entries`
+    /// from it over the root of their number, `[sample, entry]`.
     ///
     /// # Errors
     /// Deviations that are not finite.
-    pub fn new(mean: &[f32], centred: MatRef<f32>, entries: Vec<usize>) -> Result<Self> {
+    pub fn new(mean: &[f32], deviations: MatRef<f32>, entries: Vec<usize>) -> Result<Self> {
         let n = entries.len();
-        let inputs = Mat::from_fn(centred.ncols(), n, |i, e| f64::from(centred[(entries[e], i)]));
+        let inputs = Mat::from_fn(deviations.nrows(), n, |i, e| f64::from(deviations[(i, e)]));
         let eigen = (inputs.transpose() * &inputs)
             .self_adjoint_eigen(Side::Lower)
             .map_err(|e| Error::NonFinite(format!("covariance of the inputs: {e:?}")))?;
@@ -262,8 +262,10 @@ mod tests {
         let (len, count) = (samples.sample_len(), SAMPLES as f32);
         let all = MatRef::from_column_major_slice(&samples.data, len, SAMPLES);
         let mean: Vec<f32> = (0..len).map(|e| all.row(e).sum() / count).collect();
-        let centred = Mat::from_fn(len, SAMPLES, |e, i| (all[(e, i)] - mean[e]) / count.sqrt());
-        Inputs::new(&mean, centred.as_ref(), Task::Forward.observed(pde, SIZE)).unwrap()
+        let entries = Task::Forward.observed(pde, SIZE);
+        let deviation = |i: usize, e: usize| (all[(e, i)] - mean[e]) / count.sqrt();
+        let deviations = Mat::from_fn(SAMPLES, entries.len(), |i, e| deviation(i, entries[e]));
+        Inputs::new(&mean, deviations.as_ref(), entries).unwrap()
     }
 
     #[test]

@@ -169,7 +169,8 @@ impl<'a> Solver<'a> {
         let residual = residual::build(pde.as_ref(), grid, &Device::flex())?;
         let entries = Task::Forward.observed(pde.as_ref(), grid);
         let mean = values(self.covariance.mean.clone());
-        let inputs = Inputs::new(&mean, self.covariance.bank(), entries)?;
+        let deviations = self.covariance.deviations(&entries);
+        let inputs = Inputs::new(&mean, deviations.as_ref(), entries)?;
         let points = observations.points();
         let deviations =
             |error: f64| self.variances(observations, error).into_iter().map(f64::sqrt).collect();
