@@ -2,7 +2,6 @@
 //! channel, with the student as prior.
 
 pub mod covariance;
-pub mod equation;
 pub mod exact;
 pub mod files;
 pub mod input_space;

@@ -3,10 +3,10 @@
 use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::symmetry::Symmetry;
 
-use super::equation::Equation;
 use crate::diffusion::Denoiser;
 use crate::distill::{Calibration, Generator};
 use crate::model::{Kind, Model};
+use crate::residual::{self, Residual};
 use crate::{Error, Result};
 
 /// Fields x = G(z) of noise z, both `[batch, channel, y, x]`.
@@ -33,6 +33,9 @@ pub trait Prior: Sync {
     /// A linear map, without the mean, of roughly the covariance of [`Prior::fields`].
     fn linear(&self, z: Tensor<4>) -> Tensor<4>;
 
+    /// The transposed map of [`Prior::linear`].
+    fn transposed(&self, x: Tensor<4>) -> Tensor<4>;
+
     /// Moves of the fields' points that take every sample to an equally likely one.
     fn symmetries(&self) -> &[Symmetry] {
         &[]
@@ -49,7 +52,7 @@ pub trait Prior: Sync {
 /// here, where nothing is rounded, left as the network has it.
 pub struct Student<'a> {
     model: &'a Model,
-    equation: Option<Equation>,
+    residual: Box<dyn Residual>,
     symmetries: Vec<Symmetry>,
     calibrations: Vec<Calibration>,
 }
@@ -67,11 +70,18 @@ impl<'a> Student<'a> {
             )));
         }
         let (pde, grid) = (model.card.pde()?, model.card.grid);
-        let equation = Equation::of(pde.as_ref(), grid, &model.device())?;
+        let residual = residual::build(pde.as_ref(), grid, &model.device())?;
         let symmetries = pde.symmetries(grid);
         let first = usize::from(model.card.round_input);
         let own = model.calibrations.iter().map(|c| c.clone().only_from(first, None)).collect();
-        Ok(Self { model, equation, symmetries, calibrations: own })
+        Ok(Self { model, residual, symmetries, calibrations: own })
+    }
+
+    /// Input and solution.
+    fn parts(&self, x: Tensor<4>) -> [Tensor<4>; 2] {
+        let input = self.residual.input(x.clone());
+        let [first, all] = [&input, &x].map(|t| t.dims()[1]);
+        [input, x.narrow(1, first, all - first)]
     }
 
     fn noise(&self, z: Tensor<4>, number: usize) -> Tensor<4> {
@@ -118,8 +128,20 @@ impl Prior for Student<'_> {
 
     fn linear(&self, z: Tensor<4>) -> Tensor<4> {
         let coordinates = &self.model.network.coordinates;
-        let scaled = coordinates.decode(z * coordinates.sigma_data);
-        self.solved(scaled) - self.solved(coordinates.mean())
+        self.solved(coordinates.linear(z * coordinates.sigma_data))
+    }
+
+    fn transposed(&self, x: Tensor<4>) -> Tensor<4> {
+        let coordinates = &self.model.network.coordinates;
+        let x = match self.residual.solution() {
+            Some(solution) => {
+                let [input, own] = self.parts(x);
+                let zeros = own.zeros_like();
+                Tensor::cat(vec![input + solution.transposed(own), zeros], 1)
+            }
+            None => x,
+        };
+        coordinates.linear_transposed(x) * coordinates.sigma_data
     }
 
     fn symmetries(&self) -> &[Symmetry] {
@@ -127,8 +149,11 @@ impl Prior for Student<'_> {
     }
 
     fn solved(&self, x: Tensor<4>) -> Tensor<4> {
-        match &self.equation {
-            Some(equation) => equation.solved(x),
+        match self.residual.solution() {
+            Some(solution) => {
+                let [input, _] = self.parts(x);
+                Tensor::cat(vec![input.clone(), solution.of(input)], 1)
+            }
             None => x,
         }
     }
@@ -204,6 +229,11 @@ pub(super) mod testing {
         fn linear(&self, z: Tensor<4>) -> Tensor<4> {
             let modes = z * self.amplitude.clone();
             self.basis.clone().swap_dims(2, 3).matmul(modes).matmul(self.basis.clone())
+        }
+
+        fn transposed(&self, x: Tensor<4>) -> Tensor<4> {
+            let modes = self.basis.clone().matmul(x).matmul(self.basis.clone().swap_dims(2, 3));
+            modes * self.amplitude.clone()
         }
     }
 

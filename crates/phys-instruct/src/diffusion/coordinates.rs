@@ -157,7 +157,21 @@ impl Coordinates {
 
     /// Physical fields x of y.
     pub fn decode(&self, y: Tensor<4>) -> Tensor<4> {
-        self.synthesise(self.modes(y) * self.gain.clone()) + self.mean.clone()
+        self.linear(y) + self.mean.clone()
+    }
+
+    /// [`Coordinates::decode`] without the mean.
+    pub fn linear(&self, y: Tensor<4>) -> Tensor<4> {
+        self.synthesise(self.modes(y) * self.gain.clone())
+    }
+
+    /// The transposed map of [`Coordinates::linear`].
+    pub fn linear_transposed(&self, x: Tensor<4>) -> Tensor<4> {
+        let modes = self.analyse(x) * self.gain.clone();
+        match &self.joint {
+            Some(joint) => joint.modes_transposed(modes),
+            None => modes,
+        }
     }
 
     /// The whitened modes of y (pixels for `pixel`), each of the standard deviation `sigma_data`.

@@ -118,6 +118,11 @@ impl JointMap {
         self.apply(components, &self.scale)
     }
 
+    /// The transposed map of [`JointMap::modes`].
+    pub fn modes_transposed(&self, modes: Tensor<4>) -> Tensor<4> {
+        self.apply(modes, &self.scale.clone().swap_dims(0, 1))
+    }
+
     /// The modes of unit components: a rotation, which leaves white noise white.
     pub fn rotated(&self, components: Tensor<4>) -> Tensor<4> {
         self.apply(components, &self.rotate)
@@ -257,6 +262,20 @@ mod tests {
             let expected = if i / n == i % n { present[i / n] } else { 0.0 };
             assert!((v - expected).abs() < 0.01, "entry {i}: {v}");
         }
+    }
+
+    #[test]
+    fn the_transposed_map_is_the_transpose() {
+        let (coordinates, _) = fitted();
+        let draw = |step| {
+            let draw = Draw { seed: 8, stream: "any", step, first: 0 };
+            draw.normal([2, 2, SIZE, SIZE], &Device::flex())
+        };
+        let [y, x] = [draw(0), draw(1)];
+        let product = |a: Tensor<4>, b: Tensor<4>| values((a * b).sum())[0];
+        let forward = product(coordinates.linear(y.clone()), x.clone());
+        let back = product(y, coordinates.linear_transposed(x));
+        assert!((forward - back).abs() < 1e-4 * forward.abs(), "{forward} {back}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::Basis;
 
 use super::operator::{self, InverseLaplacian};
-use super::{Residual, ResidualOptions, ResidualTerms};
+use super::{LinearSolution, Residual, ResidualOptions, ResidualTerms};
 use crate::Result;
 
 /// The residual of (a, u), `[batch, 2, size, size]`.
@@ -15,7 +15,10 @@ use crate::Result;
 pub struct HelmholtzResidual {
     k_square: f64,
     size: usize,
+    /// The preconditioner's.
     inverse: InverseLaplacian,
+    /// The whole operator's, below the smallest eigenvalue.
+    solution: Option<InverseLaplacian>,
 }
 
 impl HelmholtzResidual {
@@ -26,9 +29,11 @@ impl HelmholtzResidual {
     pub fn new(k: f64, size: usize, device: &Device) -> Result<Self> {
         operator::check_size(size, 3)?;
         let k_square = k * k;
-        let constant = if k_square <= 0.5 * smallest_eigenvalue(size) { k_square } else { 0.0 };
-        let inverse = InverseLaplacian::with_constant(Basis::SineNodes, size, constant, device);
-        Ok(Self { k_square, size, inverse })
+        let inverse = |c: f64| InverseLaplacian::with_constant(Basis::SineNodes, size, c, device);
+        let definite = k_square < smallest_eigenvalue(size);
+        let easily = k_square <= 0.5 * smallest_eigenvalue(size);
+        let solution = definite.then(|| inverse(k_square));
+        Ok(Self { k_square, size, inverse: inverse(if easily { k_square } else { 0.0 }), solution })
     }
 }
 
@@ -44,8 +49,8 @@ impl Residual for HelmholtzResidual {
         (self.k_square < smallest_eigenvalue(self.size)).then_some(1.0)
     }
 
-    fn is_linear(&self) -> bool {
-        true
+    fn solution(&self) -> Option<&dyn LinearSolution> {
+        Some(self.solution.as_ref()?)
     }
 
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
@@ -68,7 +73,7 @@ mod tests {
     use super::*;
     use crate::residual::poisson::PoissonResidual;
     use crate::residual::testing::{self, Oracle};
-    use phys_instruct_physics::{Fields, helmholtz::Helmholtz, poisson::Poisson};
+    use phys_instruct_physics::{Fields, Pde, generate, helmholtz::Helmholtz, poisson::Poisson};
 
     /// Preconditioned by the whole operator, and by the Laplacian.
     const K: [f64; 2] = [2.0, 4.0];
@@ -162,6 +167,32 @@ mod tests {
             let helmholtz = HelmholtzResidual::new(pde.k, size, &device).unwrap();
             testing::check_floor(&pde, &helmholtz, size, bound);
         }
+    }
+
+    #[test]
+    fn the_solution_is_the_reference_solvers_and_its_map_symmetric() {
+        const SIZE: usize = 17;
+        for k in [1.0, 3.16, 4.4] {
+            let mut pde = Helmholtz::default();
+            pde.set_param("k", k).unwrap();
+            let own = HelmholtzResidual::new(k, SIZE, &Device::flex()).unwrap();
+            let solution = own.solution().unwrap();
+            let x = testing::batch(&generate(&pde, SIZE, 1, 0..2).unwrap());
+            let [a, u] = [0, 1].map(|c| x.clone().narrow(1, c, 1));
+            let far = testing::values((solution.of(a.clone()) - u.clone()).abs().max())[0];
+            let size = testing::values(u.clone().abs().max())[0];
+            assert!(far < 1e-4 * size, "{k}: {far} of {size}");
+            let product = |x: Tensor<4>, y: Tensor<4>| testing::values((x * y).sum())[0];
+            let y = a.clone().flip([2]) + u.clone();
+            let [forward, back] = [
+                product(solution.of(a.clone()), y.clone()),
+                product(a.clone(), solution.transposed(y)),
+            ];
+            assert!((forward - back).abs() < 1e-4 * forward.abs(), "{k}: {forward} {back}");
+        }
+        // Beyond the smallest eigenvalue.
+        let beyond = HelmholtzResidual::new(5.0, SIZE, &Device::flex()).unwrap();
+        assert!(beyond.solution().is_none());
     }
 
     #[test]

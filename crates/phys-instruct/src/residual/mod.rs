@@ -69,6 +69,15 @@ pub struct ResidualOptions {
     pub preconditioned: bool,
 }
 
+/// The solution of a linear equation as a linear map of its input.
+pub trait LinearSolution: Send + Sync {
+    /// The solution's channels for an input's, `[batch, channel, y, x]` both.
+    fn of(&self, input: Tensor<4>) -> Tensor<4>;
+
+    /// The transposed map, from what is like a solution to what is like an input.
+    fn transposed(&self, solution: Tensor<4>) -> Tensor<4>;
+}
+
 /// The differentiable residual of one PDE on one grid.
 pub trait Residual: Send + Sync {
     /// Residual of samples `x` `[batch, channel, y, x]` in physical units.
@@ -86,9 +95,9 @@ pub trait Residual: Send + Sync {
         None
     }
 
-    /// Whether the residual is a linear map of the sample, but for a constant.
-    fn is_linear(&self) -> bool {
-        false
+    /// Of a linear equation its solution, where that costs little.
+    fn solution(&self) -> Option<&dyn LinearSolution> {
+        None
     }
 
     /// The samples `x` with a two-valued input rounded to the nearer of its values.

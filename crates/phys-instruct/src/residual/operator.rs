@@ -6,7 +6,7 @@ use std::f64::consts::PI;
 use burn::tensor::{Device, Tensor, TensorData, ops::PadMode};
 use phys_instruct_physics::{Basis, Error as PhysicsError, Pde, transform::basis_matrix};
 
-use super::{ResidualOptions, ResidualTerms, mean_square};
+use super::{LinearSolution, ResidualOptions, ResidualTerms, mean_square};
 use crate::{Error, Result};
 
 /// The smallest scale a residual is divided by: a source below it counts as this large, so that
@@ -118,6 +118,17 @@ impl InverseLaplacian {
         let modes = self.basis.clone().matmul(field).matmul(self.transposed.clone());
         let solved = modes * self.reciprocals.clone();
         self.transposed.clone().matmul(solved).matmul(self.basis.clone())
+    }
+}
+
+/// The map is symmetric.
+impl LinearSolution for InverseLaplacian {
+    fn of(&self, input: Tensor<4>) -> Tensor<4> {
+        self.apply(input)
+    }
+
+    fn transposed(&self, solution: Tensor<4>) -> Tensor<4> {
+        self.apply(solution)
     }
 }
 

@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Tensor};
 
 use super::helmholtz::HelmholtzResidual;
-use super::{Residual, ResidualOptions, ResidualTerms};
+use super::{LinearSolution, Residual, ResidualOptions, ResidualTerms};
 use crate::Result;
 
 /// The residual of (a, u), `[batch, 2, size, size]`.
@@ -30,7 +30,7 @@ impl Residual for PoissonResidual {
         self.0.damping()
     }
 
-    fn is_linear(&self) -> bool {
-        self.0.is_linear()
+    fn solution(&self) -> Option<&dyn LinearSolution> {
+        self.0.solution()
     }
 }
