@@ -56,13 +56,13 @@ pub struct Covariance {
 pub struct Gain<'a> {
     prior: &'a dyn Prior,
     covariance: &'a Covariance,
-    /// The observed part of the factor, `[factor, point]`.
+    /// The observed part of the factor in units of the errors, `[factor, point]`.
     rows: Mat<f32>,
     errors: ErrorUnits,
 }
 
-/// rows rows^T + variances, factorised in units in which the variances are 1. In `f64`: for small
-/// errors it is close to singular.
+/// rows rows^T + variances, factorised in units in which the variances are 1: products of fields as
+/// small as 1e-5 leave the range of `f32`. In `f64`: for small errors it is close to singular.
 struct ErrorUnits {
     /// One over the errors' deviations.
     scale: Vec<f64>,
@@ -215,19 +215,20 @@ impl Covariance {
         variances: &[f64],
     ) -> Result<Gain<'a>> {
         let [of_bank, of_linear] = self.scales().map(|scale| scale as f32);
-        let len = self.mean.dims()[1];
+        let (len, scale) = (self.mean.dims()[1], ErrorUnits::scale(variances));
         // Without a share of its own the bank has no part in the rows.
         let seen = (of_bank > 0.0).then(|| self.deviations(entries));
         let samples = seen.as_ref().map_or(0, Mat::nrows);
         let mut rows = Mat::zeros(samples + len, entries.len());
         let points = rows.par_col_iter_mut().zip(linear.par_chunks_exact(len)).enumerate();
         points.for_each(|(p, (row, linear))| {
+            let [of_bank, of_linear] = [of_bank, of_linear].map(|share| share * scale[p] as f32);
             let (own, rest) = row.split_at_row_mut(samples);
             let seen = seen.iter().flat_map(|seen| seen.col(p).iter());
             own.iter_mut().zip(seen).for_each(|(to, v)| *to = of_bank * v);
             rest.iter_mut().zip(linear).for_each(|(to, v)| *to = of_linear * v);
         });
-        let errors = ErrorUnits::new(&rows, variances)?;
+        let errors = ErrorUnits::new(&rows, scale)?;
         Ok(Gain { prior, covariance: self, rows, errors })
     }
 }
@@ -238,9 +239,13 @@ impl Gain<'_> {
     /// # Errors
     /// As [`Covariance::gain`].
     pub fn with(&self, variances: &[f64]) -> Result<Self> {
-        let errors = ErrorUnits::new(&self.rows, variances)?;
+        let (scale, mut rows) = (ErrorUnits::scale(variances), self.rows.clone());
+        let units = scale.iter().zip(&self.errors.scale).map(|(new, old)| (new / old) as f32);
+        let columns = rows.col_iter_mut().zip(units);
+        columns.for_each(|(row, unit)| row.iter_mut().for_each(|v| *v *= unit));
+        let errors = ErrorUnits::new(&rows, scale)?;
         let Self { prior, covariance, .. } = *self;
-        Ok(Self { prior, covariance, rows: self.rows.clone(), errors })
+        Ok(Self { prior, covariance, rows, errors })
     }
 
     /// (rows rows^T + variances)^-1, `[point, point]`.
@@ -305,17 +310,15 @@ fn linear_rows(prior: &dyn Prior, entries: &[usize]) -> Vec<f32> {
 }
 
 impl ErrorUnits {
-    /// For the rows `[factor, point]`.
-    fn new(rows: &Mat<f32>, variances: &[f64]) -> Result<Self> {
-        let scale: Vec<f64> = variances.iter().map(|v| v.sqrt().recip()).collect();
-        // Units first: products of fields as small as 1e-5 leave the range of f32.
-        let mut rows = rows.clone();
-        rows.par_col_iter_mut().zip(&scale).for_each(|(row, &unit)| {
-            row.iter_mut().for_each(|v| *v *= unit as f32);
-        });
+    fn scale(variances: &[f64]) -> Vec<f64> {
+        variances.iter().map(|v| v.sqrt().recip()).collect()
+    }
+
+    /// For rows `[factor, point]` in these units.
+    fn new(rows: &Mat<f32>, scale: Vec<f64>) -> Result<Self> {
         let largest = rows.col_iter().map(|row| row.squared_norm_l2()).fold(0.0, f32::max);
         let mut matrix = if largest < PRECISE {
-            let products = products(&rows);
+            let products = products(rows);
             Mat::from_fn(scale.len(), scale.len(), |i, j| f64::from(products[(i, j)]))
         } else {
             products(&Mat::from_fn(rows.nrows(), rows.ncols(), |k, i| f64::from(rows[(k, i)])))
@@ -329,12 +332,13 @@ impl ErrorUnits {
         Ok(Self { scale, factor })
     }
 
-    /// (rows rows^T + variances)^-1 times the misfit of each member, `n` values; `[point, member]`.
+    /// (rows rows^T + variances)^-1 times the misfit of each member, `n` values, all but the misfit in
+    /// these units; `[point, member]`.
     fn solve(&self, misfit: &[f32], n: usize) -> Mat<f32> {
         let members = misfit.len() / n;
         let right = Mat::from_fn(n, members, |i, m| f64::from(misfit[m * n + i]) * self.scale[i]);
         let solved = self.factor.solve(&right);
-        Mat::from_fn(n, members, |i, m| (solved[(i, m)] * self.scale[i]) as f32)
+        Mat::from_fn(n, members, |i, m| solved[(i, m)] as f32)
     }
 }
 
@@ -386,8 +390,10 @@ mod tests {
         assert!(values(left).iter().all(|v| v.abs() < 1e-2));
         // The linear estimate alone is exact here.
         let rows = linear_rows(&prior, &given.entries());
-        let rows = MatRef::from_column_major_slice(&rows, SIZE * SIZE, 24).to_owned();
-        let exact = ErrorUnits::new(&rows, &[1e-6; 24]).unwrap();
+        let rows = MatRef::from_column_major_slice(&rows, SIZE * SIZE, 24);
+        let scale = ErrorUnits::scale(&[1e-6; 24]);
+        let rows = Mat::from_fn(SIZE * SIZE, 24, |k, i| rows[(k, i)] * scale[i] as f32);
+        let exact = ErrorUnits::new(&rows, scale).unwrap();
         let z = &rows * exact.solve(&values(misfit), 24);
         let z: Vec<f32> = z.col(0).iter().copied().collect();
         let z = Tensor::<4>::from_data(TensorData::new(z, [1, 1, SIZE, SIZE]), &device);
@@ -472,11 +478,14 @@ mod tests {
     #[test]
     fn nearly_dependent_values_with_small_errors_are_followed() {
         const N: usize = 24;
-        let rows = Mat::from_fn(N, N, |i, j| 1.0 / (i + j + 1) as f32);
-        let misfit: Vec<f32> = (0..N).map(|i| rows.col(i).sum()).collect();
-        let errors = ErrorUnits::new(&rows, &[1e-9; N]).unwrap();
+        let scale = ErrorUnits::scale(&[1e-9; N]);
+        let rows = Mat::from_fn(N, N, |i, j| 1.0 / (i + j + 1) as f32 * scale[j] as f32);
+        let sum = |i: usize| rows.col(i).sum() / scale[i] as f32;
+        let misfit: Vec<f32> = (0..N).map(sum).collect();
+        let errors = ErrorUnits::new(&rows, scale.clone()).unwrap();
         let followed = rows.transpose() * (&rows * errors.solve(&misfit, N));
-        let left = (0..N).map(|i| (misfit[i] - followed[(i, 0)]).abs()).fold(0.0, f32::max);
+        let left = |i: usize| (misfit[i] - followed[(i, 0)] / scale[i] as f32).abs();
+        let left = (0..N).map(left).fold(0.0, f32::max);
         assert!(left < 1e-3, "{left}");
     }
 
