@@ -27,6 +27,9 @@ LEARNING_RATE = 1e-9
 REPEATS = {"forward_b1": 40, "forward_b16": 5, "train_step_b16": 3, "distill_step_b16": 1}
 # Until the threads of whoever ran before have gone to sleep.
 PAUSE = 0.1
+# Seconds that runs are not counted for: until the processor is awake too. Those of the Rust side
+# are its WARM_UP.
+WARM_UP = 0.1
 WORK = {
     "forward_b1": ("forward", 1),
     "forward_b16": ("forward", 16),
@@ -148,8 +151,10 @@ class Ours:
 
 
 def turn(other, what, inputs, repeats):
-    """Median of several runs after one that is not counted."""
-    other.run(what, inputs)
+    """Median of several runs, after some that are not counted."""
+    start = time.perf_counter()
+    while time.perf_counter() - start < WARM_UP:
+        other.run(what, inputs)
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -228,7 +233,7 @@ def flops(config, grid):
     return total
 
 
-def cold(program, model, rounds):
+def cold(program, model, grid, rounds):
     """Whole processes: start, load the weights, draw one sample, exit."""
     commands = {"ours": [program, "--cold", model], "eager": [sys.executable, __file__, "--cold", model]}
     times, results = {n: [] for n in commands}, {}
@@ -240,7 +245,7 @@ def cold(program, model, rounds):
     medians = {n: statistics.median(t) for n, t in times.items()}
     return {
         "what": "cold_sample",
-        "grid": 32,
+        "grid": grid,
         "ours_ms": medians["ours"],
         "best_other_ms": medians["eager"],
         "best_other": "eager",
@@ -252,8 +257,8 @@ def cold(program, model, rounds):
 
 
 def cold_here(model):
-    _, net = load(model)
-    y = field(1, 32, 0) * SIGMA
+    config, net = load(model)
+    y = field(1, config["grid"], 0) * SIGMA
     with torch.no_grad():
         y0 = Torch.denoise(None, net, y, SIGMA)
     print(float(y0.double().square().mean()))
@@ -295,7 +300,7 @@ def memory_here(model, layout, grid):
 def load(model):
     metadata, arrays = read_safetensors(model)
     card = json.loads(metadata["phys_instruct"])
-    config = card["net"]
+    config = card["net"] | {"grid": card["grid"]}
     return config, UNet(config, CHANNELS, CHANNELS).load(arrays, "net.")
 
 
@@ -351,7 +356,7 @@ def main():
             rounds = arguments.rounds if grid < 128 else max(3, arguments.rounds // 2)
             rows.append(row(name, grid, ours, others, rounds, config) | machine)
             show(rows[-1])
-    rows.append(cold(arguments.program, arguments.model, arguments.rounds) | machine)
+    rows.append(cold(arguments.program, arguments.model, config["grid"], arguments.rounds) | machine)
     show(rows[-1])
     for grid in grids:
         rows.append(memory(arguments.program, arguments.model, grid) | machine)

@@ -1,5 +1,5 @@
 //! This project's side of `experiments/kernel-speed`. Loads a plain EDM model and, for each line
-//! `WHAT GRID BATCH REPEATS` on standard input, does that work once and then as often as asked, and
+//! `WHAT GRID BATCH REPEATS` on standard input, does that work for a while and then as often as asked, and
 //! prints a line of JSON: the median time, and what the first run gave. With `--cold` it draws one
 //! sample and exits, with `--memory` it takes training steps and prints the most memory it held.
 
@@ -22,6 +22,8 @@ use phys_instruct::{Model, device};
 /// Every noise level.
 const SIGMA: f64 = 2.0;
 const CHANNELS: usize = 2;
+/// Seconds of runs that are not counted.
+const WARM_UP: f64 = 0.1;
 /// So small that no run changes the next.
 const LEARNING_RATE: f64 = 1e-9;
 
@@ -69,7 +71,11 @@ fn serve(model: &str) -> Result<(), Failure> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [what, grid, batch, repeats] = words.as_slice() else { return Err(line.into()) };
         let mut work = Work::new(&model, grid.parse()?, batch.parse()?)?;
+        let start = Instant::now();
         let (_, result) = work.run(what)?;
+        while start.elapsed().as_secs_f64() < WARM_UP {
+            work.run(what)?;
+        }
         let mut times = Vec::new();
         for _ in 0..repeats.parse::<usize>()?.max(1) {
             times.push(work.run(what)?.0);

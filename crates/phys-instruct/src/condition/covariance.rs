@@ -2,8 +2,8 @@
 //!
 //! Two estimates are blended: that of a bank of prior samples, which knows how all values depend on
 //! each other but has the rank of the bank (where the prior has symmetries, each sample stands for
-//! those that they make of it), and that of [`Prior::linear`], which has full rank. Their
-//! shares are those with which some samples of the bank, left out, are best predicted from values of one
+//! those that they make of it), and a linear one ([`Linear`]), which has full rank. Which, and their
+//! shares, is what best predicts some samples of the bank, left out, from values of one
 //! of their channels. Gaussian fields of a linear equation want the second alone.
 
 use burn::tensor::{Tensor, TensorData};
@@ -16,6 +16,7 @@ use phys_instruct_kernels::pool::in_pool;
 use phys_instruct_physics::symmetry::Symmetry;
 use rayon::prelude::*;
 
+use super::linear::Linear;
 use super::observed::Observed;
 use super::prior::Prior;
 use crate::diffusion::noise::Draw;
@@ -28,6 +29,9 @@ const BANK: [usize; 2] = [1024, 512];
 const BATCH: usize = 64;
 /// Shares of the linear estimate that are tried.
 const SHARES: [f64; 5] = [0.003, 0.01, 0.03, 0.1, 1.0];
+/// A linear estimate alone is taken if its errors are at most so many times the best blend's: what is
+/// wrong with the prior's samples the bank has in common with those left out.
+const ALONE: f32 = 1.05;
 /// Samples left out of the bank to choose one of them, the values of a channel that each is predicted
 /// from (an eighth of them, if that is less), and the errors of these, in deviations of each.
 const LEFT_OUT: usize = 64;
@@ -48,6 +52,7 @@ pub struct Covariance {
     bank: Vec<f32>,
     /// What is made of each sample, itself first: for every entry the one whose value it gets.
     moves: Vec<Vec<usize>>,
+    linear: Linear,
     /// Of the linear estimate.
     share: f64,
 }
@@ -86,14 +91,23 @@ impl Covariance {
         let all = Tensor::cat((0..bank).step_by(BATCH).map(batch).collect(), 0);
         let used = all.clone().narrow(0, 0, bank - LEFT_OUT);
         let left_out = all.clone().narrow(0, bank - LEFT_OUT, LEFT_OUT);
-        let of =
-            |samples, share| Self::of(samples, moves(channels, height * width, symmetries), share);
-        let errors = of(used, SHARES[0]).errors(prior, left_out)?;
-        let best = errors.into_iter().zip(SHARES).min_by(|a, b| a.0.total_cmp(&b.0));
-        Ok(of(all, best.map_or(SHARES[0], |(_, share)| share)))
+        let of = |samples| Self::of(samples, moves(channels, height * width, symmetries));
+        let (mut used, mut tried) = (of(used), Vec::new());
+        for (i, linear) in used.linear_estimates(prior).into_iter().enumerate() {
+            used.linear = linear;
+            let errors = used.errors(prior, left_out.clone())?;
+            tried.extend(errors.into_iter().zip(SHARES).map(|(error, share)| (error, i, share)));
+        }
+        tried.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let alone = tried.iter().find(|t| t.2 == 1.0 && t.0 <= ALONE * tried[0].0);
+        let &(_, i, share) = alone.unwrap_or(&tried[0]);
+        let all = of(all);
+        let linear = all.linear_estimates(prior).swap_remove(i);
+        Ok(Self { linear, share, ..all })
     }
 
-    fn of(samples: Tensor<2>, moves: Vec<Vec<usize>>, share: f64) -> Self {
+    /// With the prior's own linear estimate and the smallest share of it.
+    fn of(samples: Tensor<2>, moves: Vec<Vec<usize>>) -> Self {
         let ([count, len], device) = (samples.dims(), samples.device());
         let own = values(samples.clone().mean_dim(0));
         let mean =
@@ -101,7 +115,18 @@ impl Covariance {
         let mean = TensorData::new((0..len).map(mean).collect::<Vec<_>>(), [1, len]);
         let mean = Tensor::<2>::from_data(mean, &device);
         let scale = ((count * moves.len()) as f64 - 1.0).sqrt().recip();
-        Self { bank: values((samples - mean.clone()) * scale), mean, moves, share }
+        let bank = values((samples - mean.clone()) * scale);
+        Self { bank, mean, moves, linear: Linear::Own, share: SHARES[0] }
+    }
+
+    /// The linear estimates that can be had.
+    fn linear_estimates(&self, prior: &dyn Prior) -> Vec<Linear> {
+        let [channels, height, width] = prior.shape();
+        let count = self.bank.len() / (channels * height * width);
+        let bank = TensorData::new(self.bank.clone(), [count, channels, height, width]);
+        let bank = Tensor::<4>::from_data(bank, &prior.device());
+        let scale = ((count * self.moves.len()) as f64 - 1.0).sqrt().recip();
+        Linear::candidates(prior, &bank, &self.variances(), scale)
     }
 
     /// The deviations of all samples, the moved ones too, at some entries, `[sample, entry]`.
@@ -156,7 +181,7 @@ impl Covariance {
 
     /// With each of [`SHARES`], the mean square error of other samples predicted from some values of
     /// one channel, spread over it, each entry in units of its deviation; the sum over that channel.
-    fn errors(mut self, prior: &dyn Prior, samples: Tensor<2>) -> Result<[f32; SHARES.len()]> {
+    fn errors(&mut self, prior: &dyn Prior, samples: Tensor<2>) -> Result<[f32; SHARES.len()]> {
         let away = samples - self.mean.clone();
         let variances = self.variances();
         let one = TensorData::new(variances.clone(), [1, variances.len()]);
@@ -175,7 +200,7 @@ impl Covariance {
             let errors: Vec<_> =
                 entries.iter().map(|&e| NOISE * NOISE * f64::from(variances[e])).collect();
             let seen = Observed::at(&entries, &prior.device()).of_flat(away.clone());
-            let linear = linear_rows(prior, &entries);
+            let linear = linear_rows(&self.linear, prior, &entries);
             for (sum, share) in sums.iter_mut().zip(SHARES) {
                 self.share = share;
                 let gain = self.gain_of(prior, &entries, &linear, &errors)?;
@@ -203,7 +228,8 @@ impl Covariance {
         entries: &[usize],
         variances: &[f64],
     ) -> Result<Gain<'a>> {
-        self.gain_of(prior, entries, &linear_rows(prior, entries), variances)
+        let linear = linear_rows(&self.linear, prior, entries);
+        self.gain_of(prior, entries, &linear, variances)
     }
 
     /// The same, given the [`linear_rows`] of the entries.
@@ -271,7 +297,7 @@ impl Gain<'_> {
             let shape = [members, channels, height, width];
             Tensor::<4>::from_data(TensorData::new(data, shape), &device)
         };
-        let linear = self.prior.linear(fields(linear) * of_linear);
+        let linear = self.covariance.linear.of(self.prior, fields(linear) * of_linear);
         if own.nrows() == 0 {
             return linear;
         }
@@ -293,7 +319,7 @@ fn moves(channels: usize, points: usize, symmetries: &[Symmetry]) -> Vec<Vec<usi
 
 /// The rows of the linear estimate's factor for `entries`, `[point, entry]`: its transpose applied to
 /// unit vectors.
-fn linear_rows(prior: &dyn Prior, entries: &[usize]) -> Vec<f32> {
+fn linear_rows(linear: &Linear, prior: &dyn Prior, entries: &[usize]) -> Vec<f32> {
     let [channels, height, width] = prior.shape();
     let n = channels * height * width;
     let chunk = |part: &[usize]| {
@@ -304,7 +330,7 @@ fn linear_rows(prior: &dyn Prior, entries: &[usize]) -> Vec<f32> {
         let device = prior.device();
         let shape = [part.len(), channels, height, width];
         let units = Tensor::<4>::from_data(TensorData::new(units, shape), &device);
-        values(prior.transposed(units))
+        values(linear.transposed(prior, units))
     };
     in_pool(|| entries.par_chunks(ROWS).flat_map_iter(chunk).collect())
 }
@@ -367,7 +393,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::super::observed::row;
-    use super::super::prior::testing::{SIZE, Smooth, observations};
+    use super::super::prior::testing::{Bordered, SIZE, Smooth, observations};
     use super::*;
 
     /// RMS of fields.
@@ -389,7 +415,7 @@ mod tests {
         let left = misfit.clone() - observed.of(change.clone());
         assert!(values(left).iter().all(|v| v.abs() < 1e-2));
         // The linear estimate alone is exact here.
-        let rows = linear_rows(&prior, &given.entries());
+        let rows = linear_rows(&Linear::Own, &prior, &given.entries());
         let rows = MatRef::from_column_major_slice(&rows, SIZE * SIZE, 24);
         let scale = ErrorUnits::scale(&[1e-6; 24]);
         let rows = Mat::from_fn(SIZE * SIZE, 24, |k, i| rows[(k, i)] * scale[i] as f32);
@@ -446,6 +472,12 @@ mod tests {
     }
 
     #[test]
+    fn measured_cosines_are_taken_where_they_say_more() {
+        let covariance = Covariance::new(&Bordered::new(), 1).unwrap();
+        assert!(matches!(covariance.linear, Linear::Cosines(_)));
+    }
+
+    #[test]
     fn moved_samples_count_as_if_they_were_written_out() {
         let symmetries = [[1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]];
         let moves = moves(2, 4, &symmetries.map(|s| Symmetry { source: s.to_vec() }));
@@ -460,7 +492,7 @@ mod tests {
             [(own, moves), (written, vec![(0..8).collect()])].map(|(x, moves)| {
                 let shape = [x.len() / 8, 8];
                 let x = Tensor::<2>::from_data(TensorData::new(x, shape), &Device::flex());
-                Covariance::of(x, moves, 0.5)
+                Covariance::of(x, moves)
             });
         let shares = Mat::from_fn(12, 2, |i, m| (i + 3 * m) as f32);
         let all = |c: &Covariance| {

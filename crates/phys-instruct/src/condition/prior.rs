@@ -45,6 +45,16 @@ pub trait Prior: Sync {
     fn solved(&self, x: Tensor<4>) -> Tensor<4> {
         x
     }
+
+    /// The transposed map of [`Prior::solved`].
+    fn solved_transposed(&self, x: Tensor<4>) -> Tensor<4> {
+        x
+    }
+
+    /// The number of the input's channels, the first, where the solution is solved for.
+    fn solved_inputs(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// A student as prior. Where its equation is linear, the solution and its covariance are that
@@ -133,15 +143,7 @@ impl Prior for Student<'_> {
 
     fn transposed(&self, x: Tensor<4>) -> Tensor<4> {
         let coordinates = &self.model.network.coordinates;
-        let x = match self.residual.solution() {
-            Some(solution) => {
-                let [input, own] = self.parts(x);
-                let zeros = own.zeros_like();
-                Tensor::cat(vec![input + solution.transposed(own), zeros], 1)
-            }
-            None => x,
-        };
-        coordinates.linear_transposed(x) * coordinates.sigma_data
+        coordinates.linear_transposed(self.solved_transposed(x)) * coordinates.sigma_data
     }
 
     fn symmetries(&self) -> &[Symmetry] {
@@ -156,6 +158,24 @@ impl Prior for Student<'_> {
             }
             None => x,
         }
+    }
+
+    fn solved_transposed(&self, x: Tensor<4>) -> Tensor<4> {
+        match self.residual.solution() {
+            Some(solution) => {
+                let [input, own] = self.parts(x);
+                let zeros = own.zeros_like();
+                Tensor::cat(vec![input + solution.transposed(own), zeros], 1)
+            }
+            None => x,
+        }
+    }
+
+    fn solved_inputs(&self) -> Option<usize> {
+        let [_, height, width] = self.shape();
+        let solved = self.residual.solution().is_some();
+        let x = || Tensor::zeros([1, self.shape()[0], height, width], &self.device());
+        solved.then(|| self.residual.input(x()).dims()[1])
     }
 }
 
@@ -234,6 +254,72 @@ pub(super) mod testing {
         fn transposed(&self, x: Tensor<4>) -> Tensor<4> {
             let modes = self.basis.clone().matmul(x).matmul(self.basis.clone().swap_dims(2, 3));
             modes * self.amplitude.clone()
+        }
+    }
+
+    /// An input whose inner points are those of [`Smooth`] and whose border is zero, and a solution
+    /// that is twice the input; its own linear estimate knows neither.
+    pub struct Bordered {
+        smooth: Smooth,
+        inside: Tensor<4>,
+    }
+
+    impl Bordered {
+        pub fn new() -> Self {
+            let inner = |i: usize| i > 0 && i + 1 < SIZE;
+            let inside = (0..SIZE * SIZE).map(|i| inner(i / SIZE) && inner(i % SIZE));
+            let inside: Vec<f32> = inside.map(|i| if i { 1.0 } else { 0.0 }).collect();
+            let inside = TensorData::new(inside, [1, 1, SIZE, SIZE]);
+            Self { smooth: Smooth::new(), inside: Tensor::from_data(inside, &Device::flex()) }
+        }
+    }
+
+    impl Prior for Bordered {
+        fn shape(&self) -> [usize; 3] {
+            [2, SIZE, SIZE]
+        }
+
+        fn device(&self) -> Device {
+            Device::flex()
+        }
+
+        fn fields(&self, z: Tensor<4>) -> Tensor<4> {
+            let a = self.smooth.linear(z.clone().narrow(1, 0, 1)) * self.inside.clone();
+            self.solved(Tensor::cat(vec![a, z.narrow(1, 1, 1)], 1))
+        }
+
+        fn calls(&self) -> usize {
+            1
+        }
+
+        fn again(&self, x: Tensor<4>, _: Tensor<4>, _: usize) -> Tensor<4> {
+            x
+        }
+
+        fn kept(&self, change: Tensor<4>, _: usize) -> Tensor<4> {
+            change
+        }
+
+        fn linear(&self, z: Tensor<4>) -> Tensor<4> {
+            z
+        }
+
+        fn transposed(&self, x: Tensor<4>) -> Tensor<4> {
+            x
+        }
+
+        fn solved(&self, x: Tensor<4>) -> Tensor<4> {
+            let a = x.narrow(1, 0, 1);
+            Tensor::cat(vec![a.clone(), a * 2.0], 1)
+        }
+
+        fn solved_transposed(&self, x: Tensor<4>) -> Tensor<4> {
+            let [a, u] = [0, 1].map(|c| x.clone().narrow(1, c, 1));
+            Tensor::cat(vec![a + u.clone() * 2.0, u.zeros_like()], 1)
+        }
+
+        fn solved_inputs(&self) -> Option<usize> {
+            Some(1)
         }
     }
 
