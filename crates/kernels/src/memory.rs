@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-/// Arrays of one length that are kept, and values of all: a training step has some sixty outputs.
-const ALIKE: usize = 32;
+/// Arrays of one length that are kept, and values of all: a training step has some sixty outputs, a pass
+/// of inference three or four for each thread.
+const ALIKE: usize = 64;
 const MOST: usize = 1 << 28;
 
 /// Arrays by their length. Of the whole process, since a step may run on any thread.

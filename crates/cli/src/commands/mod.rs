@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use phys_instruct::Error;
 use phys_instruct::device::{self, Device};
+use phys_instruct::net::ops::keep_freed_memory;
 
 use crate::args::{Cli, DeviceName, Global};
 use crate::failure::{Failure, Outcome};
@@ -49,10 +50,14 @@ pub enum Verb {
 pub fn run(cli: Cli) -> Outcome {
     let global = &cli.global;
     device::vector_unit()?;
+    keep_freed_memory();
     // The main thread is one of the pool: another would have to be woken for each piece of work.
     let threads = global.threads.unwrap_or_default();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
-    pool.build_global().map_err(|e| Failure::Usage(format!("--threads {threads}: {e}")))?;
+    pool.build_global().map_err(|e| match global.threads {
+        Some(threads) => Failure::Usage(format!("--threads {threads}: {e}")),
+        None => Failure::Usage(format!("thread pool: {e}; --threads asks for fewer")),
+    })?;
     match &cli.verb {
         Verb::Generate(verb) => verb.run(global),
         Verb::Simulate(verb) => verb.run(global),

@@ -27,8 +27,8 @@ pub(super) struct Cosines {
 }
 
 impl Linear {
-    /// Those that can be had: of `samples` without their mean, `[sample, entry]`, `scale` times as
-    /// large as drawn, with the variances of their entries.
+    /// Those that can be had: of `samples` without their mean, `[sample, channel, y, x]`, `scale` times
+    /// as large as drawn, with the variances of their entries.
     pub fn candidates(
         prior: &dyn Prior,
         samples: &Tensor<4>,

@@ -6,7 +6,7 @@ pub mod exact;
 pub mod files;
 pub mod input_space;
 pub mod interpolation;
-pub mod linear;
+mod linear;
 pub mod most_probable;
 mod noise_space;
 pub mod observations;

@@ -332,3 +332,36 @@ pub(super) mod testing {
         Observations::draw(&samples, 0, &all, count, sd, seed).unwrap()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::Path;
+
+    use super::*;
+    use crate::device;
+    use crate::diffusion::noise::Draw;
+    use crate::net::params::values;
+
+    /// Of a linear equation, and of another.
+    #[test]
+    fn a_students_transposed_map_is_the_transpose() {
+        for name in ["poisson", "darcy"] {
+            let root = env!("CARGO_MANIFEST_DIR");
+            let file = format!("{}/../../models/{name}-32-student.safetensors", root);
+            let model = Model::load(Path::new(&file), &device::cpu()).unwrap();
+            let student = Student::new(&model).unwrap();
+            let [channels, height, width] = student.shape();
+            let draw = |step| {
+                let draw = Draw { seed: 4, stream: "fields", step, first: 0 };
+                draw.normal([2, channels, height, width], &student.device())
+            };
+            let (z, x) = (draw(0), student.linear(draw(1)));
+            let product = |a: Tensor<4>, b: Tensor<4>| values((a * b).sum())[0];
+            let forward = product(student.linear(z.clone()), x.clone());
+            let back = product(z, student.transposed(x));
+            assert!((forward - back).abs() < 1e-3 * forward.abs(), "{name}: {forward} {back}");
+        }
+    }
+}

@@ -30,10 +30,10 @@ impl HelmholtzResidual {
         operator::check_size(size, 3)?;
         let k_square = k * k;
         let inverse = |c: f64| InverseLaplacian::with_constant(Basis::SineNodes, size, c, device);
-        let definite = k_square < smallest_eigenvalue(size);
-        let easily = k_square <= 0.5 * smallest_eigenvalue(size);
-        let solution = definite.then(|| inverse(k_square));
-        Ok(Self { k_square, size, inverse: inverse(if easily { k_square } else { 0.0 }), solution })
+        let smallest = smallest_eigenvalue(size);
+        let solution = (k_square < smallest).then(|| inverse(k_square));
+        let whole = solution.clone().filter(|_| k_square <= 0.5 * smallest);
+        Ok(Self { k_square, size, inverse: whole.unwrap_or_else(|| inverse(0.0)), solution })
     }
 }
 

@@ -69,7 +69,8 @@ pub struct ResidualOptions {
     pub preconditioned: bool,
 }
 
-/// The solution of a linear equation as a linear map of its input.
+/// The solution of a linear equation as a linear map of its input (so that a zero input has a zero
+/// solution): the first channels of a sample are the input, on the full grid, all others the solution.
 pub trait LinearSolution: Send + Sync {
     /// The solution's channels for an input's, `[batch, channel, y, x]` both.
     fn of(&self, input: Tensor<4>) -> Tensor<4>;
