@@ -2,7 +2,7 @@
 //!
 //! Two estimates are blended: that of a bank of prior samples, which knows how all values depend on
 //! each other but has the rank of the bank (where the prior has symmetries, each sample stands for
-//! those that they make of it), and a linear one ([`Linear`]), which has full rank. Which, and their
+//! those that they make of it), and a linear one (`linear.rs`), which has full rank. Which, and their
 //! shares, is what best predicts some samples of the bank, left out, from values of one
 //! of their channels. Gaussian fields of a linear equation want the second alone.
 

@@ -8,7 +8,7 @@ pub mod input_space;
 pub mod interpolation;
 mod linear;
 pub mod most_probable;
-mod noise_space;
+pub mod noise_space;
 pub mod observations;
 pub mod observed;
 pub mod posterior;
