@@ -4,7 +4,8 @@
 //! each other but has the rank of the bank (where the prior has symmetries, each sample stands for
 //! those that they make of it), and a linear one (`linear.rs`), which has full rank. Which, and their
 //! shares, is what best predicts some samples of the bank, left out, from values of one
-//! of their channels. Gaussian fields of a linear equation want the second alone.
+//! of their channels. Gaussian fields of a linear equation want the second alone, and have it where it does
+//! nearly as well.
 
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_product};
