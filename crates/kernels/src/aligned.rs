@@ -3,7 +3,7 @@
 /// Bytes of a line of the cache.
 const LINE: usize = 64;
 /// Values of a line.
-const VALUES: usize = LINE / size_of::<f32>();
+pub(crate) const VALUES: usize = LINE / size_of::<f32>();
 
 /// Memory kept from call to call; holds what the last one has left.
 #[derive(Debug, Default)]

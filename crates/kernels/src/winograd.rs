@@ -24,7 +24,7 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use crate::aligned::Aligned;
+use crate::aligned::{self, Aligned};
 use crate::conv::{ConvShape, Outcome};
 use crate::simd::{Kernel, Simd, dispatch};
 use transform::{
@@ -64,9 +64,9 @@ impl Tiling {
 const SMALL: usize = 8;
 /// Channels of a panel; the last panel of an image may have half of them.
 const PANEL: usize = 32;
-/// Values between one point's and the next's: a power of two apart, all points of a tile would share a
-/// few lines of the nearest cache.
-const GAP: usize = 16;
+/// Values between one point's and the next's, a line of the cache: a power of two apart, all points of a
+/// tile would share a few lines of the nearest.
+const GAP: usize = aligned::VALUES;
 /// How far ahead of the values in use weights are asked for.
 const AHEAD: usize = 1024;
 /// Tiles of a strip, at most, where an image's row of tiles has fewer.
@@ -443,7 +443,7 @@ fn rows<S: Simd, const R: usize, const W: usize>(
             let Some(b) = weights.next() else { return };
             if t == 0 {
                 simd.prefetch(b, AHEAD);
-                simd.prefetch(b, AHEAD + PANEL / 2);
+                simd.prefetch(b, AHEAD + aligned::VALUES);
             }
             let b = &b[column..column + W * S::LANES];
             let mut w = [simd.splat(0.0); W];

@@ -17,7 +17,7 @@ use phys_instruct_kernels::pool::in_pool;
 use phys_instruct_physics::symmetry::Symmetry;
 use rayon::prelude::*;
 
-use super::linear::Linear;
+use super::linear::{Cosines, Linear};
 use super::observed::Observed;
 use super::prior::Prior;
 use crate::diffusion::noise::Draw;
@@ -120,22 +120,20 @@ impl Covariance {
             |e: usize| moves.iter().map(|from| own[from[e]]).sum::<f32>() / moves.len() as f32;
         let mean = TensorData::new((0..len).map(mean).collect::<Vec<_>>(), [1, len]);
         let mean = Tensor::<2>::from_data(mean, &device);
-        let scale = ((count * moves.len()) as f64 - 1.0).sqrt().recip();
-        let bank = values((samples - mean.clone()) * scale);
+        let bank = values((samples - mean.clone()) * unit(count, moves.len()));
         Self { bank, mean, moves, linear: Linear::Own, share: SHARES[0] }
     }
 
     /// The linear estimates that can be had.
     fn linear_estimates(&self, prior: &dyn Prior) -> Vec<Linear> {
-        if prior.solved_inputs().is_none() {
-            return vec![Linear::Own];
-        }
+        let Some(inputs) = prior.solved_inputs() else { return vec![Linear::Own] };
         let [channels, height, width] = prior.shape();
         let count = self.bank.len() / (channels * height * width);
         let bank = TensorData::new(self.bank.clone(), [count, channels, height, width]);
         let bank = Tensor::<4>::from_data(bank, &prior.device());
-        let scale = ((count * self.moves.len()) as f64 - 1.0).sqrt().recip();
-        Linear::candidates(prior, &bank, &self.variances(), scale)
+        let cosines =
+            Cosines::measured(inputs, bank, &self.variances(), unit(count, self.moves.len()));
+        [Linear::Own].into_iter().chain(cosines.map(|c| Linear::Cosines(Box::new(c)))).collect()
     }
 
     /// The deviations of all samples, the moved ones too, at some entries, `[sample, entry]`.
@@ -312,6 +310,12 @@ impl Gain<'_> {
         }
         fields(self.covariance.fields(own).as_ref()) * of_bank + linear
     }
+}
+
+/// What deviations of `count` samples, each standing for `moves`, are scaled by: their products then add
+/// up to the covariance.
+fn unit(count: usize, moves: usize) -> f64 {
+    ((count * moves) as f64 - 1.0).sqrt().recip()
 }
 
 /// What leaves a sample of `channels` of `points` each as it is, and what `symmetries` do, as in

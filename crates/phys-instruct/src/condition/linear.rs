@@ -27,18 +27,6 @@ pub(super) struct Cosines {
 }
 
 impl Linear {
-    /// Those that can be had: of `samples` without their mean, `[sample, channel, y, x]`, `scale` times
-    /// as large as drawn, with the variances of their entries.
-    pub fn candidates(
-        prior: &dyn Prior,
-        samples: &Tensor<4>,
-        variances: &[f32],
-        scale: f64,
-    ) -> Vec<Self> {
-        let cosines = Cosines::measured(prior, samples, variances, scale);
-        [Self::Own].into_iter().chain(cosines.map(|c| Self::Cosines(Box::new(c)))).collect()
-    }
-
     /// Fields of noise.
     pub fn of(&self, prior: &dyn Prior, z: Tensor<4>) -> Tensor<4> {
         match self {
@@ -57,14 +45,16 @@ impl Linear {
 }
 
 impl Cosines {
-    fn measured(
-        prior: &dyn Prior,
-        samples: &Tensor<4>,
+    /// Those of the first `inputs` channels of `samples` without their mean, `[sample, channel, y, x]`,
+    /// `scale` times as large as drawn, with the variances of their entries; none where the part that
+    /// varies is no rectangle.
+    pub fn measured(
+        inputs: usize,
+        samples: Tensor<4>,
         variances: &[f32],
         scale: f64,
     ) -> Option<Self> {
-        let ([channels, height, width], device) = (prior.shape(), prior.device());
-        let inputs = prior.solved_inputs()?;
+        let ([_, channels, height, width], device) = (samples.dims(), samples.device());
         let [mut along_y, mut along_x] = [vec![], vec![]];
         let mut carries = vec![0f32; channels * height * width];
         for c in 0..channels {
@@ -89,7 +79,7 @@ impl Cosines {
             along_x: tensor(along_x, [1, channels, width, width]),
             deviations: tensor(carries, [1, channels, height, width]),
         };
-        let modes = own.transposed(samples.clone());
+        let modes = own.transposed(samples);
         own.deviations = modes.square().mean_dim(0).sqrt() / scale;
         Some(own)
     }
@@ -141,7 +131,7 @@ mod tests {
     fn cosines_of(prior: &Bordered, count: usize) -> Linear {
         let x = prior.fields(draw(count, 0));
         let one = values(x.clone().square().mean_dim(0));
-        Linear::candidates(prior, &(x * 3.0), &one, 3.0).pop().unwrap()
+        Linear::Cosines(Box::new(Cosines::measured(1, x * 3.0, &one, 3.0).unwrap()))
     }
 
     #[test]

@@ -225,14 +225,9 @@ impl Pass {
     }
 
     fn conv(&self, conv: &PackedConv, x: Map) -> Map {
-        let out = self.conv_of(conv, &x);
-        recycle(x.data);
-        out
-    }
-
-    fn conv_of(&self, conv: &PackedConv, x: &Map) -> Map {
         let mut out = self.map(conv.out_channels(), x.height, x.width);
         conv.forward(&x.data, [self.batch, x.height, x.width], &mut out.data);
+        recycle(x.data);
         out
     }
 
