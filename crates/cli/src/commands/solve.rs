@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use phys_instruct::condition::posterior::Score;
-use phys_instruct::condition::{Method, Observations, Options, Posterior, Solver, Task, files};
+use phys_instruct::condition::{
+    Method, Observations, Options, Posterior, Solver, Task, TwoValuedEntries, files,
+};
 use phys_instruct::data::{self, Watch};
-use phys_instruct::eval::marginal;
 use phys_instruct::eval::physics::pde_error;
 use phys_instruct::plot::answer::answer;
 use phys_instruct::residual::{self, Residual};
@@ -248,7 +249,7 @@ impl Answer<'_> {
             return Err(Failure::Usage("--truth: fields on another grid than the model's".into()));
         }
         let asked = task.target(pde, self.model.card.grid);
-        let two_values = marginal::values_of_input(truth, pde).filter(|_| task == Task::Inverse);
-        Ok(self.posterior.score(truth.sample(0), &asked, two_values))
+        let two_valued = TwoValuedEntries::of(truth, pde);
+        Ok(self.posterior.score(truth.sample(0), &asked, two_valued.as_ref()))
     }
 }

@@ -18,11 +18,10 @@ pub use self::row::{Key, Row, sections};
 use super::five::{Loaded, load};
 use crate::baseline::{self, Guidance};
 use crate::condition::{
-    Method, Observations, Options as SolveOptions, Posterior, Solver, Task, exact, interpolation,
-    most_probable,
+    Method, Observations, Options as SolveOptions, Posterior, Solver, Task, TwoValuedEntries,
+    exact, interpolation, most_probable,
 };
 use crate::data::{self, Watch};
-use crate::eval::marginal;
 use crate::eval::physics::pde_error;
 use crate::plot::Drawing;
 use crate::plot::answer::answer;
@@ -130,7 +129,7 @@ pub struct Setting {
     truths: Samples,
     validation: Samples,
     training: Samples,
-    two_values: Option<[f64; 2]>,
+    two_valued: Option<TwoValuedEntries>,
     data_floor: f64,
 }
 
@@ -180,7 +179,7 @@ impl Setting {
         let residual = residual::build(problem.as_ref(), grid, &Device::flex())?;
         Ok(Self {
             teacher: loaded("teacher")?,
-            two_values: marginal::values_of_input(&truths, problem.as_ref()),
+            two_valued: TwoValuedEntries::of(&truths, problem.as_ref()),
             data_floor: pde_error(&truths, residual.as_ref())?,
             student,
             pde: problem,
@@ -455,7 +454,7 @@ impl<'a> Question<'a> {
         truths: &Samples,
         answer: &dyn Fn(&Observations) -> Result<Posterior>,
     ) -> Result<Row> {
-        let two_values = self.setting.two_values.filter(|_| self.task == Task::Inverse);
+        let two_valued = self.setting.two_valued.as_ref();
         let deviations = self.setting.student.model.deviations();
         let mut answers = Vec::new();
         for i in 0..key.count {
@@ -471,7 +470,7 @@ impl<'a> Question<'a> {
             let mean = posterior.mean_sample();
             let residual = self.setting.residual.as_ref();
             answers.push(Answer {
-                score: posterior.score(truths.sample(i), &self.asked, two_values),
+                score: posterior.score(truths.sample(i), &self.asked, two_valued),
                 misfit: observations.misfit(mean.sample(0), &deviations),
                 pde_error: pde_error(&posterior.samples, residual).ok(),
                 pde_error_of_mean: pde_error(&mean, residual).ok(),

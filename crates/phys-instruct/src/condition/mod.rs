@@ -18,6 +18,6 @@ pub mod solver;
 pub mod task;
 
 pub use observations::{Observation, Observations};
-pub use posterior::Posterior;
+pub use posterior::{Posterior, TwoValuedEntries};
 pub use solver::{Method, Options, Solver};
 pub use task::Task;

@@ -158,7 +158,7 @@ mod tests {
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
-    use crate::condition::Task;
+    use crate::condition::{Task, TwoValuedEntries};
     use crate::eval::testing::samples_from;
 
     const SIZE: usize = 16;
@@ -167,9 +167,12 @@ mod tests {
         let truth = samples_from(pde, 1, SIZE, 9);
         let seen = task.observed(pde, SIZE);
         let observations = Observations::draw(&truth, 0, &seen, count, 0.01, 1).unwrap();
-        let two_values = pde.input_values().filter(|_| task == Task::Inverse);
+        let two_valued = TwoValuedEntries::of(&truth, pde);
         let asked = task.target(pde, SIZE);
-        posterior(pde, &observations).unwrap().score(truth.sample(0), &asked, two_values).error
+        posterior(pde, &observations)
+            .unwrap()
+            .score(truth.sample(0), &asked, two_valued.as_ref())
+            .error
     }
 
     #[test]

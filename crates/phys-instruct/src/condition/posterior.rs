@@ -4,6 +4,8 @@ use phys_instruct_physics::Pde;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::Task;
+use crate::eval::marginal;
 use crate::{Error, Result, Samples};
 
 /// Members drawn from a posterior.
@@ -18,14 +20,43 @@ pub struct Posterior {
 /// What a posterior says of a known truth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Score {
-    /// |mean - truth| / |truth| over the entries asked for; for a two-valued field the share of
-    /// entries on the wrong side.
+    /// |mean - truth| / |truth| over the entries asked for; where each has one of two values the share
+    /// of those on the wrong side.
     pub error: f64,
-    /// Share of the entries within the 90 % interval; none for a single member.
+    /// Share of the entries within the 90 % interval; where an entry has one of two values, which no
+    /// interval can hold in nine cases of ten, the share of its randomised rank among the members that
+    /// lies within the middle 90 % (which finds members too sure; too unsure ones the CRPS finds). None
+    /// for a single member.
     pub coverage90: Option<f64>,
     /// Continuous ranked probability score, mean over the entries, over the truth's root mean
     /// square.
     pub crps: f64,
+}
+
+/// Entries with one of two values, such as Darcy's coefficient.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TwoValuedEntries {
+    values: [f64; 2],
+    /// Ascending.
+    entries: Vec<usize>,
+}
+
+impl TwoValuedEntries {
+    /// The inputs of `truths`, if these or the law of `pde` have two values alone.
+    pub fn of(truths: &Samples, pde: &dyn Pde) -> Option<Self> {
+        let values = marginal::values_of_input(truths, pde).or_else(|| pde.input_values())?;
+        let mut entries = Task::Forward.observed(pde, truths.width);
+        entries.sort_unstable();
+        Some(Self { values, entries })
+    }
+
+    fn contains(&self, entry: usize) -> bool {
+        self.entries.binary_search(&entry).is_ok()
+    }
+
+    fn is_high(&self, value: f64) -> bool {
+        value >= 0.5 * (self.values[0] + self.values[1])
+    }
 }
 
 impl Posterior {
@@ -71,33 +102,50 @@ impl Posterior {
         Ok(Self { samples, nfe: self.nfe })
     }
 
-    /// How the posterior stands to the joint sample `truth` at the `entries` asked for. With
-    /// `two_values` the error is the share of entries nearer the wrong one of them.
-    pub fn score(&self, truth: &[f32], entries: &[usize], two_values: Option<[f64; 2]>) -> Score {
+    /// How the posterior stands to the joint sample `truth` at the `entries` asked for. Where all of
+    /// them are `two_valued` the error is the share of those nearer the wrong value.
+    pub fn score(
+        &self,
+        truth: &[f32],
+        entries: &[usize],
+        two_valued: Option<&TwoValuedEntries>,
+    ) -> Score {
         let n = entries.len() as f64;
         let half = interval(self.samples.count);
-        let (mut square, mut norm, mut wrong, mut inside, mut crps) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        let (mut square, mut norm, mut inside, mut crps) = (0.0, 0.0, 0.0, 0.0);
+        let (mut cells, mut wrong) = (0, 0);
         for &entry in entries {
             let (members, truth) = (self.at(entry), f64::from(truth[entry]));
             let mean = mean(&members);
             square += (mean - truth).powi(2);
             norm += truth * truth;
             crps += ranked_probability(&members, truth);
-            if let Some([low, high]) = two_values {
-                let middle = 0.5 * (low + high);
-                wrong += if (mean < middle) == (truth < middle) { 0.0 } else { 1.0 };
-            }
-            if let Some(half) = half {
+            if let Some(two) = two_valued.filter(|two| two.contains(entry)) {
+                cells += 1;
+                wrong += usize::from(two.is_high(mean) != two.is_high(truth));
+                let alike = members.iter().filter(|&&m| two.is_high(m) == two.is_high(truth));
+                inside += within_middle(alike.count(), members.len());
+            } else if let Some(half) = half {
                 let within = (mean - truth).abs() <= half * deviation(&members);
                 inside += if within { 1.0 } else { 0.0 };
             }
         }
+        let all = cells == entries.len();
         Score {
-            error: if two_values.is_some() { wrong / n } else { (square / norm).sqrt() },
+            error: if all { wrong as f64 / n } else { (square / norm).sqrt() },
             coverage90: half.map(|_| inside / n),
             crps: crps / n / (norm / n).sqrt(),
         }
     }
+}
+
+/// How much of the rank of a truth of two values, drawn at random among the `members` it is `alike`,
+/// lies within the middle 90 % of all ranks: 0.9 in the mean where the truth is as one more member.
+/// (Randomised probability integral transform: Czado, Gneiting and Held, Biometrics 65, 2009.)
+fn within_middle(alike: usize, members: usize) -> f64 {
+    // Among the low ones or, mirrored, among the high ones.
+    let end = (alike + 1) as f64 / (members + 1) as f64;
+    (end.min(0.95) - 0.05).max(0.0) / end
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -201,8 +249,50 @@ mod tests {
         let truth = [3.0, 12.0, 12.0, 3.0];
         let posterior =
             Posterior { samples: samples_of(1, 1, 2, 2, vec![4.0, 7.0, 11.0, 9.0]), nfe: 1 };
-        let score = posterior.score(&truth, &[0, 1, 2, 3], Some([3.0, 12.0]));
+        let two = TwoValuedEntries { values: [3.0, 12.0], entries: vec![0, 1, 2, 3] };
+        let score = posterior.score(&truth, &[0, 1, 2, 3], Some(&two));
         assert_eq!((score.error, score.coverage90), (0.5, None));
+        let some = TwoValuedEntries { entries: vec![0, 1, 2], ..two };
+        let score = posterior.score(&truth, &[0, 1, 2, 3], Some(&some));
+        assert!((score.error - (63.0f64 / 306.0).sqrt()).abs() < 1e-6);
+    }
+
+    /// Of three members, one low in the first cell, all in the second; the third entry is none.
+    #[test]
+    fn cells_and_values_are_covered_each_in_their_way() {
+        let members = vec![4.0, 3.0, 1.0, 11.0, 3.5, 2.0, 12.0, 4.0, 3.0];
+        let posterior = Posterior { samples: samples_of(3, 1, 1, 3, members), nfe: 1 };
+        let two = TwoValuedEntries { values: [3.0, 12.0], entries: vec![0, 1] };
+        let covered = |truth: [f32; 3], entries: &[usize]| {
+            posterior.score(&truth, entries, Some(&two)).coverage90.unwrap()
+        };
+        assert!((covered([12.0, 3.0, 0.0], &[0]) - 0.7 / 0.75).abs() < 1e-12);
+        assert!((covered([3.0, 3.0, 0.0], &[0]) - 0.45 / 0.5).abs() < 1e-12);
+        assert!((covered([3.0, 3.0, 0.0], &[1]) - 0.9).abs() < 1e-12);
+        assert_eq!(covered([3.0, 3.0, 2.5], &[2]), 1.0);
+        assert_eq!(covered([3.0, 3.0, 99.0], &[2]), 0.0);
+        assert!((covered([12.0, 3.0, 99.0], &[0, 1, 2]) - (0.7 / 0.75 + 0.9) / 3.0).abs() < 1e-12);
+    }
+
+    /// Each cell is high with a chance of its own, from certainty to a coin's; members that do not
+    /// know the chance are found out.
+    #[test]
+    fn ranks_of_two_values_are_within_the_middle_nine_times_in_ten() {
+        const CELLS: u64 = 20_000;
+        let covered = |members: usize, sure: bool| {
+            let cell = |i: u64| {
+                let draws = rng::normals(&mut rng::stream(4, "cells", 0, i), members + 1);
+                let high: Vec<bool> = draws.iter().map(|v| *v > (i % 8) as f64 * 0.5).collect();
+                let alike = |&&own: &&bool| high[members] == (own && !sure);
+                within_middle(high[..members].iter().filter(alike).count(), members)
+            };
+            (0..CELLS).map(cell).sum::<f64>() / CELLS as f64
+        };
+        for members in [2, 5, 16] {
+            let share = covered(members, false);
+            assert!((share - 0.9).abs() < 0.01, "{members}: {share}");
+        }
+        assert!(covered(16, true) < 0.85);
     }
 
     #[test]

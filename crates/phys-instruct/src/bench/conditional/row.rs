@@ -57,7 +57,7 @@ pub struct Row {
     pub seconds: f64,
     /// Seconds once for all problems.
     pub prepare_seconds: f64,
-    /// Share of the truth within the 90 % interval.
+    /// Share of the truth within the 90 % interval, as [`Score::coverage90`](crate::condition::posterior::Score).
     pub coverage90: Option<f64>,
     /// Continuous ranked probability score over the truth's root mean square.
     pub crps: f64,
