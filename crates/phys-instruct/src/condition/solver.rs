@@ -1,6 +1,6 @@
 //! A student prepared to answer conditional questions.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use phys_instruct_kernels::pool::in_pool;
 use serde::{Deserialize, Serialize};
 
@@ -13,15 +13,19 @@ use super::prior::{Prior, Student};
 use super::{Observation, Observations, Task, refinement};
 use crate::model::Model;
 use crate::net::params::values;
-use crate::{Error, Result, Samples, residual};
+use crate::{Error, Result, Samples};
 
-/// What an observation without errors is taken to be off by, in standard deviations of its field:
-/// what keeps its covariance regular.
-const EXACT: f64 = 1e-4;
-/// Where the pairs of the equation are polished, which leaves a few millionths.
-const EXACT_PAIR: f64 = 3e-5;
-/// The same where the search in input space begins.
-const SOFT: f64 = 1e-2;
+/// What an observation without errors is taken to be off by, in standard deviations of its field: what
+/// keeps its covariance regular where the equation is linear and samples are pairs of it.
+const EXACT_LINEAR: f64 = 1e-4;
+/// Elsewhere: less than a student's pair misses the equation by.
+const EXACT: f64 = 1e-3;
+/// In input space, where pairs are the solver's: the rounding of values in `f32`.
+const EXACT_PAIR: f64 = 5e-8;
+/// The same, in turn, while the search there begins, but for those that make the errors of no value
+/// larger than `SOFTER` times its own.
+const SOFT: [f64; 5] = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
+const SOFTER: f64 = 1.1;
 
 /// The way from observations to fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,7 +126,7 @@ impl<'a> Solver<'a> {
         let aim = Aim::draw(&self.student, observations, options.ensemble, options.seed);
         let (x, nfe) = match options.method {
             Method::Refinement | Method::InputSpace => {
-                let variances = self.variances(observations, EXACT);
+                let variances = self.variances(observations, self.exact());
                 let gain = self.gain(observations, &variances)?;
                 let Options { rounds, seed, .. } = *options;
                 in_pool(|| refinement::infer(&self.student, &gain, &observed, &aim, rounds, seed))
@@ -159,30 +163,42 @@ impl<'a> Solver<'a> {
         near: &Samples,
         options: &Options,
     ) -> Result<Samples> {
-        let (pde, grid) = (self.model.card.pde()?, self.model.card.grid);
+        let card = &self.model.card;
+        let (pde, grid) = (card.pde()?, card.grid);
         if !Inputs::suits(pde.as_ref(), grid) {
             let (pde, method) = (pde.name(), "input-space");
             return Err(Error::Config(format!(
                 "{method} is for inputs of few values, none of them fixed by law; {pde} has others"
             )));
         }
-        let residual = residual::build(pde.as_ref(), grid, &Device::flex())?;
         let entries = Task::Forward.observed(pde.as_ref(), grid);
         let mean = values(self.covariance.mean.clone());
         let deviations = self.covariance.deviations(&entries);
         let inputs = Inputs::new(&mean, deviations.as_ref(), entries)?;
         let points = observations.points();
-        let deviations =
-            |error: f64| self.variances(observations, error).into_iter().map(f64::sqrt).collect();
+        let at_least = |error: &f64| -> Vec<f64> {
+            self.variances(observations, *error).into_iter().map(f64::sqrt).collect()
+        };
+        let deviations = at_least(&EXACT_PAIR);
+        let softer = |soft: &Vec<f64>| soft.iter().zip(&deviations).any(|(s, d)| *s > SOFTER * d);
+        let softened = SOFT.iter().map(at_least).filter(softer).collect();
         let problem = input_space::Problem {
             inputs: &inputs,
-            residual: residual.as_ref(),
+            pde: pde.as_ref(),
+            near: &near.fields(0),
             entries: observations.entries(),
             values: points.iter().map(|p| p.value).collect(),
-            deviations: deviations(EXACT_PAIR),
-            soft_deviations: deviations(SOFT),
+            softened,
+            deviations: deviations.clone(),
         };
-        in_pool(|| problem.infer(near, options.ensemble, options.seed))
+        let members = in_pool(|| problem.infer(options.ensemble, options.seed))?;
+        let channels: Vec<&str> = card.channels.iter().map(String::as_str).collect();
+        Samples::from_fields(&card.pde, &channels, &members)
+    }
+
+    /// What observations without errors are taken to be off by.
+    fn exact(&self) -> f64 {
+        if self.student.solved_inputs().is_some() { EXACT_LINEAR } else { EXACT }
     }
 
     fn gain(&self, observations: &Observations, variances: &[f64]) -> Result<Gain<'_>> {
@@ -222,7 +238,7 @@ impl<'a> Solver<'a> {
             state = in_pool(|| problem.step(state));
         }
         let left = target - observed.of(state.x.clone());
-        let exact = gain.with(&self.variances(observations, EXACT))?;
+        let exact = gain.with(&self.variances(observations, self.exact()))?;
         Ok((state.x + exact.apply(left), state.calls))
     }
 }
