@@ -353,7 +353,8 @@ pub struct AnchoredConfig {
     /// once more at the end); not for `pixel`. Of an input that is rounded, the rounded field; of one that is
     /// the first line of the only channel, that line.
     pub calibrate: bool,
-    /// Weight of the input's relative distance to the matched student's.
+    /// Weight of the input's relative distance to the matched student's; where the input is the first
+    /// line of the only channel, of that and the distance of its modes, each in units of the data's.
     pub input_weight: f64,
     /// Weight of the relative residual.
     pub residual_weight: f64,

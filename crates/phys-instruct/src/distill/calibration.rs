@@ -9,7 +9,7 @@
 //!
 //! Where the input is the first line of the only channel, as Burgers' initial values, the modes over both axes
 //! say nothing of that line. So all lines are scaled, by one factor for each mode along x, until the first
-//! has the data's deviation: the anchored phase holds it and moves the others.
+//! has the data's deviation: the anchored phase holds it, mode by mode, and moves the others.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +31,10 @@ const SAMPLES: usize = 2048;
 const BATCH: usize = 64;
 /// The largest factor; a mode that needs more has not been matched at all.
 const LARGEST: f64 = 1.5;
+/// The same for modes of a first line: they are few, and the high ones the last to be matched.
+const LARGEST_OF_LINE: f64 = 8.0;
+/// Modes of a first line whose deviation is a smaller share of the largest do not vary.
+const LEAST_SHARE: f32 = 1e-4;
 /// Rounds of measuring and correcting, at most, and the change of every factor that ends them.
 const ROUNDS: usize = 12;
 const SETTLED: f32 = 1e-3;
@@ -52,6 +56,8 @@ pub struct FirstLine {
     basis: Tensor<4>,
     /// Of each mode, `[1, 1, 1, mode]`.
     deviation: Tensor<4>,
+    /// One over it, or 0 where it is not to be told from none.
+    whitening: Tensor<4>,
 }
 
 impl FirstLine {
@@ -66,9 +72,19 @@ impl FirstLine {
         let basis = Tensor::from_data(TensorData::new(basis, [1, 1, width, width]), device);
         let x = TensorData::new(data.data.clone(), [data.count, 1, height, width]);
         let first = Tensor::<4>::from_data(x, device).narrow(2, 0, 1);
-        let mut own = Self { basis, deviation: first.zeros_like() };
+        let zeros = first.zeros_like();
+        let mut own = Self { basis, deviation: zeros.clone(), whitening: zeros };
         own.deviation = deviation(own.modes(first));
+        let largest = own.deviation.clone().max().into_scalar::<f32>();
+        let least = (largest * LEAST_SHARE).max(f32::MIN_POSITIVE);
+        let varies = own.deviation.clone().greater_elem(least).float();
+        own.whitening = varies / own.deviation.clone().clamp_min(least);
         Some(own)
+    }
+
+    /// The modes of lines `[batch, 1, 1, x]` in units of the data's deviation.
+    pub fn whitened(&self, line: Tensor<4>) -> Tensor<4> {
+        self.modes(line) * self.whitening.clone()
     }
 
     fn modes(&self, line: Tensor<4>) -> Tensor<4> {
@@ -171,7 +187,7 @@ impl Calibration {
         };
         let modes = Tensor::cat(batches.iter().map(modes).collect(), 0);
         let factor = line.deviation.clone() / deviation(modes).clamp_min(1e-6);
-        let factor = factor.clamp(1.0 / LARGEST, LARGEST);
+        let factor = factor.clamp(1.0 / LARGEST_OF_LINE, LARGEST_OF_LINE);
         Self { shift: self.shift * factor.clone(), gain: self.gain * factor }
     }
 
@@ -339,6 +355,11 @@ mod tests {
         assert!(first(&plain).iter().any(|r| (r - 1.0).abs() > 0.1));
         let fitted = plain.with_first_line(std::slice::from_ref(&off), &coordinates, &line);
         assert!(first(&fitted).iter().all(|r| (r - 1.0).abs() < 0.02), "{:?}", first(&fitted));
+        let x = TensorData::new(data.data.clone(), [256, 1, 16, 16]);
+        let rows = Tensor::<4>::from_data(x, &device).narrow(2, 0, 1);
+        let white = values(deviation(line.whitened(rows)));
+        // The data has no mean along x.
+        assert!(white[0] == 0.0 && white[1..].iter().all(|d| (d - 1.0).abs() < 1e-3), "{white:?}");
         let darcy = samples_from(&Darcy::default(), 1, 8, 1);
         assert!(FirstLine::of(&darcy, &Darcy::default(), &device).is_none());
     }

@@ -108,8 +108,8 @@ impl StudentTraining {
         })
     }
 
-    /// Takes from held-out `data` what calibration has to know of an input that is the first line of the
-    /// only channel; nothing where it is not.
+    /// Takes from held-out `data` the deviations that the anchored phase brings an input to and holds it
+    /// by, if that is the first line of the only channel; nothing where it is not.
     ///
     /// # Errors
     /// A PDE that this program does not know.
@@ -270,6 +270,7 @@ impl StudentTraining {
         let terms = anchored::terms(
             self.residual.as_ref(),
             d.round_input,
+            self.first_line.as_ref(),
             coordinates.decode(output),
             coordinates.decode(held),
         );
