@@ -105,7 +105,7 @@ impl Conditional {
         };
         conditional::Options {
             count: self.count.unwrap_or(base.count),
-            slow_count: self.count.map_or(base.slow_count, |n| n.min(base.slow_count)),
+            slow_count: self.count.unwrap_or(base.slow_count),
             points: given_or(&self.points, base.points),
             sensors: given_or(&self.sensors, base.sensors),
             steps: given_or(&self.steps, base.steps),
