@@ -59,7 +59,7 @@ impl Samples {
     ///
     /// # Errors
     /// No sample at all, or samples of different shapes.
-    pub fn from_fields(pde: &str, channels: &[&str], fields: &[Fields]) -> Result<Self> {
+    pub fn from_fields(pde: &str, channels: &[impl AsRef<str>], fields: &[Fields]) -> Result<Self> {
         let first = fields.first().ok_or_else(|| Error::Shape("no samples".into()))?;
         let shape = (channels.len(), first.height, first.width);
         if let Some(odd) = fields.iter().find(|f| (f.channels, f.height, f.width) != shape) {
@@ -68,7 +68,7 @@ impl Samples {
         }
         Ok(Self {
             pde: pde.into(),
-            channels: channels.iter().map(|c| c.to_string()).collect(),
+            channels: channels.iter().map(|c| c.as_ref().to_owned()).collect(),
             count: fields.len(),
             height: first.height,
             width: first.width,

@@ -133,7 +133,7 @@ impl Problem<'_> {
         let mut stages = self.softened.iter().chain([&self.deviations]);
         let stage = |deviations| Stage { problem: self, deviations };
         let mut reached = stage(stages.next().unwrap_or(&self.deviations));
-        let none = Draw::none(&at.0);
+        let none = Member::most_probable(&at.0);
         at = reached.approached(&at, &none, false)?;
         for next in stages.map(|deviations| stage(deviations)) {
             let nearer = next.approached(&at, &none, false)?;
@@ -179,13 +179,13 @@ struct Stage<'a> {
 }
 
 /// What one answer is drawn to: c' and e'; both 0 for the most probable one.
-struct Draw {
+struct Member {
     own: Mat<f64>,
     errors: Mat<f64>,
 }
 
-impl Draw {
-    fn none(slopes: &Mat<f64>) -> Self {
+impl Member {
+    fn most_probable(slopes: &Mat<f64>) -> Self {
         Self { own: Mat::zeros(slopes.ncols(), 1), errors: Mat::zeros(slopes.nrows(), 1) }
     }
 }
@@ -196,7 +196,7 @@ impl Stage<'_> {
     fn approached(
         &self,
         from: &(Mat<f64>, Pair),
-        draw: &Draw,
+        draw: &Member,
         end: bool,
     ) -> Result<(Mat<f64>, Pair)> {
         let (mut slopes, mut pair) = from.clone();
@@ -204,8 +204,7 @@ impl Stage<'_> {
             if !end && self.mean_misfit(&pair, draw) < FOLLOWED {
                 break;
             }
-            let seen = self.in_units(&slopes);
-            let Some(better) = self.step(&pair, &seen, draw) else { break };
+            let Some(better) = self.step(&pair, &self.linearised(&slopes), draw) else { break };
             let settled = self.cost(&better, draw) > (1.0 - SETTLED) * self.cost(&pair, draw);
             pair = better;
             slopes = self.problem.slopes(&pair)?;
@@ -218,20 +217,18 @@ impl Stage<'_> {
 
     fn members(&self, at: &(Mat<f64>, Pair), count: usize, seed: u64) -> Result<Vec<Fields>> {
         let (slopes, pair) = at;
-        let seen = self.in_units(slopes);
-        let damped = Damped::new(&seen);
+        let linear = self.linearised(slopes);
+        let (points, components) = (slopes.nrows(), slopes.ncols());
         let member = |member: usize| {
             let mut rng = rng::stream(seed, "input space", 0, member as u64);
-            let own = Mat::from_fn(seen.ncols(), 1, |_, _| rng::normal(&mut rng));
-            let errors = Mat::from_fn(seen.nrows(), 1, |_, _| rng::normal(&mut rng));
-            let draw = Draw { own, errors };
+            let own = Mat::from_fn(components, 1, |_, _| rng::normal(&mut rng));
+            let errors = Mat::from_fn(points, 1, |_, _| rng::normal(&mut rng));
+            let draw = Member { own, errors };
             let mut at = pair.clone();
             for _ in 0..MEMBER_STEPS {
                 // Not only downhill: it is after some of them that the errors of the slopes are gone.
-                let Ok(next) = self.problem.pair(&at.c + self.change(&at, &seen, &damped, &draw))
-                else {
-                    break;
-                };
+                let change = self.change(&at, &linear, &draw);
+                let Ok(next) = self.problem.pair(&at.c + change) else { break };
                 at = next;
             }
             if self.mean_misfit(&at, &draw) > LOST {
@@ -243,62 +240,64 @@ impl Stage<'_> {
     }
 
     /// A pair of lower cost, if one of the steps tried leads to it.
-    fn step(&self, at: &Pair, seen: &Mat<f64>, draw: &Draw) -> Option<Pair> {
-        let change = self.change(at, seen, &Damped::new(seen), draw);
-        let before = self.cost(at, draw);
+    fn step(&self, at: &Pair, linear: &Linearised, draw: &Member) -> Option<Pair> {
+        let (change, before) = (self.change(at, linear, draw), self.cost(at, draw));
         // A step too long may lead to an input that the solver refuses.
         let trial = |length| self.problem.pair(&at.c + faer::Scale(length) * &change).ok();
         LENGTHS.into_iter().filter_map(trial).find(|trial| self.cost(trial, draw) < before)
     }
 
     /// From a pair's c to where the cost would be least if the slopes held everywhere.
-    fn change(&self, at: &Pair, seen: &Mat<f64>, damped: &Damped, draw: &Draw) -> Mat<f64> {
-        let wrong = self.misfit(&at.x) + &draw.errors - seen * (&draw.own - &at.c);
-        &draw.own + damped.solve(wrong) - &at.c
+    fn change(&self, at: &Pair, linear: &Linearised, draw: &Member) -> Mat<f64> {
+        let wrong = self.misfit(at, draw) - &linear.seen * (&draw.own - &at.c);
+        &draw.own + linear.least_squares(wrong) - &at.c
     }
 
     /// Twice what a draw minimises.
-    fn cost(&self, pair: &Pair, draw: &Draw) -> f64 {
-        let misfit = self.misfit(&pair.x) + &draw.errors;
-        (&pair.c - &draw.own).squared_norm_l2() + misfit.squared_norm_l2()
+    fn cost(&self, pair: &Pair, draw: &Member) -> f64 {
+        (&pair.c - &draw.own).squared_norm_l2() + self.misfit(pair, draw).squared_norm_l2()
     }
 
-    fn mean_misfit(&self, pair: &Pair, draw: &Draw) -> f64 {
-        let misfit = self.misfit(&pair.x) + &draw.errors;
-        misfit.squared_norm_l2() / self.deviations.len() as f64
+    fn mean_misfit(&self, pair: &Pair, draw: &Member) -> f64 {
+        self.misfit(pair, draw).squared_norm_l2() / self.deviations.len() as f64
     }
 
-    /// G.
-    fn in_units(&self, slopes: &Mat<f64>) -> Mat<f64> {
-        Mat::from_fn(slopes.nrows(), slopes.ncols(), |p, k| slopes[(p, k)] / self.deviations[p])
-    }
-
-    /// r.
-    fn misfit(&self, x: &Fields) -> Mat<f64> {
+    /// r + S^-1/2 e'.
+    fn misfit(&self, pair: &Pair, draw: &Member) -> Mat<f64> {
         let Problem { entries, values, .. } = self.problem;
-        let at = |p: usize| (values[p] - x.data[entries[p]]) / self.deviations[p];
-        Mat::from_fn(entries.len(), 1, |p, _| at(p))
+        let at = |p: usize| (values[p] - pair.x.data[entries[p]]) / self.deviations[p];
+        Mat::from_fn(entries.len(), 1, |p, _| at(p) + draw.errors[(p, 0)])
+    }
+
+    fn linearised(&self, slopes: &Mat<f64>) -> Linearised {
+        let in_units = |p: usize, k: usize| slopes[(p, k)] / self.deviations[p];
+        Linearised::new(Mat::from_fn(slopes.nrows(), slopes.ncols(), in_units))
     }
 }
 
-/// The least squares of [G; I] c = [r; 0]: (G^T G + I)^-1 G^T r. Not by G^T G, whose condition is
-/// beyond `f64` where values are exact.
-struct Damped(Qr<f64>);
+/// G, factorised with the prior below it. Not as G^T G + I, whose condition is beyond `f64` where values
+/// are exact.
+struct Linearised {
+    seen: Mat<f64>,
+    with_prior: Qr<f64>,
+}
 
-impl Damped {
-    fn new(seen: &Mat<f64>) -> Self {
+impl Linearised {
+    fn new(seen: Mat<f64>) -> Self {
         let (points, components) = (seen.nrows(), seen.ncols());
         let entry = |i: usize, k: usize| match i.checked_sub(points) {
             None => seen[(i, k)],
             Some(row) => f64::from(u8::from(row == k)),
         };
-        Self(Mat::from_fn(points + components, components, entry).qr())
+        let with_prior = Mat::from_fn(points + components, components, entry).qr();
+        Self { seen, with_prior }
     }
 
-    fn solve(&self, r: Mat<f64>) -> Mat<f64> {
-        let mut right = Mat::zeros(self.0.Q_basis().nrows(), 1);
+    /// Of [G; I] c = [r; 0]: (G^T G + I)^-1 G^T r.
+    fn least_squares(&self, r: Mat<f64>) -> Mat<f64> {
+        let mut right = Mat::zeros(self.seen.nrows() + self.seen.ncols(), 1);
         right.subrows_mut(0, r.nrows()).copy_from(&r);
-        self.0.solve_lstsq(right)
+        self.with_prior.solve_lstsq(right)
     }
 }
 

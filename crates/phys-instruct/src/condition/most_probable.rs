@@ -58,8 +58,7 @@ pub fn posterior(pde: &dyn Pde, observations: &Observations) -> Result<Posterior
     // what was tried.
     let best = search.best.into_inner();
     let best = best.ok_or_else(|| Error::NonFinite("the most probable input".into()))?;
-    let names: Vec<&str> = observations.channels().iter().map(String::as_str).collect();
-    let samples = Samples::from_fields(pde.name(), &names, &[best.sample])?;
+    let samples = Samples::from_fields(pde.name(), observations.channels(), &[best.sample])?;
     let pair = Posterior { samples, nfe: 0 };
     if pde.input_values().is_some() { pair.solved(pde) } else { Ok(pair) }
 }

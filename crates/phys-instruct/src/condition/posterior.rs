@@ -94,8 +94,7 @@ impl Posterior {
         let rounded = self.samples.clone().with_input_rounded(pde);
         let solve = |i: usize| Ok(pde.solve(&pde.input_of(&rounded.fields(i)))?.fields);
         let fields = (0..rounded.count).into_par_iter().map(solve).collect::<Result<Vec<_>>>()?;
-        let names: Vec<&str> = self.samples.channels.iter().map(String::as_str).collect();
-        let samples = Samples::from_fields(pde.name(), &names, &fields)?;
+        let samples = Samples::from_fields(pde.name(), &self.samples.channels, &fields)?;
         if samples.sample_len() != self.samples.sample_len() {
             return Err(Error::Shape("the solver answers on another grid".into()));
         }

@@ -189,11 +189,10 @@ impl<'a> Solver<'a> {
             entries: observations.entries(),
             values: points.iter().map(|p| p.value).collect(),
             softened,
-            deviations: deviations.clone(),
+            deviations,
         };
         let members = in_pool(|| problem.infer(options.ensemble, options.seed))?;
-        let channels: Vec<&str> = card.channels.iter().map(String::as_str).collect();
-        Samples::from_fields(&card.pde, &channels, &members)
+        Samples::from_fields(&card.pde, &card.channels, &members)
     }
 
     /// What observations without errors are taken to be off by.

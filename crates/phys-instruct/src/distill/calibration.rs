@@ -72,14 +72,12 @@ impl FirstLine {
         let basis = Tensor::from_data(TensorData::new(basis, [1, 1, width, width]), device);
         let x = TensorData::new(data.data.clone(), [data.count, 1, height, width]);
         let first = Tensor::<4>::from_data(x, device).narrow(2, 0, 1);
-        let zeros = first.zeros_like();
-        let mut own = Self { basis, deviation: zeros.clone(), whitening: zeros };
-        own.deviation = deviation(own.modes(first));
-        let largest = own.deviation.clone().max().into_scalar::<f32>();
+        let deviation = deviation(modes_along(&basis, first));
+        let largest = deviation.clone().max().into_scalar::<f32>();
         let least = (largest * LEAST_SHARE).max(f32::MIN_POSITIVE);
-        let varies = own.deviation.clone().greater_elem(least).float();
-        own.whitening = varies / own.deviation.clone().clamp_min(least);
-        Some(own)
+        let varies = deviation.clone().greater_elem(least).float();
+        let whitening = varies / deviation.clone().clamp_min(least);
+        Some(Self { basis, deviation, whitening })
     }
 
     /// The modes of lines `[batch, 1, 1, x]` in units of the data's deviation.
@@ -88,8 +86,12 @@ impl FirstLine {
     }
 
     fn modes(&self, line: Tensor<4>) -> Tensor<4> {
-        line.matmul(self.basis.clone().swap_dims(2, 3))
+        modes_along(&self.basis, line)
     }
+}
+
+fn modes_along(basis: &Tensor<4>, line: Tensor<4>) -> Tensor<4> {
+    line.matmul(basis.clone().swap_dims(2, 3))
 }
 
 /// Over the samples, `[1, ..]`.
@@ -345,8 +347,8 @@ mod tests {
         let line = FirstLine::of(&data, &burgers, &device).unwrap();
         let x = TensorData::new(data.data.clone(), [256, 1, 16, 16]);
         let x = Tensor::<4>::from_data(x, &device);
-        let rows = Tensor::cat(vec![x.clone().narrow(2, 0, 1) * 1.3, x.narrow(2, 1, 15)], 2);
-        let off = coordinates.encode(rows);
+        let [held, later] = [(0, 1), (1, 15)].map(|(row, rows)| x.clone().narrow(2, row, rows));
+        let off = coordinates.encode(Tensor::cat(vec![held.clone() * 1.3, later], 2));
         let plain = Calibration::of(std::slice::from_ref(&off), &coordinates, None);
         let first = |c: &Calibration| {
             let x = coordinates.decode(c.apply(&coordinates, off.clone())).narrow(2, 0, 1);
@@ -355,9 +357,7 @@ mod tests {
         assert!(first(&plain).iter().any(|r| (r - 1.0).abs() > 0.1));
         let fitted = plain.with_first_line(std::slice::from_ref(&off), &coordinates, &line);
         assert!(first(&fitted).iter().all(|r| (r - 1.0).abs() < 0.02), "{:?}", first(&fitted));
-        let x = TensorData::new(data.data.clone(), [256, 1, 16, 16]);
-        let rows = Tensor::<4>::from_data(x, &device).narrow(2, 0, 1);
-        let white = values(deviation(line.whitened(rows)));
+        let white = values(deviation(line.whitened(held)));
         // The data has no mean along x.
         assert!(white[0] == 0.0 && white[1..].iter().all(|d| (d - 1.0).abs() < 1e-3), "{white:?}");
         let darcy = samples_from(&Darcy::default(), 1, 8, 1);
