@@ -72,9 +72,9 @@ pub struct Solve {
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     method: Option<Way>,
     /// Network calls at each of the student's levels but the first: with more of them fields with
-    /// jumps are followed more closely
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = at_least::<1>())]
-    rounds: usize,
+    /// jumps are followed more closely [default: 2; for darcy 4, then 1 at each later level]
+    #[arg(long, value_name = "N", value_parser = at_least::<1>())]
+    rounds: Option<usize>,
     /// Replace every member's solution by the reference solver's for its input; `--physics=false`
     /// keeps the student's own [default: true for --task forward]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -153,14 +153,16 @@ impl Solve {
         let start = Instant::now();
         let solver = Solver::new(model)?;
         let prepared = start.elapsed().as_secs_f64();
+        let suggested = solver.suggested()?;
         let method = match self.method {
-            None => solver.suggested()?,
+            None => suggested.method,
             Some(Way::Refinement) => Method::Refinement,
             Some(Way::InputSpace) => Method::InputSpace,
             Some(Way::NoiseSpace) => Method::NoiseSpace,
         };
-        let Self { ensemble, rounds, seed, .. } = *self;
-        let options = Options { method, ensemble, rounds, seed, ..Options::default() };
+        let rounds = self.rounds.map_or(suggested.rounds, |rounds| [rounds; 2]);
+        let Self { ensemble, seed, .. } = *self;
+        let options = Options { method, ensemble, rounds, seed, ..suggested };
         let start = Instant::now();
         let mut posterior = solver.posterior(&observations, &options)?;
         if self.physics.unwrap_or(self.task.wants_solver()) {

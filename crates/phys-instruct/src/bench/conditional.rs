@@ -66,6 +66,8 @@ pub struct Options {
     pub searched: usize,
     /// Its numbers of steps.
     pub steps: Vec<usize>,
+    /// The tasks to measure.
+    pub tasks: Vec<Task>,
     /// Random points observed.
     pub points: Vec<usize>,
     /// Random columns observed in every row, where the input is a line (Burgers, reconstruct): these
@@ -89,6 +91,7 @@ impl Default for Options {
             slow_count: 20,
             searched: 4,
             steps: vec![100, 500],
+            tasks: Task::ALL.into(),
             points: vec![500, 125],
             sensors: vec![5],
             noise: vec![0.0, 0.01],
@@ -266,7 +269,7 @@ impl Setting {
 
     fn questions(&self, options: &Options) -> Vec<Question<'_>> {
         let mut questions = Vec::new();
-        for task in Task::ALL {
+        for &task in &options.tasks {
             let points = options.points.iter().map(|&n| Places::Points(n));
             let sensors = options.sensors.iter().map(|&n| Places::Sensors(n));
             let lines = task == Task::Reconstruct && self.input_is_a_line();
@@ -311,8 +314,7 @@ impl<'a> Question<'a> {
 
     /// What `solve` does of itself.
     fn own_answer(&self, solver: &Solver, o: &Observations, ensemble: usize) -> Result<Posterior> {
-        let method = solver.suggested()?;
-        let options = SolveOptions { method, ensemble, ..SolveOptions::default() };
+        let options = SolveOptions { ensemble, ..solver.suggested()? };
         let posterior = solver.posterior(o, &options)?;
         match self.task.wants_solver() {
             true => posterior.solved(self.setting.pde.as_ref()),
@@ -345,19 +347,18 @@ impl<'a> Question<'a> {
         let pde = &self.setting.pde;
         let (members, suggested) = (options.ensemble, solver.suggested()?);
         let solve = |o: &Observations, method| {
-            solver.posterior(
-                o,
-                &SolveOptions { method, ensemble: members, ..SolveOptions::default() },
-            )
+            solver.posterior(o, &SolveOptions { method, ensemble: members, ..suggested })
         };
         let classical =
             |o: &Observations| interpolation::posterior(&self.setting.training, o, members, 0);
         let solved = |p: Posterior| p.solved(pde.as_ref());
         let answer: &dyn Fn(&Observations) -> Result<Posterior> = match method {
             "phys-instruct" => &|o| self.own_answer(solver, o, members),
-            "phys-instruct/unsolved" if self.task.wants_solver() => &|o| solve(o, suggested),
-            "phys-instruct+solve" if !self.task.wants_solver() => &|o| solved(solve(o, suggested)?),
-            "phys-instruct/refinement" if suggested != Method::Refinement => {
+            "phys-instruct/unsolved" if self.task.wants_solver() => &|o| solve(o, suggested.method),
+            "phys-instruct+solve" if !self.task.wants_solver() => {
+                &|o| solved(solve(o, suggested.method)?)
+            }
+            "phys-instruct/refinement" if suggested.method != Method::Refinement => {
                 &|o| solve(o, Method::Refinement)
             }
             "phys-instruct/noise-space" => &|o| solve(o, Method::NoiseSpace),

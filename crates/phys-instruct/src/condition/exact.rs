@@ -78,7 +78,11 @@ pub fn posterior(
     };
     let fields = (0..members).into_par_iter().map(member).collect::<Result<Vec<_>>>()?;
     let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
-    Ok(Posterior { samples: Samples::from_fields(pde.name(), &names, &fields)?, nfe: 0 })
+    Ok(Posterior {
+        samples: Samples::from_fields(pde.name(), &names, &fields)?,
+        mirrored: false,
+        nfe: 0,
+    })
 }
 
 impl<'a> Law<'a> {

@@ -220,9 +220,10 @@ impl Stage<'_> {
         let linear = self.linearised(slopes);
         let (points, components) = (slopes.nrows(), slopes.ncols());
         let member = |member: usize| {
-            let mut rng = rng::stream(seed, "input space", 0, member as u64);
-            let own = Mat::from_fn(components, 1, |_, _| rng::normal(&mut rng));
-            let errors = Mat::from_fn(points, 1, |_, _| rng::normal(&mut rng));
+            let mut rng = rng::stream(seed, "input space", 0, member as u64 / 2);
+            let sign = if member % 2 == 0 { 1.0 } else { -1.0 };
+            let own = Mat::from_fn(components, 1, |_, _| sign * rng::normal(&mut rng));
+            let errors = Mat::from_fn(points, 1, |_, _| sign * rng::normal(&mut rng));
             let draw = Member { own, errors };
             let mut at = pair.clone();
             for _ in 0..MEMBER_STEPS {

@@ -71,7 +71,7 @@ pub fn posterior(
         }));
     }
     let samples = Samples { count: members, data, ..samples.slice(0..0) };
-    Ok(Posterior { samples, nfe: 0 })
+    Ok(Posterior { samples, mirrored: false, nfe: 0 })
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub fn posterior(pde: &dyn Pde, observations: &Observations) -> Result<Posterior
     let best = search.best.into_inner();
     let best = best.ok_or_else(|| Error::NonFinite("the most probable input".into()))?;
     let samples = Samples::from_fields(pde.name(), observations.channels(), &[best.sample])?;
-    let pair = Posterior { samples, nfe: 0 };
+    let pair = Posterior { samples, mirrored: false, nfe: 0 };
     if pde.input_values().is_some() { pair.solved(pde) } else { Ok(pair) }
 }
 

@@ -12,7 +12,8 @@ pub struct Observed {
     places: Tensor<1, Int>,
 }
 
-/// What each member draws for itself.
+/// What each member draws for itself, every second one the mirror image of the one before it: to first
+/// order the ensemble's mean is the posterior's, for any number of pairs.
 pub struct Aim {
     /// Standard normal, `[member, channel, y, x]`.
     pub noise: Tensor<4>,
@@ -50,7 +51,7 @@ impl Aim {
         let device = prior.device();
         let points = observations.points().len();
         let normal =
-            |stream, shape| Draw { seed, stream, step: 0, first: 0 }.normal(shape, &device);
+            |stream, shape| Draw { seed, stream, step: 0, first: 0 }.mirrored(shape, &device);
         let errors = normal("errors", [members, 1, 1, points]).reshape([members, points]);
         let value = row(observations, |p| p.value, &device);
         Self {

@@ -13,6 +13,10 @@ use crate::{Error, Result, Samples};
 pub struct Posterior {
     /// The members.
     pub samples: Samples,
+    /// Whether members 2 i and 2 i + 1 were drawn from noise of opposite sign
+    /// ([`Draw::mirrored`](crate::diffusion::noise::Draw::mirrored)): their mean is steadier, and
+    /// they are further apart, than those of independent ones.
+    pub mirrored: bool,
     /// Network passes, forward and backward, behind each member.
     pub nfe: usize,
 }
@@ -72,7 +76,16 @@ impl Posterior {
 
     /// The standard deviation over members, `[channel, y, x]`; 0 for a single one.
     pub fn deviation(&self) -> Vec<f32> {
-        self.moments(|values| deviation(values) as f32)
+        self.moments(|values| self.deviation_of(values) as f32)
+    }
+
+    /// Of one entry's members: about their own mean, which takes one from the divisor, or, where pairs are
+    /// mirrored, about one that the draws do not move.
+    fn deviation_of(&self, values: &[f64]) -> f64 {
+        let mean = mean(values);
+        let square: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+        let free = values.len() as f64 - if self.mirrored { 0.0 } else { 1.0 };
+        (square / free.max(1.0)).sqrt()
     }
 
     fn moments(&self, of: impl Fn(&[f64]) -> f32) -> Vec<f32> {
@@ -98,7 +111,7 @@ impl Posterior {
         if samples.sample_len() != self.samples.sample_len() {
             return Err(Error::Shape("the solver answers on another grid".into()));
         }
-        Ok(Self { samples, nfe: self.nfe })
+        Ok(Self { samples, ..*self })
     }
 
     /// How the posterior stands to the joint sample `truth` at the `entries` asked for. Where all of
@@ -110,7 +123,7 @@ impl Posterior {
         two_valued: Option<&TwoValuedEntries>,
     ) -> Score {
         let n = entries.len() as f64;
-        let half = interval(self.samples.count);
+        let half = interval(self.samples.count, self.mirrored);
         let (mut square, mut norm, mut inside, mut crps) = (0.0, 0.0, 0.0, 0.0);
         let (mut cells, mut wrong) = (0, 0);
         for &entry in entries {
@@ -118,14 +131,14 @@ impl Posterior {
             let mean = mean(&members);
             square += (mean - truth).powi(2);
             norm += truth * truth;
-            crps += ranked_probability(&members, truth);
+            crps += ranked_probability(&members, self.mirrored, truth);
             if let Some(two) = two_valued.filter(|two| two.contains(entry)) {
                 cells += 1;
                 wrong += usize::from(two.is_high(mean) != two.is_high(truth));
                 let alike = members.iter().filter(|&&m| two.is_high(m) == two.is_high(truth));
                 inside += within_middle(alike.count(), members.len());
             } else if let Some(half) = half {
-                let within = (mean - truth).abs() <= half * deviation(&members);
+                let within = (mean - truth).abs() <= half * self.deviation_of(&members);
                 inside += if within { 1.0 } else { 0.0 };
             }
         }
@@ -151,38 +164,35 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-fn deviation(values: &[f64]) -> f64 {
-    let mean = mean(values);
-    let square: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    (square / (values.len() as f64 - 1.0).max(1.0)).sqrt()
-}
-
 /// Half the 90 % interval of one more draw, in standard deviations of `members` draws of a normal
-/// law: Student's t with `members - 1` degrees of freedom, times sqrt(1 + 1 / members). None for a
-/// single member.
-fn interval(members: usize) -> Option<f64> {
+/// law: Student's t with `members - 1` degrees of freedom, times sqrt(1 + 1 / members) for the error of
+/// their mean; `mirrored` pairs have half as many degrees, and no such error. None for a single
+/// member.
+fn interval(members: usize, mirrored: bool) -> Option<f64> {
     if members < 2 {
         return None;
     }
-    let degrees = members as f64 - 1.0;
+    let (degrees, of_mean) =
+        if mirrored { (members / 2, 0.0) } else { (members - 1, 1.0 / members as f64) };
     // Cornish-Fisher expansion of the 95 % quantile in 1 / degrees (Abramowitz and Stegun
     // 26.7.5); exact values for the few degrees where it is poor.
     let z = 1.644_853_626_951f64;
-    let t = match members {
-        2 => 6.313_75,
-        3 => 2.919_99,
-        4 => 2.353_36,
+    let t = match degrees {
+        1 => 6.313_75,
+        2 => 2.919_99,
+        3 => 2.353_36,
         _ => {
             let first = (z.powi(3) + z) / 4.0;
             let second = (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0;
-            z + first / degrees + second / degrees.powi(2)
+            z + first / degrees as f64 + second / degrees.pow(2) as f64
         }
     };
-    Some(t * (1.0 + 1.0 / members as f64).sqrt())
+    Some(t * f64::sqrt(1.0 + of_mean))
 }
 
-/// The fair estimate of E|X - t| - E|X - X'| / 2 from the members (Ferro 2014); |x - t| for one.
-fn ranked_probability(members: &[f64], truth: f64) -> f64 {
+/// The fair estimate of E|X - t| - E|X - X'| / 2 from the members (Ferro 2014), of pairs that are not
+/// `mirrored` if there are any; |x - t| for one member.
+fn ranked_probability(members: &[f64], mirrored: bool, truth: f64) -> f64 {
     let n = members.len() as f64;
     let to_truth = members.iter().map(|x| (x - truth).abs()).sum::<f64>() / n;
     if members.len() == 1 {
@@ -191,8 +201,14 @@ fn ranked_probability(members: &[f64], truth: f64) -> f64 {
     let mut sorted = members.to_vec();
     sorted.sort_by(f64::total_cmp);
     let rank = |(i, x): (usize, &f64)| (2.0 * i as f64 + 1.0 - n) * x;
-    let spread: f64 = 2.0 * sorted.iter().enumerate().map(rank).sum::<f64>();
-    to_truth - spread / (2.0 * n * (n - 1.0))
+    let mut spread: f64 = sorted.iter().enumerate().map(rank).sum();
+    let mut pairs = n * (n - 1.0) / 2.0;
+    if mirrored && members.len() > 2 {
+        let apart = members.chunks_exact(2).map(|pair| (pair[0] - pair[1]).abs());
+        pairs -= apart.len() as f64;
+        spread -= apart.sum::<f64>();
+    }
+    to_truth - spread / (2.0 * pairs)
 }
 
 #[cfg(test)]
@@ -207,29 +223,52 @@ mod tests {
     #[test]
     fn the_score_of_standard_normal_members_is_the_known_one() {
         // E CRPS of a normal forecast of its own law is 1 / sqrt(pi); the mean of 20 members is
-        // off by sqrt(1 + 1 / 20) of the truth.
+        // off by sqrt(1 + 1 / 20) of the truth, that of mirrored ones by the truth alone.
         let truth = gaussian_samples(1, 1, 64, 1);
-        let posterior = Posterior { samples: gaussian_samples(20, 1, 64, 2), nfe: 1 };
         let entries: Vec<usize> = (0..64 * 64).collect();
-        let score = posterior.score(truth.sample(0), &entries, None);
-        assert!((score.error - 1.05f64.sqrt()).abs() < 0.02, "{score:?}");
-        assert!((score.coverage90.unwrap() - 0.9).abs() < 0.015, "{score:?}");
-        assert!((score.crps - 1.0 / std::f64::consts::PI.sqrt()).abs() < 0.02, "{score:?}");
+        for (mirrored, error) in [(false, 1.05f64.sqrt()), (true, 1.0)] {
+            let mut samples = gaussian_samples(20, 1, 64, 2);
+            if mirrored {
+                samples.data.chunks_mut(2 * 64 * 64).for_each(mirror);
+            }
+            let posterior = Posterior { samples, mirrored, nfe: 1 };
+            let score = posterior.score(truth.sample(0), &entries, None);
+            assert!((score.error - error).abs() < 0.01 * error, "{score:?}");
+            assert!((score.coverage90.unwrap() - 0.9).abs() < 0.015, "{score:?}");
+            assert!((score.crps - 1.0 / std::f64::consts::PI.sqrt()).abs() < 0.01, "{score:?}");
+        }
+    }
+
+    /// Makes the second half of a pair the negative of the first.
+    fn mirror<T: Copy + std::ops::Neg<Output = T>>(pair: &mut [T]) {
+        let (one, other) = pair.split_at_mut(pair.len() / 2);
+        other.iter_mut().zip(one).for_each(|(to, v)| *to = -*v);
     }
 
     #[test]
     fn the_interval_holds_nine_in_ten_for_any_number_of_members() {
-        for members in [2, 3, 4, 5, 8, 40] {
-            let half = interval(members).unwrap();
+        let share = |members: usize, mirrored: bool| {
+            let half = interval(members, mirrored).unwrap();
+            let any = Posterior { samples: gaussian_samples(1, 1, 1, 0), mirrored, nfe: 1 };
             let hit = |i: u64| {
-                let draws = rng::normals(&mut rng::stream(3, "interval", 0, i), members + 1);
-                let (next, own) = draws.split_last().unwrap();
-                (next - mean(own)).abs() <= half * deviation(own)
+                let mut draws = rng::normals(&mut rng::stream(3, "interval", 0, i), members + 1);
+                let (next, own) = draws.split_last_mut().unwrap();
+                if mirrored {
+                    own.chunks_exact_mut(2).for_each(mirror);
+                }
+                (*next - mean(own)).abs() <= half * any.deviation_of(own)
             };
-            let share = (0..20_000).filter(|&i| hit(i)).count() as f64 / 20_000.0;
+            (0..20_000).filter(|&i| hit(i)).count() as f64 / 20_000.0
+        };
+        for members in [2, 3, 4, 5, 8, 40] {
+            let share = share(members, false);
             assert!((share - 0.9).abs() < 0.01, "{members}: {share}");
         }
-        assert_eq!(interval(1), None);
+        for members in [2, 4, 6, 8, 16, 40] {
+            let share = share(members, true);
+            assert!((share - 0.9).abs() < 0.01, "{members} in pairs: {share}");
+        }
+        assert_eq!((interval(1, false), interval(1, true)), (None, None));
     }
 
     #[test]
@@ -239,15 +278,20 @@ mod tests {
             members.iter().flat_map(|a| members.iter().map(move |b| (a - b).abs())).sum();
         let direct = members.iter().map(|x: &f64| (x - 0.1).abs()).sum::<f64>() / 4.0;
         let expected = direct - pairs / (2.0 * 12.0);
-        assert!((ranked_probability(&members, 0.1) - expected).abs() < 1e-12);
-        assert_eq!(ranked_probability(&[2.0], 0.5), 1.5);
+        assert!((ranked_probability(&members, false, 0.1) - expected).abs() < 1e-12);
+        let expected = direct - (pairs - 2.0 * (1.3 + 1.5)) / (2.0 * 8.0);
+        assert!((ranked_probability(&members, true, 0.1) - expected).abs() < 1e-12);
+        assert_eq!(ranked_probability(&[2.0], true, 0.5), 1.5);
     }
 
     #[test]
     fn two_valued_fields_are_scored_by_their_wrong_entries() {
         let truth = [3.0, 12.0, 12.0, 3.0];
-        let posterior =
-            Posterior { samples: samples_of(1, 1, 2, 2, vec![4.0, 7.0, 11.0, 9.0]), nfe: 1 };
+        let posterior = Posterior {
+            samples: samples_of(1, 1, 2, 2, vec![4.0, 7.0, 11.0, 9.0]),
+            mirrored: false,
+            nfe: 1,
+        };
         let two = TwoValuedEntries { values: [3.0, 12.0], entries: vec![0, 1, 2, 3] };
         let score = posterior.score(&truth, &[0, 1, 2, 3], Some(&two));
         assert_eq!((score.error, score.coverage90), (0.5, None));
@@ -260,7 +304,8 @@ mod tests {
     #[test]
     fn cells_and_values_are_covered_each_in_their_way() {
         let members = vec![4.0, 3.0, 1.0, 11.0, 3.5, 2.0, 12.0, 4.0, 3.0];
-        let posterior = Posterior { samples: samples_of(3, 1, 1, 3, members), nfe: 1 };
+        let posterior =
+            Posterior { samples: samples_of(3, 1, 1, 3, members), mirrored: false, nfe: 1 };
         let two = TwoValuedEntries { values: [3.0, 12.0], entries: vec![0, 1] };
         let covered = |truth: [f32; 3], entries: &[usize]| {
             posterior.score(&truth, entries, Some(&two)).coverage90.unwrap()
@@ -278,9 +323,12 @@ mod tests {
     #[test]
     fn ranks_of_two_values_are_within_the_middle_nine_times_in_ten() {
         const CELLS: u64 = 20_000;
-        let covered = |members: usize, sure: bool| {
+        let covered = |members: usize, mirrored: bool, sure: bool| {
             let cell = |i: u64| {
-                let draws = rng::normals(&mut rng::stream(4, "cells", 0, i), members + 1);
+                let mut draws = rng::normals(&mut rng::stream(4, "cells", 0, i), members + 1);
+                if mirrored {
+                    draws[..members].chunks_exact_mut(2).for_each(mirror);
+                }
                 let high: Vec<bool> = draws.iter().map(|v| *v > (i % 8) as f64 * 0.5).collect();
                 let alike = |&&own: &&bool| high[members] == (own && !sure);
                 within_middle(high[..members].iter().filter(alike).count(), members)
@@ -288,10 +336,13 @@ mod tests {
             (0..CELLS).map(cell).sum::<f64>() / CELLS as f64
         };
         for members in [2, 5, 16] {
-            let share = covered(members, false);
+            let share = covered(members, false, false);
             assert!((share - 0.9).abs() < 0.01, "{members}: {share}");
         }
-        assert!(covered(16, true) < 0.85);
+        // Pairs that are mirrored are less often all alike.
+        let share = covered(16, true, false);
+        assert!((share - 0.9).abs() < 0.02, "{share}");
+        assert!(covered(16, false, true) < 0.85);
     }
 
     #[test]
@@ -302,7 +353,7 @@ mod tests {
         for sample in samples.data.chunks_mut(512) {
             sample[256..].fill(0.0);
         }
-        let solved = Posterior { samples, nfe: 1 }.solved(&pde).unwrap();
+        let solved = Posterior { samples, mirrored: false, nfe: 1 }.solved(&pde).unwrap();
         let far = solved.samples.data.iter().zip(&exact.data).map(|(a, b)| (a - b).abs());
         assert!(far.fold(0.0, f32::max) < 1e-6);
     }

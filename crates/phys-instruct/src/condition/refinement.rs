@@ -14,7 +14,7 @@
 //!
 //! Nothing is differentiated: one forward call for each member of the ensemble at the first level,
 //! and some rounds of one at each other. Each member aims at observations with errors of its own
-//! (randomised maximum likelihood).
+//! (randomised maximum likelihood); they come in pairs of opposite noise and errors ([`Aim`]).
 
 use burn::tensor::Tensor;
 
@@ -23,23 +23,23 @@ use super::observed::{Aim, Observed};
 use super::prior::Prior;
 use crate::diffusion::noise::Draw;
 
-/// Members of the posterior, `[member, channel, y, x]`, and network calls behind each; `rounds`
-/// calls at each level but the first.
+/// Members of the posterior, `[member, channel, y, x]`, and network calls behind each; `rounds` calls
+/// at the second level and at each later one.
 pub(super) fn infer(
     prior: &dyn Prior,
     gain: &Gain,
     observed: &Observed,
     aim: &Aim,
-    rounds: usize,
+    rounds: [usize; 2],
     seed: u64,
 ) -> (Tensor<4>, usize) {
     let step = |x: &Tensor<4>| gain.apply(aim.values.clone() - observed.of(x.clone()));
     let mut x = prior.solved(prior.fields(aim.noise.clone()));
     let mut calls = 1;
     for number in 2..=prior.calls() {
-        for _ in 0..rounds {
+        for _ in 0..rounds[usize::from(number > 2)] {
             let draw = Draw { seed, stream: "refinement", step: calls as u64, first: 0 };
-            let noise = draw.normal(aim.noise.dims(), &prior.device());
+            let noise = draw.mirrored(aim.noise.dims(), &prior.device());
             let d = step(&x);
             x = prior.solved(prior.again(x + d.clone(), noise, number) - prior.kept(d, number));
             calls += 1;
@@ -77,7 +77,7 @@ mod tests {
         let variances = vec![NOISE * NOISE; 12];
         let gain = covariance.gain(&prior, &observations.entries(), &variances).unwrap();
         let aim = Aim::draw(&prior, &observations, MEMBERS, 1);
-        let (own, calls) = infer(&prior, &gain, &observed, &aim, 2, 1);
+        let (own, calls) = infer(&prior, &gain, &observed, &aim, [3, 1], 1);
         assert_eq!(calls, 5);
         // Matheron's rule: exact where prior and observations are linear.
         let drawn = prior.fields(aim.noise.clone());
@@ -88,6 +88,12 @@ mod tests {
             assert!(away.abs() < 0.3, "entry {entry}: the mean is {away} deviations off");
             let ratio = deviation[entry] / exact_deviation[entry];
             assert!((0.8..1.2).contains(&ratio), "entry {entry}: deviations' ratio {ratio}");
+        }
+        let pair = Aim::draw(&prior, &observations, 2, 1);
+        let [pair, _] = moments(infer(&prior, &gain, &observed, &pair, [3, 1], 1).0);
+        for (entry, (pair, mean)) in pair.iter().zip(&mean).enumerate() {
+            let away = (pair - mean) / exact_deviation[entry];
+            assert!(away.abs() < 0.01, "entry {entry}: a pair's mean is {away} deviations off");
         }
         let prior_deviation = moments(prior.fields(aim.noise.clone()))[1].clone();
         let share: f32 = deviation.iter().zip(&prior_deviation).map(|(d, p)| d / p).sum();

@@ -47,8 +47,8 @@ pub struct Options {
     pub method: Method,
     /// Members of the ensemble.
     pub ensemble: usize,
-    /// Network calls at each level but the first (refinement).
-    pub rounds: usize,
+    /// Network calls at the student's second level and at each later one (refinement).
+    pub rounds: [usize; 2],
     /// Gauss-Newton steps (noise space).
     pub steps: usize,
     /// Conjugate-gradient iterations of a step.
@@ -65,7 +65,7 @@ impl Default for Options {
         Self {
             method: Method::Refinement,
             ensemble: 16,
-            rounds: 2,
+            rounds: [2, 2],
             steps: 1,
             iterations: 8,
             model_error: 0.02,
@@ -93,14 +93,17 @@ impl<'a> Solver<'a> {
         Ok(Self { model, student, covariance, deviations: model.deviations() })
     }
 
-    /// The method that suits the model's PDE best: input space where the input has few values, else
-    /// refinement.
+    /// What suits the model's PDE best: input space where the input has few values, else refinement, with
+    /// more rounds where large structures form where the input has two values alone.
     ///
     /// # Errors
     /// A PDE that this program does not know.
-    pub fn suggested(&self) -> Result<Method> {
-        let suits = Inputs::suits(self.model.card.pde()?.as_ref(), self.model.card.grid);
-        Ok(if suits { Method::InputSpace } else { Method::Refinement })
+    pub fn suggested(&self) -> Result<Options> {
+        let pde = self.model.card.pde()?;
+        let suits = Inputs::suits(pde.as_ref(), self.model.card.grid);
+        let method = if suits { Method::InputSpace } else { Method::Refinement };
+        let rounds = if pde.input_values().is_some() { [4, 1] } else { [2, 2] };
+        Ok(Options { method, rounds, ..Options::default() })
     }
 
     /// The posterior of the fields given `observations`.
@@ -140,7 +143,7 @@ impl<'a> Solver<'a> {
             _ => self.samples(x),
         };
         match samples.first_not_finite() {
-            None => Ok(Posterior { samples, nfe }),
+            None => Ok(Posterior { samples, mirrored: true, nfe }),
             Some(member) => Err(Error::NonFinite(format!("member {member} of the posterior"))),
         }
     }

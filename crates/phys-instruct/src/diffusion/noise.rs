@@ -36,6 +36,15 @@ impl Draw<'_> {
         Tensor::from_data(TensorData::new(values, shape), device)
     }
 
+    /// Standard normal values, those of sample 2 i + 1 the negatives of those of 2 i: antithetic pairs, by
+    /// whose mean an odd function of them vanishes.
+    pub fn mirrored(&self, shape: [usize; 4], device: &Device) -> Tensor<4> {
+        let [count, channels, height, width] = shape;
+        let half = self.normal([count.div_ceil(2), channels, height, width], device);
+        let pairs = Tensor::stack::<5>(vec![half.clone(), -half], 1);
+        pairs.reshape([-1, channels as i64, height as i64, width as i64]).narrow(0, 0, count)
+    }
+
     /// Noise levels with ln sigma ~ N(mean, std^2), `[batch]`.
     pub fn sigma(&self, batch: usize, mean: f64, std: f64, device: &Device) -> Tensor<1> {
         let values: Vec<f32> = (0..batch as u64)
@@ -63,4 +72,23 @@ fn normal_pair(rng: &mut rand_chacha::ChaCha8Rng) -> (f64, f64) {
     let radius = (-2.0 * rng::uniform(rng).ln()).sqrt();
     let angle = std::f64::consts::TAU * rng::uniform(rng);
     (radius * angle.cos(), radius * angle.sin())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::params::values;
+
+    #[test]
+    fn every_second_sample_mirrors_the_one_before_however_many_there_are() {
+        let draw = Draw { seed: 1, stream: "x", step: 2, first: 0 };
+        let five = values(draw.mirrored([5, 1, 2, 3], &Device::flex()));
+        let own = values(draw.normal([3, 1, 2, 3], &Device::flex()));
+        for (i, sample) in five.chunks_exact(6).enumerate() {
+            let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
+            let expected: Vec<f32> = own[i / 2 * 6..][..6].iter().map(|v| sign * v).collect();
+            assert_eq!(sample, expected);
+        }
+        assert_eq!(five.len(), 30);
+    }
 }

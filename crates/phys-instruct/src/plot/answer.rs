@@ -114,7 +114,7 @@ mod tests {
         let point = |row| Observation { channel: 1, row, column: 3, value: 0.1, sd: 0.0 };
         let observations =
             Observations::new(&samples.channels, 16, vec![point(0), point(5)]).unwrap();
-        let posterior = Posterior { samples, nfe: 4 };
+        let posterior = Posterior { samples, mirrored: false, nfe: 4 };
         let count = |page: &Drawing| {
             let images = page.items.iter().filter(|i| matches!(i, Item::Image { .. })).count();
             let marks = page.items.iter().filter(|i| matches!(i, Item::Rect { .. })).count();

@@ -33,6 +33,9 @@ pub struct Conditional {
     /// A PDE to measure; repeatable [default: all with a student]
     #[arg(long, value_name = "PDE")]
     pde: Vec<String>,
+    /// A task to measure: forward, inverse or reconstruct; repeatable [default: all]
+    #[arg(long, value_name = "TASK")]
+    task: Vec<Task>,
     /// Points a side of the models
     #[arg(long, value_name = "S", default_value_t = 32)]
     grid: usize,
@@ -106,6 +109,7 @@ impl Conditional {
         conditional::Options {
             count: self.count.unwrap_or(base.count),
             slow_count: self.count.unwrap_or(base.slow_count),
+            tasks: given_or(&self.task, base.tasks),
             points: given_or(&self.points, base.points),
             sensors: given_or(&self.sensors, base.sensors),
             steps: given_or(&self.steps, base.steps),
