@@ -7,17 +7,22 @@
 //! the flux continuous where the coefficient jumps. The equations are solved by a sparse Cholesky
 //! factorisation and one step of iterative refinement.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::sparse::linalg::cholesky::{LltRef, SymbolicCholesky, factorize_symbolic_cholesky};
-use faer::sparse::{SparseColMat, Triplet};
+use faer::sparse::{SparseColMatRef, SymbolicSparseColMat};
 use faer::{Conj, MatMut, Par, Side};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use crate::input::{cells, check_size, only_channel, square_size};
 use crate::random_field::FieldLaw;
 use crate::symmetry::Symmetry;
 use crate::{
-    Basis, Channel, Differentiable, Error, Fields, Param, Pde, Result, Solution, SolveReport,
+    Basis, Channel, Differentiable, Error, Fields, Linearisable, Linearised, Param, Pde, Result,
+    Solution, SolveReport,
 };
 
 const NAME: &str = "darcy";
@@ -138,6 +143,10 @@ impl Pde for Darcy {
         Some(self)
     }
 
+    fn linearisable(&self) -> Option<&dyn Linearisable> {
+        Some(self)
+    }
+
     fn points(&self, size: usize) -> [Vec<f64>; 2] {
         [cells(size), cells(size)]
     }
@@ -193,6 +202,64 @@ impl Differentiable for Darcy {
         let in_field = (0..a.len())
             .map(|i| (of_a[i] - cells.slope(i, &adjoint, u)) * self.smoothed(field[i])[1]);
         Ok(modes.pull_back(&in_field.collect::<Vec<f64>>()))
+    }
+}
+
+impl Linearisable for Darcy {
+    fn linearised(&self, input: &Fields) -> Result<Box<dyn Linearised>> {
+        let u = self.solve(input)?.fields;
+        let cells = Cells {
+            size: square_size(NAME, input, SMALLEST)?,
+            a: input.channel(0),
+            boundary: self.boundary,
+        };
+        let influence = (0..cells.a.len()).map(|i| cells.influence(i, u.channel(1))).collect();
+        Ok(Box::new(Near { influence, factor: Factor::new(&cells)? }))
+    }
+}
+
+/// The equation near one coefficient: A du = -(dA / da da) u.
+struct Near {
+    /// Of every cell: [`Cells::influence`].
+    influence: Vec<[(Option<usize>, f64); 4]>,
+    factor: Factor,
+}
+
+/// Right-hand sides solved for at a time.
+const BLOCK: usize = 16;
+
+impl Linearised for Near {
+    fn slopes(&self, points: &[usize]) -> Result<Vec<f64>> {
+        let cells = self.influence.len();
+        let block = |points: &[usize]| {
+            let mut adjoint = vec![0.0; points.len() * cells];
+            let units = adjoint.chunks_exact_mut(cells).zip(points);
+            units.for_each(|(unit, &point)| unit[point] = 1.0);
+            // A is symmetric: its adjoint is solved as itself.
+            self.factor.solve_in_place(&mut adjoint)?;
+            let slope = |v: &[f64], i: usize| {
+                let at = |j: Option<usize>| j.map_or(0.0, |j| v[j]);
+                self.influence[i].iter().map(|&(j, by)| by * (at(j) - v[i])).sum::<f64>()
+            };
+            let slopes = adjoint.chunks_exact(cells).flat_map(|v| (0..cells).map(|i| slope(v, i)));
+            Ok(slopes.collect::<Vec<_>>())
+        };
+        let blocks = points.par_chunks(BLOCK).map(block).collect::<Result<Vec<_>>>()?;
+        Ok(blocks.concat())
+    }
+
+    fn solution(&self, change: &[f64]) -> Result<Vec<f64>> {
+        let mut moved = vec![0.0; change.len()];
+        for (i, (faces, change)) in self.influence.iter().zip(change).enumerate() {
+            for &(neighbour, by) in faces {
+                moved[i] -= by * change;
+                if let Some(j) = neighbour {
+                    moved[j] += by * change;
+                }
+            }
+        }
+        self.factor.solve_in_place(&mut moved)?;
+        Ok(moved)
     }
 }
 
@@ -276,16 +343,21 @@ impl Cells<'_> {
         ]
     }
 
-    /// v^T (dA / da_i) u.
-    fn slope(&self, i: usize, v: &[f64], u: &[f64]) -> f64 {
-        let faces = self.faces(i).map(|(neighbour, _)| match neighbour {
+    /// The neighbours of cell `i` and by what the flux to each changes with a_i.
+    fn influence(&self, i: usize, u: &[f64]) -> [(Option<usize>, f64); 4] {
+        self.faces(i).map(|(neighbour, _)| match neighbour {
             Some(j) => {
                 let [own, other] = [self.a[i], self.a[j]];
-                2.0 * (other / (own + other)).powi(2) * (v[i] - v[j]) * (u[i] - u[j])
+                (neighbour, 2.0 * (other / (own + other)).powi(2) * (u[i] - u[j]))
             }
-            None => v[i] * u[i] / self.boundary,
-        });
-        faces.iter().sum()
+            None => (None, u[i] / self.boundary),
+        })
+    }
+
+    /// v^T (dA / da_i) u.
+    fn slope(&self, i: usize, v: &[f64], u: &[f64]) -> f64 {
+        let at = |j: Option<usize>| j.map_or(0.0, |j| v[j]);
+        self.influence(i, u).iter().map(|&(j, by)| by * (v[i] - at(j))).sum()
     }
 
     /// The defect b - A u and its size relative to | |A||u| + |b| |.
@@ -309,25 +381,59 @@ impl Cells<'_> {
         (defect, relative)
     }
 
-    fn lower_triangle(&self) -> Result<SparseColMat<usize, f64>> {
-        let cells = self.a.len();
-        let mut entries = Vec::with_capacity(3 * cells);
-        for i in 0..cells {
+    /// The flux operator's entries, as [`Pattern`] has them.
+    fn lower_triangle(&self) -> Vec<f64> {
+        let mut entries = Vec::with_capacity(3 * self.a.len());
+        for i in 0..self.a.len() {
             let faces = self.faces(i);
-            entries.push(Triplet::new(i, i, faces.iter().map(|(_, c)| c).sum()));
-            for (neighbour, c) in faces {
-                if let Some(j) = neighbour.filter(|&j| j < i) {
-                    entries.push(Triplet::new(i, j, -c));
-                }
-            }
+            entries.push(faces.iter().map(|(_, c)| c).sum());
+            let after = [faces[3], faces[1]];
+            entries.extend(after.iter().filter(|(j, _)| j.is_some()).map(|(_, c)| -c));
         }
-        SparseColMat::try_new_from_triplets(cells, cells, &entries).map_err(failed)
+        entries
+    }
+}
+
+/// Where the flux operator of a grid has entries, on and below the diagonal, and what follows for its
+/// Cholesky factor.
+struct Pattern {
+    entries: SymbolicSparseColMat<usize>,
+    factor: SymbolicCholesky<usize>,
+}
+
+impl Pattern {
+    /// Of `size` points a side. It takes as long to find as a factor, and is kept.
+    fn of(size: usize) -> Result<Arc<Self>> {
+        static KNOWN: Mutex<BTreeMap<usize, Arc<Pattern>>> = Mutex::new(BTreeMap::new());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pattern) = known.get(&size) {
+            return Ok(pattern.clone());
+        }
+        let pattern = Arc::new(Self::new(size)?);
+        known.insert(size, pattern.clone());
+        Ok(pattern)
+    }
+
+    fn new(size: usize) -> Result<Self> {
+        let cells = size * size;
+        let (mut starts, mut rows) = (vec![0], Vec::with_capacity(3 * cells));
+        for i in 0..cells {
+            rows.push(i);
+            rows.extend(((i + 1) % size != 0).then_some(i + 1));
+            rows.extend((i + size < cells).then_some(i + size));
+            starts.push(rows.len());
+        }
+        let entries = SymbolicSparseColMat::new_checked(cells, cells, starts, None, rows);
+        let (ordering, params) = (Default::default(), Default::default());
+        let factor = factorize_symbolic_cholesky(entries.as_ref(), Side::Lower, ordering, params)
+            .map_err(failed)?;
+        Ok(Self { entries, factor })
     }
 }
 
 /// The Cholesky factor of the flux operator.
 struct Factor {
-    symbolic: SymbolicCholesky<usize>,
+    pattern: Arc<Pattern>,
     values: Vec<f64>,
 }
 
@@ -337,18 +443,15 @@ const SEQUENTIAL: Par = Par::Seq;
 
 impl Factor {
     fn new(cells: &Cells) -> Result<Self> {
-        let matrix = cells.lower_triangle()?;
-        let (ordering, params) = (Default::default(), Default::default());
-        let symbolic =
-            factorize_symbolic_cholesky(matrix.symbolic(), Side::Lower, ordering, params)
-                .map_err(failed)?;
+        let pattern = Pattern::of(cells.size)?;
+        let (entries, symbolic) = (cells.lower_triangle(), &pattern.factor);
         let mut values = vec![0.0; symbolic.len_val()];
         let scratch = symbolic.factorize_numeric_llt_scratch::<f64>(SEQUENTIAL, Default::default());
         let mut memory = MemBuffer::try_new(scratch).map_err(failed)?;
         symbolic
             .factorize_numeric_llt(
                 &mut values,
-                matrix.as_ref(),
+                SparseColMatRef::new(pattern.entries.as_ref(), &entries),
                 Side::Lower,
                 Default::default(),
                 SEQUENTIAL,
@@ -356,16 +459,19 @@ impl Factor {
                 Default::default(),
             )
             .map_err(failed)?;
-        Ok(Self { symbolic, values })
+        Ok(Self { pattern, values })
     }
 
+    /// For any number of right-hand sides after each other.
     fn solve_in_place(&self, rhs: &mut [f64]) -> Result<()> {
-        let scratch = self.symbolic.solve_in_place_scratch::<f64>(1, SEQUENTIAL);
+        let symbolic = &self.pattern.factor;
+        let rows = symbolic.nrows();
+        let columns = rhs.len() / rows;
+        let scratch = symbolic.solve_in_place_scratch::<f64>(columns, SEQUENTIAL);
         let mut memory = MemBuffer::try_new(scratch).map_err(failed)?;
-        let rows = rhs.len();
-        LltRef::new(&self.symbolic, &self.values).solve_in_place_with_conj(
+        LltRef::new(symbolic, &self.values).solve_in_place_with_conj(
             Conj::No,
-            MatMut::from_column_major_slice_mut(rhs, rows, 1),
+            MatMut::from_column_major_slice_mut(rhs, rows, columns),
             SEQUENTIAL,
             MemStack::new(&mut memory),
         );

@@ -236,21 +236,17 @@ struct Flow {
     fft: Fft2,
     decay: Vec<f64>,
     kept: Vec<f64>,
-    /// Multipliers of w that give u + i v and w_x + i w_y; 0 where the 2/3 rule drops the mode.
+    /// The mode of minus each wave number.
+    mirror: Vec<usize>,
+    /// Multipliers of w that give c = u + i v, and of c^2 that give, with their mirror image's
+    /// conjugate, v . grad w; 0 where the 2/3 rule drops the mode.
     to_velocity: Vec<Complex<f64>>,
-    to_gradient: Vec<Complex<f64>>,
+    to_advection: Vec<Complex<f64>>,
     source: Vec<Complex<f64>>,
-    /// Of the last flow whose rate was asked for, in points.
-    motion: Motion,
-    /// Of a change of it.
-    change: Motion,
-}
-
-/// Velocity u + i v and gradient w_x + i w_y.
-#[derive(Clone)]
-struct Motion {
+    /// c of the last flow whose rate was asked for, in points.
     velocity: Vec<Complex<f64>>,
-    gradient: Vec<Complex<f64>>,
+    /// A product of it.
+    product: Vec<Complex<f64>>,
 }
 
 impl Flow {
@@ -265,22 +261,26 @@ impl Flow {
             let square: f64 = kx * kx + ky * ky;
             Complex::new(kx, ky) * if square > 0.0 { keep / square } else { 0.0 }
         };
-        let gradient = |(&(kx, ky), &keep): (&(f64, f64), &f64)| Complex::new(-ky, kx) * keep;
+        // v . grad w = (d_xx - d_yy) u v - d_xy (u^2 - v^2), the curl of the divergence of vv.
+        let advection = |(&(kx, ky), &keep): (&(f64, f64), &f64)| {
+            Complex::new(2.0 * kx * ky, kx * kx - ky * ky) * 0.25 * keep
+        };
         let mut source = complex(&force(size, forcing));
         fft.forward(&mut source);
         let zeros = vec![Complex::default(); size * size];
-        let motion = Motion { velocity: zeros.clone(), gradient: zeros };
+        let mirror = |&(x, y): &(usize, usize)| mirrored(x, size) * size + mirrored(y, size);
         Self {
             size,
             forcing,
             fft,
             decay: waves.iter().map(|(kx, ky)| nu * (kx * kx + ky * ky)).collect(),
             to_velocity: waves.iter().zip(&kept).map(velocity).collect(),
-            to_gradient: waves.iter().zip(&kept).map(gradient).collect(),
+            to_advection: waves.iter().zip(&kept).map(advection).collect(),
+            mirror: bins.iter().map(mirror).collect(),
             kept,
             source,
-            change: motion.clone(),
-            motion,
+            velocity: zeros.clone(),
+            product: zeros,
         }
     }
 
@@ -298,10 +298,8 @@ impl Flow {
 
     /// The largest time step that is stable and accurate over the next `interval`.
     fn largest_step(&mut self, vorticity: &[Complex<f64>], interval: f64) -> f64 {
-        let velocity = &mut self.motion.velocity;
-        multiply(&self.to_velocity, vorticity, velocity);
-        self.fft.inverse(velocity);
-        let fastest = velocity.iter().map(|v| v.re.abs() + v.im.abs()).fold(0.0, f64::max);
+        self.set_velocity(vorticity);
+        let fastest = self.velocity.iter().map(|v| v.re.abs() + v.im.abs()).fold(0.0, f64::max);
         let strongest = self.values_of(vorticity).iter().map(|w| w.abs()).fold(0.0, f64::max);
         // What the forcing can add within the interval: the maximum principle bounds the
         // vorticity, and the velocity of f itself is at most |u| + |v| = forcing / (sqrt2 pi).
@@ -309,6 +307,22 @@ impl Flow {
         let speed = fastest + added / (SQRT_2 * PI);
         let turn = strongest + SQRT_2 * added;
         (COURANT / (self.size as f64 * speed)).min(TURN / turn)
+    }
+
+    fn set_velocity(&mut self, vorticity: &[Complex<f64>]) {
+        let Self { fft, to_velocity, velocity, .. } = self;
+        multiply(to_velocity, vorticity, velocity);
+        fft.inverse_kept(velocity);
+    }
+
+    /// Minus v . grad w of c^2 in points, which it takes from `product`.
+    fn advection(&mut self, advection: &mut [Complex<f64>]) {
+        let Self { fft, product, to_advection, mirror, .. } = self;
+        fft.forward_kept(product);
+        product.iter_mut().zip(&*to_advection).for_each(|(p, to)| *p *= to);
+        for (a, (p, &mirror)) in advection.iter_mut().zip(product.iter().zip(&*mirror)) {
+            *a = -(p + product[mirror].conj());
+        }
     }
 
     /// Time steps of an interval.
@@ -327,67 +341,29 @@ impl Flow {
 impl Nonlinear for Flow {
     /// f - v . grad w.
     fn rate(&mut self, vorticity: &[Complex<f64>], rate: &mut [Complex<f64>]) {
-        let Self { fft, motion, .. } = self;
-        motion.set(fft, [&self.to_velocity, &self.to_gradient], vorticity);
-        for ((r, v), g) in rate.iter_mut().zip(&motion.velocity).zip(&motion.gradient) {
-            *r = dot(v, g).into();
-        }
-        fft.forward_kept(rate);
-        for ((r, f), keep) in rate.iter_mut().zip(&self.source).zip(&self.kept) {
-            *r = f - *r * keep;
-        }
+        self.set_velocity(vorticity);
+        multiply(&self.velocity, &self.velocity, &mut self.product);
+        self.advection(rate);
+        rate.iter_mut().zip(&self.source).for_each(|(r, f)| *r += f);
     }
 
     fn slope(&mut self, vorticity: &[Complex<f64>], slope: &mut [Complex<f64>]) {
-        let Self { fft, motion, change, .. } = self;
-        change.set(fft, [&self.to_velocity, &self.to_gradient], vorticity);
-        let flow = motion.velocity.iter().zip(&motion.gradient);
-        let change = change.velocity.iter().zip(&change.gradient);
-        for ((s, (v, g)), (v_change, g_change)) in slope.iter_mut().zip(flow).zip(change) {
-            *s = (dot(v, g_change) + dot(v_change, g)).into();
-        }
-        fft.forward_kept(slope);
-        slope.iter_mut().zip(&self.kept).for_each(|(s, keep)| *s *= -keep);
+        let Self { fft, to_velocity, velocity, product, .. } = self;
+        multiply(to_velocity, vorticity, product);
+        fft.inverse_kept(product);
+        product.iter_mut().zip(&*velocity).for_each(|(p, c)| *p *= c + c);
+        self.advection(slope);
     }
 
     fn pull_back(&mut self, y: &[Complex<f64>], pulled: &mut [Complex<f64>]) {
-        let Self { fft, motion, change, .. } = self;
-        pulled.iter_mut().zip(y).zip(&self.kept).for_each(|((p, y), keep)| *p = -y * keep);
-        fft.inverse_kept(pulled);
-        // What moved the gradient goes through the velocity, and the other way round.
-        let carried =
-            [(&motion.velocity, &mut change.gradient), (&motion.gradient, &mut change.velocity)];
-        for (factors, to) in carried {
-            for ((to, f), p) in to.iter_mut().zip(factors).zip(&*pulled) {
-                *to = f * p.re;
-            }
-            fft.forward_kept(to);
+        for (k, (p, to)) in pulled.iter_mut().zip(&self.to_advection).enumerate() {
+            *p = to.conj() * (y[k] + y[self.mirror[k]].conj());
         }
-        let maps = self.to_velocity.iter().zip(&self.to_gradient);
-        let moved = change.velocity.iter().zip(&change.gradient);
-        for ((p, (to_v, to_g)), (v, g)) in pulled.iter_mut().zip(maps).zip(moved) {
-            *p = to_v.conj() * v + to_g.conj() * g;
-        }
+        self.fft.inverse_kept(pulled);
+        pulled.iter_mut().zip(&self.velocity).for_each(|(p, c)| *p *= 2.0 * c.conj());
+        self.fft.forward_kept(pulled);
+        pulled.iter_mut().zip(&self.to_velocity).for_each(|(p, to)| *p *= -to.conj());
     }
-}
-
-impl Motion {
-    fn set(
-        &mut self,
-        fft: &Fft2,
-        [to_velocity, to_gradient]: [&[Complex<f64>]; 2],
-        vorticity: &[Complex<f64>],
-    ) {
-        multiply(to_velocity, vorticity, &mut self.velocity);
-        multiply(to_gradient, vorticity, &mut self.gradient);
-        fft.inverse_kept(&mut self.velocity);
-        fft.inverse_kept(&mut self.gradient);
-    }
-}
-
-/// Of two vectors of the plane.
-fn dot(a: &Complex<f64>, b: &Complex<f64>) -> f64 {
-    a.re * b.re + a.im * b.im
 }
 
 /// [`Collocation`] of the snapshots of samples on one grid.
@@ -401,8 +377,7 @@ impl Snapshots {
     pub fn new(pde: &NavierStokes, size: usize) -> Self {
         let flow = Flow::new(size, pde.nu, pde.forcing);
         let interval = pde.time / pde.intervals.max(1) as f64;
-        let mirror = |k: usize| mirrored(k / size, size) * size + mirrored(k % size, size);
-        let step = Hermite::new(&flow.decay, interval, |k| flow.kept[k] > 0.0, mirror);
+        let step = Hermite::new(&flow.decay, interval, |k| flow.kept[k] > 0.0, |k| flow.mirror[k]);
         Self { flow, step }
     }
 }

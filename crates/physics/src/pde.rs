@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::symmetry::Symmetry;
-use crate::{Differentiable, Fields, Result, rng};
+use crate::{Differentiable, Fields, Linearisable, Result, rng};
 
 /// The orthonormal basis that fits a field's boundary along one axis of `n` points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -113,6 +113,12 @@ pub trait Pde: Send + Sync {
 
     /// The PDE as a smooth map of standard normal values, where its adjoint is known.
     fn differentiable(&self) -> Option<&dyn Differentiable> {
+        None
+    }
+
+    /// The PDE with its solution's derivative in the input, where that is known and the equation is not
+    /// linear.
+    fn linearisable(&self) -> Option<&dyn Linearisable> {
         None
     }
 

@@ -66,13 +66,15 @@ pub struct Solve {
     /// Members of the ensemble
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least::<2>())]
     ensemble: usize,
-    /// refinement: the student's own steps, observations put in between; input-space: Gauss-Newton
-    /// in the input from there, the equation solved between; noise-space: Gauss-Newton in the noise
-    /// [default: input-space for burgers, else refinement]
+    /// refinement: the student's own steps, observations put in between; linearised: the same with
+    /// the equation linearised near the answer and solved for every member; input-space:
+    /// Gauss-Newton in the input from refinement's mean on, the equation solved between;
+    /// noise-space: Gauss-Newton in the noise [default: linearised for darcy, input-space for
+    /// burgers, else refinement]
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     method: Option<Way>,
     /// Network calls at each of the student's levels but the first: with more of them fields with
-    /// jumps are followed more closely [default: 2; for darcy 4, then 1 at each later level]
+    /// jumps are followed more closely [default: 2, linearised 1]
     #[arg(long, value_name = "N", value_parser = at_least::<1>())]
     rounds: Option<usize>,
     /// Replace every member's solution by the reference solver's for its input; `--physics=false`
@@ -95,6 +97,8 @@ pub struct Solve {
 pub enum Way {
     /// Observations between the student's own steps
     Refinement,
+    /// The same with the equation linearised near the answer
+    Linearised,
     /// Gauss-Newton in the input, the equation solved between
     InputSpace,
     /// Gauss-Newton in the student's noise
@@ -153,16 +157,15 @@ impl Solve {
         let start = Instant::now();
         let solver = Solver::new(model)?;
         let prepared = start.elapsed().as_secs_f64();
-        let suggested = solver.suggested()?;
         let method = match self.method {
-            None => suggested.method,
+            None => solver.suggested()?,
             Some(Way::Refinement) => Method::Refinement,
+            Some(Way::Linearised) => Method::Linearised,
             Some(Way::InputSpace) => Method::InputSpace,
             Some(Way::NoiseSpace) => Method::NoiseSpace,
         };
-        let rounds = self.rounds.map_or(suggested.rounds, |rounds| [rounds; 2]);
-        let Self { ensemble, seed, .. } = *self;
-        let options = Options { method, ensemble, rounds, seed, ..suggested };
+        let Self { ensemble, rounds, seed, .. } = *self;
+        let options = Options { method, ensemble, rounds, seed, ..Options::default() };
         let start = Instant::now();
         let mut posterior = solver.posterior(&observations, &options)?;
         if self.physics.unwrap_or(self.task.wants_solver()) {

@@ -314,7 +314,8 @@ impl<'a> Question<'a> {
 
     /// What `solve` does of itself.
     fn own_answer(&self, solver: &Solver, o: &Observations, ensemble: usize) -> Result<Posterior> {
-        let options = SolveOptions { ensemble, ..solver.suggested()? };
+        let method = solver.suggested()?;
+        let options = SolveOptions { method, ensemble, ..SolveOptions::default() };
         let posterior = solver.posterior(o, &options)?;
         match self.task.wants_solver() {
             true => posterior.solved(self.setting.pde.as_ref()),
@@ -347,18 +348,19 @@ impl<'a> Question<'a> {
         let pde = &self.setting.pde;
         let (members, suggested) = (options.ensemble, solver.suggested()?);
         let solve = |o: &Observations, method| {
-            solver.posterior(o, &SolveOptions { method, ensemble: members, ..suggested })
+            solver.posterior(
+                o,
+                &SolveOptions { method, ensemble: members, ..SolveOptions::default() },
+            )
         };
         let classical =
             |o: &Observations| interpolation::posterior(&self.setting.training, o, members, 0);
         let solved = |p: Posterior| p.solved(pde.as_ref());
         let answer: &dyn Fn(&Observations) -> Result<Posterior> = match method {
             "phys-instruct" => &|o| self.own_answer(solver, o, members),
-            "phys-instruct/unsolved" if self.task.wants_solver() => &|o| solve(o, suggested.method),
-            "phys-instruct+solve" if !self.task.wants_solver() => {
-                &|o| solved(solve(o, suggested.method)?)
-            }
-            "phys-instruct/refinement" if suggested.method != Method::Refinement => {
+            "phys-instruct/unsolved" if self.task.wants_solver() => &|o| solve(o, suggested),
+            "phys-instruct+solve" if !self.task.wants_solver() => &|o| solved(solve(o, suggested)?),
+            "phys-instruct/refinement" if suggested != Method::Refinement => {
                 &|o| solve(o, Method::Refinement)
             }
             "phys-instruct/noise-space" => &|o| solve(o, Method::NoiseSpace),

@@ -69,6 +69,15 @@ pub struct Gain<'a> {
     errors: ErrorUnits,
 }
 
+/// [`Covariance::linear_gain`].
+pub(super) struct LinearGain<'a> {
+    prior: &'a dyn Prior,
+    linear: &'a Linear,
+    /// The factor in units of the errors, `[point, factor]`.
+    rows: Vec<f32>,
+    errors: ErrorUnits,
+}
+
 /// rows rows^T + variances, factorised in units in which the variances are 1: products of fields as
 /// small as 1e-5 leave the range of `f32`. In `f64`: for small errors it is close to singular.
 struct ErrorUnits {
@@ -239,6 +248,28 @@ impl Covariance {
         self.gain_of(prior, entries, &linear, variances)
     }
 
+    /// The gain by the linear estimate alone for values that are linear in the fields: `rows` writes the
+    /// coefficients of number p, zeros before, with the `variances` of the values' errors, all above 0.
+    ///
+    /// # Errors
+    /// Values whose covariance is not finite.
+    pub(super) fn linear_gain<'a>(
+        &'a self,
+        prior: &'a dyn Prior,
+        rows: impl Fn(usize, &mut [f32]) + Sync,
+        variances: &[f64],
+    ) -> Result<LinearGain<'a>> {
+        let scale = ErrorUnits::scale(variances);
+        let in_units = |p: usize, row: &mut [f32]| {
+            rows(p, row);
+            row.iter_mut().for_each(|v| *v *= scale[p] as f32);
+        };
+        let rows = rows_of(&self.linear, prior, scale.len(), in_units);
+        let own = MatRef::from_column_major_slice(&rows, self.mean.dims()[1], scale.len());
+        let errors = ErrorUnits::new(own, scale)?;
+        Ok(LinearGain { prior, linear: &self.linear, rows, errors })
+    }
+
     /// The same, given the [`linear_rows`] of the entries.
     fn gain_of<'a>(
         &'a self,
@@ -261,7 +292,7 @@ impl Covariance {
             own.iter_mut().zip(seen).for_each(|(to, v)| *to = of_bank * v);
             rest.iter_mut().zip(linear).for_each(|(to, v)| *to = of_linear * v);
         });
-        let errors = ErrorUnits::new(&rows, scale)?;
+        let errors = ErrorUnits::new(rows.as_ref(), scale)?;
         Ok(Gain { prior, covariance: self, rows, errors })
     }
 }
@@ -276,7 +307,7 @@ impl Gain<'_> {
         let units = scale.iter().zip(&self.errors.scale).map(|(new, old)| (new / old) as f32);
         let columns = rows.col_iter_mut().zip(units);
         columns.for_each(|(row, unit)| row.iter_mut().for_each(|v| *v *= unit));
-        let errors = ErrorUnits::new(&rows, scale)?;
+        let errors = ErrorUnits::new(rows.as_ref(), scale)?;
         let Self { prior, covariance, .. } = *self;
         Ok(Self { prior, covariance, rows, errors })
     }
@@ -293,23 +324,35 @@ impl Gain<'_> {
     /// How the fields change, `[member, channel, y, x]`, if the observed values do by `misfit`,
     /// `[member, point]`.
     pub fn apply(&self, misfit: Tensor<2>) -> Tensor<4> {
-        let ([members, n], device) = (misfit.dims(), misfit.device());
-        let [channels, height, width] = self.prior.shape();
-        let len = channels * height * width;
+        let (n, len) = (misfit.dims()[1], self.covariance.mean.dims()[1]);
         let factors = &self.rows * self.errors.solve(&values(misfit), n);
         let [of_bank, of_linear] = self.covariance.scales();
         let (own, linear) = factors.split_at_row(factors.nrows() - len);
-        let fields = |matrix: MatRef<f32>| {
-            let data: Vec<f32> = matrix.col_iter().flat_map(|c| c.iter().copied()).collect();
-            let shape = [members, channels, height, width];
-            Tensor::<4>::from_data(TensorData::new(data, shape), &device)
-        };
+        let fields = |matrix| fields(self.prior, matrix);
         let linear = self.covariance.linear.of(self.prior, fields(linear) * of_linear);
         if own.nrows() == 0 {
             return linear;
         }
         fields(self.covariance.fields(own).as_ref()) * of_bank + linear
     }
+}
+
+impl LinearGain<'_> {
+    /// As [`Gain::apply`].
+    pub fn apply(&self, misfit: Tensor<2>) -> Tensor<4> {
+        let n = misfit.dims()[1];
+        let rows = MatRef::from_column_major_slice(&self.rows, self.rows.len() / n, n);
+        let z = rows * self.errors.solve(&values(misfit), n);
+        self.linear.of(self.prior, fields(self.prior, z.as_ref()))
+    }
+}
+
+/// Of one column a member, `[entry, member]`.
+fn fields(prior: &dyn Prior, matrix: MatRef<f32>) -> Tensor<4> {
+    let [channels, height, width] = prior.shape();
+    let data: Vec<f32> = matrix.col_iter().flat_map(|c| c.iter().copied()).collect();
+    let shape = [matrix.ncols(), channels, height, width];
+    Tensor::from_data(TensorData::new(data, shape), &prior.device())
 }
 
 /// What deviations of `count` samples, each standing for `moves`, are scaled by: their products then add
@@ -330,22 +373,30 @@ fn moves(channels: usize, points: usize, symmetries: &[Symmetry]) -> Vec<Vec<usi
     all
 }
 
-/// The rows of the linear estimate's factor for `entries`, `[point, entry]`: its transpose applied to
-/// unit vectors.
+/// The rows of the linear estimate's factor for `entries`, `[point, entry]`.
 fn linear_rows(linear: &Linear, prior: &dyn Prior, entries: &[usize]) -> Vec<f32> {
+    rows_of(linear, prior, entries.len(), |p, row| row[entries[p]] = 1.0)
+}
+
+/// Those for `count` values with the coefficients that `row` writes: the transposed map of these.
+fn rows_of(
+    linear: &Linear,
+    prior: &dyn Prior,
+    count: usize,
+    row: impl Fn(usize, &mut [f32]) + Sync,
+) -> Vec<f32> {
     let [channels, height, width] = prior.shape();
     let n = channels * height * width;
-    let chunk = |part: &[usize]| {
-        let mut units = vec![0f32; part.len() * n];
-        for (i, &entry) in part.iter().enumerate() {
-            units[i * n + entry] = 1.0;
-        }
-        let device = prior.device();
-        let shape = [part.len(), channels, height, width];
-        let units = Tensor::<4>::from_data(TensorData::new(units, shape), &device);
-        values(linear.transposed(prior, units))
+    let chunk = |first: usize| {
+        let part = ROWS.min(count - first);
+        let mut rows = vec![0f32; part * n];
+        rows.chunks_exact_mut(n).enumerate().for_each(|(i, own)| row(first + i, own));
+        let shape = [part, channels, height, width];
+        let rows = Tensor::<4>::from_data(TensorData::new(rows, shape), &prior.device());
+        values(linear.transposed(prior, rows))
     };
-    in_pool(|| entries.par_chunks(ROWS).flat_map_iter(chunk).collect())
+    let chunks = (0..count.div_ceil(ROWS)).into_par_iter().map(|chunk| chunk * ROWS);
+    in_pool(|| chunks.flat_map_iter(chunk).collect())
 }
 
 impl ErrorUnits {
@@ -354,13 +405,13 @@ impl ErrorUnits {
     }
 
     /// For rows `[factor, point]` in these units.
-    fn new(rows: &Mat<f32>, scale: Vec<f64>) -> Result<Self> {
+    fn new(rows: MatRef<f32>, scale: Vec<f64>) -> Result<Self> {
         let n = scale.len();
         let largest = rows.col_iter().map(|row| row.squared_norm_l2()).fold(0.0, f32::max);
         let mut matrix = Mat::zeros(n, n);
         if largest < PRECISE {
             let mut products = Mat::zeros(n, n);
-            add_products(rows.as_ref(), &mut products);
+            add_products(rows, &mut products);
             matrix = Mat::from_fn(n, n, |i, j| f64::from(products[(i, j)]));
         } else {
             // Part by part, so that what is made `f64` stays in the cache.
@@ -437,7 +488,7 @@ mod tests {
         let rows = MatRef::from_column_major_slice(&rows, SIZE * SIZE, 24);
         let scale = ErrorUnits::scale(&[1e-6; 24]);
         let rows = Mat::from_fn(SIZE * SIZE, 24, |k, i| rows[(k, i)] * scale[i] as f32);
-        let exact = ErrorUnits::new(&rows, scale).unwrap();
+        let exact = ErrorUnits::new(rows.as_ref(), scale).unwrap();
         let z = &rows * exact.solve(&values(misfit), 24);
         let z: Vec<f32> = z.col(0).iter().copied().collect();
         let z = Tensor::<4>::from_data(TensorData::new(z, [1, 1, SIZE, SIZE]), &device);
@@ -533,7 +584,7 @@ mod tests {
         let rows = Mat::from_fn(N, N, |i, j| 1.0 / (i + j + 1) as f32 * scale[j] as f32);
         let sum = |i: usize| rows.col(i).sum() / scale[i] as f32;
         let misfit: Vec<f32> = (0..N).map(sum).collect();
-        let errors = ErrorUnits::new(&rows, scale.clone()).unwrap();
+        let errors = ErrorUnits::new(rows.as_ref(), scale.clone()).unwrap();
         let followed = rows.transpose() * (&rows * errors.solve(&misfit, N));
         let left = |i: usize| (misfit[i] - followed[(i, 0)] / scale[i] as f32).abs();
         assert!((0..N).map(left).all(|left| left < 1e-3));

@@ -221,7 +221,7 @@ impl Stage<'_> {
         let (points, components) = (slopes.nrows(), slopes.ncols());
         let member = |member: usize| {
             let mut rng = rng::stream(seed, "input space", 0, member as u64 / 2);
-            let sign = if member % 2 == 0 { 1.0 } else { -1.0 };
+            let sign = if member.is_multiple_of(2) { 1.0 } else { -1.0 };
             let own = Mat::from_fn(components, 1, |_, _| sign * rng::normal(&mut rng));
             let errors = Mat::from_fn(points, 1, |_, _| sign * rng::normal(&mut rng));
             let draw = Member { own, errors };

@@ -23,23 +23,25 @@ use super::observed::{Aim, Observed};
 use super::prior::Prior;
 use crate::diffusion::noise::Draw;
 
-/// Members of the posterior, `[member, channel, y, x]`, and network calls behind each; `rounds` calls
-/// at the second level and at each later one.
+/// Network calls at each level but the first, where nothing else is asked for.
+pub(super) const ROUNDS: usize = 2;
+
+/// Members of the posterior, `[member, channel, y, x]`, and network calls behind each; `rounds`
+/// calls at each level but the first.
 pub(super) fn infer(
     prior: &dyn Prior,
     gain: &Gain,
     observed: &Observed,
     aim: &Aim,
-    rounds: [usize; 2],
+    rounds: usize,
     seed: u64,
 ) -> (Tensor<4>, usize) {
     let step = |x: &Tensor<4>| gain.apply(aim.values.clone() - observed.of(x.clone()));
     let mut x = prior.solved(prior.fields(aim.noise.clone()));
     let mut calls = 1;
     for number in 2..=prior.calls() {
-        for _ in 0..rounds[usize::from(number > 2)] {
-            let draw = Draw { seed, stream: "refinement", step: calls as u64, first: 0 };
-            let noise = draw.mirrored(aim.noise.dims(), &prior.device());
+        for _ in 0..rounds {
+            let noise = noise(prior, aim, calls, seed);
             let d = step(&x);
             x = prior.solved(prior.again(x + d.clone(), noise, number) - prior.kept(d, number));
             calls += 1;
@@ -47,6 +49,12 @@ pub(super) fn infer(
     }
     let d = step(&x);
     (x + d, calls)
+}
+
+/// What is added before call number `calls` + 1, standard normal.
+pub(super) fn noise(prior: &dyn Prior, aim: &Aim, calls: usize, seed: u64) -> Tensor<4> {
+    let draw = Draw { seed, stream: "refinement", step: calls as u64, first: 0 };
+    draw.mirrored(aim.noise.dims(), &prior.device())
 }
 
 #[cfg(test)]
@@ -77,7 +85,7 @@ mod tests {
         let variances = vec![NOISE * NOISE; 12];
         let gain = covariance.gain(&prior, &observations.entries(), &variances).unwrap();
         let aim = Aim::draw(&prior, &observations, MEMBERS, 1);
-        let (own, calls) = infer(&prior, &gain, &observed, &aim, [3, 1], 1);
+        let (own, calls) = infer(&prior, &gain, &observed, &aim, ROUNDS, 1);
         assert_eq!(calls, 5);
         // Matheron's rule: exact where prior and observations are linear.
         let drawn = prior.fields(aim.noise.clone());
@@ -90,7 +98,7 @@ mod tests {
             assert!((0.8..1.2).contains(&ratio), "entry {entry}: deviations' ratio {ratio}");
         }
         let pair = Aim::draw(&prior, &observations, 2, 1);
-        let [pair, _] = moments(infer(&prior, &gain, &observed, &pair, [3, 1], 1).0);
+        let [pair, _] = moments(infer(&prior, &gain, &observed, &pair, ROUNDS, 1).0);
         for (entry, (pair, mean)) in pair.iter().zip(&mean).enumerate() {
             let away = (pair - mean) / exact_deviation[entry];
             assert!(away.abs() < 0.01, "entry {entry}: a pair's mean is {away} deviations off");

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::covariance::{Covariance, Gain};
 use super::input_space::{self, Inputs};
+use super::linearised::{self, Parts};
 use super::noise_space::Problem;
 use super::observed::{Aim, Observed, row};
 use super::posterior::Posterior;
@@ -33,6 +34,9 @@ const SOFTER: f64 = 1.1;
 pub enum Method {
     /// The student's steps with linear corrections between them ([`super::refinement`]).
     Refinement,
+    /// The same with the equation linearised at the ensemble's mean and solved for every member
+    /// ([`super::linearised`]); where no value of the solution is observed, the same alone.
+    Linearised,
     /// Gauss-Newton in the student's noise ([`super::noise_space`]).
     NoiseSpace,
     /// Gauss-Newton in the input from refinement's mean on, the equation solved between
@@ -47,8 +51,9 @@ pub struct Options {
     pub method: Method,
     /// Members of the ensemble.
     pub ensemble: usize,
-    /// Network calls at the student's second level and at each later one (refinement).
-    pub rounds: [usize; 2],
+    /// Network calls at each of the student's levels but the first (refinement, linearised); what suits
+    /// the method unless given.
+    pub rounds: Option<usize>,
     /// Gauss-Newton steps (noise space).
     pub steps: usize,
     /// Conjugate-gradient iterations of a step.
@@ -65,7 +70,7 @@ impl Default for Options {
         Self {
             method: Method::Refinement,
             ensemble: 16,
-            rounds: [2, 2],
+            rounds: None,
             steps: 1,
             iterations: 8,
             model_error: 0.02,
@@ -93,17 +98,18 @@ impl<'a> Solver<'a> {
         Ok(Self { model, student, covariance, deviations: model.deviations() })
     }
 
-    /// What suits the model's PDE best: input space where the input has few values, else refinement, with
-    /// more rounds where large structures form where the input has two values alone.
+    /// The method that suits the model's PDE best: input space where the input has few values,
+    /// linearised where the equation's derivative is known, else refinement.
     ///
     /// # Errors
     /// A PDE that this program does not know.
-    pub fn suggested(&self) -> Result<Options> {
+    pub fn suggested(&self) -> Result<Method> {
         let pde = self.model.card.pde()?;
-        let suits = Inputs::suits(pde.as_ref(), self.model.card.grid);
-        let method = if suits { Method::InputSpace } else { Method::Refinement };
-        let rounds = if pde.input_values().is_some() { [4, 1] } else { [2, 2] };
-        Ok(Options { method, rounds, ..Options::default() })
+        Ok(match pde.linearisable() {
+            _ if Inputs::suits(pde.as_ref(), self.model.card.grid) => Method::InputSpace,
+            Some(_) => Method::Linearised,
+            None => Method::Refinement,
+        })
     }
 
     /// The posterior of the fields given `observations`.
@@ -129,11 +135,9 @@ impl<'a> Solver<'a> {
         let aim = Aim::draw(&self.student, observations, options.ensemble, options.seed);
         let (x, nfe) = match options.method {
             Method::Refinement | Method::InputSpace => {
-                let variances = self.variances(observations, self.exact());
-                let gain = self.gain(observations, &variances)?;
-                let Options { rounds, seed, .. } = *options;
-                in_pool(|| refinement::infer(&self.student, &gain, &observed, &aim, rounds, seed))
+                self.refined(observations, &observed, &aim, options)?
             }
+            Method::Linearised => self.linearised(observations, &observed, &aim, options)?,
             Method::NoiseSpace => self.gauss_newton(observations, &observed, aim, options)?,
         };
         let samples = match options.method {
@@ -158,6 +162,51 @@ impl<'a> Solver<'a> {
             width: card.grid,
             data: values(x),
         }
+    }
+
+    fn refined(
+        &self,
+        observations: &Observations,
+        observed: &Observed,
+        aim: &Aim,
+        options: &Options,
+    ) -> Result<(Tensor<4>, usize)> {
+        let gain = self.gain(observations, &self.variances(observations, self.exact()))?;
+        let rounds = options.rounds.unwrap_or(refinement::ROUNDS);
+        let infer = || refinement::infer(&self.student, &gain, observed, aim, rounds, options.seed);
+        Ok(in_pool(infer))
+    }
+
+    fn linearised(
+        &self,
+        observations: &Observations,
+        observed: &Observed,
+        aim: &Aim,
+        options: &Options,
+    ) -> Result<(Tensor<4>, usize)> {
+        let card = &self.model.card;
+        let (pde, entries) = (card.pde()?, observations.entries());
+        let Some(equation) = pde.linearisable() else {
+            let pde = pde.name();
+            return Err(Error::Config(format!("no derivative of the solution of {pde} is known")));
+        };
+        let parts = Parts::of(pde.as_ref(), card.grid);
+        if !entries.iter().any(|entry| parts.solution.contains(entry)) {
+            return self.refined(observations, observed, aim, options);
+        }
+        let problem = linearised::Problem {
+            prior: &self.student,
+            pde: pde.as_ref(),
+            equation,
+            covariance: &self.covariance,
+            gain: &self.gain(observations, &self.variances(observations, self.exact()))?,
+            observed,
+            entries: &entries,
+            variances: &self.variances(observations, linearised::MODEL_ERROR),
+            parts: &parts,
+        };
+        let rounds = options.rounds.unwrap_or(linearised::ROUNDS);
+        in_pool(|| problem.infer(aim, rounds, options.seed))
     }
 
     fn in_input_space(

@@ -1,0 +1,282 @@
+//! Refinement with the equation linearised where the answer is.
+//!
+//! Of an equation that is not linear [`super::refinement`] knows what the covariance of the prior's samples
+//! says, of all of them at once. Here every round linearises it ([`Linearised`]) at the mean input of the
+//! ensemble; at the last level, where the input hardly moves any more, not again. An observed value of the solution is then one of the input a, and the linear estimate C of the
+//! input's covariance gives the step
+//!
+//! d = C G^T (G C G^T + S)^-1 (v - H x), G = H dx/da,
+//!
+//! x a pair of the equation: every member's solution is solved for. The solution moves by du/da d, noise
+//! of the next level is added, and the student's call makes a sample of the prior of it again, with what a
+//! linear step cannot know, such as two values with sharp edges between them. These are Gauss-Newton steps of
+//! an ensemble (as those of Chen and Oliver, Computational Geosciences 17, 2013), with the student in
+//! the prior's place: by it alone an answer is held to what is likely, since what a call keeps of the
+//! step is not taken back.
+//!
+//! They begin at a sample of one call moved by refinement's step, which in the end moves the solution alone
+//! onto the observations: the input stays as the student has left it.
+
+use burn::tensor::{Tensor, TensorData};
+use phys_instruct_physics::{Fields, Linearisable, Linearised, Pde};
+use rayon::prelude::*;
+
+use super::Task;
+use super::covariance::{Covariance, Gain, LinearGain};
+use super::observed::{Aim, Observed};
+use super::prior::Prior;
+use super::refinement;
+use crate::Result;
+use crate::net::params::values;
+
+/// Network calls at each level but the first, where nothing else is asked for.
+pub(super) const ROUNDS: usize = 1;
+
+/// What the linearised equation is taken to be off by, in standard deviations of the field observed.
+pub(super) const MODEL_ERROR: f64 = 0.01;
+
+/// By this factor an input may be beyond its two values where the equation is solved for it.
+const BEYOND: f64 = 1.5;
+
+/// What is observed, and the equation behind it.
+pub(super) struct Problem<'a> {
+    pub prior: &'a dyn Prior,
+    pub pde: &'a dyn Pde,
+    pub equation: &'a dyn Linearisable,
+    pub covariance: &'a Covariance,
+    /// Refinement's.
+    pub gain: &'a Gain<'a>,
+    pub observed: &'a Observed,
+    /// The observed entries, and the variances of their errors with [`MODEL_ERROR`].
+    pub entries: &'a [usize],
+    pub variances: &'a [f64],
+    pub parts: &'a Parts,
+}
+
+/// Where a flat joint sample holds the input and the solution.
+pub(super) struct Parts {
+    pub input: Vec<usize>,
+    pub solution: Vec<usize>,
+}
+
+impl Parts {
+    /// Of samples of `pde` on a grid of `size`.
+    pub fn of(pde: &dyn Pde, size: usize) -> Self {
+        let [input, solution] = [Task::Forward, Task::Inverse].map(|t| t.observed(pde, size));
+        Self { input, solution }
+    }
+}
+
+/// The equation linearised at one input, and the step d that it gives.
+struct Near<'a> {
+    equation: Box<dyn Linearised>,
+    gain: LinearGain<'a>,
+}
+
+impl Problem<'_> {
+    /// Members of the posterior, `[member, channel, y, x]`, and network calls behind each; `rounds` calls
+    /// at each level but the first.
+    ///
+    /// # Errors
+    /// What the solver answers, or values whose covariance is not finite.
+    pub fn infer(&self, aim: &Aim, rounds: usize, seed: u64) -> Result<(Tensor<4>, usize)> {
+        let misfit = |x: &Tensor<4>| aim.values.clone() - self.observed.of(x.clone());
+        let x = self.prior.fields(aim.noise.clone());
+        let mut x = x.clone() + self.gain.apply(misfit(&x));
+        let (mut calls, levels) = (1, self.prior.calls());
+        let mut last = None;
+        for number in 2..=levels {
+            for _ in 0..rounds {
+                let noise = refinement::noise(self.prior, aim, calls, seed);
+                let near = match last {
+                    Some(near) if number == levels => near,
+                    _ => self.near(&x)?,
+                };
+                let pairs = self.pairs(&x)?;
+                let step = self.step(&near, misfit(&pairs))?;
+                x = self.prior.again(pairs + step, noise, number);
+                calls += 1;
+                last = Some(near);
+            }
+        }
+        let step = self.each(&self.gain.apply(misfit(&x)), |step| {
+            self.parts.input.iter().for_each(|&e| step[e] = 0.0);
+            Ok(())
+        })?;
+        Ok((x + step, calls))
+    }
+
+    /// The members with their solutions solved for.
+    fn pairs(&self, x: &Tensor<4>) -> Result<Tensor<4>> {
+        self.each(x, |x| {
+            let solved = self.pde.solve(&self.input(x))?.fields;
+            let solution = self.pde.solution_of(&solved).data;
+            self.parts.solution.iter().zip(solution).for_each(|(&e, u)| x[e] = u as f32);
+            Ok(())
+        })
+    }
+
+    /// The equation near the mean of the members `x`.
+    fn near(&self, x: &Tensor<4>) -> Result<Near<'_>> {
+        let mean = self.input(&values(x.clone().mean_dim(0)));
+        let equation = self.equation.linearised(&mean)?;
+        let place = |entry: &usize| self.parts.solution.iter().position(|e| e == entry);
+        let places: Vec<_> = self.entries.iter().map(place).collect();
+        let points: Vec<usize> = places.iter().copied().flatten().collect();
+        let slopes = equation.slopes(&points)?;
+        let mut slopes = slopes.chunks_exact(self.parts.input.len());
+        let slopes: Vec<_> = places.iter().map(|p| p.and_then(|_| slopes.next())).collect();
+        let row = |p: usize, row: &mut [f32]| match slopes[p] {
+            Some(slopes) => {
+                let inputs = self.parts.input.iter().zip(slopes);
+                inputs.for_each(|(&e, slope)| row[e] = *slope as f32);
+            }
+            None => row[self.entries[p]] = 1.0,
+        };
+        let gain = self.covariance.linear_gain(self.prior, row, self.variances)?;
+        Ok(Near { equation, gain })
+    }
+
+    /// d with what it makes of the solution.
+    fn step(&self, near: &Near, misfit: Tensor<2>) -> Result<Tensor<4>> {
+        self.each(&near.gain.apply(misfit), |step| {
+            let change: Vec<f64> = self.parts.input.iter().map(|&e| f64::from(step[e])).collect();
+            let solution = near.equation.solution(&change)?;
+            self.parts.solution.iter().zip(solution).for_each(|(&e, u)| step[e] = u as f32);
+            Ok(())
+        })
+    }
+
+    /// The input of a flat joint sample, admissible.
+    fn input(&self, sample: &[f32]) -> Fields {
+        let [channels, height, width] = self.prior.shape();
+        let data = sample.iter().map(|&v| f64::from(v)).collect();
+        let mut input = self.pde.input_of(&Fields { channels, height, width, data });
+        if let Some([low, high]) = self.pde.input_values() {
+            input.data.iter_mut().for_each(|a| *a = a.clamp(low / BEYOND, high * BEYOND));
+        }
+        input
+    }
+
+    /// Changes every member, a flat joint sample, on all threads.
+    fn each(
+        &self,
+        x: &Tensor<4>,
+        change: impl Fn(&mut [f32]) -> Result<()> + Send + Sync,
+    ) -> Result<Tensor<4>> {
+        let mut data = values(x.clone());
+        let len = data.len() / x.dims()[0];
+        data.par_chunks_exact_mut(len).try_for_each(change)?;
+        Ok(Tensor::from_data(TensorData::new(data, x.dims()), &x.device()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::Device;
+    use phys_instruct_physics::darcy::Darcy;
+
+    use super::*;
+    use crate::condition::Observations;
+    use crate::condition::prior::testing::{SIZE, Smooth};
+    use crate::diffusion::noise::Draw;
+    use crate::eval::testing::samples_of;
+
+    const INPUTS: usize = SIZE * SIZE;
+    const MEMBERS: usize = 4;
+
+    /// Pairs of Darcy's equation, their coefficient smooth; a call leaves them as they are.
+    struct Pairs(Smooth);
+
+    impl Prior for Pairs {
+        fn shape(&self) -> [usize; 3] {
+            [2, SIZE, SIZE]
+        }
+
+        fn device(&self) -> Device {
+            Device::flex()
+        }
+
+        fn fields(&self, z: Tensor<4>) -> Tensor<4> {
+            let x = self.linear(z);
+            let mut data = values(x.clone());
+            for pair in data.chunks_exact_mut(2 * INPUTS) {
+                let a: Vec<f64> = pair[..INPUTS].iter().map(|&v| 6.0 + f64::from(v)).collect();
+                let solved = Darcy::default().solve(&Fields::stack(SIZE, SIZE, &[&a])).unwrap();
+                pair.iter_mut().zip(solved.fields.data).for_each(|(to, v)| *to = v as f32);
+            }
+            Tensor::from_data(TensorData::new(data, x.dims()), &Device::flex())
+        }
+
+        fn calls(&self) -> usize {
+            3
+        }
+
+        fn again(&self, x: Tensor<4>, _: Tensor<4>, _: usize) -> Tensor<4> {
+            x
+        }
+
+        fn kept(&self, change: Tensor<4>, _: usize) -> Tensor<4> {
+            change
+        }
+
+        fn linear(&self, z: Tensor<4>) -> Tensor<4> {
+            let [a, u] = [0, 1].map(|c| z.clone().narrow(1, c, 1));
+            Tensor::cat(vec![self.0.linear(a), u.zeros_like()], 1)
+        }
+
+        fn transposed(&self, x: Tensor<4>) -> Tensor<4> {
+            let [a, u] = [0, 1].map(|c| x.clone().narrow(1, c, 1));
+            Tensor::cat(vec![self.0.transposed(a), u.zeros_like()], 1)
+        }
+    }
+
+    /// The members after some rounds, how far, solved, they are from the observed values in deviations of
+    /// these, and the truth.
+    fn after(rounds: usize) -> (Vec<f32>, f32, Vec<f32>) {
+        let (prior, pde) = (Pairs(Smooth::new()), Darcy::default());
+        let draw = Draw { seed: 3, stream: "truth", step: 0, first: 0 };
+        let truth = values(prior.fields(draw.normal([1, 2, SIZE, SIZE], &Device::flex())));
+        let samples = samples_of(1, 2, SIZE, SIZE, truth.clone());
+        let parts = Parts::of(&pde, SIZE);
+        let observations = Observations::draw(&samples, 0, &parts.solution, 40, 1e-3, 1).unwrap();
+        let entries = observations.entries();
+        let variances: Vec<f64> = observations.points().iter().map(|p| p.sd * p.sd).collect();
+        let covariance = Covariance::new(&prior, 0).unwrap();
+        let aim = Aim::draw(&prior, &observations, MEMBERS, 1);
+        let problem = Problem {
+            prior: &prior,
+            pde: &pde,
+            equation: &pde,
+            covariance: &covariance,
+            gain: &covariance.gain(&prior, &entries, &variances).unwrap(),
+            observed: &Observed::new(&observations, &Device::flex()),
+            entries: &entries,
+            variances: &variances,
+            parts: &parts,
+        };
+        let (x, calls) = problem.infer(&aim, rounds, 1).unwrap();
+        assert_eq!(calls, 1 + 2 * rounds);
+        let left = aim.values.clone() - problem.observed.of(problem.pairs(&x).unwrap());
+        let left = values(left.square().mean().sqrt())[0] / observations.points()[0].sd as f32;
+        (values(x), left, truth)
+    }
+
+    fn distance(a: &[f32], b: &[f32]) -> f32 {
+        a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt()
+    }
+
+    #[test]
+    fn solved_members_come_to_the_observed_values_and_the_input_to_the_truth() {
+        let [(start, before, truth), (end, after, _)] = [after(0), after(2)];
+        assert!(after < 1.5 && after < 0.2 * before, "{before} to {after} deviations");
+        let far = |x: &[f32]| {
+            let pairs = x.chunks_exact(2 * INPUTS);
+            pairs.map(|x| distance(&x[..INPUTS], &truth[..INPUTS])).sum::<f32>()
+        };
+        let [before, after] = [far(&start), far(&end)];
+        assert!(after < 0.8 * before, "the input: {before} to {after}");
+    }
+}
