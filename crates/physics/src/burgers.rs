@@ -282,7 +282,7 @@ impl Differentiable for Burgers {
         for (i, (row, pull)) in rows.enumerate() {
             if i > 0 {
                 let start = line.modes_of(row);
-                method.pull_back(&mut line, start, steps, &mut gradient);
+                method.pull_back(&mut line, start, steps, std::slice::from_mut(&mut gradient));
             }
             // The adjoint of the inverse transform, that of the forward one being left to the end.
             let own = line.modes_of(pull);

@@ -199,29 +199,37 @@ impl Differentiable for Darcy {
         Factor::new(&cells)?.solve_in_place(&mut adjoint)?;
         let modes = self.input.neumann_modes(size);
         let field = modes.field(white);
-        let in_field = (0..a.len())
-            .map(|i| (of_a[i] - cells.slope(i, &adjoint, u)) * self.smoothed(field[i])[1]);
+        let in_field = (0..a.len()).map(|i| {
+            (of_a[i] - cells.influence(i, u).along(i, &adjoint)) * self.smoothed(field[i])[1]
+        });
         Ok(modes.pull_back(&in_field.collect::<Vec<f64>>()))
     }
 }
 
+/// By this factor a coefficient may be beyond its two values to be admitted: where a linear step is in
+/// doubt which of them, it goes beyond, and far beyond it says nothing.
+const BEYOND: f64 = 1.5;
+
 impl Linearisable for Darcy {
     fn linearised(&self, input: &Fields) -> Result<Box<dyn Linearised>> {
-        let u = self.solve(input)?.fields;
-        let cells = Cells {
-            size: square_size(NAME, input, SMALLEST)?,
-            a: input.channel(0),
-            boundary: self.boundary,
-        };
-        let influence = (0..cells.a.len()).map(|i| cells.influence(i, u.channel(1))).collect();
-        Ok(Box::new(Near { influence, factor: Factor::new(&cells)? }))
+        let source = vec![self.source; input.height * input.width];
+        let Solved { u, factor, .. } = Solved::new(input, &source, self.boundary)?;
+        let cells = Cells { size: input.width, a: input.channel(0), boundary: self.boundary };
+        let influence = (0..u.len()).map(|i| cells.influence(i, &u)).collect();
+        Ok(Box::new(Near { pde: self.clone(), influence, factor }))
+    }
+
+    fn admit(&self, input: &mut Fields) {
+        let [low, high] = [self.low.min(self.high) / BEYOND, self.low.max(self.high) * BEYOND];
+        input.data.iter_mut().for_each(|a| *a = a.clamp(low, high));
     }
 }
 
 /// The equation near one coefficient: A du = -(dA / da da) u.
 struct Near {
-    /// Of every cell: [`Cells::influence`].
-    influence: Vec<[(Option<usize>, f64); 4]>,
+    pde: Darcy,
+    /// Of every cell.
+    influence: Vec<Influence>,
     factor: Factor,
 }
 
@@ -231,26 +239,37 @@ const BLOCK: usize = 16;
 impl Linearised for Near {
     fn slopes(&self, points: &[usize]) -> Result<Vec<f64>> {
         let cells = self.influence.len();
+        if let Some(point) = points.iter().find(|&&point| point >= cells) {
+            let reason = format!("point {point} of a solution of {cells} values");
+            return Err(Error::BadInput { pde: NAME, reason });
+        }
         let block = |points: &[usize]| {
             let mut adjoint = vec![0.0; points.len() * cells];
             let units = adjoint.chunks_exact_mut(cells).zip(points);
             units.for_each(|(unit, &point)| unit[point] = 1.0);
             // A is symmetric: its adjoint is solved as itself.
             self.factor.solve_in_place(&mut adjoint)?;
-            let slope = |v: &[f64], i: usize| {
-                let at = |j: Option<usize>| j.map_or(0.0, |j| v[j]);
-                self.influence[i].iter().map(|&(j, by)| by * (at(j) - v[i])).sum::<f64>()
-            };
-            let slopes = adjoint.chunks_exact(cells).flat_map(|v| (0..cells).map(|i| slope(v, i)));
+            let slopes = adjoint.chunks_exact(cells).flat_map(|v| {
+                self.influence.iter().enumerate().map(move |(i, own)| -own.along(i, v))
+            });
             Ok(slopes.collect::<Vec<_>>())
         };
         let blocks = points.par_chunks(BLOCK).map(block).collect::<Result<Vec<_>>>()?;
         Ok(blocks.concat())
     }
 
-    fn solution(&self, change: &[f64]) -> Result<Vec<f64>> {
-        let mut moved = vec![0.0; change.len()];
-        for (i, (faces, change)) in self.influence.iter().zip(change).enumerate() {
+    fn solution(&self, input: &Fields) -> Result<Vec<f64>> {
+        Ok(self.pde.solve(input)?.fields.channel(1).to_vec())
+    }
+
+    fn change(&self, change: &[f64]) -> Result<Vec<f64>> {
+        let cells = self.influence.len();
+        if change.len() != cells {
+            let reason = format!("a change of {} values, expected {cells}", change.len());
+            return Err(Error::BadInput { pde: NAME, reason });
+        }
+        let mut moved = vec![0.0; cells];
+        for (i, (Influence(faces), change)) in self.influence.iter().zip(change).enumerate() {
             for &(neighbour, by) in faces {
                 moved[i] -= by * change;
                 if let Some(j) = neighbour {
@@ -277,29 +296,57 @@ pub fn solve_with_source(
     source: &[f64],
     boundary: f64,
 ) -> Result<(Vec<f64>, SolveReport)> {
-    let size = square_size(NAME, coefficient, SMALLEST)?;
-    Darcy::default().set_param("boundary", boundary)?;
-    let cells = Cells { size, a: coefficient.channel(0), boundary };
-    cells.check(source)?;
-    let h2 = spacing(size, boundary).powi(2);
-    let rhs: Vec<f64> = source.iter().map(|f| f * h2).collect();
-    let factor = Factor::new(&cells)?;
-    let mut u = rhs.clone();
-    factor.solve_in_place(&mut u)?;
-    let (mut correction, _) = cells.defect(&u, &rhs);
-    factor.solve_in_place(&mut correction)?;
-    u.iter_mut().zip(&correction).for_each(|(u, c)| *u += c);
-    let (_, backward_error) = cells.defect(&u, &rhs);
-    if backward_error <= TOLERANCE {
-        return Ok((u, SolveReport { steps: 1, time_step: None, residual: Some(backward_error) }));
+    let Solved { u, report, .. } = Solved::new(coefficient, source, boundary)?;
+    Ok((u, report))
+}
+
+/// A solution with the factor that gave it.
+struct Solved {
+    u: Vec<f64>,
+    factor: Factor,
+    report: SolveReport,
+}
+
+impl Solved {
+    /// As [`solve_with_source`].
+    fn new(coefficient: &Fields, source: &[f64], boundary: f64) -> Result<Self> {
+        let size = square_size(NAME, coefficient, SMALLEST)?;
+        Darcy::default().set_param("boundary", boundary)?;
+        let cells = Cells { size, a: coefficient.channel(0), boundary };
+        cells.check(source)?;
+        let h2 = spacing(size, boundary).powi(2);
+        let rhs: Vec<f64> = source.iter().map(|f| f * h2).collect();
+        let factor = Factor::new(&cells)?;
+        let mut u = rhs.clone();
+        factor.solve_in_place(&mut u)?;
+        let (mut correction, _) = cells.defect(&u, &rhs);
+        factor.solve_in_place(&mut correction)?;
+        u.iter_mut().zip(&correction).for_each(|(u, c)| *u += c);
+        let (_, backward_error) = cells.defect(&u, &rhs);
+        if backward_error <= TOLERANCE {
+            let report = SolveReport { steps: 1, time_step: None, residual: Some(backward_error) };
+            return Ok(Self { u, factor, report });
+        }
+        let reason = format!("backward error {backward_error:e} above {TOLERANCE:e}");
+        Err(Error::NotConverged { pde: NAME, reason })
     }
-    let reason = format!("backward error {backward_error:e} above {TOLERANCE:e}");
-    Err(Error::NotConverged { pde: NAME, reason })
 }
 
 /// The grid spacing h of `size` points a side, the outermost `boundary` spacings from the walls.
 pub fn spacing(size: usize, boundary: f64) -> f64 {
     1.0 / (size as f64 - 1.0 + 2.0 * boundary)
+}
+
+/// The neighbours of a cell, none beyond the boundary, and by what the flux to each changes with the
+/// cell's coefficient.
+struct Influence([(Option<usize>, f64); 4]);
+
+impl Influence {
+    /// v^T (dA / da_i) u, of cell `i`.
+    fn along(&self, i: usize, v: &[f64]) -> f64 {
+        let at = |j: Option<usize>| j.map_or(0.0, |j| v[j]);
+        self.0.iter().map(|&(j, by)| by * (v[i] - at(j))).sum()
+    }
 }
 
 /// The coefficient on its grid.
@@ -343,21 +390,15 @@ impl Cells<'_> {
         ]
     }
 
-    /// The neighbours of cell `i` and by what the flux to each changes with a_i.
-    fn influence(&self, i: usize, u: &[f64]) -> [(Option<usize>, f64); 4] {
-        self.faces(i).map(|(neighbour, _)| match neighbour {
+    /// That of a_i on the flow of `u`.
+    fn influence(&self, i: usize, u: &[f64]) -> Influence {
+        Influence(self.faces(i).map(|(neighbour, _)| match neighbour {
             Some(j) => {
                 let [own, other] = [self.a[i], self.a[j]];
                 (neighbour, 2.0 * (other / (own + other)).powi(2) * (u[i] - u[j]))
             }
             None => (None, u[i] / self.boundary),
-        })
-    }
-
-    /// v^T (dA / da_i) u.
-    fn slope(&self, i: usize, v: &[f64], u: &[f64]) -> f64 {
-        let at = |j: Option<usize>| j.map_or(0.0, |j| v[j]);
-        self.influence(i, u).iter().map(|&(j, by)| by * (v[i] - at(j))).sum()
+        }))
     }
 
     /// The defect b - A u and its size relative to | |A||u| + |b| |.

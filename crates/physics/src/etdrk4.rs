@@ -114,14 +114,14 @@ impl Etdrk4 {
 }
 
 impl Etdrk4 {
-    /// The adjoint of so many steps from `start`: `pull`, a gradient in the state after them, becomes
-    /// that in `start`.
+    /// The adjoint of so many steps from `start`: `pulls`, gradients in the state after them, become
+    /// those in `start`.
     pub(crate) fn pull_back(
         &mut self,
         law: &mut impl Nonlinear,
         start: Vec<Complex<f64>>,
         steps: usize,
-        pull: &mut [Complex<f64>],
+        pulls: &mut [Vec<Complex<f64>>],
     ) {
         let mut states = vec![start];
         for k in 1..steps {
@@ -129,34 +129,50 @@ impl Etdrk4 {
             self.step(&mut next, |v, rate| law.rate(v, rate));
             states.push(next);
         }
-        states.iter().rev().for_each(|state| self.pull_step(law, state, pull));
+        states.iter().rev().for_each(|state| self.pull_step(law, state, pulls));
     }
 
     fn pull_step(
         &mut self,
         law: &mut impl Nonlinear,
         state: &[Complex<f64>],
-        pull: &mut [Complex<f64>],
+        pulls: &mut [Vec<Complex<f64>>],
     ) {
         self.evaluate_stages(state, &mut |v, rate| law.rate(v, rate));
-        let sum = |f: &dyn Fn(usize) -> Complex<f64>| (0..state.len()).map(f).collect::<Vec<_>>();
-        let mut through = |at: &[Complex<f64>], y: Vec<Complex<f64>>| {
-            let mut out = vec![Complex::default(); y.len()];
-            law.rate(at, &mut out);
-            law.pull_back(&y, &mut out);
-            out
-        };
         let Self { weights: w, stages: [a, b, c], .. } = self;
-        let y = &*pull;
-        let of_c = through(c, sum(&|k| y[k] * w[k].outer[2]));
-        let of_b = through(b, sum(&|k| y[k] * w[k].outer[1] + of_c[k] * (2.0 * w[k].stage)));
-        let from_a = through(a, sum(&|k| y[k] * w[k].outer[1] + of_b[k] * w[k].stage));
-        let of_a = sum(&|k| of_c[k] * w[k].half + from_a[k]);
-        let first = |k: usize| y[k] * w[k].outer[0] + (of_a[k] - of_c[k]) * w[k].stage;
-        let from_state = through(state, sum(&first));
-        let all = sum(&|k| y[k] * w[k].full + (of_a[k] + of_b[k]) * w[k].half + from_state[k]);
-        pull.copy_from_slice(&all);
+        // Each stage is looked at once, for all gradients.
+        let mut through = |at: &[Complex<f64>], y: Vec<Vec<Complex<f64>>>| {
+            let mut out = vec![Complex::default(); at.len()];
+            law.rate(at, &mut out);
+            let one = |y: Vec<_>| {
+                law.pull_back(&y, &mut out);
+                out.clone()
+            };
+            y.into_iter().map(one).collect::<Vec<_>>()
+        };
+        let y = &*pulls;
+        let outer = |of: usize, i: usize, k: usize| y[i][k] * w[k].outer[of];
+        let of_c = through(c, each(y, |i, k| outer(2, i, k)));
+        let to_b = |i: usize, k: usize| outer(1, i, k) + of_c[i][k] * (2.0 * w[k].stage);
+        let of_b = through(b, each(y, to_b));
+        let to_a = |i: usize, k: usize| outer(1, i, k) + of_b[i][k] * w[k].stage;
+        let from_a = through(a, each(y, to_a));
+        let of_a = each(y, |i, k| of_c[i][k] * w[k].half + from_a[i][k]);
+        let first = |i: usize, k: usize| (of_a[i][k] - of_c[i][k]) * w[k].stage;
+        let from_state = through(state, each(y, |i, k| outer(0, i, k) + first(i, k)));
+        let halves = |i: usize, k: usize| (of_a[i][k] + of_b[i][k]) * w[k].half;
+        let all = each(y, |i, k| y[i][k] * w[k].full + halves(i, k) + from_state[i][k]);
+        pulls.iter_mut().zip(all).for_each(|(pull, all)| *pull = all);
     }
+}
+
+/// `of(i, k)` for every mode k of every gradient i.
+fn each(
+    like: &[Vec<Complex<f64>>],
+    of: impl Fn(usize, usize) -> Complex<f64>,
+) -> Vec<Vec<Complex<f64>>> {
+    let one = |(i, like): (usize, &Vec<_>)| (0..like.len()).map(|k| of(i, k)).collect();
+    like.iter().enumerate().map(one).collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 use std::f64::consts::{PI, SQRT_2};
 
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use rustfft::num_complex::Complex;
 
 use crate::etdrk4::Etdrk4;
@@ -19,7 +20,8 @@ use crate::random_field::FieldLaw;
 use crate::spectral::{Fft2, complex, largest_wave_number, mirrored, real, resolved, wave_number};
 use crate::symmetry::Symmetry;
 use crate::{
-    Basis, Channel, Differentiable, Error, Fields, Param, Pde, Result, Solution, SolveReport,
+    Basis, Channel, Differentiable, Error, Fields, Linearisable, Linearised, Param, Pde, Result,
+    Solution, SolveReport,
 };
 
 const NAME: &str = "navier-stokes";
@@ -158,6 +160,10 @@ impl Pde for NavierStokes {
         Some(self)
     }
 
+    fn linearisable(&self) -> Option<&dyn Linearisable> {
+        (self.intervals <= 1).then_some(self)
+    }
+
     fn points(&self, size: usize) -> [Vec<f64>; 2] {
         [periodic(size), periodic(size)]
     }
@@ -218,12 +224,136 @@ impl Differentiable for NavierStokes {
             let start = flow.modes_of(sample.channel(k));
             let steps = flow.steps(&start, interval);
             let mut method = Etdrk4::new(&flow.decay, interval / steps as f64);
-            method.pull_back(&mut flow, start, steps, &mut gradient);
+            method.pull_back(&mut flow, start, steps, std::slice::from_mut(&mut gradient));
             // The adjoint of the inverse transform, that of the forward one being left to the end.
             let own = flow.modes_of(&pull[k * size * size..][..size * size]);
             gradient.iter_mut().zip(own).for_each(|(g, o)| *g += o);
         }
         Ok(self.input.periodic_modes(size).pull_back(&flow.values_of(&gradient)))
+    }
+}
+
+/// Modes that the heat flow alone leaves less than this share of are left out of the linearised
+/// equation.
+const LEFT: f64 = 0.01;
+/// Its steps of time are so many times longer than the solver's.
+const LONGER: f64 = 4.0;
+
+impl Linearisable for NavierStokes {
+    fn linearised(&self, input: &Fields) -> Result<Box<dyn Linearised>> {
+        let solved = self.solve(input)?.fields;
+        let full = Flow::new(input.width, self.nu, self.forcing);
+        let largest = (-LEFT.ln() / (self.nu * self.time)).sqrt() / (2.0 * PI);
+        let needed = (3.0 * (largest + 1.0)).ceil().min(input.width as f64);
+        let size = (needed as usize).next_multiple_of(2).min(input.width);
+        let flow = Flow::new(size, self.nu, self.forcing);
+        let (shared, solution) = (full.shared(&flow), solved.channel(1).to_vec());
+        let [start, end] = [vec![], vec![]];
+        let mut near = Near { full, flow, shared, time: self.time, steps: 1, start, end, solution };
+        near.start = near.modes_of(input.channel(0))?;
+        let longest = LONGER * near.flow.largest_step(&near.start, self.time);
+        near.steps = (self.time / longest).ceil().max(1.0) as usize;
+        near.end = near.start.clone();
+        near.flow.advance(&mut near.end, self.time, near.steps);
+        Ok(Box::new(near))
+    }
+
+    fn admit(&self, _input: &mut Fields) {}
+}
+
+/// The flow near one that starts at `start`, on a grid of no more points than the modes need that
+/// the heat flow leaves.
+struct Near {
+    full: Flow,
+    flow: Flow,
+    /// [`Flow::shared`].
+    shared: Vec<[usize; 2]>,
+    time: f64,
+    steps: usize,
+    start: Vec<Complex<f64>>,
+    end: Vec<Complex<f64>>,
+    /// The solver's.
+    solution: Vec<f64>,
+}
+
+/// Gradients taken through the flow at a time.
+const BLOCK: usize = 16;
+/// Of the difference that takes the derivative along a change, in units of the start's root mean square.
+const DIFFERENCE: f64 = 1e-3;
+
+impl Near {
+    /// The change of the solution if the start changes by these modes.
+    fn moved(&self, change: &[Complex<f64>], by: f64) -> Vec<Complex<f64>> {
+        let mut end: Vec<_> = self.start.iter().zip(change).map(|(s, c)| s + c * by).collect();
+        self.flow.clone().advance(&mut end, self.time, self.steps);
+        end.iter().zip(&self.end).map(|(moved, end)| moved - end).collect()
+    }
+
+    fn modes_of(&self, values: &[f64]) -> Result<Vec<Complex<f64>>> {
+        if values.len() != self.solution.len() {
+            let expected = self.solution.len();
+            let reason = format!("{} values of vorticity, expected {expected}", values.len());
+            return Err(Error::BadInput { pde: NAME, reason });
+        }
+        Ok(self.restricted(values))
+    }
+
+    /// The shared modes of values on the full grid, scaled as transforms of the smaller one are.
+    fn restricted(&self, values: &[f64]) -> Vec<Complex<f64>> {
+        let (all, scale) = (self.full.modes_of(values), self.scale());
+        let mut modes = vec![Complex::default(); self.flow.kept.len()];
+        self.shared.iter().for_each(|&[here, there]| modes[there] = all[here] * scale);
+        modes
+    }
+
+    fn values_of(&self, modes: &[Complex<f64>]) -> Vec<f64> {
+        let mut all = vec![Complex::default(); self.full.kept.len()];
+        self.shared.iter().for_each(|&[here, there]| all[here] = modes[there] / self.scale());
+        self.full.fft.inverse_kept(&mut all);
+        real(&all)
+    }
+
+    fn scale(&self) -> f64 {
+        (self.flow.size as f64 / self.full.size as f64).powi(2)
+    }
+}
+
+impl Linearised for Near {
+    fn slopes(&self, points: &[usize]) -> Result<Vec<f64>> {
+        let Self { full, flow, .. } = self;
+        if let Some(point) = points.iter().find(|&&point| point >= self.solution.len()) {
+            let reason = format!("point {point} of a field of {} values", self.solution.len());
+            return Err(Error::BadInput { pde: NAME, reason });
+        }
+        let block = |points: &[usize]| {
+            let mut flow = flow.clone();
+            let unit = |&point: &usize| {
+                let mut values = vec![0.0; full.size * full.size];
+                values[point] = 1.0;
+                self.restricted(&values)
+            };
+            let mut pulls: Vec<_> = points.iter().map(unit).collect();
+            let mut method = Etdrk4::new(&flow.decay, self.time / self.steps as f64);
+            method.pull_back(&mut flow, self.start.clone(), self.steps, &mut pulls);
+            pulls.iter().flat_map(|pull| self.values_of(pull)).collect::<Vec<_>>()
+        };
+        Ok(points.par_chunks(BLOCK).flat_map_iter(block).collect())
+    }
+
+    fn solution(&self, input: &Fields) -> Result<Vec<f64>> {
+        let modes = self.modes_of(input.channel(0))?;
+        let change: Vec<_> = modes.iter().zip(&self.start).map(|(m, s)| m - s).collect();
+        let change = self.values_of(&self.moved(&change, 1.0));
+        Ok(self.solution.iter().zip(change).map(|(u, c)| u + c).collect())
+    }
+
+    fn change(&self, change: &[f64]) -> Result<Vec<f64>> {
+        let change = self.modes_of(change)?;
+        let norm = |modes: &[Complex<f64>]| modes.iter().map(|m| m.norm_sqr()).sum::<f64>().sqrt();
+        let by = DIFFERENCE * norm(&self.start).max(1.0) / norm(&change).max(f64::MIN_POSITIVE);
+        let [above, below] = [by, -by].map(|by| self.moved(&change, by));
+        let slope: Vec<_> = above.iter().zip(&below).map(|(a, b)| (a - b) / (2.0 * by)).collect();
+        Ok(self.values_of(&slope))
     }
 }
 
@@ -243,7 +373,7 @@ struct Flow {
     to_velocity: Vec<Complex<f64>>,
     to_advection: Vec<Complex<f64>>,
     source: Vec<Complex<f64>>,
-    /// c of the last flow whose rate was asked for, in points.
+    /// c of the last flow that was looked at, in points.
     velocity: Vec<Complex<f64>>,
     /// A product of it.
     product: Vec<Complex<f64>>,
@@ -288,6 +418,13 @@ impl Flow {
         let mut modes = complex(values);
         self.fft.forward(&mut modes);
         modes
+    }
+
+    /// The modes that this grid and one of no more points both keep: here and there.
+    fn shared(&self, other: &Self) -> Vec<[usize; 2]> {
+        let here = |i: usize| if 2 * i < other.size { i } else { i + self.size - other.size };
+        let kept = (0..other.kept.len()).filter(|&k| other.kept[k] > 0.0);
+        kept.map(|k| [here(k / other.size) * self.size + here(k % other.size), k]).collect()
     }
 
     fn values_of(&self, modes: &[Complex<f64>]) -> Vec<f64> {

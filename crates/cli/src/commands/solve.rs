@@ -69,12 +69,12 @@ pub struct Solve {
     /// refinement: the student's own steps, observations put in between; linearised: the same with
     /// the equation linearised near the answer and solved for every member; input-space:
     /// Gauss-Newton in the input from refinement's mean on, the equation solved between;
-    /// noise-space: Gauss-Newton in the noise [default: linearised for darcy, input-space for
-    /// burgers, else refinement]
+    /// noise-space: Gauss-Newton in the noise [default: linearised for darcy where u is observed,
+    /// input-space for burgers, else refinement]
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     method: Option<Way>,
-    /// Network calls at each of the student's levels but the first: with more of them fields with
-    /// jumps are followed more closely [default: 2, linearised 1]
+    /// Network calls at each of the student's levels but the first: with more of them observations are
+    /// followed more closely [default: 2, linearised 1]
     #[arg(long, value_name = "N", value_parser = at_least::<1>())]
     rounds: Option<usize>,
     /// Replace every member's solution by the reference solver's for its input; `--physics=false`
@@ -158,7 +158,7 @@ impl Solve {
         let solver = Solver::new(model)?;
         let prepared = start.elapsed().as_secs_f64();
         let method = match self.method {
-            None => solver.suggested()?,
+            None => solver.suggested(&observations)?,
             Some(Way::Refinement) => Method::Refinement,
             Some(Way::Linearised) => Method::Linearised,
             Some(Way::InputSpace) => Method::InputSpace,

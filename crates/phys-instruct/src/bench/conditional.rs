@@ -314,7 +314,7 @@ impl<'a> Question<'a> {
 
     /// What `solve` does of itself.
     fn own_answer(&self, solver: &Solver, o: &Observations, ensemble: usize) -> Result<Posterior> {
-        let method = solver.suggested()?;
+        let method = solver.suggested(o)?;
         let options = SolveOptions { method, ensemble, ..SolveOptions::default() };
         let posterior = solver.posterior(o, &options)?;
         match self.task.wants_solver() {
@@ -346,7 +346,8 @@ impl<'a> Question<'a> {
     /// The rows of one method; none where it does not apply.
     fn rows(&self, method: &str, solver: &Solver, options: &Options) -> Result<Vec<Row>> {
         let pde = &self.setting.pde;
-        let (members, suggested) = (options.ensemble, solver.suggested()?);
+        let first = self.observations(&self.setting.truths, 0)?;
+        let (members, suggested) = (options.ensemble, solver.suggested(&first)?);
         let solve = |o: &Observations, method| {
             solver.posterior(
                 o,

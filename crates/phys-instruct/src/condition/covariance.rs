@@ -64,17 +64,10 @@ pub struct Covariance {
 pub struct Gain<'a> {
     prior: &'a dyn Prior,
     covariance: &'a Covariance,
+    /// As of [`Covariance::scales`].
+    scales: [f64; 2],
     /// The observed part of the factor in units of the errors, `[factor, point]`.
     rows: Mat<f32>,
-    errors: ErrorUnits,
-}
-
-/// [`Covariance::linear_gain`].
-pub(super) struct LinearGain<'a> {
-    prior: &'a dyn Prior,
-    linear: &'a Linear,
-    /// The factor in units of the errors, `[point, factor]`.
-    rows: Vec<f32>,
     errors: ErrorUnits,
 }
 
@@ -219,7 +212,7 @@ impl Covariance {
             let linear = linear_rows(&self.linear, prior, &entries);
             for (sum, share) in sums.iter_mut().zip(SHARES) {
                 self.share = share;
-                let gain = self.gain_of(prior, &entries, &linear, &errors)?;
+                let gain = self.gain_of(prior, self.scales(), &entries, &linear, &errors)?;
                 let wrong = away.clone() - gain.apply(seen.clone()).flatten::<2>(1, 3);
                 let wrong = wrong.square().mean_dim(0);
                 *sum += values((wrong / variance.clone().clamp_min(f32::MIN_POSITIVE)).mean())[0];
@@ -245,7 +238,7 @@ impl Covariance {
         variances: &[f64],
     ) -> Result<Gain<'a>> {
         let linear = linear_rows(&self.linear, prior, entries);
-        self.gain_of(prior, entries, &linear, variances)
+        self.gain_of(prior, self.scales(), entries, &linear, variances)
     }
 
     /// The gain by the linear estimate alone for values that are linear in the fields: `rows` writes the
@@ -258,32 +251,27 @@ impl Covariance {
         prior: &'a dyn Prior,
         rows: impl Fn(usize, &mut [f32]) + Sync,
         variances: &[f64],
-    ) -> Result<LinearGain<'a>> {
-        let scale = ErrorUnits::scale(variances);
-        let in_units = |p: usize, row: &mut [f32]| {
-            rows(p, row);
-            row.iter_mut().for_each(|v| *v *= scale[p] as f32);
-        };
-        let rows = rows_of(&self.linear, prior, scale.len(), in_units);
-        let own = MatRef::from_column_major_slice(&rows, self.mean.dims()[1], scale.len());
-        let errors = ErrorUnits::new(own, scale)?;
-        Ok(LinearGain { prior, linear: &self.linear, rows, errors })
+    ) -> Result<Gain<'a>> {
+        let rows = rows_of(&self.linear, prior, variances.len(), rows);
+        self.gain_of(prior, [0.0, 1.0], &[], &rows, variances)
     }
 
-    /// The same, given the [`linear_rows`] of the entries.
+    /// The gain of a blend with the `scales`, given the linear estimate's rows and, where the bank has a
+    /// part in it, the entries of the values.
     fn gain_of<'a>(
         &'a self,
         prior: &'a dyn Prior,
+        scales: [f64; 2],
         entries: &[usize],
         linear: &[f32],
         variances: &[f64],
     ) -> Result<Gain<'a>> {
-        let [of_bank, of_linear] = self.scales().map(|scale| scale as f32);
+        let [of_bank, of_linear] = scales.map(|scale| scale as f32);
         let (len, scale) = (self.mean.dims()[1], ErrorUnits::scale(variances));
         // Without a share of its own the bank has no part in the rows.
         let seen = (of_bank > 0.0).then(|| self.deviations(entries));
         let samples = seen.as_ref().map_or(0, Mat::nrows);
-        let mut rows = Mat::zeros(samples + len, entries.len());
+        let mut rows = Mat::zeros(samples + len, variances.len());
         let points = rows.par_col_iter_mut().zip(linear.par_chunks_exact(len)).enumerate();
         points.for_each(|(p, (row, linear))| {
             let [of_bank, of_linear] = [of_bank, of_linear].map(|share| share * scale[p] as f32);
@@ -293,7 +281,7 @@ impl Covariance {
             rest.iter_mut().zip(linear).for_each(|(to, v)| *to = of_linear * v);
         });
         let errors = ErrorUnits::new(rows.as_ref(), scale)?;
-        Ok(Gain { prior, covariance: self, rows, errors })
+        Ok(Gain { prior, covariance: self, scales, rows, errors })
     }
 }
 
@@ -308,8 +296,8 @@ impl Gain<'_> {
         let columns = rows.col_iter_mut().zip(units);
         columns.for_each(|(row, unit)| row.iter_mut().for_each(|v| *v *= unit));
         let errors = ErrorUnits::new(rows.as_ref(), scale)?;
-        let Self { prior, covariance, .. } = *self;
-        Ok(Self { prior, covariance, rows, errors })
+        let Self { prior, covariance, scales, .. } = *self;
+        Ok(Self { prior, covariance, scales, rows, errors })
     }
 
     /// (rows rows^T + variances)^-1, `[point, point]`.
@@ -326,7 +314,7 @@ impl Gain<'_> {
     pub fn apply(&self, misfit: Tensor<2>) -> Tensor<4> {
         let (n, len) = (misfit.dims()[1], self.covariance.mean.dims()[1]);
         let factors = &self.rows * self.errors.solve(&values(misfit), n);
-        let [of_bank, of_linear] = self.covariance.scales();
+        let [of_bank, of_linear] = self.scales;
         let (own, linear) = factors.split_at_row(factors.nrows() - len);
         let fields = |matrix| fields(self.prior, matrix);
         let linear = self.covariance.linear.of(self.prior, fields(linear) * of_linear);
@@ -334,16 +322,6 @@ impl Gain<'_> {
             return linear;
         }
         fields(self.covariance.fields(own).as_ref()) * of_bank + linear
-    }
-}
-
-impl LinearGain<'_> {
-    /// As [`Gain::apply`].
-    pub fn apply(&self, misfit: Tensor<2>) -> Tensor<4> {
-        let n = misfit.dims()[1];
-        let rows = MatRef::from_column_major_slice(&self.rows, self.rows.len() / n, n);
-        let z = rows * self.errors.solve(&values(misfit), n);
-        self.linear.of(self.prior, fields(self.prior, z.as_ref()))
     }
 }
 

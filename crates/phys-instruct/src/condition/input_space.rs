@@ -9,8 +9,9 @@
 //! lead to the most probable c, the columns of H dx/dc being differences of solved pairs. They
 //! start at refinement's mean, first for larger errors S, then for smaller and smaller ones: the cost
 //! of nearly exact values has many minima. From there each member of the ensemble minimises
-//! |c - c'|^2 / 2 + |S^-1/2 (v + e' - H x(c))|^2 / 2 for its own c' ~ N(0, I) and errors e'
-//! (randomised maximum likelihood, Oliver, He and Reynolds 1996) by some such steps with the slopes
+//! |c - c'|^2 / 2 + |S^-1/2 (v + e' - H x(c))|^2 / 2 for its own c' ~ N(0, I) and errors e',
+//! of every second member those of the one before it with the sign turned
+//! (randomised maximum likelihood, Oliver, He and Reynolds 1996), by some such steps with the slopes
 //! that hold there, or, if they do not lead to v + e', with its own. No network is called. All in
 //! `f64`: exact values are followed to the rounding that they come with.
 //!

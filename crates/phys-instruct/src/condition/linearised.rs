@@ -1,28 +1,35 @@
 //! Refinement with the equation linearised where the answer is.
 //!
-//! Of an equation that is not linear [`super::refinement`] knows what the covariance of the prior's samples
-//! says, of all of them at once. Here every round linearises it ([`Linearised`]) at the mean input of the
-//! ensemble; at the last level, where the input hardly moves any more, not again. An observed value of the solution is then one of the input a, and the linear estimate C of the
-//! input's covariance gives the step
+//! Of an equation that is not linear [`super::refinement`] knows what the covariance of the prior's
+//! samples says, of all of them at once. Here it is linearised ([`Linearised`]) at the mean input of the
+//! ensemble. An observed value of the solution is then one of the input a, and the linear estimate C of
+//! the input's covariance gives the step
 //!
 //! d = C G^T (G C G^T + S)^-1 (v - H x), G = H dx/da,
 //!
-//! x a pair of the equation: every member's solution is solved for. The solution moves by du/da d, noise
-//! of the next level is added, and the student's call makes a sample of the prior of it again, with what a
-//! linear step cannot know, such as two values with sharp edges between them. These are Gauss-Newton steps of
-//! an ensemble (as those of Chen and Oliver, Computational Geosciences 17, 2013), with the student in
-//! the prior's place: by it alone an answer is held to what is likely, since what a call keeps of the
-//! step is not taken back.
+//! x a pair of the equation: every member's solution is solved for. The solution moves by du/da d,
+//! noise of the next level is added, and the student's call makes a sample of the prior of it again,
+//! with what a linear step cannot know, such as two values with sharp edges between them. These are
+//! Gauss-Newton steps of an ensemble (as those of Chen and Oliver, Computational Geosciences 17, 2013),
+//! with the student in the prior's place. They begin with a sample of one call moved by refinement's
+//! step; a student of a single call never comes to more.
 //!
-//! They begin at a sample of one call moved by refinement's step, which in the end moves the solution alone
-//! onto the observations: the input stays as the student has left it.
+//! An input of two values moves far from round to round: the equation is linearised anew at every
+//! level but the last. In the end refinement's step moves the solution onto the observations, and of
+//! the input what is observed; the rest stays as the student has left it. Any other input is
+//! linearised about once, and ends with a step of its own, so that members are nearly pairs.
+//!
+//! Unlike refinement's, the members are no draws from the posterior even where the fields are Gaussian:
+//! what a call keeps of a step is not taken back, so that the observations count again in the next
+//! round. Taken back, what the call restores would go with it. That the spread is right is measured,
+//! not derived.
 
 use burn::tensor::{Tensor, TensorData};
 use phys_instruct_physics::{Fields, Linearisable, Linearised, Pde};
 use rayon::prelude::*;
 
 use super::Task;
-use super::covariance::{Covariance, Gain, LinearGain};
+use super::covariance::{Covariance, Gain};
 use super::observed::{Aim, Observed};
 use super::prior::Prior;
 use super::refinement;
@@ -31,12 +38,6 @@ use crate::net::params::values;
 
 /// Network calls at each level but the first, where nothing else is asked for.
 pub(super) const ROUNDS: usize = 1;
-
-/// What the linearised equation is taken to be off by, in standard deviations of the field observed.
-pub(super) const MODEL_ERROR: f64 = 0.01;
-
-/// By this factor an input may be beyond its two values where the equation is solved for it.
-const BEYOND: f64 = 1.5;
 
 /// What is observed, and the equation behind it.
 pub(super) struct Problem<'a> {
@@ -47,7 +48,7 @@ pub(super) struct Problem<'a> {
     /// Refinement's.
     pub gain: &'a Gain<'a>,
     pub observed: &'a Observed,
-    /// The observed entries, and the variances of their errors with [`MODEL_ERROR`].
+    /// The observed entries, and the variances of their errors.
     pub entries: &'a [usize],
     pub variances: &'a [f64],
     pub parts: &'a Parts,
@@ -57,25 +58,33 @@ pub(super) struct Problem<'a> {
 pub(super) struct Parts {
     pub input: Vec<usize>,
     pub solution: Vec<usize>,
+    places: Vec<Option<usize>>,
 }
 
 impl Parts {
     /// Of samples of `pde` on a grid of `size`.
     pub fn of(pde: &dyn Pde, size: usize) -> Self {
         let [input, solution] = [Task::Forward, Task::Inverse].map(|t| t.observed(pde, size));
-        Self { input, solution }
+        let mut places = vec![None; pde.channels().len() * size * size];
+        solution.iter().enumerate().for_each(|(place, &entry)| places[entry] = Some(place));
+        Self { input, solution, places }
+    }
+
+    /// The place of an entry among those of the solution.
+    pub fn place(&self, entry: usize) -> Option<usize> {
+        self.places[entry]
     }
 }
 
 /// The equation linearised at one input, and the step d that it gives.
 struct Near<'a> {
     equation: Box<dyn Linearised>,
-    gain: LinearGain<'a>,
+    gain: Gain<'a>,
 }
 
 impl Problem<'_> {
-    /// Members of the posterior, `[member, channel, y, x]`, and network calls behind each; `rounds` calls
-    /// at each level but the first.
+    /// An ensemble of answers, `[member, channel, y, x]`, and network calls behind each; `rounds` calls at
+    /// each level but the first.
     ///
     /// # Errors
     /// What the solver answers, or values whose covariance is not finite.
@@ -89,28 +98,46 @@ impl Problem<'_> {
             for _ in 0..rounds {
                 let noise = refinement::noise(self.prior, aim, calls, seed);
                 let near = match last {
-                    Some(near) if number == levels => near,
+                    Some(near) if number == levels || !self.has_jumps() => near,
                     _ => self.near(&x)?,
                 };
-                let pairs = self.pairs(&x)?;
+                let pairs = self.pairs(&near, &x)?;
                 let step = self.step(&near, misfit(&pairs))?;
                 x = self.prior.again(pairs + step, noise, number);
                 calls += 1;
                 last = Some(near);
             }
         }
-        let step = self.each(&self.gain.apply(misfit(&x)), |step| {
-            self.parts.input.iter().for_each(|&e| step[e] = 0.0);
+        let x = match last {
+            Some(near) if !self.has_jumps() => {
+                let pairs = self.pairs(&near, &x)?;
+                pairs.clone() + self.step(&near, misfit(&pairs))?
+            }
+            _ => x.clone() + self.outside_unobserved_input(self.gain.apply(misfit(&x)))?,
+        };
+        Ok((x, calls))
+    }
+
+    /// Whether the input has two values alone: a round then moves it far, and a linear step away from
+    /// what it may be.
+    fn has_jumps(&self) -> bool {
+        self.pde.input_values().is_some()
+    }
+
+    /// A step that leaves the input as it is where it is not observed.
+    fn outside_unobserved_input(&self, step: Tensor<4>) -> Result<Tensor<4>> {
+        let mut unobserved = self.parts.input.clone();
+        unobserved.retain(|entry| !self.entries.contains(entry));
+        self.each(&step, |step| {
+            unobserved.iter().for_each(|&e| step[e] = 0.0);
             Ok(())
-        })?;
-        Ok((x + step, calls))
+        })
     }
 
     /// The members with their solutions solved for.
-    fn pairs(&self, x: &Tensor<4>) -> Result<Tensor<4>> {
+    fn pairs(&self, near: &Near, x: &Tensor<4>) -> Result<Tensor<4>> {
         self.each(x, |x| {
-            let solved = self.pde.solve(&self.input(x))?.fields;
-            let solution = self.pde.solution_of(&solved).data;
+            let solution = near.equation.solution(&self.input(x))?;
             self.parts.solution.iter().zip(solution).for_each(|(&e, u)| x[e] = u as f32);
             Ok(())
         })
@@ -120,12 +147,11 @@ impl Problem<'_> {
     fn near(&self, x: &Tensor<4>) -> Result<Near<'_>> {
         let mean = self.input(&values(x.clone().mean_dim(0)));
         let equation = self.equation.linearised(&mean)?;
-        let place = |entry: &usize| self.parts.solution.iter().position(|e| e == entry);
-        let places: Vec<_> = self.entries.iter().map(place).collect();
-        let points: Vec<usize> = places.iter().copied().flatten().collect();
+        let points: Vec<_> = self.entries.iter().filter_map(|&e| self.parts.place(e)).collect();
         let slopes = equation.slopes(&points)?;
         let mut slopes = slopes.chunks_exact(self.parts.input.len());
-        let slopes: Vec<_> = places.iter().map(|p| p.and_then(|_| slopes.next())).collect();
+        let of_entry = |&e: &usize| self.parts.place(e).and_then(|_| slopes.next());
+        let slopes: Vec<_> = self.entries.iter().map(of_entry).collect();
         let row = |p: usize, row: &mut [f32]| match slopes[p] {
             Some(slopes) => {
                 let inputs = self.parts.input.iter().zip(slopes);
@@ -141,7 +167,7 @@ impl Problem<'_> {
     fn step(&self, near: &Near, misfit: Tensor<2>) -> Result<Tensor<4>> {
         self.each(&near.gain.apply(misfit), |step| {
             let change: Vec<f64> = self.parts.input.iter().map(|&e| f64::from(step[e])).collect();
-            let solution = near.equation.solution(&change)?;
+            let solution = near.equation.change(&change)?;
             self.parts.solution.iter().zip(solution).for_each(|(&e, u)| step[e] = u as f32);
             Ok(())
         })
@@ -152,9 +178,7 @@ impl Problem<'_> {
         let [channels, height, width] = self.prior.shape();
         let data = sample.iter().map(|&v| f64::from(v)).collect();
         let mut input = self.pde.input_of(&Fields { channels, height, width, data });
-        if let Some([low, high]) = self.pde.input_values() {
-            input.data.iter_mut().for_each(|a| *a = a.clamp(low / BEYOND, high * BEYOND));
-        }
+        self.equation.admit(&mut input);
         input
     }
 
@@ -180,6 +204,7 @@ mod tests {
 
     use super::*;
     use crate::condition::Observations;
+    use crate::condition::observed::row;
     use crate::condition::prior::testing::{SIZE, Smooth};
     use crate::diffusion::noise::Draw;
     use crate::eval::testing::samples_of;
@@ -233,15 +258,24 @@ mod tests {
         }
     }
 
-    /// The members after some rounds, how far, solved, they are from the observed values in deviations of
-    /// these, and the truth.
-    fn after(rounds: usize) -> (Vec<f32>, f32, Vec<f32>) {
+    /// Answers after some rounds to values of the solution, some of the input among them if `mixed`.
+    struct Answer {
+        x: Vec<f32>,
+        truth: Vec<f32>,
+        entries: Vec<usize>,
+        /// How far the members, solved, are from the values that they aim at, in deviations of these.
+        left: f32,
+    }
+
+    fn after(rounds: usize, mixed: bool) -> Answer {
         let (prior, pde) = (Pairs(Smooth::new()), Darcy::default());
         let draw = Draw { seed: 3, stream: "truth", step: 0, first: 0 };
         let truth = values(prior.fields(draw.normal([1, 2, SIZE, SIZE], &Device::flex())));
         let samples = samples_of(1, 2, SIZE, SIZE, truth.clone());
         let parts = Parts::of(&pde, SIZE);
-        let observations = Observations::draw(&samples, 0, &parts.solution, 40, 1e-3, 1).unwrap();
+        let seen =
+            if mixed { (0..2 * INPUTS).step_by(3).collect() } else { parts.solution.clone() };
+        let observations = Observations::draw(&samples, 0, &seen, 40, 1e-3, 1).unwrap();
         let entries = observations.entries();
         let variances: Vec<f64> = observations.points().iter().map(|p| p.sd * p.sd).collect();
         let covariance = Covariance::new(&prior, 0).unwrap();
@@ -259,9 +293,11 @@ mod tests {
         };
         let (x, calls) = problem.infer(&aim, rounds, 1).unwrap();
         assert_eq!(calls, 1 + 2 * rounds);
-        let left = aim.values.clone() - problem.observed.of(problem.pairs(&x).unwrap());
-        let left = values(left.square().mean().sqrt())[0] / observations.points()[0].sd as f32;
-        (values(x), left, truth)
+        let left = aim.values.clone()
+            - problem.observed.of(problem.pairs(&problem.near(&x).unwrap(), &x).unwrap());
+        let left = left / row(&observations, |p| p.sd, &Device::flex());
+        let left = values(left.square().mean().sqrt())[0];
+        Answer { x: values(x), truth, entries, left }
     }
 
     fn distance(a: &[f32], b: &[f32]) -> f32 {
@@ -270,13 +306,40 @@ mod tests {
 
     #[test]
     fn solved_members_come_to_the_observed_values_and_the_input_to_the_truth() {
-        let [(start, before, truth), (end, after, _)] = [after(0), after(2)];
+        let [start, end] = [0, 2].map(|rounds| after(rounds, false));
+        let [before, after] = [start.left, end.left];
         assert!(after < 1.5 && after < 0.2 * before, "{before} to {after} deviations");
-        let far = |x: &[f32]| {
-            let pairs = x.chunks_exact(2 * INPUTS);
-            pairs.map(|x| distance(&x[..INPUTS], &truth[..INPUTS])).sum::<f32>()
+        let far = |answer: &Answer| {
+            let pairs = answer.x.chunks_exact(2 * INPUTS);
+            pairs.map(|x| distance(&x[..INPUTS], &answer.truth[..INPUTS])).sum::<f32>()
         };
         let [before, after] = [far(&start), far(&end)];
         assert!(after < 0.8 * before, "the input: {before} to {after}");
+    }
+
+    #[test]
+    fn observed_inputs_and_solutions_come_out_and_members_differ_elsewhere() {
+        let Answer { x, truth, entries, .. } = after(2, true);
+        assert!(entries.iter().any(|&e| e < INPUTS) && entries.iter().any(|&e| e >= INPUTS));
+        for channel in [0..INPUTS, INPUTS..2 * INPUTS] {
+            let [mut seen, mut unseen, mut size] = [0.0f32; 3];
+            for e in channel {
+                let members: Vec<f32> = x.iter().skip(e).step_by(2 * INPUTS).copied().collect();
+                let mean = members.iter().sum::<f32>() / MEMBERS as f32;
+                let spread = members.iter().map(|v| (v - mean).powi(2)).sum::<f32>();
+                size = size.max((truth[e] - mean).abs());
+                match entries.contains(&e) {
+                    true => seen = seen.max(spread.sqrt()),
+                    false => unseen = unseen.max(spread.sqrt()),
+                }
+            }
+            assert!(unseen > 2.0 * seen, "{seen} where observed, {unseen} elsewhere, off {size}");
+        }
+        let far = |&e: &usize| {
+            let away = x.iter().skip(e).step_by(2 * INPUTS).map(|v| (v - truth[e]).abs());
+            away.fold(0.0, f32::max) / truth[e].abs()
+        };
+        let worst = entries.iter().map(far).fold(0.0, f32::max);
+        assert!(worst < 0.02, "{worst}");
     }
 }

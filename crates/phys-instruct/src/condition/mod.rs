@@ -7,7 +7,7 @@ pub mod files;
 pub mod input_space;
 pub mod interpolation;
 mod linear;
-mod linearised;
+pub mod linearised;
 pub mod most_probable;
 pub mod noise_space;
 pub mod observations;

@@ -3,7 +3,7 @@
 //! The student G carries z ~ N(0, I) to a physical pair, so that what is observed, v = H G(z) + e,
 //! has the posterior exp(-|z|^2 / 2 - |S^-1/2 (H G(z) - v)|^2 / 2). It is sampled by randomised
 //! maximum likelihood (Oliver, He and Reynolds 1996; exact where G is linear): each member of an
-//! ensemble draws its own z' ~ N(0, I) and errors e' of the observations, and minimises
+//! ensemble draws its own z' ~ N(0, I) and errors e' of the observations ([`Aim`]), and minimises
 //!
 //! |z - z'|^2 / 2 + |S^-1/2 (H G(z) - v - e')|^2 / 2
 //!

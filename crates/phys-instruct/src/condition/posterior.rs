@@ -15,7 +15,8 @@ pub struct Posterior {
     pub samples: Samples,
     /// Whether members 2 i and 2 i + 1 were drawn from noise of opposite sign
     /// ([`Draw::mirrored`](crate::diffusion::noise::Draw::mirrored)): their mean is steadier, and
-    /// they are further apart, than those of independent ones.
+    /// they are further apart, than those of independent ones. With a member left over they count as
+    /// independent, which makes intervals too wide rather than too narrow.
     pub mirrored: bool,
     /// Network passes, forward and backward, behind each member.
     pub nfe: usize,
@@ -191,7 +192,8 @@ fn interval(members: usize, mirrored: bool) -> Option<f64> {
 }
 
 /// The fair estimate of E|X - t| - E|X - X'| / 2 from the members (Ferro 2014), of pairs that are not
-/// `mirrored` if there are any; |x - t| for one member.
+/// `mirrored`; of a single mirrored one, as far apart as two of a normal law would be. |x - t| for one
+/// member.
 fn ranked_probability(members: &[f64], mirrored: bool, truth: f64) -> f64 {
     let n = members.len() as f64;
     let to_truth = members.iter().map(|x| (x - truth).abs()).sum::<f64>() / n;
@@ -203,7 +205,9 @@ fn ranked_probability(members: &[f64], mirrored: bool, truth: f64) -> f64 {
     let rank = |(i, x): (usize, &f64)| (2.0 * i as f64 + 1.0 - n) * x;
     let mut spread: f64 = sorted.iter().enumerate().map(rank).sum();
     let mut pairs = n * (n - 1.0) / 2.0;
-    if mirrored && members.len() > 2 {
+    if mirrored && members.len() == 2 {
+        spread *= std::f64::consts::FRAC_1_SQRT_2;
+    } else if mirrored {
         let apart = members.chunks_exact(2).map(|pair| (pair[0] - pair[1]).abs());
         pairs -= apart.len() as f64;
         spread -= apart.sum::<f64>();
@@ -226,8 +230,10 @@ mod tests {
         // off by sqrt(1 + 1 / 20) of the truth, that of mirrored ones by the truth alone.
         let truth = gaussian_samples(1, 1, 64, 1);
         let entries: Vec<usize> = (0..64 * 64).collect();
-        for (mirrored, error) in [(false, 1.05f64.sqrt()), (true, 1.0)] {
-            let mut samples = gaussian_samples(20, 1, 64, 2);
+        for (members, mirrored, error) in
+            [(20, false, 1.05f64.sqrt()), (20, true, 1.0), (2, true, 1.0)]
+        {
+            let mut samples = gaussian_samples(members, 1, 64, 2);
             if mirrored {
                 samples.data.chunks_mut(2 * 64 * 64).for_each(mirror);
             }
@@ -247,19 +253,21 @@ mod tests {
 
     #[test]
     fn the_interval_holds_nine_in_ten_for_any_number_of_members() {
-        let share = |members: usize, mirrored: bool| {
+        let covered = |members: usize, drawn_mirrored: bool, mirrored: bool| {
             let half = interval(members, mirrored).unwrap();
             let any = Posterior { samples: gaussian_samples(1, 1, 1, 0), mirrored, nfe: 1 };
             let hit = |i: u64| {
                 let mut draws = rng::normals(&mut rng::stream(3, "interval", 0, i), members + 1);
                 let (next, own) = draws.split_last_mut().unwrap();
-                if mirrored {
+                if drawn_mirrored {
                     own.chunks_exact_mut(2).for_each(mirror);
                 }
                 (*next - mean(own)).abs() <= half * any.deviation_of(own)
             };
             (0..20_000).filter(|&i| hit(i)).count() as f64 / 20_000.0
         };
+        let share = |members, mirrored| covered(members, mirrored, mirrored);
+        let left_over = |members| covered(members, true, false);
         for members in [2, 3, 4, 5, 8, 40] {
             let share = share(members, false);
             assert!((share - 0.9).abs() < 0.01, "{members}: {share}");
@@ -267,6 +275,10 @@ mod tests {
         for members in [2, 4, 6, 8, 16, 40] {
             let share = share(members, true);
             assert!((share - 0.9).abs() < 0.01, "{members} in pairs: {share}");
+        }
+        for members in [3, 5, 15] {
+            let share = left_over(members);
+            assert!((0.89..0.98).contains(&share), "{members} with one left over: {share}");
         }
         assert_eq!((interval(1, false), interval(1, true)), (None, None));
     }

@@ -35,7 +35,7 @@ pub enum Method {
     /// The student's steps with linear corrections between them ([`super::refinement`]).
     Refinement,
     /// The same with the equation linearised at the ensemble's mean and solved for every member
-    /// ([`super::linearised`]); where no value of the solution is observed, the same alone.
+    /// ([`super::linearised`]).
     Linearised,
     /// Gauss-Newton in the student's noise ([`super::noise_space`]).
     NoiseSpace,
@@ -98,17 +98,21 @@ impl<'a> Solver<'a> {
         Ok(Self { model, student, covariance, deviations: model.deviations() })
     }
 
-    /// The method that suits the model's PDE best: input space where the input has few values,
-    /// linearised where the equation's derivative is known, else refinement.
+    /// The method that suits the model's PDE best: input space where the input has few values; linearised
+    /// where the equation's derivative is known and some of its solution observed; else refinement.
     ///
     /// # Errors
     /// A PDE that this program does not know.
-    pub fn suggested(&self) -> Result<Method> {
-        let pde = self.model.card.pde()?;
-        Ok(match pde.linearisable() {
-            _ if Inputs::suits(pde.as_ref(), self.model.card.grid) => Method::InputSpace,
-            Some(_) => Method::Linearised,
-            None => Method::Refinement,
+    pub fn suggested(&self, observations: &Observations) -> Result<Method> {
+        let (pde, grid) = (self.model.card.pde()?, self.model.card.grid);
+        let parts = Parts::of(pde.as_ref(), grid);
+        let is_solved = |entry: &usize| parts.place(*entry).is_some();
+        Ok(if Inputs::suits(pde.as_ref(), grid) {
+            Method::InputSpace
+        } else if pde.linearisable().is_some() && observations.entries().iter().any(is_solved) {
+            Method::Linearised
+        } else {
+            Method::Refinement
         })
     }
 
@@ -147,7 +151,7 @@ impl<'a> Solver<'a> {
             _ => self.samples(x),
         };
         match samples.first_not_finite() {
-            None => Ok(Posterior { samples, mirrored: true, nfe }),
+            None => Ok(Posterior { mirrored: samples.count.is_multiple_of(2), samples, nfe }),
             Some(member) => Err(Error::NonFinite(format!("member {member} of the posterior"))),
         }
     }
@@ -187,22 +191,23 @@ impl<'a> Solver<'a> {
         let card = &self.model.card;
         let (pde, entries) = (card.pde()?, observations.entries());
         let Some(equation) = pde.linearisable() else {
-            let pde = pde.name();
-            return Err(Error::Config(format!("no derivative of the solution of {pde} is known")));
+            let (pde, method) = (pde.name(), "linearised");
+            return Err(Error::Config(format!(
+                "{method} is for equations that are not linear and whose derivative is known; that of \
+                 {pde} is none of them"
+            )));
         };
         let parts = Parts::of(pde.as_ref(), card.grid);
-        if !entries.iter().any(|entry| parts.solution.contains(entry)) {
-            return self.refined(observations, observed, aim, options);
-        }
+        let variances = self.variances(observations, self.exact());
         let problem = linearised::Problem {
             prior: &self.student,
             pde: pde.as_ref(),
             equation,
             covariance: &self.covariance,
-            gain: &self.gain(observations, &self.variances(observations, self.exact()))?,
+            gain: &self.gain(observations, &variances)?,
             observed,
             entries: &entries,
-            variances: &self.variances(observations, linearised::MODEL_ERROR),
+            variances: &variances,
             parts: &parts,
         };
         let rounds = options.rounds.unwrap_or(linearised::ROUNDS);

@@ -37,7 +37,7 @@ impl Draw<'_> {
     }
 
     /// Standard normal values, those of sample 2 i + 1 the negatives of those of 2 i: antithetic pairs, by
-    /// whose mean an odd function of them vanishes.
+    /// whose mean an odd function of them vanishes. The draw's `first` is the number of the first pair.
     pub fn mirrored(&self, shape: [usize; 4], device: &Device) -> Tensor<4> {
         let [count, channels, height, width] = shape;
         let half = self.normal([count.div_ceil(2), channels, height, width], device);
