@@ -278,7 +278,7 @@ struct Near {
 
 /// Gradients taken through the flow at a time.
 const BLOCK: usize = 16;
-/// Of the difference that takes the derivative along a change, in units of the start's root mean square.
+/// Size of the difference that takes the derivative along a change, over that of the start.
 const DIFFERENCE: f64 = 1e-3;
 
 impl Near {

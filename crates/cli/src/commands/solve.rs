@@ -69,8 +69,8 @@ pub struct Solve {
     /// refinement: the student's own steps, observations put in between; linearised: the same with
     /// the equation linearised near the answer and solved for every member; input-space:
     /// Gauss-Newton in the input from refinement's mean on, the equation solved between;
-    /// noise-space: Gauss-Newton in the noise [default: linearised for darcy where u is observed,
-    /// input-space for burgers, else refinement]
+    /// noise-space: Gauss-Newton in the noise [default: linearised for darcy and navier-stokes where
+    /// the solution is observed, input-space for burgers, else refinement]
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     method: Option<Way>,
     /// Network calls at each of the student's levels but the first: with more of them observations are
