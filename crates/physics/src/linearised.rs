@@ -42,7 +42,7 @@ pub trait Linearised: Send + Sync {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use crate::registry::{NAMES, by_name};
+    use crate::registry::by_name;
     use crate::{Fields, rng};
 
     const SIZE: usize = 10;
@@ -90,18 +90,16 @@ mod tests {
 
     #[test]
     fn what_is_admitted_can_be_solved() {
-        for name in NAMES {
-            let pde = by_name(name).unwrap();
-            let Some(equation) = pde.linearisable().filter(|_| name == "darcy") else { continue };
-            let draws = rng::normals(&mut rng::stream(6, "a", 0, 0), SIZE * SIZE);
-            let a: Vec<f64> = draws.iter().map(|v| 50.0 * v).collect();
-            let mut input = Fields::stack(SIZE, SIZE, &[&a]);
-            assert!(pde.solve(&input).is_err(), "{name}");
-            equation.admit(&mut input);
-            let once = input.clone();
-            equation.admit(&mut input);
-            assert_eq!(input, once, "{name}");
-            assert!(pde.solve(&input).is_ok(), "{name}");
-        }
+        let pde = by_name("darcy").unwrap();
+        let equation = pde.linearisable().unwrap();
+        let draws = rng::normals(&mut rng::stream(6, "a", 0, 0), SIZE * SIZE);
+        let a: Vec<f64> = draws.iter().map(|v| 50.0 * v).collect();
+        let mut input = Fields::stack(SIZE, SIZE, &[&a]);
+        assert!(pde.solve(&input).is_err());
+        equation.admit(&mut input);
+        let once = input.clone();
+        equation.admit(&mut input);
+        assert_eq!(input, once);
+        assert!(pde.solve(&input).is_ok());
     }
 }

@@ -139,7 +139,10 @@ impl<'a> Solver<'a> {
         let aim = Aim::draw(&self.student, observations, options.ensemble, options.seed);
         let (x, nfe) = match options.method {
             Method::Refinement | Method::InputSpace => {
-                self.refined(observations, &observed, &aim, options)?
+                let gain = self.gain(observations, &self.variances(observations, self.exact()))?;
+                let rounds = options.rounds.unwrap_or(refinement::ROUNDS);
+                let seed = options.seed;
+                in_pool(|| refinement::infer(&self.student, &gain, &observed, &aim, rounds, seed))
             }
             Method::Linearised => self.linearised(observations, &observed, &aim, options)?,
             Method::NoiseSpace => self.gauss_newton(observations, &observed, aim, options)?,
@@ -166,19 +169,6 @@ impl<'a> Solver<'a> {
             width: card.grid,
             data: values(x),
         }
-    }
-
-    fn refined(
-        &self,
-        observations: &Observations,
-        observed: &Observed,
-        aim: &Aim,
-        options: &Options,
-    ) -> Result<(Tensor<4>, usize)> {
-        let gain = self.gain(observations, &self.variances(observations, self.exact()))?;
-        let rounds = options.rounds.unwrap_or(refinement::ROUNDS);
-        let infer = || refinement::infer(&self.student, &gain, observed, aim, rounds, options.seed);
-        Ok(in_pool(infer))
     }
 
     fn linearised(
