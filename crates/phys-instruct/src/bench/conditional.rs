@@ -64,6 +64,8 @@ pub struct Options {
     pub slow_count: usize,
     /// Problems on which its weights are searched.
     pub searched: usize,
+    /// Whether the weights found for the first places and noise of a task are kept for its others.
+    pub search_once: bool,
     /// Its numbers of steps.
     pub steps: Vec<usize>,
     /// The tasks to measure.
@@ -90,6 +92,7 @@ impl Default for Options {
             count: 100,
             slow_count: 20,
             searched: 4,
+            search_once: false,
             steps: vec![100, 500],
             tasks: Task::ALL.into(),
             points: vec![500, 125],
@@ -217,7 +220,7 @@ impl Setting {
         stop: &AtomicBool,
         done: &mut dyn FnMut(&Row) -> Result<()>,
     ) -> Result<Vec<Row>> {
-        let mut rows = Vec::new();
+        let mut rows = Vec::<Row>::new();
         for question in self.questions(options) {
             let mut limit = None;
             for method in &options.methods {
@@ -228,7 +231,10 @@ impl Setting {
                     rows.extend(old);
                     continue;
                 }
-                for mut row in question.rows(method, &prepared.solver, options)? {
+                let found = rows.iter().filter(|_| options.search_once);
+                let found = found.filter(|row| row.key.task == question.task);
+                let guidance = found.filter_map(|row| row.guidance).next();
+                for mut row in question.rows(method, &prepared.solver, guidance, options)? {
                     if limit.is_none() {
                         limit = Some(question.limit(options)?);
                     }
@@ -343,8 +349,14 @@ impl<'a> Question<'a> {
         steps.iter().map(row).collect()
     }
 
-    /// The rows of one method; none where it does not apply.
-    fn rows(&self, method: &str, solver: &Solver, options: &Options) -> Result<Vec<Row>> {
+    /// The rows of one method, DiffusionPDE's with `guidance` if given; none where it does not apply.
+    fn rows(
+        &self,
+        method: &str,
+        solver: &Solver,
+        guidance: Option<Guidance>,
+        options: &Options,
+    ) -> Result<Vec<Row>> {
         let pde = &self.setting.pde;
         let first = self.observations(&self.setting.truths, 0)?;
         let (members, suggested) = (options.ensemble, solver.suggested(&first)?);
@@ -373,15 +385,15 @@ impl<'a> Question<'a> {
             "exact-posterior" if exact::is_known(pde.as_ref()) => {
                 &|o| exact::posterior(pde.as_ref(), o, members, 0)
             }
-            DIFFUSIONPDE => return self.guided(options),
+            DIFFUSIONPDE => return self.guided(guidance, options),
             _ => return Ok(Vec::new()),
         };
         let key = self.key(method, 0, options);
         Ok(vec![self.measure(key, &self.setting.truths, answer)?])
     }
 
-    /// DiffusionPDE at every number of steps, its guidance searched on other problems.
-    fn guided(&self, options: &Options) -> Result<Vec<Row>> {
+    /// DiffusionPDE at every number of steps, with `guidance` or the best on other problems.
+    fn guided(&self, guidance: Option<Guidance>, options: &Options) -> Result<Vec<Row>> {
         let Some(teacher) = &self.setting.teacher else { return Ok(Vec::new()) };
         let at = |steps, guidance: Guidance| {
             move |o: &Observations| {
@@ -389,19 +401,19 @@ impl<'a> Question<'a> {
                 baseline::solve(&teacher.model, residual, o, guidance, steps, [1, 0])
             }
         };
-        let mut best: Option<(f64, Guidance)> = None;
-        let first = options.steps.first().copied().unwrap_or(100);
-        for (weight, physics) in WEIGHTS.iter().flat_map(|&w| PHYSICS.map(|p| (w, p))) {
-            let guidance = Guidance { weight, physics };
-            let key = Key { count: options.searched, ..self.key(DIFFUSIONPDE, first, options) };
-            let Ok(row) = self.measure(key, &self.setting.validation, &at(first, guidance)) else {
-                continue;
-            };
-            if best.is_none_or(|(error, _)| row.error < error) {
-                best = Some((row.error, guidance));
-            }
-        }
-        let Some((_, guidance)) = best else { return Ok(Vec::new()) };
+        let tried = |guidance| {
+            let steps = options.steps.first().copied().unwrap_or(100);
+            let key = Key { count: options.searched, ..self.key(DIFFUSIONPDE, steps, options) };
+            // Guidance that takes the samples out of range is not chosen.
+            let row = self.measure(key, &self.setting.validation, &at(steps, guidance)).ok()?;
+            Some((row.error, guidance))
+        };
+        let searched = || {
+            let all = WEIGHTS.iter().flat_map(|&w| PHYSICS.map(|p| (w, p)));
+            let all = all.filter_map(|(weight, physics)| tried(Guidance { weight, physics }));
+            all.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, guidance)| guidance)
+        };
+        let Some(guidance) = guidance.or_else(searched) else { return Ok(Vec::new()) };
         let row = |&steps: &usize| {
             let row = self.measure(
                 self.key(DIFFUSIONPDE, steps, options),

@@ -55,6 +55,9 @@ pub struct Conditional {
     /// Steps of DiffusionPDE; repeatable [default: 100 and 500]
     #[arg(long, value_name = "N", value_parser = at_least::<2>())]
     steps: Vec<usize>,
+    /// Search DiffusionPDE's weights on the first row of each task alone and keep them for its others
+    #[arg(long)]
+    search_once: bool,
     /// A method to measure, as the table names it; repeatable [default: all]
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(conditional::METHODS), hide_possible_values = true)]
     method: Vec<String>,
@@ -115,6 +118,7 @@ impl Conditional {
             steps: given_or(&self.steps, base.steps),
             noise: given_or(&self.noise, base.noise),
             methods: given_or(&self.method, base.methods),
+            search_once: self.search_once,
             ..base
         }
     }
