@@ -304,8 +304,9 @@ impl Rows {
     pub fn new(nu: f64, size: usize) -> Self {
         let line = Line::new(size, nu);
         let interval = 1.0 / (size - 1) as f64;
-        let kept = |k: usize| line.kept[k] > 0.0;
-        let step = Hermite::new(&line.decay, interval, kept, |k| mirrored(k, size));
+        let kept = (0..size).filter(|&k| line.kept[k] > 0.0).map(|k| [k, mirrored(k, size)]);
+        let moved = kept.filter(|[k, other]| k <= other).collect();
+        let step = Hermite::new(&line.decay, interval, moved);
         Self { line, step }
     }
 }
@@ -318,7 +319,7 @@ impl Collocation for Rows {
         let mut last = line.modes_of(first);
         for row in rows {
             let mut next = line.modes_of(row);
-            step.solve(&mut line, &last, &mut next, sweeps);
+            step.solve(&mut line, &last, &mut next, sweeps, |_, _| ());
             last.clone_from(&next);
             line.fft.inverse(&mut next);
             row.iter_mut().zip(&next).for_each(|(u, v)| *u = v.re);

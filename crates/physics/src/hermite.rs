@@ -58,7 +58,7 @@ impl Weights {
 
 /// The nonlinear term of an evolution, in the modes of real fields.
 pub(crate) trait Nonlinear {
-    /// N(v).
+    /// N(v), of which modes that are always zero need not be written.
     fn rate(&mut self, state: &[Complex<f64>], rate: &mut [Complex<f64>]);
 
     /// N'(v) w, v the state of the last [`Nonlinear::rate`].
@@ -84,21 +84,15 @@ pub(crate) struct Hermite {
 }
 
 impl Hermite {
-    /// Of modes that decay at the rates `decay` >= 0 over a time `step` > 0; N changes those `kept`
-    /// alone, and the conjugate of each is at `mirror` of it.
-    pub fn new(
-        decay: &[f64],
-        step: f64,
-        kept: impl Fn(usize) -> bool,
-        mirror: impl Fn(usize) -> usize,
-    ) -> Self {
+    /// Of modes that decay at the rates `decay` >= 0 over a time `step` > 0; N changes those `moved`
+    /// alone, one of each pair of conjugates and the other.
+    pub fn new(decay: &[f64], step: f64, moved: Vec<[usize; 2]>) -> Self {
         let zeros = vec![Complex::default(); decay.len()];
-        let half = (0..decay.len()).map(|k| [k, mirror(k)]).filter(|&[k, other]| k <= other);
         Self {
             step,
             decay: decay.to_vec(),
             weights: decay.iter().map(|&d| Weights::new(d, step)).collect(),
-            moved: half.filter(|&[k, _]| kept(k)).collect(),
+            moved,
             start: zeros.clone(),
             rate: zeros.clone(),
             change: zeros.clone(),
@@ -106,26 +100,64 @@ impl Hermite {
         }
     }
 
-    /// Brings `end` to the equation with `start`, by at most `sweeps` sweeps.
+    /// Brings `end` to the equation with `start`, by at most `sweeps` sweeps. `nearer` hears of the state
+    /// before the first of them and of the one it leads to, and may put another in the latter's place.
     pub fn solve(
         &mut self,
         law: &mut impl Nonlinear,
         start: &[Complex<f64>],
         end: &mut [Complex<f64>],
         sweeps: usize,
+        nearer: impl FnMut(&[Complex<f64>], &mut [Complex<f64>]),
     ) {
         self.leave(law, start);
+        self.sweep(law, end, sweeps, nearer);
+    }
+
+    /// Corrects `end` for a finer equation, whose plain sweep leads from there to `wanted`: brings it to
+    /// this equation with what that one has more on its right-hand side there (the full approximation
+    /// scheme of Brandt, Math. Comput. 31, 1977). What the finer one leaves alone stays as it is.
+    pub fn correct(
+        &mut self,
+        law: &mut impl Nonlinear,
+        start: &[Complex<f64>],
+        end: &mut [Complex<f64>],
+        wanted: &[Complex<f64>],
+        sweeps: usize,
+    ) {
+        self.leave(law, start);
+        let own = self.plain_step(law, end);
+        for (&[k, other], &[re, im]) in self.moved.iter().zip(own.as_chunks::<2>().0) {
+            let moved = self.start[k] + wanted[k] - end[k] - Complex::new(re, im);
+            self.start[other] = moved.conj();
+            self.start[k] = moved;
+        }
+        self.sweep(law, end, sweeps, |_, _| ());
+    }
+
+    fn sweep(
+        &mut self,
+        law: &mut impl Nonlinear,
+        end: &mut [Complex<f64>],
+        sweeps: usize,
+        mut nearer: impl FnMut(&[Complex<f64>], &mut [Complex<f64>]),
+    ) {
         let mut x = self.values_of(end);
         end.copy_from_slice(&self.start);
         self.put(&x, end);
         let mut method = Anderson::new(INDEPENDENT);
-        for _ in 0..sweeps {
+        for sweep in 0..sweeps {
             let step = self.plain_step(law, end);
             if norm(&step) <= SETTLED * norm(&x) {
                 break;
             }
+            let before = (sweep == 0).then(|| end.to_vec());
             method.advance(&mut x, &step);
             self.put(&x, end);
+            if let Some(before) = before {
+                nearer(&before, end);
+                x = self.values_of(end);
+            }
         }
     }
 
@@ -141,8 +173,10 @@ impl Hermite {
     /// N and dN/dt of a state.
     fn evaluate(&mut self, law: &mut impl Nonlinear, state: &[Complex<f64>]) {
         law.rate(state, &mut self.rate);
-        for (k, change) in self.change.iter_mut().enumerate() {
-            *change = self.rate[k] - state[k] * self.decay[k];
+        for &[k, other] in &self.moved {
+            let change = self.rate[k] - state[k] * self.decay[k];
+            self.change[other] = change.conj();
+            self.change[k] = change;
         }
         law.slope(&self.change, &mut self.slope);
     }
@@ -254,11 +288,11 @@ pub(crate) mod tests {
     #[test]
     fn the_method_has_order_four() {
         let error = |steps: usize| {
-            let mut method = Hermite::new(&[1.0], 2.0 / steps as f64, |_| true, |k| k);
+            let mut method = Hermite::new(&[1.0], 2.0 / steps as f64, vec![[0, 0]]);
             let mut v = [Complex::new(0.6, 0.0)];
             for _ in 0..steps {
                 let start = v;
-                method.solve(&mut Logistic(0.0), &start, &mut v, 50);
+                method.solve(&mut Logistic(0.0), &start, &mut v, 50, |_, _| ());
             }
             (v[0].re - 0.6 / (0.6 + 0.4 * 2f64.exp())).abs()
         };

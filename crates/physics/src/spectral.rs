@@ -98,9 +98,14 @@ impl Fft2 {
 
     /// [`Fft2::inverse`] of modes that are zero but for kept ones.
     pub(crate) fn inverse_kept(&self, modes: &mut [Complex<f64>]) {
-        self.kept_lines(modes).into_iter().for_each(|lines| self.line.inverse(lines));
+        let inverse = &self.line.inverse;
+        let scale = 1.0 / (self.line.size as f64).powi(2);
+        for lines in self.kept_lines(modes) {
+            inverse.process(lines);
+            lines.iter_mut().for_each(|v| *v *= scale);
+        }
         transpose(modes, self.line.size);
-        self.line.inverse(modes);
+        inverse.process(modes);
     }
 
     fn kept_lines<'a>(&self, spectrum: &'a mut [Complex<f64>]) -> [&'a mut [Complex<f64>]; 2] {

@@ -1,0 +1,249 @@
+//! The right-hand side f - v . grad w on one grid, in Fourier modes, and the passage to a smaller grid.
+
+use std::f64::consts::{PI, SQRT_2};
+
+use rustfft::num_complex::Complex;
+
+use super::{NavierStokes, force};
+use crate::etdrk4::Etdrk4;
+use crate::hermite::Nonlinear;
+use crate::spectral::{Fft2, complex, mirrored, real, resolved, wave_number};
+
+/// Courant number of a time step, small for accuracy and not for stability: the time error of
+/// the benchmark is then below 1e-7.
+const COURANT: f64 = 0.25;
+/// Largest product of time step and vorticity: a fluid element turns by half of it, in radians.
+const TURN: f64 = 0.05;
+/// Modes that the heat flow alone leaves less than this share of need no place on the smaller grid.
+const LEFT: f64 = 0.01;
+
+/// The flow on one grid: everything that depends on the wave numbers, and room to work in.
+/// Spectra are in the order of [`Fft2`].
+#[derive(Clone)]
+pub(super) struct Flow {
+    pub size: usize,
+    forcing: f64,
+    fft: Fft2,
+    pub decay: Vec<f64>,
+    /// The modes that the 2/3 rule keeps, each with the one that is its conjugate in a real field.
+    pub kept: Vec<[usize; 2]>,
+    /// Multipliers of w that give c = u + i v; 0 but for kept modes.
+    to_velocity: Vec<Complex<f64>>,
+    /// Multipliers of c^2 that give, with the conjugate of the other mode's product, v . grad w: for
+    /// both modes of each entry of `kept`.
+    to_advection: Vec<Complex<f64>>,
+    /// The modes of f that are not zero.
+    source: Vec<(usize, Complex<f64>)>,
+    /// c of the last flow that was looked at, in points.
+    velocity: Vec<Complex<f64>>,
+    /// A product of it.
+    product: Vec<Complex<f64>>,
+}
+
+impl Flow {
+    pub fn new(size: usize, nu: f64, forcing: f64) -> Self {
+        let fft = Fft2::new(size);
+        let bins: Vec<_> = (0..size * size).map(|i| (i / size, i % size)).collect();
+        let waves: Vec<_> =
+            bins.iter().map(|&(x, y)| (wave_number(x, size), wave_number(y, size))).collect();
+        let keep = |&(x, y): &(usize, usize)| resolved(x, size) && resolved(y, size);
+        let mirror = |&(x, y): &(usize, usize)| mirrored(x, size) * size + mirrored(y, size);
+        let pairs = bins.iter().enumerate().filter(|(_, bin)| keep(bin));
+        let pairs = pairs.map(|(k, bin)| [k, mirror(bin)]).filter(|[k, other]| k <= other);
+        let kept: Vec<_> = pairs.collect();
+        let velocity = |((kx, ky), bin): (&(f64, f64), _)| {
+            let square: f64 = kx * kx + ky * ky;
+            let factor = if keep(bin) && square > 0.0 { 1.0 / square } else { 0.0 };
+            Complex::new(*kx, *ky) * factor
+        };
+        // v . grad w = (d_xx - d_yy) u v - d_xy (u^2 - v^2), the curl of the divergence of vv.
+        let advection = |&[k, _]: &[usize; 2]| {
+            let (kx, ky) = waves[k];
+            Complex::new(2.0 * kx * ky, kx * kx - ky * ky) * 0.25
+        };
+        let mut source = complex(&force(size, forcing));
+        fft.forward(&mut source);
+        let largest = source.iter().map(|f| f.norm()).fold(0.0, f64::max);
+        let source = source.into_iter().enumerate().filter(|(_, f)| f.norm() > 1e-9 * largest);
+        let zeros = vec![Complex::default(); size * size];
+        Self {
+            size,
+            forcing,
+            fft,
+            decay: waves.iter().map(|(kx, ky)| nu * (kx * kx + ky * ky)).collect(),
+            to_velocity: waves.iter().zip(&bins).map(velocity).collect(),
+            to_advection: kept.iter().map(advection).collect(),
+            kept,
+            source: source.collect(),
+            velocity: zeros.clone(),
+            product: zeros,
+        }
+    }
+
+    pub fn modes_of(&self, values: &[f64]) -> Vec<Complex<f64>> {
+        let mut modes = complex(values);
+        self.fft.forward(&mut modes);
+        modes
+    }
+
+    pub fn values_of(&self, modes: &[Complex<f64>]) -> Vec<f64> {
+        let mut values = modes.to_vec();
+        self.fft.inverse(&mut values);
+        real(&values)
+    }
+
+    /// The largest time step that is stable and accurate over the next `interval`.
+    pub fn largest_step(&mut self, vorticity: &[Complex<f64>], interval: f64) -> f64 {
+        self.set_velocity(vorticity);
+        let fastest = self.velocity.iter().map(|v| v.re.abs() + v.im.abs()).fold(0.0, f64::max);
+        let strongest = self.values_of(vorticity).iter().map(|w| w.abs()).fold(0.0, f64::max);
+        // What the forcing can add within the interval: the maximum principle bounds the
+        // vorticity, and the velocity of f itself is at most |u| + |v| = forcing / (sqrt2 pi).
+        let added = self.forcing.abs() * interval;
+        let speed = fastest + added / (SQRT_2 * PI);
+        let turn = strongest + SQRT_2 * added;
+        (COURANT / (self.size as f64 * speed)).min(TURN / turn)
+    }
+
+    fn set_velocity(&mut self, vorticity: &[Complex<f64>]) {
+        let Self { fft, to_velocity, velocity, .. } = self;
+        multiply(to_velocity, vorticity, velocity);
+        fft.inverse_kept(velocity);
+    }
+
+    /// Minus v . grad w of c^2 in points, which it takes from `product`; kept modes alone are written.
+    fn advection(&mut self, advection: &mut [Complex<f64>]) {
+        let Self { fft, product, to_advection, kept, .. } = self;
+        fft.forward_kept(product);
+        for (&[k, other], to) in kept.iter().zip(to_advection) {
+            let mode = -(product[k] * *to + (product[other] * *to).conj());
+            advection[k] = mode;
+            advection[other] = mode.conj();
+        }
+    }
+
+    /// Time steps of an interval.
+    pub fn steps(&mut self, vorticity: &[Complex<f64>], interval: f64) -> usize {
+        (interval / self.largest_step(vorticity, interval)).ceil().max(1.0) as usize
+    }
+
+    pub fn advance(&mut self, vorticity: &mut [Complex<f64>], time: f64, steps: usize) {
+        let mut method = Etdrk4::new(&self.decay, time / steps as f64);
+        for _ in 0..steps {
+            method.step(vorticity, |w, rate| self.rate(w, rate));
+        }
+    }
+}
+
+impl Nonlinear for Flow {
+    /// f - v . grad w.
+    fn rate(&mut self, vorticity: &[Complex<f64>], rate: &mut [Complex<f64>]) {
+        self.set_velocity(vorticity);
+        multiply(&self.velocity, &self.velocity, &mut self.product);
+        self.advection(rate);
+        self.source.iter().for_each(|&(k, f)| rate[k] += f);
+    }
+
+    fn slope(&mut self, vorticity: &[Complex<f64>], slope: &mut [Complex<f64>]) {
+        let Self { fft, to_velocity, velocity, product, .. } = self;
+        multiply(to_velocity, vorticity, product);
+        fft.inverse_kept(product);
+        product.iter_mut().zip(&*velocity).for_each(|(p, c)| *p *= c + c);
+        self.advection(slope);
+    }
+
+    fn pull_back(&mut self, y: &[Complex<f64>], pulled: &mut [Complex<f64>]) {
+        pulled.fill(Complex::default());
+        for (&[k, other], to) in self.kept.iter().zip(&self.to_advection) {
+            pulled[k] = to.conj() * (y[k] + y[other].conj());
+            pulled[other] = to.conj() * (y[other] + y[k].conj());
+        }
+        self.fft.inverse_kept(pulled);
+        pulled.iter_mut().zip(&self.velocity).for_each(|(p, c)| *p *= 2.0 * c.conj());
+        self.fft.forward_kept(pulled);
+        pulled.iter_mut().zip(&self.to_velocity).for_each(|(p, to)| *p *= -to.conj());
+    }
+}
+
+/// A flow, and one on the grid of no more points than the modes need that the heat flow leaves by the
+/// final time.
+#[derive(Clone)]
+pub(super) struct Nested {
+    pub full: Flow,
+    pub needed: Flow,
+    pub shared: Shared,
+}
+
+impl Nested {
+    pub fn new(pde: &NavierStokes, size: usize) -> Self {
+        let largest = (-LEFT.ln() / (pde.nu * pde.time)).sqrt() / (2.0 * PI);
+        let needed = (3.0 * (largest + 1.0)).ceil().min(size as f64);
+        let needed = (needed as usize).next_multiple_of(2).min(size);
+        let [full, needed] = [size, needed].map(|size| Flow::new(size, pde.nu, pde.forcing));
+        let shared = Shared::new(size, &needed);
+        Self { full, needed, shared }
+    }
+
+    /// The field on the full grid of modes of the smaller one.
+    pub fn values_of(&self, modes: &[Complex<f64>]) -> Vec<f64> {
+        let mut all = vec![Complex::default(); self.full.size.pow(2)];
+        self.shared.put(modes, &mut all);
+        self.full.fft.inverse_kept(&mut all);
+        real(&all)
+    }
+}
+
+/// The modes that a grid shares with a smaller one: all that the latter keeps.
+#[derive(Clone)]
+pub(super) struct Shared {
+    /// In the spectra of the one and of the other.
+    modes: Vec<[usize; 2]>,
+    /// What a transform of the smaller grid is of the other's.
+    scale: f64,
+    small: usize,
+}
+
+impl Shared {
+    fn new(size: usize, flow: &Flow) -> Self {
+        let small = flow.size;
+        let here = |i: usize| if 2 * i < small { i } else { i + size - small };
+        let place = |&k: &usize| [here(k / small) * size + here(k % small), k];
+        let modes = flow.kept.iter().flatten().map(place).collect();
+        Self { modes, scale: (small as f64 / size as f64).powi(2), small }
+    }
+
+    /// Those of a spectrum, as one of the smaller grid.
+    pub fn restricted(&self, all: &[Complex<f64>]) -> Vec<Complex<f64>> {
+        let mut modes = vec![Complex::default(); self.small.pow(2)];
+        self.modes.iter().for_each(|&[here, there]| modes[there] = all[here] * self.scale);
+        modes
+    }
+
+    /// Puts those of the smaller grid in their places.
+    pub fn put(&self, modes: &[Complex<f64>], all: &mut [Complex<f64>]) {
+        self.modes.iter().for_each(|&[here, there]| all[here] = modes[there] / self.scale);
+    }
+}
+
+fn multiply(factors: &[Complex<f64>], modes: &[Complex<f64>], product: &mut [Complex<f64>]) {
+    for ((p, f), m) in product.iter_mut().zip(factors).zip(modes) {
+        *p = f * m;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hermite::tests::assert_slope;
+    use crate::rng;
+
+    #[test]
+    fn the_slope_is_the_change_of_the_rate() {
+        let mut law = Flow::new(12, 0.01, 0.3);
+        let [v, w] = [1, 2].map(|seed| {
+            let values = rng::normals(&mut rng::stream(seed, "field", 0, 0), 144);
+            law.modes_of(&values)
+        });
+        assert_slope(&mut law, &v, &w);
+    }
+}

@@ -1,0 +1,107 @@
+//! The equation linearised near one flow: gradients by adjoint marches, changes by differences, on the
+//! smaller grid and in longer steps.
+
+use rayon::prelude::*;
+use rustfft::num_complex::Complex;
+
+use super::flow::Nested;
+use super::{NAME, NavierStokes};
+use crate::etdrk4::Etdrk4;
+use crate::{Error, Fields, Linearisable, Linearised, Pde, Result};
+
+/// Steps of time are so many times longer than the solver's.
+const LONGER: f64 = 4.0;
+
+impl Linearisable for NavierStokes {
+    fn linearised(&self, input: &Fields) -> Result<Box<dyn Linearised>> {
+        let solved = self.solve(input)?.fields;
+        let (grids, solution) = (Nested::new(self, input.width), solved.channel(1).to_vec());
+        let [start, end] = [vec![], vec![]];
+        let mut near = Near { grids, time: self.time, steps: 1, start, end, solution };
+        near.start = near.modes_of(input.channel(0))?;
+        let flow = &mut near.grids.needed;
+        let longest = LONGER * flow.largest_step(&near.start, self.time);
+        near.steps = (self.time / longest).ceil().max(1.0) as usize;
+        near.end = near.start.clone();
+        flow.advance(&mut near.end, self.time, near.steps);
+        Ok(Box::new(near))
+    }
+
+    fn admit(&self, _input: &mut Fields) {}
+}
+
+/// The flow near one that starts at `start`, on the smaller grid.
+struct Near {
+    grids: Nested,
+    time: f64,
+    steps: usize,
+    start: Vec<Complex<f64>>,
+    end: Vec<Complex<f64>>,
+    /// The solver's.
+    solution: Vec<f64>,
+}
+
+/// Gradients taken through the flow at a time.
+const BLOCK: usize = 16;
+/// Size of the difference that takes the derivative along a change, over that of the start.
+const DIFFERENCE: f64 = 1e-3;
+
+impl Near {
+    /// The change of the solution if the start changes by these modes.
+    fn moved(&self, change: &[Complex<f64>], by: f64) -> Vec<Complex<f64>> {
+        let mut end: Vec<_> = self.start.iter().zip(change).map(|(s, c)| s + c * by).collect();
+        self.grids.needed.clone().advance(&mut end, self.time, self.steps);
+        end.iter().zip(&self.end).map(|(moved, end)| moved - end).collect()
+    }
+
+    fn modes_of(&self, values: &[f64]) -> Result<Vec<Complex<f64>>> {
+        if values.len() != self.solution.len() {
+            let expected = self.solution.len();
+            let reason = format!("{} values of vorticity, expected {expected}", values.len());
+            return Err(Error::BadInput { pde: NAME, reason });
+        }
+        Ok(self.restricted(values))
+    }
+
+    fn restricted(&self, values: &[f64]) -> Vec<Complex<f64>> {
+        self.grids.shared.restricted(&self.grids.full.modes_of(values))
+    }
+}
+
+impl Linearised for Near {
+    fn slopes(&self, points: &[usize]) -> Result<Vec<f64>> {
+        if let Some(point) = points.iter().find(|&&point| point >= self.solution.len()) {
+            let reason = format!("point {point} of a field of {} values", self.solution.len());
+            return Err(Error::BadInput { pde: NAME, reason });
+        }
+        let block = |points: &[usize]| {
+            let mut flow = self.grids.needed.clone();
+            let unit = |&point: &usize| {
+                let mut values = vec![0.0; self.solution.len()];
+                values[point] = 1.0;
+                self.restricted(&values)
+            };
+            let mut pulls: Vec<_> = points.iter().map(unit).collect();
+            let mut method = Etdrk4::new(&flow.decay, self.time / self.steps as f64);
+            method.pull_back(&mut flow, self.start.clone(), self.steps, &mut pulls);
+            pulls.iter().flat_map(|pull| self.grids.values_of(pull)).collect::<Vec<_>>()
+        };
+        Ok(points.par_chunks(BLOCK).flat_map_iter(block).collect())
+    }
+
+    fn solution(&self, input: &Fields) -> Result<Vec<f64>> {
+        let modes = self.modes_of(input.channel(0))?;
+        let change: Vec<_> = modes.iter().zip(&self.start).map(|(m, s)| m - s).collect();
+        let change = self.grids.values_of(&self.moved(&change, 1.0));
+        Ok(self.solution.iter().zip(change).map(|(u, c)| u + c).collect())
+    }
+
+    fn change(&self, change: &[f64]) -> Result<Vec<f64>> {
+        let change = self.modes_of(change)?;
+        let norm = |modes: &[Complex<f64>]| modes.iter().map(|m| m.norm_sqr()).sum::<f64>().sqrt();
+        let by = DIFFERENCE * norm(&self.start).max(1.0) / norm(&change).max(f64::MIN_POSITIVE);
+        let [above, below] = [by, -by].map(|by| self.moved(&change, by));
+        let slope: Vec<_> = above.iter().zip(&below).map(|(a, b)| (a - b) / (2.0 * by)).collect();
+        Ok(self.grids.values_of(&slope))
+    }
+}
