@@ -377,6 +377,15 @@ fn rows_of(
     in_pool(|| chunks.flat_map_iter(chunk).collect())
 }
 
+/// The rows that are not zero: noise on which a value depends.
+fn used(rows: MatRef<f32>) -> Vec<usize> {
+    let mut used = vec![false; rows.nrows()];
+    for column in rows.col_iter() {
+        used.iter_mut().zip(column.iter()).for_each(|(used, v)| *used |= *v != 0.0);
+    }
+    (0..rows.nrows()).filter(|&k| used[k]).collect()
+}
+
 impl ErrorUnits {
     fn scale(variances: &[f64]) -> Vec<f64> {
         variances.iter().map(|v| v.sqrt().recip()).collect()
@@ -393,9 +402,8 @@ impl ErrorUnits {
             matrix = Mat::from_fn(n, n, |i, j| f64::from(products[(i, j)]));
         } else {
             // Part by part, so that what is made `f64` stays in the cache.
-            for first in (0..rows.nrows()).step_by(PART) {
-                let part = rows.subrows(first, PART.min(rows.nrows() - first));
-                let part = Mat::from_fn(part.nrows(), n, |k, i| f64::from(part[(k, i)]));
+            for part in used(rows).chunks(PART) {
+                let part = Mat::from_fn(part.len(), n, |k, i| f64::from(rows[(part[k], i)]));
                 add_products(part.as_ref(), &mut matrix);
             }
         }
