@@ -243,19 +243,21 @@ impl Linearised for Near {
             let reason = format!("point {point} of a solution of {cells} values");
             return Err(Error::BadInput { pde: NAME, reason });
         }
-        let block = |points: &[usize]| {
-            let mut adjoint = vec![0.0; points.len() * cells];
+        let mut slopes = vec![0.0; points.len() * cells];
+        let blocks = slopes.par_chunks_mut(BLOCK * cells).zip(points.par_chunks(BLOCK));
+        blocks.try_for_each(|(slopes, points)| {
+            let mut adjoint = vec![0.0; slopes.len()];
             let units = adjoint.chunks_exact_mut(cells).zip(points);
             units.for_each(|(unit, &point)| unit[point] = 1.0);
             // A is symmetric: its adjoint is solved as itself.
             self.factor.solve_in_place(&mut adjoint)?;
-            let slopes = adjoint.chunks_exact(cells).flat_map(|v| {
-                self.influence.iter().enumerate().map(move |(i, own)| -own.along(i, v))
-            });
-            Ok(slopes.collect::<Vec<_>>())
-        };
-        let blocks = points.par_chunks(BLOCK).map(block).collect::<Result<Vec<_>>>()?;
-        Ok(blocks.concat())
+            for (slopes, v) in slopes.chunks_exact_mut(cells).zip(adjoint.chunks_exact(cells)) {
+                let along = self.influence.iter().enumerate().map(|(i, own)| -own.along(i, v));
+                slopes.iter_mut().zip(along).for_each(|(slope, along)| *slope = along);
+            }
+            Ok(())
+        })?;
+        Ok(slopes)
     }
 
     fn solution(&self, input: &Fields) -> Result<Vec<f64>> {

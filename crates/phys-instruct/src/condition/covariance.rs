@@ -379,11 +379,11 @@ fn rows_of(
 
 /// The rows that are not zero: noise on which a value depends.
 fn used(rows: MatRef<f32>) -> Vec<usize> {
-    let mut used = vec![false; rows.nrows()];
+    let mut largest = vec![0f32; rows.nrows()];
     for column in rows.col_iter() {
-        used.iter_mut().zip(column.iter()).for_each(|(used, v)| *used |= *v != 0.0);
+        largest.iter_mut().zip(column.iter()).for_each(|(most, v)| *most = v.abs().max(*most));
     }
-    (0..rows.nrows()).filter(|&k| used[k]).collect()
+    (0..rows.nrows()).filter(|&k| largest[k] > 0.0).collect()
 }
 
 impl ErrorUnits {
@@ -402,9 +402,14 @@ impl ErrorUnits {
             matrix = Mat::from_fn(n, n, |i, j| f64::from(products[(i, j)]));
         } else {
             // Part by part, so that what is made `f64` stays in the cache.
+            let mut wide = Mat::zeros(PART, n);
             for part in used(rows).chunks(PART) {
-                let part = Mat::from_fn(part.len(), n, |k, i| f64::from(rows[(part[k], i)]));
-                add_products(part.as_ref(), &mut matrix);
+                let mut wide = wide.subrows_mut(0, part.len());
+                let columns = wide.rb_mut().par_col_iter_mut().zip(rows.par_col_iter());
+                columns.for_each(|(wide, row)| {
+                    wide.iter_mut().zip(part).for_each(|(to, &k)| *to = f64::from(row[k]));
+                });
+                add_products(wide.as_ref(), &mut matrix);
             }
         }
         for i in 0..scale.len() {
