@@ -1,5 +1,7 @@
 //! A posterior as an ensemble of joint fields, and what is measured of it.
 
+use std::cmp::Ordering;
+
 use phys_instruct_physics::Pde;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -28,10 +30,11 @@ pub struct Score {
     /// |mean - truth| / |truth| over the entries asked for; where each has one of two values the share
     /// of those on the wrong side.
     pub error: f64,
-    /// Share of the entries within the 90 % interval; where an entry has one of two values, which no
-    /// interval can hold in nine cases of ten, the share of its randomised rank among the members that
-    /// lies within the middle 90 % (which finds members too sure; too unsure ones the CRPS finds). None
-    /// for a single member.
+    /// Share of the entries within the 90 % interval. Where an entry has one of two values, or members
+    /// coincide because they are known to their rounding, no interval can hold nine cases of ten; there
+    /// it is the share of the truth's randomised rank among the members that lies within the middle 90 %
+    /// (of two values that finds members too sure; too unsure ones the CRPS finds). None for a single
+    /// member.
     pub coverage90: Option<f64>,
     /// Continuous ranked probability score, mean over the entries, over the truth's root mean
     /// square.
@@ -137,7 +140,12 @@ impl Posterior {
                 cells += 1;
                 wrong += usize::from(two.is_high(mean) != two.is_high(truth));
                 let alike = members.iter().filter(|&&m| two.is_high(m) == two.is_high(truth));
-                inside += within_middle(alike.count(), members.len());
+                inside += within_middle(0, alike.count(), members.len());
+            } else if coincide(&members) {
+                let count =
+                    |of: Ordering| members.iter().filter(|m| m.total_cmp(&&truth) == of).count();
+                inside +=
+                    within_middle(count(Ordering::Less), count(Ordering::Equal), members.len());
             } else if let Some(half) = half {
                 let within = (mean - truth).abs() <= half * self.deviation_of(&members);
                 inside += if within { 1.0 } else { 0.0 };
@@ -152,13 +160,20 @@ impl Posterior {
     }
 }
 
-/// How much of the rank of a truth of two values, drawn at random among the `members` it is `alike`,
-/// lies within the middle 90 % of all ranks: 0.9 in the mean where the truth is as one more member.
+/// How much of the rank of a truth, drawn at random among the members it is `alike`, with so many
+/// `below` them, lies within the middle 90 % of all ranks: 0.9 in the mean where the truth is as one more
+/// of the `members`.
 /// (Randomised probability integral transform: Czado, Gneiting and Held, Biometrics 65, 2009.)
-fn within_middle(alike: usize, members: usize) -> f64 {
-    // Among the low ones or, mirrored, among the high ones.
-    let end = (alike + 1) as f64 / (members + 1) as f64;
-    (end.min(0.95) - 0.05).max(0.0) / end
+fn within_middle(below: usize, alike: usize, members: usize) -> f64 {
+    let [start, end] = [below, below + alike + 1].map(|rank| rank as f64 / (members + 1) as f64);
+    (end.min(0.95) - start.max(0.05)).max(0.0) / (end - start)
+}
+
+/// Whether members have the same value.
+fn coincide(members: &[f64]) -> bool {
+    let mut sorted = members.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -343,7 +358,7 @@ mod tests {
                 }
                 let high: Vec<bool> = draws.iter().map(|v| *v > (i % 8) as f64 * 0.5).collect();
                 let alike = |&&own: &&bool| high[members] == (own && !sure);
-                within_middle(high[..members].iter().filter(alike).count(), members)
+                within_middle(0, high[..members].iter().filter(alike).count(), members)
             };
             (0..CELLS).map(cell).sum::<f64>() / CELLS as f64
         };
@@ -355,6 +370,29 @@ mod tests {
         let share = covered(16, true, false);
         assert!((share - 0.9).abs() < 0.02, "{share}");
         assert!(covered(16, false, true) < 0.85);
+    }
+
+    /// Of a normal law, rounded to a step that is of the size of its deviation: an interval that holds a
+    /// value holds all that rounds to it.
+    #[test]
+    fn rounded_values_are_covered_nine_times_in_ten() {
+        const STEP: f32 = 1.5;
+        let entries: Vec<usize> = (0..64 * 64).collect();
+        let rounded = |samples: &mut Samples| {
+            samples.data.iter_mut().for_each(|v| *v = (*v / STEP).round() * STEP);
+        };
+        let mut truth = gaussian_samples(1, 1, 64, 1);
+        rounded(&mut truth);
+        for mirrored in [false, true] {
+            let mut samples = gaussian_samples(16, 1, 64, 2);
+            if mirrored {
+                samples.data.chunks_mut(2 * 64 * 64).for_each(mirror);
+            }
+            rounded(&mut samples);
+            let posterior = Posterior { samples, mirrored, nfe: 1 };
+            let covered = posterior.score(truth.sample(0), &entries, None).coverage90.unwrap();
+            assert!((covered - 0.9).abs() < 0.01, "{mirrored}: {covered}");
+        }
     }
 
     #[test]

@@ -21,8 +21,9 @@ use crate::{Error, Result, Samples};
 const EXACT_LINEAR: f64 = 1e-4;
 /// Elsewhere: less than a student's pair misses the equation by.
 const EXACT: f64 = 1e-3;
-/// In input space, where pairs are the solver's: the rounding of values in `f32`.
-const EXACT_PAIR: f64 = 5e-8;
+/// In input space, where pairs are the solver's: the rounding of values in `f32`, and what the solver's
+/// choice of time steps moves them by.
+const EXACT_PAIR: f64 = 3.5e-8;
 /// The same, in turn, while the search there begins, but for those that make the errors of no value
 /// larger than `SOFTER` times its own.
 const SOFT: [f64; 5] = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
