@@ -143,7 +143,7 @@ impl Posterior {
                 inside += within_middle(0, alike.count(), members.len());
             } else if coincide(&members) {
                 let count =
-                    |of: Ordering| members.iter().filter(|m| m.total_cmp(&&truth) == of).count();
+                    |of: Ordering| members.iter().filter(|m| m.total_cmp(&truth) == of).count();
                 inside +=
                     within_middle(count(Ordering::Less), count(Ordering::Equal), members.len());
             } else if let Some(half) = half {
