@@ -52,12 +52,17 @@ pub fn polish(samples: &Samples, residual: &dyn Residual, sweeps: usize) -> Resu
 
 fn marched(samples: &Samples, method: &dyn Collocation, sweeps: usize) -> Samples {
     let mut polished = samples.clone();
-    let len = samples.sample_len().max(1);
-    polished.data.par_chunks_exact_mut(len).enumerate().for_each(|(i, sample)| {
+    let one = |(i, sample): (usize, &mut [f32])| {
         let mut fields = samples.fields(i);
         method.march(&mut fields, sweeps);
         sample.iter_mut().zip(fields.data).for_each(|(s, v)| *s = v as f32);
-    });
+    };
+    let len = samples.sample_len().max(1);
+    match samples.count {
+        // To wake a thread takes as long as a sweep.
+        0 | 1 => polished.data.chunks_exact_mut(len).enumerate().for_each(one),
+        _ => polished.data.par_chunks_exact_mut(len).enumerate().for_each(one),
+    }
     polished
 }
 
