@@ -1,7 +1,5 @@
 //! A posterior as an ensemble of joint fields, and what is measured of it.
 
-use std::cmp::Ordering;
-
 use phys_instruct_physics::Pde;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -142,10 +140,9 @@ impl Posterior {
                 let alike = members.iter().filter(|&&m| two.is_high(m) == two.is_high(truth));
                 inside += within_middle(0, alike.count(), members.len());
             } else if coincide(&members) {
-                let count =
-                    |of: Ordering| members.iter().filter(|m| m.total_cmp(&truth) == of).count();
-                inside +=
-                    within_middle(count(Ordering::Less), count(Ordering::Equal), members.len());
+                let below = members.iter().filter(|&&m| m < truth).count();
+                let alike = members.iter().filter(|&&m| m == truth).count();
+                inside += within_middle(below, alike, members.len());
             } else if let Some(half) = half {
                 let within = (mean - truth).abs() <= half * self.deviation_of(&members);
                 inside += if within { 1.0 } else { 0.0 };
@@ -383,15 +380,25 @@ mod tests {
         };
         let mut truth = gaussian_samples(1, 1, 64, 1);
         rounded(&mut truth);
+        let covered = |samples: Samples, mirrored: bool| {
+            let posterior = Posterior { samples, mirrored, nfe: 1 };
+            posterior.score(truth.sample(0), &entries, None).coverage90.unwrap()
+        };
         for mirrored in [false, true] {
             let mut samples = gaussian_samples(16, 1, 64, 2);
             if mirrored {
                 samples.data.chunks_mut(2 * 64 * 64).for_each(mirror);
             }
             rounded(&mut samples);
-            let posterior = Posterior { samples, mirrored, nfe: 1 };
-            let covered = posterior.score(truth.sample(0), &entries, None).coverage90.unwrap();
-            assert!((covered - 0.9).abs() < 0.01, "{mirrored}: {covered}");
+            let share = covered(samples, mirrored);
+            assert!((share - 0.9).abs() < 0.01, "{mirrored}: {share}");
+        }
+        // Zero has two signs.
+        let known = [0.0, -0.0].map(|zero| samples_of(2, 1, 1, 1, vec![zero, -zero]));
+        for samples in known {
+            let posterior = Posterior { samples, mirrored: false, nfe: 1 };
+            let share = posterior.score(&[0.0], &[0], None).coverage90.unwrap();
+            assert!((share - 0.9).abs() < 1e-12, "{share}");
         }
     }
 
