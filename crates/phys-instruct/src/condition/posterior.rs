@@ -8,6 +8,10 @@ use super::Task;
 use crate::eval::marginal;
 use crate::{Error, Result, Samples};
 
+/// Differences of this share of a truth's root mean square are none: less than the rounding of `f32`, more
+/// than what is left of values that should be zero.
+const ALIKE: f64 = 1e-10;
+
 /// Members drawn from a posterior.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Posterior {
@@ -126,23 +130,24 @@ impl Posterior {
     ) -> Score {
         let n = entries.len() as f64;
         let half = interval(self.samples.count, self.mirrored);
-        let (mut square, mut norm, mut inside, mut crps) = (0.0, 0.0, 0.0, 0.0);
+        let norm: f64 = entries.iter().map(|&entry| f64::from(truth[entry]).powi(2)).sum();
+        let alike = ALIKE * (norm / n).sqrt();
+        let (mut square, mut inside, mut crps) = (0.0, 0.0, 0.0);
         let (mut cells, mut wrong) = (0, 0);
         for &entry in entries {
             let (members, truth) = (self.at(entry), f64::from(truth[entry]));
             let mean = mean(&members);
             square += (mean - truth).powi(2);
-            norm += truth * truth;
             crps += ranked_probability(&members, self.mirrored, truth);
             if let Some(two) = two_valued.filter(|two| two.contains(entry)) {
                 cells += 1;
                 wrong += usize::from(two.is_high(mean) != two.is_high(truth));
-                let alike = members.iter().filter(|&&m| two.is_high(m) == two.is_high(truth));
-                inside += within_middle(0, alike.count(), members.len());
-            } else if coincide(&members) {
-                let below = members.iter().filter(|&&m| m < truth).count();
-                let alike = members.iter().filter(|&&m| m == truth).count();
-                inside += within_middle(below, alike, members.len());
+                let same = members.iter().filter(|&&m| two.is_high(m) == two.is_high(truth));
+                inside += within_middle(0, same.count(), members.len());
+            } else if coincide(&members, alike) {
+                let below = members.iter().filter(|&&m| m < truth - alike).count();
+                let same = members.iter().filter(|&&m| (m - truth).abs() <= alike).count();
+                inside += within_middle(below, same, members.len());
             } else if let Some(half) = half {
                 let within = (mean - truth).abs() <= half * self.deviation_of(&members);
                 inside += if within { 1.0 } else { 0.0 };
@@ -166,11 +171,11 @@ fn within_middle(below: usize, alike: usize, members: usize) -> f64 {
     (end.min(0.95) - start.max(0.05)).max(0.0) / (end - start)
 }
 
-/// Whether members have the same value.
-fn coincide(members: &[f64]) -> bool {
+/// Whether members have the same value but for a difference of `alike`.
+fn coincide(members: &[f64], alike: f64) -> bool {
     let mut sorted = members.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.windows(2).any(|pair| pair[0] == pair[1])
+    sorted.windows(2).any(|pair| pair[1] - pair[0] <= alike)
 }
 
 fn mean(values: &[f64]) -> f64 {
