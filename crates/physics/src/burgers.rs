@@ -319,7 +319,7 @@ impl Collocation for Rows {
         let mut last = line.modes_of(first);
         for row in rows {
             let mut next = line.modes_of(row);
-            step.solve(&mut line, &last, &mut next, sweeps, |_, _| ());
+            step.solve(&mut line, &last, &mut next, sweeps, None);
             last.clone_from(&next);
             line.fft.inverse(&mut next);
             row.iter_mut().zip(&next).for_each(|(u, v)| *u = v.re);

@@ -68,6 +68,9 @@ pub(crate) trait Nonlinear {
     fn pull_back(&mut self, y: &[Complex<f64>], pulled: &mut [Complex<f64>]);
 }
 
+/// Hears of a state and of the one that a sweep leads to, and puts a nearer one in the latter's place.
+pub(crate) type Nearer<'a> = &'a mut dyn FnMut(&[Complex<f64>], &mut [Complex<f64>]);
+
 /// The equation of one step.
 #[derive(Debug, Clone)]
 pub(crate) struct Hermite {
@@ -100,15 +103,15 @@ impl Hermite {
         }
     }
 
-    /// Brings `end` to the equation with `start`, by at most `sweeps` sweeps. `nearer` hears of the state
-    /// before the first of them and of the one it leads to, and may put another in the latter's place.
+    /// Brings `end` to the equation with `start`, by at most `sweeps` sweeps; `nearer` is asked after the
+    /// first.
     pub fn solve(
         &mut self,
         law: &mut impl Nonlinear,
         start: &[Complex<f64>],
         end: &mut [Complex<f64>],
         sweeps: usize,
-        nearer: impl FnMut(&[Complex<f64>], &mut [Complex<f64>]),
+        nearer: Option<Nearer>,
     ) {
         self.leave(law, start);
         self.sweep(law, end, sweeps, nearer);
@@ -132,7 +135,7 @@ impl Hermite {
             self.start[other] = moved.conj();
             self.start[k] = moved;
         }
-        self.sweep(law, end, sweeps, |_, _| ());
+        self.sweep(law, end, sweeps, None);
     }
 
     fn sweep(
@@ -140,21 +143,21 @@ impl Hermite {
         law: &mut impl Nonlinear,
         end: &mut [Complex<f64>],
         sweeps: usize,
-        mut nearer: impl FnMut(&[Complex<f64>], &mut [Complex<f64>]),
+        mut nearer: Option<Nearer>,
     ) {
         let mut x = self.values_of(end);
         end.copy_from_slice(&self.start);
         self.put(&x, end);
         let mut method = Anderson::new(INDEPENDENT);
-        for sweep in 0..sweeps {
+        for _ in 0..sweeps {
             let step = self.plain_step(law, end);
             if norm(&step) <= SETTLED * norm(&x) {
                 break;
             }
-            let before = (sweep == 0).then(|| end.to_vec());
+            let first = nearer.take().map(|nearer| (nearer, end.to_vec()));
             method.advance(&mut x, &step);
             self.put(&x, end);
-            if let Some(before) = before {
+            if let Some((nearer, before)) = first {
                 nearer(&before, end);
                 x = self.values_of(end);
             }
@@ -292,7 +295,7 @@ pub(crate) mod tests {
             let mut v = [Complex::new(0.6, 0.0)];
             for _ in 0..steps {
                 let start = v;
-                method.solve(&mut Logistic(0.0), &start, &mut v, 50, |_, _| ());
+                method.solve(&mut Logistic(0.0), &start, &mut v, 50, None);
             }
             (v[0].re - 0.6 / (0.6 + 0.4 * 2f64.exp())).abs()
         };

@@ -231,9 +231,9 @@ impl Setting {
                     rows.extend(old);
                     continue;
                 }
-                let found = rows.iter().filter(|_| options.search_once);
-                let found = found.filter(|row| row.key.task == question.task);
-                let guidance = found.filter_map(|row| row.guidance).next();
+                let mut of_task = rows.iter().filter(|row| row.key.task == question.task);
+                let found = of_task.find_map(|row| row.guidance);
+                let guidance = found.filter(|_| options.search_once);
                 for mut row in question.rows(method, &prepared.solver, guidance, options)? {
                     if limit.is_none() {
                         limit = Some(question.limit(options)?);

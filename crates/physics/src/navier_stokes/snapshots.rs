@@ -2,10 +2,12 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustfft::num_complex::Complex;
+
 use super::NavierStokes;
 use super::flow::Nested;
 use crate::Fields;
-use crate::hermite::{Collocation, Hermite};
+use crate::hermite::{Collocation, Hermite, Nearer};
 
 /// Sweeps on the smaller grid after the first one on the whole.
 const SMALL_SWEEPS: usize = 10;
@@ -55,14 +57,13 @@ impl Collocation for Snapshots {
         for snapshot in 1..sample.channels {
             let mut next = full.modes_of(sample.channel(snapshot));
             let start = shared.restricted(&last);
-            step.solve(full, &last, &mut next, sweeps, |before, after| {
-                if !smaller {
-                    return;
-                }
+            let mut correct = |before: &[Complex<f64>], after: &mut [Complex<f64>]| {
                 let [mut end, wanted] = [before, &*after].map(|modes| shared.restricted(modes));
                 corrections.correct(needed, &start, &mut end, &wanted, SMALL_SWEEPS);
                 shared.put(&end, after);
-            });
+            };
+            let nearer: Option<Nearer> = if smaller { Some(&mut correct) } else { None };
+            step.solve(full, &last, &mut next, sweeps, nearer);
             sample.channel_mut(snapshot).copy_from_slice(&full.values_of(&next));
             last = next;
         }
