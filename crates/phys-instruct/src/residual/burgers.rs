@@ -15,14 +15,14 @@
 //!
 //! | collocation | n = 32 | 64 | 128 | 64, noise |
 //! |---|---|---|---|---|
-//! | exponential Hermite (this file) | 0.00008 | 0.00009 | 0.00008 | 0.253 |
+//! | exponential Hermite (this file) | 0.00004 | 0.00002 | 0.00001 | 0.253 |
 //! | Hermite-Simpson | 0.00231 | 0.00736 | 0.02259 | 0.785 |
 //! | interaction | 0.00021 | 0.00017 | 0.00004 | 0.253 |
 //! | exponential, two rows | 0.00537 | 0.00221 | 0.00085 | 0.253 |
 //! | exponential, four rows | 0.00076 | 0.00047 | 0.00020 | 0.254 |
 //!
 //! Reproduced by `cargo test --release -p phys-instruct --lib compare_collocations -- --ignored
-//! --nocapture`. From 64 points on the rounding of the data is a good part of the first row.
+//! --nocapture`.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::burgers::Rows;
@@ -40,14 +40,22 @@ pub struct BurgersResidual {
     interval: f64,
     /// Matrices that act on rows from the right: the projection, the heat operator and minus the
     /// derivative behind it, what the heat flow takes in an interval, and minus the derivative
-    /// with each of the weights.
+    /// (for the state itself the projection) with each of the weights.
     project: Tensor<4>,
     heat: Tensor<4>,
     rate: Tensor<4>,
     lost: Tensor<4>,
     rates: [Tensor<4>; 2],
     slopes: [Tensor<4>; 2],
+    arrival: Arrival,
     heat_flow: HeatFlow,
+}
+
+/// [`phys_instruct_physics::hermite::Arrival`] of a row.
+struct Arrival {
+    state: Tensor<4>,
+    rates: [Tensor<4>; 2],
+    slope: Tensor<4>,
 }
 
 impl BurgersResidual {
@@ -74,6 +82,12 @@ impl BurgersResidual {
             lost: even(&|k| weights(k).lost),
             rates: [0, 1].map(|end| odd(&|k| minus_derivative(k) * weights(k).rate[end])),
             slopes: [0, 1].map(|end| odd(&|k| minus_derivative(k) * weights(k).slope[end])),
+            arrival: Arrival {
+                state: even(&|k| kept(k) * weights(k).arrival.state),
+                rates: [0, 1]
+                    .map(|end| odd(&|k| minus_derivative(k) * weights(k).arrival.rate[end])),
+                slope: odd(&|k| minus_derivative(k) * weights(k).arrival.slope),
+            },
             heat_flow: HeatFlow::new(nu, size, interval, device),
         })
     }
@@ -82,11 +96,15 @@ impl BurgersResidual {
     fn advection(&self, u: &Tensor<4>) -> Tensor<4> {
         let projected = u.clone().matmul(self.project.clone());
         let half_square = projected.clone() * projected.clone() * 0.5;
-        let u_t =
-            half_square.clone().matmul(self.rate.clone()) + u.clone().matmul(self.heat.clone());
-        let slope = projected * u_t;
-        let [starts, ends] = [neighbours(&half_square), neighbours(&slope)];
-        let [[n0, n1], [s0, s1]] = [starts, ends];
+        let [[u0, _], [p0, p1]] = [neighbours(u), neighbours(&projected)];
+        let [n0, n1] = neighbours(&half_square);
+        let s0 = p0 * (n0.clone().matmul(self.rate.clone()) + u0.clone().matmul(self.heat.clone()));
+        let Arrival { state, rates: [first, last], slope } = &self.arrival;
+        let u_t = u0.matmul(state.clone())
+            + n0.clone().matmul(first.clone())
+            + s0.clone().matmul(slope.clone())
+            + n1.clone().matmul(last.clone());
+        let s1 = p1 * u_t;
         n0.matmul(self.rates[0].clone())
             + n1.matmul(self.rates[1].clone())
             + s0.matmul(self.slopes[0].clone())
@@ -191,7 +209,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::residual::collocations::{Trajectory, weights_by_quadrature};
+    use crate::residual::collocations::Trajectory;
     use crate::residual::testing::{self, assert_close, gradient, options, rms, values};
     use phys_instruct_physics::{Fields, Pde, burgers::Burgers, generate, rng};
 
@@ -240,32 +258,36 @@ mod tests {
         let n = x.width;
         let h = 1.0 / (x.height - 1) as f64;
         let modes = 0..n / 2 + 1;
-        let state = |row: &[f64]| {
-            let u: Vec<_> = modes.clone().map(|k| coefficients(row, k)).collect();
-            let rate: Vec<_> = advect(&u, &u, n).iter().map(|[a, b]| [0.5 * a, 0.5 * b]).collect();
-            let decay = |k: usize| NU * (2.0 * PI * k as f64).powi(2);
-            let change = |(k, (n, u)): (usize, (&[f64; 2], &[f64; 2]))| {
-                [n[0] - decay(k) * u[0], n[1] - decay(k) * u[1]]
-            };
-            let u_t: Vec<_> = rate.iter().zip(&u).enumerate().map(change).collect();
-            let slope = advect(&u, &u_t, n);
-            [u, rate, slope]
+        let decay = |k: usize| NU * (2.0 * PI * k as f64).powi(2);
+        let combine = |of: &dyn Fn(usize, usize) -> f64| -> Vec<[f64; 2]> {
+            modes.clone().map(|k| [0, 1].map(|part| of(k, part))).collect()
         };
-        let weights = |k: usize| weights_by_quadrature(NU * (2.0 * PI * k as f64).powi(2), h);
-        let weights: Vec<_> = modes.clone().map(weights).collect();
-        let states: Vec<_> = x.data.chunks_exact(n).map(state).collect();
+        let state = |row: &[f64]| {
+            let u = combine(&|k, part| coefficients(row, k)[part]);
+            let rate = advect(&u, &u, n).iter().map(|[a, b]| [0.5 * a, 0.5 * b]).collect();
+            [u, rate]
+        };
+        let weights: Vec<_> = modes.clone().map(|k| Weights::new(decay(k), h)).collect();
+        let states: Vec<[Vec<_>; 2]> = x.data.chunks_exact(n).map(state).collect();
         let [mut residual, mut source] = [vec![], vec![]];
         for pair in states.windows(2) {
+            let [[u0, n0], [u1, n1]] = [&pair[0], &pair[1]];
+            let s0 = advect(u0, &combine(&|k, i| n0[k][i] - decay(k) * u0[k][i]), n);
+            let arriving = combine(&|k, i| {
+                let w = weights[k].arrival;
+                let driven = w.rate[0] * n0[k][i] + w.rate[1] * n1[k][i];
+                w.state * u0[k][i] + w.slope * s0[k][i] + driven
+            });
+            let s1 = advect(u1, &arriving, n);
             let [mut r, mut s] = [vec![], vec![]];
             for k in modes.clone() {
-                let decay = NU * (2.0 * PI * k as f64).powi(2);
+                let decay = decay(k);
                 let w = weights[k];
                 let added = [0, 1].map(|part| {
-                    let [[_, n0, s0], [_, n1, s1]] = [&pair[0], &pair[1]];
-                    w[0] * n0[k][part]
-                        + w[1] * n1[k][part]
-                        + w[2] * s0[k][part]
-                        + w[3] * s1[k][part]
+                    w.rate[0] * n0[k][part]
+                        + w.rate[1] * n1[k][part]
+                        + w.slope[0] * s0[k][part]
+                        + w.slope[1] * s1[k][part]
                 });
                 let change = [0, 1].map(|part| {
                     (pair[1][0][k][part] - (-decay * h).exp() * pair[0][0][k][part]) / h
@@ -370,7 +392,7 @@ mod tests {
             let [residual, source] = oracle(&x);
             rms(&residual, residual.len()) / rms(&source, source.len())
         };
-        let [coarse, fine] = [41, 81].map(residual);
+        let [coarse, fine] = [81, 161].map(residual);
         let order = (coarse / fine).log2();
         assert!((3.7..4.4).contains(&order), "order {order}: {coarse} {fine}");
     }

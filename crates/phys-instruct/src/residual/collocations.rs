@@ -1,5 +1,5 @@
 //! Other collocations in time than [`phys_instruct_physics::hermite`], for the tables in the residuals'
-//! documentation, and its weights by quadrature.
+//! documentation.
 
 use burn::tensor::Tensor;
 use phys_instruct_physics::etdrk4::moments;
@@ -115,20 +115,4 @@ impl Trajectory<'_> {
         let lost = self.factor(|d| Weights::new(d, self.interval).lost);
         (b - a.clone()) / self.interval + a * lost
     }
-}
-
-/// The weights of the rates at both ends and of the slopes at both ends, by the midpoint rule.
-pub(super) fn weights_by_quadrature(decay: f64, h: f64) -> [f64; 4] {
-    let count = 2000;
-    let mut weights = [0.0; 4];
-    for i in 0..count {
-        let s = (f64::from(i) + 0.5) / f64::from(count);
-        let kernel = (-decay * h * (1.0 - s)).exp() / f64::from(count);
-        let (rise, dip) = (s * s * (3.0 - 2.0 * s), s * s * (s - 1.0));
-        weights[0] += kernel * (1.0 - rise);
-        weights[1] += kernel * rise;
-        weights[2] += kernel * h * s * (1.0 - s) * (1.0 - s);
-        weights[3] += kernel * h * dip;
-    }
-    weights
 }
