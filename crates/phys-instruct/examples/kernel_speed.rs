@@ -10,8 +10,8 @@ use std::time::Instant;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
 use phys_instruct::config::{Matching, MatchingWeight, OptimizerConfig};
-use phys_instruct::diffusion::coordinates::Statistics;
 use phys_instruct::diffusion::sampler::constant;
+use phys_instruct::diffusion::statistics::Statistics;
 use phys_instruct::diffusion::{Coordinates, Denoiser, Network};
 use phys_instruct::distill::matching::{self, Match};
 use phys_instruct::net::ops::{in_pool, keep_freed_memory};
@@ -102,8 +102,12 @@ impl Work {
     fn new(model: &Model, grid: usize, batch: usize) -> Result<Self, Failure> {
         let channels = model.card.pde()?.channels();
         let ones = vec![1.0; CHANNELS * grid * grid];
-        let statistics =
-            Statistics { mean: vec![0.0; ones.len()], spectrum: ones, components: None };
+        let statistics = Statistics {
+            mean: vec![0.0; ones.len()],
+            spectrum: ones,
+            regression: None,
+            components: None,
+        };
         let config = &model.card.diffusion;
         let coordinates = Coordinates::new(&statistics, &channels, grid, config, &device::cpu())?;
         let teacher = Network::new(model.network.net.clone(), coordinates).freeze();

@@ -165,6 +165,10 @@ pub struct DiffusionConfig {
     pub preconditioning: Preconditioning,
     /// `white`, `data`, or a power between 0 and 1.
     pub noise: Noise,
+    /// Take the solution's modes less their linear regression on the input's, mode by mode in the
+    /// solution's basis: an equation of constant coefficients then holds by the coordinates. Not with
+    /// `pixel`, and not where one channel holds both.
+    pub regress: bool,
     /// Modes an axis and channel that `joint` takes its components of; the model file holds the
     /// square of channels x joint_modes^2 values.
     pub joint_modes: usize,
@@ -185,6 +189,7 @@ impl Default for DiffusionConfig {
         Self {
             preconditioning: Preconditioning::Modes,
             noise: Noise::Named(NamedNoise::White),
+            regress: false,
             joint_modes: 16,
             ln_sigma_mean: -0.5,
             ln_sigma_std: 1.6,
@@ -532,6 +537,10 @@ impl Config {
                 self.diffusion.preconditioning != Preconditioning::Joint
                     || self.diffusion.noise.power() == 1.0,
                 "diffusion.preconditioning = \"joint\" needs noise = \"data\"".into(),
+            ),
+            (
+                !self.diffusion.regress || self.diffusion.preconditioning != Preconditioning::Pixel,
+                "diffusion.regress needs preconditioning = \"modes\" or \"joint\"".into(),
             ),
             (
                 (1..=self.grid.min(MOST_JOINT_MODES)).contains(&self.diffusion.joint_modes)

@@ -8,8 +8,9 @@ use phys_instruct_physics::Pde;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, DiffusionConfig, NetConfig, Preconditioning, Skip};
-use crate::diffusion::coordinates::Statistics;
 use crate::diffusion::joint::Components;
+use crate::diffusion::regression::Regression;
+use crate::diffusion::statistics::Statistics;
 use crate::diffusion::{Coordinates, Network};
 use crate::distill::{Calibration, Generator};
 use crate::net::{UNet, params};
@@ -225,6 +226,11 @@ pub fn statistics_arrays(statistics: &Statistics, card: &Card) -> BTreeMap<Strin
         ("statistics.mean".to_owned(), array(&statistics.mean, shape.clone())),
         ("statistics.spectrum".to_owned(), array(&statistics.spectrum, shape)),
     ]);
+    if let Some(Regression { gain, remainder }) = &statistics.regression {
+        let shape = vec![card.channels.len() - 1, card.grid, card.grid];
+        arrays.insert("statistics.regression".into(), array(gain, shape.clone()));
+        arrays.insert("statistics.remainder".into(), array(remainder, shape));
+    }
     if let Some(Components { vectors, std, .. }) = &statistics.components {
         let n = std.len();
         arrays.insert("statistics.components".into(), array(vectors, vec![n, n]));
@@ -258,6 +264,14 @@ pub fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result
     } else {
         None
     };
+    let regression = if card.diffusion.regress {
+        let solution = [card.channels.len().saturating_sub(1), card.grid, card.grid];
+        let gain = get("statistics.regression", &solution)?;
+        Some(Regression { gain, remainder: get("statistics.remainder", &solution)? })
+    } else {
+        None
+    };
     let mean = get("statistics.mean", &fields)?;
-    Ok(Statistics { mean, spectrum: get("statistics.spectrum", &fields)?, components })
+    let spectrum = get("statistics.spectrum", &fields)?;
+    Ok(Statistics { mean, spectrum, regression, components })
 }

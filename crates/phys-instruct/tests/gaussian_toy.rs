@@ -6,9 +6,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct::config::{
     Balance, DiffusionConfig, GuidanceConfig, Matching, MatchingWeight, Preconditioning,
 };
-use phys_instruct::diffusion::coordinates::Statistics;
 use phys_instruct::diffusion::noise::Draw;
 use phys_instruct::diffusion::sampler::constant;
+use phys_instruct::diffusion::statistics::Statistics;
 use phys_instruct::diffusion::{Coordinates, ExactGaussian};
 use phys_instruct::distill::guidance;
 use phys_instruct::distill::matching::{Match, gradient};
@@ -135,8 +135,12 @@ impl Residual for Equal {
 
 /// Coordinates in which y is x.
 fn identity() -> Coordinates {
-    let statistics =
-        Statistics { mean: vec![0.0; 2 * AREA], spectrum: vec![0.5; 2 * AREA], components: None };
+    let statistics = Statistics {
+        mean: vec![0.0; 2 * AREA],
+        spectrum: vec![0.5; 2 * AREA],
+        regression: None,
+        components: None,
+    };
     let channel = |name| Channel { name, meaning: "toy", basis: [Basis::Cosine; 2] };
     let config =
         DiffusionConfig { preconditioning: Preconditioning::Pixel, ..DiffusionConfig::default() };

@@ -8,13 +8,17 @@
 //! `joint`: the lowest of these whitened modes are replaced by their principal components across
 //! all channels, whitened too (see [`super::joint`]); the noise is that of p = 1, and so has the
 //! data's covariance.
+//!
+//! Before either, the solution's modes may be taken less their regression on the input's
+//! (see [`super::regression`]).
 
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::{Channel, transform::basis_matrix};
 
-use super::joint::{self, Components, JointMap};
+use super::joint::JointMap;
+use super::regression::RegressionMap;
+use super::statistics::{self, Statistics};
 use crate::config::{DiffusionConfig, Preconditioning};
-use crate::net::params::values;
 use crate::{Error, Result, Samples};
 
 /// Modes whose standard deviation is below this share of the channel's largest are taken as
@@ -22,19 +26,6 @@ use crate::{Error, Result, Samples};
 const ABSENT: f64 = 1e-7;
 /// Largest ratio of noise to data in a mode, so that `f32` squares stay finite.
 const LARGEST_NOISE: f64 = 1e6;
-
-/// The statistics that define the coordinates, as stored in a model file: one value per entry of
-/// `[channel, y, x]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Statistics {
-    /// Mean of x, physical units.
-    pub mean: Vec<f32>,
-    /// Standard deviation of each mode (`modes`, `joint`) or of the channel (`pixel`), physical
-    /// units.
-    pub spectrum: Vec<f32>,
-    /// The principal components of the low modes (`joint`).
-    pub components: Option<Components>,
-}
 
 /// The map between x and y on one device.
 #[derive(Debug, Clone)]
@@ -48,8 +39,8 @@ pub struct Coordinates {
     coloured: Tensor<4>,
     profile: Tensor<4>,
     present: Tensor<4>,
-    basis_y: Tensor<4>,
-    basis_x: Tensor<4>,
+    bases: Bases,
+    regression: Option<RegressionMap>,
     joint: Option<JointMap>,
 }
 
@@ -73,14 +64,13 @@ impl Coordinates {
                 channels.len()
             )));
         }
-        let mean = mean(samples);
         let basis = Bases::new(channels, samples.height, device);
-        let spectrum = spectrum(samples, &mean, &basis, config.preconditioning);
-        let mut statistics = Statistics { mean, spectrum, components: None };
+        let mut statistics = Statistics::of(samples, &basis, config)?;
         let new = |s: &Statistics| Self::new(s, channels, samples.height, config, device);
         if config.preconditioning == Preconditioning::Joint {
             let modes = new(&statistics)?;
-            statistics.components = Some(components(samples, &modes, config.joint_modes)?);
+            statistics.components =
+                Some(statistics::components(samples, &modes, config.joint_modes)?);
         }
         Ok((new(&statistics)?, statistics))
     }
@@ -110,13 +100,16 @@ impl Coordinates {
         }
         let pixel = config.preconditioning == Preconditioning::Pixel;
         let sigma_data = if pixel { 0.5 } else { 1.0 };
+        let bases = Bases::new(channels, size, device);
+        let regression = &statistics.regression;
+        let regression = regression.as_ref().map(|r| RegressionMap::new(r, &bases)).transpose()?;
         let mut maps = Maps::default();
-        for (values, channel) in statistics.spectrum.chunks(area).zip(channels) {
-            maps.push(values, channel, pixel, sigma_data, config.noise.power())?;
+        for (i, channel) in channels.iter().enumerate() {
+            varies(&statistics.spectrum[i * area..][..area], channel)?;
+            maps.push(statistics.left(i, area), pixel, sigma_data, config.noise.power());
         }
         let tensor = |v: Vec<f32>| Tensor::<4>::from_data(TensorData::new(v, shape), device);
         let present = maps.gain.iter().map(|&g| if g > 0.0 { 1.0 } else { 0.0 }).collect();
-        let bases = Bases::new(channels, size, device);
         let joint = statistics
             .components
             .as_ref()
@@ -134,8 +127,8 @@ impl Coordinates {
             inverse_gain: tensor(maps.inverse_gain),
             coloured: tensor(maps.coloured),
             profile: tensor(maps.profile),
-            basis_y: bases.y,
-            basis_x: bases.x,
+            bases,
+            regression,
             joint,
         })
     }
@@ -152,7 +145,12 @@ impl Coordinates {
 
     /// y of physical fields x, both `[batch, channel, y, x]`.
     pub fn encode(&self, x: Tensor<4>) -> Tensor<4> {
-        self.of_modes(self.analyse(x - self.mean.clone()) * self.inverse_gain.clone())
+        let modes = self.analyse(x - self.mean.clone());
+        let modes = match &self.regression {
+            Some(regression) => regression.removed(modes),
+            None => modes,
+        };
+        self.of_modes(modes * self.inverse_gain.clone())
     }
 
     /// Physical fields x of y.
@@ -162,12 +160,21 @@ impl Coordinates {
 
     /// [`Coordinates::decode`] without the mean.
     pub fn linear(&self, y: Tensor<4>) -> Tensor<4> {
-        self.synthesise(self.modes(y) * self.gain.clone())
+        let modes = self.modes(y) * self.gain.clone();
+        self.synthesise(match &self.regression {
+            Some(regression) => regression.added(modes),
+            None => modes,
+        })
     }
 
     /// The transposed map of [`Coordinates::linear`].
     pub fn linear_transposed(&self, x: Tensor<4>) -> Tensor<4> {
-        let modes = self.analyse(x) * self.gain.clone();
+        let modes = self.analyse(x);
+        let modes = match &self.regression {
+            Some(regression) => regression.added_transposed(modes),
+            None => modes,
+        };
+        let modes = modes * self.gain.clone();
         match &self.joint {
             Some(joint) => joint.modes_transposed(modes),
             None => modes,
@@ -245,18 +252,14 @@ impl Coordinates {
     fn analyse(&self, x: Tensor<4>) -> Tensor<4> {
         match self.preconditioning {
             Preconditioning::Pixel => x,
-            Preconditioning::Modes | Preconditioning::Joint => {
-                self.basis_y.clone().matmul(x).matmul(self.basis_x.clone().swap_dims(2, 3))
-            }
+            Preconditioning::Modes | Preconditioning::Joint => self.bases.modes(x),
         }
     }
 
     fn synthesise(&self, modes: Tensor<4>) -> Tensor<4> {
         match self.preconditioning {
             Preconditioning::Pixel => modes,
-            Preconditioning::Modes | Preconditioning::Joint => {
-                self.basis_y.clone().swap_dims(2, 3).matmul(modes).matmul(self.basis_x.clone())
-            }
+            Preconditioning::Modes | Preconditioning::Joint => self.bases.fields(modes),
         }
     }
 }
@@ -271,24 +274,9 @@ struct Maps {
 }
 
 impl Maps {
-    fn push(
-        &mut self,
-        spectrum: &[f32],
-        channel: &Channel,
-        pixel: bool,
-        sigma_data: f64,
-        power: f64,
-    ) -> Result<()> {
+    fn push(&mut self, spectrum: &[f32], pixel: bool, sigma_data: f64, power: f64) {
         let largest = spectrum.iter().fold(0.0f64, |m, &v| m.max(f64::from(v)));
-        let rms = (spectrum.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>()
-            / spectrum.len() as f64)
-            .sqrt();
-        if !(rms > 0.0 && rms.is_finite()) {
-            return Err(Error::Shape(format!(
-                "channel `{}` of the data has no variance",
-                channel.name
-            )));
-        }
+        let rms = root_mean_square(spectrum);
         for &v in spectrum {
             let v = f64::from(v);
             let present = v > ABSENT * largest;
@@ -298,18 +286,32 @@ impl Maps {
             self.coloured.push(if present { (v / rms) as f32 } else { 0.0 });
             self.profile.push(if present { noise as f32 } else { 1.0 });
         }
-        Ok(())
     }
 }
 
+fn root_mean_square(spectrum: &[f32]) -> f64 {
+    let squares: f64 = spectrum.iter().map(|&v| f64::from(v).powi(2)).sum();
+    (squares / spectrum.len() as f64).sqrt()
+}
+
+/// Refuses a channel that does not vary.
+fn varies(spectrum: &[f32], channel: &Channel) -> Result<()> {
+    let rms = root_mean_square(spectrum);
+    if rms > 0.0 && rms.is_finite() {
+        return Ok(());
+    }
+    Err(Error::Shape(format!("channel `{}` of the data has no variance", channel.name)))
+}
+
 /// The basis matrices of every channel, `[1, channel, mode, point]`.
-struct Bases {
-    y: Tensor<4>,
-    x: Tensor<4>,
+#[derive(Debug, Clone)]
+pub(super) struct Bases {
+    pub y: Tensor<4>,
+    pub x: Tensor<4>,
 }
 
 impl Bases {
-    fn new(channels: &[Channel], size: usize, device: &Device) -> Self {
+    pub fn new(channels: &[Channel], size: usize, device: &Device) -> Self {
         let stack = |axis: usize| {
             let data: Vec<f32> = channels
                 .iter()
@@ -320,68 +322,14 @@ impl Bases {
         };
         Self { y: stack(0), x: stack(1) }
     }
-}
 
-fn mean(samples: &Samples) -> Vec<f32> {
-    let mut sum = vec![0.0f64; samples.sample_len()];
-    for i in 0..samples.count {
-        for (s, &v) in sum.iter_mut().zip(samples.sample(i)) {
-            *s += f64::from(v);
-        }
+    /// The modes of fields, `[batch, channel, y, x]`.
+    pub fn modes(&self, fields: Tensor<4>) -> Tensor<4> {
+        self.y.clone().matmul(fields).matmul(self.x.clone().swap_dims(2, 3))
     }
-    sum.iter().map(|s| (s / samples.count as f64) as f32).collect()
-}
 
-/// The principal components of the samples' whitened low modes.
-fn components(samples: &Samples, modes: &Coordinates, side: usize) -> Result<Components> {
-    let side = side.min(samples.height);
-    let mut products = vec![0.0; (samples.channels.len() * side * side).pow(2)];
-    for start in (0..samples.count).step_by(256) {
-        let part = samples.slice(start..(start + 256).min(samples.count));
-        let shape = [part.count, samples.channels.len(), samples.height, samples.width];
-        let x = Tensor::<4>::from_data(TensorData::new(part.data, shape), &modes.device());
-        joint::add_products(&mut products, modes.encode(x), side);
-    }
-    Components::of(&products, samples.count, side)
-}
-
-/// Standard deviation per mode, or per channel for `pixel`.
-fn spectrum(samples: &Samples, mean: &[f32], bases: &Bases, kind: Preconditioning) -> Vec<f32> {
-    let (channels, size) = (samples.channels.len(), samples.height);
-    let mut power = vec![0.0f64; samples.sample_len()];
-    let device = bases.y.device();
-    let mean =
-        Tensor::<4>::from_data(TensorData::new(mean.to_vec(), [1, channels, size, size]), &device);
-    for start in (0..samples.count).step_by(256) {
-        let part = samples.slice(start..(start + 256).min(samples.count));
-        let x = Tensor::<4>::from_data(
-            TensorData::new(part.data, [part.count, channels, size, size]),
-            &device,
-        );
-        let centred = x - mean.clone();
-        let modes = match kind {
-            Preconditioning::Pixel => centred,
-            Preconditioning::Modes | Preconditioning::Joint => {
-                bases.y.clone().matmul(centred).matmul(bases.x.clone().swap_dims(2, 3))
-            }
-        };
-        for sample in values(modes).chunks(power.len()) {
-            for (p, &v) in power.iter_mut().zip(sample) {
-                *p += f64::from(v).powi(2);
-            }
-        }
-    }
-    let variance: Vec<f64> = power.iter().map(|p| p / samples.count as f64).collect();
-    match kind {
-        Preconditioning::Modes | Preconditioning::Joint => {
-            variance.iter().map(|v| v.sqrt() as f32).collect()
-        }
-        Preconditioning::Pixel => variance
-            .chunks(size * size)
-            .flat_map(|c| {
-                let std = (c.iter().sum::<f64>() / c.len() as f64).sqrt() as f32;
-                vec![std; c.len()]
-            })
-            .collect(),
+    /// The fields of modes.
+    pub fn fields(&self, modes: Tensor<4>) -> Tensor<4> {
+        self.y.clone().swap_dims(2, 3).matmul(modes).matmul(self.x.clone())
     }
 }

@@ -5,7 +5,9 @@ pub mod coordinates;
 pub mod denoiser;
 pub mod joint;
 pub mod noise;
+pub mod regression;
 pub mod sampler;
+pub mod statistics;
 pub mod train;
 
 pub use coordinates::Coordinates;

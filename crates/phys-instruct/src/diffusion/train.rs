@@ -23,7 +23,7 @@ pub struct TeacherTraining {
     card: Card,
     data: Samples,
     device: Device,
-    statistics: super::coordinates::Statistics,
+    statistics: super::statistics::Statistics,
     /// For PIDM's loss.
     residual: Option<Box<dyn Residual>>,
     network: Network,

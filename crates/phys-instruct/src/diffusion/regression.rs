@@ -1,0 +1,280 @@
+//! What the input says of the solution linearly, mode by mode in the solution's own basis.
+//!
+//! An operator with constant coefficients is diagonal in the basis that fits the boundary: a mode of
+//! the solution is a number times the same mode of the input, whatever basis the input itself is
+//! whitened in. The number is measured in the data by least squares, and what remains of the solution
+//! is left to the diffusion: for Poisson and Helmholtz nothing but rounding, so that every state obeys
+//! the equation; for another equation what it does beyond that.
+//!
+//! The input is the first channel, the solution all others.
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::coordinates::Bases;
+use crate::net::params::values;
+use crate::{Error, Result};
+
+/// Remainders of a smaller share of their mode are absent, as are those of a smaller share of the
+/// channel's largest mode: transforms in `f32` leave as much.
+const ABSENT: [f64; 2] = [1e-3, 1e-6];
+
+/// The regression, as stored in a model file: one value per entry of `[solution channel, y, x]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Regression {
+    /// Each mode of the solution per that of the input in the same basis.
+    pub gain: Vec<f32>,
+    /// Standard deviation of what remains, physical units; 0 where that is rounding.
+    pub remainder: Vec<f32>,
+}
+
+/// Sums over samples from which a [`Regression`] follows.
+pub struct Sums {
+    map: RegressionMap,
+    /// Of the input's square, its product with the solution and the solution's square.
+    sums: [Vec<f64>; 3],
+    count: usize,
+}
+
+impl Sums {
+    /// Of none yet.
+    ///
+    /// # Errors
+    /// A single channel.
+    pub(super) fn new(bases: &Bases) -> Result<Self> {
+        let map = RegressionMap::bare(bases)?;
+        let zeros = vec![0.0; map.gain.dims().iter().product()];
+        Ok(Self { map, sums: [zeros.clone(), zeros.clone(), zeros], count: 0 })
+    }
+
+    /// Adds samples' `modes` about their mean, `[batch, channel, y, x]`.
+    pub fn add(&mut self, modes: Tensor<4>) {
+        let [count, channels, ..] = modes.dims();
+        let own = modes.clone().narrow(1, 1, channels - 1);
+        let input = self.map.explained(modes.narrow(1, 0, 1));
+        let products = [input.clone() * input.clone(), input * own.clone(), own.clone() * own];
+        for (sums, product) in self.sums.iter_mut().zip(products) {
+            for sample in values(product).chunks(sums.len()) {
+                sums.iter_mut().zip(sample).for_each(|(sum, &v)| *sum += f64::from(v));
+            }
+        }
+        self.count += count;
+    }
+
+    /// The least-squares gains and what they leave.
+    pub fn regression(&self) -> Regression {
+        let [inputs, products, squares] = &self.sums;
+        let area = self.map.gain.dims()[2].pow(2);
+        let gain = |i: usize| if inputs[i] > 0.0 { products[i] / inputs[i] } else { 0.0 };
+        let remains = |i: usize| {
+            let of_channel = &squares[i / area * area..][..area];
+            let largest = of_channel.iter().fold(0.0f64, |m, &v| m.max(v));
+            let left = (squares[i] - gain(i) * products[i]).max(0.0);
+            let [share, rounding] = ABSENT.map(|a| a * a);
+            let absent = left <= share * squares[i] || left <= rounding * largest;
+            if absent { 0.0 } else { (left / self.count as f64).sqrt() }
+        };
+        Regression {
+            gain: (0..squares.len()).map(|i| gain(i) as f32).collect(),
+            remainder: (0..squares.len()).map(|i| remains(i) as f32).collect(),
+        }
+    }
+}
+
+/// The regression on one device, in modes.
+#[derive(Debug, Clone)]
+pub struct RegressionMap {
+    /// `[1, solution channel, y, x]`.
+    gain: Tensor<4>,
+    /// The input's modes in the solution's basis, `[1, solution channel, mode, mode]`, along each axis.
+    along_y: Tensor<4>,
+    along_x: Tensor<4>,
+}
+
+impl RegressionMap {
+    /// Of a stored regression.
+    ///
+    /// # Errors
+    /// Values of another number than the channels and grid of `bases` ask for, or a single channel.
+    pub(super) fn new(regression: &Regression, bases: &Bases) -> Result<Self> {
+        let bare = Self::bare(bases)?;
+        let shape = bare.gain.dims();
+        let [gains, remainders] = [&regression.gain, &regression.remainder].map(Vec::len);
+        let expected = shape.iter().product::<usize>();
+        if gains != expected || remainders != expected {
+            return Err(Error::Shape(format!(
+                "a regression of {gains} gains and {remainders} remainders, expected {shape:?}"
+            )));
+        }
+        let gain = TensorData::new(regression.gain.clone(), shape);
+        Ok(Self { gain: Tensor::from_data(gain, &bare.gain.device()), ..bare })
+    }
+
+    /// With all gains 1.
+    fn bare(bases: &Bases) -> Result<Self> {
+        let [_, channels, size, _] = bases.y.dims();
+        if channels < 2 {
+            return Err(Error::Config(
+                "diffusion.regress needs the solution in channels beside the input's".into(),
+            ));
+        }
+        let across = |basis: &Tensor<4>| {
+            let own = basis.clone().narrow(1, 1, channels - 1);
+            let input = basis.clone().narrow(1, 0, 1).repeat_dim(1, channels - 1);
+            own.matmul(input.swap_dims(2, 3))
+        };
+        let gain = Tensor::ones([1, channels - 1, size, size], &bases.y.device());
+        Ok(Self { gain, along_y: across(&bases.y), along_x: across(&bases.x) })
+    }
+
+    /// The solution's modes for an input's, `[batch, 1, y, x]`.
+    fn explained(&self, input: Tensor<4>) -> Tensor<4> {
+        let [_, channels, ..] = self.gain.dims();
+        let input = input.repeat_dim(1, channels);
+        let own = self.along_y.clone().matmul(input).matmul(self.along_x.clone().swap_dims(2, 3));
+        own * self.gain.clone()
+    }
+
+    /// All channels' modes with the solution's less what the input explains of them.
+    pub fn removed(&self, modes: Tensor<4>) -> Tensor<4> {
+        self.added_times(modes, -1.0)
+    }
+
+    /// The inverse of [`RegressionMap::removed`].
+    pub fn added(&self, modes: Tensor<4>) -> Tensor<4> {
+        self.added_times(modes, 1.0)
+    }
+
+    fn added_times(&self, modes: Tensor<4>, sign: f64) -> Tensor<4> {
+        let [_, channels, ..] = modes.dims();
+        let input = modes.clone().narrow(1, 0, 1);
+        let solution = modes.narrow(1, 1, channels - 1);
+        let explained = self.explained(input.clone()) * sign;
+        Tensor::cat(vec![input, solution + explained], 1)
+    }
+
+    /// The transposed map of [`RegressionMap::added`].
+    pub fn added_transposed(&self, modes: Tensor<4>) -> Tensor<4> {
+        let [_, channels, ..] = modes.dims();
+        let solution = modes.clone().narrow(1, 1, channels - 1);
+        let seen = solution.clone() * self.gain.clone();
+        let back = self.along_y.clone().swap_dims(2, 3).matmul(seen).matmul(self.along_x.clone());
+        let input = modes.narrow(1, 0, 1) + back.sum_dim(1);
+        Tensor::cat(vec![input, solution], 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::Device;
+    use phys_instruct_physics::registry::by_name;
+
+    use super::*;
+    use crate::config::{DiffusionConfig, NamedNoise, Noise, Preconditioning};
+    use crate::diffusion::Coordinates;
+    use crate::diffusion::noise::Draw;
+    use crate::diffusion::statistics::Statistics;
+    use crate::eval::testing::samples_from;
+    use crate::residual;
+
+    const SIZE: usize = 12;
+    const COUNT: usize = 200;
+
+    fn fitted(pde: &str, kind: Preconditioning) -> (Coordinates, Statistics, Tensor<4>) {
+        let pde = by_name(pde).unwrap();
+        let samples = samples_from(pde.as_ref(), COUNT as u64, SIZE, 1);
+        let config = DiffusionConfig {
+            preconditioning: kind,
+            noise: Noise::Named(NamedNoise::Data),
+            regress: true,
+            joint_modes: 6,
+            ..DiffusionConfig::default()
+        };
+        let device = Device::flex();
+        let (coordinates, statistics) =
+            Coordinates::fit(&samples, &pde.channels(), &config, &device).unwrap();
+        let shape = [COUNT, samples.channels.len(), SIZE, SIZE];
+        (coordinates, statistics, Tensor::from_data(TensorData::new(samples.data, shape), &device))
+    }
+
+    fn normal(step: u64) -> Tensor<4> {
+        let draw = Draw { seed: 4, stream: "any", step, first: 0 };
+        draw.normal([3, 2, SIZE, SIZE], &Device::flex())
+    }
+
+    fn rms(x: Tensor<4>) -> f32 {
+        x.square().mean().into_scalar::<f32>().sqrt()
+    }
+
+    #[test]
+    fn any_state_obeys_an_equation_of_constant_coefficients() {
+        for name in ["poisson", "helmholtz"] {
+            for kind in [Preconditioning::Modes, Preconditioning::Joint] {
+                let (coordinates, ..) = fitted(name, kind);
+                let pde = by_name(name).unwrap();
+                let residual = residual::build(pde.as_ref(), SIZE, &Device::flex()).unwrap();
+                let x = coordinates.decode(normal(0));
+                assert!(rms(x.clone().narrow(1, 1, 1)) > 1e-3);
+                let relative = values(residual.terms(x, Default::default()).relative());
+                assert!(relative.iter().all(|r| *r < 1e-3), "{name}: {relative:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn samples_come_back_and_what_remains_is_white() {
+        for (name, kind) in [
+            ("poisson", Preconditioning::Modes),
+            ("helmholtz", Preconditioning::Joint),
+            ("navier-stokes", Preconditioning::Modes),
+            ("darcy", Preconditioning::Joint),
+        ] {
+            let (coordinates, _, x) = fitted(name, kind);
+            let y = coordinates.encode(x.clone());
+            for channel in [0, 1] {
+                let [own, back] =
+                    [x.clone(), coordinates.decode(y.clone())].map(|x| x.narrow(1, channel, 1));
+                assert!(rms(back - own.clone()) < 1e-3 * rms(own), "{name}");
+            }
+            let power = values(y.square().mean_dim(0));
+            for (power, present) in power.into_iter().zip(values(coordinates.present())) {
+                assert!((power - present).abs() < 1e-2, "{name}: {power} for {present}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_heat_flow_of_a_flow_is_no_news() {
+        let (_, Statistics { spectrum, regression, .. }, _) =
+            fitted("navier-stokes", Preconditioning::Modes);
+        let size = |v: &[f32]| v.iter().map(|v| v * v).sum::<f32>().sqrt();
+        let whole = size(&spectrum[SIZE * SIZE..]);
+        let remains = size(&regression.unwrap().remainder);
+        assert!(remains > 0.05 * whole && remains < 0.6 * whole, "{remains} of {whole}");
+    }
+
+    #[test]
+    fn the_transposed_map_is_the_transpose() {
+        let (coordinates, ..) = fitted("navier-stokes", Preconditioning::Modes);
+        let [y, x] = [normal(1), normal(2)];
+        let product = |a: Tensor<4>, b: Tensor<4>| (a * b).sum().into_scalar::<f32>();
+        let forward = product(coordinates.linear(y.clone()), x.clone());
+        let back = product(y, coordinates.linear_transposed(x));
+        assert!((forward - back).abs() < 1e-4 * forward.abs(), "{forward} {back}");
+    }
+
+    #[test]
+    fn a_single_channel_and_a_wrong_shape_are_refused() {
+        let burgers = by_name("burgers").unwrap();
+        let bases = Bases::new(&burgers.channels(), 8, &Device::flex());
+        assert!(Sums::new(&bases).is_err());
+        let poisson = by_name("poisson").unwrap();
+        let bases = Bases::new(&poisson.channels(), 8, &Device::flex());
+        for [gains, remainders] in [[63, 64], [64, 63]] {
+            let regression =
+                Regression { gain: vec![1.0; gains], remainder: vec![0.0; remainders] };
+            assert!(RegressionMap::new(&regression, &bases).is_err());
+        }
+    }
+}

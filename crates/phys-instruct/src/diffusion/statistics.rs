@@ -1,0 +1,126 @@
+//! The statistics of the data that define the coordinates.
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::coordinates::{Bases, Coordinates};
+use super::joint::{self, Components};
+use super::regression::{Regression, Sums};
+use crate::config::{DiffusionConfig, Preconditioning};
+use crate::net::params::values;
+use crate::{Result, Samples};
+
+/// Samples whose modes are taken at a time.
+const BATCH: usize = 256;
+
+/// The statistics, as stored in a model file: one value per entry of `[channel, y, x]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statistics {
+    /// Mean of x, physical units.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each mode (`modes`, `joint`) or of the channel (`pixel`), physical
+    /// units.
+    pub spectrum: Vec<f32>,
+    /// Of the solution's modes on the input's (`regress`).
+    pub regression: Option<Regression>,
+    /// The principal components of the low modes (`joint`).
+    pub components: Option<Components>,
+}
+
+impl Statistics {
+    /// Of `samples`, but for the components, which are those of the other coordinates' modes.
+    ///
+    /// # Errors
+    /// A regression without a solution's channel.
+    pub(super) fn of(samples: &Samples, bases: &Bases, config: &DiffusionConfig) -> Result<Self> {
+        let mean = mean(samples);
+        let regression = config.regress.then(|| regression(samples, &mean, bases)).transpose()?;
+        let spectrum = spectrum(samples, &mean, bases, config.preconditioning);
+        Ok(Self { mean, spectrum, regression, components: None })
+    }
+
+    /// The deviations in a channel of `area` entries that are left for the coordinates to whiten: of a
+    /// solution those beside its regression.
+    pub(super) fn left(&self, channel: usize, area: usize) -> &[f32] {
+        match (&self.regression, channel.checked_sub(1)) {
+            (Some(regression), Some(solution)) => &regression.remainder[solution * area..][..area],
+            _ => &self.spectrum[channel * area..][..area],
+        }
+    }
+}
+
+/// The principal components of the samples' whitened low modes.
+pub(super) fn components(
+    samples: &Samples,
+    modes: &Coordinates,
+    side: usize,
+) -> Result<Components> {
+    let side = side.min(samples.height);
+    let mut products = vec![0.0; (samples.channels.len() * side * side).pow(2)];
+    for start in (0..samples.count).step_by(BATCH) {
+        let x = batch(samples, start, &modes.mean());
+        joint::add_products(&mut products, modes.encode(x), side);
+    }
+    Components::of(&products, samples.count, side)
+}
+
+fn mean(samples: &Samples) -> Vec<f32> {
+    let mut sum = vec![0.0f64; samples.sample_len()];
+    for i in 0..samples.count {
+        for (s, &v) in sum.iter_mut().zip(samples.sample(i)) {
+            *s += f64::from(v);
+        }
+    }
+    sum.iter().map(|s| (s / samples.count as f64) as f32).collect()
+}
+
+/// The regression of the solution's modes on the input's.
+fn regression(samples: &Samples, mean: &[f32], bases: &Bases) -> Result<Regression> {
+    let mut sums = Sums::new(bases)?;
+    centred(samples, mean, bases).for_each(|x| sums.add(bases.modes(x)));
+    Ok(sums.regression())
+}
+
+/// Standard deviation per mode, or per channel for `pixel`.
+fn spectrum(samples: &Samples, mean: &[f32], bases: &Bases, kind: Preconditioning) -> Vec<f32> {
+    let mut power = vec![0.0f64; samples.sample_len()];
+    for x in centred(samples, mean, bases) {
+        let modes = if kind == Preconditioning::Pixel { x } else { bases.modes(x) };
+        for sample in values(modes).chunks(power.len()) {
+            for (p, &v) in power.iter_mut().zip(sample) {
+                *p += f64::from(v).powi(2);
+            }
+        }
+    }
+    let variance: Vec<f64> = power.iter().map(|p| p / samples.count as f64).collect();
+    match kind {
+        Preconditioning::Modes | Preconditioning::Joint => {
+            variance.iter().map(|v| v.sqrt() as f32).collect()
+        }
+        Preconditioning::Pixel => variance
+            .chunks(samples.height * samples.width)
+            .flat_map(|c| {
+                let std = (c.iter().sum::<f64>() / c.len() as f64).sqrt() as f32;
+                vec![std; c.len()]
+            })
+            .collect(),
+    }
+}
+
+/// The samples less their mean, some at a time, `[batch, channel, y, x]`.
+fn centred<'a>(
+    samples: &'a Samples,
+    mean: &[f32],
+    bases: &Bases,
+) -> impl Iterator<Item = Tensor<4>> + use<'a> {
+    let shape = [1, samples.channels.len(), samples.height, samples.width];
+    let mean = Tensor::from_data(TensorData::new(mean.to_vec(), shape), &bases.y.device());
+    let starts = (0..samples.count).step_by(BATCH);
+    starts.map(move |start| batch(samples, start, &mean) - mean.clone())
+}
+
+/// The samples from `start` on, where `like` is.
+fn batch(samples: &Samples, start: usize, like: &Tensor<4>) -> Tensor<4> {
+    let part = samples.slice(start..(start + BATCH).min(samples.count));
+    let shape = [part.count, samples.channels.len(), samples.height, samples.width];
+    Tensor::from_data(TensorData::new(part.data, shape), &like.device())
+}
