@@ -34,17 +34,24 @@ fn moment_by_series(z: f64, p: u32) -> f64 {
     sum
 }
 
-/// The weights of one mode for one time step.
-#[derive(Debug, Clone, Copy)]
-struct Weights {
-    full: f64,
-    half: f64,
-    stage: f64,
-    outer: [f64; 3],
+/// The weights of one mode for one time step h:
+/// a = half v + stage N(v), b = half v + stage N(a), c = half a + stage (2 N(b) - N(v)), and v becomes
+/// full v + outer0 N(v) + outer1 (N(a) + N(b)) + outer2 N(c).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weights {
+    /// e^(-decay h).
+    pub full: f64,
+    /// e^(-decay h / 2).
+    pub half: f64,
+    /// What a constant N adds in half a step, over N.
+    pub stage: f64,
+    /// Of N at the start, at each of the two stages at the middle, and at the end.
+    pub outer: [f64; 3],
 }
 
 impl Weights {
-    fn new(decay: f64, step: f64) -> Self {
+    /// For a mode that decays at the rate `decay` >= 0, over a time `step` > 0.
+    pub fn new(decay: f64, step: f64) -> Self {
         let z = decay * step;
         let [m0, m1, m2, _] = moments(z);
         let outer = [m0 - 3.0 * m1 + 2.0 * m2, 2.0 * (m1 - m2), 2.0 * m2 - m1];

@@ -12,7 +12,7 @@ use std::f64::consts::PI;
 use rand_chacha::ChaCha8Rng;
 
 use self::flow::Flow;
-pub use self::snapshots::Snapshots;
+pub use self::snapshots::{LEAD, Lead, Snapshots};
 use crate::etdrk4::Etdrk4;
 use crate::input::{check_size, only_channel, periodic, square_size};
 use crate::random_field::FieldLaw;

@@ -1,39 +1,41 @@
 //! Residual of the Navier-Stokes equations between neighbouring snapshots: Fourier in space with
-//! the reference solver's projection, exponential Hermite collocation in time (see
-//! [`phys_instruct_physics::hermite`]).
+//! the reference solver's projection; in time the first part of an interval is marched from w0
+//! ([`LEAD`]) and what remains is collocated between the state there and w1 (exponential Hermite
+//! collocation, see [`phys_instruct_physics::hermite`]).
 //!
 //! R = (w1 - E w0) / h - (what f - v . grad w adds on average over the interval), one equation an
-//! interval, E the heat flow over h = T / K. Largest term: the second. The flow hardly moves, so
-//! that w itself would be a flattering measure: against this one a sample that is mere heat flow
-//! has the relative residual 1. Preconditioner: (P v)(t1) = (v(t1) - E v(t0)) / h, v = 0 at
-//! t = 0. P^-1 R is, but for the advection of errors, the error of w itself; with one interval it
-//! is h R, because the collocation is already preconditioned by the exact heat flow.
+//! interval, E the heat flow over h = T / K. What is added in the march follows from w0 alone.
+//! Largest term: the second. The flow hardly moves, so that w itself would be a flattering measure:
+//! against this one a sample that is mere heat flow has the relative residual 1. Preconditioner:
+//! (P v)(t1) = (v(t1) - E v(t0)) / h, v = 0 at t = 0. P^-1 R is, but for the advection of errors, the
+//! error of w itself; with one interval it is h R, because the heat flow is already solved exactly.
 //!
 //! Relative residual of reference data in `f32`, mean of eight samples of the benchmark, for K
-//! intervals on grids of n points a side and collocations in time that all share the
-//! discretisation in space. "Interaction" is Hermite-Simpson on e^(decay t) w, its backward heat
-//! flow capped at 1e4; the last two replace p by the polynomial through the rates at both ends or
-//! at all K + 1 snapshots. The last column has noise of standard deviation 1e-3, a hundredth of
-//! the second term's rms of 0.10, added to wT.
+//! intervals on grids of n points a side and methods in time that all share the discretisation in
+//! space. All but this file's collocate the whole interval. "Interaction" is Hermite-Simpson on
+//! e^(decay t) w, its backward heat flow capped at 1e4; the last two replace p by the polynomial
+//! through the rates at both ends or at all K + 1 snapshots. The last column has noise of standard
+//! deviation 1e-3, a hundredth of the second term's rms of 0.10, added to wT.
 //!
-//! | collocation | n = 64, K = 1 | 64, 2 | 64, 4 | 128, 1 | 64, 1, noise |
+//! | method in time | n = 64, K = 1 | 64, 2 | 64, 4 | 128, 1 | 64, 1, noise |
 //! |---|---|---|---|---|---|
-//! | exponential Hermite (this file) | 0.0022 | 0.0005 | 0.0001 | 0.0017 | 0.010 |
+//! | march, then exponential Hermite (this file) | 0.00007 | 0.00002 | 0.000004 | 0.00005 | 0.010 |
 //! | Hermite-Simpson | 2.6 | 0.77 | 0.19 | 17 | 3.0 |
 //! | interaction | 0.0015 | 0.0003 | 0.00004 | 0.0011 | 0.19 |
 //! | exponential, both ends | 0.039 | 0.018 | 0.0087 | 0.031 | 0.040 |
 //! | exponential, all snapshots | 0.039 | 0.011 | 0.0022 | 0.031 | 0.040 |
 //!
 //! Reproduced by `cargo test --release -p phys-instruct --lib compare_collocations -- --ignored
-//! --nocapture`. The interaction picture has the lower floor, but runs the heat equation backwards
-//! from wT to the midpoint and so magnifies its high modes; the Hermite form does not, and with it
-//! the pair (w0, wT) defines a residual. On the same measure a sample without advection (heat flow
-//! and forcing) has 0.32, one that stays at w0 has 1.1.
+//! --nocapture`. Over the whole interval the exponential Hermite form has 0.0022 for n = 64 and K = 1.
+//! The interaction picture has less, but runs the heat equation backwards from wT to the midpoint and
+//! so magnifies its high modes; the Hermite form does not, and with it the pair (w0, wT) defines a
+//! residual. On the same measure a sample without advection (heat flow and forcing) has 0.32, one
+//! that stays at w0 has 1.1.
 
 use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::hermite::{Collocation, Weights};
-use phys_instruct_physics::navier_stokes::{NavierStokes, Snapshots, force};
-use phys_instruct_physics::{Basis, transform::basis_matrix};
+use phys_instruct_physics::navier_stokes::{LEAD, NavierStokes, Snapshots, force};
+use phys_instruct_physics::{Basis, etdrk4, transform::basis_matrix};
 use std::f64::consts::PI;
 
 use super::operator::{self, SMALLEST_SCALE, square};
@@ -54,6 +56,22 @@ pub struct NavierStokesResidual {
     decay: Tensor<4>,
     force: Tensor<4>,
     lost: Tensor<4>,
+    survives: Tensor<4>,
+    step: Step,
+    rest: Rest,
+}
+
+/// [`etdrk4::Weights`] of every mode, for a step of [`LEAD`].
+struct Step {
+    full: Tensor<4>,
+    half: Tensor<4>,
+    stage: Tensor<4>,
+    outer: [Tensor<4>; 3],
+}
+
+/// [`Weights`] of every mode, for what of an interval [`LEAD`] leaves.
+struct Rest {
+    time: f64,
     survives: Tensor<4>,
     rates: [Tensor<4>; 2],
     slopes: [Tensor<4>; 2],
@@ -82,7 +100,7 @@ impl NavierStokesResidual {
         operator::check_size(size, 8)?;
         operator::check_size(intervals + 1, 2)?;
         let interval = time / intervals as f64;
-        let weights = |square: f64| Weights::new(nu * square, interval);
+        let whole = |square: f64| Weights::new(nu * square, interval);
         let constant = |values| square(values, size, device);
         let factor = |symbol: &dyn Fn(f64) -> f64| constant(factors(size, symbol));
         let all = basis_matrix(Basis::Fourier, size);
@@ -102,15 +120,10 @@ impl NavierStokesResidual {
             stream: factor(&|k2| if k2 > 0.0 { 1.0 / k2 } else { 0.0 }),
             decay: factor(&|k2| nu * k2),
             force,
-            lost: factor(&|k2| weights(k2).lost),
-            survives: factor(&|k2| weights(k2).kept),
-            rates: [0, 1].map(|end| factor(&|k2| weights(k2).rate[end])),
-            slopes: [0, 1].map(|end| factor(&|k2| weights(k2).slope[end])),
-            arrival: Arrival {
-                state: factor(&|k2| weights(k2).arrival.state),
-                rates: [0, 1].map(|end| factor(&|k2| weights(k2).arrival.rate[end])),
-                slope: factor(&|k2| weights(k2).arrival.slope),
-            },
+            lost: factor(&|k2| whole(k2).lost),
+            survives: factor(&|k2| whole(k2).kept),
+            step: Step::new(nu, LEAD.step(interval), &factor),
+            rest: Rest::new(nu, LEAD.rest(interval), &factor),
         })
     }
 
@@ -131,21 +144,54 @@ impl NavierStokesResidual {
 
     /// What f - v . grad w adds on average over each interval, in mode space.
     fn advection(&self, modes: &Tensor<4>) -> Tensor<4> {
-        let flow = self.flow(modes);
-        let rate = self.force.clone() - self.masked_modes_of(flow.carries(&flow));
-        let [[w0, _], [n0, n1]] = [neighbours(modes), neighbours(&rate)];
-        let [starts, ends] = flow.neighbours();
-        let s0 = self.slope(&starts, n0.clone() - w0.clone() * self.decay.clone());
-        let Arrival { state, rates: [first, last], slope } = &self.arrival;
-        let change = w0 * state.clone()
-            + n0.clone() * first.clone()
-            + s0.clone() * slope.clone()
-            + n1.clone() * last.clone();
-        let s1 = self.slope(&ends, change);
-        n0 * self.rates[0].clone()
-            + n1 * self.rates[1].clone()
-            + s0 * self.slopes[0].clone()
-            + s1 * self.slopes[1].clone()
+        let [starts, ends] = neighbours(modes);
+        let [led, middles] = self.lead(starts);
+        let collocated = self.collocate(middles, ends) * self.rest.time;
+        (led * self.rest.survives.clone() + collocated) / self.interval
+    }
+
+    /// What it adds in the part of an interval that is marched from its start, and the state there.
+    ///
+    /// The sum is carried beside the state: the difference of the state and of the heat flow would lose
+    /// digits in `f32`.
+    fn lead(&self, start: Tensor<4>) -> [Tensor<4>; 2] {
+        let Step { full, half, stage, outer: [first, middle, last] } = &self.step;
+        let rate = |modes: &Tensor<4>| self.rate(&self.flow(modes));
+        let (mut led, mut state) = (start.zeros_like(), start);
+        for _ in 0..LEAD.steps {
+            let faded = state.clone() * half.clone();
+            let n0 = rate(&state);
+            let a = faded.clone() + n0.clone() * stage.clone();
+            let na = rate(&a);
+            let nb = rate(&(faded + na.clone() * stage.clone()));
+            let nc = rate(&(a * half.clone() + (nb.clone() * 2.0 - n0.clone()) * stage.clone()));
+            let added = n0 * first.clone() + (na + nb) * middle.clone() + nc * last.clone();
+            led = led * full.clone() + added.clone();
+            state = state * full.clone() + added;
+        }
+        [led, state]
+    }
+
+    /// What it adds on average between two states the rest of an interval apart.
+    fn collocate(&self, w0: Tensor<4>, w1: Tensor<4>) -> Tensor<4> {
+        let Rest { rates, slopes, arrival, .. } = &self.rest;
+        let [from, to] = [&w0, &w1].map(|w| self.flow(w));
+        let [n0, n1] = [&from, &to].map(|flow| self.rate(flow));
+        let s0 = self.slope(&from, n0.clone() - w0.clone() * self.decay.clone());
+        let change = w0 * arrival.state.clone()
+            + n0.clone() * arrival.rates[0].clone()
+            + s0.clone() * arrival.slope.clone()
+            + n1.clone() * arrival.rates[1].clone();
+        let s1 = self.slope(&to, change);
+        n0 * rates[0].clone()
+            + n1 * rates[1].clone()
+            + s0 * slopes[0].clone()
+            + s1 * slopes[1].clone()
+    }
+
+    /// f - v . grad w of a flow, in mode space.
+    fn rate(&self, flow: &Flow) -> Tensor<4> {
+        self.force.clone() - self.masked_modes_of(flow.carries(flow))
     }
 
     /// How f - v . grad w changes as a flow changes, in mode space.
@@ -167,6 +213,36 @@ impl NavierStokesResidual {
             sums.push(older + rates.clone().narrow(1, k, 1));
         }
         Tensor::cat(sums, 1) * self.interval
+    }
+}
+
+impl Step {
+    fn new(nu: f64, time: f64, factor: &Factor) -> Self {
+        let weights = |k2: f64| etdrk4::Weights::new(nu * k2, time);
+        Self {
+            full: factor(&|k2| weights(k2).full),
+            half: factor(&|k2| weights(k2).half),
+            stage: factor(&|k2| weights(k2).stage),
+            outer: [0, 1, 2].map(|of| factor(&|k2| weights(k2).outer[of])),
+        }
+    }
+}
+
+impl Rest {
+    fn new(nu: f64, time: f64, factor: &Factor) -> Self {
+        let weights = |k2: f64| Weights::new(nu * k2, time);
+        let arrival = |k2: f64| weights(k2).arrival;
+        Self {
+            time,
+            survives: factor(&|k2| weights(k2).kept),
+            rates: [0, 1].map(|end| factor(&|k2| weights(k2).rate[end])),
+            slopes: [0, 1].map(|end| factor(&|k2| weights(k2).slope[end])),
+            arrival: Arrival {
+                state: factor(&|k2| arrival(k2).state),
+                rates: [0, 1].map(|end| factor(&|k2| arrival(k2).rate[end])),
+                slope: factor(&|k2| arrival(k2).slope),
+            },
+        }
     }
 }
 
@@ -207,16 +283,10 @@ impl Flow {
     fn carries(&self, other: &Self) -> Tensor<4> {
         self.u.clone() * other.w_x.clone() + self.v.clone() * other.w_y.clone()
     }
-
-    /// The flows at the start and at the end of each interval.
-    fn neighbours(&self) -> [Self; 2] {
-        let [u, v, w_x, w_y] = [&self.u, &self.v, &self.w_x, &self.w_y].map(neighbours);
-        [0, 1].map(|end| {
-            let [u, v, w_x, w_y] = [&u, &v, &w_x, &w_y].map(|pair| pair[end].clone());
-            Self { u, v, w_x, w_y }
-        })
-    }
 }
+
+/// The factor that is this function of |k|^2, for every mode.
+type Factor<'a> = dyn Fn(&dyn Fn(f64) -> f64) -> Tensor<4> + 'a;
 
 /// The snapshots at the start and at the end of each interval.
 fn neighbours(w: &Tensor<4>) -> [Tensor<4>; 2] {
@@ -349,47 +419,80 @@ mod tests {
         modes.iter().zip(waves(n)).map(|(m, k)| m.map(|v| v * kept(k, n))).collect()
     }
 
-    /// R and its second term in plain loops, interval by interval.
-    fn oracle(x: &Fields) -> [Vec<f64>; 2] {
-        let n = x.width;
-        let h = TIME / (x.channels - 1) as f64;
-        let decay: Vec<f64> =
-            waves(n).map(|k| NU * 4.0 * PI * PI * (k[0] * k[0] + k[1] * k[1])).collect();
+    fn combine(a: &[Mode], b: &[Mode], of: impl Fn(usize, f64, f64) -> f64) -> Vec<Mode> {
+        a.iter().zip(b).enumerate().map(|(i, (a, b))| [0, 1].map(|p| of(i, a[p], b[p]))).collect()
+    }
+
+    fn decays(n: usize) -> Vec<f64> {
+        waves(n).map(|k| NU * 4.0 * PI * PI * (k[0] * k[0] + k[1] * k[1])).collect()
+    }
+
+    /// f - v . grad w.
+    fn rate_of(w: &[Mode], n: usize) -> Vec<Mode> {
         let force = |i: usize| {
             let phase = 2.0 * PI * (i % n + i / n) as f64 / n as f64;
             FORCING * (phase.sin() + phase.cos())
         };
         let force = modes_of(&(0..n * n).map(force).collect::<Vec<_>>(), n);
-        let combine = |a: &[Mode], b: &[Mode], of: &dyn Fn(usize, f64, f64) -> f64| -> Vec<Mode> {
-            (0..n * n).map(|i| [0, 1].map(|part| of(i, a[i][part], b[i][part]))).collect()
+        combine(&force, &advect(w, w, n), |_, f, a| f - a)
+    }
+
+    /// A step of ETDRK4 in plain loops.
+    fn marched(w: &[Mode], n: usize, step: f64) -> Vec<Mode> {
+        let weights: Vec<_> =
+            decays(n).into_iter().map(|d| etdrk4::Weights::new(d, step)).collect();
+        let half = |w: &[Mode], rate: &[Mode]| {
+            combine(w, rate, |i, w, r| weights[i].half * w + weights[i].stage * r)
         };
-        let state = |c: usize| {
-            let w = modes_of(x.channel(c), n);
-            let rate = combine(&force, &advect(&w, &w, n), &|_, f, a| f - a);
-            [w, rate]
-        };
+        let n0 = rate_of(w, n);
+        let a = half(w, &n0);
+        let na = rate_of(&a, n);
+        let nb = rate_of(&half(w, &na), n);
+        let nc = rate_of(&half(&a, &combine(&nb, &n0, |_, b, o| 2.0 * b - o)), n);
+        let outer = |i: usize| weights[i].outer;
+        let ends = combine(&n0, &nc, |i, o, c| outer(i)[0] * o + outer(i)[2] * c);
+        let middles = combine(&na, &nb, |i, a, b| outer(i)[1] * (a + b));
+        let added = combine(&ends, &middles, |_, e, m| e + m);
+        combine(w, &added, |i, w, a| weights[i].full * w + a)
+    }
+
+    /// What f - v . grad w adds on average between two states a time h apart, in plain loops.
+    fn collocated(w0: &[Mode], w1: &[Mode], n: usize, h: f64) -> Vec<Mode> {
         let slope = |w: &[Mode], change: &[Mode]| {
-            combine(&advect(change, w, n), &advect(w, change, n), &|_, a, b| -a - b)
+            combine(&advect(change, w, n), &advect(w, change, n), |_, a, b| -a - b)
         };
+        let decay = decays(n);
         let weights: Vec<_> = decay.iter().map(|&d| Weights::new(d, h)).collect();
-        let states: Vec<_> = (0..x.channels).map(state).collect();
+        let [n0, n1] = [w0, w1].map(|w| rate_of(w, n));
+        let s0 = slope(w0, &combine(&n0, w0, |i, n, w| n - decay[i] * w));
+        let arrival = |i: usize| weights[i].arrival;
+        let kept = combine(w0, &s0, |i, w, s| arrival(i).state * w + arrival(i).slope * s);
+        let driven = combine(&n0, &n1, |i, a, b| arrival(i).rate[0] * a + arrival(i).rate[1] * b);
+        let s1 = slope(w1, &combine(&kept, &driven, |_, a, b| a + b));
+        let sum = |[first, last]: [f64; 2], a: f64, b: f64| first * a + last * b;
+        let rates = combine(&n0, &n1, |i, a, b| sum(weights[i].rate, a, b));
+        let slopes = combine(&s0, &s1, |i, a, b| sum(weights[i].slope, a, b));
+        combine(&rates, &slopes, |_, a, b| a + b)
+    }
+
+    /// R and its second term in plain loops, interval by interval.
+    fn oracle(x: &Fields) -> [Vec<f64>; 2] {
+        let n = x.width;
+        let h = TIME / (x.channels - 1) as f64;
+        let rest = (1.0 - LEAD.share) * h;
+        let decay = decays(n);
+        let heat = |w: &[Mode], time: f64| combine(w, w, |i, w, _| (-decay[i] * time).exp() * w);
         let [mut residual, mut source] = [vec![], vec![]];
-        for pair in states.windows(2) {
-            let [[w0, n0], [w1, n1]] = [&pair[0], &pair[1]];
-            let s0 = slope(w0, &combine(n0, w0, &|i, n, w| n - decay[i] * w));
-            let arrival = |i: usize| weights[i].arrival;
-            let kept = combine(w0, &s0, &|i, w, s| arrival(i).state * w + arrival(i).slope * s);
-            let driven =
-                combine(n0, n1, &|i, a, b| arrival(i).rate[0] * a + arrival(i).rate[1] * b);
-            let s1 = slope(w1, &combine(&kept, &driven, &|_, a, b| a + b));
-            let sum = |[first, last]: [f64; 2], a: f64, b: f64| first * a + last * b;
-            let rates = combine(n0, n1, &|i, a, b| sum(weights[i].rate, a, b));
-            let slopes = combine(&s0, &s1, &|i, a, b| sum(weights[i].slope, a, b));
-            let added = combine(&rates, &slopes, &|_, a, b| a + b);
-            let change = combine(w0, w1, &|i, a, b| (b - (-decay[i] * h).exp() * a) / h);
-            let r = combine(&change, &added, &|_, c, a| c - a);
+        for c in 1..x.channels {
+            let [w0, w1] = [c - 1, c].map(|c| modes_of(x.channel(c), n));
+            let middle = (0..LEAD.steps)
+                .fold(w0.clone(), |w, _| marched(&w, n, LEAD.share * h / LEAD.steps as f64));
+            let added = collocated(&middle, &w1, n, rest);
+            let end = combine(&heat(&middle, rest), &added, |_, m, a| m + rest * a);
+            let r = combine(&w1, &end, |_, w, e| (w - e) / h);
+            let second = combine(&end, &heat(&w0, h), |_, e, w| (e - w) / h);
             residual.extend(values_at(&r, n, n, |_| [1.0, 0.0]));
-            source.extend(values_at(&added, n, n, |_| [1.0, 0.0]));
+            source.extend(values_at(&second, n, n, |_| [1.0, 0.0]));
         }
         [residual, source]
     }
@@ -475,20 +578,22 @@ mod tests {
         testing::relative(own.as_ref(), samples, preconditioned)
     }
 
+    /// At intervals so long the order is still below the four that it tends to, and shorter ones leave a
+    /// residual that `f32` does not show; the march in 64 bits has a test of its own.
     #[test]
-    fn the_collocation_has_order_four_in_time() {
+    fn the_residual_of_solved_data_nears_order_four_in_time() {
         let eddies = |i: usize| {
             let [x, y] = [i % 32, i / 32].map(|j| 2.0 * PI * j as f64 / 32.0);
-            (x + 0.3).sin() * (2.0 * y).cos() + (x - y).cos() + (2.0 * x + y).sin()
+            2.0 * ((x + 0.3).sin() * (2.0 * y).cos() + (x - y).cos() + (2.0 * x + y).sin())
         };
         let input = Fields::stack(32, 32, &[&(0..32 * 32).map(eddies).collect::<Vec<_>>()]);
         let floor = |intervals| {
-            let pde = NavierStokes { nu: 2e-3, intervals, ..Default::default() };
+            let pde = NavierStokes { intervals, ..Default::default() };
             floor(&pde, &[pde.solve(&input).unwrap().fields], false)
         };
-        let [coarse, fine] = [3, 6].map(floor);
+        let [coarse, fine] = [2, 4].map(floor);
         let order = (coarse / fine).log2();
-        assert!((3.6..4.4).contains(&order), "order {order}: {coarse} {fine}");
+        assert!((3.2..4.4).contains(&order), "order {order}: {coarse} {fine}");
     }
 
     #[test]
@@ -499,7 +604,7 @@ mod tests {
             [false, true].map(|preconditioned| floor(&pde, &samples, preconditioned))
         });
         eprintln!("floors at 64 (1 and 2 intervals) and 128: {floors:?}");
-        assert!(floors.iter().flatten().all(|f| *f < 1e-2), "{floors:?}");
+        assert!(floors.iter().flatten().all(|f| *f < 1.5e-4), "{floors:?}");
         assert!(floors[1][0] < 0.5 * floors[0][0], "{floors:?}");
     }
 
@@ -536,10 +641,7 @@ mod tests {
                 NavierStokesResidual::new(constants, intervals, size, &Device::flex()).unwrap();
             let x = testing::batch(&samples);
             let terms = own.terms(x.clone(), ResidualOptions::default());
-            let rate = |modes: &Tensor<4>| {
-                let flow = own.flow(modes);
-                own.force.clone() - own.masked_modes_of(flow.carries(&flow))
-            };
+            let rate = |modes: &Tensor<4>| own.rate(&own.flow(modes));
             let trajectory = Trajectory {
                 states: own.modes_of(x, &own.basis),
                 axis: 1,
