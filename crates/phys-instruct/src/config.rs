@@ -543,6 +543,10 @@ impl Config {
                 "diffusion.regress needs preconditioning = \"modes\" or \"joint\"".into(),
             ),
             (
+                !self.diffusion.regress || self.pde()?.channels().len() > 1,
+                format!("diffusion.regress: {} has no channel beside its input's", self.pde),
+            ),
+            (
                 (1..=self.grid.min(MOST_JOINT_MODES)).contains(&self.diffusion.joint_modes)
                     || self.diffusion.preconditioning != Preconditioning::Joint,
                 format!(
@@ -680,6 +684,7 @@ mod tests {
             ("[diffusion]\nnoise = 1.5", "diffusion.noise"),
             ("[diffusion]\nsigma_min = nan", "sigma_min"),
             ("[net]\npatch = 3", "net.patch"),
+            ("[diffusion]\nregress = true\npreconditioning = \"pixel\"", "diffusion.regress"),
             ("[data]\nvalidation = 2", "data.validation"),
         ] {
             assert!(refusal(line).contains(name), "{line}: {}", refusal(line));

@@ -44,10 +44,12 @@ impl Pde for Helmholtz {
 
     fn channels(&self) -> Vec<Channel> {
         vec![
+            // In sines too its modes would depend on each other: next to the boundary it does not fall
+            // to zero, but is cut.
             Channel {
                 name: "a",
                 meaning: "source, 0 on the boundary",
-                basis: [Basis::SineNodes; 2],
+                basis: [Basis::CosineNodes; 2],
             },
             Channel { name: "u", meaning: "solution", basis: [Basis::SineNodes; 2] },
         ]

@@ -15,6 +15,8 @@ pub enum Basis {
     Cosine,
     /// Zero on the first and last node: type-I sines on the `n - 2` inner nodes.
     SineNodes,
+    /// Cut to zero on the first and last node: type-II cosines on the `n - 2` inner nodes.
+    CosineNodes,
     /// Zero half a cell outside the first and last cell centre: type-II sines.
     SineCells,
     /// Zero one spacing outside the first and last point: type-I sines on all `n` points.

@@ -8,7 +8,7 @@
 //!
 //! Modes run from low to high frequency: Cosine `cos(pi k (j+1/2)/n)`, k = 0..n; SineCells
 //! `sin(pi k (j+1/2)/n)`, k = 1..=n; SineNodes `sin(pi k j/(n-1))`, k = 1..=n-2, then the first
-//! and the last node themselves; SineInner `sin(pi k (j+1)/(n+1))`, k = 1..=n; Fourier 1, cos 1, sin 1, cos 2, sin 2, ... and for even n last
+//! and the last node themselves; CosineNodes the cosines of the inner nodes, then likewise; SineInner `sin(pi k (j+1)/(n+1))`, k = 1..=n; Fourier 1, cos 1, sin 1, cos 2, sin 2, ... and for even n last
 //! the Nyquist cosine. A spectrum holds its values in this order, and is `basis_matrix * line`.
 
 use std::f64::consts::{FRAC_PI_2, PI};
@@ -21,7 +21,7 @@ use crate::Basis;
 
 /// The fast transform between the `n` values of a line and its `n` modes in one [`Basis`].
 ///
-/// Sizes: `n >= 1`, and `n >= 2` for [`Basis::SineNodes`].
+/// Sizes: `n >= 1`, and `n >= 2` for [`Basis::SineNodes`] and [`Basis::CosineNodes`].
 pub struct Transform {
     basis: Basis,
     n: usize,
@@ -37,12 +37,14 @@ impl Transform {
         let mut planner = FftPlanner::new();
         let length = match basis {
             Basis::SineNodes => 2 * n.saturating_sub(1),
+            Basis::CosineNodes => n.saturating_sub(2),
             Basis::SineInner => 2 * (n + 1),
             _ => n,
         };
         let forward = planner.plan_fft_forward(length);
         let inverse = planner.plan_fft_inverse(length);
-        let twiddles = (0..n).map(|k| Complex::cis(-FRAC_PI_2 * k as f64 / n as f64)).collect();
+        let twiddle = |k: usize| Complex::cis(-FRAC_PI_2 * k as f64 / length as f64);
+        let twiddles = (0..length).map(twiddle).collect();
         Self { basis, n, forward, inverse, twiddles }
     }
 
@@ -57,6 +59,10 @@ impl Transform {
             }
             Basis::SineNodes => {
                 self.sine_nodes(&mut line[1..self.n - 1]);
+                line[..self.n - 1].rotate_left(1);
+            }
+            Basis::CosineNodes => {
+                self.cosine(&mut line[1..self.n - 1]);
                 line[..self.n - 1].rotate_left(1);
             }
             Basis::SineInner => self.sine_nodes(line),
@@ -77,21 +83,26 @@ impl Transform {
                 modes[..self.n - 1].rotate_right(1);
                 self.sine_nodes(&mut modes[1..self.n - 1]);
             }
+            Basis::CosineNodes => {
+                modes[..self.n - 1].rotate_right(1);
+                self.cosine_back(&mut modes[1..self.n - 1]);
+            }
             Basis::SineInner => self.sine_nodes(modes),
             Basis::Fourier => self.fourier_back(modes),
         }
     }
 
     fn cosine(&self, line: &mut [f64]) {
-        let mut work: Vec<_> = (0..self.n).map(|i| real(line[makhoul(i, self.n)])).collect();
+        let n = line.len();
+        let mut work: Vec<_> = (0..n).map(|i| real(line[makhoul(i, n)])).collect();
         self.forward.process(&mut work);
         for (k, value) in line.iter_mut().enumerate() {
-            *value = (work[k] * self.twiddles[k]).re * cosine_norm(k, self.n);
+            *value = (work[k] * self.twiddles[k]).re * cosine_norm(k, n);
         }
     }
 
     fn cosine_back(&self, modes: &mut [f64]) {
-        let n = self.n;
+        let n = modes.len();
         // The partner of mode k is mode n - k; that of mode 0 is mode n, which vanishes.
         let plain = |k: usize| if k == n { 0.0 } else { modes[k] / cosine_norm(k, n) };
         let mut work: Vec<_> = (0..n)
@@ -162,10 +173,10 @@ pub fn basis_matrix(basis: Basis, n: usize) -> Vec<f64> {
 
 /// The value of mode `k` at point `j` of `n`.
 fn basis_value(basis: Basis, n: usize, k: usize, j: usize) -> f64 {
-    let centre = (j as f64 + 0.5) / n as f64;
     match basis {
-        Basis::Cosine => cosine_norm(k, n) * (PI * k as f64 * centre).cos(),
-        Basis::SineCells => cosine_norm(n - 1 - k, n) * (PI * (k + 1) as f64 * centre).sin(),
+        Basis::Cosine => cosine_value(n, k, j),
+        Basis::CosineNodes => edge_value(n, k, j).unwrap_or_else(|| cosine_value(n - 2, k, j - 1)),
+        Basis::SineCells => cosine_norm(n - 1 - k, n) * (PI * (k + 1) as f64 * centre(n, j)).sin(),
         Basis::SineNodes => sine_nodes_value(n, k, j),
         Basis::SineInner => sine_nodes_value(n + 2, k, j + 1),
         Basis::Fourier => {
@@ -176,17 +187,31 @@ fn basis_value(basis: Basis, n: usize, k: usize, j: usize) -> f64 {
     }
 }
 
+fn centre(n: usize, j: usize) -> f64 {
+    (j as f64 + 0.5) / n as f64
+}
+
+fn cosine_value(n: usize, k: usize, j: usize) -> f64 {
+    cosine_norm(k, n) * (PI * k as f64 * centre(n, j)).cos()
+}
+
 fn sine_nodes_value(n: usize, k: usize, j: usize) -> f64 {
-    let edge = |node: usize| if j == node { 1.0 } else { 0.0 };
-    let intervals = n.saturating_sub(1).max(1);
+    edge_value(n, k, j).unwrap_or_else(|| {
+        let intervals = n - 1;
+        let phase = PI * (((k + 1) * j) % (2 * intervals)) as f64 / intervals as f64;
+        (2.0 / intervals as f64).sqrt() * phase.sin()
+    })
+}
+
+/// Where the last two of `n` modes are the first and the last node: their values, and the other modes'
+/// there; none at the inner nodes of those.
+fn edge_value(n: usize, k: usize, j: usize) -> Option<f64> {
+    let edge = |node: usize| Some(if j == node { 1.0 } else { 0.0 });
     match k + 2 {
         m if m == n => edge(0),
         m if m > n => edge(n - 1),
-        _ if j == 0 || j == n - 1 => 0.0,
-        _ => {
-            let phase = PI * (((k + 1) * j) % (2 * intervals)) as f64 / intervals as f64;
-            (2.0 / intervals as f64).sqrt() * phase.sin()
-        }
+        _ if j == 0 || j == n - 1 => Some(0.0),
+        _ => None,
     }
 }
 
@@ -235,8 +260,14 @@ mod tests {
     use super::*;
     use crate::rng;
 
-    const ALL: [Basis; 5] =
-        [Basis::Cosine, Basis::SineNodes, Basis::SineCells, Basis::SineInner, Basis::Fourier];
+    const ALL: [Basis; 6] = [
+        Basis::Cosine,
+        Basis::SineNodes,
+        Basis::CosineNodes,
+        Basis::SineCells,
+        Basis::SineInner,
+        Basis::Fourier,
+    ];
     const SIZES: [usize; 8] = [2, 3, 4, 5, 8, 13, 64, 127];
 
     fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
@@ -278,7 +309,8 @@ mod tests {
         let n = 16;
         for basis in ALL {
             let matrix = basis_matrix(basis, n);
-            let modes = if basis == Basis::SineNodes { n - 2 } else { n };
+            let nodes = [Basis::SineNodes, Basis::CosineNodes].contains(&basis);
+            let modes = if nodes { n - 2 } else { n };
             let sign_changes: Vec<usize> = (0..modes)
                 .map(|k| {
                     let row = &matrix[k * n..(k + 1) * n];

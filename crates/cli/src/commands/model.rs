@@ -68,9 +68,10 @@ fn info(path: &Path, json: bool) -> Outcome {
         card.net.width, card.net.multipliers, card.net.blocks, card.net.patch
     );
     let process = format!(
-        "{} preconditioning, noise {}",
+        "{} preconditioning, noise {}{}",
         word(&value["diffusion"]["preconditioning"]),
-        word(&value["diffusion"]["noise"])
+        word(&value["diffusion"]["noise"]),
+        if card.diffusion.regress { ", solution less its regression on the input" } else { "" }
     );
     let mut lines = vec![
         line("kind", word(&value["kind"])),

@@ -54,7 +54,7 @@ fn an_anchored_student_is_one_stopped_in_every_phase() {
     let sandbox = Sandbox::new();
     sandbox.good(
         "train tiny.toml --out teacher --set diffusion.preconditioning='joint' \
-         --set diffusion.noise='data' --set diffusion.joint_modes=4",
+         --set diffusion.noise='data' --set diffusion.joint_modes=4 --set diffusion.regress=true",
     );
     let distill = "distill tiny.toml --teacher teacher --set distill.warm_start=2 \
                    --set distill.steps=3 --set distill.anchored.steps=5 \

@@ -191,6 +191,7 @@ fn key([pde, method]: [&str; 2], grid: usize, options: &Options, steps: usize) -
         pde: pde.into(),
         method: method.into(),
         preconditioning: None,
+        regress: false,
         steps,
         grid,
         count: if slow { options.slow_count.min(options.count) } else { options.count },
@@ -207,6 +208,7 @@ impl Loaded {
         let card = &self.model.card;
         let key = Key {
             preconditioning: Some(card.diffusion.preconditioning),
+            regress: card.diffusion.regress,
             weight,
             model: Some(self.hash.clone()),
             ..key([&card.pde, method], card.grid, options, steps)

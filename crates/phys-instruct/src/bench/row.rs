@@ -22,6 +22,9 @@ pub struct Key {
     pub method: String,
     /// `pixel`, `modes` or `joint`; none for the solver.
     pub preconditioning: Option<Preconditioning>,
+    /// Whether the solution is taken less its regression on the input.
+    #[serde(default)]
+    pub regress: bool,
     /// Sampler steps; 0 for the solver.
     pub steps: usize,
     /// Points a side.
@@ -38,6 +41,14 @@ pub struct Key {
     pub threads: usize,
     /// SHA-256 of the model file.
     pub model: Option<String>,
+}
+
+impl Key {
+    /// The model's coordinates in words; none for the solver.
+    pub fn coordinates(&self) -> Option<String> {
+        let regressed = if self.regress { ", regressed" } else { "" };
+        self.preconditioning.map(|kind| format!("{}{regressed}", kind.name()))
+    }
 }
 
 /// The figures of one row: means over seeds.

@@ -29,10 +29,11 @@ const FIGURES: [Column; 16] = [
     ("throughput", |r| exact(r.throughput)),
 ];
 
-const KEYS: [Column; 8] = [
+const KEYS: [Column; 9] = [
     ("pde", |r| r.key.pde.clone()),
     ("method", |r| r.key.method.clone()),
     ("preconditioning", |r| r.key.preconditioning.map_or(String::new(), |p| p.name().into())),
+    ("regress", |r| r.key.regress.to_string()),
     ("steps", |r| r.key.steps.to_string()),
     ("nfe", |r| r.nfe.to_string()),
     ("grid", |r| r.key.grid.to_string()),
@@ -85,8 +86,8 @@ pub fn cells(row: &Row) -> [String; 10] {
     };
     let ratios: Vec<String> = row.std_ratio.iter().map(|r| format!("{r:.2}")).collect();
     [
-        match row.key.preconditioning {
-            Some(kind) => format!("{} ({})", row.key.method, kind.name()),
+        match row.key.coordinates() {
+            Some(kind) => format!("{} ({kind})", row.key.method),
             None => row.key.method.clone(),
         },
         row.key.steps.to_string(),

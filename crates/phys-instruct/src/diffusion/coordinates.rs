@@ -10,7 +10,7 @@
 //! data's covariance.
 //!
 //! Before either, the solution's modes may be taken less their regression on the input's
-//! (see [`super::regression`]).
+//! (see [`super::regression`]): v_k and s are then those of what remains.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::{Channel, transform::basis_matrix};
@@ -22,7 +22,7 @@ use crate::config::{DiffusionConfig, Preconditioning};
 use crate::{Error, Result, Samples};
 
 /// Modes whose standard deviation is below this share of the channel's largest are taken as
-/// absent: they are decoded as zero.
+/// absent: they are decoded as zero, or as what the input explains of them.
 const ABSENT: f64 = 1e-7;
 /// Largest ratio of noise to data in a mode, so that `f32` squares stay finite.
 const LARGEST_NOISE: f64 = 1e6;
@@ -48,7 +48,8 @@ impl Coordinates {
     /// Measures the statistics of `samples` and builds the coordinates.
     ///
     /// # Errors
-    /// Samples whose channels are not those of the PDE, or a channel without variance.
+    /// Samples whose channels are not those of the PDE, a channel without variance, or a regression among
+    /// pixels or in a single channel.
     pub fn fit(
         samples: &Samples,
         channels: &[Channel],
@@ -78,7 +79,7 @@ impl Coordinates {
     /// Builds the coordinates from stored statistics on a grid of `size` points a side.
     ///
     /// # Errors
-    /// Statistics of another shape, or a channel without variance.
+    /// Statistics of another shape, a channel without variance, or a regression among pixels.
     pub fn new(
         statistics: &Statistics,
         channels: &[Channel],
@@ -99,6 +100,9 @@ impl Coordinates {
             return Err(Error::Config("joint components need noise = \"data\"".into()));
         }
         let pixel = config.preconditioning == Preconditioning::Pixel;
+        if statistics.regression.is_some() && pixel {
+            return Err(Error::Config("a regression of modes does not go with pixels".into()));
+        }
         let sigma_data = if pixel { 0.5 } else { 1.0 };
         let bases = Bases::new(channels, size, device);
         let regression = &statistics.regression;
@@ -156,6 +160,17 @@ impl Coordinates {
     /// Physical fields x of y.
     pub fn decode(&self, y: Tensor<4>) -> Tensor<4> {
         self.linear(y) + self.mean.clone()
+    }
+
+    /// [`Coordinates::decode`], whose gradient takes what the input explains of the solution as given:
+    /// a pull on the solution alone must not move the input by way of its regression.
+    pub fn decode_held(&self, y: Tensor<4>) -> Tensor<4> {
+        let modes = self.modes(y) * self.gain.clone();
+        let modes = match &self.regression {
+            Some(regression) => regression.added_held(modes),
+            None => modes,
+        };
+        self.synthesise(modes) + self.mean.clone()
     }
 
     /// [`Coordinates::decode`] without the mean.

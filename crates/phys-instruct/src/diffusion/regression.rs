@@ -14,9 +14,11 @@ use super::coordinates::Bases;
 use crate::net::params::values;
 use crate::{Error, Result};
 
-/// Remainders of a smaller share of their mode are absent, as are those of a smaller share of the
-/// channel's largest mode: transforms in `f32` leave as much.
-const ABSENT: [f64; 2] = [1e-3, 1e-6];
+/// Remainders of a smaller share of their mode are absent: of the mode's own size is what a data set's
+/// rounding leaves.
+const LEAST_SHARE: f64 = 1e-3;
+/// So are those of a smaller share of the channel's largest mode: two transforms in `f32` leave as much.
+const ROUNDING: f64 = 1e-6;
 
 /// The regression, as stored in a model file: one value per entry of `[solution channel, y, x]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,9 +50,9 @@ impl Sums {
 
     /// Adds samples' `modes` about their mean, `[batch, channel, y, x]`.
     pub fn add(&mut self, modes: Tensor<4>) {
-        let [count, channels, ..] = modes.dims();
-        let own = modes.clone().narrow(1, 1, channels - 1);
-        let input = self.map.explained(modes.narrow(1, 0, 1));
+        let [count, ..] = modes.dims();
+        let [input, own] = parts(modes);
+        let input = self.map.explained(input);
         let products = [input.clone() * input.clone(), input * own.clone(), own.clone() * own];
         for (sums, product) in self.sums.iter_mut().zip(products) {
             for sample in values(product).chunks(sums.len()) {
@@ -69,8 +71,8 @@ impl Sums {
             let of_channel = &squares[i / area * area..][..area];
             let largest = of_channel.iter().fold(0.0f64, |m, &v| m.max(v));
             let left = (squares[i] - gain(i) * products[i]).max(0.0);
-            let [share, rounding] = ABSENT.map(|a| a * a);
-            let absent = left <= share * squares[i] || left <= rounding * largest;
+            let absent =
+                left <= LEAST_SHARE.powi(2) * squares[i] || left <= ROUNDING.powi(2) * largest;
             if absent { 0.0 } else { (left / self.count as f64).sqrt() }
         };
         Regression {
@@ -136,31 +138,35 @@ impl RegressionMap {
 
     /// All channels' modes with the solution's less what the input explains of them.
     pub fn removed(&self, modes: Tensor<4>) -> Tensor<4> {
-        self.added_times(modes, -1.0)
+        let [input, solution] = parts(modes);
+        Tensor::cat(vec![input.clone(), solution - self.explained(input)], 1)
     }
 
     /// The inverse of [`RegressionMap::removed`].
     pub fn added(&self, modes: Tensor<4>) -> Tensor<4> {
-        self.added_times(modes, 1.0)
+        let [input, solution] = parts(modes);
+        Tensor::cat(vec![input.clone(), solution + self.explained(input)], 1)
     }
 
-    fn added_times(&self, modes: Tensor<4>, sign: f64) -> Tensor<4> {
-        let [_, channels, ..] = modes.dims();
-        let input = modes.clone().narrow(1, 0, 1);
-        let solution = modes.narrow(1, 1, channels - 1);
-        let explained = self.explained(input.clone()) * sign;
-        Tensor::cat(vec![input, solution + explained], 1)
+    /// The same, what the input explains detached from it.
+    pub fn added_held(&self, modes: Tensor<4>) -> Tensor<4> {
+        let [input, solution] = parts(modes);
+        Tensor::cat(vec![input.clone(), solution + self.explained(input.detach())], 1)
     }
 
     /// The transposed map of [`RegressionMap::added`].
     pub fn added_transposed(&self, modes: Tensor<4>) -> Tensor<4> {
-        let [_, channels, ..] = modes.dims();
-        let solution = modes.clone().narrow(1, 1, channels - 1);
+        let [input, solution] = parts(modes);
         let seen = solution.clone() * self.gain.clone();
         let back = self.along_y.clone().swap_dims(2, 3).matmul(seen).matmul(self.along_x.clone());
-        let input = modes.narrow(1, 0, 1) + back.sum_dim(1);
-        Tensor::cat(vec![input, solution], 1)
+        Tensor::cat(vec![input + back.sum_dim(1), solution], 1)
     }
+}
+
+/// The input's channel and the solution's.
+fn parts(modes: Tensor<4>) -> [Tensor<4>; 2] {
+    let [_, channels, ..] = modes.dims();
+    [modes.clone().narrow(1, 0, 1), modes.narrow(1, 1, channels - 1)]
 }
 
 #[cfg(test)]
@@ -256,12 +262,67 @@ mod tests {
 
     #[test]
     fn the_transposed_map_is_the_transpose() {
-        let (coordinates, ..) = fitted("navier-stokes", Preconditioning::Modes);
-        let [y, x] = [normal(1), normal(2)];
+        for (name, kind) in [
+            ("poisson", Preconditioning::Modes),
+            ("darcy", Preconditioning::Modes),
+            ("darcy", Preconditioning::Joint),
+            ("navier-stokes", Preconditioning::Modes),
+        ] {
+            let (coordinates, ..) = fitted(name, kind);
+            let [y, x] = [normal(1), normal(2)];
+            let product = |a: Tensor<4>, b: Tensor<4>| (a * b).sum().into_scalar::<f32>();
+            let forward = product(coordinates.linear(y.clone()), x.clone());
+            let back = product(y, coordinates.linear_transposed(x));
+            assert!((forward - back).abs() < 1e-4 * forward.abs(), "{name}: {forward} {back}");
+        }
+    }
+
+    /// Three channels, and another basis along each axis.
+    #[test]
+    fn each_axis_and_channel_has_its_own_bases() {
+        use phys_instruct_physics::{Basis, Channel};
+        let channel = |basis| Channel { name: "any", meaning: "test", basis };
+        let channels = [
+            channel([Basis::Cosine, Basis::Fourier]),
+            channel([Basis::SineInner, Basis::Fourier]),
+            channel([Basis::Fourier, Basis::SineCells]),
+        ];
+        let bases = Bases::new(&channels, SIZE, &Device::flex());
+        let draw = |step, channels| {
+            let draw = Draw { seed: 9, stream: "any", step, first: 0 };
+            draw.normal([2, channels, SIZE, SIZE], &Device::flex())
+        };
+        let gain = values(draw(0, 1));
+        let regression = Regression { remainder: gain.clone(), gain };
+        let map = RegressionMap::new(&regression, &bases).unwrap();
+        let [x, y] = [draw(1, 3), draw(2, 3)];
+        // The input's field seen in the solutions' bases.
+        let input = bases.fields(Tensor::cat(vec![x.clone().narrow(1, 0, 1).repeat_dim(1, 3)], 1));
+        let input = input.narrow(1, 0, 1).repeat_dim(1, 3);
+        let seen = bases.modes(input).narrow(1, 1, 2) * map.gain.clone();
+        let added = map.added(x.clone());
+        assert!(rms((added.clone() - x.clone()).narrow(1, 1, 2) - seen.clone()) < 1e-5 * rms(seen));
+        assert!(rms(map.removed(added.clone()) - x.clone()) < 1e-5 * rms(x.clone()));
         let product = |a: Tensor<4>, b: Tensor<4>| (a * b).sum().into_scalar::<f32>();
-        let forward = product(coordinates.linear(y.clone()), x.clone());
-        let back = product(y, coordinates.linear_transposed(x));
+        let [forward, back] = [product(added, y.clone()), product(x, map.added_transposed(y))];
         assert!((forward - back).abs() < 1e-4 * forward.abs(), "{forward} {back}");
+    }
+
+    #[test]
+    fn a_pull_on_the_solution_does_not_reach_the_input_where_that_is_held() {
+        let (coordinates, ..) = fitted("navier-stokes", Preconditioning::Modes);
+        let pulled = |held: bool| {
+            let y = normal(3).autodiff().require_grad();
+            let decoded = y.clone();
+            let x =
+                if held { coordinates.decode_held(decoded) } else { coordinates.decode(decoded) };
+            let loss = x.narrow(1, 1, 1).square().sum();
+            let gradient = y.grad(&loss.backward()).unwrap();
+            [0, 1].map(|channel| rms(gradient.clone().narrow(1, channel, 1)))
+        };
+        let [input, solution] = pulled(true);
+        assert!(input == 0.0 && solution > 0.0, "{input} {solution}");
+        assert!(pulled(false)[0] > 0.0);
     }
 
     #[test]

@@ -72,7 +72,12 @@ fn gradient(
     let leaf = y0.clone().autodiff().require_grad();
     let GuidanceConfig { detach_input, round_input, .. } = *config;
     let options = ResidualOptions { detach_input, round_input, preconditioned };
-    let terms = residual.terms(coordinates.decode(leaf.clone()), options);
+    let x = if detach_input {
+        coordinates.decode_held(leaf.clone())
+    } else {
+        coordinates.decode(leaf.clone())
+    };
+    let terms = residual.terms(x, options);
     let relative = terms.relative();
     let loss = if config.relative {
         relative.clone().sum()

@@ -271,7 +271,7 @@ impl StudentTraining {
             self.residual.as_ref(),
             d.round_input,
             self.first_line.as_ref(),
-            coordinates.decode(output),
+            coordinates.decode_held(output),
             coordinates.decode(held),
         );
         let report = self.update_student(&terms.loss(&d.anchored), rate);

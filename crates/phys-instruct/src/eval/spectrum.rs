@@ -120,7 +120,8 @@ fn binned_squares(modes: &[f64], bin: &[Option<usize>], last: usize) -> Vec<f64>
     squares
 }
 
-/// The bin of each mode; none for the boundary nodes that [`Basis::SineNodes`] carries last.
+/// The bin of each mode; none for the boundary nodes that [`Basis::SineNodes`] and
+/// [`Basis::CosineNodes`] carry last.
 fn bins(bases: [Basis; 2], height: usize, width: usize) -> Vec<Option<usize>> {
     let at = |i: usize| {
         let ky = cycles(bases[0], height, i / width)?;
@@ -136,6 +137,7 @@ fn cycles(basis: Basis, n: usize, k: usize) -> Option<f64> {
         Basis::Cosine => Some(k as f64 / 2.0),
         Basis::SineCells | Basis::SineInner => Some((k + 1) as f64 / 2.0),
         Basis::SineNodes => (k + 2 < n).then_some((k + 1) as f64 / 2.0),
+        Basis::CosineNodes => (k + 2 < n).then_some(k as f64 / 2.0),
         Basis::Fourier => Some(k.div_ceil(2) as f64),
     }
 }
@@ -169,6 +171,8 @@ mod tests {
         assert_eq!(cycles(Basis::SineCells, 8, 1), Some(1.0));
         assert_eq!(cycles(Basis::SineNodes, 8, 5), Some(3.0));
         assert_eq!(cycles(Basis::SineNodes, 8, 6), None);
+        assert_eq!(cycles(Basis::CosineNodes, 8, 5), Some(2.5));
+        assert_eq!(cycles(Basis::CosineNodes, 8, 6), None);
     }
 
     #[test]

@@ -143,8 +143,7 @@ impl NavierStokesResidual {
     }
 
     /// What f - v . grad w adds on average over each interval, in mode space.
-    fn advection(&self, modes: &Tensor<4>) -> Tensor<4> {
-        let [starts, ends] = neighbours(modes);
+    fn advection(&self, starts: Tensor<4>, ends: Tensor<4>) -> Tensor<4> {
         let [led, middles] = self.lead(starts);
         let collocated = self.collocate(middles, ends) * self.rest.time;
         (led * self.rest.survives.clone() + collocated) / self.interval
@@ -253,13 +252,12 @@ impl Residual for NavierStokesResidual {
 
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
         let [_, _, height, width] = x.dims();
-        let w = if options.detach_input { with_input_detached(x, self.intervals) } else { x };
-        let modes = self.modes_of(w.clone(), &self.basis);
-        let advection = self.advection(&modes);
+        let [w0, w1] = neighbours(x, options.detach_input);
+        let [starts, ends] = [&w0, &w1].map(|w| self.modes_of(w.clone(), &self.basis));
+        let advection = self.advection(starts.clone(), ends);
         // The difference of snapshots is nearly exact; e^(-decay h) w0 would not be.
-        let [w0, w1] = neighbours(&w);
-        let change = self.modes_of(w1 - w0, &self.basis) / self.interval
-            + neighbours(&modes)[0].clone() * self.lost.clone();
+        let change =
+            self.modes_of(w1 - w0, &self.basis) / self.interval + starts * self.lost.clone();
         let residual = change - advection.clone();
         let seen = |v: Tensor<4>| if options.preconditioned { self.heat_flow(v) } else { v };
         let points = self.intervals * height * width;
@@ -288,15 +286,17 @@ impl Flow {
 /// The factor that is this function of |k|^2, for every mode.
 type Factor<'a> = dyn Fn(&dyn Fn(f64) -> f64) -> Tensor<4> + 'a;
 
-/// The snapshots at the start and at the end of each interval.
-fn neighbours(w: &Tensor<4>) -> [Tensor<4>; 2] {
+/// The snapshots at the start and at the end of each interval; with the input held nothing of a single
+/// interval's march is recorded for the gradient.
+fn neighbours(w: Tensor<4>, hold_input: bool) -> [Tensor<4>; 2] {
     let intervals = w.dims()[1] - 1;
-    [0, 1].map(|start| w.clone().narrow(1, start, intervals))
-}
-
-fn with_input_detached(w: Tensor<4>, intervals: usize) -> Tensor<4> {
-    let [input, later] = [w.clone().narrow(1, 0, 1), w.narrow(1, 1, intervals)];
-    Tensor::cat(vec![input.detach(), later], 1)
+    let ends = w.clone().narrow(1, 1, intervals);
+    let input = w.narrow(1, 0, 1);
+    let input = if hold_input { input.detach() } else { input };
+    if intervals == 1 {
+        return [input, ends];
+    }
+    [Tensor::cat(vec![input, ends.clone().narrow(1, 0, intervals - 1)], 1), ends]
 }
 
 /// The wave number of row `k` of the Fourier basis, times 2 pi.

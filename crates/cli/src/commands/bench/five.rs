@@ -179,6 +179,6 @@ fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failur
 }
 
 fn title_of(item: &Item) -> String {
-    let kind = item.key.preconditioning.map_or("", Preconditioning::name);
+    let kind = item.key.coordinates().unwrap_or_default();
     format!("{} ({kind}), {} step(s)", item.key.method, item.key.steps)
 }
