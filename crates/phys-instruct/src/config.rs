@@ -132,7 +132,7 @@ pub enum Skip {
 pub enum Noise {
     /// One of the two ends.
     Named(NamedNoise),
-    /// The noise's standard deviation in mode k is v_k to this power.
+    /// The noise's standard deviation in mode k is v_k (with `regress` that of what remains) to this power.
     Power(f64),
 }
 
@@ -355,7 +355,8 @@ pub struct AnchoredConfig {
     pub steps: usize,
     /// Shift and scale the clean output of every call, mode by mode, to the data's mean and
     /// deviation, from this phase on and in the finished student (the solution's modes are measured
-    /// once more at the end); not for `pixel`. Of an input that is rounded, the rounded field; of one that is
+    /// once more at the end), those of a solution with `diffusion.regress` as what remains of them; not for
+    /// `pixel`. Of an input that is rounded, the rounded field; of one that is
     /// the first line of the only channel, that line.
     pub calibrate: bool,
     /// Weight of the input's relative distance to the matched student's; where the input is the first
@@ -689,5 +690,14 @@ mod tests {
         ] {
             assert!(refusal(line).contains(name), "{line}: {}", refusal(line));
         }
+    }
+
+    #[test]
+    fn a_regression_needs_a_solution_beside_the_input() {
+        let config = |pde: &str| {
+            Config::from_toml(&format!("pde = \"{pde}\"\ngrid = 16\n[diffusion]\nregress = true"))
+        };
+        assert!(config("navier-stokes").is_ok());
+        assert!(config("burgers").is_err_and(|e| e.to_string().contains("diffusion.regress")));
     }
 }

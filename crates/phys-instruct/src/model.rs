@@ -275,3 +275,35 @@ pub fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result
     let spectrum = get("statistics.spectrum", &fields)?;
     Ok(Statistics { mean, spectrum, regression, components })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::eval::testing::samples_from;
+
+    #[test]
+    fn regressed_statistics_are_restored_and_their_absence_is_named() {
+        let pde = crate::registry::by_name("darcy").unwrap();
+        let text = "pde = \"darcy\"\ngrid = 8\n[diffusion]\nregress = true\n";
+        let config = Config::from_toml(text).unwrap();
+        let data = samples_from(pde.as_ref(), 20, 8, 1);
+        let device = crate::device::cpu();
+        let (_, statistics) =
+            Coordinates::fit(&data, &pde.channels(), &config.diffusion, &device).unwrap();
+        let card = Card::new(Kind::Teacher, &config, pde.as_ref());
+        let arrays = statistics_arrays(&statistics, &card);
+        assert_eq!(statistics_from(&arrays, &card).unwrap(), statistics);
+        for name in ["statistics.regression", "statistics.remainder"] {
+            let mut missing = arrays.clone();
+            missing.remove(name);
+            let mut cut = arrays.clone();
+            cut.get_mut(name).unwrap().shape[0] = 2;
+            for damaged in [missing, cut] {
+                let error = statistics_from(&damaged, &card).unwrap_err();
+                assert!(error.to_string().contains(name), "{error}");
+            }
+        }
+    }
+}

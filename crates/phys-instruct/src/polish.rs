@@ -19,8 +19,9 @@ use crate::{Error, Result, Samples};
 /// Samples corrected at a time.
 const BATCH: usize = 64;
 
-/// A sample is left as it is where |P^-1 R| is below this share of |P^-1| of the source.
-const SETTLED: f32 = 1e-6;
+/// A sample is left as it is where |P^-1 R| is below this share of |P^-1| of the source: a few times what
+/// rounding leaves of a solved one.
+const SETTLED: f32 = 1e-7;
 
 /// See [`Anderson::new`]; residuals are of `f32`.
 const INDEPENDENT: f64 = 1e-4;

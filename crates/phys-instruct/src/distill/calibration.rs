@@ -1,5 +1,5 @@
-//! Calibration of a student's calls: mode by mode the data has mean 0 and one standard deviation
-//! everywhere, and matching comes near to that but for some percent, more of them with every call. So
+//! Calibration of a student's calls: mode by mode the data (of a solution with `diffusion.regress` what
+//! remains of it) has mean 0 and one standard deviation everywhere, and matching comes near to that but for some percent, more of them with every call. So
 //! the clean output of each call is shifted and scaled, mode by mode, until it has them. (Principal
 //! components across channels would not do: those of the student's samples are correlated, so that modes
 //! can be off whose components are not.)

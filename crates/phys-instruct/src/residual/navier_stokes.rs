@@ -26,8 +26,8 @@
 //! | exponential, all snapshots | 0.039 | 0.011 | 0.0022 | 0.031 | 0.040 |
 //!
 //! Reproduced by `cargo test --release -p phys-instruct --lib compare_collocations -- --ignored
-//! --nocapture`. Over the whole interval the exponential Hermite form has 0.0022 for n = 64 and K = 1.
-//! The interaction picture has less, but runs the heat equation backwards from wT to the midpoint and
+//! --nocapture`. Over the whole interval the exponential Hermite form had 0.0022 for n = 64 and K = 1
+//! (revision 8ca5934). The interaction picture has less, but runs the heat equation backwards from wT to the midpoint and
 //! so magnifies its high modes; the Hermite form does not, and with it the pair (w0, wT) defines a
 //! residual. On the same measure a sample without advection (heat flow and forcing) has 0.32, one
 //! that stays at w0 has 1.1.
