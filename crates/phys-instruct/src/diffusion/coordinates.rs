@@ -13,8 +13,9 @@
 //! (see [`super::regression`]): v_k and s are then those of what remains.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use phys_instruct_physics::{Channel, transform::basis_matrix};
+use phys_instruct_physics::Channel;
 
+use super::bases::Bases;
 use super::joint::JointMap;
 use super::regression::RegressionMap;
 use super::statistics::{self, Statistics};
@@ -70,8 +71,9 @@ impl Coordinates {
         let new = |s: &Statistics| Self::new(s, channels, samples.height, config, device);
         if config.preconditioning == Preconditioning::Joint {
             let modes = new(&statistics)?;
+            let encode = |x| modes.encode(x);
             statistics.components =
-                Some(statistics::components(samples, &modes, config.joint_modes)?);
+                Some(statistics::components(samples, config.joint_modes, encode, device)?);
         }
         Ok((new(&statistics)?, statistics))
     }
@@ -316,35 +318,4 @@ fn varies(spectrum: &[f32], channel: &Channel) -> Result<()> {
         return Ok(());
     }
     Err(Error::Shape(format!("channel `{}` of the data has no variance", channel.name)))
-}
-
-/// The basis matrices of every channel, `[1, channel, mode, point]`.
-#[derive(Debug, Clone)]
-pub(super) struct Bases {
-    pub y: Tensor<4>,
-    pub x: Tensor<4>,
-}
-
-impl Bases {
-    pub fn new(channels: &[Channel], size: usize, device: &Device) -> Self {
-        let stack = |axis: usize| {
-            let data: Vec<f32> = channels
-                .iter()
-                .flat_map(|c| basis_matrix(c.basis[axis], size))
-                .map(|v| v as f32)
-                .collect();
-            Tensor::from_data(TensorData::new(data, [1, channels.len(), size, size]), device)
-        };
-        Self { y: stack(0), x: stack(1) }
-    }
-
-    /// The modes of fields, `[batch, channel, y, x]`.
-    pub fn modes(&self, fields: Tensor<4>) -> Tensor<4> {
-        self.y.clone().matmul(fields).matmul(self.x.clone().swap_dims(2, 3))
-    }
-
-    /// The fields of modes.
-    pub fn fields(&self, modes: Tensor<4>) -> Tensor<4> {
-        self.y.clone().swap_dims(2, 3).matmul(modes).matmul(self.x.clone())
-    }
 }

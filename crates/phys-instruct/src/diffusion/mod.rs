@@ -1,6 +1,7 @@
 //! The teacher: EDM diffusion of joint fields, in pixels, mode by mode or by joint
 //! principal components.
 
+pub mod bases;
 pub mod coordinates;
 pub mod denoiser;
 pub mod joint;

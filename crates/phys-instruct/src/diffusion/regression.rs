@@ -10,7 +10,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::coordinates::Bases;
+use super::bases::Bases;
 use crate::net::params::values;
 use crate::{Error, Result};
 
@@ -42,7 +42,7 @@ impl Sums {
     ///
     /// # Errors
     /// A single channel.
-    pub(super) fn new(bases: &Bases) -> Result<Self> {
+    pub fn new(bases: &Bases) -> Result<Self> {
         let map = RegressionMap::bare(bases)?;
         let zeros = vec![0.0; map.gain.dims().iter().product()];
         Ok(Self { map, sums: [zeros.clone(), zeros.clone(), zeros], count: 0 })
@@ -97,7 +97,7 @@ impl RegressionMap {
     ///
     /// # Errors
     /// Values of another number than the channels and grid of `bases` ask for, or a single channel.
-    pub(super) fn new(regression: &Regression, bases: &Bases) -> Result<Self> {
+    pub fn new(regression: &Regression, bases: &Bases) -> Result<Self> {
         let bare = Self::bare(bases)?;
         let shape = bare.gain.dims();
         let [gains, remainders] = [&regression.gain, &regression.remainder].map(Vec::len);

@@ -1,8 +1,8 @@
 //! The statistics of the data that define the coordinates.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
-use super::coordinates::{Bases, Coordinates};
+use super::bases::Bases;
 use super::joint::{self, Components};
 use super::regression::{Regression, Sums};
 use crate::config::{DiffusionConfig, Preconditioning};
@@ -27,11 +27,11 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Of `samples`, but for the components, which are those of the other coordinates' modes.
+    /// Of `samples`, without components: those need the modes that the rest of them whitens.
     ///
     /// # Errors
     /// A regression without a solution's channel.
-    pub(super) fn of(samples: &Samples, bases: &Bases, config: &DiffusionConfig) -> Result<Self> {
+    pub fn of(samples: &Samples, bases: &Bases, config: &DiffusionConfig) -> Result<Self> {
         let mean = mean(samples);
         let regression = config.regress.then(|| regression(samples, &mean, bases)).transpose()?;
         let spectrum = spectrum(samples, &mean, bases, config.preconditioning);
@@ -48,17 +48,18 @@ impl Statistics {
     }
 }
 
-/// The principal components of the samples' whitened low modes.
+/// The principal components of the samples' low modes, which `encode` whitens.
 pub(super) fn components(
     samples: &Samples,
-    modes: &Coordinates,
     side: usize,
+    encode: impl Fn(Tensor<4>) -> Tensor<4>,
+    device: &Device,
 ) -> Result<Components> {
     let side = side.min(samples.height);
     let mut products = vec![0.0; (samples.channels.len() * side * side).pow(2)];
     for start in (0..samples.count).step_by(BATCH) {
-        let x = batch(samples, start, &modes.mean());
-        joint::add_products(&mut products, modes.encode(x), side);
+        let modes = encode(batch(samples, start, device));
+        joint::add_products(&mut products, modes, side);
     }
     Components::of(&products, samples.count, side)
 }
@@ -115,12 +116,12 @@ fn centred<'a>(
     let shape = [1, samples.channels.len(), samples.height, samples.width];
     let mean = Tensor::from_data(TensorData::new(mean.to_vec(), shape), &bases.y.device());
     let starts = (0..samples.count).step_by(BATCH);
-    starts.map(move |start| batch(samples, start, &mean) - mean.clone())
+    starts.map(move |start| batch(samples, start, &mean.device()) - mean.clone())
 }
 
-/// The samples from `start` on, where `like` is.
-fn batch(samples: &Samples, start: usize, like: &Tensor<4>) -> Tensor<4> {
+/// The samples from `start` on.
+fn batch(samples: &Samples, start: usize, device: &Device) -> Tensor<4> {
     let part = samples.slice(start..(start + BATCH).min(samples.count));
     let shape = [part.count, samples.channels.len(), samples.height, samples.width];
-    Tensor::from_data(TensorData::new(part.data, shape), &like.device())
+    Tensor::from_data(TensorData::new(part.data, shape), device)
 }
