@@ -32,8 +32,8 @@ pub struct Regression {
 /// Sums over samples from which a [`Regression`] follows.
 pub struct Sums {
     map: RegressionMap,
-    /// Of the input's square, its product with the solution and the solution's square.
-    sums: [Vec<f64>; 3],
+    /// Of the input's square and its product with the solution.
+    sums: [Vec<f64>; 2],
     count: usize,
 }
 
@@ -45,7 +45,7 @@ impl Sums {
     pub fn new(bases: &Bases) -> Result<Self> {
         let map = RegressionMap::bare(bases)?;
         let zeros = vec![0.0; map.gain.dims().iter().product()];
-        Ok(Self { map, sums: [zeros.clone(), zeros.clone(), zeros], count: 0 })
+        Ok(Self { map, sums: [zeros.clone(), zeros], count: 0 })
     }
 
     /// Adds samples' `modes` about their mean, `[batch, channel, y, x]`.
@@ -53,7 +53,7 @@ impl Sums {
         let [count, ..] = modes.dims();
         let [input, own] = parts(modes);
         let input = self.map.explained(input);
-        let products = [input.clone() * input.clone(), input * own.clone(), own.clone() * own];
+        let products = [input.clone() * input.clone(), input * own];
         for (sums, product) in self.sums.iter_mut().zip(products) {
             for sample in values(product).chunks(sums.len()) {
                 sums.iter_mut().zip(sample).for_each(|(sum, &v)| *sum += f64::from(v));
@@ -62,22 +62,22 @@ impl Sums {
         self.count += count;
     }
 
-    /// The least-squares gains and what they leave.
-    pub fn regression(&self) -> Regression {
-        let [inputs, products, squares] = &self.sums;
+    /// The least-squares gains and what they leave of the solution's `variance`, mode by mode.
+    pub fn regression(&self, variance: &[f64]) -> Regression {
+        let [inputs, products] = &self.sums;
         let area = self.map.gain.dims()[2].pow(2);
         let gain = |i: usize| if inputs[i] > 0.0 { products[i] / inputs[i] } else { 0.0 };
+        let largest = |channel: &[f64]| channel.iter().fold(0.0f64, |m, &v| m.max(v));
+        let largest: Vec<f64> = variance.chunks(area).map(largest).collect();
         let remains = |i: usize| {
-            let of_channel = &squares[i / area * area..][..area];
-            let largest = of_channel.iter().fold(0.0f64, |m, &v| m.max(v));
-            let left = (squares[i] - gain(i) * products[i]).max(0.0);
-            let absent =
-                left <= LEAST_SHARE.powi(2) * squares[i] || left <= ROUNDING.powi(2) * largest;
-            if absent { 0.0 } else { (left / self.count as f64).sqrt() }
+            let left = (variance[i] - gain(i) * products[i] / self.count as f64).max(0.0);
+            let rounding = ROUNDING.powi(2) * largest[i / area];
+            let absent = left <= LEAST_SHARE.powi(2) * variance[i] || left <= rounding;
+            if absent { 0.0 } else { left.sqrt() }
         };
         Regression {
-            gain: (0..squares.len()).map(|i| gain(i) as f32).collect(),
-            remainder: (0..squares.len()).map(|i| remains(i) as f32).collect(),
+            gain: (0..variance.len()).map(|i| gain(i) as f32).collect(),
+            remainder: (0..variance.len()).map(|i| remains(i) as f32).collect(),
         }
     }
 }
@@ -297,8 +297,7 @@ mod tests {
         let map = RegressionMap::new(&regression, &bases).unwrap();
         let [x, y] = [draw(1, 3), draw(2, 3)];
         // The input's field seen in the solutions' bases.
-        let input = bases.fields(Tensor::cat(vec![x.clone().narrow(1, 0, 1).repeat_dim(1, 3)], 1));
-        let input = input.narrow(1, 0, 1).repeat_dim(1, 3);
+        let input = bases.fields(x.clone()).narrow(1, 0, 1).repeat_dim(1, 3);
         let seen = bases.modes(input).narrow(1, 1, 2) * map.gain.clone();
         let added = map.added(x.clone());
         assert!(rms((added.clone() - x.clone()).narrow(1, 1, 2) - seen.clone()) < 1e-5 * rms(seen));

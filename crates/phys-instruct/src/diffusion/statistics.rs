@@ -33,8 +33,20 @@ impl Statistics {
     /// A regression without a solution's channel.
     pub fn of(samples: &Samples, bases: &Bases, config: &DiffusionConfig) -> Result<Self> {
         let mean = mean(samples);
-        let regression = config.regress.then(|| regression(samples, &mean, bases)).transpose()?;
-        let spectrum = spectrum(samples, &mean, bases, config.preconditioning);
+        let pixel = config.preconditioning == Preconditioning::Pixel;
+        let mut power = vec![0.0f64; samples.sample_len()];
+        let mut sums = config.regress.then(|| Sums::new(bases)).transpose()?;
+        for x in centred(samples, &mean, bases) {
+            let modes = if pixel { x } else { bases.modes(x) };
+            if let Some(sums) = &mut sums {
+                sums.add(modes.clone());
+            }
+            add_squares(&mut power, modes);
+        }
+        let area = samples.height * samples.width;
+        let variance: Vec<f64> = power.iter().map(|p| p / samples.count as f64).collect();
+        let regression = sums.map(|sums| sums.regression(&variance[area..]));
+        let spectrum = if pixel { of_channels(&variance, area) } else { of_modes(&variance) };
         Ok(Self { mean, spectrum, regression, components: None })
     }
 
@@ -74,37 +86,23 @@ fn mean(samples: &Samples) -> Vec<f32> {
     sum.iter().map(|s| (s / samples.count as f64) as f32).collect()
 }
 
-/// The regression of the solution's modes on the input's.
-fn regression(samples: &Samples, mean: &[f32], bases: &Bases) -> Result<Regression> {
-    let mut sums = Sums::new(bases)?;
-    centred(samples, mean, bases).for_each(|x| sums.add(bases.modes(x)));
-    Ok(sums.regression())
+fn add_squares(sums: &mut [f64], of: Tensor<4>) {
+    for sample in values(of).chunks(sums.len()) {
+        for (sum, &v) in sums.iter_mut().zip(sample) {
+            *sum += f64::from(v).powi(2);
+        }
+    }
 }
 
-/// Standard deviation per mode, or per channel for `pixel`.
-fn spectrum(samples: &Samples, mean: &[f32], bases: &Bases, kind: Preconditioning) -> Vec<f32> {
-    let mut power = vec![0.0f64; samples.sample_len()];
-    for x in centred(samples, mean, bases) {
-        let modes = if kind == Preconditioning::Pixel { x } else { bases.modes(x) };
-        for sample in values(modes).chunks(power.len()) {
-            for (p, &v) in power.iter_mut().zip(sample) {
-                *p += f64::from(v).powi(2);
-            }
-        }
-    }
-    let variance: Vec<f64> = power.iter().map(|p| p / samples.count as f64).collect();
-    match kind {
-        Preconditioning::Modes | Preconditioning::Joint => {
-            variance.iter().map(|v| v.sqrt() as f32).collect()
-        }
-        Preconditioning::Pixel => variance
-            .chunks(samples.height * samples.width)
-            .flat_map(|c| {
-                let std = (c.iter().sum::<f64>() / c.len() as f64).sqrt() as f32;
-                vec![std; c.len()]
-            })
-            .collect(),
-    }
+/// Standard deviation of each mode.
+fn of_modes(variance: &[f64]) -> Vec<f32> {
+    variance.iter().map(|v| v.sqrt() as f32).collect()
+}
+
+/// That of its channel for every point.
+fn of_channels(variance: &[f64], area: usize) -> Vec<f32> {
+    let of = |channel: &[f64]| (channel.iter().sum::<f64>() / channel.len() as f64).sqrt() as f32;
+    variance.chunks(area).flat_map(|channel| vec![of(channel); channel.len()]).collect()
 }
 
 /// The samples less their mean, some at a time, `[batch, channel, y, x]`.
