@@ -237,18 +237,19 @@ struct Near {
 const BLOCK: usize = 16;
 
 impl Linearised for Near {
-    fn slopes(&self, points: &[usize]) -> Result<Vec<f64>> {
+    fn slopes(&self, functionals: &[Vec<(usize, f64)>]) -> Result<Vec<f64>> {
         let cells = self.influence.len();
-        if let Some(point) = points.iter().find(|&&point| point >= cells) {
+        if let Some((point, _)) = functionals.iter().flatten().find(|term| term.0 >= cells) {
             let reason = format!("point {point} of a solution of {cells} values");
             return Err(Error::BadInput { pde: NAME, reason });
         }
-        let mut slopes = vec![0.0; points.len() * cells];
-        let blocks = slopes.par_chunks_mut(BLOCK * cells).zip(points.par_chunks(BLOCK));
-        blocks.try_for_each(|(slopes, points)| {
+        let mut slopes = vec![0.0; functionals.len() * cells];
+        let blocks = slopes.par_chunks_mut(BLOCK * cells).zip(functionals.par_chunks(BLOCK));
+        blocks.try_for_each(|(slopes, functionals)| {
             let mut adjoint = vec![0.0; slopes.len()];
-            let units = adjoint.chunks_exact_mut(cells).zip(points);
-            units.for_each(|(unit, &point)| unit[point] = 1.0);
+            for (right, terms) in adjoint.chunks_exact_mut(cells).zip(functionals) {
+                terms.iter().for_each(|&(point, weight)| right[point] += weight);
+            }
             // A is symmetric: its adjoint is solved as itself.
             self.factor.solve_in_place(&mut adjoint)?;
             for (slopes, v) in slopes.chunks_exact_mut(cells).zip(adjoint.chunks_exact(cells)) {

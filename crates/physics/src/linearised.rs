@@ -18,12 +18,13 @@ pub trait Linearisable: Send + Sync {
 
 /// The derivative of the solution at one input.
 pub trait Linearised: Send + Sync {
-    /// That of the solution's values at `points`, its flat places, in every value of the input,
-    /// `[point, value]`.
+    /// The derivative of each of `functionals` of the solution in every value of the input,
+    /// `[functional, value]`. A functional is a sum of values of the solution, each by its flat
+    /// place and its weight.
     ///
     /// # Errors
-    /// Points outside of the solution, and what the solver answers.
-    fn slopes(&self, points: &[usize]) -> Result<Vec<f64>>;
+    /// Places outside of the solution, and failures of the solver.
+    fn slopes(&self, functionals: &[Vec<(usize, f64)>]) -> Result<Vec<f64>>;
 
     /// The solution of an input near that one.
     ///
@@ -66,17 +67,24 @@ mod tests {
             let [below, above] = [-1e-4, 1e-4].map(&solution);
             let near = equation.linearised(&Fields::stack(SIZE, SIZE, &[&a])).unwrap();
             let own = near.change(&change).unwrap();
-            let points: Vec<usize> = (0..SIZE * SIZE).rev().collect();
-            let slopes = near.slopes(&points).unwrap();
-            assert!(near.slopes(&[SIZE * SIZE]).is_err() && near.change(&[1.0]).is_err());
+            // Between the point and the one before it, but for the first.
+            let points = (0..SIZE * SIZE).rev();
+            let between = |p: usize| if p == 0 { vec![(0, 1.0)] } else { vec![(p, 0.7), (p - 1, 0.3)] };
+            let functionals: Vec<_> = points.map(between).collect();
+            let slopes = near.slopes(&functionals).unwrap();
+            let outside = [vec![(0, 1.0), (SIZE * SIZE, 0.5)]];
+            assert!(near.slopes(&outside).is_err() && near.change(&[1.0]).is_err());
             let largest = own.iter().fold(0.0f64, |m, v| m.max(v.abs()));
             // Of an evolution the steps of time are longer than the solver's.
             let exact = if name == "darcy" { 1e-6 } else { 1e-2 };
-            for (row, &p) in slopes.chunks_exact(SIZE * SIZE).zip(&points) {
+            for p in 0..SIZE * SIZE {
                 let expected = (above[p] - below[p]) / 2e-4;
-                let by_slopes: f64 = row.iter().zip(&change).map(|(s, c)| s * c).sum();
                 assert!((own[p] - expected).abs() < exact * largest, "{name}: {p}");
-                assert!((by_slopes - own[p]).abs() < 1e-6 * largest, "{name}: {p}");
+            }
+            for (row, functional) in slopes.chunks_exact(SIZE * SIZE).zip(&functionals) {
+                let expected: f64 = functional.iter().map(|&(p, weight)| weight * own[p]).sum();
+                let by_slopes: f64 = row.iter().zip(&change).map(|(s, c)| s * c).sum();
+                assert!((by_slopes - expected).abs() < 1e-6 * largest, "{name}: {functional:?}");
             }
             let moved: Vec<f64> = a.iter().zip(&change).map(|(a, c)| a + 0.1 * c).collect();
             let moved = near.solution(&Fields::stack(SIZE, SIZE, &[&moved])).unwrap();

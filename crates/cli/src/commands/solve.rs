@@ -7,14 +7,12 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use phys_instruct::condition::posterior::Score;
 use phys_instruct::condition::{
-    Method, Observations, Options, Posterior, Solver, Task, TwoValuedEntries, files,
+    Answer, Method, Observations, Options, Question, Solver, Task, TwoValuedEntries, files,
 };
 use phys_instruct::data::{self, Watch};
-use phys_instruct::eval::physics::pde_error;
 use phys_instruct::plot::answer::answer;
-use phys_instruct::residual::{self, Residual};
 use phys_instruct::store::{atomic, dataset};
-use phys_instruct::{Model, Samples, device};
+use phys_instruct::{Model, Samples};
 use phys_instruct_physics::Pde;
 use serde_json::json;
 
@@ -34,8 +32,12 @@ const PROBLEM_SEED: u64 = 6_000_000;
 /// prior, and an ensemble of its samples that agree with the observations is the answer.
 ///
 /// The file of observations is .csv, with a head `field,row,column,value` (grid points from 0) or
-/// `field,y,x,value` (the unit square), and a column `sd` where errors are known; or .npz, for a
-/// field u: `u` [y, x], or `u_values` [n] with `u_index` or `u_points` [n, 2], and `u_sd`.
+/// `field,y,x,value` (anywhere in the unit square), and a column `sd` where errors are known; or
+/// .npz, for a field u: `u` [y, x] (NaN where nothing was observed), or `u_values` [n] with `u_index`
+/// or `u_points` [n, 2], and `u_sd`.
+///
+/// The observations are held against what the model knows, and the answer against the observations
+/// and the equation. What does not fit is a warning on stderr; --strict makes it exit code 1.
 ///
 /// Example: phys-instruct solve darcy --task inverse --make-obs obs.csv --points 60
 /// Example: phys-instruct solve darcy --task inverse --obs obs.csv --truth obs.truth.npz
@@ -60,9 +62,17 @@ pub struct Solve {
     /// Burgers is every time
     #[arg(long, value_name = "N", requires = "make_obs", conflicts_with = "points", value_parser = at_least::<1>())]
     sensors: Option<usize>,
-    /// Errors of observations without an sd, in standard deviations of their field
-    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = at_least_zero)]
-    noise: f64,
+    /// Errors of observations without an sd, in standard deviations of their field; 0 for exact
+    /// values [default: estimated from the observations, near 0.01 where they say little]
+    #[arg(long, value_name = "S", value_parser = at_least_zero)]
+    noise: Option<f64>,
+    /// Let some errors be far larger than stated (Student's t, 4 degrees of freedom), so that a wrong
+    /// value does not spoil the answer
+    #[arg(long)]
+    robust: bool,
+    /// Exit code 1 where there is a warning
+    #[arg(long)]
+    strict: bool,
     /// Members of the ensemble
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least::<2>())]
     ensemble: usize,
@@ -136,7 +146,14 @@ impl Solve {
             allowed = Observations::columns(&allowed, card.grid, count, self.seed);
             points = allowed.len();
         }
-        let drawn = Observations::draw(&truth, 0, &allowed, points, self.noise, self.seed)?;
+        let drawn = Observations::draw(
+            &truth,
+            0,
+            &allowed,
+            points,
+            self.noise.unwrap_or(0.0),
+            self.seed,
+        )?;
         files::write(file, &drawn)?;
         let fields = file.with_extension("truth.npz");
         dataset::write_npz(&truth, &fields)?;
@@ -148,64 +165,90 @@ impl Solve {
     fn answer(&self, model: &Model, file: &Path, global: &Global) -> Outcome {
         let card = &model.card;
         let pde = card.pde()?;
-        let observations =
-            files::read(file, pde.as_ref(), card.grid)?.with_noise(self.noise, &model.deviations());
-        observations.check_task(self.task, &self.task.observed(pde.as_ref(), card.grid))?;
+        let read = files::read(file, pde.as_ref(), card.grid)?;
+        if read.unobserved > 0 {
+            eprintln!("note: {} places without a value, not observed", read.unobserved);
+        }
+        if !read.ignored.is_empty() {
+            eprintln!("note: passed over in {}: {}", file.display(), read.ignored.join(", "));
+        }
         let truth =
             self.truth.as_deref().map(|f| dataset::load_any(f, pde.as_ref())).transpose()?;
-        let residual = residual::build(pde.as_ref(), card.grid, &device::cpu())?;
+
         let start = Instant::now();
         let solver = Solver::new(model)?;
         let prepared = start.elapsed().as_secs_f64();
-        let method = match self.method {
-            None => solver.suggested(&observations)?,
-            Some(Way::Refinement) => Method::Refinement,
-            Some(Way::Linearised) => Method::Linearised,
-            Some(Way::InputSpace) => Method::InputSpace,
-            Some(Way::NoiseSpace) => Method::NoiseSpace,
-        };
         let Self { ensemble, rounds, seed, .. } = *self;
-        let options = Options { method, ensemble, rounds, seed, ..Options::default() };
+        let question = Question {
+            task: self.task,
+            observations: read.observations,
+            noise: self.noise,
+            robust: self.robust,
+            resolve: self.physics,
+            method: self.method.map(Way::method),
+            options: Options { ensemble, rounds, seed, ..Options::default() },
+        };
         let start = Instant::now();
-        let mut posterior = solver.posterior(&observations, &options)?;
-        if self.physics.unwrap_or(self.task.wants_solver()) {
-            posterior = posterior.solved(pde.as_ref()).map_err(|e| {
-                Failure::Usage(format!("{e}; --physics=false keeps the student's own solutions"))
-            })?;
-        }
+        let answer = solver.answer(question)?;
         let spent = start.elapsed().as_secs_f64();
+
         let (task, times) = (self.task, [prepared, spent]);
-        let answer = Answer { model, pde, residual, task, observations, posterior, truth, times };
+        let report = Report { model, pde, task, answer, truth, unobserved: read.unobserved, times };
+        report.say();
         for path in &self.out {
-            answer.write(path)?;
+            report.write(path)?;
             eprintln!("wrote {}", path.display());
         }
-        answer.print(global.json)
+        report.print(global.json)?;
+        match report.answer.warnings.len() {
+            n if self.strict && n > 0 => {
+                Err(Failure::Check(format!("{n} warnings, and --strict was asked for")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-/// A posterior and what it is measured against.
-struct Answer<'a> {
+impl Way {
+    fn method(self) -> Method {
+        match self {
+            Self::Refinement => Method::Refinement,
+            Self::Linearised => Method::Linearised,
+            Self::InputSpace => Method::InputSpace,
+            Self::NoiseSpace => Method::NoiseSpace,
+        }
+    }
+}
+
+/// An answer and what it is measured against.
+struct Report<'a> {
     model: &'a Model,
     pde: Box<dyn Pde>,
-    residual: Box<dyn Residual>,
     task: Task,
-    observations: Observations,
-    posterior: Posterior,
+    answer: Answer,
     truth: Option<Samples>,
+    unobserved: usize,
     /// Seconds to draw the prior's covariance, and to answer.
     times: [f64; 2],
 }
 
-impl Answer<'_> {
+impl Report<'_> {
+    /// Tells on stderr what was assumed and what does not fit.
+    fn say(&self) {
+        self.answer.notes.iter().for_each(|note| eprintln!("note: {note}"));
+        self.answer.warnings.iter().for_each(|w| eprintln!("warning: {}", w.message));
+    }
+
     fn write(&self, path: &Path) -> Outcome {
+        let Answer { posterior, observations, warnings, .. } = &self.answer;
         if extension(path) == "npz" {
-            return Ok(files::write_posterior(path, &self.posterior)?);
+            return Ok(files::write_posterior(path, posterior)?);
         }
-        let count = self.observations.points().len();
+        let count = observations.points().len();
         let headline = format!("{}, {}, {count} observations", self.model.card.pde, self.task);
         let truth = self.truth.as_ref().map(|t| t.sample(0));
-        let drawing = answer(&self.posterior, &self.observations, truth, &headline)?;
+        let words: Vec<&str> = warnings.iter().map(|w| w.message.as_str()).collect();
+        let drawing = answer(posterior, observations, truth, &headline, &words)?;
         let bytes = match extension(path).as_str() {
             "svg" => drawing.to_svg()?.into_bytes(),
             _ => drawing.to_png(picture::SCALE)?,
@@ -214,33 +257,42 @@ impl Answer<'_> {
     }
 
     fn print(&self, json: bool) -> Outcome {
-        let (card, task, residual) = (&self.model.card, self.task, self.residual.as_ref());
-        let samples = &self.posterior.samples;
-        let mean = self.posterior.mean_sample();
-        let misfit = self.observations.misfit(mean.sample(0), &self.model.deviations());
-        let errors = [pde_error(samples, residual)?, pde_error(&mean, residual)?];
+        let Answer { posterior, observations, explained, pde_errors, .. } = &self.answer;
+        let (card, samples) = (&self.model.card, &posterior.samples);
+        let misfit =
+            observations.misfit(posterior.mean_sample().sample(0), &self.model.deviations());
         let score = self.truth.as_ref().map(|truth| self.score(truth)).transpose()?;
         let [prepared, spent] = self.times;
         let value = json!({
-            "pde": card.pde, "task": task, "grid": card.grid, "ensemble": samples.count,
-            "points": self.observations.points().len(), "nfe": self.posterior.nfe,
+            "pde": card.pde, "task": self.task, "grid": card.grid, "ensemble": samples.count,
+            "left_out": posterior.left_out, "points": observations.points().len(),
+            "unobserved": self.unobserved, "nfe": posterior.nfe,
             "prepare_seconds": prepared, "seconds": spent, "misfit": misfit,
-            "pde_error": errors[0], "pde_error_of_mean": errors[1], "score": score,
+            "chi": explained.chi, "chi_of_members": explained.chi_of_members,
+            "worst": explained.worst, "prior_distance": self.answer.prior_distance(),
+            "pde_error": pde_errors.members, "pde_error_of_mean": pde_errors.mean,
+            "pde_error_of_model": pde_errors.model, "score": score,
+            "notes": self.answer.notes, "warnings": self.answer.warnings,
         });
+
+        let [chi, of_members] = [explained.chi, explained.chi_of_members].map(number);
+        let [members, mean, model] =
+            [pde_errors.members, pde_errors.mean, pde_errors.model].map(number);
         let mut lines = vec![
             line("PDE", self.pde.equation()),
-            line("task", task),
-            line("observations", self.observations.points().len()),
+            line("task", self.task),
+            line("observations", observations.points().len()),
             line("ensemble", samples.count),
             line("misfit of the mean", format!("{} of the fields' deviation", number(misfit))),
-            line("PDE error", format!("{}, of the mean {}", number(errors[0]), number(errors[1]))),
+            line("chi", format!("{chi} of the mean, {of_members} of the members; 1 is expected")),
+            line("PDE error", format!("{members}, of the mean {mean}; the model's own {model}")),
         ];
         if let Some(score) = score {
             lines.push(line("error", number(score.error)));
             lines.extend(score.coverage90.map(|c| line("within the 90 % interval", number(c))));
             lines.push(line("ranked score (CRPS)", number(score.crps)));
         }
-        lines.push(line("network passes", self.posterior.nfe));
+        lines.push(line("network passes", posterior.nfe));
         lines.push(line(
             "time",
             format!("{} (and {} to prepare)", seconds(spent), seconds(prepared)),
@@ -249,12 +301,12 @@ impl Answer<'_> {
     }
 
     fn score(&self, truth: &Samples) -> Result<Score, Failure> {
-        let (task, pde) = (self.task, self.pde.as_ref());
-        if truth.sample_len() != self.posterior.samples.sample_len() {
+        let (task, pde, posterior) = (self.task, self.pde.as_ref(), &self.answer.posterior);
+        if truth.sample_len() != posterior.samples.sample_len() {
             return Err(Failure::Usage("--truth: fields on another grid than the model's".into()));
         }
         let asked = task.target(pde, self.model.card.grid);
         let two_valued = TwoValuedEntries::of(truth, pde);
-        Ok(self.posterior.score(truth.sample(0), &asked, two_valued.as_ref()))
+        Ok(posterior.score(truth.sample(0), &asked, two_valued.as_ref()))
     }
 }

@@ -113,7 +113,7 @@ pub fn solve(
         in_pool(|| diffusionpde::sample(&model.network, &guide, noise, &levels))
     });
     match samples.first_not_finite() {
-        None => Ok(Posterior { samples, mirrored: false, nfe: diffusionpde::nfe(steps) }),
+        None => Ok(Posterior::of(samples, false, diffusionpde::nfe(steps))),
         Some(i) => Err(Error::NonFinite(format!("guided sample {i}"))),
     }
 }

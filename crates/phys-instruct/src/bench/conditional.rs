@@ -268,7 +268,7 @@ impl Setting {
             let observations = question.observations(&self.truths, 0)?;
             let posterior = question.own_answer(solver, &observations, options.ensemble)?;
             let truth = Some(self.truths.sample(0));
-            pictures.push((question.task, answer(&posterior, &observations, truth, "")?));
+            pictures.push((question.task, answer(&posterior, &observations, truth, "", &[])?));
         }
         Ok(pictures)
     }

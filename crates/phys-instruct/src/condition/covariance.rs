@@ -17,8 +17,10 @@ use phys_instruct_kernels::pool::in_pool;
 use phys_instruct_physics::symmetry::Symmetry;
 use rayon::prelude::*;
 
+use super::expectation::Expectation;
 use super::linear::{Cosines, Linear};
 use super::observed::Observed;
+use super::place::Stencil;
 use super::prior::Prior;
 use crate::diffusion::noise::Draw;
 use crate::net::params::values;
@@ -38,6 +40,9 @@ const ALONE: f32 = 1.05;
 const LEFT_OUT: usize = 64;
 const POINTS: usize = 200;
 const NOISE: f64 = 1e-2;
+/// Samples that have no part in the bank: with the moves of each, enough to tell a value of one in
+/// a hundred.
+const FRESH: usize = 64;
 /// Rows of the linear map made at a time, by one thread: few enough for its cache.
 const ROWS: usize = 16;
 /// Rows whose products are summed at a time in `f64`.
@@ -58,6 +63,8 @@ pub struct Covariance {
     linear: Linear,
     /// Of the linear estimate.
     share: f64,
+    /// Samples that are not in the bank, sample by sample.
+    pub(super) fresh: Vec<f32>,
 }
 
 /// The best linear estimate of the fields from observed values.
@@ -111,7 +118,10 @@ impl Covariance {
         let &(_, i, share) = alone.unwrap_or(&tried[0]);
         let all = of(all);
         let linear = all.linear_estimates(prior).into_iter().nth(i).unwrap_or(Linear::Own);
-        Ok(Self { linear, share, ..all })
+
+        let fresh = (bank..bank + FRESH).step_by(BATCH).map(batch).collect();
+        let fresh = values(Tensor::cat(fresh, 0));
+        Ok(Self { linear, share, fresh, ..all })
     }
 
     /// With the prior's own linear estimate and the smallest share of it.
@@ -123,7 +133,7 @@ impl Covariance {
         let mean = TensorData::new((0..len).map(mean).collect::<Vec<_>>(), [1, len]);
         let mean = Tensor::<2>::from_data(mean, &device);
         let bank = values((samples - mean.clone()) * unit(count, moves.len()));
-        Self { bank, mean, moves, linear: Linear::Own, share: SHARES[0] }
+        Self { bank, mean, moves, linear: Linear::Own, share: SHARES[0], fresh: Vec::new() }
     }
 
     /// The linear estimates that can be had.
@@ -138,16 +148,58 @@ impl Covariance {
         [Linear::Own].into_iter().chain(cosines.map(|c| Linear::Cosines(Box::new(c)))).collect()
     }
 
-    /// The deviations of all samples, the moved ones too, at some entries, `[sample, entry]`.
-    pub(super) fn deviations(&self, entries: &[usize]) -> Mat<f32> {
-        let (len, n) = (self.mean.dims()[1], entries.len());
-        let (samples, moved) = (self.bank.len() / len, n * self.moves.len());
+    /// The law of the values of `stencils`, without errors. Its yardstick are the flat joint
+    /// samples `fresh`.
+    pub(super) fn expectation(
+        &self,
+        prior: &dyn Prior,
+        stencils: &[Stencil],
+        fresh: &[f32],
+    ) -> Expectation {
+        let wide = |matrix: Mat<f32>, scale: f64| {
+            Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| scale * f64::from(matrix[(i, j)]))
+        };
+        let [of_bank, of_linear] = self.scales();
+        let (len, n) = (self.mean.dims()[1], stencils.len());
+        let linear = linear_rows(&self.linear, prior, stencils);
+        let linear = MatRef::from_column_major_slice(&linear, len, n).to_owned();
+
+        // In f64: exact values make the sum nearly singular.
+        let mut covariance = Mat::zeros(n, n);
+        let bank = if of_bank > 0.0 { self.deviations(stencils) } else { Mat::zeros(0, n) };
+        for (part, scale) in [(bank, of_bank), (linear, of_linear)] {
+            let part = wide(part, scale);
+            covariance += part.transpose() * &part;
+        }
+
+        let own = values(self.mean.clone());
+        let mean: Vec<f64> = stencils.iter().map(|stencil| stencil.of(&own)).collect();
+        let samples = self.seen(fresh, stencils);
+        let samples = Mat::from_fn(n, samples.nrows(), |i, s| f64::from(samples[(s, i)]) - mean[i]);
+        Expectation { mean, covariance, samples }
+    }
+
+    /// The deviations of all samples, the moved ones too, in some functionals,
+    /// `[sample, functional]`.
+    pub(super) fn deviations(&self, stencils: &[Stencil]) -> Mat<f32> {
+        self.seen(&self.bank, stencils)
+    }
+
+    /// The values of `stencils` of `samples` and of what the moves make of them,
+    /// `[sample, functional]`.
+    fn seen(&self, samples: &[f32], stencils: &[Stencil]) -> Mat<f32> {
+        let (len, n, all) = (self.mean.dims()[1], stencils.len(), samples);
+        let (samples, moved) = (all.len() / len, n * self.moves.len());
         // Sample by sample: one after the other lies far away.
         let mut seen = vec![0.0; samples * moved];
-        let bank = self.bank.par_chunks_exact(len).zip(seen.par_chunks_exact_mut(moved.max(1)));
+        let bank = all.par_chunks_exact(len).zip(seen.par_chunks_exact_mut(moved.max(1)));
         bank.for_each(|(x, seen)| {
-            let from = self.moves.iter().flat_map(|from| entries.iter().map(|&e| from[e]));
-            seen.iter_mut().zip(from).for_each(|(to, e)| *to = x[e]);
+            let value = |from: &[usize], stencil: &Stencil| {
+                let term = |&(entry, weight): &(usize, f64)| weight as f32 * x[from[entry]];
+                stencil.terms().iter().map(term).sum::<f32>()
+            };
+            let all = self.moves.iter().flat_map(|from| stencils.iter().map(|s| value(from, s)));
+            seen.iter_mut().zip(all).for_each(|(to, v)| *to = v);
         });
         let mut all = Mat::zeros(samples * self.moves.len(), n);
         all.par_col_iter_mut().enumerate().for_each(|(p, all)| {
@@ -208,11 +260,12 @@ impl Covariance {
             let entries: Vec<_> = (0..points).map(|p| varied[p * varied.len() / points]).collect();
             let errors: Vec<_> =
                 entries.iter().map(|&e| NOISE * NOISE * f64::from(variances[e])).collect();
-            let seen = Observed::at(&entries, &prior.device()).of_flat(away.clone());
-            let linear = linear_rows(&self.linear, prior, &entries);
+            let stencils = Stencil::points(&entries);
+            let seen = Observed::at(&stencils, &prior.device()).of_flat(away.clone());
+            let linear = linear_rows(&self.linear, prior, &stencils);
             for (sum, share) in sums.iter_mut().zip(SHARES) {
                 self.share = share;
-                let gain = self.gain_of(prior, self.scales(), &entries, &linear, &errors)?;
+                let gain = self.gain_of(prior, self.scales(), &stencils, &linear, &errors)?;
                 let wrong = away.clone() - gain.apply(seen.clone()).flatten::<2>(1, 3);
                 let wrong = wrong.square().mean_dim(0);
                 *sum += values((wrong / variance.clone().clamp_min(f32::MIN_POSITIVE)).mean())[0];
@@ -226,7 +279,7 @@ impl Covariance {
         [(1.0 - self.share).sqrt(), self.share.sqrt()]
     }
 
-    /// The gain for the values at `entries` whose errors have the `variances`, all above 0;
+    /// The gain for the values of `stencils` whose errors have the `variances`, all above 0;
     /// `prior` is that of [`Covariance::new`].
     ///
     /// # Errors
@@ -234,11 +287,11 @@ impl Covariance {
     pub fn gain<'a>(
         &'a self,
         prior: &'a dyn Prior,
-        entries: &[usize],
+        stencils: &[Stencil],
         variances: &[f64],
     ) -> Result<Gain<'a>> {
-        let linear = linear_rows(&self.linear, prior, entries);
-        self.gain_of(prior, self.scales(), entries, &linear, variances)
+        let linear = linear_rows(&self.linear, prior, stencils);
+        self.gain_of(prior, self.scales(), stencils, &linear, variances)
     }
 
     /// The gain by the linear estimate alone for values that are linear in the fields: `rows` writes the
@@ -256,20 +309,20 @@ impl Covariance {
         self.gain_of(prior, [0.0, 1.0], &[], &rows, variances)
     }
 
-    /// The gain of a blend with the `scales`, given the linear estimate's rows and, where the bank has a
-    /// part in it, the entries of the values.
+    /// The gain of a blend with the `scales`, given the linear estimate's rows and, where the bank
+    /// has a part in it, the functionals of the values.
     fn gain_of<'a>(
         &'a self,
         prior: &'a dyn Prior,
         scales: [f64; 2],
-        entries: &[usize],
+        stencils: &[Stencil],
         linear: &[f32],
         variances: &[f64],
     ) -> Result<Gain<'a>> {
         let [of_bank, of_linear] = scales.map(|scale| scale as f32);
         let (len, scale) = (self.mean.dims()[1], ErrorUnits::scale(variances));
         // Without a share of its own the bank has no part in the rows.
-        let seen = (of_bank > 0.0).then(|| self.deviations(entries));
+        let seen = (of_bank > 0.0).then(|| self.deviations(stencils));
         let samples = seen.as_ref().map_or(0, Mat::nrows);
         let mut rows = Mat::zeros(samples + len, variances.len());
         let points = rows.par_col_iter_mut().zip(linear.par_chunks_exact(len)).enumerate();
@@ -351,9 +404,11 @@ fn moves(channels: usize, points: usize, symmetries: &[Symmetry]) -> Vec<Vec<usi
     all
 }
 
-/// The rows of the linear estimate's factor for `entries`, `[point, entry]`.
-fn linear_rows(linear: &Linear, prior: &dyn Prior, entries: &[usize]) -> Vec<f32> {
-    rows_of(linear, prior, entries.len(), |p, row| row[entries[p]] = 1.0)
+/// The rows of the linear estimate's factor for `stencils`, `[point, entry]`.
+fn linear_rows(linear: &Linear, prior: &dyn Prior, stencils: &[Stencil]) -> Vec<f32> {
+    rows_of(linear, prior, stencils.len(), |p, row| {
+        stencils[p].terms().iter().for_each(|&(entry, weight)| row[entry] += weight as f32);
+    })
 }
 
 /// Those for `count` values with the coefficients that `row` writes: the transposed map of these.
@@ -470,12 +525,12 @@ mod tests {
         let observed = Observed::new(&given, &device);
         let misfit = row(&given, |p| p.value, &device) - observed.of(mean.clone());
         let covariance = Covariance::new(&prior, 1).unwrap();
-        let gain = covariance.gain(&prior, &given.entries(), &[1e-6; 24]).unwrap();
+        let gain = covariance.gain(&prior, &given.stencils(), &[1e-6; 24]).unwrap();
         let change = gain.apply(misfit.clone());
         let left = misfit.clone() - observed.of(change.clone());
         assert!(values(left).iter().all(|v| v.abs() < 1e-2));
         // The linear estimate alone is exact here.
-        let rows = linear_rows(&Linear::Own, &prior, &given.entries());
+        let rows = linear_rows(&Linear::Own, &prior, &given.stencils());
         let rows = MatRef::from_column_major_slice(&rows, SIZE * SIZE, 24);
         let scale = ErrorUnits::scale(&[1e-6; 24]);
         let rows = Mat::from_fn(SIZE * SIZE, 24, |k, i| rows[(k, i)] * scale[i] as f32);
@@ -556,7 +611,7 @@ mod tests {
             });
         let shares = Mat::from_fn(12, 2, |i, m| (i + 3 * m) as f32);
         let all = |c: &Covariance| {
-            let matrices = [c.deviations(&[1, 6, 7]), c.fields(shares.as_ref())];
+            let matrices = [c.deviations(&Stencil::points(&[1, 6, 7])), c.fields(shares.as_ref())];
             let entries =
                 matrices.iter().flat_map(|m| m.col_iter().flat_map(|c| c.iter().copied()));
             let entries: Vec<f32> = entries.collect();
@@ -585,7 +640,7 @@ mod tests {
     fn large_errors_leave_the_fields_alone() {
         let prior = Smooth::new();
         let covariance = Covariance::new(&prior, 1).unwrap();
-        let gain = covariance.gain(&prior, &[3, 9], &[1e8; 2]).unwrap();
+        let gain = covariance.gain(&prior, &Stencil::points(&[3, 9]), &[1e8; 2]).unwrap();
         let misfit = Tensor::<2>::from_data([[1.0f32, -2.0]], &Device::flex());
         assert!(rms(&gain.apply(misfit)) < 1e-5);
     }

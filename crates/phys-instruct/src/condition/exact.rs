@@ -12,6 +12,7 @@ use phys_instruct_physics::transform::basis_matrix;
 use phys_instruct_physics::{Basis, Fields, Pde, rng};
 use rayon::prelude::*;
 
+use super::place::Stencil;
 use super::{Observations, Posterior};
 use crate::eval::frechet::neumann_variance;
 use crate::residual::operator::param;
@@ -49,15 +50,15 @@ pub fn posterior(
     let law = Law::new(pde, observations.size())?;
     let points = observations.points();
     let rows = observations
-        .entries()
+        .stencils()
         .par_iter()
-        .map(|&entry| law.row(entry))
+        .map(|stencil| law.row(stencil))
         .collect::<Result<Vec<Vec<f64>>>>()?;
     let (m, n) = (rows.len(), law.amplitude.len());
     let rows = Mat::from_fn(m, n, |i, k| rows[i][k]);
     let mut covariance = &rows * rows.transpose();
     let sds: Vec<f64> = (0..m)
-        .map(|i| points[i].sd.max(LEAST * covariance[(i, i)].sqrt()).max(f64::MIN_POSITIVE.sqrt()))
+        .map(|i| points[i].deviation().max(LEAST * covariance[(i, i)].sqrt()).max(f64::MIN_POSITIVE.sqrt()))
         .collect();
     for i in 0..m {
         covariance[(i, i)] += sds[i] * sds[i];
@@ -70,7 +71,7 @@ pub fn posterior(
         let scale = if members == 1 { 0.0 } else { 1.0 };
         let w = Mat::from_fn(n, 1, |_, _| scale * rng::normal(&mut rng));
         let drawn = Mat::from_fn(m, 1, |i, _| {
-            points[i].value + scale * points[i].sd * rng::normal(&mut rng)
+            points[i].value + scale * points[i].deviation() * rng::normal(&mut rng)
         });
         let gain = factor.solve(&drawn - &rows * &w);
         let w = w + rows.transpose() * gain;
@@ -78,11 +79,7 @@ pub fn posterior(
     };
     let fields = (0..members).into_par_iter().map(member).collect::<Result<Vec<_>>>()?;
     let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
-    Ok(Posterior {
-        samples: Samples::from_fields(pde.name(), &names, &fields)?,
-        mirrored: false,
-        nfe: 0,
-    })
+    Ok(Posterior::of(Samples::from_fields(pde.name(), &names, &fields)?, false, 0))
 }
 
 impl<'a> Law<'a> {
@@ -113,18 +110,21 @@ impl<'a> Law<'a> {
         self.solve(&a)
     }
 
-    /// The transpose of the map from w to the joint sample's value at `entry`.
-    fn row(&self, entry: usize) -> Result<Vec<f64>> {
+    /// The transpose of the map from w to the value of `stencil`, whose entries are of one channel.
+    fn row(&self, stencil: &Stencil) -> Result<Vec<f64>> {
         let n = self.size;
-        let mut unit = vec![0.0; n * n];
-        unit[entry % (n * n)] = 1.0;
-        let solved = self.solve(&unit)?;
-        // The solver's input channel is the projection onto admissible sources (Helmholtz has
-        // none on the boundary), and its solution is zero there: both maps are symmetric.
-        let mut back = solved.channel(entry / (n * n)).to_vec();
-        if entry >= n * n && self.on_boundary(entry % (n * n)) {
-            back.fill(0.0);
+        let channel = stencil.terms().first().map_or(0, |(entry, _)| entry / (n * n));
+        let mut pull = vec![0.0; n * n];
+        for &(entry, weight) in stencil.terms() {
+            // The solution is zero on the boundary, whatever w is.
+            if channel == 0 || !self.on_boundary(entry % (n * n)) {
+                pull[entry % (n * n)] += weight;
+            }
         }
+
+        // The solver's input channel is the projection onto admissible sources (Helmholtz has
+        // none on the boundary), and the solver is symmetric: both maps are their transposes.
+        let back = self.solve(&pull)?.channel(channel).to_vec();
         let cosine = |k: usize, p: usize| self.cosines[k * n + p];
         let half = product(n, |ky, x| (0..n).map(|y| cosine(ky, y) * back[y * n + x]).sum());
         let modes: Vec<f64> =
@@ -165,7 +165,7 @@ mod tests {
             let w = rng::normals(&mut rng::stream(1, "w", 0, 0), 100);
             let x = law.fields(&w).unwrap();
             for entry in 0..200 {
-                let row = law.row(entry).unwrap();
+                let row = law.row(&Stencil::point(entry)).unwrap();
                 let product: f64 = row.iter().zip(&w).map(|(r, w)| r * w).sum();
                 assert!((product - x.data[entry]).abs() < 1e-12, "{name} {entry}");
             }
@@ -181,7 +181,7 @@ mod tests {
             for entry in [27, 64 + 27, 64 + 36] {
                 let square = |i| f64::from(samples.sample(i)[entry]).powi(2);
                 let measured = (0..4000).map(square).sum::<f64>() / 4000.0;
-                let exact: f64 = law.row(entry).unwrap().iter().map(|r| r * r).sum();
+                let exact: f64 = law.row(&Stencil::point(entry)).unwrap().iter().map(|r| r * r).sum();
                 assert!((measured / exact - 1.0).abs() < 0.1, "{name} {entry}");
             }
         }

@@ -1,58 +1,74 @@
 //! Observations in files.
 //!
-//! CSV: a line for each, under a head that names the columns: `field`, `value`, the place either as
-//! `row` and `column` of the grid (from 0) or as coordinates `y` and `x` in the unit square (time
-//! over the final time for Burgers), and optionally `sd`. `.npz`: for a field `u` either the array
-//! `u` `[y, x]`, observed everywhere, or `u_values` `[n]` with `u_index` `[n, 2]` (rows and columns)
-//! or `u_points` `[n, 2]` (y and x); optionally `u_sd`, one number or `[n]`.
+//! CSV: a [table], coordinates in the unit square (time over the final time for Burgers). `.npz`
+//! and every other array file: for a field `u` either the array `u` `[y, x]`, where NaN says that
+//! a point was not observed, or `u_values` `[n]` with `u_index` `[n, 2]` (rows and columns) or
+//! `u_points` `[n, 2]` (y and x). Optionally `u_sd`: one number, `[n]`, or `[y, x]`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use phys_instruct_physics::Pde;
 
+use super::place::Lattice;
+use super::table::{self, Entry, Place};
 use super::{Observation, Observations, Posterior};
-use crate::store::file::{bad, read_text};
+use crate::store::file::{self, bad};
 use crate::store::{NdArray, atomic, npz};
 use crate::{Error, Result};
 
 /// A file of observations larger than this is not one.
 const MOST_BYTES: u64 = 1 << 26;
 
-/// The columns a CSV file may have.
-const COLUMNS: [&str; 7] = ["field", "row", "column", "y", "x", "value", "sd"];
-
-/// The grid that places refer to.
-struct Grid<'a> {
-    pde: &'a dyn Pde,
-    size: usize,
-    channels: Vec<String>,
+/// Observations as read, and what the file held beside them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// The observations.
+    pub observations: Observations,
+    /// Places without a value: NaN, or an empty cell.
+    pub unobserved: usize,
+    /// Columns or arrays that were passed over.
+    pub ignored: Vec<String>,
 }
 
-/// Reads a `.csv` or `.npz` file for fields of `pde` on `size` points a side.
+type Parsed<T> = std::result::Result<T, String>;
+
+/// Reads observations of `pde` on `size` points a side from a `.csv` or an array file.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::BadFile`] for anything but such a file, naming the line or the array,
+/// [`Error::Io`], [`Error::BadFile`] for anything but such a file, naming the lines or the array,
 /// and [`Error::Observation`] for observations that cannot be used.
-pub fn read(path: &Path, pde: &dyn Pde, size: usize) -> Result<Observations> {
-    let channels = pde.channels().iter().map(|c| c.name.to_owned()).collect();
-    let grid = Grid { pde, size, channels };
-    let points = if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")) {
-        from_arrays(&grid, npz::read(path)?).map_err(|reason| bad(path, reason))?
-    } else {
-        from_lines(&grid, &read_text(path, MOST_BYTES)?).map_err(|reason| bad(path, reason))?
+pub fn read(path: &Path, pde: &dyn Pde, size: usize) -> Result<Observed> {
+    let lattice = Lattice::new(pde, size);
+    let is_array = |e: &std::ffi::OsStr| {
+        ["npz", "npy", "mat", "h5", "hdf5"].iter().any(|known| e.eq_ignore_ascii_case(known))
     };
-    Observations::new(&grid.channels, size, points)
+    let read = if path.extension().is_some_and(is_array) {
+        from_arrays(&lattice, npz::read(path)?).map_err(|reason| bad(path, reason))?
+    } else {
+        from_table(&lattice, &file::read(path, MOST_BYTES)?).map_err(|reason| bad(path, reason))?
+    };
+    let Raw { points, unobserved, ignored } = read;
+    Ok(Observed { observations: Observations::on(&lattice, points)?, unobserved, ignored })
+}
+
+/// Observations before they are checked.
+#[derive(Default)]
+struct Raw {
+    points: Vec<Observation>,
+    unobserved: usize,
+    ignored: Vec<String>,
 }
 
 /// Writes a `.csv` file, places as rows and columns.
 ///
 /// # Errors
-/// What writing answers.
+/// Those of writing a file.
 pub fn write(path: &Path, observations: &Observations) -> Result<()> {
     let mut text = String::from("field,row,column,value,sd\n");
     for Observation { channel, row, column, value, sd } in observations.points() {
         let field = &observations.channels()[*channel];
+        let sd = sd.map(|sd| sd.to_string()).unwrap_or_default();
         text += &format!("{field},{row},{column},{value},{sd}\n");
     }
     atomic::write(path, text.as_bytes())
@@ -86,162 +102,111 @@ pub fn write_posterior(path: &Path, posterior: &Posterior) -> Result<()> {
     npz::write(path, &named)
 }
 
-fn from_lines(grid: &Grid, text: &str) -> std::result::Result<Vec<Observation>, String> {
-    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let Some((_, head)) = lines.next() else {
-        return Err("empty; a head such as field,row,column,value expected".into());
-    };
-    let columns: Vec<&str> = head.split(',').map(str::trim).collect();
-    if let Some(odd) = columns.iter().find(|c| !COLUMNS.contains(c)) {
-        return Err(format!("column `{odd}` in the head; known: {}", COLUMNS.join(", ")));
+fn from_table(lattice: &Lattice, bytes: &[u8]) -> Parsed<Raw> {
+    let table = table::parse(bytes, lattice.names())?;
+    let (mut points, mut faults) = (Vec::with_capacity(table.entries.len()), Vec::new());
+    for Entry { line, channel, place, value, sd } in table.entries {
+        let found = match place {
+            Place::Point { row, column } => Ok([row as f64, column as f64]),
+            Place::At { y, x } => lattice.locate(channel, [y, x]),
+        };
+        match found {
+            Ok([row, column]) => points.push(Observation { channel, row, column, value, sd }),
+            Err(reason) => faults.push(format!("line {line}: {reason}")),
+        }
     }
-    lines
-        .map(|(i, line)| {
-            grid.observation(&columns, line).map_err(|reason| format!("line {}: {reason}", i + 1))
-        })
-        .collect()
+    if !faults.is_empty() {
+        return Err(table::report(&faults));
+    }
+    Ok(Raw { points, unobserved: table.unobserved, ignored: table.ignored_columns })
 }
 
-fn from_arrays(
-    grid: &Grid,
-    mut arrays: BTreeMap<String, NdArray>,
-) -> std::result::Result<Vec<Observation>, String> {
-    let mut points = Vec::new();
-    for (channel, name) in grid.channels.iter().enumerate() {
-        let found = grid.field(channel, name, &mut arrays)?;
-        points.extend(found);
+fn from_arrays(lattice: &Lattice, mut arrays: BTreeMap<String, NdArray>) -> Parsed<Raw> {
+    let mut raw = Raw::default();
+    for (channel, name) in lattice.names().iter().enumerate() {
+        field(lattice, channel, name, &mut arrays, &mut raw)?;
     }
-    match arrays.keys().next() {
-        None => Ok(points),
-        Some(name) => {
-            let fields = grid.channels.join(", ");
-            Err(format!("array `{name}` is of none of the fields {fields}"))
-        }
+    raw.ignored = arrays.into_keys().collect();
+    if raw.points.is_empty() && raw.unobserved == 0 {
+        let (fields, found) = (lattice.names().join(", "), raw.ignored.join(", "));
+        return Err(format!("no array of the fields {fields}; found: {found}"));
     }
+    Ok(raw)
 }
 
-impl Grid<'_> {
-    /// The observation of one line under the head `columns`.
-    fn observation(
-        &self,
-        columns: &[&str],
-        line: &str,
-    ) -> std::result::Result<Observation, String> {
-        let cells: Vec<&str> = line.split(',').map(str::trim).collect();
-        if cells.len() != columns.len() {
-            return Err(format!("{} values under {} columns", cells.len(), columns.len()));
-        }
-        let text = |name: &str| {
-            let found = columns.iter().position(|c| *c == name).map(|i| cells[i]);
-            found.filter(|cell| !cell.is_empty())
-        };
-        let number = |name: &str| {
-            let parse = |cell: &str| {
-                cell.parse::<f64>().map_err(|_| format!("{name} `{cell}` is not a number"))
-            };
-            text(name).map(parse).transpose()
-        };
-        let needed = |name: &str| format!("no {name}");
-        let channel = self.channel(text("field").ok_or_else(|| needed("field"))?)?;
-        let place = [number("row")?, number("column")?, number("y")?, number("x")?];
-        let [row, column] = match place {
-            [Some(row), Some(column), None, None] => [whole("row", row)?, whole("column", column)?],
-            [None, None, Some(y), Some(x)] => self.nearest([y, x])?,
-            _ => return Err("either row and column, or y and x, are needed".into()),
-        };
-        let value = number("value")?.ok_or_else(|| needed("value"))?;
-        Ok(Observation { channel, row, column, value, sd: number("sd")?.unwrap_or(0.0) })
-    }
-
-    fn channel(&self, field: &str) -> std::result::Result<usize, String> {
-        self.channels.iter().position(|c| c == field).ok_or_else(|| {
-            format!("no field `{field}`; {} has {}", self.pde.name(), self.channels.join(", "))
-        })
-    }
-
-    /// Row and column of the grid point nearest to coordinates y, x.
-    fn nearest(&self, at: [f64; 2]) -> std::result::Result<[usize; 2], String> {
-        if !at.iter().all(|c| (0.0..=1.0).contains(c)) {
-            let [y, x] = at;
-            return Err(format!("y {y}, x {x} is outside the unit square"));
-        }
-        let along = |(line, at): (Vec<f64>, f64)| {
-            let far = |i: &usize| (line[*i] - at).abs();
-            (0..line.len()).min_by(|i, j| far(i).total_cmp(&far(j))).unwrap_or(0)
-        };
-        let [y, x] = self.pde.points(self.size);
-        Ok([along((y, at[0])), along((x, at[1]))])
-    }
-
-    /// The observations of one field, taken out of `arrays`.
-    fn field(
-        &self,
-        channel: usize,
-        name: &str,
-        arrays: &mut BTreeMap<String, NdArray>,
-    ) -> std::result::Result<Vec<Observation>, String> {
-        let mut take = |part: &str| arrays.remove(&format!("{name}{part}"));
-        let (dense, values) = (take(""), take("_values"));
-        let (index, at, sd) = (take("_index"), take("_points"), take("_sd"));
-        let n = self.size;
-        let (places, values) = match (dense, values, index, at) {
-            (None, None, None, None) => return Ok(Vec::new()),
-            (Some(dense), None, None, None) if is_field(&dense.shape, n) => {
-                ((0..n * n).map(|i| [i / n, i % n]).collect::<Vec<_>>(), dense)
-            }
-            (Some(dense), None, None, None) => {
+/// Takes the observations of one field out of `arrays`.
+fn field(
+    lattice: &Lattice,
+    channel: usize,
+    name: &str,
+    arrays: &mut BTreeMap<String, NdArray>,
+    raw: &mut Raw,
+) -> Parsed<()> {
+    let mut take = |part: &str| arrays.remove(&format!("{name}{part}"));
+    let (dense, values) = (take(""), take("_values"));
+    let (index, at, sd) = (take("_index"), take("_points"), take("_sd"));
+    let n = lattice.size();
+    let (places, values) = match (dense, values, index, at) {
+        (None, None, None, None) => return Ok(()),
+        (Some(dense), None, None, None) => {
+            if !is_field(&dense.shape, n) {
                 return Err(format!("`{name}`: {:?} found, [{n}, {n}] expected", dense.shape));
             }
-            (None, Some(values), Some(index), None) => {
-                let pairs = pairs(&format!("{name}_index"), index)?;
-                let name = format!("{name}_index");
-                let place = |[y, x]: &[f64; 2]| Ok([whole(&name, *y)?, whole(&name, *x)?]);
-                (pairs.iter().map(place).collect::<std::result::Result<_, String>>()?, values)
-            }
-            (None, Some(values), None, Some(at)) => {
-                let pairs = pairs(&format!("{name}_points"), at)?;
-                let place = |p: &[f64; 2]| self.nearest(*p);
-                (pairs.iter().map(place).collect::<std::result::Result<_, String>>()?, values)
-            }
-            _ => {
-                return Err(format!(
-                    "`{name}` alone, or `{name}_values` with `{name}_index` or `{name}_points`, \
-                     is needed"
-                ));
-            }
-        };
-        let values = values.into_f64();
-        let sd = sd.map_or(vec![0.0], NdArray::into_f64);
-        if values.len() != places.len() || !(sd.len() == 1 || sd.len() == values.len()) {
+            let places = (0..n * n).map(|i| [(i / n) as f64, (i % n) as f64]).collect();
+            (places, dense)
+        }
+        (None, Some(values), Some(index), None) => (indexed(name, index, n)?, values),
+        (None, Some(values), None, Some(at)) => {
+            let places = pairs(&format!("{name}_points"), at)?;
+            let place = |p: &[f64; 2]| lattice.locate(channel, *p);
+            (places.iter().map(place).collect::<Parsed<Vec<_>>>()?, values)
+        }
+        _ => {
             return Err(format!(
-                "`{name}`: {} places, {} values and {} deviations",
-                places.len(),
-                values.len(),
-                sd.len()
+                "`{name}` alone, or `{name}_values` with `{name}_index` or `{name}_points`, \
+                 is needed"
             ));
         }
-        let point = |(i, ([row, column], value)): (usize, ([usize; 2], f64))| Observation {
-            channel,
-            row,
-            column,
-            value,
-            sd: sd[i % sd.len()],
-        };
-        Ok(places.into_iter().zip(values).enumerate().map(point).collect())
+    };
+
+    let values = values.into_f64();
+    let sd = sd.map(NdArray::into_f64);
+    let deviations = sd.as_ref().map_or(1, Vec::len);
+    if values.len() != places.len() || !(deviations == 1 || deviations == values.len()) {
+        return Err(format!(
+            "`{name}`: {} places, {} values and {deviations} deviations",
+            places.len(),
+            values.len(),
+        ));
     }
+
+    for (i, ([row, column], value)) in places.into_iter().zip(values).enumerate() {
+        if value.is_nan() {
+            raw.unobserved += 1;
+            continue;
+        }
+        // A deviation of NaN is one that is not known.
+        let sd = sd.as_ref().map(|sd| sd[i % sd.len()]).filter(|sd| !sd.is_nan());
+        raw.points.push(Observation { channel, row, column, value, sd });
+    }
+    Ok(())
 }
 
-/// An index, which floating-point arrays may hold too.
-fn whole(name: &str, v: f64) -> std::result::Result<usize, String> {
-    let fits = v >= 0.0 && v.fract() == 0.0 && v < 1e9;
-    fits.then_some(v as usize).ok_or_else(|| format!("{name} {v} is not an index"))
+/// Rows and columns, which arrays of floating-point numbers may hold too.
+fn indexed(name: &str, index: NdArray, size: usize) -> Parsed<Vec<[f64; 2]>> {
+    let name = format!("{name}_index");
+    let places = pairs(&name, index)?;
+    match places.iter().flatten().find(|&&i| !(i.fract() == 0.0 && (0.0..size as f64).contains(&i))) {
+        None => Ok(places),
+        Some(i) => Err(format!("{name} {i} is not an index of {size} points, counted from 0")),
+    }
 }
 
 fn is_field(shape: &[usize], n: usize) -> bool {
     shape == [n, n] || shape == [1, n, n]
 }
 
-fn pairs(name: &str, array: NdArray) -> std::result::Result<Vec<[f64; 2]>, String> {
+fn pairs(name: &str, array: NdArray) -> Parsed<Vec<[f64; 2]>> {
     match array.shape.as_slice() {
         [_, 2] => Ok(array.into_f64().chunks(2).map(|p| [p[0], p[1]]).collect()),
         shape => Err(format!("`{name}`: {shape:?} found, [n, 2] expected")),
@@ -259,10 +224,10 @@ mod tests {
     fn read_csv(text: &str) -> Result<Observations> {
         let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        read(file.path(), by_name("darcy").unwrap().as_ref(), 8)
+        Ok(read(file.path(), by_name("darcy").unwrap().as_ref(), 8)?.observations)
     }
 
-    fn read_npz(arrays: &[(&str, &[usize], &[f64])]) -> Result<Observations> {
+    fn read_npz(arrays: &[(&str, &[usize], &[f64])]) -> Result<Observed> {
         let file = tempfile::Builder::new().suffix(".npz").tempfile().unwrap();
         let arrays: Vec<(&str, NdArray)> = arrays
             .iter()
@@ -279,16 +244,16 @@ mod tests {
     fn places_by_index_and_by_coordinates_agree() {
         let index =
             read_csv("field,row,column,value,sd\nu,2,7,0.01,0.001\na, 0, 3, 12,\n").unwrap();
-        let text = "field,y,x,value,sd\nu,0.30,0.95,0.01,0.001\na,0.01,0.4375,12,0\n";
+        let text = "field,y,x,value,sd\nu,0.3125,0.9375,0.01,0.001\na,0.01,0.45,12,\n";
         assert_eq!(index, read_csv(text).unwrap());
         let npz = read_npz(&[
-            ("u_points", &[1, 2], &[0.3, 0.95]),
+            ("u_points", &[1, 2], &[0.3125, 0.9375]),
             ("u_values", &[1], &[0.01]),
             ("u_sd", &[], &[0.001]),
             ("a_index", &[1, 2], &[0.0, 3.0]),
             ("a_values", &[1], &[12.0]),
         ]);
-        assert_eq!(index, npz.unwrap());
+        assert_eq!(index, npz.unwrap().observations);
     }
 
     #[test]
@@ -297,15 +262,19 @@ mod tests {
         let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
         write(file.path(), &one).unwrap();
         let back = read(file.path(), by_name("darcy").unwrap().as_ref(), 8).unwrap();
-        assert_eq!(back, one);
+        assert_eq!(back.observations, one);
     }
 
     #[test]
     fn a_whole_field_is_observed_everywhere() {
         let values: Vec<f64> = (0..64).map(f64::from).collect();
         let all = read_npz(&[("a", &[8, 8], &values)]).unwrap();
-        assert_eq!(all.points().len(), 64);
-        assert_eq!(all.points()[13].value, 13.0);
+        assert_eq!(all.observations.points().len(), 64);
+        assert_eq!(all.observations.points()[13].value, 13.0);
+        let holes: Vec<f64> = values.iter().map(|v| if v % 5.0 > 0.0 { f64::NAN } else { *v }).collect();
+        let some = read_npz(&[("a", &[8, 8], &holes), ("notes", &[1], &[f64::NAN])]).unwrap();
+        assert_eq!((some.observations.points().len(), some.unobserved), (13, 51));
+        assert_eq!(some.ignored, ["notes"]);
         assert!(read_npz(&[("a", &[4, 16], &values)]).unwrap_err().to_string().contains("[8, 8]"));
     }
 
@@ -313,21 +282,20 @@ mod tests {
     fn bad_files_are_named_by_line_or_array() {
         for (text, reason) in [
             ("field,row,column,value\n", "at least one"),
-            ("field,row,column,value\nw,1,1,2\n", "no field `w`; darcy has a, u"),
+            ("field,row,column,value\nw,1,1,2\n", "no field `w`; the fields are a, u"),
             ("field,row,column,value\na,1,1,two\n", "line 2"),
-            ("field,row,column,value\na,1,1,NaN\n", "NaN"),
+            ("field,row,column,value\na,1,1,NaN\n", "at least one"),
             ("field,row,column,value\na,1,9,1\n", "8 x 8"),
             ("field,y,x,value\na,0.5,1.2,1\n", "outside the unit square"),
-            ("field,row,x,value\na,1,0.2,1\n", "either row and column"),
-            ("field,row,column,value,unit\na,1,2,1,m\n", "unit"),
-            ("field,row,column,value\na,1,1,2\na,1,1,3\n", "as 2 and as 3"),
+            ("field,row,x,value\na,1,0.2,1\n", "no columns `row` and `column`"),
+            ("field,row,column,value,sd\na,1,1,2,0\na,1,1,3,0\n", "as 2 and as 3"),
             ("", "a head such as"),
         ] {
             let message = read_csv(text).unwrap_err().to_string();
             assert!(message.contains(reason), "{text:?}: {message}");
         }
         for (arrays, reason) in [
-            (vec![("w", &[1usize][..], &[1.0][..])], "none of the fields"),
+            (vec![("w", &[1usize][..], &[1.0][..])], "no array of the fields a, u; found: w"),
             (vec![("a_values", &[1][..], &[1.0][..])], "`a_index` or `a_points`"),
             (
                 vec![("a_values", &[1][..], &[1.0][..]), ("a_index", &[2][..], &[1.0, 1.0][..])],

@@ -25,6 +25,7 @@ use phys_instruct_physics::{Fields, Pde, rng};
 use rayon::prelude::*;
 
 use super::Task;
+use super::place::Stencil;
 use crate::{Error, Result};
 
 /// Values of an input, at most.
@@ -106,8 +107,8 @@ pub(super) struct Problem<'a> {
     pub pde: &'a dyn Pde,
     /// A joint sample near the answer, where the search begins.
     pub near: &'a Fields,
-    /// The observed entries, and their values.
-    pub entries: Vec<usize>,
+    /// The observed functionals, and their values.
+    pub stencils: &'a [Stencil],
     pub values: Vec<f64>,
     /// The deviations of their errors.
     pub deviations: Vec<f64>,
@@ -168,8 +169,10 @@ impl Problem<'_> {
             Ok(self.pair(c)?.x)
         };
         let moved = (0..pair.c.nrows()).into_par_iter().map(moved).collect::<Result<Vec<_>>>()?;
-        let slope = |e: usize, k: usize| (moved[k].data[e] - pair.x.data[e]) / DIFFERENCE;
-        Ok(Mat::from_fn(self.entries.len(), moved.len(), |p, k| slope(self.entries[p], k)))
+        let slope = |stencil: &Stencil, k: usize| {
+            (stencil.of_f64(&moved[k].data) - stencil.of_f64(&pair.x.data)) / DIFFERENCE
+        };
+        Ok(Mat::from_fn(self.stencils.len(), moved.len(), |p, k| slope(&self.stencils[p], k)))
     }
 }
 
@@ -266,9 +269,9 @@ impl Stage<'_> {
 
     /// r + S^-1/2 e'.
     fn misfit(&self, pair: &Pair, draw: &Member) -> Mat<f64> {
-        let Problem { entries, values, .. } = self.problem;
-        let at = |p: usize| (values[p] - pair.x.data[entries[p]]) / self.deviations[p];
-        Mat::from_fn(entries.len(), 1, |p, _| at(p) + draw.errors[(p, 0)])
+        let Problem { stencils, values, .. } = self.problem;
+        let at = |p: usize| (values[p] - stencils[p].of_f64(&pair.x.data)) / self.deviations[p];
+        Mat::from_fn(stencils.len(), 1, |p, _| at(p) + draw.errors[(p, 0)])
     }
 
     fn linearised(&self, slopes: &Mat<f64>) -> Linearised {
@@ -342,10 +345,10 @@ mod tests {
             inputs: &inputs,
             pde,
             near: &samples_from(pde, 1, SIZE, 10).fields(0),
-            entries: observations.entries(),
+            stencils: observations.stencils(),
             values: points.iter().map(|p| p.value).collect(),
-            deviations: points.iter().map(|p| p.sd).collect(),
-            softened: vec![points.iter().map(|p| 2.0 * p.sd).collect()],
+            deviations: points.iter().map(|p| p.deviation()).collect(),
+            softened: vec![points.iter().map(|p| 2.0 * p.deviation()).collect()],
         };
         let moments = |s: &Samples, e: usize| {
             let (n, at) = (s.count as f64, |i: usize| f64::from(s.sample(i)[e]));
@@ -377,7 +380,7 @@ mod tests {
             inputs: &inputs_of(pde, &samples),
             pde,
             near: &samples.fields(1),
-            entries: observations.entries(),
+            stencils: observations.stencils(),
             values: observations.points().iter().map(|p| p.value).collect(),
             deviations: errors(last),
             softened: soft.iter().map(errors).collect(),
@@ -393,7 +396,7 @@ mod tests {
             for (x, p) in
                 members.iter().flat_map(|x| observations.points().iter().map(move |p| (x, p)))
             {
-                let away = x.data[p.row * 16 + p.column] - p.value;
+                let away = x.data[p.row as usize * 16 + p.column as usize] - p.value;
                 // On so few points the solver's time error is larger than rounding.
                 assert!(away.abs() < 1e-6, "{points} points: {away}");
             }

@@ -44,14 +44,17 @@ pub fn posterior(
         .collect();
     let scale = (count as f64 - 1.0).sqrt().recip();
     let centred = |i: usize, e: usize| (f64::from(samples.sample(i)[e]) - mean[e]) * scale;
-    let entries = observations.entries();
+    let stencils = observations.stencils();
     let points = observations.points();
-    let m = entries.len();
-    let seen = Mat::from_fn(m, count, |p, i| centred(i, entries[p]));
+    let m = stencils.len();
+    let of = |p: usize, value: &dyn Fn(usize) -> f64| -> f64 {
+        stencils[p].terms().iter().map(|&(entry, weight)| weight * value(entry)).sum()
+    };
+    let seen = Mat::from_fn(m, count, |p, i| of(p, &|entry| centred(i, entry)));
     let mut covariance = &seen * seen.transpose();
     for (p, point) in points.iter().enumerate() {
         covariance[(p, p)] *= 1.0 + LEAST * LEAST;
-        covariance[(p, p)] += point.sd * point.sd + f64::MIN_POSITIVE;
+        covariance[(p, p)] += point.deviation().powi(2) + f64::MIN_POSITIVE;
     }
     let factor = covariance
         .llt(Side::Lower)
@@ -62,7 +65,7 @@ pub fn posterior(
         let size = if members == 1 { 0.0 } else { 1.0 };
         let mut w = Mat::from_fn(count, 1, |_, _| size * rng::normal(&mut rng));
         let drawn = Mat::from_fn(m, 1, |p, _| {
-            points[p].value - mean[entries[p]] + size * points[p].sd * rng::normal(&mut rng)
+            points[p].value - of(p, &|entry| mean[entry]) + size * points[p].deviation() * rng::normal(&mut rng)
         });
         w = &w + seen.transpose() * factor.solve(&drawn - &seen * &w);
         data.extend((0..len).map(|e| {
@@ -71,7 +74,7 @@ pub fn posterior(
         }));
     }
     let samples = Samples { count: members, data, ..samples.slice(0..0) };
-    Ok(Posterior { samples, mirrored: false, nfe: 0 })
+    Ok(Posterior::of(samples, false, 0))
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@
 //! round. Taken back, what the call restores would go with it. That the spread is right is measured,
 //! not derived.
 
+use std::collections::HashSet;
+
 use burn::tensor::{Tensor, TensorData};
 use phys_instruct_physics::{Fields, Linearisable, Linearised, Pde};
 use rayon::prelude::*;
@@ -31,6 +33,7 @@ use rayon::prelude::*;
 use super::Task;
 use super::covariance::{Covariance, Gain};
 use super::observed::{Aim, Observed};
+use super::place::Stencil;
 use super::prior::Prior;
 use super::refinement;
 use crate::Result;
@@ -48,8 +51,8 @@ pub(super) struct Problem<'a> {
     /// Refinement's.
     pub gain: &'a Gain<'a>,
     pub observed: &'a Observed,
-    /// The observed entries, and the variances of their errors.
-    pub entries: &'a [usize],
+    /// The observed functionals, and the variances of their errors.
+    pub stencils: &'a [Stencil],
     pub variances: &'a [f64],
     pub parts: &'a Parts,
 }
@@ -126,8 +129,10 @@ impl Problem<'_> {
 
     /// A step that leaves the input as it is where it is not observed.
     fn outside_unobserved_input(&self, step: Tensor<4>) -> Result<Tensor<4>> {
+        let seen = self.stencils.iter().flat_map(|s| s.terms().iter().map(|term| term.0));
+        let seen: HashSet<usize> = seen.collect();
         let mut unobserved = self.parts.input.clone();
-        unobserved.retain(|entry| !self.entries.contains(entry));
+        unobserved.retain(|entry| !seen.contains(entry));
         self.each(&step, |step| {
             unobserved.iter().for_each(|&e| step[e] = 0.0);
             Ok(())
@@ -147,18 +152,31 @@ impl Problem<'_> {
     fn near(&self, x: &Tensor<4>) -> Result<Near<'_>> {
         let mean = self.input(&values(x.clone().mean_dim(0)));
         let equation = self.equation.linearised(&mean)?;
-        let points: Vec<_> = self.entries.iter().filter_map(|&e| self.parts.place(e)).collect();
-        let slopes = equation.slopes(&points)?;
+
+        // An observed value is a sum over the solution, whose slopes are the adjoint's, and over
+        // the input, on which it depends as it stands.
+        let solved = |stencil: &Stencil| {
+            let term = |&(e, weight): &(usize, f64)| Some((self.parts.place(e)?, weight));
+            stencil.terms().iter().filter_map(term).collect::<Vec<_>>()
+        };
+        let functionals: Vec<_> = self.stencils.iter().map(solved).collect();
+        let depending: Vec<_> = functionals.iter().filter(|f| !f.is_empty()).cloned().collect();
+        let slopes = equation.slopes(&depending)?;
         let mut slopes = slopes.chunks_exact(self.parts.input.len());
-        let of_entry = |&e: &usize| self.parts.place(e).and_then(|_| slopes.next());
-        let slopes: Vec<_> = self.entries.iter().map(of_entry).collect();
-        let row = |p: usize, row: &mut [f32]| match slopes[p] {
-            Some(slopes) => {
+        let own = |f: &Vec<_>| (!f.is_empty()).then(|| slopes.next()).flatten();
+        let slopes: Vec<_> = functionals.iter().map(own).collect();
+        let row = |p: usize, row: &mut [f32]| {
+            if let Some(slopes) = slopes[p] {
                 let inputs = self.parts.input.iter().zip(slopes);
                 inputs.for_each(|(&e, slope)| row[e] = *slope as f32);
             }
-            None => row[self.entries[p]] = 1.0,
+            for &(e, weight) in self.stencils[p].terms() {
+                if self.parts.place(e).is_none() {
+                    row[e] += weight as f32;
+                }
+            }
         };
+
         let gain = self.covariance.linear_gain(self.prior, row, self.variances)?;
         Ok(Near { equation, gain })
     }
@@ -276,8 +294,10 @@ mod tests {
         let seen =
             if mixed { (0..2 * INPUTS).step_by(3).collect() } else { parts.solution.clone() };
         let observations = Observations::draw(&samples, 0, &seen, 40, 1e-3, 1).unwrap();
-        let entries = observations.entries();
-        let variances: Vec<f64> = observations.points().iter().map(|p| p.sd * p.sd).collect();
+        let entries: Vec<usize> =
+            observations.stencils().iter().map(|s| s.terms()[0].0).collect();
+        let variances: Vec<f64> =
+            observations.points().iter().map(|p| p.deviation().powi(2)).collect();
         let covariance = Covariance::new(&prior, 0).unwrap();
         let aim = Aim::draw(&prior, &observations, MEMBERS, 1);
         let problem = Problem {
@@ -285,9 +305,9 @@ mod tests {
             pde: &pde,
             equation: &pde,
             covariance: &covariance,
-            gain: &covariance.gain(&prior, &entries, &variances).unwrap(),
+            gain: &covariance.gain(&prior, observations.stencils(), &variances).unwrap(),
             observed: &Observed::new(&observations, &Device::flex()),
-            entries: &entries,
+            stencils: observations.stencils(),
             variances: &variances,
             parts: &parts,
         };
@@ -295,7 +315,7 @@ mod tests {
         assert_eq!(calls, 1 + 2 * rounds);
         let left = aim.values.clone()
             - problem.observed.of(problem.pairs(&problem.near(&x).unwrap(), &x).unwrap());
-        let left = left / row(&observations, |p| p.sd, &Device::flex());
+        let left = left / row(&observations, |p| p.deviation(), &Device::flex());
         let left = values(left.square().mean().sqrt())[0];
         Answer { x: values(x), truth, entries, left }
     }

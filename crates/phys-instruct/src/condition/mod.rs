@@ -1,24 +1,34 @@
 //! Conditional solving: fields, and how sure they are, from sparse and noisy observations of any
 //! channel, with the student as prior.
 
+pub mod answer;
 pub mod covariance;
+pub mod errors;
 pub mod exact;
+pub mod expectation;
+pub mod explained;
 pub mod files;
 pub mod input_space;
 pub mod interpolation;
+mod known;
 mod linear;
 pub mod linearised;
 pub mod most_probable;
 pub mod noise_space;
 pub mod observations;
 pub mod observed;
+pub mod place;
 pub mod posterior;
 pub mod prior;
 pub mod refinement;
 pub mod solver;
+pub mod table;
 pub mod task;
+pub mod warnings;
 
+pub use answer::{Answer, Question};
 pub use observations::{Observation, Observations};
 pub use posterior::{Posterior, TwoValuedEntries};
 pub use solver::{Method, Options, Solver};
 pub use task::Task;
+pub use warnings::Warning;

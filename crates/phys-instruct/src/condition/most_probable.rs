@@ -13,6 +13,7 @@ use argmin::solver::linesearch::MoreThuenteLineSearch;
 use argmin::solver::quasinewton::LBFGS;
 use phys_instruct_physics::{Differentiable, Fields, Pde};
 
+use super::place::Stencil;
 use super::{Observations, Posterior};
 use crate::{Error, Result, Samples};
 
@@ -59,7 +60,7 @@ pub fn posterior(pde: &dyn Pde, observations: &Observations) -> Result<Posterior
     let best = search.best.into_inner();
     let best = best.ok_or_else(|| Error::NonFinite("the most probable input".into()))?;
     let samples = Samples::from_fields(pde.name(), observations.channels(), &[best.sample])?;
-    let pair = Posterior { samples, mirrored: false, nfe: 0 };
+    let pair = Posterior::of(samples, false, 0);
     if pde.input_values().is_some() { pair.solved(pde) } else { Ok(pair) }
 }
 
@@ -74,8 +75,8 @@ struct Point {
 struct Search<'a> {
     map: &'a dyn Differentiable,
     size: usize,
-    /// Entry, value and deviation.
-    observed: Vec<(usize, f64, f64)>,
+    /// Functional, value and deviation.
+    observed: Vec<(Stencil, f64, f64)>,
     /// The cost is measured in this.
     unit: f64,
     /// The last point asked for, since its gradient is asked for next.
@@ -86,17 +87,16 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn new(map: &'a dyn Differentiable, observations: &Observations) -> Self {
         let size = observations.size();
-        let (entries, points) = (observations.entries(), observations.points());
-        let channel = |entry: usize| entry / (size * size);
+        let points = observations.points();
         let exact = |of: usize| {
-            let own = entries.iter().zip(points).filter(|(e, _)| channel(**e) == of);
-            let squares: Vec<f64> = own.map(|(_, p)| p.value * p.value).collect();
+            let own = points.iter().filter(|p| p.channel == of);
+            let squares: Vec<f64> = own.map(|p| p.value * p.value).collect();
             EXACT * (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()
         };
         let exacts: Vec<f64> = (0..observations.channels().len()).map(exact).collect();
-        let observed = entries.iter().zip(points).map(|(&entry, point)| {
-            let exact = exacts[channel(entry)].max(SMALLEST);
-            (entry, point.value, if point.sd > 0.0 { point.sd } else { exact })
+        let observed = observations.stencils().iter().zip(points).map(|(stencil, point)| {
+            let (sd, exact) = (point.deviation(), exacts[point.channel].max(SMALLEST));
+            (stencil.clone(), point.value, if sd > 0.0 { sd } else { exact })
         });
         let observed = observed.collect();
         let (last, best) = Default::default();
@@ -108,7 +108,9 @@ impl<'a> Search<'a> {
             return Ok(last.clone());
         }
         let sample = self.map.sample(self.size, white)?;
-        let wrong = |&(e, value, sd): &(usize, f64, f64)| ((value - sample.data[e]) / sd).powi(2);
+        let wrong = |(stencil, value, sd): &(Stencil, f64, f64)| {
+            ((value - stencil.of_f64(&sample.data)) / sd).powi(2)
+        };
         let away: f64 = white.iter().map(|w| w * w).sum();
         let cost = 0.5 * (away + self.observed.iter().map(wrong).sum::<f64>());
         let point = Point { white: white.to_vec(), sample, cost };
@@ -123,8 +125,9 @@ impl<'a> Search<'a> {
     fn gradient_at(&self, white: &[f64]) -> Result<Vec<f64>> {
         let Point { sample, .. } = self.at(white)?;
         let mut pull = vec![0.0; sample.data.len()];
-        for &(entry, value, sd) in &self.observed {
-            pull[entry] += (sample.data[entry] - value) / (sd * sd);
+        for (stencil, value, sd) in &self.observed {
+            let by = (stencil.of_f64(&sample.data) - value) / (sd * sd);
+            stencil.terms().iter().for_each(|&(entry, weight)| pull[entry] += weight * by);
         }
         let mut gradient = self.map.gradient(self.size, white, &sample, &pull)?;
         gradient.iter_mut().zip(white).for_each(|(g, w)| *g += w);

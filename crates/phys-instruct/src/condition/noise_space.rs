@@ -152,10 +152,11 @@ mod tests {
         let (prior, device) = (Smooth::new(), Device::flex());
         let observations = observations(4, 20, 0.1);
         let observed = Observed::new(&observations, &device);
-        let deviations = row(&observations, |p| p.sd, &device);
-        let variances: Vec<f64> = observations.points().iter().map(|p| p.sd * p.sd).collect();
+        let deviations = row(&observations, |p| p.deviation(), &device);
+        let square = |p: &crate::condition::Observation| p.deviation().powi(2);
+        let variances: Vec<f64> = observations.points().iter().map(square).collect();
         let covariance = Covariance::new(&prior, 1).unwrap();
-        let gain = covariance.gain(&prior, &observations.entries(), &variances).unwrap();
+        let gain = covariance.gain(&prior, observations.stencils(), &variances).unwrap();
         check(&Problem {
             prior: &prior,
             observed: &observed,

@@ -1,61 +1,141 @@
-//! Observations: values of the fields at grid points, with the standard deviation of their errors.
+//! Observations: values of the fields at places of the domain, with the standard deviation of their
+//! errors.
 
 use phys_instruct_physics::rng;
 
 use super::Task;
+use super::place::{Lattice, Stencil};
 use crate::eval::moments::channel_moments;
 use crate::{Error, Result, Samples};
 
-/// Two values at one point conflict if they differ by more than this many standard deviations.
-const CONFLICT: f64 = 6.0;
+/// Two exact values of one place conflict if they differ by more than this share of the larger:
+/// some roundings of `f32`.
+const CONFLICT: f64 = 1e-6;
 
-/// One value of one field at one grid point.
+/// One value of one field at one place.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Observation {
     /// Index of the channel.
     pub channel: usize,
-    /// Row of the grid point.
-    pub row: usize,
-    /// Column of the grid point.
-    pub column: usize,
+    /// Row of the grid, from 0; between two rows where it is no whole number.
+    pub row: f64,
+    /// Column of the grid, likewise.
+    pub column: f64,
     /// The value, in the field's unit.
     pub value: f64,
-    /// Standard deviation of its error, at least 0.
-    pub sd: f64,
+    /// Standard deviation of its error, at least 0; none where nothing is known of it.
+    pub sd: Option<f64>,
 }
 
-/// Checked observations of one joint sample: at least one, each on the grid and finite, each point
-/// once.
+/// Checked observations of one joint sample: at least one, each in the domain and finite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observations {
     points: Vec<Observation>,
+    stencils: Vec<Stencil>,
+    /// The number of each in what it was given with, from 1.
+    numbers: Vec<usize>,
     channels: Vec<String>,
     size: usize,
 }
 
+impl Observation {
+    /// A value at a grid point.
+    pub fn at_point(channel: usize, row: usize, column: usize, value: f64, sd: Option<f64>) -> Self {
+        Self { channel, row: row as f64, column: column as f64, value, sd }
+    }
+
+    /// The error's deviation, 0 where none is stated.
+    pub fn deviation(&self) -> f64 {
+        self.sd.unwrap_or(0.0)
+    }
+}
+
 impl Observations {
-    /// Checks `points` of the `channels` on a grid of `size` points a side. Repeated points that
-    /// agree are merged into one, weighted by their variances.
+    /// Checks `points` at grid points of the `channels`, `size` points a side. Two values of one
+    /// place are two observations.
     ///
     /// # Errors
-    /// None at all, one outside the grid or not finite, a negative deviation, or two values of one
-    /// point that conflict.
+    /// None at all, one outside the grid, between its points or not finite, a negative deviation,
+    /// or two exact values of one point that differ.
     pub fn new(channels: &[String], size: usize, points: Vec<Observation>) -> Result<Self> {
+        Self::with(channels, size, points, &|p| {
+            if p.row.fract() != 0.0 || p.column.fract() != 0.0 {
+                return Err(format!("row {}, column {} is no grid point", p.row, p.column));
+            }
+            let at = (p.channel * size + p.row as usize) * size + p.column as usize;
+            Ok(Stencil::point(at))
+        })
+    }
+
+    /// Checks `points` anywhere on a `lattice`.
+    ///
+    /// # Errors
+    /// As [`Observations::new`], but for values between grid points.
+    pub fn on(lattice: &Lattice, points: Vec<Observation>) -> Result<Self> {
+        let stencil = |p: &Observation| Ok(lattice.stencil(p.channel, [p.row, p.column]));
+        Self::with(lattice.names(), lattice.size(), points, &stencil)
+    }
+
+    fn with(
+        channels: &[String],
+        size: usize,
+        points: Vec<Observation>,
+        stencil: &dyn Fn(&Observation) -> std::result::Result<Stencil, String>,
+    ) -> Result<Self> {
         if points.is_empty() {
             return Err(Error::Observation("none given; at least one is needed".into()));
         }
-        for (i, point) in points.iter().enumerate() {
-            check(point, channels, size)
+
+        let mut numbered = Vec::with_capacity(points.len());
+        for (i, point) in points.into_iter().enumerate() {
+            let checked = check(&point, channels, size).and_then(|()| stencil(&point));
+            let stencil = checked
                 .map_err(|reason| Error::Observation(format!("number {}: {reason}", i + 1)))?;
+            numbered.push((i + 1, point, stencil));
         }
-        let mut observations =
-            Self { points: Vec::with_capacity(points.len()), channels: channels.to_vec(), size };
-        let mut sorted = points;
-        sorted.sort_by_key(|p| (p.channel, p.row, p.column));
-        for point in sorted {
-            observations.add(point)?;
+
+        // One order whatever the file's, since the draws of errors go by it.
+        numbered.sort_by(|(_, p, _), (_, q, _)| {
+            let rows = p.row.total_cmp(&q.row).then(p.column.total_cmp(&q.column));
+            p.channel.cmp(&q.channel).then(rows)
+        });
+        let mut all = Self {
+            points: Vec::with_capacity(numbered.len()),
+            stencils: Vec::with_capacity(numbered.len()),
+            numbers: Vec::with_capacity(numbered.len()),
+            channels: channels.to_vec(),
+            size,
+        };
+        for (number, point, stencil) in numbered {
+            if !all.repeats(number, &point)? {
+                all.points.push(point);
+                all.stencils.push(stencil);
+                all.numbers.push(number);
+            }
         }
-        Ok(observations)
+        Ok(all)
+    }
+
+    /// Whether the last observation has the same place and exact value.
+    fn repeats(&self, number: usize, point: &Observation) -> Result<bool> {
+        let place = |p: &Observation| (p.channel, p.row.to_bits(), p.column.to_bits());
+        let Some(last) = self.points.last().filter(|last| place(last) == place(point)) else {
+            return Ok(false);
+        };
+        if last.sd != Some(0.0) || point.sd != Some(0.0) {
+            return Ok(false);
+        }
+
+        let [one, other] = [last.value, point.value];
+        if (one - other).abs() > CONFLICT * one.abs().max(other.abs()) {
+            let first = self.numbers.last().copied().unwrap_or_default();
+            return Err(Error::Observation(format!(
+                "numbers {first} and {number}: `{}` at row {}, column {} is given as {one} and as \
+                 {other}, both exact; state their errors (a column sd, or --noise)",
+                self.channels[point.channel], point.row, point.column
+            )));
+        }
+        Ok(true)
     }
 
     /// `count` random points (all, if there are fewer) of what `task` may observe of sample `i`,
@@ -87,14 +167,14 @@ impl Observations {
                 let sd = noise * moments[channel].sd;
                 let value = f64::from(samples.sample(i)[entry]) + sd * rng::normal(&mut rng);
                 let (row, column) = (entry / size % size, entry % size);
-                Observation { channel, row, column, value, sd }
+                Observation::at_point(channel, row, column, value, Some(sd))
             })
             .collect();
         Self::new(&samples.channels, size, points)
     }
 
-    /// Those `allowed` entries of joint samples on a grid of `size` points a side that lie in
-    /// `count` random columns (all, if there are fewer): sensors that see every row, which for
+    /// The `allowed` entries of joint samples, on a grid of `size` points a side, that lie in
+    /// `count` random columns (all, if there are fewer). Such sensors see every row, which for
     /// Burgers is every time.
     pub fn columns(allowed: &[usize], size: usize, count: usize, seed: u64) -> Vec<usize> {
         let mut rng = rng::stream(seed, "sensors", 0, 0);
@@ -110,6 +190,16 @@ impl Observations {
         &self.points
     }
 
+    /// The functional of a flat joint sample `[channel, y, x]` that each observation is a value of.
+    pub fn stencils(&self) -> &[Stencil] {
+        &self.stencils
+    }
+
+    /// The number of each observation in the file it comes from, counted from 1.
+    pub fn numbers(&self) -> &[usize] {
+        &self.numbers
+    }
+
     /// The channels' names.
     pub fn channels(&self) -> &[String] {
         &self.channels
@@ -120,26 +210,37 @@ impl Observations {
         self.size
     }
 
-    /// The places in a flat joint sample `[channel, y, x]`.
-    pub fn entries(&self) -> Vec<usize> {
-        self.points.iter().map(|p| (p.channel * self.size + p.row) * self.size + p.column).collect()
+    /// Gives every observation without a stated error one of `noise` deviations of its channel.
+    pub fn with_noise(self, noise: f64, deviations: &[f64]) -> Self {
+        self.with_errors(|_, p| p.sd.unwrap_or(noise * deviations[p.channel]))
     }
 
-    /// Every observation without a deviation of its own is given `noise` deviations of its
-    /// channel.
-    pub fn with_noise(mut self, noise: f64, deviations: &[f64]) -> Self {
-        for point in self.points.iter_mut().filter(|p| p.sd == 0.0) {
-            point.sd = noise * deviations[point.channel];
+    /// The same observations with errors of the deviations that `sd` gives for each, by its place in
+    /// [`Observations::points`].
+    pub fn with_errors(mut self, sd: impl Fn(usize, &Observation) -> f64) -> Self {
+        for (i, point) in self.points.iter_mut().enumerate() {
+            point.sd = Some(sd(i, point));
         }
         self
     }
+
+    /// scratch
+    pub fn with_none(mut self) -> Self { for p in &mut self.points { p.sd = None; } self }
 
     /// Refuses observations that `task` does not take.
     ///
     /// # Errors
     /// An observation of what the task asks for.
     pub fn check_task(&self, task: Task, allowed: &[usize]) -> Result<()> {
-        match self.entries().iter().position(|entry| !allowed.contains(entry)) {
+        // Between the input's line and the next, a value is one of the solution.
+        let fits = |p: &Observation| {
+            let ends = |at: f64| [at.floor(), at.ceil()].map(|i| i.max(0.0) as usize % self.size);
+            let [rows, columns] = [ends(p.row), ends(p.column)];
+            let entry = |y: usize, x: usize| (p.channel * self.size + y) * self.size + x;
+            let mut near = rows.iter().flat_map(|&y| columns.iter().map(move |&x| entry(y, x)));
+            near.any(|entry| allowed.contains(&entry))
+        };
+        match self.points.iter().position(|point| !fits(point)) {
             None => Ok(()),
             Some(i) => {
                 let point = &self.points[i];
@@ -155,31 +256,11 @@ impl Observations {
     /// Root mean square difference of the joint sample `x` from the observations, each in units
     /// of `deviations` of its channel.
     pub fn misfit(&self, x: &[f32], deviations: &[f64]) -> f64 {
-        let square = |(p, entry): (&Observation, usize)| {
-            ((f64::from(x[entry]) - p.value) / deviations[p.channel]).powi(2)
+        let square = |(p, stencil): (&Observation, &Stencil)| {
+            ((stencil.of(x) - p.value) / deviations[p.channel]).powi(2)
         };
-        let sum: f64 = self.points.iter().zip(self.entries()).map(square).sum();
+        let sum: f64 = self.points.iter().zip(&self.stencils).map(square).sum();
         (sum / self.points.len() as f64).sqrt()
-    }
-
-    fn add(&mut self, point: Observation) -> Result<()> {
-        let place = |p: &Observation| (p.channel, p.row, p.column);
-        match self.points.last_mut() {
-            Some(last) if place(last) == place(&point) => {
-                *last = merged(last, &point).ok_or_else(|| {
-                    Error::Observation(format!(
-                        "`{}` at row {}, column {} is given as {} and as {}",
-                        self.channels[point.channel],
-                        point.row,
-                        point.column,
-                        last.value,
-                        point.value
-                    ))
-                })?;
-            }
-            _ => self.points.push(point),
-        }
-        Ok(())
     }
 }
 
@@ -188,31 +269,21 @@ fn check(point: &Observation, channels: &[String], size: usize) -> std::result::
     if channel >= channels.len() {
         return Err(format!("channel {channel}; there are {}", channels.join(", ")));
     }
-    if row >= size || column >= size {
+    // A place beyond the outermost points by up to one spacing lies within the domain's walls.
+    let inside = |at: f64| at > -1.0 - 1e-6 && at < size as f64 + 1e-6;
+    let outside = |at: f64| at.fract() == 0.0 && !(0.0..size as f64).contains(&at);
+    if !(inside(row) && inside(column)) || outside(row) || outside(column) {
         return Err(format!(
             "row {row}, column {column} is outside the grid of {size} x {size} points"
         ));
     }
-    if !value.is_finite() {
+    if !(value.is_finite() && (value as f32).is_finite()) {
         return Err(format!("the value is {value}"));
     }
-    if !(sd.is_finite() && sd >= 0.0) {
+    if let Some(sd) = sd.filter(|sd| !(sd.is_finite() && *sd >= 0.0)) {
         return Err(format!("the standard deviation is {sd}; at least 0 expected"));
     }
     Ok(())
-}
-
-/// The mean of two values of one point weighted by their variances; none if they conflict.
-fn merged(one: &Observation, other: &Observation) -> Option<Observation> {
-    let [p, q] = [one.sd * one.sd, other.sd * other.sd];
-    if (one.value - other.value).abs() > CONFLICT * (p + q).sqrt() {
-        return None;
-    }
-    if p + q == 0.0 {
-        return Some(*one);
-    }
-    let value = (one.value * q + other.value * p) / (p + q);
-    Some(Observation { value, sd: (p * q / (p + q)).sqrt(), ..*one })
 }
 
 #[cfg(test)]
@@ -227,7 +298,7 @@ mod tests {
     }
 
     fn at(channel: usize, row: usize, column: usize, value: f64, sd: f64) -> Observation {
-        Observation { channel, row, column, value, sd }
+        Observation::at_point(channel, row, column, value, Some(sd))
     }
 
     fn refusal(points: Vec<Observation>) -> String {
@@ -252,15 +323,19 @@ mod tests {
     }
 
     #[test]
-    fn repeated_points_are_merged_and_conflicts_named() {
+    fn repeated_exact_values_are_one_and_measurements_of_one_point_are_two() {
         let same = Observations::new(&names(), 8, vec![at(1, 2, 3, 1.0, 0.0); 2]).unwrap();
         assert_eq!(same.points(), &[at(1, 2, 3, 1.0, 0.0)]);
         let points = vec![at(1, 2, 3, 1.0, 0.1), at(1, 2, 3, 1.3, 0.2)];
-        let merged = Observations::new(&names(), 8, points).unwrap();
-        let Observation { value, sd, .. } = merged.points()[0];
-        assert!((value - 1.06).abs() < 1e-12 && (sd - 0.2 / 5f64.sqrt()).abs() < 1e-12);
+        assert_eq!(Observations::new(&names(), 8, points.clone()).unwrap().points(), points);
         let message = refusal(vec![at(1, 2, 3, 1.0, 0.0), at(1, 2, 3, 1.1, 0.0)]);
-        assert!(message.contains("`u` at row 2, column 3"), "{message}");
+        assert!(message.contains("numbers 1 and 2: `u` at row 2, column 3"), "{message}");
+    }
+
+    #[test]
+    fn observations_keep_the_number_they_were_given_with() {
+        let points = vec![at(1, 2, 3, 1.0, 0.1), at(0, 2, 3, 1.3, 0.2), at(0, 0, 3, 1.3, 0.2)];
+        assert_eq!(Observations::new(&names(), 8, points).unwrap().numbers(), [3, 2, 1]);
     }
 
     #[test]
@@ -269,10 +344,10 @@ mod tests {
         let allowed: Vec<usize> = (1024..2048).collect();
         let clean = Observations::draw(&samples, 1, &allowed, 900, 0.0, 7).unwrap();
         assert_eq!(clean.points().len(), 900);
-        assert!(clean.entries().iter().all(|e| allowed.contains(e)));
+        assert!(clean.stencils().iter().all(|s| allowed.contains(&s.terms()[0].0)));
         assert!(clean.misfit(samples.sample(1), &[1.0, 1.0]) < 1e-6);
         let noisy = Observations::draw(&samples, 1, &allowed, 900, 0.5, 7).unwrap();
-        assert_eq!(noisy.entries(), clean.entries());
+        assert_eq!(noisy.stencils(), clean.stencils());
         let misfit = noisy.misfit(samples.sample(1), &[1.0, 1.0]);
         assert!((misfit - 0.5).abs() < 0.05, "{misfit}");
     }

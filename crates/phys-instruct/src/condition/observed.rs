@@ -4,12 +4,16 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::Observations;
 use super::observations::Observation;
+use super::place::Stencil;
 use super::prior::Prior;
 use crate::diffusion::noise::Draw;
 
 /// The observed places.
 pub struct Observed {
+    /// The entries of all observations, as many for each.
     places: Tensor<1, Int>,
+    /// Their weights, `[1, point, entry]`; none where every observation is an entry itself.
+    weights: Option<Tensor<3>>,
 }
 
 /// What each member draws for itself, every second one the mirror image of the one before it: to first
@@ -24,13 +28,27 @@ pub struct Aim {
 impl Observed {
     /// The operator of `observations`.
     pub fn new(observations: &Observations, device: &Device) -> Self {
-        Self::at(&observations.entries(), device)
+        Self::at(observations.stencils(), device)
     }
 
-    /// The operator that takes the values at `entries` of a flat joint sample.
-    pub fn at(entries: &[usize], device: &Device) -> Self {
-        let places: Vec<i32> = entries.iter().map(|&e| e as i32).collect();
-        Self { places: Tensor::from_data(TensorData::new(places, [entries.len()]), device) }
+    /// The operator that takes the values of `stencils` of a flat joint sample.
+    pub fn at(stencils: &[Stencil], device: &Device) -> Self {
+        let terms = |stencil: &Stencil| stencil.terms().len();
+        let width = stencils.iter().map(terms).max().unwrap_or(0).max(1);
+
+        // Rows of unequal length are filled up with entries of weight 0.
+        let filled = |stencil: &Stencil| {
+            let rest = std::iter::repeat_n((0, 0.0), width - terms(stencil));
+            stencil.terms().iter().copied().chain(rest).collect::<Vec<_>>()
+        };
+        let all: Vec<(usize, f64)> = stencils.iter().flat_map(filled).collect();
+        let places: Vec<i32> = all.iter().map(|&(entry, _)| entry as i32).collect();
+        let places = Tensor::from_data(TensorData::new(places, [all.len()]), device);
+
+        let plain = all.iter().all(|&(_, weight)| weight == 1.0);
+        let weights: Vec<f32> = all.iter().map(|&(_, weight)| weight as f32).collect();
+        let weights = TensorData::new(weights, [1, stencils.len(), width]);
+        Self { places, weights: (!plain).then(|| Tensor::from_data(weights, device)) }
     }
 
     /// The observed values of fields `[member, channel, y, x]`, `[member, point]`; differentiable.
@@ -38,14 +56,19 @@ impl Observed {
         self.of_flat(x.flatten::<2>(1, 3))
     }
 
-    /// The same of flat fields, `[member, entry]`.
+    /// The observed values of flat fields, `[member, entry]`.
     pub fn of_flat(&self, x: Tensor<2>) -> Tensor<2> {
-        x.select(1, self.places.clone())
+        let seen = x.select(1, self.places.clone());
+        let Some(weights) = &self.weights else { return seen };
+        let [_, points, width] = weights.dims();
+        let members = seen.dims()[0];
+        let weighted = seen.reshape([members, points, width]) * weights.clone();
+        weighted.sum_dim(2).reshape([members, points])
     }
 }
 
 impl Aim {
-    /// Of `members` members.
+    /// Draws for `members` members.
     pub fn draw(prior: &dyn Prior, observations: &Observations, members: usize, seed: u64) -> Self {
         let [channels, height, width] = prior.shape();
         let device = prior.device();
@@ -56,7 +79,7 @@ impl Aim {
         let value = row(observations, |p| p.value, &device);
         Self {
             noise: normal("posterior", [members, channels, height, width]),
-            values: errors * row(observations, |p| p.sd, &device) + value,
+            values: errors * row(observations, Observation::deviation, &device) + value,
         }
     }
 }

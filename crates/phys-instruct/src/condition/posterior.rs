@@ -24,6 +24,8 @@ pub struct Posterior {
     pub mirrored: bool,
     /// Network passes, forward and backward, behind each member.
     pub nfe: usize,
+    /// Members that were asked for and left out, since they do not follow the observations.
+    pub left_out: usize,
 }
 
 /// What a posterior says of a known truth.
@@ -70,6 +72,11 @@ impl TwoValuedEntries {
 }
 
 impl Posterior {
+    /// Members none of which was left out.
+    pub fn of(samples: Samples, mirrored: bool, nfe: usize) -> Self {
+        Self { samples, mirrored, nfe, left_out: 0 }
+    }
+
     /// The mean over members, `[channel, y, x]`.
     pub fn mean(&self) -> Vec<f32> {
         self.moments(|values| mean(values) as f32)
@@ -254,7 +261,7 @@ mod tests {
             if mirrored {
                 samples.data.chunks_mut(2 * 64 * 64).for_each(mirror);
             }
-            let posterior = Posterior { samples, mirrored, nfe: 1 };
+            let posterior = Posterior::of(samples, mirrored, 1);
             let score = posterior.score(truth.sample(0), &entries, None);
             assert!((score.error - error).abs() < 0.01 * error, "{score:?}");
             assert!((score.coverage90.unwrap() - 0.9).abs() < 0.015, "{score:?}");
@@ -272,7 +279,7 @@ mod tests {
     fn the_interval_holds_nine_in_ten_for_any_number_of_members() {
         let covered = |members: usize, drawn_mirrored: bool, mirrored: bool| {
             let half = interval(members, mirrored).unwrap();
-            let any = Posterior { samples: gaussian_samples(1, 1, 1, 0), mirrored, nfe: 1 };
+            let any = Posterior::of(gaussian_samples(1, 1, 1, 0), mirrored, 1);
             let hit = |i: u64| {
                 let mut draws = rng::normals(&mut rng::stream(3, "interval", 0, i), members + 1);
                 let (next, own) = draws.split_last_mut().unwrap();
@@ -316,11 +323,8 @@ mod tests {
     #[test]
     fn two_valued_fields_are_scored_by_their_wrong_entries() {
         let truth = [3.0, 12.0, 12.0, 3.0];
-        let posterior = Posterior {
-            samples: samples_of(1, 1, 2, 2, vec![4.0, 7.0, 11.0, 9.0]),
-            mirrored: false,
-            nfe: 1,
-        };
+        let samples = samples_of(1, 1, 2, 2, vec![4.0, 7.0, 11.0, 9.0]);
+        let posterior = Posterior::of(samples, false, 1);
         let two = TwoValuedEntries { values: [3.0, 12.0], entries: vec![0, 1, 2, 3] };
         let score = posterior.score(&truth, &[0, 1, 2, 3], Some(&two));
         assert_eq!((score.error, score.coverage90), (0.5, None));
@@ -334,7 +338,7 @@ mod tests {
     fn cells_and_values_are_covered_each_in_their_way() {
         let members = vec![4.0, 3.0, 1.0, 11.0, 3.5, 2.0, 12.0, 4.0, 3.0];
         let posterior =
-            Posterior { samples: samples_of(3, 1, 1, 3, members), mirrored: false, nfe: 1 };
+            Posterior::of(samples_of(3, 1, 1, 3, members), false, 1);
         let two = TwoValuedEntries { values: [3.0, 12.0], entries: vec![0, 1] };
         let covered = |truth: [f32; 3], entries: &[usize]| {
             posterior.score(&truth, entries, Some(&two)).coverage90.unwrap()
@@ -386,7 +390,7 @@ mod tests {
         let mut truth = gaussian_samples(1, 1, 64, 1);
         rounded(&mut truth);
         let covered = |samples: Samples, mirrored: bool| {
-            let posterior = Posterior { samples, mirrored, nfe: 1 };
+            let posterior = Posterior::of(samples, mirrored, 1);
             posterior.score(truth.sample(0), &entries, None).coverage90.unwrap()
         };
         for mirrored in [false, true] {
@@ -401,7 +405,7 @@ mod tests {
         // Zero has two signs.
         let known = [0.0, -0.0].map(|zero| samples_of(2, 1, 1, 1, vec![zero, -zero]));
         for samples in known {
-            let posterior = Posterior { samples, mirrored: false, nfe: 1 };
+            let posterior = Posterior::of(samples, false, 1);
             let share = posterior.score(&[0.0], &[0], None).coverage90.unwrap();
             assert!((share - 0.9).abs() < 1e-12, "{share}");
         }
@@ -415,7 +419,7 @@ mod tests {
         for sample in samples.data.chunks_mut(512) {
             sample[256..].fill(0.0);
         }
-        let solved = Posterior { samples, mirrored: false, nfe: 1 }.solved(&pde).unwrap();
+        let solved = Posterior::of(samples, false, 1).solved(&pde).unwrap();
         let far = solved.samples.data.iter().zip(&exact.data).map(|(a, b)| (a - b).abs());
         assert!(far.fold(0.0, f32::max) < 1e-6);
     }

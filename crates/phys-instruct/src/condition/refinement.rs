@@ -83,7 +83,7 @@ mod tests {
         let observed = Observed::new(&observations, &prior.device());
         let covariance = Covariance::new(&prior, 0).unwrap();
         let variances = vec![NOISE * NOISE; 12];
-        let gain = covariance.gain(&prior, &observations.entries(), &variances).unwrap();
+        let gain = covariance.gain(&prior, observations.stencils(), &variances).unwrap();
         let aim = Aim::draw(&prior, &observations, MEMBERS, 1);
         let (own, calls) = infer(&prior, &gain, &observed, &aim, ROUNDS, 1);
         assert_eq!(calls, 5);

@@ -1,16 +1,21 @@
 //! A student prepared to answer conditional questions.
 
+use std::sync::OnceLock;
+
 use burn::tensor::Tensor;
 use phys_instruct_kernels::pool::in_pool;
 use serde::{Deserialize, Serialize};
 
 use super::covariance::{Covariance, Gain};
+use super::expectation::{Seen, Surprise};
 use super::input_space::{self, Inputs};
 use super::linearised::{self, Parts};
 use super::noise_space::Problem;
 use super::observed::{Aim, Observed, row};
 use super::posterior::Posterior;
+use super::place::Stencil;
 use super::prior::{Prior, Student};
+use super::warnings::FieldLaw;
 use super::{Observation, Observations, Task, refinement};
 use crate::model::Model;
 use crate::net::params::values;
@@ -28,6 +33,11 @@ const EXACT_PAIR: f64 = 3.5e-8;
 /// larger than `SOFTER` times its own.
 const SOFT: [f64; 5] = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 const SOFTER: f64 = 1.1;
+
+/// Observations that are held against the prior together, at most: a second of work.
+pub const TOGETHER: usize = 1000;
+/// Observations that the size of unstated errors is estimated from, at most.
+const ESTIMATED: usize = 400;
 
 /// The way from observations to fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +96,9 @@ pub struct Solver<'a> {
     student: Student<'a>,
     covariance: Covariance,
     deviations: Vec<f64>,
+    /// Samples of the model's inputs with the solution that belongs to them, drawn when first asked
+    /// for.
+    yardstick: OnceLock<Vec<f32>>,
 }
 
 impl<'a> Solver<'a> {
@@ -96,7 +109,139 @@ impl<'a> Solver<'a> {
     pub fn new(model: &'a Model) -> Result<Self> {
         let student = Student::new(model)?;
         let covariance = in_pool(|| Covariance::new(&student, 0))?;
-        Ok(Self { model, student, covariance, deviations: model.deviations() })
+        let deviations = model.deviations();
+        Ok(Self { model, student, covariance, deviations, yardstick: OnceLock::new() })
+    }
+
+    /// The student.
+    pub(super) fn model(&self) -> &Model {
+        self.model
+    }
+
+    /// The standard deviation of each channel.
+    pub fn deviations(&self) -> &[f64] {
+        &self.deviations
+    }
+
+    /// The mean and the deviation of each channel.
+    pub(super) fn laws(&self) -> Vec<FieldLaw> {
+        let mean = values(self.covariance.mean.clone());
+        let len = mean.len() / self.deviations.len();
+        let fields = mean.chunks(len).zip(&self.deviations);
+        let law = |(mean, &deviation): (&[f32], &f64)| {
+            let sum: f64 = mean.iter().map(|&v| f64::from(v)).sum();
+            FieldLaw { mean: sum / len as f64, deviation }
+        };
+        fields.map(law).collect()
+    }
+
+    /// Samples that the model draws without observations.
+    ///
+    /// # Errors
+    /// Samples that do not fill their grid.
+    pub(super) fn own_samples(&self) -> Result<Samples> {
+        let card = &self.model.card;
+        let len = card.channels.len() * card.grid * card.grid;
+        Ok(Samples {
+            pde: card.pde.clone(),
+            channels: card.channels.clone(),
+            count: self.covariance.fresh.len() / len,
+            height: card.grid,
+            width: card.grid,
+            data: self.covariance.fresh.clone(),
+        })
+    }
+
+    /// The model's own samples as data are: the input rounded where its law is, its solution the
+    /// reference solver's. A student's own solution is off by more than observations may be.
+    fn yardstick(&self) -> Result<&[f32]> {
+        if let Some(drawn) = self.yardstick.get() {
+            return Ok(drawn);
+        }
+        let own = self.own_samples()?;
+        let pde = self.model.card.pde()?;
+        let solved = match self.student.solved_inputs() {
+            // A linear equation's samples are pairs of it already.
+            Some(_) => own,
+            None => Posterior::of(own.clone(), false, 0).solved(pde.as_ref()).map_or(own, |p| p.samples),
+        };
+        Ok(self.yardstick.get_or_init(|| solved.data))
+    }
+
+    /// The deviation that each observation's error is taken to have, above 0 for exact ones too.
+    pub(super) fn errors(&self, observations: &Observations) -> Vec<f64> {
+        self.variances(observations, self.exact()).into_iter().map(f64::sqrt).collect()
+    }
+
+    /// Refuses observations of another grid or of other fields than the model's.
+    ///
+    /// # Errors
+    /// [`Error::Observation`] that names both.
+    pub(super) fn check_grid(&self, observations: &Observations) -> Result<()> {
+        let card = &self.model.card;
+        if observations.channels() == card.channels && observations.size() == card.grid {
+            return Ok(());
+        }
+        Err(Error::Observation(format!(
+            "of {} on a grid of {}; the model has {} on {}",
+            observations.channels().join(", "),
+            observations.size(),
+            card.channels.join(", "),
+            card.grid
+        )))
+    }
+
+    /// How unusual the observations are for the model; of more than [`TOGETHER`] some, evenly
+    /// chosen.
+    ///
+    /// # Errors
+    /// A covariance that is not finite.
+    pub fn surprise(&self, observations: &Observations) -> Result<Surprise> {
+        self.seen(observations, TOGETHER)?.surprise(0)
+    }
+
+    /// The most probable share of their field's deviation that errors have which nobody stated.
+    ///
+    /// # Errors
+    /// A covariance that is not finite.
+    pub fn likely_share(&self, observations: &Observations) -> Result<f64> {
+        self.seen(observations, ESTIMATED)?.likely_share()
+    }
+
+    /// Observations with the deviations of robust errors in place of those stated.
+    ///
+    /// # Errors
+    /// A covariance that is not finite, or more than [`TOGETHER`] observations.
+    pub fn robust(&self, observations: Observations) -> Result<Observations> {
+        let n = observations.points().len();
+        if n > TOGETHER {
+            return Err(Error::Config(format!(
+                "robust errors of {n} observations; at most {TOGETHER} are weighed at once"
+            )));
+        }
+        let sd = self.seen(&observations, TOGETHER)?.robust()?;
+        Ok(observations.with_errors(|i, _| sd[i]))
+    }
+
+    /// At most `most` of the observations, with their law under the prior.
+    fn seen(&self, observations: &Observations, most: usize) -> Result<Seen> {
+        let n = observations.points().len();
+        let count = n.min(most);
+        let chosen: Vec<usize> = (0..count).map(|k| k * n / count).collect();
+        let points: Vec<Observation> = chosen.iter().map(|&i| observations.points()[i]).collect();
+        let stencils: Vec<Stencil> =
+            chosen.iter().map(|&i| observations.stencils()[i].clone()).collect();
+        let unit: Vec<f64> = points.iter().map(|p| self.deviations[p.channel]).collect();
+        let fresh = self.yardstick()?;
+        Ok(Seen {
+            channels: points.iter().map(|p| p.channel).collect(),
+            values: points.iter().map(|p| p.value).collect(),
+            sd: points.iter().map(|p| p.sd).collect(),
+            least: unit.iter().map(|unit| self.exact() * unit).collect(),
+            unit,
+            expectation: in_pool(|| self.covariance.expectation(&self.student, &stencils, fresh)),
+            chosen,
+        })
     }
 
     /// The method that suits the model's PDE best: input space where the input has few values; linearised
@@ -107,10 +252,12 @@ impl<'a> Solver<'a> {
     pub fn suggested(&self, observations: &Observations) -> Result<Method> {
         let (pde, grid) = (self.model.card.pde()?, self.model.card.grid);
         let parts = Parts::of(pde.as_ref(), grid);
-        let is_solved = |entry: &usize| parts.place(*entry).is_some();
+        let is_solved = |stencil: &Stencil| {
+            stencil.terms().iter().any(|&(entry, _)| parts.place(entry).is_some())
+        };
         Ok(if Inputs::suits(pde.as_ref(), grid) {
             Method::InputSpace
-        } else if pde.linearisable().is_some() && observations.entries().iter().any(is_solved) {
+        } else if pde.linearisable().is_some() && observations.stencils().iter().any(is_solved) {
             Method::Linearised
         } else {
             Method::Refinement
@@ -123,16 +270,7 @@ impl<'a> Solver<'a> {
     /// Observations of another grid or other channels than the model's, no member, or members
     /// that are not finite.
     pub fn posterior(&self, observations: &Observations, options: &Options) -> Result<Posterior> {
-        let card = &self.model.card;
-        if observations.channels() != card.channels || observations.size() != card.grid {
-            return Err(Error::Observation(format!(
-                "of {} on a grid of {}; the model has {} on {}",
-                observations.channels().join(", "),
-                observations.size(),
-                card.channels.join(", "),
-                card.grid
-            )));
-        }
+        self.check_grid(observations)?;
         if options.ensemble == 0 {
             return Err(Error::Config("an ensemble needs at least one member".into()));
         }
@@ -155,7 +293,10 @@ impl<'a> Solver<'a> {
             _ => self.samples(x),
         };
         match samples.first_not_finite() {
-            None => Ok(Posterior { mirrored: samples.count.is_multiple_of(2), samples, nfe }),
+            None => {
+                let mirrored = samples.count.is_multiple_of(2);
+                Ok(Posterior::of(samples, mirrored, nfe))
+            }
             Some(member) => Err(Error::NonFinite(format!("member {member} of the posterior"))),
         }
     }
@@ -180,7 +321,7 @@ impl<'a> Solver<'a> {
         options: &Options,
     ) -> Result<(Tensor<4>, usize)> {
         let card = &self.model.card;
-        let (pde, entries) = (card.pde()?, observations.entries());
+        let pde = card.pde()?;
         let Some(equation) = pde.linearisable() else {
             let (pde, method) = (pde.name(), "linearised");
             return Err(Error::Config(format!(
@@ -197,7 +338,7 @@ impl<'a> Solver<'a> {
             covariance: &self.covariance,
             gain: &self.gain(observations, &variances)?,
             observed,
-            entries: &entries,
+            stencils: observations.stencils(),
             variances: &variances,
             parts: &parts,
         };
@@ -221,7 +362,7 @@ impl<'a> Solver<'a> {
         }
         let entries = Task::Forward.observed(pde.as_ref(), grid);
         let mean = values(self.covariance.mean.clone());
-        let deviations = self.covariance.deviations(&entries);
+        let deviations = self.covariance.deviations(&Stencil::points(&entries));
         let inputs = Inputs::new(&mean, deviations.as_ref(), entries)?;
         let points = observations.points();
         let at_least = |error: &f64| -> Vec<f64> {
@@ -234,7 +375,7 @@ impl<'a> Solver<'a> {
             inputs: &inputs,
             pde: pde.as_ref(),
             near: &near.fields(0),
-            entries: observations.entries(),
+            stencils: observations.stencils(),
             values: points.iter().map(|p| p.value).collect(),
             softened,
             deviations,
@@ -249,13 +390,13 @@ impl<'a> Solver<'a> {
     }
 
     fn gain(&self, observations: &Observations, variances: &[f64]) -> Result<Gain<'_>> {
-        self.covariance.gain(&self.student, &observations.entries(), variances)
+        self.covariance.gain(&self.student, observations.stencils(), variances)
     }
 
     /// Of the observations, `model_error` deviations of their fields added.
     fn variances(&self, observations: &Observations, model_error: f64) -> Vec<f64> {
         let variance =
-            |p: &Observation| p.sd.powi(2) + (model_error * self.deviations[p.channel]).powi(2);
+            |p: &Observation| p.deviation().powi(2) + (model_error * self.deviations[p.channel]).powi(2);
         observations.points().iter().map(variance).collect()
     }
 
@@ -268,7 +409,7 @@ impl<'a> Solver<'a> {
     ) -> Result<(Tensor<4>, usize)> {
         let device = self.student.device();
         let deviation =
-            |p: &Observation| p.sd.hypot(options.model_error * self.deviations[p.channel]);
+            |p: &Observation| p.deviation().hypot(options.model_error * self.deviations[p.channel]);
         let deviations = row(observations, deviation, &device);
         let gain = self.gain(observations, &self.variances(observations, options.model_error))?;
         let target = aim.values.clone();

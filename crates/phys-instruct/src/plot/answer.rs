@@ -1,8 +1,8 @@
 //! The answer to a conditional question: for each channel the truth (if it is known), the mean, its
 //! error and the spread, and where it was observed.
 
-use super::drawing::{Drawing, INK, Item, WHITE};
-use super::sheet::{Column, HEAD, PANEL, Row, Sheet, left_of};
+use super::drawing::{Anchor, Drawing, INK, Item, WHITE, text_width};
+use super::sheet::{Column, HEAD, MARGIN, PANEL, Row, Sheet, left_of};
 use crate::condition::{Observations, Posterior};
 use crate::{Result, Samples};
 
@@ -11,7 +11,12 @@ const MARK: f64 = 3.0;
 /// Fields observed at a larger share of their points are not marked.
 const SPARSE: f64 = 0.2;
 
-/// The picture under a `headline`; `truth` is a joint sample `[channel, y, x]`.
+/// Size of the words below the picture, and the height of a line, in pixels.
+const WORDS: f64 = 11.0;
+const LINE: f64 = 16.0;
+
+/// The picture under a `headline` and over the `words` of what does not fit; `truth` is a joint
+/// sample `[channel, y, x]`.
 ///
 /// # Errors
 /// Values that are not finite.
@@ -20,6 +25,7 @@ pub fn answer(
     observations: &Observations,
     truth: Option<&[f32]>,
     headline: &str,
+    words: &[&str],
 ) -> Result<Drawing> {
     let known = Known { truth, mean: posterior.mean(), spread: posterior.deviation() };
     let mut page: Option<Drawing> = None;
@@ -31,7 +37,28 @@ pub fn answer(
             Some(page) => page.below(part),
         }
     }
-    page.ok_or_else(|| crate::Error::Picture("a posterior without channels".into()))
+    let mut page =
+        page.ok_or_else(|| crate::Error::Picture("a posterior without channels".into()))?;
+    words.iter().for_each(|words| caption(&mut page, &format!("Warning: {words}")));
+    Ok(page)
+}
+
+/// Sets words below what is there, as many lines as they need.
+fn caption(page: &mut Drawing, words: &str) {
+    let width = page.width - left_of(0) - MARGIN;
+    let mut lines = vec![String::new()];
+    for word in words.split_whitespace() {
+        let line = lines.last().map_or("", String::as_str);
+        let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
+        match lines.last_mut() {
+            Some(line) if line.is_empty() || text_width(&longer, WORDS) <= width => *line = longer,
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    for line in lines {
+        page.text([left_of(0), page.height], &line, WORDS, Anchor::Start, INK);
+        page.height += LINE;
+    }
 }
 
 /// Joint samples, `[channel, y, x]`.
@@ -89,8 +116,8 @@ fn mark(page: &mut Drawing, observations: &Observations, channel: usize, column:
         return;
     }
     for point in seen() {
-        let x = left_of(column) + (point.column as f64 + 0.5) * PANEL / size;
-        let y = HEAD + PANEL - (point.row as f64 + 0.5) * PANEL / size;
+        let x = left_of(column) + (point.column + 0.5) * PANEL / size;
+        let y = HEAD + PANEL - (point.row + 0.5) * PANEL / size;
         for (side, color) in [(MARK, WHITE), (MARK - 1.0, INK)] {
             let at = [x - side / 2.0, y - side / 2.0];
             page.items.push(Item::Rect { at, size: [side; 2], color });
@@ -111,19 +138,22 @@ mod tests {
         let mut samples = gaussian_samples(4, 2, 16, 1);
         samples.channels = vec!["a".into(), "u".into()];
         let truth = samples.sample(0).to_vec();
-        let point = |row| Observation { channel: 1, row, column: 3, value: 0.1, sd: 0.0 };
+        let point = |row| Observation::at_point(1, row, 3, 0.1, Some(0.0));
         let observations =
             Observations::new(&samples.channels, 16, vec![point(0), point(5)]).unwrap();
-        let posterior = Posterior { samples, mirrored: false, nfe: 4 };
+        let posterior = Posterior::of(samples, false, 4);
         let count = |page: &Drawing| {
             let images = page.items.iter().filter(|i| matches!(i, Item::Image { .. })).count();
             let marks = page.items.iter().filter(|i| matches!(i, Item::Rect { .. })).count();
             (images, marks)
         };
-        let with = answer(&posterior, &observations, Some(&truth), "known").unwrap();
+        let with = answer(&posterior, &observations, Some(&truth), "known", &[]).unwrap();
         assert_eq!(count(&with), (2 * 4 + 2 * 4, 2 * 2));
-        let without = answer(&posterior, &observations, None, "unknown").unwrap();
+        let without = answer(&posterior, &observations, None, "unknown", &[]).unwrap();
         assert_eq!(count(&without), (2 * 2 + 2 * 2, 2 * 2));
+        let words = "one of its values is far from what this model knows, ".repeat(9);
+        let told = answer(&posterior, &observations, None, "unknown", &[&words]).unwrap();
+        assert!(told.height > without.height + 2.0 * LINE && told.width == without.width);
         let lowest = with.items.iter().rev().find_map(|item| match item {
             Item::Rect { at, .. } => Some(at[1]),
             _ => None,

@@ -69,24 +69,25 @@ impl Near {
 }
 
 impl Linearised for Near {
-    fn slopes(&self, points: &[usize]) -> Result<Vec<f64>> {
-        if let Some(point) = points.iter().find(|&&point| point >= self.solution.len()) {
+    fn slopes(&self, functionals: &[Vec<(usize, f64)>]) -> Result<Vec<f64>> {
+        let outside = |term: &&(usize, f64)| term.0 >= self.solution.len();
+        if let Some((point, _)) = functionals.iter().flatten().find(outside) {
             let reason = format!("point {point} of a field of {} values", self.solution.len());
             return Err(Error::BadInput { pde: NAME, reason });
         }
-        let block = |points: &[usize]| {
+        let block = |functionals: &[Vec<(usize, f64)>]| {
             let mut flow = self.grids.needed.clone();
-            let unit = |&point: &usize| {
+            let pull = |terms: &Vec<(usize, f64)>| {
                 let mut values = vec![0.0; self.solution.len()];
-                values[point] = 1.0;
+                terms.iter().for_each(|&(point, weight)| values[point] += weight);
                 self.restricted(&values)
             };
-            let mut pulls: Vec<_> = points.iter().map(unit).collect();
+            let mut pulls: Vec<_> = functionals.iter().map(pull).collect();
             let mut method = Etdrk4::new(&flow.decay, self.time / self.steps as f64);
             method.pull_back(&mut flow, self.start.clone(), self.steps, &mut pulls);
             pulls.iter().flat_map(|pull| self.grids.values_of(pull)).collect::<Vec<_>>()
         };
-        Ok(points.par_chunks(BLOCK).flat_map_iter(block).collect())
+        Ok(functionals.par_chunks(BLOCK).flat_map_iter(block).collect())
     }
 
     fn solution(&self, input: &Fields) -> Result<Vec<f64>> {

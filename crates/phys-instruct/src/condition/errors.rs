@@ -1,0 +1,116 @@
+//! Errors of observations that nobody stated, and errors that are not what was stated.
+//!
+//! With K = C + S as in [`super::expectation`], the values' density under the prior is that of
+//! N(m, K). Unstated errors are taken to be one share s of their field's deviation, and s is the
+//! most probable one, with ln s ~ N(ln 0.01, (ln 10)^2) before anything was seen. Where few values
+//! say little of s, it stays near 1 %.
+//!
+//! Robust errors follow Student's t with four degrees of freedom instead of the normal law. Each
+//! is normal with a variance of its own, sd^2 / w, and w is iterated to its expectation given the
+//! answer (the EM algorithm of Lange, Little and Taylor, J. Am. Stat. Assoc. 84, 1989): with e^2
+//! the expected square of the error in units of sd, w = (4 + 1) / (4 + e^2).
+
+use faer::linalg::solvers::DenseSolveCore;
+use faer::prelude::Solve;
+use faer::{Mat, Side};
+
+use super::expectation::Seen;
+use crate::{Error, Result};
+
+/// The share of its field's deviation that an error is expected to have, and the factor by which
+/// it may well be larger or smaller.
+const EXPECTED: f64 = 0.01;
+const FACTOR: f64 = 10.0;
+/// Shares that are tried: from the smallest on, so many for each factor of 10.
+const SMALLEST: f64 = 1e-4;
+const DECADES: usize = 4;
+const EACH: usize = 6;
+/// Degrees of freedom of robust errors: tails heavy enough for an error of ten deviations.
+const DEGREES: f64 = 4.0;
+/// Steps of the iteration, and the change of a weight that ends it.
+const STEPS: usize = 50;
+const SETTLED: f64 = 1e-3;
+
+impl Seen {
+    /// The most probable share of their field's deviation that unstated errors have.
+    ///
+    /// # Errors
+    /// A covariance that is not finite.
+    pub(super) fn likely_share(&self) -> Result<f64> {
+        let shares = (0..=DECADES * EACH)
+            .map(|i| SMALLEST * 10f64.powf(i as f64 / EACH as f64));
+        let mut best = (f64::NEG_INFINITY, EXPECTED);
+        for share in shares {
+            let before = (share / EXPECTED).ln() / FACTOR.ln();
+            let density = self.log_density(share)? - 0.5 * before * before;
+            if density > best.0 {
+                best = (density, share);
+            }
+        }
+        Ok(best.1)
+    }
+
+    /// ln N(v; m, K), up to a constant.
+    fn log_density(&self, share: f64) -> Result<f64> {
+        let n = self.values.len();
+        let sd = self.errors(share);
+        // In units of each value's field, so that the matrix is well scaled.
+        let covariance = Mat::from_fn(n, n, |i, j| {
+            let own = if i == j { sd[i] * sd[i] } else { 0.0 };
+            (self.expectation.covariance[(i, j)] + own) / (self.unit[i] * self.unit[j])
+        });
+        let away = self.away();
+        let factor = covariance.llt(Side::Lower).map_err(singular)?;
+        let solved = factor.solve(&away);
+        let square: f64 = (0..n).map(|i| away[(i, 0)] * solved[(i, 0)]).sum();
+        let determinant: f64 = (0..n).map(|i| factor.L()[(i, i)].ln()).sum();
+        Ok(-0.5 * square - determinant)
+    }
+
+    /// v - m in units of each value's field.
+    fn away(&self) -> Mat<f64> {
+        let one = |i: usize| (self.values[i] - self.expectation.mean[i]) / self.unit[i];
+        Mat::from_fn(self.values.len(), 1, |i, _| one(i))
+    }
+
+    /// The deviations of robust errors: those stated, over the root of each error's weight.
+    ///
+    /// # Errors
+    /// A covariance that is not finite.
+    pub(super) fn robust(&self) -> Result<Vec<f64>> {
+        let n = self.values.len();
+        let stated = self.errors(EXPECTED);
+        let away = self.away();
+        let mut weights = vec![1.0; n];
+        for _ in 0..STEPS {
+            let variance =
+                |i: usize, w: &[f64]| (stated[i] / self.unit[i]).powi(2) / w[i];
+            let covariance = Mat::from_fn(n, n, |i, j| {
+                let own = if i == j { variance(i, &weights) } else { 0.0 };
+                self.expectation.covariance[(i, j)] / (self.unit[i] * self.unit[j]) + own
+            });
+            let inverse = covariance.llt(Side::Lower).map_err(singular)?.inverse();
+            let pulls = &inverse * &away;
+
+            // An error's mean given the values is S a, its variance S - S K^-1 S.
+            let next: Vec<f64> = (0..n)
+                .map(|i| {
+                    let s = variance(i, &weights);
+                    let square = (s * pulls[(i, 0)]).powi(2) + s - s * s * inverse[(i, i)];
+                    let in_units = square * (self.unit[i] / stated[i]).powi(2);
+                    (DEGREES + 1.0) / (DEGREES + in_units)
+                })
+                .collect();
+            let moved = next.iter().zip(&weights).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            weights = next;
+            if moved < SETTLED {
+                break;
+            }
+        }
+        Ok(stated.iter().zip(&weights).map(|(sd, w)| sd / w.sqrt()).collect())
+    }
+}
+
+fn singular(e: impl std::fmt::Debug) -> Error {
+    Error::NonFinite(format!("covariance of the observed values: {e:?}"))
+}

@@ -1,0 +1,204 @@
+//! Observations held against the prior, before any answer.
+//!
+//! Let v be the observed values, m and C the mean and covariance of the prior at their places, and
+//! S the variances of their errors, so that K = C + S is the covariance of v. With r = v - m and
+//! a = K^-1 r four numbers say how unusual v is:
+//!
+//! - each value alone: r_i / sqrt(K_ii);
+//! - each value given all others: a_i / sqrt((K^-1)_ii), the standardised error of predicting it
+//!   (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, equation 5.12);
+//! - all together: sqrt(r^T a / n), the Mahalanobis distance for each of n values;
+//! - a common offset of a field: 1^T a / sqrt(1^T K^-1 1), the 1 at the values of that field.
+//!
+//! For a Gaussian prior each is near 1. The student's prior is none, so that the same numbers of
+//! samples of its own, seen at the same places with errors of the same size, are the yardstick.
+
+use faer::linalg::solvers::DenseSolveCore;
+use faer::{Mat, Side};
+use phys_instruct_physics::rng;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::{Error, Result};
+
+/// The most unusual values of an observed field, or of some sample of the prior.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Distances {
+    /// The largest value alone.
+    pub alone: f64,
+    /// The largest value given all others.
+    pub given_rest: f64,
+    /// All values together.
+    pub together: f64,
+    /// The largest common offset of a field.
+    pub offset: f64,
+}
+
+/// Observed values, and their law under the prior, taken as Gaussian.
+pub(super) struct Seen {
+    /// Which of the observations these are.
+    pub chosen: Vec<usize>,
+    /// The channel of each value.
+    pub channels: Vec<usize>,
+    /// The values.
+    pub values: Vec<f64>,
+    /// The deviations of their errors; none where they are not stated.
+    pub sd: Vec<Option<f64>>,
+    /// The deviation of each value's field.
+    pub unit: Vec<f64>,
+    /// The least deviation of an error, whatever is stated.
+    pub least: Vec<f64>,
+    /// The values' law.
+    pub expectation: Expectation,
+}
+
+/// The law of some functionals under the prior.
+pub(super) struct Expectation {
+    /// The values' mean.
+    pub mean: Vec<f64>,
+    /// Their covariance without errors, `[point, point]`.
+    pub covariance: Mat<f64>,
+    /// The deviations from the mean of samples that had no part in the covariance,
+    /// `[point, sample]`.
+    pub samples: Mat<f64>,
+}
+
+/// How unusual observed values are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Surprise {
+    /// Which of the observations were looked at, by their places in
+    /// [`Observations::points`](super::Observations::points).
+    pub chosen: Vec<usize>,
+    /// The mean of each value alone.
+    pub mean: Vec<f64>,
+    /// The deviation of each value alone, errors included.
+    pub deviation: Vec<f64>,
+    /// The distance of each value alone from the mean, in deviations.
+    pub alone: Vec<f64>,
+    /// The value expected from all others, and its deviation.
+    pub expected: Vec<[f64; 2]>,
+    /// The distance of each value from that, in deviations.
+    pub given_rest: Vec<f64>,
+    /// The numbers of the observations.
+    pub distances: Distances,
+    /// The same of the prior's own samples: the largest of each.
+    pub usual: Distances,
+}
+
+/// K^-1 and what is made of it, in units of the values' own deviations.
+struct Inverse {
+    deviation: Vec<f64>,
+    inverse: Mat<f64>,
+    /// The channel of each value.
+    channels: Vec<usize>,
+}
+
+impl Seen {
+    /// The deviations of all errors; those not stated are a `share` of their field's deviation.
+    pub fn errors(&self, share: f64) -> Vec<f64> {
+        let one = |i: usize| self.sd[i].unwrap_or(share * self.unit[i]).hypot(self.least[i]);
+        (0..self.values.len()).map(one).collect()
+    }
+
+    /// How unusual the values are. The yardstick's errors are drawn by `seed`.
+    ///
+    /// # Errors
+    /// A covariance that is not finite.
+    pub fn surprise(&self, seed: u64) -> Result<Surprise> {
+        let n = self.values.len();
+        let sd = self.errors(0.0);
+        let Expectation { mean, covariance, samples } = &self.expectation;
+        let inverse = Inverse::new(covariance, &sd, &self.channels)?;
+        let away = Mat::from_fn(n, 1, |i, _| (self.values[i] - mean[i]) / inverse.deviation[i]);
+        let pulls = &inverse.inverse * &away;
+        let given_rest = (0..n).map(|i| pulls[(i, 0)] / inverse.inverse[(i, i)].sqrt()).collect();
+
+        // The prediction error of one value is its pull over the diagonal of the inverse.
+        let expected = (0..n).map(|i| {
+            let (unit, diagonal) = (inverse.deviation[i], inverse.inverse[(i, i)]);
+            [self.values[i] - unit * pulls[(i, 0)] / diagonal, unit / diagonal.sqrt()]
+        });
+        let expected = expected.collect();
+
+        // The prior's own samples at the same places, with errors of the same size.
+        let count = samples.ncols();
+        let mut errors = vec![0.0; n * count];
+        errors.par_chunks_mut(n.max(1)).enumerate().for_each(|(sample, errors)| {
+            let mut rng = rng::stream(seed, "expected errors", 0, sample as u64);
+            errors.iter_mut().for_each(|e| *e = rng::normal(&mut rng));
+        });
+        let drawn = Mat::from_fn(n, count, |i, s| {
+            (samples[(i, s)] + sd[i] * errors[s * n + i]) / inverse.deviation[i]
+        });
+
+        Ok(Surprise {
+            chosen: self.chosen.clone(),
+            mean: mean.clone(),
+            alone: (0..n).map(|i| away[(i, 0)]).collect(),
+            expected,
+            given_rest,
+            distances: inverse.distances(&away)[0],
+            usual: largest(&inverse.distances(&drawn)),
+            deviation: inverse.deviation,
+        })
+    }
+}
+
+fn largest(all: &[Distances]) -> Distances {
+    all.iter().fold(Distances::default(), |most, d| Distances {
+        alone: most.alone.max(d.alone),
+        given_rest: most.given_rest.max(d.given_rest),
+        together: most.together.max(d.together),
+        offset: most.offset.max(d.offset),
+    })
+}
+
+impl Inverse {
+    fn new(covariance: &Mat<f64>, sd: &[f64], channels: &[usize]) -> Result<Self> {
+        let n = sd.len();
+        let variance = |i: usize| covariance[(i, i)] + sd[i] * sd[i];
+        // A value that is fixed and exact still has a distance: in units of the smallest number.
+        let deviation: Vec<f64> =
+            (0..n).map(|i| variance(i).sqrt().max(f64::MIN_POSITIVE.sqrt())).collect();
+        let scaled = Mat::from_fn(n, n, |i, j| match i == j {
+            true => 1.0,
+            false => covariance[(i, j)] / deviation[i] / deviation[j],
+        });
+        let factor = scaled
+            .llt(Side::Lower)
+            .map_err(|e| Error::NonFinite(format!("covariance of the observed values: {e:?}")))?;
+        Ok(Self { deviation, inverse: factor.inverse(), channels: channels.to_vec() })
+    }
+
+    /// The numbers of each column of `away`, values less their means in units of their deviations.
+    fn distances(&self, away: &Mat<f64>) -> Vec<Distances> {
+        let n = away.nrows();
+        let pulls = &self.inverse * away;
+        let channels = self.channels.iter().max().map_or(0, |last| last + 1);
+        let offsets: Vec<Vec<f64>> = (0..channels).map(|c| self.offset_of(c)).collect();
+        let one = |s: usize| {
+            let most = |of: &dyn Fn(usize) -> f64| (0..n).map(|i| of(i).abs()).fold(0.0, f64::max);
+            let product: f64 = (0..n).map(|i| away[(i, s)] * pulls[(i, s)]).sum();
+            let along = |offset: &Vec<f64>| (0..n).map(|i| offset[i] * away[(i, s)]).sum::<f64>();
+            Distances {
+                alone: most(&|i| away[(i, s)]),
+                given_rest: most(&|i| pulls[(i, s)] / self.inverse[(i, i)].sqrt()),
+                together: (product.max(0.0) / n as f64).sqrt(),
+                offset: offsets.iter().map(|offset| along(offset).abs()).fold(0.0, f64::max),
+            }
+        };
+        (0..away.ncols()).map(one).collect()
+    }
+
+    /// The functional of scaled values that is the standardised estimate of a channel's offset.
+    fn offset_of(&self, channel: usize) -> Vec<f64> {
+        let n = self.deviation.len();
+        let is_own = |i: usize| self.channels[i] == channel;
+        // An offset of 1 in the channel's unit, in units of each value's deviation.
+        let offset = Mat::from_fn(n, 1, |i, _| if is_own(i) { self.deviation[i].recip() } else { 0.0 });
+        let pull = &self.inverse * &offset;
+        let precision: f64 = (0..n).map(|i| offset[(i, 0)] * pull[(i, 0)]).sum();
+        let unit = precision.max(f64::MIN_POSITIVE).sqrt().recip();
+        (0..n).map(|i| pull[(i, 0)] * unit).collect()
+    }
+}

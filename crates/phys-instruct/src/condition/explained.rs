@@ -1,0 +1,120 @@
+//! An answer held against what it was asked to explain.
+//!
+//! Let e be the deviation of a value's error. An answer explains the value to (answer - value) / e,
+//! and chi is the root mean square of that over the observations. Values with normal errors have a
+//! chi near 1 at the truth, and below it at the mean of a posterior, which gives way to them.
+
+use serde::Serialize;
+
+use super::place::Lattice;
+use super::{Observations, Posterior};
+
+/// Observations that are listed as the worst.
+const LISTED: usize = 3;
+
+/// How well a posterior explains the observations.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explained {
+    /// chi of the mean over members.
+    pub chi: f64,
+    /// The root mean square of the members' own chi.
+    pub chi_of_members: f64,
+    /// The observations that the mean explains worst, the worst first.
+    pub worst: Vec<Worst>,
+}
+
+/// One observation and what the answer makes of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Worst {
+    /// Its number in the file, from 1.
+    pub number: usize,
+    /// The field.
+    pub field: String,
+    /// The place, in the unit square.
+    pub y: f64,
+    /// The place, in the unit square.
+    pub x: f64,
+    /// The observed value.
+    pub value: f64,
+    /// The mean's value there.
+    pub answer: f64,
+    /// |answer - value| over the deviation of its error.
+    pub chi: f64,
+}
+
+impl Explained {
+    /// How well `posterior` explains `observations` on a `lattice`, their errors of the deviations
+    /// `sd`, each above 0.
+    pub fn new(
+        posterior: &Posterior,
+        observations: &Observations,
+        lattice: &Lattice,
+        sd: &[f64],
+    ) -> Self {
+        let n = observations.points().len();
+        let value = |i: usize| observations.points()[i].value;
+        let off = |x: &[f32], i: usize| (observations.stencils()[i].of(x) - value(i)) / sd[i];
+        let square = |x: &[f32]| (0..n).map(|i| off(x, i).powi(2)).sum::<f64>() / n as f64;
+
+        let mean = posterior.mean();
+        let members = &posterior.samples;
+        let squares = (0..members.count).map(|m| square(members.sample(m)));
+        let chi_of_members = (squares.sum::<f64>() / members.count as f64).sqrt();
+
+        let mut order: Vec<usize> = (0..n).collect();
+        order.sort_by(|&i, &j| off(&mean, j).abs().total_cmp(&off(&mean, i).abs()));
+        let listed = |&i: &usize| {
+            let point = &observations.points()[i];
+            let [y, x] = lattice.coordinates(point.channel, [point.row, point.column]);
+            Worst {
+                number: observations.numbers()[i],
+                field: observations.channels()[point.channel].clone(),
+                y,
+                x,
+                value: point.value,
+                answer: observations.stencils()[i].of(&mean),
+                chi: off(&mean, i).abs(),
+            }
+        };
+        Self {
+            chi: square(&mean).sqrt(),
+            chi_of_members,
+            worst: order.iter().take(LISTED).map(listed).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use phys_instruct_physics::poisson::Poisson;
+
+    use super::*;
+    use crate::condition::Observation;
+    use crate::eval::testing::samples_of;
+
+    #[test]
+    fn chi_counts_in_errors_and_the_worst_come_first() {
+        // Members 1 and 3 everywhere: the mean is 2.
+        let data = [vec![1.0; 32], vec![3.0; 32]].concat();
+        let mut samples = samples_of(2, 2, 4, 4, data);
+        samples.channels = vec!["a".into(), "u".into()];
+        let posterior = Posterior::of(samples, false, 0);
+        let at = |row, value, sd| Observation::at_point(1, row, 1, value, Some(sd));
+        let points = vec![at(3, 2.5, 0.5), at(0, 8.0, 2.0), at(1, 2.0, 0.1)];
+        let channels = ["a".to_owned(), "u".to_owned()];
+        let observations = Observations::new(&channels, 4, points).unwrap();
+        let sd: Vec<f64> = observations.points().iter().map(|p| p.deviation()).collect();
+        let lattice = Lattice::new(&Poisson::default(), 4);
+        let own = Explained::new(&posterior, &observations, &lattice, &sd);
+
+        assert!((own.chi - (10.0f64 / 3.0).sqrt()).abs() < 1e-12);
+        let numbers: Vec<usize> = own.worst.iter().map(|w| w.number).collect();
+        assert_eq!(numbers, [2, 1, 3]);
+        assert_eq!((own.worst[0].answer, own.worst[0].chi), (2.0, 3.0));
+        assert!((own.worst[1].y - 1.0).abs() < 1e-12 && (own.worst[1].x - 1.0 / 3.0).abs() < 1e-12);
+        let one = [(9.0 + 12.25 + 100.0) / 3.0, (1.0 + 6.25 + 100.0) / 3.0];
+        assert!((own.chi_of_members - ((one[0] + one[1]) / 2.0f64).sqrt()).abs() < 1e-9);
+    }
+}

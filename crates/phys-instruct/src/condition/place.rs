@@ -1,0 +1,347 @@
+//! Places on and between grid points: which grid values an observation sees, and with what weights.
+//!
+//! Along each axis a field is interpolated by the polynomial through the six nearest points. Beyond
+//! an edge the field is continued as its basis does: periodic for Fourier modes, odd about the wall
+//! for sines. Other bases use the six outermost points. An input of two values is constant in each
+//! cell, and an observation sees the nearest. At a grid point the weight is 1, exactly.
+
+use phys_instruct_physics::{Basis, Pde};
+
+/// Points along an axis that an interpolated value depends on: an error of order 6 in the spacing.
+const POINTS: usize = 6;
+/// Distance from a grid point, in spacings, below which a place is that point: above the rounding
+/// of coordinates, below any distance that a file states.
+const ON_A_POINT: f64 = 1e-7;
+/// Distance beyond the domain that is taken for rounding, in units of its side.
+const AT_THE_EDGE: f64 = 1e-9;
+
+/// A linear functional of a flat joint sample: the entries it sees, and their weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stencil(Vec<(usize, f64)>);
+
+/// The grid points of a joint sample, and how each channel is interpolated between them.
+#[derive(Debug, Clone)]
+pub struct Lattice {
+    names: Vec<String>,
+    axes: Vec<[Axis; 2]>,
+    size: usize,
+}
+
+/// One axis of one channel.
+#[derive(Debug, Clone, Copy)]
+struct Axis {
+    points: usize,
+    /// The coordinate of the first point, and the spacing.
+    first: f64,
+    spacing: f64,
+    rule: Rule,
+}
+
+/// The continuation of a field beyond the points of an axis, all places counted in points.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Rule {
+    /// The first point follows the last.
+    Periodic,
+    /// The field is odd about both walls, which lie at these places.
+    Odd { walls: [f64; 2] },
+    /// The field has no slope at its edges, or none is known.
+    Free,
+    /// The outermost points are zero by law; the field within them is free.
+    Cut,
+    /// The nearest point's value holds.
+    Nearest,
+}
+
+impl Stencil {
+    /// The functional that takes one entry.
+    pub fn point(entry: usize) -> Self {
+        Self(vec![(entry, 1.0)])
+    }
+
+    /// The functionals that take one entry each.
+    pub fn points(entries: &[usize]) -> Vec<Self> {
+        entries.iter().copied().map(Self::point).collect()
+    }
+
+    /// Entries and weights; none where the field is zero by its boundary condition.
+    pub fn terms(&self) -> &[(usize, f64)] {
+        &self.0
+    }
+
+    /// The observed value of the flat joint sample `x`.
+    pub fn of(&self, x: &[f32]) -> f64 {
+        self.0.iter().map(|&(e, w)| w * f64::from(x[e])).sum()
+    }
+
+    /// The observed value of the flat joint sample `x` in double precision.
+    pub fn of_f64(&self, x: &[f64]) -> f64 {
+        self.0.iter().map(|&(e, w)| w * x[e]).sum()
+    }
+}
+
+impl Lattice {
+    /// The grid of `size` points a side on which `pde` is solved.
+    pub fn new(pde: &dyn Pde, size: usize) -> Self {
+        let points = pde.points(size);
+        let channels = pde.channels();
+        let axes = channels.iter().enumerate().map(|(c, channel)| {
+            // The law's two values belong to the first channel.
+            let nearest = c == 0 && pde.input_values().is_some();
+            [0, 1].map(|axis| Axis::new(&points[axis], channel.basis[axis], nearest))
+        });
+        let axes = axes.collect();
+        Self { names: channels.iter().map(|c| c.name.to_owned()).collect(), axes, size }
+    }
+
+    /// The channels' names.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Points a side.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Row and column, in points from 0, of the coordinates y and x of a channel.
+    ///
+    /// # Errors
+    /// Coordinates outside the unit square by more than rounding.
+    pub fn locate(&self, channel: usize, [y, x]: [f64; 2]) -> Result<[f64; 2], String> {
+        let inside = |c: f64| (-AT_THE_EDGE..=1.0 + AT_THE_EDGE).contains(&c);
+        if !(inside(y) && inside(x)) {
+            return Err(format!("y {y}, x {x} is outside the unit square"));
+        }
+        let [along_y, along_x] = self.axes[channel];
+        Ok([along_y.place(y), along_x.place(x)])
+    }
+
+    /// The coordinates y and x of a row and a column.
+    pub fn coordinates(&self, channel: usize, [row, column]: [f64; 2]) -> [f64; 2] {
+        let [along_y, along_x] = self.axes[channel];
+        let at = |axis: Axis, place: f64| axis.first + place * axis.spacing;
+        [at(along_y, row), at(along_x, column)]
+    }
+
+    /// The functional that takes the value of a channel at a row and a column of
+    /// [`Lattice::locate`].
+    pub fn stencil(&self, channel: usize, [row, column]: [f64; 2]) -> Stencil {
+        let [along_y, along_x] = self.axes[channel];
+        let columns = along_x.weights(column);
+        let mut terms = Vec::new();
+        for (y, by_row) in along_y.weights(row) {
+            let start = (channel * self.size + y) * self.size;
+            terms.extend(columns.iter().map(|&(x, by_column)| (start + x, by_row * by_column)));
+        }
+        Stencil(terms)
+    }
+}
+
+impl Axis {
+    fn new(at: &[f64], basis: Basis, nearest: bool) -> Self {
+        let points = at.len();
+        let first = at.first().copied().unwrap_or(0.0);
+        let spacing = match points {
+            0 | 1 => 1.0,
+            n => (at[n - 1] - first) / (n - 1) as f64,
+        };
+        let last = points as f64 - 1.0;
+        let rule = match basis {
+            _ if nearest => Rule::Nearest,
+            Basis::Fourier => Rule::Periodic,
+            Basis::SineNodes => Rule::Odd { walls: [0.0, last] },
+            Basis::SineCells => Rule::Odd { walls: [-0.5, last + 0.5] },
+            Basis::SineInner => Rule::Odd { walls: [-1.0, last + 1.0] },
+            Basis::CosineNodes => Rule::Cut,
+            Basis::Cosine => Rule::Free,
+        };
+        Self { points, first, spacing, rule }
+    }
+
+    /// The place of a coordinate, in points from the first.
+    fn place(&self, at: f64) -> f64 {
+        let at = at.clamp(0.0, 1.0);
+        let place = (at - self.first) / self.spacing;
+        let place = match self.rule {
+            Rule::Periodic => place.rem_euclid(self.points as f64),
+            // Outside the outermost points lies at most half a cell, over which the slope is zero.
+            Rule::Free | Rule::Cut | Rule::Nearest => place.clamp(0.0, self.points as f64 - 1.0),
+            Rule::Odd { .. } => place,
+        };
+        if (place - place.round()).abs() < ON_A_POINT { place.round() } else { place }
+    }
+
+    /// The points that a place depends on, and their weights.
+    fn weights(&self, place: f64) -> Vec<(usize, f64)> {
+        let n = self.points;
+        let whole = place.round();
+        if place == whole && whole >= 0.0 && whole < n as f64 {
+            return vec![(whole as usize, 1.0)];
+        }
+        match self.rule {
+            Rule::Nearest => vec![((whole.max(0.0) as usize).min(n - 1), 1.0)],
+            Rule::Periodic => {
+                let wrapped = |i: i64| Some((i.rem_euclid(n as i64) as usize, 1.0));
+                folded(window(place, n, None), place, wrapped)
+            }
+            Rule::Odd { walls } => {
+                folded(window(place, n, None), place, |i| mirrored(i, n, walls))
+            }
+            Rule::Free => folded(window(place, n, Some([0, n as i64 - 1])), place, inside),
+            // Between the wall, where the law makes the field zero, and the next point.
+            Rule::Cut if place < 1.0 => vec![(1, place)],
+            Rule::Cut if place > n as f64 - 2.0 => vec![(n - 2, n as f64 - 1.0 - place)],
+            Rule::Cut => folded(window(place, n - 2, Some([1, n as i64 - 2])), place, inside),
+        }
+    }
+}
+
+/// The points around `place`, at most `n` of them, moved into the `bounds` where there are some.
+fn window(place: f64, n: usize, bounds: Option<[i64; 2]>) -> std::ops::Range<i64> {
+    let count = POINTS.min(n) as i64;
+    let mut first = place.floor() as i64 - (count - 1) / 2;
+    if let Some([low, high]) = bounds {
+        first = first.clamp(low, (high + 1 - count).max(low));
+    }
+    first..first + count
+}
+
+/// The weights of the polynomial through the points of `window` at `place`, by Lagrange's formula.
+/// `fold` takes a point of the window to one of the grid and the sign it comes with.
+fn folded(
+    window: std::ops::Range<i64>,
+    place: f64,
+    fold: impl Fn(i64) -> Option<(usize, f64)>,
+) -> Vec<(usize, f64)> {
+    let mut all: Vec<(usize, f64)> = Vec::with_capacity(POINTS);
+    for j in window.clone() {
+        let others = window.clone().filter(|&m| m != j);
+        let weight: f64 = others.map(|m| (place - m as f64) / (j - m) as f64).product();
+        let Some((point, sign)) = fold(j) else { continue };
+        match all.iter_mut().find(|(p, _)| *p == point) {
+            Some((_, sum)) => *sum += sign * weight,
+            None => all.push((point, sign * weight)),
+        }
+    }
+    all
+}
+
+fn inside(i: i64) -> Option<(usize, f64)> {
+    Some((i as usize, 1.0))
+}
+
+/// The point whose value, up to a sign, an odd continuation has at `i`; none on a wall.
+fn mirrored(mut i: i64, n: usize, [low, high]: [f64; 2]) -> Option<(usize, f64)> {
+    let mut sign = 1.0;
+    // A window reaches beyond one wall, on a grid of few points beyond both in turn.
+    for _ in 0..2 * POINTS {
+        let at = i as f64;
+        if at == low || at == high {
+            return None;
+        }
+        if (0..n as i64).contains(&i) {
+            return Some((i as usize, sign));
+        }
+        let wall = if at < low { low } else { high };
+        i = (2.0 * wall - at).round() as i64;
+        sign = -sign;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::f64::consts::PI;
+
+    use phys_instruct_physics::registry::by_name;
+
+    use super::*;
+
+    fn at(name: &str, channel: usize, size: usize, yx: [f64; 2]) -> Stencil {
+        let lattice = Lattice::new(by_name(name).unwrap().as_ref(), size);
+        lattice.stencil(channel, lattice.locate(channel, yx).unwrap())
+    }
+
+    /// The largest error of a channel's interpolation of `f` over places all over the square.
+    fn error(name: &str, channel: usize, size: usize, f: impl Fn(f64, f64) -> f64) -> f64 {
+        let pde = by_name(name).unwrap();
+        let [y, x] = pde.points(size);
+        let mut field = vec![0.0; pde.channels().len() * size * size];
+        let own = &mut field[channel * size * size..][..size * size];
+        own.iter_mut().enumerate().for_each(|(i, v)| *v = f(y[i / size], x[i % size]));
+        let places = (0..200).map(|i| [(i as f64 * 0.377).fract(), (i as f64 * 0.618).fract()]);
+        let wrong = |p: [f64; 2]| (at(name, channel, size, p).of_f64(&field) - f(p[0], p[1])).abs();
+        places.map(wrong).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn smooth_fields_are_interpolated_to_sixth_order_up_to_the_edges() {
+        type F = fn(f64, f64) -> f64;
+        let sines: F = |y, x| (2.0 * PI * y).sin() * (PI * x).sin();
+        let waves: F = |y, x| (2.0 * PI * (y + 2.0 * x)).cos() + (2.0 * PI * x).sin();
+        let line: F = |y, x| (1.0 - 0.8 * y * y) * (2.0 * PI * x).sin();
+        for (name, channel, f) in [
+            ("poisson", 1, sines),
+            ("helmholtz", 1, sines),
+            ("darcy", 1, sines),
+            ("navier-stokes", 0, waves),
+            ("burgers", 0, line),
+        ] {
+            let [coarse, fine] = [16, 32].map(|size| error(name, channel, size, f));
+            assert!(fine < 2e-4, "{name}: {fine}");
+            let order = (coarse / fine).log2();
+            assert!(order > 4.8, "{name}: order {order} ({coarse}, {fine})");
+        }
+    }
+
+    #[test]
+    fn grid_points_and_the_rounding_of_their_coordinates_are_exact() {
+        for name in ["poisson", "helmholtz", "darcy", "navier-stokes", "burgers"] {
+            let pde = by_name(name).unwrap();
+            let [y, x] = pde.points(32);
+            for (row, column) in [(0, 0), (0, 31), (31, 31), (7, 18)] {
+                for rounding in [0.0, 3e-16, -3e-16, 1e-10] {
+                    let place = [y[row] + rounding, x[column] - rounding];
+                    assert_eq!(at(name, 0, 32, place), Stencil::point(row * 32 + column), "{name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_periodic_field_has_no_edge() {
+        assert_eq!(at("navier-stokes", 1, 32, [1.0, 1.0]), Stencil::point(1024));
+        let across = at("navier-stokes", 1, 32, [0.5, 0.995]);
+        let columns: Vec<usize> = across.terms().iter().map(|(e, _)| e % 32).collect();
+        assert!(columns.contains(&31) && columns.contains(&0) && columns.contains(&1));
+        let largest = across.terms().iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+        assert_eq!(largest.0 % 32, 0);
+        // Time does not return to its start.
+        assert_eq!(at("burgers", 0, 32, [1.0, 1.0]), Stencil::point(31 * 32));
+    }
+
+    #[test]
+    fn a_wall_is_zero_and_a_cell_of_two_values_is_whole() {
+        let wall = at("darcy", 1, 16, [0.0, 0.3]);
+        assert!(wall.terms().iter().all(|(_, w)| w.abs() < 1e-12), "{wall:?}");
+        for place in [[0.03, 0.97], [0.0, 1.0], [0.06, 0.94]] {
+            assert_eq!(at("darcy", 0, 16, place), Stencil::point(15));
+        }
+        let source = at("helmholtz", 0, 16, [0.02, 0.4]);
+        assert!(source.terms().iter().all(|(e, w)| e / 16 == 1 && w.abs() <= 1.2));
+    }
+
+    #[test]
+    fn places_outside_are_refused_and_found_places_lead_back() {
+        let lattice = Lattice::new(by_name("poisson").unwrap().as_ref(), 16);
+        for bad in [[-1e-6, 0.5], [0.5, 1.1], [f64::NAN, 0.5], [0.5, f64::INFINITY]] {
+            assert!(lattice.locate(0, bad).is_err(), "{bad:?}");
+        }
+        let place = lattice.locate(1, [0.123, 0.77]).unwrap();
+        let [y, x] = lattice.coordinates(1, place);
+        assert!((y - 0.123).abs() < 1e-12 && (x - 0.77).abs() < 1e-12);
+        assert_eq!(lattice.locate(0, [1.0 + 2e-16, -1e-17]).unwrap(), [15.0, 0.0]);
+    }
+}

@@ -1,0 +1,242 @@
+//! The words for what does not fit.
+
+use serde::Serialize;
+
+use super::Observations;
+use super::expectation::Surprise;
+use super::explained::Explained;
+use super::place::Lattice;
+
+/// A number above its usual one by this factor is unusual. The usual one is the largest of some
+/// hundred of the prior's samples, which leaves about one case in a hundred above it.
+const UNUSUAL: f64 = 1.2;
+/// The largest chi that passes. At the truth a single value has a larger one in three cases of a
+/// thousand, many values together never.
+const LARGEST_CHI: f64 = 3.0;
+/// An answer's PDE error that passes, over the model's own.
+const LARGEST_PDE_ERROR: f64 = 10.0;
+/// Observations that are named for one reason.
+const NAMED: usize = 3;
+/// A field's typical value fits another field of the model where it is off by less than this
+/// factor.
+const FITS: f64 = 3.0;
+
+/// What a warning is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Concern {
+    /// A value that the model does not know.
+    OutsidePrior,
+    /// A value that its neighbours contradict.
+    Outlier,
+    /// All values together.
+    Together,
+    /// A common offset of a field's values.
+    Offset,
+    /// An answer that does not agree with the observations.
+    Unexplained,
+    /// An answer that does not satisfy the equation.
+    PdeError,
+    /// Members without an answer.
+    LeftOut,
+}
+
+/// Something that does not fit.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Warning {
+    /// What it is about.
+    pub concern: Concern,
+    /// What was found, where, and what may be the cause.
+    pub message: String,
+}
+
+/// The mean and the deviation of a channel of the model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct FieldLaw {
+    pub mean: f64,
+    pub deviation: f64,
+}
+
+fn warning(concern: Concern, message: String) -> Warning {
+    Warning { concern, message }
+}
+
+/// A number of three digits, thousands apart.
+fn short(value: f64) -> String {
+    if value == 0.0 {
+        return "0".into();
+    }
+    let digits = 2 - value.abs().log10().floor() as i32;
+    if (-4..=6).contains(&digits) {
+        let unit = 10f64.powi(digits);
+        return format!("{}", (value * unit).round() / unit);
+    }
+    format!("{value:.2e}")
+}
+
+/// `u = 45.3 at y 0.21, x 0.34 (number 7)`.
+fn named(observations: &Observations, lattice: &Lattice, i: usize) -> String {
+    let point = &observations.points()[i];
+    let [y, x] = lattice.coordinates(point.channel, [point.row, point.column]);
+    let (field, number) = (&observations.channels()[point.channel], observations.numbers()[i]);
+    format!("{field} = {} at y {}, x {} (number {number})", short(point.value), short(y), short(x))
+}
+
+/// What is unusual about observations before any answer.
+pub(super) fn of_surprise(
+    surprise: &Surprise,
+    observations: &Observations,
+    lattice: &Lattice,
+    laws: &[FieldLaw],
+) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let (found, usual) = (&surprise.distances, &surprise.usual);
+
+    let most = UNUSUAL * usual.alone;
+    let outside: Vec<usize> = ordered(&surprise.alone, most);
+    if let Some(&worst) = outside.first() {
+        let name = named(observations, lattice, surprise.chosen[worst]);
+        let (mean, sd) = (surprise.mean[worst], surprise.deviation[worst]);
+        let distance = short(surprise.alone[worst].abs());
+        let others = match outside.len() {
+            1 => String::new(),
+            n => format!("; {} of {} observations lie outside", n, surprise.alone.len()),
+        };
+        let cause = cause(surprise, observations, laws, worst, outside.len());
+        let message = format!(
+            "{name} lies {distance} deviations from what this model knows ({} +- {}){others}: {cause}",
+            short(mean),
+            short(sd)
+        );
+        warnings.push(warning(Concern::OutsidePrior, message));
+    }
+
+    // Where values lie outside by themselves, their neighbours say nothing more.
+    let contradicted = ordered(&surprise.given_rest, UNUSUAL * usual.given_rest);
+    if outside.is_empty() && !contradicted.is_empty() && surprise.alone.len() > 1 {
+        let one = |&i: &usize| {
+            let [expected, sd] = surprise.expected[i];
+            format!(
+                "{}, where {} +- {} is expected, {} deviations away",
+                named(observations, lattice, surprise.chosen[i]),
+                short(expected),
+                short(sd),
+                short(surprise.given_rest[i].abs())
+            )
+        };
+        let listed: Vec<String> = contradicted.iter().take(NAMED).map(one).collect();
+        let message = format!(
+            "the other observations and the model contradict {}: a wrong value, or a smaller error \
+             stated than it has? --robust keeps it from spoiling the rest",
+            listed.join("; ")
+        );
+        warnings.push(warning(Concern::Outlier, message));
+    }
+
+    if found.together > UNUSUAL * usual.together && surprise.alone.len() > 1 {
+        let message = format!(
+            "together the observations lie {} deviations each from what this model knows, where at \
+             most {} is usual: other units, another domain, another law or equation, or larger \
+             errors than stated?",
+            short(found.together),
+            short(usual.together)
+        );
+        warnings.push(warning(Concern::Together, message));
+    }
+    if found.offset > UNUSUAL * usual.offset && surprise.alone.len() > 1 {
+        let message = format!(
+            "a field's values are off by a common amount, {} deviations, where at most {} is usual: \
+             an offset, another reference?",
+            short(found.offset),
+            short(usual.offset)
+        );
+        warnings.push(warning(Concern::Offset, message));
+    }
+    warnings
+}
+
+/// The places of the `distances` above `most`, the largest first.
+fn ordered(distances: &[f64], most: f64) -> Vec<usize> {
+    let mut all: Vec<usize> = (0..distances.len()).filter(|&i| distances[i].abs() > most).collect();
+    all.sort_by(|&i, &j| distances[j].abs().total_cmp(&distances[i].abs()));
+    all
+}
+
+/// The likely cause of values outside the prior.
+fn cause(
+    surprise: &Surprise,
+    observations: &Observations,
+    laws: &[FieldLaw],
+    worst: usize,
+    outside: usize,
+) -> String {
+    let point = &observations.points()[surprise.chosen[worst]];
+    let law = laws[point.channel];
+    if surprise.deviation[worst] < 1e-2 * law.deviation && surprise.mean[worst].abs() < law.deviation {
+        return "the boundary condition fixes the value there".into();
+    }
+    if outside == 1 && surprise.alone.len() > 1 {
+        return "a wrong value?".into();
+    }
+
+    // The typical size of the field's observed values, against that of each field of the model.
+    let own = surprise.chosen.iter().map(|&i| &observations.points()[i]);
+    let own: Vec<f64> = own.filter(|p| p.channel == point.channel).map(|p| p.value).collect();
+    let rms = |values: &[f64]| (values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64).sqrt();
+    let ratio = |law: FieldLaw| rms(&own) / law.mean.hypot(law.deviation);
+    let fits = |r: f64| (1.0 / FITS..FITS).contains(&r);
+    let others = (0..laws.len()).filter(|&c| c != point.channel && !fits(ratio(law)));
+    if let Some(other) = others.into_iter().find(|&c| fits(ratio(laws[c]))) {
+        let name = &observations.channels()[other];
+        return format!("its values are of the size of {name}: are the fields exchanged?");
+    }
+    match ratio(law) {
+        r if fits(r) => "another law, an offset?".into(),
+        r => format!("its values are {} times those of the model: other units? another domain?", short(r)),
+    }
+}
+
+/// What an answer leaves unexplained.
+pub(super) fn of_explained(explained: &Explained) -> Option<Warning> {
+    let largest = explained.chi.max(explained.chi_of_members);
+    if largest <= LARGEST_CHI {
+        return None;
+    }
+    let one = |w: &super::explained::Worst| {
+        let (value, answer, chi) = (short(w.value), short(w.answer), short(w.chi));
+        format!("number {} ({} = {value}, answered {answer}, chi {chi})", w.number, w.field)
+    };
+    let worst: Vec<String> = explained.worst.iter().map(one).collect();
+    let message = format!(
+        "the answer does not agree with the observations within their errors: chi {} of the mean, {} \
+         of the members, where 1 is expected; worst {}",
+        short(explained.chi),
+        short(explained.chi_of_members),
+        worst.join(", ")
+    );
+    Some(warning(Concern::Unexplained, message))
+}
+
+/// An answer that satisfies the equation worse than the model's own samples do.
+pub(super) fn of_pde_error(answer: f64, own: f64) -> Option<Warning> {
+    let most = LARGEST_PDE_ERROR * own;
+    let message = || {
+        format!(
+            "the answer's PDE error {} is {} times that of the model's own samples",
+            short(answer),
+            short(answer / own)
+        )
+    };
+    (answer > most).then(|| warning(Concern::PdeError, message()))
+}
+
+/// Members that were left out.
+pub(super) fn of_left_out(left_out: usize, asked: usize) -> Option<Warning> {
+    let message = || {
+        format!(
+            "{left_out} of {asked} members found no input that follows the observations and are left \
+             out: errors stated too small, or another equation?"
+        )
+    };
+    (left_out > 0).then(|| warning(Concern::LeftOut, message()))
+}
