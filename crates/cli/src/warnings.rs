@@ -1,7 +1,8 @@
-//! The doubts of many solutions, each kind told once.
+//! The doubts of many solutions, each kind told once, and those of a model.
 
 use std::collections::BTreeMap;
 
+use phys_instruct::model::Card;
 use phys_instruct_physics::{Solution, Warning, WarningKind};
 use serde_json::{Value, json};
 
@@ -67,6 +68,11 @@ impl<'a> Gathered<'a> {
         };
         self.0.iter().map(one).collect()
     }
+}
+
+/// What is known to be wrong with a model.
+pub fn of_model(card: &Card) -> Vec<String> {
+    card.collapse().into_iter().collect()
 }
 
 /// Rising numbers as `0-3, 5`.

@@ -238,8 +238,8 @@ mod tests {
             [centre - u[size * size / 2], mean - integral]
         });
         for pair in errors.windows(2) {
-            for i in 0..2 {
-                assert!((pair[0][i] / pair[1][i] - 4.0).abs() < 0.1, "{errors:?}");
+            for (coarse, fine) in pair[0].iter().zip(pair[1]) {
+                assert!((coarse / fine - 4.0).abs() < 0.1, "{errors:?}");
             }
         }
     }

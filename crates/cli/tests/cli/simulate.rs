@@ -54,7 +54,7 @@ fn a_front_is_solved_on_a_finer_grid_without_a_warning() {
 #[test]
 fn a_high_contrast_names_the_samples_it_concerns() {
     let sandbox = Sandbox::new();
-    let board = |i: usize| if (i / 64 + i % 16 / 4) % 2 == 0 { 1e6 } else { 1.0 };
+    let board = |i: usize| if (i / 64 + i % 16 / 4).is_multiple_of(2) { 1e6 } else { 1.0 };
     let samples = [vec![3.0; 256], (0..256).map(board).collect()];
     write(&sandbox, "a", [16, 16], &samples);
     let talk = sandbox.good("simulate darcy --input x.npz --out y.npz").stderr;
