@@ -120,7 +120,8 @@ impl Card {
             for (channel, ratio) in self.channels.iter().zip(ratios) {
                 if unmatched(ratio) {
                     let ratio = ratio.map_or("not finite".into(), |r| format!("{r:.2}"));
-                    found.push(format!("{channel} {ratio} ({calls} call(s))"));
+                    let plural = if calls == 1 { "" } else { "s" };
+                    found.push(format!("{channel} {ratio} at {calls} call{plural}"));
                 }
             }
         }
@@ -333,7 +334,7 @@ mod tests {
         };
         assert_eq!(with([[Some(0.8), Some(1.25)], [Some(1.0); 2]]), None);
         let told = with([[Some(1.0), Some(0.79)], [None, Some(1.26)]]).unwrap();
-        let expected = "u 0.79 (1 call(s)), a not finite (2 call(s)), u 1.26 (2 call(s))";
+        let expected = "u 0.79 at 1 call, a not finite at 2 calls, u 1.26 at 2 calls";
         assert!(told.contains(expected), "{told}");
     }
 
