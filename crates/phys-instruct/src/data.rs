@@ -60,7 +60,8 @@ pub fn generate(
     all.ok_or_else(|| Error::Shape("no samples asked for".into()))
 }
 
-/// Solves for the given inputs, on all threads, and asks of each whether its grid carries the answer.
+/// Solves for the given inputs, on all threads, and asks of each whether its grid carries the
+/// answer.
 ///
 /// # Errors
 /// The first failure of [`Pde::solve_checked`].

@@ -66,14 +66,14 @@ pub struct Card {
     /// The PDE whose data the statistics stem from was imported, not generated.
     #[serde(default)]
     pub data: String,
-    /// The deviations of a student's samples over those of the data, at 1, 2, ... network calls, for
-    /// each channel; `None` where a sample is not finite. Empty where they were not measured.
+    /// The deviations of a student's samples over those of the data, at 1, 2, ... network calls,
+    /// for each channel; `None` where a sample is not finite. Empty where they were not measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub std_ratio: Vec<Vec<Option<f64>>>,
 }
 
-/// The ratios of deviations at which samples are taken to be of the data's law. A matched student is
-/// within a few percent; beyond a quarter, its samples lack or exaggerate whole modes.
+/// The ratios of deviations at which samples are taken to be of the data's law. A matched student
+/// is within a few percent; beyond a quarter, its samples lack or exaggerate whole modes.
 const MATCHED: std::ops::RangeInclusive<f64> = 0.8..=1.25;
 
 /// A trained model on one device, ready for inference.

@@ -2,8 +2,9 @@
 //!
 //! Fourier pseudo-spectral in x, `u^2 / 2` formed from and projected on the modes `|k| < n / 3`
 //! (Orszag's 2/3 rule), ETDRK4 in time. On n points, at `j / n`, a sample has n rows at the times
-//! `i / (n - 1)`, the first of them the initial line. Modes above n / 3 keep the input's values
-//! and decay by viscosity alone. A line that this grid does not carry is refined by [`refined`].
+//! `i / (n - 1)`, the first of them the initial line. Modes above n / 3 keep the input's values and
+//! decay by viscosity alone. A line that this grid does not carry is solved on a finer one by
+//! `solve_checked`.
 
 use std::f64::consts::PI;
 

@@ -20,8 +20,8 @@ const SMALLEST: usize = 3;
 /// resonant mode is then magnified a million times and still has ten digits.
 const RESONANCE: f64 = 1e-6;
 
-/// How near k^2 may come to an eigenvalue of -lap itself, relative to that: nearer, k is a resonance
-/// written with eight digits or more, at which the equation has no solution.
+/// How near k^2 may come to an eigenvalue of -lap itself, relative to that: nearer, k is a
+/// resonance written with eight digits or more, at which the equation has no solution.
 const EXACT_RESONANCE: f64 = 1e-8;
 
 /// The Helmholtz problem; its source `a` is a Neumann field of law `input`, 0 on the boundary.

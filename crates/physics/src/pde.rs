@@ -108,7 +108,8 @@ pub trait Pde: Send + Sync {
     /// Solves as [`Pde::solve`] does and asks whether the grid carries the answer.
     ///
     /// Where it does not, the solution comes from a finer grid, or the report has a warning. Data
-    /// sets and everything measured against them use [`Pde::solve`], whose error is that of the grid.
+    /// sets and everything measured against them use [`Pde::solve`], whose error is that of the
+    /// grid.
     ///
     /// # Errors
     /// Those of [`Pde::solve`].

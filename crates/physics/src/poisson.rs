@@ -110,8 +110,8 @@ pub(crate) fn solve_nodes(size: usize, source: &[f64], shift: f64) -> Vec<f64> {
     modes
 }
 
-/// The relative L2 change of the solution of lap u + shift u = a, of the sample (a, u), by which the
-/// five-point Laplacian differs from the Laplacian of the same sine series; 0 for no source.
+/// The relative L2 change of the solution of lap u + shift u = a, of the sample (a, u), by which
+/// the five-point Laplacian differs from the Laplacian of the same sine series; 0 for no source.
 pub(crate) fn operator_change(sample: &Fields, shift: f64) -> f64 {
     let size = sample.width;
     let inner = size - 2;
@@ -210,8 +210,8 @@ mod tests {
         }
     }
 
-    /// The solution for a = -1, by its double sine series: 16 / (pi^4 m n (m^2 + n^2)) for odd m, n,
-    /// at the centre times the sines' signs, over the square times 4 / (pi^2 m n).
+    /// The solution for a = -1, by its double sine series: 16 / (pi^4 m n (m^2 + n^2)) for odd m,
+    /// n, at the centre times the sines' signs, over the square times 4 / (pi^2 m n).
     fn torsion() -> [f64; 2] {
         let mut sums = [0.0; 2];
         for (m, n) in (0..600).flat_map(|i| (0..600).map(move |j| (2 * i + 1, 2 * j + 1))) {

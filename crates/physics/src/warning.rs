@@ -30,7 +30,8 @@ impl WarningKind {
 pub struct Warning {
     /// The kind of doubt.
     pub kind: WarningKind,
-    /// The number behind it, which grows with the doubt; of a kind, the text says which number it is.
+    /// The number behind it, which grows with the doubt; of a kind, the text says which number it
+    /// is.
     pub severity: f64,
     /// The doubt in words, with its number and what to do.
     pub text: String,

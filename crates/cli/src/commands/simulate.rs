@@ -19,10 +19,10 @@ const PROBE: usize = 32;
 
 /// Solve for your own coefficient, source or initial condition
 ///
-/// The input is one field [y, x] (a line [x] for burgers), or several [sample, y, x], on a square grid
-/// of any size, in an .npy file or an .npz file under the name of the PDE's first channel. The output
-/// holds every channel by its name, f64 [sample, y, x]. A line that its grid does not carry is solved
-/// on a finer one; other doubts about a solution are warnings on stderr.
+/// The input is one field [y, x] (a line [x] for burgers), or several [sample, y, x], on a square
+/// grid of any size, in an .npy file or an .npz file under the name of the PDE's first channel. The
+/// output holds every channel by its name, f64 [sample, y, x]. A line that its grid does not carry
+/// is solved on a finer one; other doubts about a solution are warnings on stderr.
 ///
 /// Example: phys-instruct simulate helmholtz --input a.npy --param k=2 --out u.npz
 #[derive(Args)]

@@ -54,8 +54,8 @@ pub struct StudentTraining {
     monitor: Monitor,
     /// Of the student's calls, once measured.
     calibrations: Vec<Calibration>,
-    /// What they are to make of the first line: the deviations that the anchored phase brings an input
-    /// to and holds it by, if that is the first line of the only channel.
+    /// What they are to make of the first line: the deviations that the anchored phase brings an
+    /// input to and holds it by, if that is the first line of the only channel.
     first_line: Option<FirstLine>,
     /// The spread of each channel in held-out data.
     data_spread: Vec<f64>,
@@ -67,8 +67,8 @@ pub struct StudentTraining {
 }
 
 impl StudentTraining {
-    /// A training from the beginning: student and auxiliary start as the teacher. The held-out `data`
-    /// tell what the student's samples should vary by.
+    /// A training from the beginning: student and auxiliary start as the teacher. The held-out
+    /// `data` tell what the student's samples should vary by.
     ///
     /// # Errors
     /// A model or data of another PDE or grid than configured, or a student where a teacher is needed.

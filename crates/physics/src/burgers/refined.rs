@@ -22,8 +22,8 @@ struct Attempt {
 }
 
 impl Burgers {
-    /// The solution for a line that was checked, on the first of the grids of n, 2 n, 4 n, ... points
-    /// that carries it; none of more than `finest` points is tried.
+    /// The solution for a line that was checked, on the first of the grids of n, 2 n, 4 n, ...
+    /// points that carries it; none of more than `finest` points is tried.
     pub(super) fn solve_refined(&self, input: &[f64], finest: usize) -> Result<Solution> {
         let mut points = input.len();
         loop {
@@ -43,7 +43,8 @@ impl Burgers {
         }
     }
 
-    /// Marches the trigonometric interpolant of the input on `points` points, a multiple of its own.
+    /// Marches the trigonometric interpolant of the input on `points` points, a multiple of its
+    /// own.
     fn attempt(&self, input: &[f64], points: usize) -> Result<Attempt> {
         let (size, stride) = (input.len(), points / input.len());
         let mut line = Line::new(points, self.nu);
@@ -104,8 +105,8 @@ fn interpolated(coarse: &[Complex<f64>], points: usize) -> Vec<Complex<f64>> {
 /// The share of a line's root mean square slope at the wave numbers of the last sixth that the 2/3
 /// rule keeps, and beyond.
 ///
-/// The modes of a front fall geometrically with the wave number, so that the modes a grid leaves out
-/// hold less than those of its last sixth.
+/// The modes of a front fall geometrically with the wave number, so that the modes a grid leaves
+/// out hold less than those of its last sixth.
 fn tail(modes: &[Complex<f64>]) -> f64 {
     let points = modes.len();
     let [mut all, mut last] = [0.0, 0.0];
@@ -128,9 +129,9 @@ mod tests {
     use crate::{Fields, Pde};
     use std::f64::consts::PI;
 
-    /// Value and slope at (x, t) by Cole and Hopf: the mean of (x - y) / t over all y under the weight
-    /// exp(-F(y) / 2 nu - (x - y)^2 / 4 nu t), F a primitive of the first line. All weights are
-    /// positive, so that no digits cancel.
+    /// Value and slope at (x, t) by Cole and Hopf: the mean of (x - y) / t over all y under the
+    /// weight exp(-F(y) / 2 nu - (x - y)^2 / 4 nu t), F a primitive of the first line. All weights
+    /// are positive, so that no digits cancel.
     fn cole_hopf(nu: f64, primitive: impl Fn(f64) -> f64, x: f64, t: f64) -> [f64; 2] {
         let count = 8000;
         let point = |j: i32| x + 4.0 * f64::from(j) / f64::from(count) - 2.0;
@@ -174,8 +175,8 @@ mod tests {
         row.map(|(j, u)| (u - exact(j as f64 / size as f64, t)).abs()).fold(0.0, f64::max)
     }
 
-    /// The front of the literature's benchmark (nu = 0.01 / pi on an interval of length 2), steepest
-    /// at t = 0.51, with a slope of -152.
+    /// The front of the literature's benchmark (nu = 0.01 / pi on an interval of length 2),
+    /// steepest at t = 0.51, with a slope of -152.
     #[test]
     fn a_front_too_steep_for_the_grid_is_cole_hopf_s() {
         let nu = 0.01 / (4.0 * PI);

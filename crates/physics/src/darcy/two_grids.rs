@@ -6,7 +6,8 @@
 use super::{Darcy, NAME, Solved};
 use crate::{Fields, Result, Warning, WarningKind};
 
-/// The greatest ratio of two coefficients that is taken without a second look: that of the benchmark.
+/// The greatest ratio of two coefficients that is taken without a second look: that of the
+/// benchmark.
 const PLAIN_CONTRAST: f64 = 4.0;
 
 /// The relative difference of two grids that is told.

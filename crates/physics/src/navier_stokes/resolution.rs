@@ -5,8 +5,8 @@ use rustfft::num_complex::Complex;
 use super::{Flow, NAME, NavierStokes};
 use crate::{Fields, Warning, WarningKind};
 
-/// The largest share of the root mean square vorticity in the [`tail`] that is taken without a word:
-/// the error of the field is then below a percent, a test against a finer grid shows.
+/// The largest share of the root mean square vorticity in the [`tail`] that is taken without a
+/// word: the error of the field is then below a percent, a test against a finer grid shows.
 const LARGEST_TAIL: f64 = 0.01;
 
 impl NavierStokes {
@@ -29,8 +29,8 @@ impl NavierStokes {
     }
 }
 
-/// The share of the root mean square vorticity, its mean apart, in modes whose larger wave number is
-/// in the last sixth of those that the 2/3 rule keeps, or beyond.
+/// The share of the root mean square vorticity, its mean apart, in modes whose larger wave number
+/// is in the last sixth of those that the 2/3 rule keeps, or beyond.
 fn tail(modes: &[Complex<f64>], size: usize) -> f64 {
     let wave = |i: usize| i.min(size - i);
     let [mut all, mut last] = [0.0, 0.0];
