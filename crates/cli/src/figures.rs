@@ -19,6 +19,7 @@ use crate::args::Drawing;
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, number, seconds, show};
 use crate::progress::bar;
+use crate::warnings;
 
 /// Network calls of a teacher unless told otherwise.
 const TEACHER_CALLS: usize = 35;
@@ -36,6 +37,8 @@ pub struct Subject {
     pub polish: Option<Polish>,
     /// The model was trained on data that the reference solver did not make.
     pub imported: bool,
+    /// What is known to be wrong with the model.
+    pub warnings: Vec<String>,
 }
 
 /// A correction after sampling.
@@ -58,6 +61,7 @@ pub struct Figures {
     #[serde(skip_serializing_if = "Option::is_none")]
     polish: Option<Polish>,
     channels: Vec<String>,
+    warnings: Vec<String>,
     #[serde(flatten)]
     report: Report,
 }
@@ -92,6 +96,7 @@ impl Subject {
             seconds_per_sample: Some(spent / count as f64),
             polish: None,
             imported: !model.card.data.is_empty(),
+            warnings: warnings::of_model(&model.card),
         };
         subject.polished(drawing.polish)
     }
@@ -120,6 +125,7 @@ impl Subject {
             seconds_per_sample: None,
             polish: None,
             imported: false,
+            warnings: Vec::new(),
         }
     }
 
@@ -168,6 +174,7 @@ impl Subject {
             seconds_per_sample: self.seconds_per_sample,
             polish: self.polish,
             channels: self.samples.channels.clone(),
+            warnings: self.warnings.clone(),
             report,
         })
     }
@@ -183,8 +190,9 @@ impl Figures {
         format!("{}, {calls}{polish}PDE error {error} (data {floor})", self.pde)
     }
 
-    /// Prints them.
+    /// Prints them, and what is wrong with the model to stderr.
     pub fn print(&self, json: bool) -> Outcome {
+        self.warnings.iter().for_each(|text| eprintln!("warning: {text}"));
         let value = serde_json::to_value(self).map_err(|e| Failure::Usage(e.to_string()))?;
         show(json, &value, &self.lines())
     }

@@ -9,6 +9,7 @@ mod output;
 mod picture;
 mod progress;
 mod runs;
+mod warnings;
 
 use std::process::ExitCode;
 

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, seconds, show};
 use crate::progress::Talk;
+use crate::warnings;
 
 /// `out`, or a folder under `runs` named after the config file.
 pub fn folder(out: Option<&Path>, config: &Path, role: &str) -> PathBuf {
@@ -81,8 +82,10 @@ pub fn finish(run: &Run, model: &Model, json: bool) -> Outcome {
     let path = run.folder().join("model.safetensors");
     model.save(&path)?;
     let card = &model.card;
+    let warnings = warnings::of_model(card);
+    warnings.iter().for_each(|text| eprintln!("warning: {text}"));
     let value = json!({
-        "model": path, "pde": card.pde, "grid": card.grid, "kind": card.kind,
+        "warnings": warnings, "model": path, "pde": card.pde, "grid": card.grid, "kind": card.kind,
         "steps": card.steps, "samples_seen": card.samples_seen, "seconds": card.seconds,
     });
     let lines = [

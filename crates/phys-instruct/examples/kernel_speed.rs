@@ -131,8 +131,8 @@ impl Work {
         let start = Instant::now();
         let result = match what {
             "forward" => self.forward(a),
-            "train_step" => in_pool(|| self.auxiliary_update(a, b)),
-            "distill_step" => in_pool(|| self.distill_step([a, b, c, d])),
+            "train_step" => in_pool(|| self.auxiliary_update(a, b))?,
+            "distill_step" => in_pool(|| self.distill_step([a, b, c, d]))?,
             _ => return Err(format!("unknown work: {what}").into()),
         };
         Ok((start.elapsed().as_secs_f64(), result))
@@ -145,31 +145,38 @@ impl Work {
     }
 
     /// One EDM step (forward, backward, optimizer): loss and gradient norm.
-    fn auxiliary_update(&mut self, y0: Tensor<4>, noise: Tensor<4>) -> Vec<f64> {
+    fn auxiliary_update(
+        &mut self,
+        y0: Tensor<4>,
+        noise: Tensor<4>,
+    ) -> phys_instruct::Result<Vec<f64>> {
         let sigma = constant(SIGMA, &y0).autodiff();
         let weights = self.teacher.coordinates.mode_weights(0.0).autodiff();
         let loss = self.auxiliary.loss(y0.autodiff(), noise.autodiff(), sigma, &weights);
         let gradients = loss.backward();
-        let report = self.optimizers[0].step(&mut self.auxiliary.net, gradients, 1.0);
-        vec![f64::from(loss.into_scalar::<f32>()), report.gradient_norm]
+        let report = self.optimizers[0].step(&mut self.auxiliary.net, gradients, 1.0)?;
+        Ok(vec![f64::from(loss.into_scalar::<f32>()), report.gradient_norm])
     }
 
     /// One auxiliary update on fresh samples and one generator update by `ikl`: the loss and the
     /// two gradients' norms.
-    fn distill_step(&mut self, [z1, n1, z2, n2]: [Tensor<4>; 4]) -> Vec<f64> {
+    fn distill_step(
+        &mut self,
+        [z1, n1, z2, n2]: [Tensor<4>; 4],
+    ) -> phys_instruct::Result<Vec<f64>> {
         let sigma = constant(SIGMA, &z1);
         let y0 = self.student.valid().denoise(z1 * SIGMA, sigma.clone());
-        let mut result = self.auxiliary_update(y0, n1);
+        let mut result = self.auxiliary_update(y0, n1)?;
         let noisy = (z2 * SIGMA).autodiff();
         let output = self.student.denoise(noisy, sigma.clone().autodiff());
         let y0 = output.clone().detach().inner();
         let settings = Match { matching: Matching::Ikl, weight: MatchingWeight::Dmd, alpha: 1.0 };
         let auxiliary = self.auxiliary.valid();
-        let gradient = matching::gradient(settings, &self.teacher, &auxiliary, y0, n2, sigma);
+        let gradient = matching::gradient(settings, &self.teacher, &auxiliary, y0, n2, sigma)?;
         let gradients = (output * gradient.autodiff()).mean().backward();
-        let report = self.optimizers[1].step(&mut self.student.net, gradients, 1.0);
+        let report = self.optimizers[1].step(&mut self.student.net, gradients, 1.0)?;
         result.push(report.gradient_norm);
-        result
+        Ok(result)
     }
 }
 

@@ -60,12 +60,13 @@ pub fn generate(
     all.ok_or_else(|| Error::Shape("no samples asked for".into()))
 }
 
-/// Solves for the given inputs, on all threads.
+/// Solves for the given inputs, on all threads, and asks of each whether its grid carries the
+/// answer.
 ///
 /// # Errors
-/// The first failure of [`Pde::solve`].
-pub fn solve(pde: &dyn Pde, inputs: &[Fields]) -> Result<Vec<Solution>> {
-    inputs.par_iter().map(|input| Ok(pde.solve(input)?)).collect()
+/// The first failure of [`Pde::solve_checked`].
+pub fn solve_checked(pde: &dyn Pde, inputs: &[Fields]) -> Result<Vec<Solution>> {
+    inputs.par_iter().map(|input| Ok(pde.solve_checked(input)?)).collect()
 }
 
 /// The training samples of a run: the first of `data.path`, or generated from `data.seed`.

@@ -66,7 +66,15 @@ pub struct Card {
     /// The PDE whose data the statistics stem from was imported, not generated.
     #[serde(default)]
     pub data: String,
+    /// The deviations of a student's samples over those of the data, at 1, 2, ... network calls,
+    /// for each channel; `None` where a sample is not finite. Empty where they were not measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub std_ratio: Vec<Vec<Option<f64>>>,
 }
+
+/// The ratios of deviations at which samples are taken to be of the data's law. A matched student
+/// is within a few percent; beyond a quarter, its samples lack or exaggerate whole modes.
+const MATCHED: std::ops::RangeInclusive<f64> = 0.8..=1.25;
 
 /// A trained model on one device, ready for inference.
 #[derive(Debug, Clone)]
@@ -100,7 +108,31 @@ impl Card {
             samples_seen: 0,
             seconds: 0.0,
             data: String::new(),
+            std_ratio: Vec::new(),
         }
+    }
+
+    /// Says of a student whose samples do not vary as the data does, if this one is known not to.
+    pub fn collapse(&self) -> Option<String> {
+        let unmatched = |ratio: &Option<f64>| !ratio.is_some_and(|r| MATCHED.contains(&r));
+        let mut found = Vec::new();
+        for (calls, ratios) in (1..).zip(&self.std_ratio) {
+            for (channel, ratio) in self.channels.iter().zip(ratios) {
+                if unmatched(ratio) {
+                    let ratio = ratio.map_or("not finite".into(), |r| format!("{r:.2}"));
+                    let plural = if calls == 1 { "" } else { "s" };
+                    found.push(format!("{channel} {ratio} at {calls} call{plural}"));
+                }
+            }
+        }
+        let [least, most] = [MATCHED.start(), MATCHED.end()];
+        (!found.is_empty()).then(|| {
+            format!(
+                "the student has collapsed: its samples' deviation over the data's is {}, {least} to \
+                 {most} expected",
+                found.join(", ")
+            )
+        })
     }
 
     /// The PDE with the model's parameters.
@@ -161,11 +193,11 @@ impl Model {
     /// The model as one file's content.
     ///
     /// # Errors
-    /// A description that cannot be written as JSON.
+    /// A description that cannot be written as JSON, or weights that the device does not give back.
     pub fn to_bundle(&self) -> Result<Bundle> {
-        let mut tensors = params::to_arrays(&self.network.net, "net.");
+        let mut tensors = params::to_arrays(&self.network.net, "net.")?;
         tensors.extend(statistics_arrays(&self.statistics, &self.card));
-        tensors.extend(Calibration::to_arrays(&self.calibrations));
+        tensors.extend(Calibration::to_arrays(&self.calibrations)?);
         let metadata =
             serde_json::to_value(&self.card).map_err(|e| Error::Config(e.to_string()))?;
         Ok(Bundle { metadata, tensors })
@@ -282,6 +314,29 @@ mod tests {
 
     use super::*;
     use crate::eval::testing::samples_from;
+
+    #[test]
+    fn a_card_tells_a_collapse_and_old_cards_are_read() {
+        let pde = crate::registry::by_name("darcy").unwrap();
+        let config = Config::from_toml("pde = \"darcy\"\ngrid = 8").unwrap();
+        let card = Card::new(Kind::Student, &config, pde.as_ref());
+        assert_eq!(card.collapse(), None);
+        let json = serde_json::to_value(&card).unwrap();
+        assert!(json.get("std_ratio").is_none());
+        assert_eq!(serde_json::from_value::<Card>(json).unwrap(), card);
+
+        let with = |ratios: [[Option<f64>; 2]; 2]| {
+            let std_ratio = ratios.map(|r| r.to_vec()).to_vec();
+            let card = Card { std_ratio, ..card.clone() };
+            let text = serde_json::to_string(&card).unwrap();
+            assert_eq!(serde_json::from_str::<Card>(&text).unwrap(), card);
+            card.collapse()
+        };
+        assert_eq!(with([[Some(0.8), Some(1.25)], [Some(1.0); 2]]), None);
+        let told = with([[Some(1.0), Some(0.79)], [None, Some(1.26)]]).unwrap();
+        let expected = "u 0.79 at 1 call, a not finite at 2 calls, u 1.26 at 2 calls";
+        assert!(told.contains(expected), "{told}");
+    }
 
     #[test]
     fn regressed_statistics_are_restored_and_their_absence_is_named() {

@@ -12,7 +12,7 @@ use phys_instruct_physics::anderson::Anderson;
 use phys_instruct_physics::hermite::Collocation;
 use rayon::prelude::*;
 
-use crate::net::params::values;
+use crate::net::params::read;
 use crate::residual::{Residual, ResidualOptions};
 use crate::{Error, Result, Samples};
 
@@ -39,7 +39,7 @@ pub fn is_known(residual: &dyn Residual) -> bool {
 pub fn polish(samples: &Samples, residual: &dyn Residual, sweeps: usize) -> Result<Samples> {
     let polished = match (residual.collocation(), residual.damping()) {
         (Some(method), _) => marched(samples, method, sweeps),
-        (None, Some(damping)) => swept(samples, residual, damping, sweeps),
+        (None, Some(damping)) => swept(samples, residual, damping, sweeps)?,
         (None, None) => {
             let pde = &samples.pde;
             return Err(Error::Config(format!("no correction of the solution is known for {pde}")));
@@ -67,7 +67,12 @@ fn marched(samples: &Samples, method: &dyn Collocation, sweeps: usize) -> Sample
     polished
 }
 
-fn swept(samples: &Samples, residual: &dyn Residual, damping: f64, sweeps: usize) -> Samples {
+fn swept(
+    samples: &Samples,
+    residual: &dyn Residual,
+    damping: f64,
+    sweeps: usize,
+) -> Result<Samples> {
     let mut polished = samples.clone();
     let len = samples.sample_len();
     for data in polished.data.chunks_mut(BATCH * len.max(1)) {
@@ -78,12 +83,12 @@ fn swept(samples: &Samples, residual: &dyn Residual, damping: f64, sweeps: usize
             let x = Tensor::<4>::from_data(TensorData::new(data.to_vec(), shape), &Device::flex());
             let options = ResidualOptions { preconditioned: true, ..ResidualOptions::default() };
             let terms = residual.terms(x, options);
-            let errors = values(terms.relative());
+            let errors = read(terms.relative())?;
             let settled = |error: &f32| *error < SETTLED;
             if errors.iter().all(settled) {
                 break;
             }
-            let steps = values(terms.residual * -damping);
+            let steps = read(terms.residual * -damping)?;
             let step_len = steps.len() / count;
             let samples = data.par_chunks_exact_mut(len).zip(steps.par_chunks_exact(step_len));
             let samples = samples.zip(&mut methods).zip(&errors);
@@ -93,7 +98,7 @@ fn swept(samples: &Samples, residual: &dyn Residual, damping: f64, sweeps: usize
             });
         }
     }
-    polished
+    Ok(polished)
 }
 
 fn advance(method: &mut Anderson, x: &mut [f32], step: &[f32]) {

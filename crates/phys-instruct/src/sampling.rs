@@ -4,7 +4,7 @@ use crate::config::DiffusionConfig;
 use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::{self, Method};
 use crate::model::{Kind, Model};
-use crate::net::params::values;
+use crate::net::params::read;
 use crate::{Error, Result, Samples};
 
 /// Samples per network call.
@@ -67,7 +67,7 @@ pub fn sample(
 /// Samples of a student at `steps` network calls, `steps` in 1..=K.
 ///
 /// # Errors
-/// A PDE that this program does not know.
+/// A PDE that this program does not know, or fields that the device does not give back.
 pub fn student_samples(
     model: &Model,
     count: usize,
@@ -78,8 +78,8 @@ pub fn student_samples(
     let generator = model.generator();
     let samples = collect(model, count, progress, |shape, first| {
         let draw = Draw { seed, stream: "sample", step: 0, first };
-        generator.sample(draw, steps, shape, &model.device())
-    });
+        Ok(generator.sample(draw, steps, shape, &model.device()))
+    })?;
     if !model.card.round_input {
         return Ok(samples);
     }
@@ -97,32 +97,35 @@ fn teacher_samples(
     let samples = collect(model, options.count, progress, |shape, first| {
         let draw = Draw { seed: options.seed, stream: "sample", step: 0, first };
         let noise = draw.normal(shape, &model.device());
-        sampler::sample(&model.network, noise, &levels, options.method, |_| ())
-    });
+        Ok(sampler::sample(&model.network, noise, &levels, options.method, |_| ()))
+    })?;
     Ok(Drawn { samples, nfe: sampler::nfe(steps, options.method) })
 }
 
 /// Draws in batches and decodes to physical units.
+///
+/// # Errors
+/// Those of `draw`, and fields that the device does not give back.
 pub(crate) fn collect(
     model: &Model,
     count: usize,
     progress: &mut dyn FnMut(usize),
-    draw: impl Fn([usize; 4], u64) -> burn::tensor::Tensor<4>,
-) -> Samples {
+    draw: impl Fn([usize; 4], u64) -> Result<burn::tensor::Tensor<4>>,
+) -> Result<Samples> {
     let card = &model.card;
     let mut data = Vec::with_capacity(count * card.channels.len() * card.grid * card.grid);
     for start in (0..count).step_by(BATCH) {
         let shape = [BATCH.min(count - start), card.channels.len(), card.grid, card.grid];
-        let y = draw(shape, start as u64);
-        data.extend(values(model.network.coordinates.decode(y)));
+        let y = draw(shape, start as u64)?;
+        data.extend(read(model.network.coordinates.decode(y))?);
         progress(start + shape[0]);
     }
-    Samples {
+    Ok(Samples {
         pde: card.pde.clone(),
         channels: card.channels.clone(),
         count,
         height: card.grid,
         width: card.grid,
         data,
-    }
+    })
 }

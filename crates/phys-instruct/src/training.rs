@@ -74,7 +74,9 @@ pub fn run(
     let (mut saved, mut lap) = (Instant::now(), Instant::now());
     let mut skipped_in_a_row = 0;
     while training.step_count() < training.total() {
-        let outcome = in_pool(|| training.step())?;
+        let mut outcome = in_pool(|| training.step())?;
+        // A figure that there is not, or that is no number, is left out.
+        outcome.metrics.retain(|_, figure| !figure.is_null());
         training.add_seconds(lap.elapsed().as_secs_f64());
         lap = Instant::now();
         skipped_in_a_row = if outcome.skipped { skipped_in_a_row + 1 } else { 0 };

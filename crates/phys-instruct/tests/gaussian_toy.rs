@@ -66,7 +66,8 @@ fn measured(
     let (teacher, auxiliary) =
         (gaussian(TARGET_MEAN, TARGET_STD), gaussian(student.mean, student.std));
     let level = constant(sigma, &y0);
-    moments(&gradient(settings, &teacher, &auxiliary, y0, normal("n", step), level), &z)
+    let noise = normal("n", step);
+    moments(&gradient(settings, &teacher, &auxiliary, y0, noise, level).unwrap(), &z)
 }
 
 /// sigma^2 times the gradient of KL(N(mean, std^2 + sigma^2) || N(m, s^2 + sigma^2)).
@@ -155,7 +156,7 @@ fn guided_optimum(guidance: &GuidanceConfig, sigma: f64) -> Student {
         let z = normal("z", step);
         let y0 = field(student.mean) + z.clone() * field(student.std);
         let [matched, _] = measured(student, Matching::Ikl, 1.0, sigma, step);
-        let pull = guidance::pull(guidance, &Equal, &coordinates, &y0, 1.0, step);
+        let pull = guidance::pull(guidance, &Equal, &coordinates, &y0, 1.0, step).unwrap();
         let [pulled, _] = moments(&pull.gradient, &z);
         for c in 0..2 {
             student.mean[c] -= 0.5 * (matched[c] + pulled[c]);
@@ -212,7 +213,8 @@ fn held_guidance_has_the_asked_share_of_the_matching_norm_and_ramps_in() {
     let config = GuidanceConfig { ratio: 0.3, start: 10, ramp: 20, ..GuidanceConfig::default() };
     let y0 = normal("y", 0);
     let norm_at = |step| {
-        guidance::norm(&guidance::pull(&config, &Equal, &identity(), &y0, 7.0, step).gradient)
+        let pull = guidance::pull(&config, &Equal, &identity(), &y0, 7.0, step).unwrap();
+        guidance::norm(&pull.gradient).unwrap()
     };
     assert!(norm_at(5) == 0.0);
     assert!((norm_at(19) - 0.5 * 0.3 * 7.0).abs() < 1e-3);

@@ -2,15 +2,16 @@
 //!
 //! Fourier pseudo-spectral in x, `u^2 / 2` formed from and projected on the modes `|k| < n / 3`
 //! (Orszag's 2/3 rule), ETDRK4 in time. On n points, at `j / n`, a sample has n rows at the times
-//! `i / (n - 1)`, the first of them the initial line. Modes above n / 3 keep the input's values
-//! and decay by viscosity alone.
+//! `i / (n - 1)`, the first of them the initial line. Modes above n / 3 keep the input's values and
+//! decay by viscosity alone. A line that this grid does not carry is solved on a finer one by
+//! `solve_checked`.
 
 use std::f64::consts::PI;
 
 use rand_chacha::ChaCha8Rng;
 use rustfft::num_complex::Complex;
 
-use crate::etdrk4::Etdrk4;
+use crate::etdrk4::{Etdrk4, MOST_STEPS};
 use crate::hermite::{Collocation, Hermite, Nonlinear};
 use crate::input::{check_size, nodes, periodic};
 use crate::random_field::LineLaw;
@@ -19,6 +20,8 @@ use crate::symmetry::Symmetry;
 use crate::{
     Basis, Channel, Differentiable, Error, Fields, Param, Pde, Result, Solution, SolveReport,
 };
+
+mod refined;
 
 const NAME: &str = "burgers";
 const SMALLEST: usize = 8;
@@ -83,17 +86,16 @@ impl Pde for Burgers {
         self.check_grid(&input.data)?;
         let interval = 1.0 / (size - 1) as f64;
         let steps = steps_of(&input.data, interval);
+        check_steps(&input.data, steps)?;
         let data = Line::new(size, self.nu).march(&input.data, size, interval, steps);
-        let fields = Fields { channels: 1, height: size, width: size, data };
-        if !fields.is_finite() {
-            return Err(Error::NotConverged {
-                pde: NAME,
-                reason: "the velocity overflowed".into(),
-            });
-        }
-        let time_step = Some(interval / steps as f64);
-        let report = SolveReport { steps: steps * (size - 1), time_step, residual: None };
-        Ok(Solution { fields, report })
+        solution(size, data, steps)
+    }
+
+    fn solve_checked(&self, input: &Fields) -> Result<Solution> {
+        let size = line_size(input)?;
+        self.check_grid(&input.data)?;
+        check_steps(&input.data, steps_of(&input.data, 1.0 / (size - 1) as f64))?;
+        self.solve_refined(&input.data, refined::FINEST)
     }
 
     fn symmetries(&self, size: usize) -> Vec<Symmetry> {
@@ -155,6 +157,37 @@ fn line_size(input: &Fields) -> Result<usize> {
     }
 }
 
+/// A sample of `size` rows with `steps` time steps between two.
+fn solution(size: usize, data: Vec<f64>, steps: usize) -> Result<Solution> {
+    let fields = Fields { channels: 1, height: size, width: size, data };
+    if !fields.is_finite() {
+        let reason = "the velocity overflowed".into();
+        return Err(Error::NotConverged { pde: NAME, reason });
+    }
+
+    let intervals = size - 1;
+    let time_step = Some(1.0 / (steps as f64 * intervals as f64));
+    let report = SolveReport { steps: steps * intervals, time_step, ..SolveReport::default() };
+    Ok(Solution { fields, report })
+}
+
+/// Refuses a line so fast that `steps` time steps between rows would never end.
+fn check_steps(input: &[f64], steps: usize) -> Result<()> {
+    let intervals = input.len() - 1;
+    if steps <= MOST_STEPS / intervals {
+        return Ok(());
+    }
+    // As many whole steps between rows as are allowed, each at the Courant number.
+    let most = (MOST_STEPS / intervals) as f64 * intervals as f64 * COURANT / input.len() as f64;
+    let reason = format!(
+        "|u| reaches {:.3e}; on {} points it may be at most {most:.3e}, so that {MOST_STEPS} time \
+         steps suffice; check the units, or take away the mean, which only carries the line along",
+        largest_speed(input),
+        input.len(),
+    );
+    Err(Error::BadInput { pde: NAME, reason })
+}
+
 /// Time steps between rows.
 fn steps_of(input: &[f64], interval: f64) -> usize {
     (interval / largest_step(input)).ceil().max(1.0) as usize
@@ -162,8 +195,11 @@ fn steps_of(input: &[f64], interval: f64) -> usize {
 
 /// The speed never grows, so that the first line's bounds the step for all times.
 fn largest_step(input: &[f64]) -> f64 {
-    let fastest = input.iter().map(|u| u.abs()).fold(0.0, f64::max);
-    COURANT / (input.len() as f64 * fastest)
+    COURANT / (input.len() as f64 * largest_speed(input))
+}
+
+fn largest_speed(line: &[f64]) -> f64 {
+    line.iter().map(|u| u.abs()).fold(0.0, f64::max)
 }
 
 /// Everything that depends on the wave numbers of one grid, and room to work in.
@@ -197,14 +233,24 @@ impl Line {
         let mut modes = self.modes_of(initial);
         let mut data = initial.to_vec();
         for _ in 1..rows {
-            for _ in 0..steps {
-                method.step(&mut modes, |u, rate| self.rate(u, rate));
-            }
-            let mut row = modes.clone();
-            self.fft.inverse(&mut row);
-            data.extend(real(&row));
+            self.advance(&mut method, &mut modes, steps);
+            data.extend(self.values_of(&modes));
         }
         data
+    }
+
+    /// Takes `steps` steps of `method`.
+    fn advance(&mut self, method: &mut Etdrk4, modes: &mut [Complex<f64>], steps: usize) {
+        for _ in 0..steps {
+            method.step(modes, |u, rate| self.rate(u, rate));
+        }
+    }
+
+    /// The line of these modes.
+    fn values_of(&self, modes: &[Complex<f64>]) -> Vec<f64> {
+        let mut values = modes.to_vec();
+        self.fft.inverse(&mut values);
+        real(&values)
     }
 
     /// The modes of a line.

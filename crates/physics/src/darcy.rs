@@ -17,13 +17,15 @@ use faer::{Conj, MatMut, Par, Side};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use crate::input::{cells, check_size, only_channel, square_size};
+use crate::input::{check_size, inset, only_channel, square_size};
 use crate::random_field::FieldLaw;
 use crate::symmetry::Symmetry;
 use crate::{
     Basis, Channel, Differentiable, Error, Fields, Linearisable, Linearised, Param, Pde, Result,
     Solution, SolveReport,
 };
+
+mod two_grids;
 
 const NAME: &str = "darcy";
 const SMALLEST: usize = 2;
@@ -135,6 +137,13 @@ impl Pde for Darcy {
         Ok(Solution { fields, report })
     }
 
+    fn solve_checked(&self, input: &Fields) -> Result<Solution> {
+        let mut solution = self.solve(input)?;
+        let doubt = self.second_look(input, solution.fields.channel(1))?;
+        solution.report.warnings.extend(doubt);
+        Ok(solution)
+    }
+
     fn symmetries(&self, size: usize) -> Vec<Symmetry> {
         Symmetry::of_square(size)
     }
@@ -148,7 +157,7 @@ impl Pde for Darcy {
     }
 
     fn points(&self, size: usize) -> [Vec<f64>; 2] {
-        [cells(size), cells(size)]
+        [inset(size, self.boundary), inset(size, self.boundary)]
     }
 
     fn input_of(&self, sample: &Fields) -> Fields {
@@ -327,7 +336,8 @@ impl Solved {
         u.iter_mut().zip(&correction).for_each(|(u, c)| *u += c);
         let (_, backward_error) = cells.defect(&u, &rhs);
         if backward_error <= TOLERANCE {
-            let report = SolveReport { steps: 1, time_step: None, residual: Some(backward_error) };
+            let residual = Some(backward_error);
+            let report = SolveReport { steps: 1, residual, ..SolveReport::default() };
             return Ok(Self { u, factor, report });
         }
         let reason = format!("backward error {backward_error:e} above {TOLERANCE:e}");

@@ -9,6 +9,10 @@ use rustfft::num_complex::Complex;
 
 use crate::hermite::Nonlinear;
 
+/// The most time steps of one solution. The benchmarks take hundreds; a million take minutes on
+/// their grids, and what asks for more is taken for a mistake in the input.
+pub(crate) const MOST_STEPS: usize = 1_000_000;
+
 /// The moments `int_0^1 s^p e^(-z (1 - s)) ds` for p = 0, 1, 2, 3 and z >= 0: `p! phi_(p+1)(-z)`
 /// in the usual notation.
 pub fn moments(z: f64) -> [f64; 4] {

@@ -6,10 +6,12 @@
 use rand_chacha::ChaCha8Rng;
 
 use crate::input::{check_size, nodes, only_channel, square_size};
-use crate::poisson::{eigenvalue, solve_nodes};
+use crate::poisson::{coarse_grid, operator_change, solve_nodes};
 use crate::random_field::FieldLaw;
 use crate::symmetry::Symmetry;
 use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
+
+mod resonance;
 
 const NAME: &str = "helmholtz";
 const SMALLEST: usize = 3;
@@ -17,6 +19,10 @@ const SMALLEST: usize = 3;
 /// How near k^2 may come to an eigenvalue of the discrete -lap, relative to that eigenvalue: the
 /// resonant mode is then magnified a million times and still has ten digits.
 const RESONANCE: f64 = 1e-6;
+
+/// How near k^2 may come to an eigenvalue of -lap itself, relative to that: nearer, k is a
+/// resonance written with eight digits or more, at which the equation has no solution.
+const EXACT_RESONANCE: f64 = 1e-8;
 
 /// The Helmholtz problem; its source `a` is a Neumann field of law `input`, 0 on the boundary.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,6 +99,14 @@ impl Pde for Helmholtz {
         })
     }
 
+    fn solve_checked(&self, input: &Fields) -> Result<Solution> {
+        let mut solution = self.solve(input)?;
+        let change = operator_change(&solution.fields, self.k * self.k);
+        let doubt = self.near_resonance(input.width, change);
+        solution.report.warnings.extend(doubt.or_else(|| coarse_grid(NAME, change)));
+        Ok(solution)
+    }
+
     fn symmetries(&self, size: usize) -> Vec<Symmetry> {
         Symmetry::of_square(size)
     }
@@ -120,14 +134,21 @@ impl Helmholtz {
             );
             return Err(out_of_range(self.k, expected));
         }
-        let inner = size - 2;
-        for (ky, kx) in (0..inner).flat_map(|ky| (0..=ky).map(move |kx| (ky, kx))) {
-            let square = -eigenvalue(size, ky, kx);
-            if (self.k * self.k - square).abs() < RESONANCE * square {
-                let expected = format!(
-                    "k^2 off the eigenvalue {square} of the discrete -lap by {RESONANCE:e} of it"
-                );
-                return Err(out_of_range(self.k, expected));
+
+        for mode in resonance::modes(size) {
+            let [my, mx] = mode.waves;
+            let operators = [
+                (mode.discrete, RESONANCE, "the discrete -lap"),
+                (mode.continuous, EXACT_RESONANCE, "-lap: a resonance"),
+            ];
+            for (square, margin, operator) in operators {
+                if (self.k * self.k - square).abs() < margin * square {
+                    let expected = format!(
+                        "k^2 off the eigenvalue {square} of mode ({my}, {mx}) of {operator}, by at \
+                         least {margin:e} of it"
+                    );
+                    return Err(out_of_range(self.k, expected));
+                }
             }
         }
         Ok(())
@@ -153,6 +174,7 @@ mod tests {
 
     use super::*;
     use crate::generate;
+    use crate::poisson::eigenvalue;
     use std::f64::consts::PI;
 
     fn on_nodes(size: usize, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
@@ -206,6 +228,56 @@ mod tests {
         let pde = Helmholtz { k: 0.0, ..Helmholtz::default() };
         let poisson = crate::poisson::Poisson::default();
         assert_eq!(pde.solve(&a).unwrap().fields, poisson.solve(&a).unwrap().fields);
+    }
+
+    fn first_mode(size: usize) -> Fields {
+        let mode = on_nodes(size, |y, x| (PI * x).sin() * (PI * y).sin());
+        Fields::stack(size, size, &[&mode])
+    }
+
+    fn checked(k: f64, source: &Fields) -> Result<Solution> {
+        Helmholtz { k, ..Helmholtz::default() }.solve_checked(source)
+    }
+
+    #[test]
+    fn near_a_resonance_the_change_of_the_amplitude_is_told() {
+        let size = 33;
+        let source = first_mode(size);
+        for (k, exact) in [(4.44, -39.05), (4.438, -23.06)] {
+            let solution = checked(k, &source).unwrap();
+            let [warning] = &solution.report.warnings[..] else { panic!("{solution:?}") };
+            assert_eq!(warning.kind, crate::WarningKind::NearResonance);
+            let amplitude = solution.fields.channel(1)[size * size / 2];
+            let change = amplitude / exact - 1.0;
+            assert!((warning.severity - change).abs() < 1e-3 * change, "{warning:?} {change}");
+            let text = &warning.text;
+            assert!(text.contains("19.7392088") && text.contains("mode (1, 1)"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_resonance_of_another_mode_is_told_and_leaves_the_solution() {
+        let solution = checked(7.0248, &first_mode(33)).unwrap();
+        let warning = &solution.report.warnings[0];
+        assert!(warning.text.contains("mode (2, 1)"), "{}", warning.text);
+        let amplitude = solution.fields.channel(1)[33 * 33 / 2];
+        assert!((amplitude - 0.03377).abs() < 3e-5, "{amplitude}");
+    }
+
+    #[test]
+    fn away_from_resonance_nothing_is_told() {
+        for k in [0.0, 1.0, 3.0, 6.0] {
+            assert_eq!(checked(k, &first_mode(33)).unwrap().report.warnings, [], "k = {k}");
+        }
+    }
+
+    #[test]
+    fn resonance_of_the_unit_square_is_refused() {
+        for k in [PI * 2f64.sqrt(), PI * 5f64.sqrt(), 4.44288294] {
+            let outcome = checked(k, &first_mode(33)).map(|solution| solution.report);
+            let message = outcome.unwrap_err().to_string();
+            assert!(message.contains("a resonance"), "{message}");
+        }
     }
 
     #[test]

@@ -7,7 +7,10 @@ pub(crate) fn square_size(pde: &'static str, input: &Fields, smallest: usize) ->
     let Fields { channels, height, width, data } = input;
     let bad = |reason| Err(Error::BadInput { pde, reason });
     if *channels != 1 || height != width || data.len() != height * width {
-        return bad(format!("shape [{channels}, {height}, {width}], expected [1, size, size]"));
+        return bad(format!(
+            "shape [{channels}, {height}, {width}], expected [1, size, size]: the unit square has as \
+             many points along x as along y"
+        ));
     }
     if *height < smallest {
         return bad(format!("{height} points a side, expected at least {smallest}"));
@@ -37,9 +40,11 @@ pub(crate) fn nodes(size: usize) -> Vec<f64> {
     (0..size).map(|i| i as f64 / (size.max(2) - 1) as f64).collect()
 }
 
-/// Centres of cells that fill the unit interval.
-pub(crate) fn cells(size: usize) -> Vec<f64> {
-    (0..size).map(|i| (i as f64 + 0.5) / size as f64).collect()
+/// Evenly spaced points of the unit interval, the outermost `boundary` spacings from its ends: cell
+/// centres for 1/2, inner nodes for 1.
+pub(crate) fn inset(size: usize, boundary: f64) -> Vec<f64> {
+    let spacings = size as f64 - 1.0 + 2.0 * boundary;
+    (0..size).map(|i| (i as f64 + boundary) / spacings).collect()
 }
 
 /// Points of a period, the first at 0.

@@ -23,9 +23,11 @@ pub mod rng;
 mod spectral;
 pub mod symmetry;
 pub mod transform;
+pub mod warning;
 
 pub use differentiable::Differentiable;
 pub use error::{Error, Result};
 pub use fields::Fields;
 pub use linearised::{Linearisable, Linearised};
 pub use pde::{Basis, Channel, Param, Pde, Solution, SolveReport, generate};
+pub use warning::{Warning, WarningKind};

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 
 use self::flow::Flow;
 pub use self::snapshots::{LEAD, Lead, Snapshots};
-use crate::etdrk4::Etdrk4;
+use crate::etdrk4::{Etdrk4, MOST_STEPS};
 use crate::input::{check_size, only_channel, periodic, square_size};
 use crate::random_field::FieldLaw;
 use crate::spectral::largest_wave_number;
@@ -25,6 +25,7 @@ use crate::{
 
 mod flow;
 mod linearised;
+mod resolution;
 mod snapshots;
 
 const NAME: &str = "navier-stokes";
@@ -134,6 +135,7 @@ impl Pde for NavierStokes {
         let mut report = SolveReport::default();
         for _ in 0..intervals {
             let steps = flow.steps(&vorticity, interval);
+            check_steps(steps, report.steps)?;
             flow.advance(&mut vorticity, interval, steps);
             fields.data.extend(flow.values_of(&vorticity));
             report.steps += steps;
@@ -147,6 +149,13 @@ impl Pde for NavierStokes {
             });
         }
         Ok(Solution { fields, report })
+    }
+
+    fn solve_checked(&self, input: &Fields) -> Result<Solution> {
+        let mut solution = self.solve(input)?;
+        let doubt = self.unresolved(&solution.fields);
+        solution.report.warnings.extend(doubt);
+        Ok(solution)
     }
 
     /// Shifts along the lines of equal forcing.
@@ -174,6 +183,19 @@ impl Pde for NavierStokes {
         let later: Vec<_> = (1..sample.channels).map(|c| sample.channel(c)).collect();
         Fields::stack(sample.height, sample.width, &later)
     }
+}
+
+/// Refuses `steps` more time steps after those `done`, if that would never end.
+fn check_steps(steps: usize, done: usize) -> Result<()> {
+    if steps <= MOST_STEPS - done.min(MOST_STEPS) {
+        return Ok(());
+    }
+    let reason = format!(
+        "a vorticity this large asks for {:.1e} time steps, {MOST_STEPS} at most are taken; check the \
+         units, or take a shorter time",
+        steps as f64 + done as f64
+    );
+    Err(Error::BadInput { pde: NAME, reason })
 }
 
 impl NavierStokes {
@@ -265,6 +287,14 @@ mod tests {
 
     fn unforced(time: f64) -> NavierStokes {
         NavierStokes { forcing: 0.0, time, ..Default::default() }
+    }
+
+    #[test]
+    fn a_flow_that_would_take_forever_is_refused() {
+        let pde = NavierStokes { nu: 1.0, time: 100.0, ..Default::default() };
+        let fast: Vec<_> = on_grid(32, eddies).iter().map(|w| 800.0 * w).collect();
+        let message = pde.solve(&field(32, &fast)).unwrap_err().to_string();
+        assert!(message.contains("time steps"), "{message}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::symmetry::Symmetry;
-use crate::{Differentiable, Fields, Linearisable, Result, rng};
+use crate::{Differentiable, Fields, Linearisable, Result, Warning, rng};
 
 /// The orthonormal basis that fits a field's boundary along one axis of `n` points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,6 +56,10 @@ pub struct SolveReport {
     pub time_step: Option<f64>,
     /// The solver's own relative residual, where it iterates.
     pub residual: Option<f64>,
+    /// Points of the finer grid that the solution was found on, where that is not the input's own.
+    pub inner_points: Option<usize>,
+    /// Doubts about the solution, from [`Pde::solve_checked`].
+    pub warnings: Vec<Warning>,
 }
 
 /// The joint fields of a solved problem.
@@ -100,6 +104,18 @@ pub trait Pde: Send + Sync {
     /// Wrong shape, non-finite or inadmissible values, a parameter the grid cannot carry, or no
     /// convergence.
     fn solve(&self, input: &Fields) -> Result<Solution>;
+
+    /// Solves as [`Pde::solve`] does and asks whether the grid carries the answer.
+    ///
+    /// Where it does not, the solution comes from a finer grid, or the report has a warning. Data
+    /// sets and everything measured against them use [`Pde::solve`], whose error is that of the
+    /// grid.
+    ///
+    /// # Errors
+    /// Those of [`Pde::solve`].
+    fn solve_checked(&self, input: &Fields) -> Result<Solution> {
+        self.solve(input)
+    }
 
     /// The two values of an input that takes no others, the lesser first; such an input is the
     /// first channel.

@@ -12,7 +12,9 @@ use crate::input::{check_size, nodes, only_channel, square_size};
 use crate::random_field::FieldLaw;
 use crate::symmetry::Symmetry;
 use crate::transform::{forward_2d, inverse_2d};
-use crate::{Basis, Channel, Fields, Param, Pde, Result, Solution, SolveReport};
+use crate::{
+    Basis, Channel, Fields, Param, Pde, Result, Solution, SolveReport, Warning, WarningKind,
+};
 
 const NAME: &str = "poisson";
 const SMALLEST: usize = 3;
@@ -68,6 +70,13 @@ impl Pde for Poisson {
         Ok(Solution { fields, report: SolveReport::default() })
     }
 
+    fn solve_checked(&self, input: &Fields) -> Result<Solution> {
+        let mut solution = self.solve(input)?;
+        let change = operator_change(&solution.fields, 0.0);
+        solution.report.warnings.extend(coarse_grid(NAME, change));
+        Ok(solution)
+    }
+
     fn symmetries(&self, size: usize) -> Vec<Symmetry> {
         Symmetry::of_square(size)
     }
@@ -99,6 +108,43 @@ pub(crate) fn solve_nodes(size: usize, source: &[f64], shift: f64) -> Vec<f64> {
     }
     inverse_2d([Basis::SineNodes; 2], size, size, &mut modes);
     modes
+}
+
+/// The relative L2 change of the solution of lap u + shift u = a, of the sample (a, u), by which
+/// the five-point Laplacian differs from the Laplacian of the same sine series; 0 for no source.
+pub(crate) fn operator_change(sample: &Fields, shift: f64) -> f64 {
+    let size = sample.width;
+    let inner = size - 2;
+    let mut modes = sample.channel(0).to_vec();
+    forward_2d([Basis::SineNodes; 2], size, size, &mut modes);
+
+    // Scaled by the largest mode, whose square may not be a number.
+    let scale = modes.iter().fold(f64::MIN_POSITIVE, |most, v| most.max(v.abs()));
+    let [mut change, mut all] = [0.0, 0.0];
+    for (ky, kx) in (0..inner).flat_map(|ky| (0..inner).map(move |kx| (ky, kx))) {
+        let mode = modes[ky * size + kx] / scale;
+        let waves = ((ky + 1).pow(2) + (kx + 1).pow(2)) as f64;
+        let exact = mode / (shift - PI * PI * waves);
+        change += (mode / (eigenvalue(size, ky, kx) + shift) - exact).powi(2);
+        all += exact * exact;
+    }
+    if all > 0.0 { (change / all).sqrt() } else { 0.0 }
+}
+
+/// The [`operator_change`] that is told.
+const TOLD: f64 = 0.01;
+
+/// A warning of a grid that changes the solution by a share `change`.
+pub(crate) fn coarse_grid(pde: &str, change: f64) -> Option<Warning> {
+    if change < TOLD {
+        return None;
+    }
+    let text = format!(
+        "{pde}: the five-point Laplacian of this grid changes the solution by {:.3} % (relative L2); \
+         take a finer grid",
+        100.0 * change
+    );
+    Some(Warning { kind: WarningKind::CoarseGrid, severity: change, text })
 }
 
 /// The eigenvalue of the five-point Laplacian for sine modes `ky` and `kx` (from 0).
@@ -164,6 +210,55 @@ mod tests {
         }
     }
 
+    /// The solution for a = -1, by its double sine series: 16 / (pi^4 m n (m^2 + n^2)) for odd m,
+    /// n, at the centre times the sines' signs, over the square times 4 / (pi^2 m n).
+    fn torsion() -> [f64; 2] {
+        let mut sums = [0.0; 2];
+        for (m, n) in (0..600).flat_map(|i| (0..600).map(move |j| (2 * i + 1, 2 * j + 1))) {
+            let product = f64::from(m * n);
+            let mode = 16.0 / (PI.powi(4) * product * f64::from(m * m + n * n));
+            let sign = if (m + n) % 4 == 0 { -1.0 } else { 1.0 };
+            sums[0] += sign * mode;
+            sums[1] += mode * 4.0 / (PI * PI * product);
+        }
+        sums
+    }
+
+    #[test]
+    fn a_constant_source_has_the_centre_and_mean_of_its_series() {
+        let [centre, mean] = torsion();
+        assert!((centre - 0.0736714).abs() < 1e-7 && (mean - 0.0351443).abs() < 1e-7);
+        let errors = [33, 65, 129].map(|size| {
+            let source = Fields::stack(size, size, &[&vec![-1.0; size * size]]);
+            let solution = Poisson::default().solve_checked(&source).unwrap();
+            assert_eq!(solution.report.warnings, []);
+            let u = solution.fields.channel(1);
+            let intervals = (size - 1) as f64;
+            let integral = u.iter().sum::<f64>() / (intervals * intervals);
+            [centre - u[size * size / 2], mean - integral]
+        });
+        for pair in errors.windows(2) {
+            for (coarse, fine) in pair[0].iter().zip(pair[1]) {
+                assert!((coarse / fine - 4.0).abs() < 0.1, "{errors:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_grid_that_changes_the_solution_is_told() {
+        let warnings = |size: usize, waves: f64| {
+            let wave = on_nodes(size, |y, x| (waves * PI * x).sin() * (PI * y).sin());
+            let source = Fields::stack(size, size, &[&wave]);
+            Poisson::default().solve_checked(&source).unwrap().report.warnings
+        };
+        assert_eq!(warnings(33, 1.0), []);
+        let told = warnings(17, 8.0).remove(0);
+        assert_eq!(told.kind, WarningKind::CoarseGrid);
+        let lambda = PI * PI * 65.0;
+        let expected = -lambda / eigenvalue(17, 0, 7) - 1.0;
+        assert!((told.severity / expected - 1.0).abs() < 1e-9, "{told:?} {expected}");
+    }
+
     #[test]
     fn a_transposed_source_gives_the_transposed_solution() {
         let size = 12;
@@ -181,6 +276,7 @@ mod tests {
         let pde = Poisson::default();
         let reason = |input: Fields| pde.solve(&input).unwrap_err().to_string();
         assert!(reason(Fields::zeros(1, 8, 9)).contains("[1, 8, 9]"));
+        assert!(reason(Fields::zeros(1, 32, 48)).contains("as many points along x as along y"));
         assert!(reason(Fields::zeros(1, 2, 2)).contains("at least 3"));
         let mut holed = Fields::zeros(1, 8, 8);
         holed.data[9] = f64::NAN;

@@ -80,6 +80,19 @@ mod tests {
     }
 
     #[test]
+    fn darcy_s_points_follow_its_boundary() {
+        for (boundary, first, last) in
+            [(0.5, 1.0 / 32.0, 31.0 / 32.0), (1.0, 1.0 / 17.0, 16.0 / 17.0)]
+        {
+            let mut pde = by_name("darcy").unwrap();
+            pde.set_param("boundary", boundary).unwrap();
+            for line in pde.points(16) {
+                assert!((line[0] - first).abs() < 1e-15 && (line[15] - last).abs() < 1e-15);
+            }
+        }
+    }
+
+    #[test]
     fn thread_count_changes_nothing() {
         for pde in all().unwrap() {
             let with = |threads| {

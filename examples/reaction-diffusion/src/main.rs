@@ -72,8 +72,9 @@ fn teach(config: &Config, data: Samples) -> Result<Model> {
 fn distill(config: &Config, teacher: Model, held_out: Samples) -> Result<Model> {
     let (pde, device) = (config.pde()?, device::cpu());
     let residual = || phys_instruct::residual::build(pde.as_ref(), config.grid, &device);
-    let monitor = monitor::against(held_out, config.pde()?, residual()?);
-    let mut training = StudentTraining::new(config, teacher, residual()?, monitor, &device)?;
+    let monitor = monitor::against(held_out.clone(), config.pde()?, residual()?);
+    let mut training =
+        StudentTraining::new(config, teacher, residual()?, monitor, &held_out, &device)?;
     finish(&mut training)?;
     Ok(training.model())
 }

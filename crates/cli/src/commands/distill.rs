@@ -57,8 +57,7 @@ impl Distill {
         let build = |device: &Device| residual::build(pde.as_ref(), config.grid, device);
         let monitor = monitor::against(validation.clone(), config.pde()?, build(&device::cpu())?);
         let mut training =
-            StudentTraining::new(&config, teacher, build(&device)?, monitor, &device)?
-                .with_data(&validation)?;
+            StudentTraining::new(&config, teacher, build(&device)?, monitor, &validation, &device)?;
         let run = runs::open(&folder, &config)?;
         let minutes = config.distill.checkpoint_minutes;
         if !runs::train(&mut training, &run, minutes, self.until, &stop)? {

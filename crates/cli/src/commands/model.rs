@@ -92,6 +92,7 @@ fn info(path: &Path, json: bool) -> Outcome {
     }
     lines.push(line("trained", format!("{} steps, {} samples", card.steps, card.samples_seen)));
     lines.push(line("time", seconds(card.seconds)));
+    lines.extend(card.collapse().map(|text| line("warning", text)));
     show(json, &value, &lines)
 }
 

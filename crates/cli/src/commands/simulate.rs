@@ -12,15 +12,17 @@ use serde_json::{Value, json};
 use crate::args::{Global, Problem, extension};
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, make_room, number, seconds, show};
+use crate::warnings::Gathered;
 
 /// Grid of the input that is drawn to learn an input's shape.
 const PROBE: usize = 32;
 
 /// Solve for your own coefficient, source or initial condition
 ///
-/// The input is one field [y, x] (a line [x] for burgers), or several [sample, y, x], on any grid, in
-/// an .npy file or an .npz file under the name of the PDE's first channel. The output holds every
-/// channel by its name, f64 [sample, y, x].
+/// The input is one field [y, x] (a line [x] for burgers), or several [sample, y, x], on a square
+/// grid of any size, in an .npy file or an .npz file under the name of the PDE's first channel. The
+/// output holds every channel by its name, f64 [sample, y, x]. A line that its grid does not carry
+/// is solved on a finer one; other doubts about a solution are warnings on stderr.
 ///
 /// Example: phys-instruct simulate helmholtz --input a.npy --param k=2 --out u.npz
 #[derive(Args)]
@@ -46,7 +48,7 @@ impl Simulate {
         let inputs = inputs(&self.input, pde.as_ref())?;
         make_room(&self.out)?;
         let start = Instant::now();
-        let solutions = data::solve(pde.as_ref(), &inputs)?;
+        let solutions = data::solve_checked(pde.as_ref(), &inputs)?;
         let spent = start.elapsed().as_secs_f64() / inputs.len() as f64;
         write(&self.out, pde.as_ref(), &solutions)?;
         report(pde.as_ref(), &solutions, spent, global.json)
@@ -117,15 +119,20 @@ fn report(pde: &dyn Pde, solutions: &[Solution], spent: f64, json: bool) -> Outc
     let steps = reports().map(|r| r.steps).max();
     let time_step = reports().filter_map(|r| r.time_step).reduce(f64::min);
     let residual = reports().filter_map(|r| r.residual).reduce(f64::max);
+    let inner_points = reports().filter_map(|r| r.inner_points).max();
+    let warnings = Gathered::of(solutions);
+    warnings.print();
     let value = json!({
         "pde": pde.name(), "count": solutions.len(), "params": params(pde), "steps": steps,
-        "time_step": time_step, "residual": residual, "seconds_per_sample": spent,
+        "time_step": time_step, "residual": residual, "inner_points": inner_points,
+        "seconds_per_sample": spent, "warnings": warnings.to_json(),
     });
     let mut lines = vec![line("PDE", pde.equation()), line("solved", solutions.len())];
     lines.extend(pde.params().iter().map(|p| line(p.name, p.value)));
     lines.extend(steps.filter(|&n| n > 0).map(|n| line("solver steps", n)));
     lines.extend(time_step.map(|t| line("smallest time step", number(t))));
     lines.extend(residual.map(|r| line("solver's residual", number(r))));
+    lines.extend(inner_points.map(|n| line("solved on points", n)));
     lines.push(line("time per sample", seconds(spent)));
     show(json, &value, &lines)
 }

@@ -8,4 +8,5 @@ mod help;
 mod import;
 mod resume;
 mod sandbox;
+mod simulate;
 mod verbs;

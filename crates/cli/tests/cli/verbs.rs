@@ -71,6 +71,7 @@ fn the_road_from_training_to_samples() {
     quiet(train).matches_but_for_numbers("train");
     let distill = sandbox.good("distill tiny.toml --teacher teacher --out student");
     assert!(distill.stderr.contains("step 10/10: auxiliary loss "), "{}", distill.stderr);
+    assert!(distill.stderr.contains("warning: the student has collapsed: "), "{}", distill.stderr);
     quiet(distill).matches_but_for_numbers("distill");
     sandbox.good("model info student").matches_but_for_numbers("model-info");
     let sample = sandbox.good("sample student --count 8 --out s.npz --out s.png --out s.svg");
@@ -83,6 +84,7 @@ fn the_road_from_training_to_samples() {
     assert_eq!(arrays["a"]["shape"], serde_json::json!([8, 8, 8]));
     assert_eq!(arrays["u"]["shape"], arrays["a"]["shape"]);
     metrics_show_a_collapse(&sandbox);
+    absent_figures_are_absent(&sandbox);
     figures_are_complete(&sandbox);
     the_bundled_student_is_found(&sandbox);
 }
@@ -99,6 +101,25 @@ fn metrics_show_a_collapse(sandbox: &Sandbox) {
         assert_eq!(line["std_ratio"].as_array().unwrap().len(), 2);
         assert!(line["sliced_wasserstein"].is_number() && line["pde_error"].is_number());
     }
+    // After ten steps the student is far from the data: its last line and every sample say so.
+    assert!(lines[4]["collapse"].is_null() && lines[5]["collapse"].is_string());
+    assert_eq!(lines[5]["std_ratio_by_calls"].as_array().unwrap().len(), 2);
+    let warnings = &sandbox.json("sample student --count 8")["warnings"];
+    assert_eq!(warnings[0], lines[5]["collapse"]);
+}
+
+fn absent_figures_are_absent(sandbox: &Sandbox) {
+    let phases = "--set distill.warm_start=2 --set distill.anchored.steps=2";
+    sandbox.good(&format!("distill tiny.toml --teacher teacher {phases} --out phases"));
+    let text = std::fs::read_to_string(sandbox.path("phases/metrics.jsonl")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let (first, last) = (lines.first().unwrap(), lines.last().unwrap());
+    assert!(first["warm_start_loss"].is_number() && last["input_distance"].is_number());
+    for line in [first, last] {
+        assert!(line.get("auxiliary_loss").is_none(), "{line}");
+    }
+    assert!(lines.iter().any(|line| line["auxiliary_loss"].is_number()));
+    assert!(!text.contains("null"), "{text}");
 }
 
 fn figures_are_complete(sandbox: &Sandbox) {

@@ -7,8 +7,10 @@ use burn::tensor::Tensor;
 
 use super::diffusionpde::normalised;
 use super::relative_residual;
+use crate::Result;
 use crate::diffusion::Network;
 use crate::diffusion::sampler::{self, Method};
+use crate::net::gradient::gradient;
 use crate::residual::Residual;
 
 /// Share of the steps that are corrected.
@@ -18,26 +20,33 @@ const FINAL: usize = 5;
 
 /// Carries `noise` (standard normal, `[batch, channel, y, x]`) to a sample of y along `levels`,
 /// with corrections of RMS `size` in units of y.
+///
+/// # Errors
+/// A residual that does not depend on the sample.
 pub fn sample(
     network: &Network,
     residual: &dyn Residual,
     noise: Tensor<4>,
     levels: &[f64],
     size: f64,
-) -> Tensor<4> {
+) -> Result<Tensor<4>> {
     let steps = levels.len() - 1;
     let unguided = steps - (CORRECTED * steps as f64).ceil() as usize;
     let heun = |y, levels: &[f64]| sampler::flow(network, y, levels, Method::Heun, |_| ());
     let mut y = sampler::sample(network, noise, &levels[..=unguided], Method::Heun, |_| ());
     for step in unguided..steps {
-        y = corrected(network, residual, heun(y, &levels[step..step + 2]), size);
+        y = corrected(network, residual, heun(y, &levels[step..step + 2]), size)?;
     }
-    (0..FINAL).fold(y, |y, k| corrected(network, residual, y, size * 0.5f64.powi(k as i32)))
+    (0..FINAL).try_fold(y, |y, k| corrected(network, residual, y, size * 0.5f64.powi(k as i32)))
 }
 
-fn corrected(network: &Network, residual: &dyn Residual, y: Tensor<4>, size: f64) -> Tensor<4> {
+fn corrected(
+    network: &Network,
+    residual: &dyn Residual,
+    y: Tensor<4>,
+    size: f64,
+) -> Result<Tensor<4>> {
     let leaf = y.clone().autodiff().require_grad();
     let loss = relative_residual(residual, &network.coordinates, leaf.clone()).sum();
-    let gradient = leaf.grad(&loss.backward()).unwrap_or_else(|| y.zeros_like());
-    y - normalised(gradient) * size
+    Ok(y - normalised(gradient("the residual", &loss, &leaf)?) * size)
 }

@@ -11,9 +11,11 @@
 use burn::tensor::Tensor;
 
 use super::relative_residual;
+use crate::Result;
 use crate::condition::observed::Observed;
 use crate::diffusion::sampler::{constant, slope};
 use crate::diffusion::{Denoiser, Network};
+use crate::net::gradient::gradient;
 use crate::residual::Residual;
 
 /// What a sample is guided by.
@@ -44,11 +46,19 @@ pub fn nfe(steps: usize) -> usize {
 }
 
 /// Carries `noise` (standard normal, `[batch, channel, y, x]`) to a sample of y along `levels`.
-pub fn sample(network: &Network, guide: &Guide, noise: Tensor<4>, levels: &[f64]) -> Tensor<4> {
+///
+/// # Errors
+/// A loss that does not depend on the sample.
+pub fn sample(
+    network: &Network,
+    guide: &Guide,
+    noise: Tensor<4>,
+    levels: &[f64],
+) -> Result<Tensor<4>> {
     let mut y = noise * network.profile() * levels[0];
     for pair in levels.windows(2) {
         let (sigma, next) = (pair[0], pair[1]);
-        let (denoised, pull) = denoised_and_pull(network, guide, &y, sigma);
+        let (denoised, pull) = denoised_and_pull(network, guide, &y, sigma)?;
         let first = (y.clone() - denoised) / sigma;
         let mut moved = y.clone() + first.clone() * (next - sigma);
         if next > 0.0 {
@@ -57,7 +67,7 @@ pub fn sample(network: &Network, guide: &Guide, noise: Tensor<4>, levels: &[f64]
         }
         y = moved - pull * (guide.weight * (sigma - next));
     }
-    y
+    Ok(y)
 }
 
 /// D(y; sigma), and the direction in which each sample's loss there rises, at the profile's size.
@@ -66,12 +76,12 @@ fn denoised_and_pull(
     guide: &Guide,
     y: &Tensor<4>,
     sigma: f64,
-) -> (Tensor<4>, Tensor<4>) {
+) -> Result<(Tensor<4>, Tensor<4>)> {
     let leaf = y.clone().autodiff().require_grad();
     let denoised = network.denoise(leaf.clone(), constant(sigma, y).autodiff());
     let loss = loss(network, guide, denoised.clone()).sum();
-    let gradient = leaf.grad(&loss.backward()).unwrap_or_else(|| y.zeros_like());
-    (denoised.inner(), normalised(gradient * network.profile()) * network.profile())
+    let gradient = gradient("the guiding loss", &loss, &leaf)?;
+    Ok((denoised.inner(), normalised(gradient * network.profile()) * network.profile()))
 }
 
 /// The loss of each sample's clean state, `[batch]`.

@@ -36,7 +36,7 @@ pub enum Physics {
 /// backward. `progress` hears of finished samples.
 ///
 /// # Errors
-/// A model that is no teacher, or no step.
+/// A model that is no teacher, no step, or a residual that does not depend on the sample.
 pub fn sample(
     model: &Model,
     residual: &dyn Residual,
@@ -61,7 +61,7 @@ pub fn sample(
                 cocogen::sample(&model.network, residual, noise, &levels, size)
             }
         })
-    });
+    })?;
     let nfe = match method {
         Physics::DiffusionPde(_) => diffusionpde::nfe(steps),
         Physics::CoCoGen(_) => sampler::nfe(steps, sampler::Method::Heun),
@@ -111,7 +111,7 @@ pub fn solve(
     let samples = collect(model, members as usize, &mut |_| (), |shape, first| {
         let noise = Draw { seed, stream: "sample", step: 0, first }.normal(shape, &device);
         in_pool(|| diffusionpde::sample(&model.network, &guide, noise, &levels))
-    });
+    })?;
     match samples.first_not_finite() {
         None => Ok(Posterior::of(samples, false, diffusionpde::nfe(steps))),
         Some(i) => Err(Error::NonFinite(format!("guided sample {i}"))),

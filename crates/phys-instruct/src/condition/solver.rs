@@ -423,7 +423,7 @@ impl<'a> Solver<'a> {
         };
         let mut state = problem.start();
         for _ in 0..options.steps {
-            state = in_pool(|| problem.step(state));
+            state = in_pool(|| problem.step(state))?;
         }
         let left = target - observed.of(state.x.clone());
         let exact = gain.with(&self.variances(observations, self.exact()))?;

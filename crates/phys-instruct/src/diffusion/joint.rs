@@ -11,7 +11,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use faer::{Mat, Side};
 
-use crate::net::params::values;
+use crate::net::params::read;
 use crate::{Error, Result};
 
 /// Components of a smaller standard deviation than this, in units of a mode's, are absent: the
@@ -174,12 +174,16 @@ impl JointMap {
 
 /// Adds the products of the low modes of `modes` `[batch, channel, y, x]` to `sums`
 /// `[mode, mode]`.
-pub fn add_products(sums: &mut [f64], modes: Tensor<4>, side: usize) {
+///
+/// # Errors
+/// Products that the device does not give back.
+pub fn add_products(sums: &mut [f64], modes: Tensor<4>, side: usize) -> Result<()> {
     let block: Tensor<2> = modes.narrow(2, 0, side).narrow(3, 0, side).flatten(1, 3);
     let products = block.clone().swap_dims(0, 1).matmul(block);
-    for (sum, v) in sums.iter_mut().zip(values(products)) {
+    for (sum, v) in sums.iter_mut().zip(read(products)?) {
         *sum += f64::from(v);
     }
+    Ok(())
 }
 
 #[cfg(test)]

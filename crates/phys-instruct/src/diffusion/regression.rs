@@ -11,7 +11,7 @@
 use burn::tensor::{Tensor, TensorData};
 
 use super::bases::Bases;
-use crate::net::params::values;
+use crate::net::params::read;
 use crate::{Error, Result};
 
 /// Remainders of a smaller share of their mode are absent: of the mode's own size is what a data set's
@@ -49,17 +49,21 @@ impl Sums {
     }
 
     /// Adds samples' `modes` about their mean, `[batch, channel, y, x]`.
-    pub fn add(&mut self, modes: Tensor<4>) {
+    ///
+    /// # Errors
+    /// Products that the device does not give back.
+    pub fn add(&mut self, modes: Tensor<4>) -> Result<()> {
         let [count, ..] = modes.dims();
         let [input, own] = parts(modes);
         let input = self.map.explained(input);
         let products = [input.clone() * input.clone(), input * own];
         for (sums, product) in self.sums.iter_mut().zip(products) {
-            for sample in values(product).chunks(sums.len()) {
+            for sample in read(product)?.chunks(sums.len()) {
                 sums.iter_mut().zip(sample).for_each(|(sum, &v)| *sum += f64::from(v));
             }
         }
         self.count += count;
+        Ok(())
     }
 
     /// The least-squares gains and what they leave of the solution's `variance`, mode by mode.
@@ -182,6 +186,7 @@ mod tests {
     use crate::diffusion::noise::Draw;
     use crate::diffusion::statistics::Statistics;
     use crate::eval::testing::samples_from;
+    use crate::net::params::values;
     use crate::residual;
 
     const SIZE: usize = 12;

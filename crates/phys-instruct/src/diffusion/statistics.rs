@@ -6,7 +6,7 @@ use super::bases::Bases;
 use super::joint::{self, Components};
 use super::regression::{Regression, Sums};
 use crate::config::{DiffusionConfig, Preconditioning};
-use crate::net::params::values;
+use crate::net::params::read;
 use crate::{Result, Samples};
 
 /// Samples whose modes are taken at a time.
@@ -30,7 +30,7 @@ impl Statistics {
     /// Of `samples`, without components: those need the modes that the rest of them whitens.
     ///
     /// # Errors
-    /// A regression without a solution's channel.
+    /// A regression without a solution's channel, or modes that the device does not give back.
     pub fn of(samples: &Samples, bases: &Bases, config: &DiffusionConfig) -> Result<Self> {
         let mean = mean(samples);
         let pixel = config.preconditioning == Preconditioning::Pixel;
@@ -39,9 +39,9 @@ impl Statistics {
         for x in centred(samples, &mean, bases) {
             let modes = if pixel { x } else { bases.modes(x) };
             if let Some(sums) = &mut sums {
-                sums.add(modes.clone());
+                sums.add(modes.clone())?;
             }
-            add_squares(&mut power, modes);
+            add_squares(&mut power, modes)?;
         }
         let area = samples.height * samples.width;
         let variance: Vec<f64> = power.iter().map(|p| p / samples.count as f64).collect();
@@ -71,7 +71,7 @@ pub(super) fn components(
     let mut products = vec![0.0; (samples.channels.len() * side * side).pow(2)];
     for start in (0..samples.count).step_by(BATCH) {
         let modes = encode(batch(samples, start, device));
-        joint::add_products(&mut products, modes, side);
+        joint::add_products(&mut products, modes, side)?;
     }
     Components::of(&products, samples.count, side)
 }
@@ -86,12 +86,13 @@ fn mean(samples: &Samples) -> Vec<f32> {
     sum.iter().map(|s| (s / samples.count as f64) as f32).collect()
 }
 
-fn add_squares(sums: &mut [f64], of: Tensor<4>) {
-    for sample in values(of).chunks(sums.len()) {
+fn add_squares(sums: &mut [f64], of: Tensor<4>) -> Result<()> {
+    for sample in read(of)?.chunks(sums.len()) {
         for (sum, &v) in sums.iter_mut().zip(sample) {
             *sum += f64::from(v).powi(2);
         }
     }
+    Ok(())
 }
 
 /// Standard deviation of each mode.

@@ -152,10 +152,10 @@ impl Training for TeacherTraining {
         };
         let gradients = loss.backward();
         let rate = learning_rate(self.card.steps, self.total(), c.warmup, c.decay);
-        let report = self.optimizer.step(&mut self.network.net, gradients, rate);
+        let report = self.optimizer.step(&mut self.network.net, gradients, rate)?;
         if !report.skipped {
             let decay = ema_decay(self.card.steps, c.ema_half_life);
-            params::average(&mut self.average, &self.network.net, decay);
+            params::average(&mut self.average, &self.network.net, decay)?;
         }
         self.card.steps += 1;
         self.card.samples_seen += self.config.train.batch as u64;
@@ -175,8 +175,8 @@ impl Training for TeacherTraining {
             "skipped": self.skipped,
             "loss_since_log": self.loss_since_log,
         });
-        let mut tensors = params::to_arrays(&self.network.net, "net.");
-        tensors.extend(params::to_arrays(&self.average, "average."));
+        let mut tensors = params::to_arrays(&self.network.net, "net.")?;
+        tensors.extend(params::to_arrays(&self.average, "average.")?);
         tensors.extend(self.optimizer.to_arrays("optimizer."));
         tensors.extend(statistics_arrays(&self.statistics, &self.card));
         Ok(Bundle { metadata, tensors })

@@ -27,26 +27,32 @@ impl Auxiliary {
 
     /// One step on the EDM loss at clean samples `y0` with standard normal `noise` at `sigma`
     /// (`[batch]`), all plain; returns the loss.
+    ///
+    /// # Errors
+    /// As [`AdamW::step`].
     pub fn step(
         &mut self,
         config: &DistillConfig,
         [y0, noise]: [Tensor<4>; 2],
         sigma: Tensor<1>,
         rate: f64,
-    ) -> f64 {
+    ) -> Result<f64> {
         let weights = self.network.coordinates.mode_weights(config.mode_weight).autodiff();
         let (y0, noise, sigma) = (y0.autodiff(), noise.autodiff(), sigma.autodiff());
         let loss = self.network.loss(y0, noise, sigma, &weights);
         let gradients = loss.backward();
-        self.optimizer.step(&mut self.network.net, gradients, rate);
-        f64::from(loss.into_scalar::<f32>())
+        self.optimizer.step(&mut self.network.net, gradients, rate)?;
+        Ok(f64::from(loss.into_scalar::<f32>()))
     }
 
     /// The state as arrays, as model number `k`.
-    pub fn to_arrays(&self, k: usize) -> BTreeMap<String, Array> {
-        let mut arrays = params::to_arrays(&self.network.net, &format!("auxiliary.{k}."));
+    ///
+    /// # Errors
+    /// Weights that the device does not give back.
+    pub fn to_arrays(&self, k: usize) -> Result<BTreeMap<String, Array>> {
+        let mut arrays = params::to_arrays(&self.network.net, &format!("auxiliary.{k}."))?;
         arrays.extend(self.optimizer.to_arrays(&format!("auxiliary_optimizer.{k}.")));
-        arrays
+        Ok(arrays)
     }
 
     /// Goes back to what [`Auxiliary::to_arrays`] wrote.

@@ -20,7 +20,7 @@ use phys_instruct_physics::transform::basis_matrix;
 use super::Generator;
 use crate::diffusion::Coordinates;
 use crate::diffusion::noise::Draw;
-use crate::net::params::{to_array, values};
+use crate::net::params::{read, to_array};
 use crate::residual::Residual;
 use crate::store::weights::Array;
 use crate::{Error, Result, Samples};
@@ -110,13 +110,16 @@ pub struct Calibration {
 impl Calibration {
     /// Of each call of `student`, the calls before it calibrated; channels before `first` keep what
     /// `student` has for them. `shape` `[channel, y, x]`.
+    ///
+    /// # Errors
+    /// Modes that the device does not give back.
     pub fn measure(
         student: &Generator<'_>,
         wanted: Wanted,
         first: usize,
         [channels, height, width]: [usize; 3],
         seed: u64,
-    ) -> Vec<Self> {
+    ) -> Result<Vec<Self>> {
         let Generator { network, levels, calibrations } = *student;
         let coordinates = &network.coordinates;
         let noise = |call: usize, batch: usize| {
@@ -135,7 +138,7 @@ impl Calibration {
             };
             let made = |batch| generator.call(noisy(batch), call + 1);
             let made: Vec<_> = (0..SAMPLES / BATCH).map(made).collect();
-            let mut own = Self::of(&made, coordinates, wanted.rounding);
+            let mut own = Self::of(&made, coordinates, wanted.rounding)?;
             if let Some(line) = wanted.line {
                 own = own.with_first_line(&made, coordinates, line);
             }
@@ -143,7 +146,7 @@ impl Calibration {
             clean = made.into_iter().map(|y0| own.apply(coordinates, y0)).collect();
             all.push(own);
         }
-        all
+        Ok(all)
     }
 
     /// What brings states y to the data's mean and deviation in every mode of their fields, rounded by
@@ -152,7 +155,7 @@ impl Calibration {
         batches: &[Tensor<4>],
         coordinates: &Coordinates,
         rounding: Option<&dyn Residual>,
-    ) -> Self {
+    ) -> Result<Self> {
         let zero = coordinates.profile().zeros_like();
         let mut own = Self { gain: zero.ones_like(), shift: zero };
         for _ in 0..ROUNDS {
@@ -170,11 +173,12 @@ impl Calibration {
             let gain = wanted.clamp(1.0 / LARGEST, LARGEST);
             let change = gain.clone() / own.gain;
             own = Self { shift: (own.shift - mean) * change.clone(), gain };
-            if values((change - 1.0).abs().max())[0] < SETTLED {
+            let largest = read((change - 1.0).abs().max())?[0];
+            if largest < SETTLED {
                 break;
             }
         }
-        own
+        Ok(own)
     }
 
     /// This one with all lines scaled so that the first is as wanted.
@@ -217,12 +221,17 @@ impl Calibration {
     }
 
     /// Those of all calls as arrays.
-    pub fn to_arrays(all: &[Self]) -> BTreeMap<String, Array> {
-        let arrays = |(call, own): (usize, &Self)| {
-            let tensors = [&own.shift, &own.gain].map(|t| to_array(t.clone()));
-            NAMES.into_iter().zip(tensors).map(move |(name, array)| (key(call, name), array))
-        };
-        all.iter().enumerate().flat_map(arrays).collect()
+    ///
+    /// # Errors
+    /// Values that the device does not give back.
+    pub fn to_arrays(all: &[Self]) -> Result<BTreeMap<String, Array>> {
+        let mut arrays = BTreeMap::new();
+        for (call, own) in all.iter().enumerate() {
+            for (name, tensor) in NAMES.into_iter().zip([&own.shift, &own.gain]) {
+                arrays.insert(key(call, name), to_array(tensor.clone())?);
+            }
+        }
+        Ok(arrays)
     }
 
     /// Restores what [`Calibration::to_arrays`] saved for `calls` calls; none if there is nothing.
@@ -274,6 +283,7 @@ mod tests {
     use crate::diffusion::Network;
     use crate::eval::testing::samples_from;
     use crate::net::UNet;
+    use crate::net::params::values;
     use crate::residual;
 
     /// Coordinates, and the states of the samples they were fitted to.
@@ -312,7 +322,8 @@ mod tests {
         for kind in [Preconditioning::Modes, Preconditioning::Joint] {
             let (coordinates, y) = fitted("darcy", 256, kind);
             let off = coordinates.of_modes(coordinates.modes(y) * 0.8 + 0.3);
-            let calibration = Calibration::of(&off.clone().chunk(4, 0), &coordinates, None);
+            let calibration =
+                Calibration::of(&off.clone().chunk(4, 0), &coordinates, None).unwrap();
             assert_white(&coordinates, calibration.apply(&coordinates, off), 1e-2);
         }
     }
@@ -327,7 +338,8 @@ mod tests {
         // Too little of every mode, and moved towards the higher value.
         let off = coordinates.of_modes(coordinates.modes(y.clone()) * 0.3 + 0.6);
         let calibration =
-            Calibration::of(&off.clone().chunk(4, 0), &coordinates, Some(residual.as_ref()));
+            Calibration::of(&off.clone().chunk(4, 0), &coordinates, Some(residual.as_ref()))
+                .unwrap();
         let [data, before] = [&y, &off].map(mean);
         let after = mean(&calibration.apply(&coordinates, off));
         assert!((before - data).abs() > 0.3, "{before} {data}");
@@ -349,7 +361,7 @@ mod tests {
         let x = Tensor::<4>::from_data(x, &device);
         let [held, later] = [(0, 1), (1, 15)].map(|(row, rows)| x.clone().narrow(2, row, rows));
         let off = coordinates.encode(Tensor::cat(vec![held.clone() * 1.3, later], 2));
-        let plain = Calibration::of(std::slice::from_ref(&off), &coordinates, None);
+        let plain = Calibration::of(std::slice::from_ref(&off), &coordinates, None).unwrap();
         let first = |c: &Calibration| {
             let x = coordinates.decode(c.apply(&coordinates, off.clone())).narrow(2, 0, 1);
             values(deviation(line.modes(x)) / line.deviation.clone())[1..].to_vec()
@@ -367,7 +379,7 @@ mod tests {
     #[test]
     fn modes_that_are_not_there_are_not_blown_up() {
         let (coordinates, y) = fitted("poisson", 16, Preconditioning::Modes);
-        let gain = values(Calibration::of(&[y * 0.0], &coordinates, None).gain);
+        let gain = values(Calibration::of(&[y * 0.0], &coordinates, None).unwrap().gain);
         assert!(gain.iter().all(|g| *g == LARGEST as f32));
     }
 
@@ -381,8 +393,8 @@ mod tests {
         let network = Network::new(net, coordinates.clone()).with_skip(Skip::Flow).valid();
         let levels = [1.0, 0.5];
         let student = Generator { network: &network, levels: &levels, calibrations: &[] };
-        let measured = Calibration::measure(&student, Wanted::default(), 0, [2, 8, 8], 3);
-        let arrays = Calibration::to_arrays(&measured);
+        let measured = Calibration::measure(&student, Wanted::default(), 0, [2, 8, 8], 3).unwrap();
+        let arrays = Calibration::to_arrays(&measured).unwrap();
         let restored = Calibration::from_arrays(&arrays, 2, &coordinates).unwrap();
         for steps in [1, 2] {
             let sample = |calibrations| {
@@ -396,11 +408,11 @@ mod tests {
         assert!(Calibration::from_arrays(&arrays, 3, &coordinates).is_err());
         let gains =
             |all: &[Calibration], channel| values(all[1].gain.clone().narrow(1, channel, 1));
-        let second = Calibration::measure(&student, Wanted::default(), 1, [2, 8, 8], 3);
+        let second = Calibration::measure(&student, Wanted::default(), 1, [2, 8, 8], 3).unwrap();
         assert!(gains(&second, 0).iter().all(|g| *g == 1.0));
         assert!(gains(&second, 1).iter().any(|g| *g != 1.0));
         let held = Generator { calibrations: &measured, ..student };
-        let again = Calibration::measure(&held, Wanted::default(), 1, [2, 8, 8], 3);
+        let again = Calibration::measure(&held, Wanted::default(), 1, [2, 8, 8], 3).unwrap();
         assert_eq!(gains(&again, 0), gains(&measured, 0));
         assert!(Calibration::from_arrays(&BTreeMap::new(), 3, &coordinates).unwrap().is_empty());
     }

@@ -6,10 +6,12 @@
 
 use burn::tensor::Tensor;
 
+use crate::Result;
 use crate::config::{Balance, GuidanceConfig};
 use crate::diffusion::Coordinates;
-use crate::net::params::values;
-use crate::residual::{Residual, ResidualOptions};
+use crate::net::gradient;
+use crate::net::params::read;
+use crate::residual::{Residual, ResidualOptions, ResidualTerms};
 
 /// The guidance gradient and its figures.
 pub struct Pull {
@@ -20,7 +22,10 @@ pub struct Pull {
 }
 
 /// The pull at clean states `y0` (plain), for a matching gradient of norm `match_norm` (over the
-/// whole batch), at training step `step`.
+/// whole batch), at training step `step`. Nothing is differentiated for a share of 0.
+///
+/// # Errors
+/// A residual that does not depend on the sample and is asked for its gradient.
 pub fn pull(
     config: &GuidanceConfig,
     residual: &dyn Residual,
@@ -28,16 +33,24 @@ pub fn pull(
     y0: &Tensor<4>,
     match_norm: f64,
     step: u64,
-) -> Pull {
+) -> Result<Pull> {
     let ramp = ramp(config, step);
-    let (plain, mean_residual) = gradient(config, residual, coordinates, y0, false);
-    let mut total = plain.clone() * (ramp * weight(config, config.ratio, &plain, match_norm));
-    if config.preconditioned_ratio > 0.0 {
-        let (smooth, _) = gradient(config, residual, coordinates, y0, true);
-        let share = weight(config, config.preconditioned_ratio, &smooth, match_norm);
-        total = total + smooth * (ramp * share);
+    let mut pull = Pull { gradient: y0.zeros_like(), residual: f64::NAN };
+    if ramp * config.ratio == 0.0 {
+        let terms = terms(config, residual, coordinates, y0.clone(), false);
+        pull.residual = mean(terms.relative());
+    } else {
+        let (plain, mean_residual) = gradient(config, residual, coordinates, y0, false)?;
+        let share = weight(config, config.ratio, &plain, match_norm)?;
+        pull = Pull { gradient: plain * (ramp * share), residual: mean_residual };
     }
-    Pull { gradient: total, residual: mean_residual }
+
+    if ramp * config.preconditioned_ratio != 0.0 {
+        let (smooth, _) = gradient(config, residual, coordinates, y0, true)?;
+        let share = weight(config, config.preconditioned_ratio, &smooth, match_norm)?;
+        pull.gradient = pull.gradient + smooth * (ramp * share);
+    }
+    Ok(pull)
 }
 
 /// The share of the full guidance at `step`: 0 before `start`, then a linear ramp.
@@ -47,18 +60,41 @@ pub fn ramp(config: &GuidanceConfig, step: u64) -> f64 {
 }
 
 /// Euclidean norm over the whole batch.
-pub fn norm(gradient: &Tensor<4>) -> f64 {
-    values(gradient.clone()).iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt()
+///
+/// # Errors
+/// A gradient that the device does not give back.
+pub fn norm(gradient: &Tensor<4>) -> Result<f64> {
+    let square = |&g: &f32| f64::from(g).powi(2);
+    Ok(read(gradient.clone())?.iter().map(square).sum::<f64>().sqrt())
 }
 
-fn weight(config: &GuidanceConfig, ratio: f64, gradient: &Tensor<4>, match_norm: f64) -> f64 {
+fn weight(
+    config: &GuidanceConfig,
+    ratio: f64,
+    gradient: &Tensor<4>,
+    match_norm: f64,
+) -> Result<f64> {
     match config.balance {
-        Balance::Fixed => ratio,
+        Balance::Fixed => Ok(ratio),
         Balance::Held => {
-            let own = norm(gradient);
-            if own > 0.0 { ratio * match_norm / own } else { 0.0 }
+            let own = norm(gradient)?;
+            Ok(if own > 0.0 { ratio * match_norm / own } else { 0.0 })
         }
     }
+}
+
+/// The residual of clean states.
+fn terms(
+    config: &GuidanceConfig,
+    residual: &dyn Residual,
+    coordinates: &Coordinates,
+    y0: Tensor<4>,
+    preconditioned: bool,
+) -> ResidualTerms {
+    let GuidanceConfig { detach_input, round_input, .. } = *config;
+    let options = ResidualOptions { detach_input, round_input, preconditioned };
+    let x = if detach_input { coordinates.decode_held(y0) } else { coordinates.decode(y0) };
+    residual.terms(x, options)
 }
 
 /// Gradient of the summed residuals, and the mean relative residual.
@@ -68,22 +104,85 @@ fn gradient(
     coordinates: &Coordinates,
     y0: &Tensor<4>,
     preconditioned: bool,
-) -> (Tensor<4>, f64) {
+) -> Result<(Tensor<4>, f64)> {
     let leaf = y0.clone().autodiff().require_grad();
-    let GuidanceConfig { detach_input, round_input, .. } = *config;
-    let options = ResidualOptions { detach_input, round_input, preconditioned };
-    let x = if detach_input {
-        coordinates.decode_held(leaf.clone())
-    } else {
-        coordinates.decode(leaf.clone())
-    };
-    let terms = residual.terms(x, options);
+    let terms = terms(config, residual, coordinates, leaf.clone(), preconditioned);
     let relative = terms.relative();
     let loss = if config.relative {
         relative.clone().sum()
     } else {
         (relative.clone() * terms.scale.clone()).sum()
     };
-    let gradient = leaf.grad(&loss.backward()).unwrap_or_else(|| y0.zeros_like());
-    (gradient, f64::from(relative.mean().into_scalar::<f32>()))
+    Ok((gradient::gradient("the residual", &loss, &leaf)?, mean(relative)))
+}
+
+fn mean(relative: Tensor<1>) -> f64 {
+    f64::from(relative.mean().into_scalar::<f32>())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::{Device, TensorData};
+    use phys_instruct_physics::{Basis, Channel};
+
+    use super::*;
+    use crate::config::{DiffusionConfig, Preconditioning};
+    use crate::diffusion::statistics::Statistics;
+
+    /// 3 for every sample.
+    struct Constant;
+
+    impl Residual for Constant {
+        fn terms(&self, x: Tensor<4>, _: ResidualOptions) -> ResidualTerms {
+            let [batch, ..] = x.dims();
+            let plain = |value, shape: [usize; 4]| {
+                let values = vec![value; shape.iter().product()];
+                Tensor::<4>::from_data(TensorData::new(values, shape), &Device::flex())
+            };
+            let scale = plain(1f32, [batch, 1, 1, 1]).flatten::<1>(0, 3);
+            ResidualTerms { residual: plain(3f32, [batch, 1, 4, 4]), scale, points: 16 }
+        }
+    }
+
+    fn pull_of(ratio: f64, step: u64) -> Result<Pull> {
+        let statistics = Statistics {
+            mean: vec![0.0; 16],
+            spectrum: vec![1.0; 16],
+            regression: None,
+            components: None,
+        };
+        let channels = [Channel { name: "u", meaning: "toy", basis: [Basis::Cosine; 2] }];
+        let process = DiffusionConfig {
+            preconditioning: Preconditioning::Pixel,
+            ..DiffusionConfig::default()
+        };
+        let device = Device::flex();
+        let coordinates = Coordinates::new(&statistics, &channels, 4, &process, &device)?;
+        let config = GuidanceConfig {
+            ratio,
+            preconditioned_ratio: 0.0,
+            start: 10,
+            ramp: 1,
+            ..GuidanceConfig::default()
+        };
+        let y0 = Tensor::ones([2, 1, 4, 4], &device);
+        pull(&config, &Constant, &coordinates, &y0, 1.0, step)
+    }
+
+    #[test]
+    fn without_a_share_nothing_is_differentiated() {
+        for (ratio, step) in [(0.0, 20), (0.5, 3)] {
+            let pull = pull_of(ratio, step).unwrap();
+            assert_eq!(norm(&pull.gradient).unwrap(), 0.0);
+            assert!((pull.residual - 3.0).abs() < 1e-6, "{}", pull.residual);
+        }
+    }
+
+    #[test]
+    fn a_residual_that_does_not_depend_on_the_sample_is_an_error() {
+        let message = pull_of(0.5, 20).err().unwrap().to_string();
+        assert!(message.contains("the residual does not depend"), "{message}");
+    }
 }

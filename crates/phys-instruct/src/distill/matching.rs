@@ -9,8 +9,10 @@
 
 use burn::tensor::Tensor;
 
+use crate::Result;
 use crate::config::{Matching, MatchingWeight};
 use crate::diffusion::Denoiser;
+use crate::net::gradient;
 
 /// What to match, and how.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +28,9 @@ pub struct Match {
 /// The gradient of the matching loss at `y0` (plain, `[batch, channel, y, x]`), one sample not
 /// averaged with the others. `noise` is standard normal, `sigma` `[batch]`; both denoisers hold
 /// plain tensors.
+///
+/// # Errors
+/// A `sid` loss that does not depend on the sample.
 pub fn gradient(
     settings: Match,
     teacher: &dyn Denoiser,
@@ -33,14 +38,14 @@ pub fn gradient(
     y0: Tensor<4>,
     noise: Tensor<4>,
     sigma: Tensor<1>,
-) -> Tensor<4> {
+) -> Result<Tensor<4>> {
     let noise = noise * teacher.profile() * sigma.clone().reshape([-1, 1, 1, 1]);
     match settings.matching {
         Matching::Ikl => {
             let noisy = y0.clone() + noise;
             let target = teacher.denoise(noisy.clone(), sigma.clone());
             let weight = weight(settings.weight, &y0, &target);
-            (auxiliary.denoise(noisy, sigma) - target) * weight
+            Ok((auxiliary.denoise(noisy, sigma) - target) * weight)
         }
         Matching::Sid => {
             let leaf = y0.autodiff().require_grad();
@@ -52,8 +57,7 @@ pub fn gradient(
             let error = target - tracked.clone();
             let square = error.clone().square() * (1.0 - settings.alpha);
             let loss = (square + error * (tracked - leaf.clone())) * weight;
-            let gradients = loss.sum().backward();
-            leaf.grad(&gradients).unwrap_or_else(|| leaf.zeros_like().inner())
+            gradient::gradient("the matching loss", &loss.sum(), &leaf)
         }
     }
 }

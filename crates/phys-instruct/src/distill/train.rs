@@ -21,6 +21,7 @@ use crate::config::{Config, DiffusionConfig, Preconditioning};
 use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::{self, Method};
 use crate::diffusion::{Denoiser, Network};
+use crate::eval::moments;
 use crate::model::{Card, Kind, Model, statistics_arrays};
 use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::{UNet, params};
@@ -34,6 +35,9 @@ pub type Monitor = Box<dyn Fn(&Samples) -> Result<Map<String, Value>> + Send>;
 
 /// Added to the seed of the samples that training looks at, which no table draws.
 const MONITOR_SEED: u64 = 5_000_000;
+
+/// Samples that training looks at.
+const LOOKED_AT: usize = 256;
 
 /// The state of a student's training.
 pub struct StudentTraining {
@@ -50,8 +54,11 @@ pub struct StudentTraining {
     monitor: Monitor,
     /// Of the student's calls, once measured.
     calibrations: Vec<Calibration>,
-    /// What they are to make of the first line.
+    /// What they are to make of the first line: the deviations that the anchored phase brings an
+    /// input to and holds it by, if that is the first line of the only channel.
     first_line: Option<FirstLine>,
+    /// The spread of each channel in held-out data.
+    data_spread: Vec<f64>,
     /// By number and network call.
     warm_pairs: BTreeMap<(u64, usize), (Tensor<4>, Tensor<4>)>,
     /// The matched student, to which the last phase holds the input, from its first step on.
@@ -60,18 +67,21 @@ pub struct StudentTraining {
 }
 
 impl StudentTraining {
-    /// A training from the beginning: student and auxiliary start as the teacher.
+    /// A training from the beginning: student and auxiliary start as the teacher. The held-out
+    /// `data` tell what the student's samples should vary by.
     ///
     /// # Errors
-    /// A model of another PDE or grid than configured, or a student where a teacher is needed.
+    /// A model or data of another PDE or grid than configured, or a student where a teacher is needed.
     pub fn new(
         config: &Config,
         teacher: Model,
         residual: Box<dyn Residual>,
         monitor: Monitor,
+        data: &Samples,
         device: &Device,
     ) -> Result<Self> {
         check(config, &teacher.card)?;
+        check_data(data, &teacher.card)?;
         // A student that goes on keeps its skip, and what was spent on it counts.
         let (skip, seconds, samples_seen) = match teacher.card.kind {
             Kind::Teacher => (config.distill.skip, 0.0, 0),
@@ -85,6 +95,7 @@ impl StudentTraining {
             steps: 0,
             samples_seen,
             seconds,
+            std_ratio: Vec::new(),
             ..teacher.card.clone()
         };
         let auxiliary = |_: &f64| Auxiliary::new(&teacher.network, &config.distill);
@@ -101,21 +112,12 @@ impl StudentTraining {
             teacher,
             residual,
             monitor,
-            first_line: None,
+            first_line: FirstLine::of(data, config.pde()?.as_ref(), device),
+            data_spread: moments::spread(data),
             warm_pairs: BTreeMap::new(),
             anchor: None,
             skipped: 0,
         })
-    }
-
-    /// Takes from held-out `data` the deviations that the anchored phase brings an input to and holds it
-    /// by, if that is the first line of the only channel; nothing where it is not.
-    ///
-    /// # Errors
-    /// A PDE that this program does not know.
-    pub fn with_data(mut self, data: &Samples) -> Result<Self> {
-        self.first_line = FirstLine::of(data, self.config.pde()?.as_ref(), &self.device);
-        Ok(self)
     }
 
     /// The student with averaged weights.
@@ -153,7 +155,7 @@ impl StudentTraining {
     }
 
     /// One regression step on what the teacher's own sampler makes of the generator's input.
-    fn warm_start(&mut self, rate: f64) -> (StepReport, f64) {
+    fn warm_start(&mut self, rate: f64) -> Result<(StepReport, f64)> {
         let depth = self.depth();
         let (noisy, target) = self.pair(depth);
         let d = &self.config.distill;
@@ -162,8 +164,8 @@ impl StudentTraining {
         let weights = self.student.coordinates.mode_weights(d.warm_start_mode_weight);
         let error = self.student.denoise(noisy, sigma) - target.autodiff();
         let loss = (error * weights.autodiff()).square().mean();
-        let report = self.update_student(&loss, rate);
-        (report, f64::from(loss.into_scalar::<f32>()))
+        let report = self.update_student(&loss, rate)?;
+        Ok((report, f64::from(loss.into_scalar::<f32>())))
     }
 
     /// This step's batch of pairs for network call number `depth`, each a function of its number
@@ -187,7 +189,7 @@ impl StudentTraining {
     }
 
     /// The EDM loss on fresh student samples.
-    fn auxiliary_step(&mut self, depth: usize, part: usize, rate: f64) -> f64 {
+    fn auxiliary_step(&mut self, depth: usize, part: usize, rate: f64) -> Result<f64> {
         let d = &self.config.distill;
         let student = self.student.valid();
         let draw = self.draw("auxiliary", part);
@@ -199,7 +201,11 @@ impl StudentTraining {
     }
 
     /// Matching plus guidance on one batch of fresh samples.
-    fn generator_step(&mut self, depth: usize, rate: f64) -> (StepReport, Map<String, Value>) {
+    fn generator_step(
+        &mut self,
+        depth: usize,
+        rate: f64,
+    ) -> Result<(StepReport, Map<String, Value>)> {
         let d = &self.config.distill;
         let plain = self.student.valid();
         let draw = self.draw("generator", 0);
@@ -218,23 +224,23 @@ impl StudentTraining {
             y0.clone(),
             noise,
             sigma,
-        );
+        )?;
         let matched = matched * plain.coordinates.mode_weights(d.mode_weight);
-        let match_norm = norm(&matched);
+        let match_norm = norm(&matched)?;
         let coordinates = &plain.coordinates;
         let residual = self.residual.as_ref();
         let matching_step = self.card.steps - d.warm_start as u64;
         let pull =
-            guidance::pull(&d.guidance, residual, coordinates, &y0, match_norm, matching_step);
+            guidance::pull(&d.guidance, residual, coordinates, &y0, match_norm, matching_step)?;
         let figures = json!({
             "depth": depth,
             "matching_norm": match_norm,
-            "guidance_norm": norm(&pull.gradient),
+            "guidance_norm": norm(&pull.gradient)?,
             "residual": pull.residual,
         });
         let gradient = (matched + pull.gradient).autodiff();
-        let report = self.update_student(&(output * gradient).mean(), rate);
-        (report, figures.as_object().cloned().unwrap_or_default())
+        let report = self.update_student(&(output * gradient).mean(), rate)?;
+        Ok((report, figures.as_object().cloned().unwrap_or_default()))
     }
 
     /// Ends matching: the student goes on from its averaged weights, which are the anchor's too.
@@ -247,18 +253,23 @@ impl StudentTraining {
     }
 
     /// Measures the calls' calibrations anew for the channels from `first` on.
-    fn calibrate(&mut self, student: &Network, first: usize) {
+    fn calibrate(&mut self, student: &Network, first: usize) -> Result<()> {
         let [_, channels, height, width] = self.shape();
         let shape = [channels, height, width];
         let rounding = self.config.distill.round_input.then_some(self.residual.as_ref());
         let wanted = Wanted { rounding, line: self.first_line.as_ref() };
         let student = self.generator(student);
-        let measured = Calibration::measure(&student, wanted, first, shape, self.config.seed);
+        let measured = Calibration::measure(&student, wanted, first, shape, self.config.seed)?;
         self.calibrations = measured;
+        Ok(())
     }
 
     /// Guidance with the input held to the anchor's.
-    fn anchored_step(&mut self, anchor: &Network, rate: f64) -> (StepReport, Map<String, Value>) {
+    fn anchored_step(
+        &mut self,
+        anchor: &Network,
+        rate: f64,
+    ) -> Result<(StepReport, Map<String, Value>)> {
         let d = &self.config.distill;
         let depth = self.depth();
         let plain = self.student.valid();
@@ -274,63 +285,80 @@ impl StudentTraining {
             coordinates.decode_held(output),
             coordinates.decode(held),
         );
-        let report = self.update_student(&terms.loss(&d.anchored), rate);
-        (report, terms.figures(depth))
+        let report = self.update_student(&terms.loss(&d.anchored), rate)?;
+        Ok((report, terms.figures(depth)))
     }
 
     /// One step of the phase that is due.
-    fn phase_step(&mut self) -> (StepReport, Map<String, Value>, f64) {
+    fn phase_step(&mut self) -> Result<(StepReport, Map<String, Value>)> {
         let d = &self.config.distill;
         let (warm_start, matching) = (d.warm_start as u64, d.steps as u64);
         let step = self.card.steps;
         if step < warm_start {
             let rate = learning_rate(step, warm_start, d.warmup, d.decay);
-            let (report, loss) = self.warm_start(rate * d.warm_start_rate);
-            return (report, Map::from_iter([("warm_start_loss".to_owned(), json!(loss))]), 0.0);
+            let (report, loss) = self.warm_start(rate * d.warm_start_rate)?;
+            return Ok((report, Map::from_iter([("warm_start_loss".to_owned(), json!(loss))])));
         }
         self.warm_pairs.clear();
         let d = &self.config.distill;
         let step = step - warm_start;
         if step < matching {
             let rate = learning_rate(step, matching, d.warmup, d.decay);
-            let (depth, mut loss) = (self.depth(), 0.0);
+            let (depth, mut loss) = (self.depth(), None);
             for part in 0..self.config.distill.auxiliary_steps {
-                loss = self.auxiliary_step(depth, part, rate);
+                loss = Some(self.auxiliary_step(depth, part, rate)?);
             }
-            let (report, figures) = self.generator_step(depth, rate);
-            return (report, figures, loss);
+            let (report, mut figures) = self.generator_step(depth, rate)?;
+            figures.extend(loss.map(|loss| ("auxiliary_loss".to_owned(), json!(loss))));
+            return Ok((report, figures));
         }
+
         let a = &d.anchored;
         let rate = learning_rate(step - matching, a.steps as u64, a.warmup, a.decay);
         let calibrate = a.calibrate;
-        let anchor = self.anchor.take().unwrap_or_else(|| {
-            let matched = self.end_matching();
-            if calibrate {
-                self.calibrate(&matched, 0);
+        let anchor = match self.anchor.take() {
+            Some(anchor) => anchor,
+            None => {
+                let matched = self.end_matching();
+                if calibrate {
+                    self.calibrate(&matched, 0)?;
+                }
+                matched
             }
-            matched
-        });
-        let (report, figures) = self.anchored_step(&anchor, rate);
+        };
+        let done = self.anchored_step(&anchor, rate)?;
         self.anchor = Some(anchor);
-        (report, figures, 0.0)
+        Ok(done)
     }
 
     /// Guidance has moved the solution since its modes were measured: once more, without the first
     /// channel, which holds the input.
-    fn calibrate_solution(&mut self) {
+    fn calibrate_solution(&mut self) -> Result<()> {
         if self.card.channels.len() > 1 {
-            self.calibrate(&self.averaged(), 1);
+            self.calibrate(&self.averaged(), 1)?;
         }
+        Ok(())
     }
 
-    fn update_student(&mut self, loss: &Tensor<1>, rate: f64) -> StepReport {
+    /// Notes what the samples of the finished student vary by, so that a collapse is told.
+    fn note_deviations(&mut self) -> Result<()> {
+        let at = |calls| -> Result<Vec<Option<f64>>> {
+            let spread = moments::spread(&self.samples(LOOKED_AT, calls)?);
+            let ratios = spread.iter().zip(&self.data_spread).map(|(own, data)| own / data);
+            Ok(ratios.map(|ratio| ratio.is_finite().then_some(ratio)).collect())
+        };
+        self.card.std_ratio = (1..=self.card.levels.len()).map(at).collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    fn update_student(&mut self, loss: &Tensor<1>, rate: f64) -> Result<StepReport> {
         let gradients = loss.backward();
-        let report = self.optimizer.step(&mut self.student.net, gradients, rate);
+        let report = self.optimizer.step(&mut self.student.net, gradients, rate)?;
         if !report.skipped {
             let decay = ema_decay(self.card.steps, self.config.distill.ema_half_life);
-            params::average(&mut self.average, &self.student.net, decay);
+            params::average(&mut self.average, &self.student.net, decay)?;
         }
-        report
+        Ok(report)
     }
 
     /// Samples of the averaged student at `steps` calls, from noise that no training step sees.
@@ -343,22 +371,26 @@ impl StudentTraining {
     fn metrics(
         &self,
         figures: Map<String, Value>,
-        auxiliary_loss: f64,
         report: StepReport,
     ) -> Result<Map<String, Value>> {
         let d = &self.config.distill;
         let due = |every: usize| every > 0 && self.card.steps.is_multiple_of(every as u64);
-        if !due(d.log_every) && !due(d.evaluate_every) {
+        let last = self.card.steps == self.total();
+        if !due(d.log_every) && !due(d.evaluate_every) && !last {
             return Ok(Map::new());
         }
+
         let mut all = figures;
         all.insert("step".into(), json!(self.card.steps));
-        all.insert("auxiliary_loss".into(), json!(auxiliary_loss));
         all.insert("gradient_norm".into(), json!(report.gradient_norm));
         all.insert("skipped".into(), json!(self.skipped));
         all.insert("seconds".into(), json!(self.card.seconds));
         if due(d.evaluate_every) {
-            all.extend((self.monitor)(&self.samples(256, 1)?)?);
+            all.extend((self.monitor)(&self.samples(LOOKED_AT, 1)?)?);
+        }
+        if last {
+            all.insert("std_ratio_by_calls".into(), json!(self.card.std_ratio));
+            all.extend(self.card.collapse().map(|text| ("collapse".to_owned(), json!(text))));
         }
         Ok(all)
     }
@@ -387,6 +419,20 @@ fn check(config: &Config, start: &Card) -> Result<()> {
     Ok(())
 }
 
+/// Held-out data has to be of the model's channels and grid.
+fn check_data(data: &Samples, model: &Card) -> Result<()> {
+    let fits = data.channels == model.channels && [data.height, data.width] == [model.grid; 2];
+    if fits && data.count > 1 {
+        return Ok(());
+    }
+    let Samples { count, channels, height, width, .. } = data;
+    Err(Error::Shape(format!(
+        "{count} held-out samples of {channels:?} on {height} x {width}; expected at least 2 of {0:?} \
+         on {1} x {1}",
+        model.channels, model.grid
+    )))
+}
+
 impl Training for StudentTraining {
     fn step_count(&self) -> u64 {
         self.card.steps
@@ -398,15 +444,17 @@ impl Training for StudentTraining {
     }
 
     fn step(&mut self) -> Result<Outcome> {
-        let (report, figures, auxiliary_loss) = self.phase_step();
+        let (report, figures) = self.phase_step()?;
         self.card.steps += 1;
         self.card.samples_seen += self.config.distill.batch as u64;
         self.skipped += u64::from(report.skipped);
-        let anchored = self.anchor.is_some() && self.config.distill.anchored.calibrate;
-        if anchored && self.card.steps == self.total() {
-            self.calibrate_solution();
+        if self.card.steps == self.total() {
+            if self.anchor.is_some() && self.config.distill.anchored.calibrate {
+                self.calibrate_solution()?;
+            }
+            self.note_deviations()?;
         }
-        let metrics = self.metrics(figures, auxiliary_loss, report)?;
+        let metrics = self.metrics(figures, report)?;
         Ok(Outcome { metrics, skipped: report.skipped })
     }
 
@@ -417,16 +465,16 @@ impl Training for StudentTraining {
             "config": self.config,
             "skipped": self.skipped,
         });
-        let mut tensors = params::to_arrays(&self.student.net, "net.");
-        tensors.extend(params::to_arrays(&self.average, "average."));
+        let mut tensors = params::to_arrays(&self.student.net, "net.")?;
+        tensors.extend(params::to_arrays(&self.average, "average.")?);
         tensors.extend(self.optimizer.to_arrays("optimizer."));
         for (k, auxiliary) in self.auxiliaries.iter().enumerate() {
-            tensors.extend(auxiliary.to_arrays(k));
+            tensors.extend(auxiliary.to_arrays(k)?);
         }
         if let Some(anchor) = &self.anchor {
-            tensors.extend(params::to_arrays(&anchor.net, "anchor."));
+            tensors.extend(params::to_arrays(&anchor.net, "anchor.")?);
         }
-        tensors.extend(Calibration::to_arrays(&self.calibrations));
+        tensors.extend(Calibration::to_arrays(&self.calibrations)?);
         tensors.extend(statistics_arrays(&self.teacher.statistics, &self.card));
         Ok(Bundle { metadata, tensors })
     }

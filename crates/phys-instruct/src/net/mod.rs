@@ -1,5 +1,6 @@
-//! The network: layers, U-Net, parameters by name, optimizer.
+//! The network: layers, U-Net, parameters by name, gradients, optimizer.
 
+pub mod gradient;
 pub mod layers;
 pub mod ops;
 pub mod optimizer;

@@ -8,7 +8,7 @@ use phys_instruct_kernels::adamw::{AdamWStep, adamw, sum_of_squares};
 
 use super::UNet;
 use super::ops::recycle;
-use super::params::{Path, values};
+use super::params::{Path, read};
 use crate::config::OptimizerConfig;
 use crate::store::weights::Array;
 use crate::{Error, Result};
@@ -38,19 +38,25 @@ impl AdamW {
 
     /// One step at `rate` times the configured learning rate, in the memory of weights that no other
     /// network shares.
-    pub fn step(&mut self, net: &mut UNet, gradients: Gradients, rate: f64) -> StepReport {
-        let gradients = Values::of(net, gradients);
+    ///
+    /// # Errors
+    /// Gradients or weights that the device does not give back; the weights are of no use then.
+    pub fn step(&mut self, net: &mut UNet, gradients: Gradients, rate: f64) -> Result<StepReport> {
+        let gradients = Values::of(net, gradients)?;
         let gradient_norm = gradients.norm();
         if !gradient_norm.is_finite() {
-            return StepReport { gradient_norm, skipped: true };
+            return Ok(StepReport { gradient_norm, skipped: true });
         }
+
         self.step += 1;
         let clip = self.config.clip;
         let scale = if clip > 0.0 && gradient_norm > clip { clip / gradient_norm } else { 1.0 };
         let gradients = gradients.0.into_iter();
-        let mut update = Update { optimizer: self, gradients, scale, rate, path: Path::default() };
+        let (path, outcome) = (Path::default(), Ok(()));
+        let mut update = Update { optimizer: self, gradients, scale, rate, path, outcome };
         net.replace(|net| net.map(&mut update));
-        StepReport { gradient_norm, skipped: false }
+        update.outcome?;
+        Ok(StepReport { gradient_norm, skipped: false })
     }
 
     fn update(
@@ -132,16 +138,16 @@ fn join([low, high]: [f32; 2]) -> u64 {
 struct Values(Vec<Option<Vec<f32>>>);
 
 impl Values {
-    fn of(net: &UNet, gradients: Gradients) -> Self {
-        struct Collect(Gradients, Values);
+    fn of(net: &UNet, gradients: Gradients) -> Result<Self> {
+        struct Collect(Gradients, Vec<Result<Option<Vec<f32>>>>);
         impl ModuleVisitor for Collect {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                self.1.0.push(param.val().grad_remove(&mut self.0).map(values));
+                self.1.push(param.val().grad_remove(&mut self.0).map(read).transpose());
             }
         }
-        let mut collect = Collect(gradients, Self(Vec::new()));
+        let mut collect = Collect(gradients, Vec::new());
         net.visit(&mut collect);
-        collect.1
+        collect.1.into_iter().collect::<Result<_>>().map(Self)
     }
 
     fn norm(&self) -> f64 {
@@ -156,6 +162,8 @@ struct Update<'a> {
     scale: f64,
     rate: f64,
     path: Path,
+    /// The last failure, which a mapping cannot answer itself.
+    outcome: Result<()>,
 }
 
 impl ModuleMapper for Update<'_> {
@@ -172,7 +180,10 @@ impl ModuleMapper for Update<'_> {
         let name = self.path.name();
         param.map(|old| {
             let (dims, device) = (old.dims(), old.device());
-            let mut weights = values(old.detach());
+            let mut weights = read(old.detach()).unwrap_or_else(|error| {
+                self.outcome = Err(error);
+                vec![f32::NAN; gradient.len()]
+            });
             self.optimizer.update(name, &mut weights, &gradient, self.scale, self.rate);
             recycle(gradient);
             Tensor::from_data(TensorData::new(weights, dims), &device).require_grad()

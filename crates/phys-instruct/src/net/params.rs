@@ -29,8 +29,11 @@ impl Path {
 }
 
 /// The parameters of `module` as arrays, each name behind `prefix`.
-pub fn to_arrays<M: Module>(module: &M, prefix: &str) -> BTreeMap<String, Array> {
-    struct Collect<'a>(Path, &'a str, BTreeMap<String, Array>);
+///
+/// # Errors
+/// A parameter that the device does not give back.
+pub fn to_arrays<M: Module>(module: &M, prefix: &str) -> Result<BTreeMap<String, Array>> {
+    struct Collect<'a>(Path, &'a str, Vec<(String, Result<Array>)>);
     impl ModuleVisitor for Collect<'_> {
         fn enter_module(&mut self, name: &str, _: &str) {
             self.0.enter(name);
@@ -39,12 +42,12 @@ pub fn to_arrays<M: Module>(module: &M, prefix: &str) -> BTreeMap<String, Array>
             self.0.exit();
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.2.insert(format!("{}{}", self.1, self.0.name()), to_array(param.val()));
+            self.2.push((format!("{}{}", self.1, self.0.name()), to_array(param.val())));
         }
     }
-    let mut collect = Collect(Path::default(), prefix, BTreeMap::new());
+    let mut collect = Collect(Path::default(), prefix, Vec::new());
     module.visit(&mut collect);
-    collect.2
+    collect.2.into_iter().map(|(name, array)| Ok((name, array?))).collect()
 }
 
 /// `module` with its parameters taken from `arrays`, each name behind `prefix`.
@@ -97,21 +100,27 @@ pub fn from_arrays<M: Module>(
 
 /// The exponential moving average `average <- decay * average + (1 - decay) * net`, taken of
 /// plain (not differentiated) networks, in the memory of an average that no other network shares.
-pub fn average(average: &mut UNet, net: &UNet, decay: f64) {
-    struct Values(Vec<Vec<f32>>);
+///
+/// # Errors
+/// A parameter that the device does not give back; the average is of no use then.
+pub fn average(average: &mut UNet, net: &UNet, decay: f64) -> Result<()> {
+    struct Values(Vec<Result<Vec<f32>>>);
     impl ModuleVisitor for Values {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.push(values(param.val()));
+            self.0.push(read(param.val()));
         }
     }
-    struct Blend(std::vec::IntoIter<Vec<f32>>, f64);
+    struct Blend(std::vec::IntoIter<Vec<f32>>, f64, Result<()>);
     impl ModuleMapper for Blend {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let Some(new) = self.0.next() else { return param };
             let decay = self.1;
             param.map(|old| {
                 let (dims, device) = (old.dims(), old.device());
-                let mut average = values(old);
+                let mut average = read(old).unwrap_or_else(|error| {
+                    self.2 = Err(error);
+                    vec![f32::NAN; new.len()]
+                });
                 moving_average(decay, &new, &mut average);
                 Tensor::from_data(TensorData::new(average, dims), &device)
             })
@@ -119,15 +128,34 @@ pub fn average(average: &mut UNet, net: &UNet, decay: f64) {
     }
     let mut new = Values(Vec::new());
     net.visit(&mut new);
-    average.replace(|average| average.map(&mut Blend(new.0.into_iter(), decay)));
+    let new: Vec<Vec<f32>> = new.0.into_iter().collect::<Result<_>>()?;
+    let mut blend = Blend(new.into_iter(), decay, Ok(()));
+    average.replace(|average| average.map(&mut blend));
+    blend.2
 }
 
-/// A tensor's values on the host.
-pub fn to_array<const D: usize>(tensor: Tensor<D>) -> Array {
-    Array { shape: tensor.dims().to_vec(), data: values(tensor) }
+/// A tensor's values on the host with its shape.
+///
+/// # Errors
+/// As [`read`].
+pub fn to_array<const D: usize>(tensor: Tensor<D>) -> Result<Array> {
+    Ok(Array { shape: tensor.dims().to_vec(), data: read(tensor)? })
 }
 
 /// A tensor's values on the host, C order.
+///
+/// # Errors
+/// Values that the device does not give back.
+pub fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    let shape = tensor.dims();
+    tensor
+        .try_into_vec_as::<f32>()
+        .map_err(|e| Error::Backend(format!("a tensor of shape {shape:?} was not read: {e:?}")))
+}
+
+/// A tensor's values on the host, C order, for callers that cannot fail: all NaN where the device
+/// does not give them back, so that no check for finite values lets them pass.
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.try_into_vec_as::<f32>().unwrap_or_default()
+    let count = tensor.dims().iter().product();
+    read(tensor).unwrap_or_else(|_| vec![f32::NAN; count])
 }

@@ -1,0 +1,148 @@
+//! The pressure held against that on a grid three times as fine.
+//!
+//! Every cell is cut into 3 x 3 of its own coefficient, so that both grids describe one problem and
+//! a third of the finer grid's points along each axis are the coarser one's.
+
+use super::{Darcy, NAME, Solved};
+use crate::{Fields, Result, Warning, WarningKind};
+
+/// The greatest ratio of two coefficients that is taken without a second look: that of the
+/// benchmark.
+const PLAIN_CONTRAST: f64 = 4.0;
+
+/// The relative difference of two grids that is told.
+const TOLD: f64 = 0.01;
+
+/// Points a side of the largest grid that is cut: its finer one needs some 300 MB.
+const LARGEST: usize = 256;
+
+/// Cells that a cell is cut into along an axis.
+const CUT: usize = 3;
+
+impl Darcy {
+    /// What the comparison of two grids has to say of the pressure `u` for the coefficient `input`.
+    pub(super) fn second_look(&self, input: &Fields, u: &[f64]) -> Result<Option<Warning>> {
+        let size = input.width;
+        let contrast = contrast(&input.data);
+        if contrast <= PLAIN_CONTRAST {
+            return Ok(None);
+        }
+        if size > LARGEST {
+            let text = format!(
+                "{NAME}: at a contrast of {contrast:.1e} the grid's error may be large; on more than \
+                 {LARGEST} points a side it is not measured; compare with a grid of your own"
+            );
+            let kind = WarningKind::Unchecked;
+            return Ok(Some(Warning { kind, severity: contrast, text }));
+        }
+
+        let difference = relative_difference(u, &self.on_finer_grid(input)?);
+        if difference < TOLD {
+            return Ok(None);
+        }
+        let text = format!(
+            "{NAME}: the pressure differs by {:.3} % (relative L2) from that on a grid three times as \
+             fine, at a contrast of {contrast:.1e}; its error is at least that; take a finer grid",
+            100.0 * difference
+        );
+        Ok(Some(Warning { kind: WarningKind::CoarseGrid, severity: difference, text }))
+    }
+
+    /// The pressure on the points of `input`, from the finer grid.
+    fn on_finer_grid(&self, input: &Fields) -> Result<Vec<f64>> {
+        let size = input.width;
+        let nodes = self.boundary == super::NODES;
+        // Between the outermost nodes and the walls there is one more finer node.
+        let margin = usize::from(nodes);
+        let fine = CUT * size + 2 * margin;
+
+        let cell = |i: usize| (i.saturating_sub(margin) / CUT).min(size - 1);
+        let a: Vec<f64> =
+            (0..fine * fine).map(|i| input.data[cell(i / fine) * size + cell(i % fine)]).collect();
+        let source = vec![self.source; fine * fine];
+        let solved = Solved::new(&Fields::stack(fine, fine, &[&a]), &source, self.boundary)?;
+
+        let centre = |i: usize| margin + CUT * i + CUT / 2;
+        let at = |i: usize| solved.u[centre(i / size) * fine + centre(i % size)];
+        Ok((0..size * size).map(at).collect())
+    }
+}
+
+fn contrast(a: &[f64]) -> f64 {
+    let largest = a.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    largest / a.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+/// | u - exact | / | exact |.
+fn relative_difference(u: &[f64], exact: &[f64]) -> f64 {
+    // Scaled by the largest value: pressures of 1e200 have no squares.
+    let scale = exact.iter().fold(f64::MIN_POSITIVE, |most, v| most.max(v.abs()));
+    let norm = |values: &mut dyn Iterator<Item = f64>| {
+        values.map(|v| (v / scale).powi(2)).sum::<f64>().sqrt()
+    };
+    norm(&mut u.iter().zip(exact).map(|(a, b)| a - b)) / norm(&mut exact.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::darcy::spacing;
+    use crate::{Pde, generate};
+
+    fn coefficient(size: usize, a: impl Fn(usize, usize) -> f64) -> Fields {
+        let values: Vec<f64> = (0..size * size).map(|i| a(i / size, i % size)).collect();
+        Fields::stack(size, size, &[&values])
+    }
+
+    fn checked(boundary: f64, a: &Fields) -> Vec<Warning> {
+        let pde = Darcy { boundary, ..Darcy::default() };
+        pde.solve_checked(a).unwrap().report.warnings
+    }
+
+    #[test]
+    fn both_grids_have_the_same_points() {
+        for boundary in [super::super::CELLS, super::super::NODES] {
+            let pde = Darcy { boundary, ..Darcy::default() };
+            let difference = |size: usize| {
+                let a = coefficient(size, |_, _| 2.0);
+                let u = pde.solve(&a).unwrap().fields;
+                relative_difference(u.channel(1), &pde.on_finer_grid(&a).unwrap())
+            };
+            let refinement = spacing(16, boundary) / spacing(64, boundary);
+            let order = (difference(16) / difference(64)).ln() / refinement.ln();
+            assert!((order - 2.0).abs() < 0.1, "{boundary}: order {order}");
+        }
+    }
+
+    #[test]
+    fn a_checkerboard_of_high_contrast_is_told_and_layers_are_not() {
+        let size = 32;
+        let board = coefficient(size, |y, x| if (y / 4 + x / 4) % 2 == 0 { 1e6 } else { 1.0 });
+        let layers = coefficient(size, |y, _| if y < size / 2 { 1.0 } else { 1e4 });
+        for boundary in [super::super::CELLS, super::super::NODES] {
+            let [warning] = &checked(boundary, &board)[..] else { panic!("{boundary}") };
+            assert_eq!(warning.kind, WarningKind::CoarseGrid);
+            assert!(warning.severity > 0.1, "{warning:?}");
+            assert_eq!(checked(boundary, &layers), []);
+        }
+    }
+
+    #[test]
+    fn the_law_s_own_coefficients_get_no_second_solve() {
+        let pde = Darcy::default();
+        let sample = &generate(&pde, 16, 1, 0..1).unwrap()[0];
+        let input = pde.input_of(sample);
+        // A pressure of zero differs from every other: were it compared, it would be told.
+        assert_eq!(pde.second_look(&input, &[0.0; 256]), Ok(None));
+        assert_eq!(pde.solve_checked(&input), pde.solve(&input));
+    }
+
+    #[test]
+    fn a_grid_too_large_for_the_comparison_says_so() {
+        let a = coefficient(LARGEST + 1, |y, _| if y == 0 { 100.0 } else { 1.0 });
+        let told = Darcy::default().second_look(&a, &a.data).unwrap().unwrap();
+        assert_eq!(told.kind, WarningKind::Unchecked);
+    }
+}

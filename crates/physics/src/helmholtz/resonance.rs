@@ -1,0 +1,73 @@
+//! How near k^2 lies to an eigenvalue of -lap, and what the grid's error does to that mode.
+//!
+//! A mode of the source is divided by k^2 - lambda, lambda its eigenvalue of -lap. The five-point
+//! operator has a lambda too small by about h^2: close to a resonance that changes the amplitude
+//! beyond any use, or its sign.
+
+use std::f64::consts::PI;
+
+use super::{Helmholtz, NAME};
+use crate::poisson::eigenvalue;
+use crate::{Warning, WarningKind};
+
+/// The relative change of an amplitude between the two operators from which on it is told.
+const TOLD: f64 = 0.1;
+
+/// A mode sin(pi my y) sin(pi mx x) and its eigenvalue of -lap.
+pub(super) struct Mode {
+    /// Half waves along y and along x, from 1.
+    pub waves: [usize; 2],
+    /// On the unit square.
+    pub continuous: f64,
+    /// On the grid.
+    pub discrete: f64,
+}
+
+impl Mode {
+    /// The nearer of its two distances from `square`.
+    fn distance(&self, square: f64) -> f64 {
+        (square - self.continuous).abs().min((square - self.discrete).abs())
+    }
+
+    /// What the grid makes of the amplitude, relative to what it is on the unit square.
+    fn amplitude_change(&self, square: f64) -> f64 {
+        ((square - self.continuous) / (square - self.discrete) - 1.0).abs()
+    }
+}
+
+/// The modes of a grid of `size` points a side, one of two that mirror each other.
+pub(super) fn modes(size: usize) -> impl Iterator<Item = Mode> {
+    let pairs = (0..size - 2).flat_map(|ky| (0..=ky).map(move |kx| [ky, kx]));
+    pairs.map(move |[ky, kx]| {
+        let waves = [ky + 1, kx + 1];
+        let sum = waves.iter().map(|&m| (m * m) as f64).sum::<f64>();
+        Mode { waves, continuous: PI * PI * sum, discrete: -eigenvalue(size, ky, kx) }
+    })
+}
+
+impl Helmholtz {
+    /// A warning where the nearest mode is changed by [`TOLD`] or more; `source_change` is the
+    /// relative change of the whole solution for the source at hand.
+    pub(super) fn near_resonance(&self, size: usize, source_change: f64) -> Option<Warning> {
+        let square = self.k * self.k;
+        let nearest =
+            modes(size).min_by(|a, b| a.distance(square).total_cmp(&b.distance(square)))?;
+        let change = nearest.amplitude_change(square);
+        if change < TOLD {
+            return None;
+        }
+
+        let Mode { waves: [my, mx], continuous, discrete } = nearest;
+        let text = format!(
+            "{NAME}: k^2 = {square:.8} is near a resonance: mode ({my}, {mx}) has the eigenvalue \
+             {continuous:.8} of -lap, {:.2e} away, and {discrete:.8} on this grid, {:.2e} away, which \
+             changes that mode's amplitude by {:.3} %, and the solution for this source by {:.3} %; \
+             take a finer grid",
+            (square - continuous).abs(),
+            (square - discrete).abs(),
+            100.0 * change,
+            100.0 * source_change
+        );
+        Some(Warning { kind: WarningKind::NearResonance, severity: change, text })
+    }
+}
