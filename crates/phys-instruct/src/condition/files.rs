@@ -1,26 +1,23 @@
 //! Observations in files.
 //!
-//! CSV: a line for each, under a head that names the columns: `field`, `value`, the place either as
-//! `row` and `column` of the grid (from 0) or as coordinates `y` and `x` in the unit square (time
-//! over the final time for Burgers), and optionally `sd`. `.npz`: for a field `u` either the array
-//! `u` `[y, x]`, observed everywhere, or `u_values` `[n]` with `u_index` `[n, 2]` (rows and columns)
-//! or `u_points` `[n, 2]` (y and x); optionally `u_sd`, one number or `[n]`.
+//! CSV: a [table](super::table), coordinates in the unit square (time over the final time for
+//! Burgers). `.npz`: for a field `u` either the array `u` `[y, x]`, observed everywhere, or
+//! `u_values` `[n]` with `u_index` `[n, 2]` (rows and columns) or `u_points` `[n, 2]` (y and x);
+//! optionally `u_sd`, one number or `[n]`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use phys_instruct_physics::Pde;
 
+use super::table::{self, Entry, Place};
 use super::{Observation, Observations, Posterior};
-use crate::store::file::{bad, read_text};
+use crate::store::file::{self, bad};
 use crate::store::{NdArray, atomic, npz};
 use crate::{Error, Result};
 
 /// A file of observations larger than this is not one.
 const MOST_BYTES: u64 = 1 << 26;
-
-/// The columns a CSV file may have.
-const COLUMNS: [&str; 7] = ["field", "row", "column", "y", "x", "value", "sd"];
 
 /// The grid that places refer to.
 struct Grid<'a> {
@@ -40,7 +37,7 @@ pub fn read(path: &Path, pde: &dyn Pde, size: usize) -> Result<Observations> {
     let points = if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")) {
         from_arrays(&grid, npz::read(path)?).map_err(|reason| bad(path, reason))?
     } else {
-        from_lines(&grid, &read_text(path, MOST_BYTES)?).map_err(|reason| bad(path, reason))?
+        from_table(&grid, &file::read(path, MOST_BYTES)?).map_err(|reason| bad(path, reason))?
     };
     Observations::new(&grid.channels, size, points)
 }
@@ -86,18 +83,19 @@ pub fn write_posterior(path: &Path, posterior: &Posterior) -> Result<()> {
     npz::write(path, &named)
 }
 
-fn from_lines(grid: &Grid, text: &str) -> std::result::Result<Vec<Observation>, String> {
-    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let Some((_, head)) = lines.next() else {
-        return Err("empty; a head such as field,row,column,value expected".into());
-    };
-    let columns: Vec<&str> = head.split(',').map(str::trim).collect();
-    if let Some(odd) = columns.iter().find(|c| !COLUMNS.contains(c)) {
-        return Err(format!("column `{odd}` in the head; known: {}", COLUMNS.join(", ")));
-    }
-    lines
-        .map(|(i, line)| {
-            grid.observation(&columns, line).map_err(|reason| format!("line {}: {reason}", i + 1))
+fn from_table(grid: &Grid, bytes: &[u8]) -> std::result::Result<Vec<Observation>, String> {
+    let table = table::parse(bytes, &grid.channels)?;
+    table
+        .entries
+        .into_iter()
+        .map(|Entry { line, channel, place, value, sd }| {
+            let [row, column] = match place {
+                Place::Point { row, column } => [row, column],
+                Place::At { y, x } => {
+                    grid.nearest([y, x]).map_err(|reason| format!("line {line}: {reason}"))?
+                }
+            };
+            Ok(Observation { channel, row, column, value, sd: sd.unwrap_or(0.0) })
         })
         .collect()
 }
@@ -121,44 +119,6 @@ fn from_arrays(
 }
 
 impl Grid<'_> {
-    /// The observation of one line under the head `columns`.
-    fn observation(
-        &self,
-        columns: &[&str],
-        line: &str,
-    ) -> std::result::Result<Observation, String> {
-        let cells: Vec<&str> = line.split(',').map(str::trim).collect();
-        if cells.len() != columns.len() {
-            return Err(format!("{} values under {} columns", cells.len(), columns.len()));
-        }
-        let text = |name: &str| {
-            let found = columns.iter().position(|c| *c == name).map(|i| cells[i]);
-            found.filter(|cell| !cell.is_empty())
-        };
-        let number = |name: &str| {
-            let parse = |cell: &str| {
-                cell.parse::<f64>().map_err(|_| format!("{name} `{cell}` is not a number"))
-            };
-            text(name).map(parse).transpose()
-        };
-        let needed = |name: &str| format!("no {name}");
-        let channel = self.channel(text("field").ok_or_else(|| needed("field"))?)?;
-        let place = [number("row")?, number("column")?, number("y")?, number("x")?];
-        let [row, column] = match place {
-            [Some(row), Some(column), None, None] => [whole("row", row)?, whole("column", column)?],
-            [None, None, Some(y), Some(x)] => self.nearest([y, x])?,
-            _ => return Err("either row and column, or y and x, are needed".into()),
-        };
-        let value = number("value")?.ok_or_else(|| needed("value"))?;
-        Ok(Observation { channel, row, column, value, sd: number("sd")?.unwrap_or(0.0) })
-    }
-
-    fn channel(&self, field: &str) -> std::result::Result<usize, String> {
-        self.channels.iter().position(|c| c == field).ok_or_else(|| {
-            format!("no field `{field}`; {} has {}", self.pde.name(), self.channels.join(", "))
-        })
-    }
-
     /// Row and column of the grid point nearest to coordinates y, x.
     fn nearest(&self, at: [f64; 2]) -> std::result::Result<[usize; 2], String> {
         if !at.iter().all(|c| (0.0..=1.0).contains(c)) {
@@ -313,13 +273,12 @@ mod tests {
     fn bad_files_are_named_by_line_or_array() {
         for (text, reason) in [
             ("field,row,column,value\n", "at least one"),
-            ("field,row,column,value\nw,1,1,2\n", "no field `w`; darcy has a, u"),
+            ("field,row,column,value\nw,1,1,2\n", "no field `w`; the fields are a, u"),
             ("field,row,column,value\na,1,1,two\n", "line 2"),
-            ("field,row,column,value\na,1,1,NaN\n", "NaN"),
+            ("field,row,column,value\na,1,1,NaN\n", "at least one"),
             ("field,row,column,value\na,1,9,1\n", "8 x 8"),
             ("field,y,x,value\na,0.5,1.2,1\n", "outside the unit square"),
-            ("field,row,x,value\na,1,0.2,1\n", "either row and column"),
-            ("field,row,column,value,unit\na,1,2,1,m\n", "unit"),
+            ("field,row,x,value\na,1,0.2,1\n", "no columns `row` and `column`"),
             ("field,row,column,value\na,1,1,2\na,1,1,3\n", "as 2 and as 3"),
             ("", "a head such as"),
         ] {

@@ -16,6 +16,7 @@ pub mod posterior;
 pub mod prior;
 pub mod refinement;
 pub mod solver;
+pub mod table;
 pub mod task;
 
 pub use observations::{Observation, Observations};
