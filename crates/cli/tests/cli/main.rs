@@ -8,4 +8,5 @@ mod help;
 mod import;
 mod resume;
 mod sandbox;
+mod tables;
 mod verbs;
