@@ -9,4 +9,5 @@ mod import;
 mod resume;
 mod sandbox;
 mod simulate;
+mod tables;
 mod verbs;

@@ -12,7 +12,7 @@ use super::ticks::{Ticks, power_of_ten, significant};
 use crate::residual::{Residual, ResidualOptions};
 use crate::{Error, Result, Samples};
 
-pub const MARGIN: f64 = 24.0;
+pub(super) const MARGIN: f64 = 24.0;
 pub(super) const PANEL: f64 = 192.0;
 const GAP: f64 = 20.0;
 /// Left of the panels, for the rows' labels.

@@ -1,0 +1,174 @@
+//! The head of a table: what each column means.
+
+use super::lines::Row;
+
+/// The names of each column, the first being the one used in messages.
+const FIELD: &[&str] = &["field", "channel", "variable"];
+const ROW: &[&str] = &["row", "i"];
+const COLUMN: &[&str] = &["column", "col", "j"];
+const Y: &[&str] = &["y", "t", "time"];
+const X: &[&str] = &["x"];
+const VALUE: &[&str] = &["value", "val"];
+const SD: &[&str] = &["sd", "std", "sigma", "error"];
+
+/// Two columns that give a place together.
+pub(super) type Pair = Option<[usize; 2]>;
+
+/// A column of values.
+pub(super) struct Values {
+    /// The field of all of them, or the column that names each one's.
+    pub field: FieldOf,
+    pub value: usize,
+    pub sd: Option<usize>,
+}
+
+pub(super) enum FieldOf {
+    Cell(usize),
+    Channel(usize),
+}
+
+/// What the columns mean.
+pub(super) struct Head {
+    pub width: usize,
+    pub point: Pair,
+    pub at: Pair,
+    pub values: Vec<Values>,
+    pub ignored: Vec<String>,
+}
+
+impl Head {
+    pub fn new(first: &Row, channels: &[String]) -> Result<Self, Vec<String>> {
+        let mut columns = Columns::new(first, channels);
+        let [row, column, y, x] = [ROW, COLUMN, Y, X].map(|known| columns.known(known));
+        let values = columns.values();
+        let pair = |first: Option<usize>, second: Option<usize>| Some([first?, second?]);
+        let (point, at) = (pair(row, column), pair(y, x));
+        if point.is_none() && at.is_none() {
+            columns.faults.push("no columns `row` and `column`, or `y` and `x`".into());
+        }
+        if values.is_empty() {
+            let fields = channels.join(", ");
+            let fault = format!("no columns `field` and `value`, nor one named after {fields}");
+            columns.faults.push(fault);
+        }
+
+        // Half a pair places nothing: beside y and x, `i` may well number the lines.
+        for (half, pair) in [(row, point), (column, point), (y, at), (x, at)] {
+            if let (Some(half), None) = (half, pair) {
+                columns.used[half] = false;
+            }
+        }
+        let Columns { names, used, mut faults, .. } = columns;
+        if faults.is_empty() {
+            // A column without a name is an index, as pandas and R write it.
+            let ignored = names.iter().zip(used).filter(|(name, used)| !used && !name.is_empty());
+            let ignored = ignored.map(|(name, _)| (*name).to_owned()).collect();
+            return Ok(Self { width: names.len(), point, at, values, ignored });
+        }
+        let found: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        faults.push(format!("the columns found are {}", found.join(", ")));
+        Err(faults.into_iter().map(|fault| format!("line {}: {fault}", first.line)).collect())
+    }
+
+    /// The columns that hold numbers.
+    pub fn numbers(&self) -> impl Iterator<Item = usize> {
+        let places = self.point.into_iter().chain(self.at).flatten();
+        places.chain(self.values.iter().flat_map(|v| [Some(v.value), v.sd].into_iter().flatten()))
+    }
+}
+
+/// The names of a head, and which of them have been understood.
+struct Columns<'a> {
+    names: Vec<&'a str>,
+    channels: &'a [String],
+    used: Vec<bool>,
+    faults: Vec<String>,
+}
+
+impl<'a> Columns<'a> {
+    fn new(head: &'a Row, channels: &'a [String]) -> Self {
+        let names: Vec<&str> = (0..head.cells.len()).map(|i| head.cell(i)).collect();
+        Self { used: vec![false; names.len()], names, channels, faults: Vec::new() }
+    }
+
+    /// The only column whose name fits.
+    fn find(&mut self, fits: impl Fn(&str) -> bool) -> Option<usize> {
+        let found: Vec<usize> = (0..self.names.len()).filter(|&i| fits(self.names[i])).collect();
+        found.iter().for_each(|&i| self.used[i] = true);
+        if let [first, second, ..] = found[..] {
+            self.alike(first, second);
+        }
+        found.first().copied()
+    }
+
+    /// The column that bears one of the `known` names, none of them a field's.
+    fn known(&mut self, known: &[&str]) -> Option<usize> {
+        let channels = self.channels;
+        self.find(|name| {
+            known.iter().any(|k| k.eq_ignore_ascii_case(name)) && position(name, channels).is_none()
+        })
+    }
+
+    /// Notes that two columns mean the same.
+    fn alike(&mut self, first: usize, second: usize) {
+        let [a, b] = [self.names[first], self.names[second]];
+        self.faults.push(if a == b {
+            format!("two columns `{a}`")
+        } else {
+            format!("the columns `{a}` and `{b}` mean the same")
+        });
+    }
+
+    /// The columns of values: one `value`, or one for each field.
+    fn values(&mut self) -> Vec<Values> {
+        let [field, value, sd] = [FIELD, VALUE, SD].map(|known| self.known(known));
+        match (field, value) {
+            (Some(field), Some(value)) => {
+                vec![Values { field: FieldOf::Cell(field), value, sd }]
+            }
+            (None, Some(value)) if self.channels.len() == 1 => {
+                vec![Values { field: FieldOf::Channel(0), value, sd }]
+            }
+            (None, None) => self.fields(sd),
+            // One of the two without the other.
+            _ => Vec::new(),
+        }
+    }
+
+    /// The columns named after fields, with their deviations.
+    fn fields(&mut self, sd: Option<usize>) -> Vec<Values> {
+        let channels = self.channels;
+        let mut values = Vec::new();
+        for channel in 0..channels.len() {
+            let Some(value) = self.find(|name| position(name, channels) == Some(channel)) else {
+                continue;
+            };
+            let sd = self.find(|name| {
+                let field = name.rsplit_once('_').filter(|(_, end)| end.eq_ignore_ascii_case("sd"));
+                field.is_some_and(|(field, _)| position(field, channels) == Some(channel))
+            });
+            values.push(Values { field: FieldOf::Channel(channel), value, sd });
+        }
+
+        // A single `sd` belongs to a single field.
+        match (sd, &mut values[..]) {
+            (Some(sd), [Values { sd: Some(own), .. }]) => self.alike(sd, *own),
+            (Some(_), [only]) => only.sd = sd,
+            (Some(sd), [_, ..]) => {
+                let (sd, field) = (self.names[sd], &channels[0]);
+                self.faults.push(format!("`{sd}` of which field? Name it so, as `{field}_sd`"));
+            }
+            _ => (),
+        }
+        values
+    }
+}
+
+/// The field called `name`, capitals counting only where two fields differ by nothing else.
+pub(super) fn position(name: &str, channels: &[String]) -> Option<usize> {
+    let exact = channels.iter().position(|c| c == name);
+    exact.or_else(|| {
+        let mut alike = (0..channels.len()).filter(|&i| channels[i].eq_ignore_ascii_case(name));
+        alike.next().filter(|_| alike.next().is_none())
+    })
+}
