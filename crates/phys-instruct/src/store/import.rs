@@ -5,14 +5,13 @@
 //! is described by a map from channels to arrays.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
 
 use phys_instruct_physics::Pde;
 
-use crate::store::file::{MAX_BYTES, bad, io_error, open};
+use crate::store::arrays::{self, Contents};
+use crate::store::file::bad;
 use crate::store::ndarray::NdArray;
-use crate::store::{hdf5, mat5, npz};
 use crate::{Error, Result, Samples};
 
 /// The arrays of the channels in order, as known programs name them. Of an evolution's last array
@@ -30,13 +29,6 @@ const LAYOUTS: &[(&str, [&str; 2])] = &[
     ("burgers", ["output", ""]),
     ("burgers", ["tensor", ""]),
 ];
-
-/// What a file holds: its numeric arrays' names, and those arrays that were asked for.
-#[derive(Debug, Default)]
-pub(crate) struct Contents {
-    pub names: Vec<String>,
-    pub arrays: BTreeMap<String, NdArray>,
-}
 
 /// A linear change of units: value = scale * stored + offset.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,7 +70,7 @@ pub fn import(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<Sam
     check_options(pde.name(), &channels, options)?;
     let layouts = layouts(pde.name(), &channels, options)?;
     let wanted = |name: &str| layouts.iter().flatten().any(|s| s.array == name);
-    let contents = read(path, &wanted)?;
+    let contents = arrays::read(path, &wanted)?;
     let layout = layouts
         .iter()
         .find(|l| l.iter().all(|s| contents.arrays.contains_key(&s.array)))
@@ -175,29 +167,8 @@ fn no_layout(pde: &str, names: &[String], layouts: &[Vec<Source>]) -> String {
     )
 }
 
-fn read(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    match extension.to_ascii_lowercase().as_str() {
-        "npz" => npz::read(path)
-            .map(|arrays| Contents { names: arrays.keys().cloned().collect(), arrays }),
-        "h5" | "hdf5" => hdf5::read(path, wanted),
-        "mat" if is_hdf5(path)? => hdf5::read(path, wanted),
-        "mat" => mat5::read(path, wanted),
-        "npy" => Err(bad(path, "one array without names found, an .npz of named arrays expected")),
-        _ => Err(bad(path, "extension .npz, .mat, .h5 or .hdf5 expected")),
-    }
-}
-
 pub(crate) fn is_npz(path: &Path) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"))
-}
-
-/// MATLAB writes 512 bytes of its own before the HDF5 signature, other programs none.
-fn is_hdf5(path: &Path) -> Result<bool> {
-    let (file, _) = open(path, MAX_BYTES)?;
-    let mut start = Vec::new();
-    file.take(520).read_to_end(&mut start).map_err(|e| io_error(path, e))?;
-    Ok([0, 512].iter().any(|&at| start.get(at..at + 8) == Some(b"\x89HDF\r\n\x1a\n")))
 }
 
 /// An array brought into the order `[sample, snapshot, y, x]`.

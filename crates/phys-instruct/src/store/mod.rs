@@ -4,6 +4,7 @@
 //! Reads check sizes, shapes, element types and finiteness before anything is handed out, and
 //! answer damage with [`crate::Error::BadFile`]; nothing is ever loaded half.
 
+pub mod arrays;
 pub mod atomic;
 pub mod dataset;
 #[cfg(test)]
@@ -12,12 +13,14 @@ pub(crate) mod file;
 mod hdf5;
 pub mod import;
 pub mod interrupt;
+mod lzf;
 pub mod manifest;
 mod mat5;
 pub mod ndarray;
 pub mod npy;
 pub mod npz;
 pub mod run;
+mod shard;
 pub mod weights;
 
 pub use dataset::{Plan, generate, load, load_any, read_npz, verify, write_npz};
