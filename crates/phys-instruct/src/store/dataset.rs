@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use phys_instruct_physics::{Pde, generate as solve_samples};
 
 use crate::store::file::bad;
-use crate::store::import::{ImportOptions, import, is_npz};
+use crate::store::import::{ImportOptions, import};
 use crate::store::manifest::{ChannelStats, FORMAT, GENERATOR, Manifest, Partial, Recipe, Shard};
 use crate::store::ndarray::NdArray;
 pub use crate::store::shard::{load, sha256};
@@ -119,14 +119,13 @@ pub fn read_npz(path: &Path, pde: &dyn Pde) -> Result<Samples> {
     import(path, pde, &ImportOptions { map: own, any_grid: true, ..ImportOptions::default() })
 }
 
-/// Samples of `pde` from a data set folder, an `.npz` or any file that [`import()`] reads.
+/// Samples of `pde` from a data set folder or any file that [`import()`] reads, on any grid.
 ///
 /// # Errors
 /// Those of [`load`] and [`import()`], and [`Error::BadFile`] for a folder of another PDE.
 pub fn load_any(path: &Path, pde: &dyn Pde) -> Result<Samples> {
     if !path.is_dir() {
-        let options = ImportOptions { any_grid: is_npz(path), ..ImportOptions::default() };
-        return import(path, pde, &options);
+        return import(path, pde, &ImportOptions { any_grid: true, ..ImportOptions::default() });
     }
     let samples = load(path)?;
     let channels: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();

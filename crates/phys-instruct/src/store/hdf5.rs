@@ -12,8 +12,8 @@ use hdf5_reader::error::Error;
 use hdf5_reader::group::Group;
 use hdf5_reader::storage::DynStorage;
 use hdf5_reader::{
-    BlockCacheStorage, ByteOrder, Dataset, Datatype, FileStorage, FilterRegistry, Hdf5File,
-    OpenOptions,
+    BlockCacheStorage, ByteOrder, CompoundField, Dataset, Datatype, FileStorage, FilterRegistry,
+    Hdf5File, OpenOptions,
 };
 
 use crate::Result;
@@ -41,7 +41,7 @@ type Parsed<T> = std::result::Result<T, String>;
 /// is damaged or larger than the file can hold.
 pub(crate) fn read(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
     let (file, len) = open(path, MAX_BYTES)?;
-    let storage = FileStorage::from_file(file).map_err(|e| bad(path, text(&e)))?;
+    let storage = FileStorage::from_file(file).map_err(|e| bad(path, e.to_string()))?;
     let cached = Arc::new(BlockCacheStorage::with_defaults(Arc::new(storage)));
     contents(cached, len, wanted).map_err(|e| bad(path, e))
 }
@@ -49,6 +49,10 @@ pub(crate) fn read(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Content
 fn contents(storage: DynStorage, len: u64, wanted: &dyn Fn(&str) -> bool) -> Parsed<Contents> {
     let damaged = |e: Error| format!("not a whole HDF5 file: {e}");
     let file = Hdf5File::from_storage_with_options(storage, options(len)).map_err(damaged)?;
+    let end = file.superblock().eof_address;
+    if end != u64::MAX && end > len {
+        return Err(format!("{len} bytes found, {end} expected: the file was cut short"));
+    }
     let root = file.root_group().map_err(damaged)?;
     let mut walk = Walk { len, wanted, found: Contents::default(), open: BTreeSet::new() };
     walk.group(&root, "")?;
@@ -89,7 +93,7 @@ impl Walk<'_> {
             return Ok(());
         }
         let (groups, datasets) =
-            group.member_names().map_err(|e| format!("group `/{path}`: {e}"))?;
+            group.member_names().map_err(|e| format!("group `/{path}`: {}", advised(&e)))?;
         for name in datasets {
             let full = join(path, &name);
             let item = self.dataset(group, &name, &full)?;
@@ -120,11 +124,14 @@ impl Walk<'_> {
         let read = group.dataset(name).and_then(|dataset| item(&dataset, wanted, self.len));
         match read {
             Ok(item) => Ok(item),
-            Err(e) if unsupported(&e) => Ok(Item::Other(format!(
-                "{e}; `h5repack -f NONE -l CONTI in.h5 out.h5` makes a file that is read"
-            ))),
+            Err(e) if unsupported(&e) => Ok(Item::Other(advised(&e))),
             Err(e) if !wanted => Ok(Item::Other(format!("damaged: {e}"))),
-            Err(e) => Err(format!("`{full}`: {e}")),
+            // The crate's own message begins with the name too.
+            Err(e) => {
+                let text = e.to_string();
+                let repeated = format!("{name}: ");
+                Err(format!("`{full}`: {}", text.trim_start_matches(&repeated)))
+            }
         }
     }
 }
@@ -152,6 +159,7 @@ fn item(dataset: &Dataset, wanted: bool, file_len: u64) -> hdf5_reader::error::R
     let shape = checked_shape(dataset, dtype.size, file_len)?;
     let bytes = dataset.read_raw_bytes()?;
     Ok(match decode(dtype, &bytes) {
+        Ok(data) if elements(&shape) != Some(data.len()) => Item::Other("an empty dataset".into()),
         Ok(data) => {
             let array = NdArray { shape, data };
             let reversed: Vec<usize> = (0..array.shape.len()).rev().collect();
@@ -221,8 +229,8 @@ fn kind_of(dtype: &Datatype) -> &'static str {
     match dtype {
         Datatype::FloatingPoint { .. } => "floats of no IEEE format (bfloat16?)",
         Datatype::String { .. } | Datatype::VarLen { .. } => "text, or lists of unequal lengths",
-        Datatype::Compound { fields, .. } if fields.len() == 2 => {
-            "complex numbers (or records of two fields)"
+        Datatype::Compound { fields, .. } if is_complex(fields) => {
+            "complex numbers (save the real part)"
         }
         Datatype::Compound { .. } => "records of several fields",
         Datatype::Reference { .. } => "references (a cell array in MATLAB)",
@@ -230,14 +238,21 @@ fn kind_of(dtype: &Datatype) -> &'static str {
     }
 }
 
-/// Whether the file is whole, but beyond what the crate reads.
-fn unsupported(error: &Error) -> bool {
-    let text = error.to_string();
-    text.contains("unsupported") || text.contains("virtual")
+/// Whether a record is the complex number of h5py or MATLAB.
+fn is_complex(fields: &[CompoundField]) -> bool {
+    let names: Vec<&str> = fields.iter().map(|f| f.name.as_str()).collect();
+    matches!(names[..], ["r", "i"] | ["real", "imag"])
 }
 
-fn text(error: &Error) -> String {
-    error.to_string()
+/// Whether the file is whole, but beyond what the crate reads.
+fn unsupported(error: &Error) -> bool {
+    error.to_string().contains("unsupported")
+}
+
+/// The error, and what to do about it where the file is whole.
+fn advised(error: &Error) -> String {
+    let advice = "; `h5repack -f NONE -l CONTI in.h5 out.h5` makes a file that is read";
+    format!("{error}{}", if unsupported(error) { advice } else { "" })
 }
 
 #[cfg(test)]
@@ -249,12 +264,14 @@ mod tests {
 
     use super::*;
 
-    const FILES: [&str; 5] = [
+    const FILES: [&str; 7] = [
         "diffusionpde_darcy_last.mat",
         "diffusionpde_darcy_v73.mat",
         "diffusionpde_navier_stokes.h5",
         "pdebench_burgers.hdf5",
         "pdebench_darcy.hdf5",
+        "links.h5",
+        "latest.h5",
     ];
 
     fn fixture(name: &str) -> PathBuf {
@@ -282,6 +299,49 @@ mod tests {
             assert_eq!(array.shape, shape, "{file} {name}");
             assert_eq!(array.into_f64()[index], value, "{file} {name}");
         }
+    }
+
+    /// a of the fixtures.
+    fn small() -> Vec<f64> {
+        let value = |i: usize| (100 * (i / 16) + 10 * (i / 4 % 4) + i % 4) as f64;
+        (0..48).map(value).collect()
+    }
+
+    #[test]
+    fn links_of_every_kind_are_followed_and_circles_end() {
+        let mut found = read(&fixture("links.h5"), &|_| true).unwrap();
+        assert!(["a", "again", "data/a"].iter().all(|name| found.names.contains(&(*name).into())));
+        for name in ["a", "again", "data/a"] {
+            let array = found.take(name).unwrap();
+            assert_eq!((array.shape.clone(), array.into_f64()), (vec![3, 4, 4], small()), "{name}");
+        }
+        assert!(found.take("lost").unwrap_err().contains("no array `lost`"));
+    }
+
+    #[test]
+    fn late_chunk_indices_layouts_filters_and_types_are_read() {
+        let mut found = read(&fixture("latest.h5"), &|_| true).unwrap();
+        for name in ["group/a", "half", "big"] {
+            let array = found.take(name).unwrap();
+            assert_eq!((array.shape.clone(), array.into_f64()), (vec![3, 4, 4], small()), "{name}");
+        }
+        let flags: Vec<f64> = small().iter().map(|&v| f64::from(v > 100.0)).collect();
+        assert_eq!(found.take("true").unwrap().into_f64(), flags);
+    }
+
+    #[test]
+    fn what_is_no_array_of_numbers_is_named() {
+        let found = read(&fixture("latest.h5"), &|_| true).unwrap();
+        for (name, kind) in [
+            ("note", "text"),
+            ("complex", "complex numbers"),
+            ("records", "records of several fields"),
+            ("bfloat", "no IEEE format"),
+        ] {
+            let why = found.why_missing(name);
+            assert!(why.contains(kind), "{name}: {why}");
+        }
+        assert!(!found.arrays.contains_key("empty"));
     }
 
     #[test]
@@ -314,7 +374,7 @@ mod tests {
         let at = bytes.windows(40).position(|w| w == size).unwrap();
         bytes[at + 3] = 0xff;
         let error = parse(bytes).unwrap_err();
-        assert!(error.contains("`nu`: a chunk of 4278190336 bytes"), "{error}");
+        assert!(error.contains("`nu`") && error.contains("need 4278190336 bytes"), "{error}");
     }
 
     #[test]
@@ -325,6 +385,6 @@ mod tests {
         let at = bytes.windows(16).position(|w| w == shape).unwrap();
         bytes[at + 3] = 0x0f;
         let error = parse(bytes).unwrap_err();
-        assert!(error.contains("`nu`: chunks of shape [251658241, 8, 8]"), "{error}");
+        assert!(error.contains("`nu`") && error.contains("extent 251658241"), "{error}");
     }
 }

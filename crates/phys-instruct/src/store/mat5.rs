@@ -323,10 +323,32 @@ mod tests {
         let found = parse(&fixture("diffusionpde_poisson_v5.mat")).unwrap();
         assert_eq!(found.names, ["f_data", "phi_data"]);
         let found = parse(&fixture("diffusionpde_helmholtz_v7.mat")).unwrap();
-        assert_eq!(found.names, ["f_data", "psi_data"]);
+        assert_eq!(found.names, ["settings/k", "f_data", "psi_data"]);
+        let kinds = |name: &str| found.others[name].as_str();
+        assert_eq!(["note", "cells"].map(kinds), ["text", "a cell array"]);
+        assert!(kinds("complex").starts_with("complex numbers"));
         let a = found.arrays["f_data"].clone();
         assert_eq!(a.shape, [3, 8, 8]);
         assert_eq!(a.into_f32()[2 * 64 + 3 * 8 + 5], 235.0);
+    }
+
+    #[test]
+    fn fields_of_structures_are_read_by_their_path() {
+        let found = parse(&fixture("structures.mat")).unwrap();
+        assert_eq!(found.names, ["run/f_data", "run/inner/phi_data", "logical"]);
+        let [f, phi] = ["run/f_data", "run/inner/phi_data"].map(|n| found.arrays[n].clone());
+        assert_eq!((f.shape.clone(), phi.shape.clone()), (vec![3, 8, 8], vec![3, 8, 8]));
+        let at = 2 * 64 + 3 * 8 + 5;
+        assert_eq!([f.into_f32()[at], phi.into_f32()[at]], [235.0, -235.0 / 8.0]);
+        assert_eq!(found.arrays["logical"].clone().into_f32()[at], 1.0);
+        for (name, kind) in [
+            ("run/note", "text"),
+            ("sparse", "a sparse matrix"),
+            ("many", "an array of structures"),
+            ("f_data", "complex numbers"),
+        ] {
+            assert!(found.others[name].contains(kind), "{name}: {}", found.others[name]);
+        }
     }
 
     #[test]
@@ -349,9 +371,11 @@ mod tests {
     #[test]
     fn any_truncation_is_noticed_and_any_flip_is_no_panic() {
         // Cut between two variables, a file is a whole file with fewer of them.
-        for (name, variables) in
-            [("diffusionpde_poisson_v5.mat", 2), ("diffusionpde_helmholtz_v7.mat", 6)]
-        {
+        for (name, variables) in [
+            ("diffusionpde_poisson_v5.mat", 2),
+            ("diffusionpde_helmholtz_v7.mat", 6),
+            ("structures.mat", 5),
+        ] {
             let whole = fixture(name);
             let readable = (0..whole.len()).filter(|&len| parse(&whole[..len]).is_ok());
             assert_eq!(readable.count(), variables, "{name}");

@@ -6,6 +6,8 @@
 
 pub mod arrays;
 pub mod atomic;
+pub mod axes;
+pub mod check;
 pub mod dataset;
 #[cfg(test)]
 pub(crate) mod dummy;
@@ -19,12 +21,15 @@ mod mat5;
 pub mod ndarray;
 pub mod npy;
 pub mod npz;
+mod reading;
 pub mod run;
 mod shard;
 pub mod weights;
 
+pub use axes::Axes;
+pub use check::Check;
 pub use dataset::{Plan, generate, load, load_any, read_npz, verify, write_npz};
-pub use import::{Affine, ImportOptions, import};
+pub use import::{Affine, ImportOptions, Imported, import, import_checked};
 pub use manifest::Manifest;
 pub use ndarray::{NdArray, NdData};
 pub use run::Run;

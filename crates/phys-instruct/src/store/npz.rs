@@ -167,7 +167,6 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::Error;
 
     fn arrays() -> [NdArray; 2] {
         [
