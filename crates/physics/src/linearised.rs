@@ -69,7 +69,8 @@ mod tests {
             let own = near.change(&change).unwrap();
             // Between the point and the one before it, but for the first.
             let points = (0..SIZE * SIZE).rev();
-            let between = |p: usize| if p == 0 { vec![(0, 1.0)] } else { vec![(p, 0.7), (p - 1, 0.3)] };
+            let between =
+                |p: usize| if p == 0 { vec![(0, 1.0)] } else { vec![(p, 0.7), (p - 1, 0.3)] };
             let functionals: Vec<_> = points.map(between).collect();
             let slopes = near.slopes(&functionals).unwrap();
             let outside = [vec![(0, 1.0), (SIZE * SIZE, 0.5)]];

@@ -4,12 +4,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use phys_instruct::Samples;
 use phys_instruct::store::manifest::Manifest;
-use phys_instruct::store::{Affine, ImportOptions, NdArray, dataset, import, npy, npz};
+use phys_instruct::store::{
+    Affine, Axes, ImportOptions, Imported, NdArray, arrays, atomic, dataset, import_checked,
+};
 use serde_json::{Value, json};
 
-use super::eval::pde_of;
+use super::{described, eval::pde_of};
 use crate::args::{Global, Params, extension};
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, make_room, number, print, show};
@@ -33,16 +34,19 @@ pub enum DataVerb {
 /// Data.
 #[derive(Args)]
 pub struct DataFile {
-    /// A data set folder, an .npz or an .npy file
+    /// A data set folder, or a file: .npy, .npz, MATLAB's .mat or HDF5
     data: PathBuf,
 }
 
 /// Turn data of any known format into one .npz in physical units
 ///
-/// Reads .npz, MATLAB .mat (v5 and v7.3) and HDF5 in the layouts of DiffusionPDE, PDEBench and the
-/// Fourier neural operator, any other with --map; also a data set folder.
+/// Reads .npy, .npz, MATLAB .mat (v5 to v7.3) and HDF5 in the layouts of DiffusionPDE, PDEBench and
+/// the Fourier neural operator, any other with --map; also a data set folder. Every meaning that the
+/// axes can have is tried on the equation; what was taken, and how well the samples solve the
+/// equation, is printed and kept in a file .import.json beside the .npz.
 ///
 /// Example: phys-instruct data import train.npz --pde darcy --scale a=9,3 --out darcy.npz
+/// Example: phys-instruct data import ns.h5 --pde navier-stokes --map wT=w[-1] --axes nxyt --out o.npz
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Import {
@@ -53,9 +57,15 @@ pub struct Import {
     pde: Option<String>,
     #[command(flatten)]
     params: Params,
-    /// Which array holds a channel, `w[3]` for one snapshot of a time axis; repeatable
+    /// Which array holds a channel, `group/w` in a group or structure, `w[3]` for one snapshot of a
+    /// time axis; repeatable
     #[arg(long, value_name = "CHANNEL=ARRAY", value_parser = pair)]
     map: Vec<(String, String)>,
+    /// What the arrays' axes are, in their order: n sample, t time, y and x the grid, a minus before
+    /// y or x that is stored in reverse; for one channel's array u=nxyt; repeatable [default: tried on
+    /// the equation]
+    #[arg(long, value_name = "[CHANNEL=]AXES", value_parser = axes, allow_hyphen_values = true)]
+    axes: Vec<(Option<String>, Axes)>,
     /// Change a channel's units: value = SCALE * stored + OFFSET; repeatable
     #[arg(long, value_name = "CHANNEL=SCALE,OFFSET", value_parser = affine)]
     scale: Vec<(String, f64, f64)>,
@@ -65,6 +75,9 @@ pub struct Import {
     /// Only the samples from FIRST on and before END, counted from 0
     #[arg(long, value_name = "FIRST..END", value_parser = range)]
     samples: Option<Range<usize>>,
+    /// Do not warn of samples that are no solutions of the equation
+    #[arg(long)]
+    unchecked: bool,
     /// Where to, .npz
     #[arg(long, value_name = "F")]
     out: PathBuf,
@@ -91,57 +104,57 @@ impl Import {
             return Err(Failure::Usage(format!("--out {name}: a name ending in .npz expected")));
         }
         let pde = pde_of(&self.data, self.pde.as_deref(), &self.params)?;
+        make_room(&self.out)?;
+        let imported = import_checked(&self.data, pde.as_ref(), &self.options())?;
+        dataset::write_npz(&imported.samples, &self.out)?;
+        if !self.unchecked {
+            for complaint in &imported.check.complaints {
+                eprintln!("warning: {}: {complaint}", self.data.display());
+            }
+        }
+        self.report(&imported, global.json)
+    }
+
+    fn options(&self) -> ImportOptions {
         let affine = |(channel, scale, offset): &(String, f64, f64)| Affine {
             channel: channel.clone(),
             scale: *scale,
             offset: *offset,
         };
-        let options = ImportOptions {
+        ImportOptions {
             map: self.map.clone(),
             affine: self.scale.iter().map(affine).collect(),
             any_grid: true,
             crop: self.crop,
-            samples_last: None,
-        };
-        let samples = if self.data.is_dir() {
-            self.check_folder()?;
-            dataset::load_any(&self.data, pde.as_ref())?
-        } else {
-            import::import(&self.data, pde.as_ref(), &options)?
-        };
-        make_room(&self.out)?;
-        let samples = self.chosen(samples)?;
-        dataset::write_npz(&samples, &self.out)?;
+            axes: self.axes.clone(),
+            samples: self.samples.clone(),
+        }
+    }
+
+    /// Prints what was read, and keeps it beside the samples.
+    fn report(&self, imported: &Imported, json: bool) -> Outcome {
+        let Imported { samples, axes, reason, check } = imported;
+        let axes = axes.to_string();
         let value = json!({
             "pde": samples.pde, "count": samples.count, "channels": samples.channels,
             "height": samples.height, "width": samples.width, "out": self.out,
+            "source": self.data, "axes": axes, "axes_reason": reason, "check": check,
         });
+        let kept = self.out.with_extension("import.json");
+        atomic::write(&kept, format!("{value:#}\n").as_bytes())?;
+
         let shape =
             format!("{} of {}, {} x {}", samples.count, samples.pde, samples.height, samples.width);
-        show(global.json, &value, &[line("samples", shape), line("out", self.out.display())])
-    }
-
-    /// A data set folder is in physical units and on its own grid already.
-    fn check_folder(&self) -> Outcome {
-        if self.map.is_empty() && self.scale.is_empty() && self.crop == [0; 4] {
-            return Ok(());
-        }
-        let name = self.data.display();
-        Err(Failure::Usage(format!("{name}: --map, --scale and --crop are for files, not folders")))
-    }
-
-    fn chosen(&self, all: Samples) -> Result<Samples, Failure> {
-        match &self.samples {
-            None => Ok(all),
-            Some(range) if range.end <= all.count => Ok(all.slice(range.clone())),
-            Some(range) => Err(Failure::Usage(format!(
-                "--samples {}..{}: {} holds {} samples",
-                range.start,
-                range.end,
-                self.data.display(),
-                all.count
-            ))),
-        }
+        show(
+            json,
+            &value,
+            &[
+                line("samples", shape),
+                line("axes", format!("{axes} ({reason})")),
+                line("PDE error", described(check)),
+                line("out", self.out.display()),
+            ],
+        )
     }
 }
 
@@ -164,33 +177,46 @@ fn folder_info(folder: &Path, json: bool) -> Outcome {
 }
 
 fn file_info(path: &Path, json: bool) -> Outcome {
-    let arrays = arrays(path)?;
+    let contents = arrays::read(path, &|_| true)?;
     let mut lines = Vec::new();
     let mut value = serde_json::Map::new();
-    for (name, array) in arrays {
-        let shape = array.shape.clone();
-        let [mean, sd, low, high] = statistics(&array.into_f64());
-        let text = format!(
-            "{shape:?}, mean {}, sd {}, {} to {}",
-            number(mean),
-            number(sd),
-            number(low),
-            number(high)
-        );
-        value.insert(
-            name.clone(),
-            json!({ "shape": shape, "mean": mean, "std": sd, "min": low, "max": high }),
-        );
+    for (name, array) in contents.arrays {
+        let (text, figures) = array_info(array);
+        value.insert(name.clone(), figures);
         lines.push((name, text));
+    }
+    for (name, kind) in contents.others {
+        value.insert(name.clone(), json!({ "kind": kind }));
+        lines.push((name, kind));
     }
     show(json, &Value::Object(value), &lines)
 }
 
-fn arrays(path: &Path) -> Result<Vec<(String, NdArray)>, Failure> {
-    if extension(path) == "npz" {
-        return Ok(npz::read(path)?.into_iter().collect());
+/// Shape and statistics of the finite values, in words and in figures.
+fn array_info(array: NdArray) -> (String, Value) {
+    let shape = array.shape.clone();
+    let mut values = array.into_f64();
+    let all = values.len();
+    values.retain(|v| v.is_finite());
+    let missing = all - values.len();
+    if values.is_empty() {
+        return (format!("{shape:?}, no values"), json!({ "shape": shape, "not_finite": missing }));
     }
-    Ok(vec![("array".into(), npy::read(path)?)])
+    let [mean, sd, low, high] = statistics(&values);
+    let mut text = format!(
+        "{shape:?}, mean {}, sd {}, {} to {}",
+        number(mean),
+        number(sd),
+        number(low),
+        number(high)
+    );
+    if missing > 0 {
+        text += &format!(", {missing} of {all} not finite");
+    }
+    let figures = json!({
+        "shape": shape, "mean": mean, "std": sd, "min": low, "max": high, "not_finite": missing,
+    });
+    (text, figures)
 }
 
 fn statistics(values: &[f64]) -> [f64; 4] {
@@ -207,7 +233,7 @@ fn verify(path: &Path, json: bool) -> Outcome {
         let count = Manifest::read(path)?.shards.len();
         (count, dataset::verify(path)?)
     } else {
-        (arrays(path)?.len(), Vec::new())
+        (arrays::read(path, &|_| true)?.arrays.len(), Vec::new())
     };
     let texts: Vec<String> =
         problems.iter().map(|p| format!("{}: {}", p.file.display(), p.reason)).collect();
@@ -234,6 +260,13 @@ fn join(parts: impl Iterator<Item = String>) -> String {
 fn pair(text: &str) -> Result<(String, String), String> {
     let (a, b) = text.split_once('=').ok_or("CHANNEL=ARRAY expected")?;
     Ok((a.trim().into(), b.trim().into()))
+}
+
+fn axes(text: &str) -> Result<(Option<String>, Axes), String> {
+    match text.split_once('=') {
+        Some((channel, axes)) => Ok((Some(channel.trim().into()), axes.parse()?)),
+        None => Ok((None, text.parse()?)),
+    }
 }
 
 fn affine(text: &str) -> Result<(String, f64, f64), String> {

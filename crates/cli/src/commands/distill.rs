@@ -13,7 +13,7 @@ use phys_instruct::model::Model;
 use phys_instruct::store::interrupt;
 use phys_instruct::{Config, residual};
 
-use super::open_device;
+use super::{check_data, open_device};
 use crate::args::{Global, Overrides};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::progress::bar;
@@ -39,6 +39,9 @@ pub struct Distill {
     /// Pause after this step; without this flag the same command goes on
     #[arg(long, value_name = "STEP")]
     until: Option<u64>,
+    /// Take data that are no solutions of the equation
+    #[arg(long)]
+    unchecked: bool,
     #[command(flatten)]
     overrides: Overrides,
 }
@@ -54,6 +57,8 @@ impl Distill {
         let folder = runs::folder(self.out.as_deref(), &self.config, "student");
         runs::check(&folder, &config)?;
         let validation = validation(&config, &stop)?;
+        let path = config.data.path.as_deref();
+        check_data(&validation, pde.as_ref(), path, self.unchecked)?;
         let build = |device: &Device| residual::build(pde.as_ref(), config.grid, device);
         let monitor = monitor::against(validation.clone(), config.pde()?, build(&device::cpu())?);
         let mut training =

@@ -1,12 +1,15 @@
 //! One command, one file.
 
 use clap::Subcommand;
-use phys_instruct::Error;
 use phys_instruct::device::{self, Device};
 use phys_instruct::net::ops::keep_freed_memory;
+use phys_instruct::store::Check;
+use phys_instruct::{Error, Samples};
+use phys_instruct_physics::Pde;
 
 use crate::args::{Cli, DeviceName, Global};
 use crate::failure::{Failure, Outcome};
+use crate::output::number;
 
 pub mod bench;
 pub mod cite;
@@ -81,5 +84,37 @@ pub fn open_device(global: &Global) -> Result<Device, Error> {
     match global.device {
         DeviceName::Cpu => Ok(device::cpu()),
         DeviceName::Gpu => device::gpu(),
+    }
+}
+
+/// Measures the samples of a file against the equation and the law before training; samples that
+/// are none are refused unless told otherwise. Without a path they were just solved.
+pub fn check_data(
+    samples: &Samples,
+    pde: &dyn Pde,
+    path: Option<&str>,
+    unchecked: bool,
+) -> Outcome {
+    let Some(path) = path else { return Ok(()) };
+    let check = Check::of(samples, pde);
+    eprintln!("{path}: PDE error {}", described(&check));
+    if check.passed() || unchecked {
+        return Ok(());
+    }
+    let reasons = check.complaints.join("; ");
+    Err(Failure::Usage(format!("{path}: {reasons}; --unchecked takes them all the same")))
+}
+
+/// The figures of a check, in words.
+pub fn described(check: &Check) -> String {
+    match (check.pde_error, check.misfit, &check.unmeasured) {
+        (Some(error), Some(misfit), _) => format!(
+            "{}, about {} of the solution ({} samples measured)",
+            number(error),
+            number(misfit),
+            check.measured
+        ),
+        (_, _, Some(reason)) => format!("not measured: {reason}"),
+        _ => "not measured".into(),
     }
 }

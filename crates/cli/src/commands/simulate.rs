@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::Args;
 use phys_instruct::data;
-use phys_instruct::store::{NdArray, npy, npz};
+use phys_instruct::store::{NdArray, arrays, import, npz};
 use phys_instruct_physics::{Fields, Pde, Solution, rng};
 use serde_json::{Value, json};
 
@@ -20,9 +20,10 @@ const PROBE: usize = 32;
 /// Solve for your own coefficient, source or initial condition
 ///
 /// The input is one field [y, x] (a line [x] for burgers), or several [sample, y, x], on a square
-/// grid of any size, in an .npy file or an .npz file under the name of the PDE's first channel. The
-/// output holds every channel by its name, f64 [sample, y, x]. A line that its grid does not carry
-/// is solved on a finer one; other doubts about a solution are warnings on stderr.
+/// grid of any size, in an .npy, .npz, .mat or HDF5 file, or a data set folder: the only array, the
+/// one named as the PDE's first channel, or that of --map. The output holds every channel by its
+/// name, f64 [sample, y, x]. A line that its grid does not carry is solved on a finer one; other
+/// doubts about a solution are warnings on stderr.
 ///
 /// Example: phys-instruct simulate helmholtz --input a.npy --param k=2 --out u.npz
 #[derive(Args)]
@@ -30,9 +31,12 @@ const PROBE: usize = 32;
 pub struct Simulate {
     #[command(flatten)]
     problem: Problem,
-    /// The input, .npy or .npz
+    /// The input
     #[arg(long, value_name = "F")]
     input: PathBuf,
+    /// Which array of the file holds the input, `group/a` in a group or structure
+    #[arg(long, value_name = "[CHANNEL=]ARRAY")]
+    map: Option<String>,
     /// The solution, .npz
     #[arg(long, value_name = "F")]
     out: PathBuf,
@@ -45,7 +49,7 @@ impl Simulate {
             return Err(Failure::Usage(format!("--out {name}: a name ending in .npz expected")));
         }
         let pde = self.problem.build()?;
-        let inputs = inputs(&self.input, pde.as_ref())?;
+        let inputs = inputs(&self.input, pde.as_ref(), self.map.as_deref())?;
         make_room(&self.out)?;
         let start = Instant::now();
         let solutions = data::solve_checked(pde.as_ref(), &inputs)?;
@@ -56,13 +60,14 @@ impl Simulate {
 }
 
 /// The fields of the file, each the shape of the PDE's own input.
-fn inputs(path: &Path, pde: &dyn Pde) -> Result<Vec<Fields>, Failure> {
-    let array = read(path, pde)?;
+fn inputs(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<Vec<Fields>, Failure> {
+    let array = read(path, pde, map)?;
     let line = pde.random_input(PROBE, &mut rng::stream(0, "probe", 0, 0))?.height == 1;
     let (one, many) = if line { ("[x]", "[sample, x]") } else { ("[y, x]", "[sample, y, x]") };
     let shape = array.shape.clone();
     let (count, height, width) = match (shape.as_slice(), line) {
-        (&[x], true) => (1, 1, x),
+        // A column, as MATLAB and meshgrids have lines.
+        (&[x], true) | (&[x, 1], true) => (1, 1, x),
         (&[n, x], true) | (&[n, 1, x], true) => (n, 1, x),
         (&[y, x], false) => (1, y, x),
         (&[n, y, x], false) | (&[n, 1, y, x], false) => (n, y, x),
@@ -76,28 +81,26 @@ fn inputs(path: &Path, pde: &dyn Pde) -> Result<Vec<Fields>, Failure> {
     Ok(data.chunks(height * width).map(field).collect())
 }
 
-fn read(path: &Path, pde: &dyn Pde) -> Result<NdArray, Failure> {
-    if extension(path) != "npz" {
-        return Ok(npy::read(path)?);
-    }
-    let mut arrays = npz::read(path)?;
-    let wanted = pde.channels().first().map_or("", |c| c.name);
-    if arrays.len() == 1
-        && let Some((_, only)) = arrays.pop_first()
-    {
-        return Ok(only);
-    }
-    let names: Vec<String> = arrays.keys().cloned().collect();
-    arrays.remove(wanted).ok_or_else(|| {
-        bad(
-            path,
-            format!(
-                "no array `{wanted}`, the input of {}; it has: {}",
-                pde.name(),
-                names.join(", ")
-            ),
-        )
-    })
+/// The array of the file that holds the input.
+fn read(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<NdArray, Failure> {
+    let names = arrays::read(path, &|_| false)?;
+    let own = pde.channels().first().map_or("", |c| c.name);
+    // What is mapped is `array` or `channel=array`.
+    let mapped = map.map(|text| text.split_once('=').map_or(text, |(_, array)| array.trim()));
+    let known = import::input_arrays(pde.name());
+    let named = [own].into_iter().chain(known).find(|name| names.names.iter().any(|n| n == name));
+    let name = match (mapped, named, &names.names[..]) {
+        (Some(array), _, _) => array.trim_start_matches('/'),
+        (None, Some(name), _) => name,
+        (None, None, [only]) => only,
+        (None, None, _) => {
+            let reason = names.why_missing(own);
+            let todo = format!("name the input of {} with --map {own}=ARRAY", pde.name());
+            return Err(bad(path, format!("{reason}; {todo}")));
+        }
+    };
+    let mut contents = arrays::read(path, &|n| n == name)?;
+    contents.take(name).map_err(|reason| bad(path, reason))
 }
 
 fn write(path: &Path, pde: &dyn Pde, solutions: &[Solution]) -> Outcome {

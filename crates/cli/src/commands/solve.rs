@@ -146,14 +146,8 @@ impl Solve {
             allowed = Observations::columns(&allowed, card.grid, count, self.seed);
             points = allowed.len();
         }
-        let drawn = Observations::draw(
-            &truth,
-            0,
-            &allowed,
-            points,
-            self.noise.unwrap_or(0.0),
-            self.seed,
-        )?;
+        let drawn =
+            Observations::draw(&truth, 0, &allowed, points, self.noise.unwrap_or(0.0), self.seed)?;
         files::write(file, &drawn)?;
         let fields = file.with_extension("truth.npz");
         dataset::write_npz(&truth, &fields)?;

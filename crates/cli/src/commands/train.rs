@@ -10,7 +10,7 @@ use phys_instruct::diffusion::train::TeacherTraining;
 use phys_instruct::model::Model;
 use phys_instruct::store::interrupt;
 
-use super::open_device;
+use super::{check_data, open_device};
 use crate::args::{Global, Overrides};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::progress::bar;
@@ -34,6 +34,9 @@ pub struct Train {
     /// Pause after this step; without this flag the same command goes on
     #[arg(long, value_name = "STEP")]
     until: Option<u64>,
+    /// Take data that are no solutions of the equation
+    #[arg(long)]
+    unchecked: bool,
     #[command(flatten)]
     overrides: Overrides,
 }
@@ -50,6 +53,7 @@ impl Train {
         let samples =
             data::training(&config, &mut watch).map_err(|e| interrupted(e, "no step was taken"))?;
         bar.finish_and_clear();
+        check_data(&samples, pde.as_ref(), config.data.path.as_deref(), self.unchecked)?;
         let start = start(&config.train.start, &device)?;
         let mut training = TeacherTraining::new(&config, pde.as_ref(), samples, start, &device)?;
         let run = runs::open(&folder, &config)?;

@@ -162,9 +162,10 @@ impl Solver<'_> {
             observations = observations.with_noise(0.0, self.deviations());
         } else if unstated > 0 && !is_given {
             let shares = self.likely_shares(&observations, pde)?;
-            let said = shares.iter().zip(observations.channels()).filter_map(|(share, name)| {
-                Some(format!("{name} {:.2} %", 100.0 * (*share)?))
-            });
+            let said = shares
+                .iter()
+                .zip(observations.channels())
+                .filter_map(|(share, name)| Some(format!("{name} {:.2} %", 100.0 * (*share)?)));
             let said: Vec<String> = said.collect();
             notes.push(format!(
                 "{unstated} values have no error stated; taken, as most likely, in parts of the \
@@ -206,7 +207,9 @@ impl Solver<'_> {
         if let Some(values) = two_values
             && unstated(0).count() > 0
         {
-            let off = |p: &Observation| values.map(|v| (p.value - v).abs()).into_iter().fold(f64::INFINITY, f64::min);
+            let off = |p: &Observation| {
+                values.map(|v| (p.value - v).abs()).into_iter().fold(f64::INFINITY, f64::min)
+            };
             let square: f64 = unstated(0).map(|p| off(p).powi(2)).sum();
             let rms = (square / unstated(0).count() as f64).sqrt();
             shares[0] = Some(rms / self.deviations()[0]);

@@ -37,8 +37,7 @@ impl Seen {
     /// # Errors
     /// A covariance that is not finite.
     pub(super) fn likely_share(&self) -> Result<f64> {
-        let shares = (0..=DECADES * EACH)
-            .map(|i| SMALLEST * 10f64.powf(i as f64 / EACH as f64));
+        let shares = (0..=DECADES * EACH).map(|i| SMALLEST * 10f64.powf(i as f64 / EACH as f64));
         let mut best = (f64::NEG_INFINITY, EXPECTED);
         for share in shares {
             let before = (share / EXPECTED).ln() / FACTOR.ln();
@@ -83,8 +82,7 @@ impl Seen {
         let away = self.away();
         let mut weights = vec![1.0; n];
         for _ in 0..STEPS {
-            let variance =
-                |i: usize, w: &[f64]| (stated[i] / self.unit[i]).powi(2) / w[i];
+            let variance = |i: usize, w: &[f64]| (stated[i] / self.unit[i]).powi(2) / w[i];
             let covariance = Mat::from_fn(n, n, |i, j| {
                 let own = if i == j { variance(i, &weights) } else { 0.0 };
                 self.expectation.covariance[(i, j)] / (self.unit[i] * self.unit[j]) + own

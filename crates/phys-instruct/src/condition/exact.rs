@@ -58,7 +58,12 @@ pub fn posterior(
     let rows = Mat::from_fn(m, n, |i, k| rows[i][k]);
     let mut covariance = &rows * rows.transpose();
     let sds: Vec<f64> = (0..m)
-        .map(|i| points[i].deviation().max(LEAST * covariance[(i, i)].sqrt()).max(f64::MIN_POSITIVE.sqrt()))
+        .map(|i| {
+            points[i]
+                .deviation()
+                .max(LEAST * covariance[(i, i)].sqrt())
+                .max(f64::MIN_POSITIVE.sqrt())
+        })
         .collect();
     for i in 0..m {
         covariance[(i, i)] += sds[i] * sds[i];
@@ -181,7 +186,8 @@ mod tests {
             for entry in [27, 64 + 27, 64 + 36] {
                 let square = |i| f64::from(samples.sample(i)[entry]).powi(2);
                 let measured = (0..4000).map(square).sum::<f64>() / 4000.0;
-                let exact: f64 = law.row(&Stencil::point(entry)).unwrap().iter().map(|r| r * r).sum();
+                let exact: f64 =
+                    law.row(&Stencil::point(entry)).unwrap().iter().map(|r| r * r).sum();
                 assert!((measured / exact - 1.0).abs() < 0.1, "{name} {entry}");
             }
         }

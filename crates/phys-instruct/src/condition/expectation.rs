@@ -195,7 +195,8 @@ impl Inverse {
         let n = self.deviation.len();
         let is_own = |i: usize| self.channels[i] == channel;
         // An offset of 1 in the channel's unit, in units of each value's deviation.
-        let offset = Mat::from_fn(n, 1, |i, _| if is_own(i) { self.deviation[i].recip() } else { 0.0 });
+        let offset =
+            Mat::from_fn(n, 1, |i, _| if is_own(i) { self.deviation[i].recip() } else { 0.0 });
         let pull = &self.inverse * &offset;
         let precision: f64 = (0..n).map(|i| offset[(i, 0)] * pull[(i, 0)]).sum();
         let unit = precision.max(f64::MIN_POSITIVE).sqrt().recip();

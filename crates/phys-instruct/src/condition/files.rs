@@ -13,6 +13,7 @@ use phys_instruct_physics::Pde;
 use super::place::Lattice;
 use super::table::{self, Entry, Place};
 use super::{Observation, Observations, Posterior};
+use crate::store::arrays::{self, Contents};
 use crate::store::file::{self, bad};
 use crate::store::{NdArray, atomic, npz};
 use crate::{Error, Result};
@@ -44,7 +45,10 @@ pub fn read(path: &Path, pde: &dyn Pde, size: usize) -> Result<Observed> {
         ["npz", "npy", "mat", "h5", "hdf5"].iter().any(|known| e.eq_ignore_ascii_case(known))
     };
     let read = if path.extension().is_some_and(is_array) {
-        from_arrays(&lattice, npz::read(path)?).map_err(|reason| bad(path, reason))?
+        {
+            let contents = arrays::read(path, &|name| is_asked_for(&lattice, name))?;
+            from_arrays(&lattice, contents).map_err(|reason| bad(path, reason))?
+        }
     } else {
         from_table(&lattice, &file::read(path, MOST_BYTES)?).map_err(|reason| bad(path, reason))?
     };
@@ -121,12 +125,24 @@ fn from_table(lattice: &Lattice, bytes: &[u8]) -> Parsed<Raw> {
     Ok(Raw { points, unobserved: table.unobserved, ignored: table.ignored_columns })
 }
 
-fn from_arrays(lattice: &Lattice, mut arrays: BTreeMap<String, NdArray>) -> Parsed<Raw> {
+/// Whether an array may hold observations of a field.
+fn is_asked_for(lattice: &Lattice, name: &str) -> bool {
+    let parts = ["", "_values", "_index", "_points", "_sd"];
+    let of_field = |field: &String| {
+        name.strip_prefix(field.as_str()).is_some_and(|rest| parts.contains(&rest))
+    };
+    lattice.names().iter().any(of_field)
+}
+
+fn from_arrays(lattice: &Lattice, contents: Contents) -> Parsed<Raw> {
+    let Contents { names, mut arrays, others, .. } = contents;
     let mut raw = Raw::default();
     for (channel, name) in lattice.names().iter().enumerate() {
         field(lattice, channel, name, &mut arrays, &mut raw)?;
     }
-    raw.ignored = arrays.into_keys().collect();
+    let left =
+        names.into_iter().filter(|name| !is_asked_for(lattice, name) || arrays.contains_key(name));
+    raw.ignored = left.chain(others.into_keys()).collect();
     if raw.points.is_empty() && raw.unobserved == 0 {
         let (fields, found) = (lattice.names().join(", "), raw.ignored.join(", "));
         return Err(format!("no array of the fields {fields}; found: {found}"));
@@ -196,7 +212,8 @@ fn field(
 fn indexed(name: &str, index: NdArray, size: usize) -> Parsed<Vec<[f64; 2]>> {
     let name = format!("{name}_index");
     let places = pairs(&name, index)?;
-    match places.iter().flatten().find(|&&i| !(i.fract() == 0.0 && (0.0..size as f64).contains(&i))) {
+    match places.iter().flatten().find(|&&i| !(i.fract() == 0.0 && (0.0..size as f64).contains(&i)))
+    {
         None => Ok(places),
         Some(i) => Err(format!("{name} {i} is not an index of {size} points, counted from 0")),
     }
@@ -271,7 +288,8 @@ mod tests {
         let all = read_npz(&[("a", &[8, 8], &values)]).unwrap();
         assert_eq!(all.observations.points().len(), 64);
         assert_eq!(all.observations.points()[13].value, 13.0);
-        let holes: Vec<f64> = values.iter().map(|v| if v % 5.0 > 0.0 { f64::NAN } else { *v }).collect();
+        let holes: Vec<f64> =
+            values.iter().map(|v| if v % 5.0 > 0.0 { f64::NAN } else { *v }).collect();
         let some = read_npz(&[("a", &[8, 8], &holes), ("notes", &[1], &[f64::NAN])]).unwrap();
         assert_eq!((some.observations.points().len(), some.unobserved), (13, 51));
         assert_eq!(some.ignored, ["notes"]);

@@ -65,7 +65,8 @@ pub fn posterior(
         let size = if members == 1 { 0.0 } else { 1.0 };
         let mut w = Mat::from_fn(count, 1, |_, _| size * rng::normal(&mut rng));
         let drawn = Mat::from_fn(m, 1, |p, _| {
-            points[p].value - of(p, &|entry| mean[entry]) + size * points[p].deviation() * rng::normal(&mut rng)
+            points[p].value - of(p, &|entry| mean[entry])
+                + size * points[p].deviation() * rng::normal(&mut rng)
         });
         w = &w + seen.transpose() * factor.solve(&drawn - &seen * &w);
         data.extend((0..len).map(|e| {

@@ -294,8 +294,7 @@ mod tests {
         let seen =
             if mixed { (0..2 * INPUTS).step_by(3).collect() } else { parts.solution.clone() };
         let observations = Observations::draw(&samples, 0, &seen, 40, 1e-3, 1).unwrap();
-        let entries: Vec<usize> =
-            observations.stencils().iter().map(|s| s.terms()[0].0).collect();
+        let entries: Vec<usize> = observations.stencils().iter().map(|s| s.terms()[0].0).collect();
         let variances: Vec<f64> =
             observations.points().iter().map(|p| p.deviation().powi(2)).collect();
         let covariance = Covariance::new(&prior, 0).unwrap();

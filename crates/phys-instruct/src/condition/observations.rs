@@ -40,7 +40,13 @@ pub struct Observations {
 
 impl Observation {
     /// A value at a grid point.
-    pub fn at_point(channel: usize, row: usize, column: usize, value: f64, sd: Option<f64>) -> Self {
+    pub fn at_point(
+        channel: usize,
+        row: usize,
+        column: usize,
+        value: f64,
+        sd: Option<f64>,
+    ) -> Self {
         Self { channel, row: row as f64, column: column as f64, value, sd }
     }
 
@@ -225,7 +231,12 @@ impl Observations {
     }
 
     /// scratch
-    pub fn with_none(mut self) -> Self { for p in &mut self.points { p.sd = None; } self }
+    pub fn with_none(mut self) -> Self {
+        for p in &mut self.points {
+            p.sd = None;
+        }
+        self
+    }
 
     /// Refuses observations that `task` does not take.
     ///

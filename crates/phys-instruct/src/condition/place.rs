@@ -184,9 +184,7 @@ impl Axis {
                 let wrapped = |i: i64| Some((i.rem_euclid(n as i64) as usize, 1.0));
                 folded(window(place, n, None), place, wrapped)
             }
-            Rule::Odd { walls } => {
-                folded(window(place, n, None), place, |i| mirrored(i, n, walls))
-            }
+            Rule::Odd { walls } => folded(window(place, n, None), place, |i| mirrored(i, n, walls)),
             Rule::Free => folded(window(place, n, Some([0, n as i64 - 1])), place, inside),
             // Between the wall, where the law makes the field zero, and the next point.
             Rule::Cut if place < 1.0 => vec![(1, place)],

@@ -337,8 +337,7 @@ mod tests {
     #[test]
     fn cells_and_values_are_covered_each_in_their_way() {
         let members = vec![4.0, 3.0, 1.0, 11.0, 3.5, 2.0, 12.0, 4.0, 3.0];
-        let posterior =
-            Posterior::of(samples_of(3, 1, 1, 3, members), false, 1);
+        let posterior = Posterior::of(samples_of(3, 1, 1, 3, members), false, 1);
         let two = TwoValuedEntries { values: [3.0, 12.0], entries: vec![0, 1] };
         let covered = |truth: [f32; 3], entries: &[usize]| {
             posterior.score(&truth, entries, Some(&two)).coverage90.unwrap()

@@ -12,8 +12,8 @@ use super::input_space::{self, Inputs};
 use super::linearised::{self, Parts};
 use super::noise_space::Problem;
 use super::observed::{Aim, Observed, row};
-use super::posterior::Posterior;
 use super::place::Stencil;
+use super::posterior::Posterior;
 use super::prior::{Prior, Student};
 use super::warnings::FieldLaw;
 use super::{Observation, Observations, Task, refinement};
@@ -163,7 +163,9 @@ impl<'a> Solver<'a> {
         let solved = match self.student.solved_inputs() {
             // A linear equation's samples are pairs of it already.
             Some(_) => own,
-            None => Posterior::of(own.clone(), false, 0).solved(pde.as_ref()).map_or(own, |p| p.samples),
+            None => {
+                Posterior::of(own.clone(), false, 0).solved(pde.as_ref()).map_or(own, |p| p.samples)
+            }
         };
         Ok(self.yardstick.get_or_init(|| solved.data))
     }
@@ -395,8 +397,9 @@ impl<'a> Solver<'a> {
 
     /// Of the observations, `model_error` deviations of their fields added.
     fn variances(&self, observations: &Observations, model_error: f64) -> Vec<f64> {
-        let variance =
-            |p: &Observation| p.deviation().powi(2) + (model_error * self.deviations[p.channel]).powi(2);
+        let variance = |p: &Observation| {
+            p.deviation().powi(2) + (model_error * self.deviations[p.channel]).powi(2)
+        };
         observations.points().iter().map(variance).collect()
     }
 

@@ -176,7 +176,8 @@ impl Values {
     }
 }
 
-fn report(faults: &[String]) -> String {
+/// The faults, a line each; the first of many.
+pub(super) fn report(faults: &[String]) -> String {
     let mut told = faults[..faults.len().min(MOST_FAULTS)].join("\n");
     if faults.len() > MOST_FAULTS {
         told += &format!("\nand {} more", faults.len() - MOST_FAULTS);

@@ -172,7 +172,9 @@ fn cause(
 ) -> String {
     let point = &observations.points()[surprise.chosen[worst]];
     let law = laws[point.channel];
-    if surprise.deviation[worst] < 1e-2 * law.deviation && surprise.mean[worst].abs() < law.deviation {
+    if surprise.deviation[worst] < 1e-2 * law.deviation
+        && surprise.mean[worst].abs() < law.deviation
+    {
         return "the boundary condition fixes the value there".into();
     }
     if outside == 1 && surprise.alone.len() > 1 {
@@ -182,7 +184,8 @@ fn cause(
     // The typical size of the field's observed values, against that of each field of the model.
     let own = surprise.chosen.iter().map(|&i| &observations.points()[i]);
     let own: Vec<f64> = own.filter(|p| p.channel == point.channel).map(|p| p.value).collect();
-    let rms = |values: &[f64]| (values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64).sqrt();
+    let rms =
+        |values: &[f64]| (values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64).sqrt();
     let ratio = |law: FieldLaw| rms(&own) / law.mean.hypot(law.deviation);
     let fits = |r: f64| (1.0 / FITS..FITS).contains(&r);
     let others = (0..laws.len()).filter(|&c| c != point.channel && !fits(ratio(law)));
@@ -192,7 +195,10 @@ fn cause(
     }
     match ratio(law) {
         r if fits(r) => "another law, an offset?".into(),
-        r => format!("its values are {} times those of the model: other units? another domain?", short(r)),
+        r => format!(
+            "its values are {} times those of the model: other units? another domain?",
+            short(r)
+        ),
     }
 }
 

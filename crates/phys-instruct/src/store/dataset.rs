@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use phys_instruct_physics::{Pde, generate as solve_samples};
-use sha2::{Digest, Sha256};
 
-use crate::store::file::{MAX_BYTES, bad, read as read_file};
-use crate::store::import::{ImportOptions, import, is_npz};
+use crate::store::file::bad;
+use crate::store::import::{ImportOptions, import};
 use crate::store::manifest::{ChannelStats, FORMAT, GENERATOR, Manifest, Partial, Recipe, Shard};
 use crate::store::ndarray::NdArray;
+pub use crate::store::shard::{load, sha256};
+use crate::store::shard::{read_fields, read_shard};
 use crate::store::{atomic, npy, npz};
 use crate::{Error, Result, Samples};
 
@@ -73,28 +74,6 @@ pub fn generate(
     finish(pde, partial, folder)
 }
 
-/// Reads a whole data set, checking every shard against its hash, shape and finiteness.
-///
-/// # Errors
-/// [`Error::Io`], or [`Error::BadFile`] for the first thing that is wrong.
-pub fn load(folder: &Path) -> Result<Samples> {
-    let manifest = Manifest::read(folder)?;
-    let [height, width] = manifest.grid;
-    let mut samples = Samples {
-        pde: manifest.recipe.pde.clone(),
-        channels: manifest.channels.iter().map(|c| c.name.clone()).collect(),
-        count: manifest.recipe.count,
-        height,
-        width,
-        data: Vec::new(),
-    };
-    for shard in &manifest.shards {
-        let shape = [shard.count, manifest.channels.len(), height, width];
-        samples.data.extend(read_fields(folder, shard, &shape)?);
-    }
-    Ok(samples)
-}
-
 /// Checks every shard of a data set and lists what is wrong.
 ///
 /// # Errors
@@ -140,14 +119,13 @@ pub fn read_npz(path: &Path, pde: &dyn Pde) -> Result<Samples> {
     import(path, pde, &ImportOptions { map: own, any_grid: true, ..ImportOptions::default() })
 }
 
-/// Samples of `pde` from a data set folder, an `.npz` or any file that [`import()`] reads.
+/// Samples of `pde` from a data set folder or any file that [`import()`] reads, on any grid.
 ///
 /// # Errors
 /// Those of [`load`] and [`import()`], and [`Error::BadFile`] for a folder of another PDE.
 pub fn load_any(path: &Path, pde: &dyn Pde) -> Result<Samples> {
     if !path.is_dir() {
-        let options = ImportOptions { any_grid: is_npz(path), ..ImportOptions::default() };
-        return import(path, pde, &options);
+        return import(path, pde, &ImportOptions { any_grid: true, ..ImportOptions::default() });
     }
     let samples = load(path)?;
     let channels: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
@@ -213,26 +191,6 @@ fn write_shard(folder: &Path, index: usize, samples: Samples) -> Result<Shard> {
     Ok(Shard { file, count: samples.count, sha256: sha256(&bytes) })
 }
 
-/// A shard as it is, once its hash is right.
-fn read_shard(folder: &Path, shard: &Shard) -> Result<NdArray> {
-    let path = folder.join(&shard.file);
-    let bytes = read_file(&path, MAX_BYTES)?;
-    let found = sha256(&bytes);
-    if found != shard.sha256.to_ascii_lowercase() {
-        return Err(bad(&path, format!("SHA-256 {found} found, {} expected", shard.sha256)));
-    }
-    npy::from_reader(&bytes[..], bytes.len() as u64).map_err(|reason| bad(&path, reason))
-}
-
-fn read_fields(folder: &Path, shard: &Shard, shape: &[usize]) -> Result<Vec<f32>> {
-    let array = read_shard(folder, shard)?;
-    if array.shape == shape {
-        return Ok(array.into_f32());
-    }
-    let found = array.shape;
-    Err(bad(&folder.join(&shard.file), format!("shape {found:?} found, {shape:?} expected")))
-}
-
 fn finish(pde: &dyn Pde, partial: Partial, folder: &Path) -> Result<Manifest> {
     let mut moments = vec![Moments::default(); pde.channels().len()];
     let mut grid = None;
@@ -285,11 +243,6 @@ impl Moments {
         let std = (self.deviations / self.count).sqrt();
         ChannelStats { name: name.into(), mean: self.mean, std }
     }
-}
-
-/// SHA-256 in hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
-//! Foreign data sets: one entry for `.npz`, `.mat`, `.h5` and `.hdf5`.
+//! Foreign data sets: joint samples of a PDE from a file of any format.
 //!
 //! Known by name are the layouts of DiffusionPDE (Huang et al., NeurIPS 2024), PDEBench (Takamoto
 //! et al., NeurIPS 2022) and the Fourier neural operator's data (Li et al., ICLR 2021); any other
-//! is described by a map from channels to arrays.
+//! is described by a map from channels to arrays. What an array's axes mean is decided in
+//! [`crate::store::reading`].
 
-use std::collections::BTreeMap;
-use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 
 use phys_instruct_physics::Pde;
 
-use crate::store::file::{MAX_BYTES, bad, io_error, open};
-use crate::store::ndarray::NdArray;
-use crate::store::{hdf5, mat5, npz};
+use crate::store::arrays::{self, Contents, Format};
+use crate::store::axes::Axes;
+use crate::store::check::Check;
+use crate::store::file::bad;
+use crate::store::manifest::Manifest;
+use crate::store::reading::{Given, Reading, Snapshot, Source, is_coordinate};
 use crate::{Error, Result, Samples};
 
 /// The arrays of the channels in order, as known programs name them. Of an evolution's last array
@@ -31,11 +34,9 @@ const LAYOUTS: &[(&str, [&str; 2])] = &[
     ("burgers", ["tensor", ""]),
 ];
 
-/// What a file holds: its numeric arrays' names, and those arrays that were asked for.
-#[derive(Debug, Default)]
-pub(crate) struct Contents {
-    pub names: Vec<String>,
-    pub arrays: BTreeMap<String, NdArray>,
+/// The names that known programs give the input's array of that PDE.
+pub fn input_arrays(pde: &str) -> impl Iterator<Item = &'static str> {
+    LAYOUTS.iter().filter(move |(name, _)| *name == pde).map(|(_, [input, _])| *input)
 }
 
 /// A linear change of units: value = scale * stored + offset.
@@ -62,37 +63,68 @@ pub struct ImportOptions {
     /// Rows dropped at the top and the bottom, then columns dropped at the left and the right:
     /// points on the boundary, or outside of what the residual covers.
     pub crop: [usize; 4],
-    /// Whether samples lie along the last axis instead of the first; None: judged by which axes
-    /// make a square grid (always the first in an `.npz`).
-    pub samples_last: Option<bool>,
+    /// The axes of the stored arrays: of one channel's, or with None of all others'. Empty: judged
+    /// by the shapes and the equation.
+    pub axes: Vec<(Option<String>, Axes)>,
+    /// The samples to take, all where None; what the others hold does not matter.
+    pub samples: Option<Range<usize>>,
 }
 
-/// Reads the joint samples of `pde` from a file of any known format, as they are stored but for
-/// the options' cropping and changes of units.
+/// Samples, and how they were read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Imported {
+    /// The samples.
+    pub samples: Samples,
+    /// The axes as they were taken.
+    pub axes: Axes,
+    /// Why these axes, in words.
+    pub reason: String,
+    /// How far the samples are from the equation.
+    pub check: Check,
+}
+
+/// Reads the joint samples of `pde` from a file of any known format or a data set folder, as they
+/// are stored but for the options' cropping and changes of units.
 ///
 /// # Errors
-/// [`Error::Config`] for options that name no channel, [`Error::Io`], or [`Error::BadFile`] for
-/// damage, a missing array, unequal counts or grids, and values that are not finite in `f32`.
+/// As [`import_checked`].
 pub fn import(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<Samples> {
+    Ok(imported(path, pde, options)?.0)
+}
+
+/// [`import()`], with the axes that were chosen and the equation's own residual.
+///
+/// # Errors
+/// [`Error::Config`] for options that name no channel or more samples than there are,
+/// [`Error::Io`], or [`Error::BadFile`] for damage, a missing array, axes that cannot be told,
+/// unequal counts or grids, and values that are not finite in `f32`.
+pub fn import_checked(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<Imported> {
+    let (samples, reading) = imported(path, pde, options)?;
+    let check = Check::of(&samples, pde);
+    Ok(Imported { samples, axes: reading.axes, reason: reading.reason, check })
+}
+
+fn imported(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<(Samples, Reading)> {
     let channels: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
     check_options(pde.name(), &channels, options)?;
+    check_folder(path, pde)?;
     let layouts = layouts(pde.name(), &channels, options)?;
-    let wanted = |name: &str| layouts.iter().flatten().any(|s| s.array == name);
-    let contents = read(path, &wanted)?;
-    let layout = layouts
-        .iter()
-        .find(|l| l.iter().all(|s| contents.arrays.contains_key(&s.array)))
-        .ok_or_else(|| bad(path, no_layout(pde.name(), &contents.names, &layouts)))?;
-    // NumPy's own habit is samples first; only MATLAB's and HDF5's writers differ among themselves.
-    let samples_last = options.samples_last.or(is_npz(path).then_some(false));
-    let stacks = stacks(layout, contents, samples_last, options.crop).map_err(|e| bad(path, e))?;
-    let samples = assemble(pde.name(), &channels, layout, &stacks, options);
-    samples.map_err(|reason| bad(path, reason))
+    let (contents, layout) = read(path, pde, &layouts)?;
+
+    let given = Given::new(pde, &layout, &contents, options);
+    let reading = Reading::choose(&given).map_err(|reason| bad(path, reason))?;
+    let samples = assemble(&given, &reading, options).map_err(|e| match e {
+        Refusal::Range(reason) => Error::Config(format!("{}: {reason}", path.display())),
+        Refusal::Data(reason) => bad(path, reason),
+    })?;
+    Ok((samples, reading))
 }
 
 fn check_options(pde: &str, channels: &[&str], options: &ImportOptions) -> Result<()> {
     let mapped = options.map.iter().map(|(channel, _)| channel);
-    for name in mapped.chain(options.affine.iter().map(|a| &a.channel)) {
+    let scaled = options.affine.iter().map(|a| &a.channel);
+    let turned = options.axes.iter().filter_map(|(channel, _)| channel.as_ref());
+    for name in mapped.chain(scaled).chain(turned) {
         if !channels.contains(&name.as_str()) {
             let known = channels.join(", ");
             return Err(Error::Config(format!("{pde} has no channel `{name}`; it has: {known}")));
@@ -101,22 +133,16 @@ fn check_options(pde: &str, channels: &[&str], options: &ImportOptions) -> Resul
     Ok(())
 }
 
-/// Where the values of one channel come from.
-#[derive(Debug, Clone, PartialEq)]
-struct Source {
-    array: String,
-    snapshot: Snapshot,
-}
-
-/// Which point of an array's time axis.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Snapshot {
-    /// The only one.
-    Only,
-    /// Counted from the first, or from the last where negative.
-    At(i64),
-    /// The end of part `part` of `of` equal parts, counted from 1.
-    Part { part: usize, of: usize },
+/// A data set folder names its PDE.
+fn check_folder(path: &Path, pde: &dyn Pde) -> Result<()> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    let found = Manifest::read(path)?.recipe.pde;
+    if found == pde.name() {
+        return Ok(());
+    }
+    Err(bad(path, format!("data of {found} found, {} expected", pde.name())))
 }
 
 fn layouts(pde: &str, channels: &[&str], options: &ImportOptions) -> Result<Vec<Vec<Source>>> {
@@ -149,8 +175,12 @@ fn mapped(channels: &[&str], map: &[(String, String)]) -> Result<Vec<Source>> {
         .collect()
 }
 
-/// `w` or `w[-1]`.
-fn parse_source(text: &str) -> Result<Source> {
+/// Parses `w`, `w[-1]` or, in a group, `group/w`.
+///
+/// # Errors
+/// Brackets around anything but a whole number.
+pub(crate) fn parse_source(text: &str) -> Result<Source> {
+    let text = text.trim_start_matches('/');
     let Some((array, index)) = text.strip_suffix(']').and_then(|t| t.rsplit_once('[')) else {
         return Ok(Source { array: text.into(), snapshot: Snapshot::Only });
     };
@@ -160,214 +190,80 @@ fn parse_source(text: &str) -> Result<Source> {
     Ok(Source { array: array.into(), snapshot: Snapshot::At(index) })
 }
 
-fn no_layout(pde: &str, names: &[String], layouts: &[Vec<Source>]) -> String {
+/// The arrays of the first layout that is there whole, and those that may name coordinates.
+fn read(path: &Path, pde: &dyn Pde, layouts: &[Vec<Source>]) -> Result<(Contents, Vec<Source>)> {
+    let wanted = |name: &str| {
+        let mapped = layouts.iter().flatten().any(|s| s.array == name);
+        mapped || is_coordinate(name) || name == arrays::LONE
+    };
+    let mut contents = arrays::read(path, &wanted)?;
+    // A lone array is the one channel of a PDE that has no other.
+    if let (Format::Npy, [only]) = (contents.format, &pde.channels()[..])
+        && let Some(array) = contents.arrays.remove(arrays::LONE)
+    {
+        contents.names = vec![only.name.into()];
+        contents.arrays.insert(only.name.into(), array);
+    }
+    let whole = |l: &&Vec<Source>| l.iter().all(|s| contents.arrays.contains_key(&s.array));
+    match layouts.iter().find(whole) {
+        Some(layout) => Ok((contents, layout.clone())),
+        None => Err(bad(path, no_layout(pde, &contents, layouts))),
+    }
+}
+
+fn no_layout(pde: &dyn Pde, contents: &Contents, layouts: &[Vec<Source>]) -> String {
+    let there = |s: &&Source| contents.others.contains_key(&s.array);
+    let present = |s: &Source| contents.arrays.contains_key(&s.array) || there(&s);
+    let almost = layouts.iter().find(|l| l.iter().all(present));
+    if let Some(source) = almost.and_then(|l| l.iter().find(there)) {
+        return contents.why_missing(&source.array);
+    }
+
     let join = |sources: &Vec<Source>| {
         let mut names: Vec<&str> = sources.iter().map(|s| s.array.as_str()).collect();
         names.dedup();
         names.join(" + ")
     };
     let expected: Vec<String> = layouts.iter().map(join).collect();
-    let found = if names.is_empty() { "none".into() } else { names.join(", ") };
+    let channel = pde.channels().first().map_or("u", |c| c.name);
+    let array = contents.names.first().map_or("group/array", String::as_str);
     format!(
-        "arrays of {pde} expected ({}), found: {found}; name them with a map such as \
-         channel=array",
-        expected.join(", or ")
+        "arrays of {} expected ({}), found: {}; name each channel's array with --map, for example \
+         --map {channel}={array}",
+        pde.name(),
+        expected.join(", or "),
+        contents.listed(),
     )
 }
 
-fn read(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    match extension.to_ascii_lowercase().as_str() {
-        "npz" => npz::read(path)
-            .map(|arrays| Contents { names: arrays.keys().cloned().collect(), arrays }),
-        "h5" | "hdf5" => hdf5::read(path, wanted),
-        "mat" if is_hdf5(path)? => hdf5::read(path, wanted),
-        "mat" => mat5::read(path, wanted),
-        "npy" => Err(bad(path, "one array without names found, an .npz of named arrays expected")),
-        _ => Err(bad(path, "extension .npz, .mat, .h5 or .hdf5 expected")),
-    }
-}
-
-pub(crate) fn is_npz(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"))
-}
-
-/// MATLAB writes 512 bytes of its own before the HDF5 signature, other programs none.
-fn is_hdf5(path: &Path) -> Result<bool> {
-    let (file, _) = open(path, MAX_BYTES)?;
-    let mut start = Vec::new();
-    file.take(520).read_to_end(&mut start).map_err(|e| io_error(path, e))?;
-    Ok([0, 512].iter().any(|&at| start.get(at..at + 8) == Some(b"\x89HDF\r\n\x1a\n")))
-}
-
-/// An array brought into the order `[sample, snapshot, y, x]`.
-struct Stack {
-    shape: [usize; 4],
-    data: Vec<f32>,
-}
-
-impl Stack {
-    /// The values of one sample and snapshot, `[y, x]`.
-    fn field(&self, sample: usize, snapshot: usize) -> &[f32] {
-        let [_, times, height, width] = self.shape;
-        let n = height * width;
-        let at = (sample * times + snapshot) * n;
-        &self.data[at..at + n]
-    }
-
-    /// Without the first and last rows and columns that `crop` counts.
-    fn cropped(self, crop: [usize; 4]) -> std::result::Result<Self, String> {
-        let [samples, times, height, width] = self.shape;
-        let [top, bottom, left, right] = crop;
-        let rest = |n: usize, from: usize, to: usize| n.checked_sub(from)?.checked_sub(to);
-        let inner = rest(height, top, bottom).zip(rest(width, left, right));
-        let Some((rows, columns)) = inner.filter(|&(rows, columns)| rows * columns > 0) else {
-            return Err(format!("a crop of {crop:?} leaves nothing of {height} x {width} points"));
-        };
-        let data = self
-            .data
-            .chunks_exact(width)
-            .enumerate()
-            .filter(|(row, _)| (top..top + rows).contains(&(row % height)))
-            .flat_map(|(_, row)| &row[left..left + columns])
-            .copied()
-            .collect();
-        Ok(Self { shape: [samples, times, rows, columns], data })
-    }
-}
-
-fn stacks(
-    layout: &[Source],
-    mut contents: Contents,
-    samples_last: Option<bool>,
-    crop: [usize; 4],
-) -> std::result::Result<BTreeMap<String, Stack>, String> {
-    let mut stacks = BTreeMap::new();
-    for source in layout {
-        let name = &source.array;
-        if let Some(array) = contents.arrays.remove(name) {
-            let stack = stack(array, samples_last)
-                .and_then(|stack| stack.cropped(crop))
-                .map_err(|e| format!("`{name}`: {e}"))?;
-            stacks.insert(name.clone(), stack);
-        }
-    }
-    Ok(stacks)
-}
-
-fn stack(array: NdArray, samples_last: Option<bool>) -> std::result::Result<Stack, String> {
-    let found = array.shape.clone();
-    let array = match (&found[..], samples_last) {
-        ([a, b, c], None) if a == b && b != c => array.transposed(&[2, 0, 1]),
-        ([_, _, _], Some(true)) => array.transposed(&[2, 0, 1]),
-        ([_, _, _, _], Some(true)) => array.transposed(&[3, 0, 1, 2]),
-        _ => array,
-    };
-    let (shape, axes) = match array.shape[..] {
-        [y, x] => ([1, 1, y, x], None),
-        [n, y, x] => ([n, 1, y, x], None),
-        [_, p, q, r] if p == q && q == r && p != 1 => {
-            return Err(format!("shape {found:?}: which axis is time cannot be told"));
-        }
-        [n, y, x, t] if y == x || t == 1 => ([n, t, y, x], Some([0, 3, 1, 2])),
-        [n, t, y, x] => ([n, t, y, x], None),
-        _ => return Err(format!("shape {found:?} found, two to four axes expected")),
-    };
-    let array = match axes {
-        Some(axes) => array.transposed(&axes),
-        None => array,
-    };
-    Ok(Stack { shape, data: array.into_f32() })
+/// Why no samples came of a reading.
+enum Refusal {
+    /// Samples were asked for that are not there.
+    Range(String),
+    /// The data are not as they should be.
+    Data(String),
 }
 
 fn assemble(
-    pde: &str,
-    channels: &[&str],
-    layout: &[Source],
-    stacks: &BTreeMap<String, Stack>,
+    given: &Given,
+    reading: &Reading,
     options: &ImportOptions,
-) -> std::result::Result<Samples, String> {
-    let parts = channels
-        .iter()
-        .zip(layout)
-        .map(|(channel, source)| part(channel, source, &stacks[&source.array], options))
-        .collect::<std::result::Result<Vec<_>, _>>()?;
-    let (count, height, width) = common_shape(channels, &parts, options.any_grid)?;
-    let mut data = Vec::with_capacity(count * channels.len() * height * width);
-    for i in 0..count {
-        for part in &parts {
-            let convert = |&v: &f32| (part.scale * f64::from(v) + part.offset) as f32;
-            data.extend(part.stack.field(i, part.snapshot).iter().map(convert));
-        }
+) -> std::result::Result<Samples, Refusal> {
+    let range = options.samples.clone().unwrap_or(0..reading.count);
+    if range.end > reading.count || range.is_empty() {
+        let (start, end) = (range.start, range.end);
+        let count = reading.count;
+        return Err(Refusal::Range(format!("samples {start}..{end} asked for, it holds {count}")));
     }
-    let n = height * width;
-    if let Some(i) = data.iter().position(|v| !v.is_finite()) {
-        let (sample, channel) = (i / (n * channels.len()), channels[i / n % channels.len()]);
-        return Err(format!("channel `{channel}`, sample {sample}: a value is {}", data[i]));
-    }
-    let channels = channels.iter().map(|c| c.to_string()).collect();
-    Ok(Samples { pde: pde.into(), channels, count, height, width, data })
-}
-
-/// One channel's values and what is done to them.
-struct Part<'a> {
-    stack: &'a Stack,
-    snapshot: usize,
-    scale: f64,
-    offset: f64,
-}
-
-fn part<'a>(
-    channel: &str,
-    source: &Source,
-    stack: &'a Stack,
-    options: &ImportOptions,
-) -> std::result::Result<Part<'a>, String> {
-    let snapshot = snapshot(source.snapshot, stack.shape[1])
-        .map_err(|e| format!("channel `{channel}`, array `{}`: {e}", source.array))?;
-    let affine = options.affine.iter().find(|a| a.channel == channel);
-    let (scale, offset) = affine.map_or((1.0, 0.0), |a| (a.scale, a.offset));
-    Ok(Part { stack, snapshot, scale, offset })
-}
-
-fn snapshot(wanted: Snapshot, times: usize) -> std::result::Result<usize, String> {
-    let none = || format!("no such snapshot among {times}");
-    match wanted {
-        Snapshot::Only if times == 1 => Ok(0),
-        Snapshot::Only => Err(format!("{times} snapshots found; choose one as in array[-1]")),
-        Snapshot::At(i) if i < 0 => usize::try_from(times as i64 + i).map_err(|_| none()),
-        Snapshot::At(i) => usize::try_from(i).ok().filter(|&i| i < times).ok_or_else(none),
-        Snapshot::Part { part, of } if times > 0 && times.is_multiple_of(of) => {
-            Ok(part * (times / of) - 1)
-        }
-        Snapshot::Part { of, .. } => {
-            Err(format!("{times} snapshots found, a multiple of {of} expected"))
-        }
-    }
-}
-
-fn common_shape(
-    channels: &[&str],
-    parts: &[Part<'_>],
-    any_grid: bool,
-) -> std::result::Result<(usize, usize, usize), String> {
-    let of = |p: &Part<'_>| (p.stack.shape[0], p.stack.shape[2], p.stack.shape[3]);
-    let first = parts.first().map(of).ok_or("no channel")?;
-    if let Some((channel, odd)) = channels.iter().zip(parts).find(|(_, p)| of(p) != first) {
-        let odd = of(odd);
-        return Err(format!(
-            "channel `{channel}`: (samples, y, x) = {odd:?} found, {first:?} expected as in `{}`",
-            channels[0]
-        ));
-    }
-    let (count, height, width) = first;
-    if count == 0 || height == 0 || width == 0 {
-        return Err(format!("no values: (samples, y, x) = {first:?}"));
-    }
-    if height != width && !any_grid {
-        return Err(format!("a grid of {height} x {width} points found, a square one expected"));
-    }
-    Ok(first)
+    let samples = reading.samples(given, range.clone());
+    let Some(i) = samples.data.iter().position(|v| !v.is_finite()) else { return Ok(samples) };
+    let field = i / (samples.height * samples.width).max(1);
+    let channel = &samples.channels[field % samples.channels.len()];
+    let sample = range.start + field / samples.channels.len();
+    let value = samples.data[i];
+    Err(Refusal::Data(format!(
+        "channel `{channel}`, sample {sample}: a value is {value} (--samples leaves samples out)"
+    )))
 }
 
 #[cfg(test)]
@@ -377,6 +273,8 @@ mod tests {
 
     use super::*;
     use crate::store::dummy::Dummy;
+    use crate::store::ndarray::NdArray;
+    use crate::store::npz;
 
     fn fixture(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
@@ -508,7 +406,75 @@ mod tests {
         let error = import(&ns, &one, &mapped("v", "w")).unwrap_err();
         assert!(error.to_string().contains("no channel `v`"), "{error}");
         assert!(import(&ns, &one, &mapped("w", "w[x]")).is_err());
-        assert!(reason(Path::new("x.csv"), &one, &none).contains("extension"));
+    }
+
+    #[test]
+    fn axes_that_cannot_be_told_are_refused_and_an_option_says_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cube.npz");
+        let cube = NdArray::from_f64(vec![4; 4], (0..256).map(f64::from).collect()).unwrap();
+        npz::write(&path, &[("w", &cube)]).unwrap();
+        let one = Dummy::named("one", &["w"]);
+        let map = vec![("w".into(), "w[-1]".into())];
+        let mut options = ImportOptions { map, ..ImportOptions::default() };
+        let refused = reason(&path, &one, &options);
+        assert!(refused.contains("say it with --axes ntyx"), "{refused}");
+        assert!(refused.contains("nyxt (4 samples of 4 x 4)"), "{refused}");
+        options.axes = vec![(None, "nyxt".parse().unwrap())];
+        let last = import(&path, &one, &options).unwrap();
+        assert_eq!(last.field(1, 0)[..3], [67.0, 71.0, 75.0]);
+        options.axes = vec![(Some("w".into()), "ntxy".parse().unwrap())];
+        let turned = import(&path, &one, &options).unwrap();
+        assert_eq!(turned.field(1, 0)[..3], [112.0, 116.0, 120.0]);
+    }
+
+    #[test]
+    fn coordinates_in_the_file_tell_the_axes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shock.npz");
+        let ramp = |n: usize| (0..n).map(|i| i as f64).collect::<Vec<_>>();
+        let usol = NdArray::from_f64(vec![16, 10], ramp(160)).unwrap();
+        let x = NdArray::from_f64(vec![16, 1], ramp(16)).unwrap();
+        let t = NdArray::from_f64(vec![10, 1], ramp(10)).unwrap();
+        npz::write(&path, &[("usol", &usol), ("x", &x), ("t", &t)]).unwrap();
+        let burgers = phys_instruct_physics::burgers::Burgers::default();
+        let options = ImportOptions {
+            map: vec![("u".into(), "usol".into())],
+            any_grid: true,
+            ..ImportOptions::default()
+        };
+        let read = import_checked(&path, &burgers, &options).unwrap();
+        assert_eq!((read.samples.height, read.samples.width), (10, 16));
+        assert_eq!(read.samples.data[..2], [0.0, 10.0]);
+        assert_eq!(read.axes.to_string(), "xy");
+    }
+
+    #[test]
+    fn only_the_samples_that_are_taken_matter() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.npz");
+        let mut values = vec![1.0; 5 * 16];
+        values[3 * 16] = 1e300;
+        let array = NdArray::from_f64(vec![5, 4, 4], values).unwrap();
+        npz::write(&path, &[("a", &array), ("u", &array)]).unwrap();
+        let taken = |samples| {
+            let options = ImportOptions { samples: Some(samples), ..ImportOptions::default() };
+            import(&path, &darcy(), &options)
+        };
+        assert_eq!(taken(0..3).unwrap().count, 3);
+        assert!(taken(2..4).unwrap_err().to_string().contains("`a`, sample 3: a value is inf"));
+        assert!(taken(4..6).unwrap_err().to_string().contains("it holds 5"));
+    }
+
+    #[test]
+    fn a_lone_array_is_the_channel_of_a_pde_with_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.npy");
+        let array = NdArray::from_f32(vec![2, 4, 4], vec![1.0; 32]).unwrap();
+        crate::store::npy::write(&path, &array).unwrap();
+        let none = ImportOptions::default();
+        assert_eq!(import(&path, &Dummy::named("one", &["w"]), &none).unwrap().count, 2);
+        assert!(reason(&path, &darcy(), &none).contains("found: array"));
     }
 
     #[test]
@@ -526,7 +492,6 @@ mod tests {
         assert!(reason_of(good.clone(), small).contains("(2, 4, 4) found, (3, 4, 4) expected"));
         assert!(reason_of(good.clone(), array(&[3, 4, 4], 1e300)).contains("`u`, sample 0"));
         assert!(reason_of(array(&[0, 4, 4], 1.0), array(&[0, 4, 4], 1.0)).contains("no values"));
-        assert!(reason_of(array(&[3, 4, 4, 4], 1.0), good.clone()).contains("which axis is time"));
         assert!(reason_of(array(&[48], 1.0), good).contains("two to four axes"));
     }
 }

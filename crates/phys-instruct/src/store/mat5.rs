@@ -1,9 +1,10 @@
 //! MATLAB level 5 files (`.mat` of versions 5 to 7), numeric arrays only.
 //!
 //! Format: MathWorks, *MAT-File Format*, "Level 5 MAT-file format": a header of 128 bytes, then
-//! tagged elements, each a matrix or a zlib stream of one. Either byte order. Text, cells,
-//! structures, objects, sparse and complex arrays are passed over. The published crate for the
-//! format panics on damage and decompresses without bound, hence this reader.
+//! tagged elements, each a matrix or a zlib stream of one. Either byte order. The fields of a
+//! structure are named `structure/field`. Text, cells, objects, sparse and complex arrays are told
+//! by name. The published crate for the format panics on damage and decompresses without bound,
+//! hence this reader.
 
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -11,8 +12,8 @@ use std::path::Path;
 use flate2::read::ZlibDecoder;
 
 use crate::Result;
+use crate::store::arrays::{Contents, Item};
 use crate::store::file::{MAX_BYTES, bad, elements, most_decompressed, open, take};
-use crate::store::import::Contents;
 use crate::store::ndarray::{Dtype, Kind, NdArray, decode};
 
 const INT8: u32 = 1;
@@ -23,14 +24,16 @@ const COMPRESSED: u32 = 15;
 const UTF8: u32 = 16;
 const MAX_RANK: usize = 32;
 const MAX_NAME: usize = 200;
+/// Structures within structures, at most.
+const MAX_DEPTH: usize = 8;
+const STRUCTURE: u32 = 2;
 
 type Parsed<T> = std::result::Result<T, String>;
 
 /// Reads the arrays whose names are `wanted`.
 ///
 /// # Errors
-/// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a damaged file or a wanted array that
-/// is not finite.
+/// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a damaged file.
 pub(crate) fn read(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
     let (file, _) = open(path, MAX_BYTES)?;
     contents(&mut BufReader::new(file), wanted).map_err(|reason| bad(path, reason))
@@ -42,7 +45,9 @@ fn contents(reader: &mut impl Read, wanted: &dyn Fn(&str) -> bool) -> Parsed<Con
     while let Some(tag) = first_tag(reader, big)? {
         let mut body = reader.take(u64::from(tag.len));
         match tag.kind {
-            MATRIX => variable(&mut body, big, wanted, &mut found)?,
+            // A matrix without content is how older programs write an empty variable.
+            MATRIX if tag.len == 0 => {}
+            MATRIX => variable(&mut body, &at(big), wanted, &mut found)?,
             COMPRESSED => compressed(&mut body, tag.len, big, wanted, &mut found)?,
             _ => {}
         }
@@ -67,7 +72,7 @@ fn compressed(
         return Err(format!("element type {} found in a compressed element", tag.kind));
     }
     let mut matrix = body.by_ref().take(u64::from(tag.len));
-    variable(&mut matrix, big, wanted, found)?;
+    variable(&mut matrix, &at(big), wanted, found)?;
     drain(&mut matrix)?;
     // The end of the stream carries its checksum.
     std::io::copy(&mut body, &mut std::io::sink()).map_err(|e| e.to_string())?;
@@ -90,42 +95,120 @@ fn read_header(reader: &mut impl Read) -> Parsed<bool> {
     }
 }
 
+/// Where a matrix stands.
+struct Place {
+    big: bool,
+    /// The structure and field that hold it, if any: a field has no name of its own.
+    path: Option<String>,
+    depth: usize,
+}
+
+/// A variable of the file itself.
+fn at(big: bool) -> Place {
+    Place { big, path: None, depth: 0 }
+}
+
 fn variable(
     body: &mut dyn Read,
-    big: bool,
+    place: &Place,
     wanted: &dyn Fn(&str) -> bool,
     found: &mut Contents,
 ) -> Parsed<()> {
+    let big = place.big;
     let flags = element(body, big)?.expect(UINT32, "array flags")?;
     let flags = flags.first_chunk::<4>().ok_or("array flags: too short")?;
     let (class, complex) = (word(*flags, big) & 0xff, word(*flags, big) & 0x800 != 0);
-    if !(6..=15).contains(&class) || complex {
+    // Classes beyond the numbers are function handles and objects, whose layout is not published.
+    if class > 15 {
         return Ok(());
     }
     let shape = dimensions(&element(body, big)?.expect(INT32, "dimensions")?, big)?;
-    let name = element(body, big)?;
-    if name.kind != UTF8 && name.kind != INT8 || name.bytes.len() > MAX_NAME {
-        return Err("a variable's name: text of at most 200 bytes expected".into());
-    }
-    let name = String::from_utf8(name.bytes).map_err(|e| format!("a variable's name: {e}"))?;
-    if wanted(&name) {
-        let array = array(element(body, big)?, shape, big).map_err(|e| format!("`{name}`: {e}"))?;
-        if found.arrays.insert(name.clone(), array).is_some() {
-            return Err(format!("two arrays named `{name}`"));
+    let own = name(element(body, big)?)?;
+    let name = place.path.clone().unwrap_or(own);
+
+    let item = match (class, complex) {
+        (STRUCTURE, _) if elements(&shape) == Some(1) => {
+            return structure(body, place, name, wanted, found);
         }
+        (6..=15, false) if wanted(&name) => {
+            let array = array(element(body, big)?, shape, big);
+            array.map_err(|e| format!("`{name}`: {e}"))?
+        }
+        (6..=15, false) => Item::Unread,
+        _ => Item::Other(kind_of(class).into()),
+    };
+    found.insert(name, item)
+}
+
+/// What a matrix is that is no array of numbers.
+fn kind_of(class: u32) -> &'static str {
+    match class {
+        1 => "a cell array",
+        STRUCTURE => "an array of structures",
+        3 => "an object",
+        4 => "text",
+        5 => "a sparse matrix (save full(...) of it)",
+        _ => "complex numbers (save real(...) of them)",
     }
-    found.names.push(name);
+}
+
+/// The fields of one structure: the length of a name, all names, then a matrix for each.
+fn structure(
+    body: &mut dyn Read,
+    place: &Place,
+    name: String,
+    wanted: &dyn Fn(&str) -> bool,
+    found: &mut Contents,
+) -> Parsed<()> {
+    if place.depth == MAX_DEPTH {
+        return found.insert(name, Item::Other("structures nested too deep".into()));
+    }
+    let big = place.big;
+    let len = element(body, big)?.expect(INT32, "length of field names")?;
+    let len = len.first_chunk::<4>().ok_or("length of field names: too short")?;
+    let len = word(*len, big) as usize;
+    if !(1..=MAX_NAME).contains(&len) {
+        return Err(format!("`{name}`: field names of {len} bytes"));
+    }
+    let names = element(body, big)?.expect(INT8, "field names")?;
+
+    for field in names.chunks_exact(len) {
+        let end = field.iter().position(|&b| b == 0).unwrap_or(len);
+        let field = String::from_utf8_lossy(&field[..end]).into_owned();
+        let tag = first_tag(body, big)?.ok_or("a field without its value")?;
+        if tag.kind != MATRIX {
+            return Err(format!("`{name}/{field}`: element type {} found", tag.kind));
+        }
+        let path = Some(format!("{name}/{field}"));
+        let inner = Place { big, path, depth: place.depth + 1 };
+        let mut value = body.take(u64::from(tag.len));
+        // An empty field has no content at all.
+        if tag.len > 0 {
+            variable(&mut value, &inner, wanted, found)?;
+        }
+        drain(&mut value)?;
+    }
     Ok(())
 }
 
-fn array(data: Element, shape: Vec<usize>, big: bool) -> Parsed<NdArray> {
+fn name(found: Element) -> Parsed<String> {
+    if found.kind != UTF8 && found.kind != INT8 || found.bytes.len() > MAX_NAME {
+        return Err("a variable's name: text of at most 200 bytes expected".into());
+    }
+    String::from_utf8(found.bytes).map_err(|e| format!("a variable's name: {e}"))
+}
+
+fn array(data: Element, shape: Vec<usize>, big: bool) -> Parsed<Item> {
     let dtype = dtype(data.kind, big)
         .ok_or_else(|| format!("element type {} found, a number expected", data.kind))?;
     if elements(&shape).and_then(|n| n.checked_mul(dtype.size)) != Some(data.bytes.len()) {
         let (len, size) = (data.bytes.len(), dtype.size);
         return Err(format!("{len} bytes found for the shape {shape:?} of {size}-byte numbers"));
     }
-    Ok(NdArray::from_column_major(shape, decode(dtype, &data.bytes)?))
+    Ok(match decode(dtype, &data.bytes) {
+        Ok(values) => Item::Array(NdArray::from_column_major(shape, values)),
+        Err(kind) => Item::Other(kind),
+    })
 }
 
 fn dimensions(bytes: &[u8], big: bool) -> Parsed<Vec<usize>> {
@@ -179,7 +262,7 @@ impl Element {
 }
 
 /// None at the end of the file.
-fn first_tag(reader: &mut impl Read, big: bool) -> Parsed<Option<Tag>> {
+fn first_tag(reader: &mut dyn Read, big: bool) -> Parsed<Option<Tag>> {
     match take(reader.take(8), 8) {
         Ok(bytes) => {
             let (words, _) = bytes.as_chunks::<4>();
@@ -240,10 +323,32 @@ mod tests {
         let found = parse(&fixture("diffusionpde_poisson_v5.mat")).unwrap();
         assert_eq!(found.names, ["f_data", "phi_data"]);
         let found = parse(&fixture("diffusionpde_helmholtz_v7.mat")).unwrap();
-        assert_eq!(found.names, ["f_data", "psi_data"]);
+        assert_eq!(found.names, ["settings/k", "f_data", "psi_data"]);
+        let kinds = |name: &str| found.others[name].as_str();
+        assert_eq!(["note", "cells"].map(kinds), ["text", "a cell array"]);
+        assert!(kinds("complex").starts_with("complex numbers"));
         let a = found.arrays["f_data"].clone();
         assert_eq!(a.shape, [3, 8, 8]);
         assert_eq!(a.into_f32()[2 * 64 + 3 * 8 + 5], 235.0);
+    }
+
+    #[test]
+    fn fields_of_structures_are_read_by_their_path() {
+        let found = parse(&fixture("structures.mat")).unwrap();
+        assert_eq!(found.names, ["run/f_data", "run/inner/phi_data", "logical"]);
+        let [f, phi] = ["run/f_data", "run/inner/phi_data"].map(|n| found.arrays[n].clone());
+        assert_eq!((f.shape.clone(), phi.shape.clone()), (vec![3, 8, 8], vec![3, 8, 8]));
+        let at = 2 * 64 + 3 * 8 + 5;
+        assert_eq!([f.into_f32()[at], phi.into_f32()[at]], [235.0, -235.0 / 8.0]);
+        assert_eq!(found.arrays["logical"].clone().into_f32()[at], 1.0);
+        for (name, kind) in [
+            ("run/note", "text"),
+            ("sparse", "a sparse matrix"),
+            ("many", "an array of structures"),
+            ("f_data", "complex numbers"),
+        ] {
+            assert!(found.others[name].contains(kind), "{name}: {}", found.others[name]);
+        }
     }
 
     #[test]
@@ -266,9 +371,11 @@ mod tests {
     #[test]
     fn any_truncation_is_noticed_and_any_flip_is_no_panic() {
         // Cut between two variables, a file is a whole file with fewer of them.
-        for (name, variables) in
-            [("diffusionpde_poisson_v5.mat", 2), ("diffusionpde_helmholtz_v7.mat", 6)]
-        {
+        for (name, variables) in [
+            ("diffusionpde_poisson_v5.mat", 2),
+            ("diffusionpde_helmholtz_v7.mat", 6),
+            ("structures.mat", 5),
+        ] {
             let whole = fixture(name);
             let readable = (0..whole.len()).filter(|&len| parse(&whole[..len]).is_ok());
             assert_eq!(readable.count(), variables, "{name}");

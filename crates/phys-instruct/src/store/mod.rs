@@ -4,7 +4,10 @@
 //! Reads check sizes, shapes, element types and finiteness before anything is handed out, and
 //! answer damage with [`crate::Error::BadFile`]; nothing is ever loaded half.
 
+pub mod arrays;
 pub mod atomic;
+pub mod axes;
+pub mod check;
 pub mod dataset;
 #[cfg(test)]
 pub(crate) mod dummy;
@@ -12,16 +15,21 @@ pub(crate) mod file;
 mod hdf5;
 pub mod import;
 pub mod interrupt;
+mod lzf;
 pub mod manifest;
 mod mat5;
 pub mod ndarray;
 pub mod npy;
 pub mod npz;
+mod reading;
 pub mod run;
+mod shard;
 pub mod weights;
 
+pub use axes::Axes;
+pub use check::Check;
 pub use dataset::{Plan, generate, load, load_any, read_npz, verify, write_npz};
-pub use import::{Affine, ImportOptions, import};
+pub use import::{Affine, ImportOptions, Imported, import, import_checked};
 pub use manifest::Manifest;
 pub use ndarray::{NdArray, NdData};
 pub use run::Run;

@@ -1,9 +1,11 @@
 //! Arrays of any rank as they come out of files, and the decoding of raw elements.
 
+use half::f16;
+
 use crate::store::file::elements;
 
-/// The values of an [`NdArray`]. Integers of up to 16 bits and booleans become `f32`, wider ones
-/// `f64`: always exactly.
+/// The values of an [`NdArray`]. Half precision, integers of up to 16 bits and booleans become
+/// `f32`, wider integers `f64`: always exactly.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NdData {
     /// Single precision.
@@ -144,7 +146,7 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dtype {
     pub kind: Kind,
-    /// Bytes: 1, 2, 4 or 8.
+    /// Bytes: 1, 2, 4 or 8; a float has at least 2.
     pub size: usize,
     pub big_endian: bool,
 }
@@ -153,6 +155,7 @@ pub(crate) struct Dtype {
 pub(crate) fn decode(dtype: Dtype, bytes: &[u8]) -> Result<NdData, String> {
     let big = dtype.big_endian;
     Ok(match (dtype.kind, dtype.size) {
+        (Kind::Float, 2) => NdData::F32(words(bytes, big, |b| f16::from_le_bytes(b).to_f32())),
         (Kind::Float, 4) => NdData::F32(words(bytes, big, f32::from_le_bytes)),
         (Kind::Float, 8) => NdData::F64(words(bytes, big, f64::from_le_bytes)),
         (Kind::Int, 1) => NdData::F32(words(bytes, big, |b| i8::from_le_bytes(b).into())),
@@ -250,6 +253,14 @@ mod tests {
                 .contains("9007199254740993")
         );
         assert!(decode(wide, &(1u64 << 53).to_le_bytes()).is_ok());
-        assert!(decode(dtype(Kind::Float, 2, false), &[0, 0]).is_err());
+        assert!(decode(dtype(Kind::Float, 16, false), &[0; 16]).is_err());
+    }
+
+    #[test]
+    fn half_precision_is_exact_in_either_byte_order() {
+        // 0x4205: exponent 16 - 15 = 1, fraction 517 / 1024, 2 (1 + 517 / 1024) = 3.009765625.
+        let want = NdData::F32(vec![3.009_765_625]);
+        assert_eq!(decode(dtype(Kind::Float, 2, false), &[0x05, 0x42]).unwrap(), want);
+        assert_eq!(decode(dtype(Kind::Float, 2, true), &[0x42, 0x05]).unwrap(), want);
     }
 }

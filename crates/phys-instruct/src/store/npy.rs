@@ -1,14 +1,15 @@
 //! NumPy's `.npy` arrays, format versions 1 to 3
 //! (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>).
 //!
-//! Read: `f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1`, either byte order, C and Fortran order. Objects
-//! (pickles) and structured types are refused. Written: version 1, little-endian `f4` and `f8` in
-//! C order.
+//! Read: `f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1`, either byte order, C and Fortran order. Texts,
+//! objects (pickles) and structured types are told by name. Written: version 1, little-endian `f4`
+//! and `f8` in C order.
 
 use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::Result;
+use crate::store::arrays::Item;
 use crate::store::atomic;
 use crate::store::file::{MAX_BYTES, bad, elements, open, take};
 use crate::store::ndarray::{Dtype, Kind, NdArray, NdData, decode};
@@ -21,7 +22,8 @@ const MAX_RANK: usize = 32;
 /// What the header of an array says.
 #[derive(Debug, Clone, PartialEq)]
 struct Header {
-    dtype: Dtype,
+    /// The number that an element is, or what else it is, in words.
+    element: std::result::Result<Dtype, String>,
     fortran_order: bool,
     shape: Vec<usize>,
 }
@@ -34,6 +36,12 @@ struct Header {
 pub fn read(path: &Path) -> Result<NdArray> {
     let (file, len) = open(path, MAX_BYTES)?;
     from_reader(std::io::BufReader::new(file), len).map_err(|reason| bad(path, reason))
+}
+
+/// Reads one array, or what is there instead of numbers; `wanted` tells whether to decode it.
+pub(crate) fn read_item(path: &Path, wanted: bool) -> Result<Item> {
+    let (file, len) = open(path, MAX_BYTES)?;
+    item(std::io::BufReader::new(file), len, wanted).map_err(|reason| bad(path, reason))
 }
 
 /// Writes one array atomically.
@@ -62,28 +70,52 @@ fn check_finite(data: &NdData) -> std::result::Result<(), String> {
     }
 }
 
-/// Reads an array that is `len` bytes long with its header, to the reader's end.
-pub(crate) fn from_reader(mut reader: impl Read, len: u64) -> std::result::Result<NdArray, String> {
+/// Reads a finite array that is `len` bytes long with its header, to the reader's end.
+pub(crate) fn from_reader(reader: impl Read, len: u64) -> std::result::Result<NdArray, String> {
+    match item(reader, len, true)? {
+        Item::Array(array) => {
+            check_finite(&array.data)?;
+            Ok(array)
+        }
+        Item::Other(kind) => Err(format!("{kind} found, numbers expected")),
+        Item::Unread => Err("an array that nobody wanted".into()),
+    }
+}
+
+/// Reads an array that is `len` bytes long with its header, to the reader's end, or tells what is
+/// there instead of numbers. Of an array that is not `wanted` only the header is read.
+pub(crate) fn item(
+    mut reader: impl Read,
+    len: u64,
+    wanted: bool,
+) -> std::result::Result<Item, String> {
     let (header, header_len) = read_header(&mut reader)?;
-    let wanted = elements(&header.shape)
-        .and_then(|n| n.checked_mul(header.dtype.size))
+    let dtype = match header.element {
+        Ok(dtype) if wanted => dtype,
+        Ok(_) => return Ok(Item::Unread),
+        Err(kind) => return Ok(Item::Other(kind)),
+    };
+
+    let expected = elements(&header.shape)
+        .and_then(|n| n.checked_mul(dtype.size))
         .and_then(|n| (n as u64).checked_add(header_len))
         .ok_or_else(|| format!("shape {:?}: overflows", header.shape))?;
-    if wanted != len {
+    if expected != len {
         let shape = &header.shape;
-        return Err(format!("{len} bytes found, {wanted} expected for the shape {shape:?}"));
+        return Err(format!("{len} bytes found, {expected} expected for the shape {shape:?}"));
     }
     let bytes = take(&mut reader, len - header_len).map_err(|e| e.to_string())?;
     // Reaching the end is what makes an archive check its checksum.
     if reader.read(&mut [0]).map_err(|e| e.to_string())? != 0 {
         return Err(format!("more than the declared {len} bytes"));
     }
-    let data = decode(header.dtype, &bytes)?;
-    check_finite(&data)?;
-    Ok(if header.fortran_order {
-        NdArray::from_column_major(header.shape, data)
-    } else {
-        NdArray { shape: header.shape, data }
+
+    Ok(match decode(dtype, &bytes) {
+        Ok(data) if header.fortran_order => {
+            Item::Array(NdArray::from_column_major(header.shape, data))
+        }
+        Ok(data) => Item::Array(NdArray { shape: header.shape, data }),
+        Err(kind) => Item::Other(kind),
     })
 }
 
@@ -148,13 +180,13 @@ struct Literal<'a>(&'a str);
 
 impl Literal<'_> {
     fn header(mut self) -> std::result::Result<Header, String> {
-        let (mut dtype, mut order, mut shape) = (None, None, None);
+        let (mut element, mut order, mut shape) = (None, None, None);
         self.expect('{')?;
         while !self.eat('}') {
             let key = self.string()?;
             self.expect(':')?;
             match key.as_str() {
-                "descr" => dtype = Some(self.dtype()?),
+                "descr" => element = Some(self.element()?),
                 "fortran_order" => order = Some(self.boolean()?),
                 "shape" => shape = Some(self.tuple()?),
                 _ => return Err(format!("header: unknown key `{key}`")),
@@ -164,9 +196,9 @@ impl Literal<'_> {
                 break;
             }
         }
-        match (dtype, order, shape, self.0.trim()) {
-            (Some(dtype), Some(fortran_order), Some(shape), "") => {
-                Ok(Header { dtype, fortran_order, shape })
+        match (element, order, shape, self.0.trim()) {
+            (Some(element), Some(fortran_order), Some(shape), "") => {
+                Ok(Header { element, fortran_order, shape })
             }
             _ => Err("header: descr, fortran_order and shape expected, and nothing else".into()),
         }
@@ -218,6 +250,8 @@ impl Literal<'_> {
         self.expect('(')?;
         while !self.eat(')') {
             let word = self.word();
+            // Python 2 marked its long integers.
+            let word = word.strip_suffix('L').unwrap_or(word);
             let n = word.parse().map_err(|_| format!("header: `{word}` in the shape"))?;
             shape.push(n);
             if shape.len() > MAX_RANK {
@@ -231,16 +265,40 @@ impl Literal<'_> {
         Ok(shape)
     }
 
-    fn dtype(&mut self) -> std::result::Result<Dtype, String> {
-        self.0 = self.0.trim_start();
-        if self.0.starts_with('[') {
-            return Err("descr: a structured type found, a number expected".into());
+    /// The element's type: a text, or the list of a structured type, which is skipped.
+    fn element(&mut self) -> std::result::Result<std::result::Result<Dtype, String>, String> {
+        if !self.eat('[') {
+            let descr = self.string()?;
+            return Ok(parse_dtype(&descr).ok_or_else(|| kind_of(&descr)));
         }
-        let descr = self.string()?;
-        parse_dtype(&descr).ok_or_else(|| {
-            format!("descr: `{descr}` found, one of f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1 expected")
-        })
+        let mut depth = 1;
+        while depth > 0 {
+            self.0 = self.0.trim_start();
+            match self.0.chars().next() {
+                Some('"' | '\'') => drop(self.string()?),
+                Some(c) => {
+                    depth += i32::from(c == '[') - i32::from(c == ']');
+                    self.eat(c);
+                }
+                None => return Err("header: a list without its end".into()),
+            }
+        }
+        Ok(Err("records of several fields".into()))
     }
+}
+
+/// What an element is that is no number, in words.
+fn kind_of(descr: &str) -> String {
+    let kind = descr.trim_start_matches(['<', '>', '|', '=']);
+    let words = match kind.chars().next() {
+        Some('U' | 'S' | 'a') => "text",
+        Some('O') => "Python objects",
+        Some('c') => "complex numbers",
+        Some('M' | 'm') => "dates",
+        Some('f') => "floats wider than double precision",
+        _ => "elements of an unknown type",
+    };
+    format!("{words} (`{descr}`)")
 }
 
 fn parse_dtype(descr: &str) -> Option<Dtype> {
@@ -249,7 +307,7 @@ fn parse_dtype(descr: &str) -> Option<Dtype> {
     let kind = chars.next()?;
     let size = chars.as_str().parse().ok()?;
     let kind = match (kind, size) {
-        ('f', 4 | 8) => Kind::Float,
+        ('f', 2 | 4 | 8) => Kind::Float,
         ('i', 1 | 2 | 4 | 8) => Kind::Int,
         ('u', 1 | 2 | 4 | 8) | ('b', 1) => Kind::Uint,
         _ => return None,
@@ -330,20 +388,24 @@ mod tests {
         }
         let big = by_hand(1, &dict(">i2", "False", "(2,2)"), &[0, 1, 0, 3, 0, 2, 0, 4]);
         assert_eq!(parse(&big).unwrap(), want(four.clone()));
-        let bools = by_hand(1, &dict("|b1", "False", "(2L, 2)"), &[1, 0, 1, 1]);
-        assert!(parse(&bools).is_err(), "a shape of Python 2 is refused, not misread");
-        let bools = by_hand(1, &dict("|b1", "False", "(2, 2)"), &[1, 0, 1, 1]);
-        assert_eq!(parse(&bools).unwrap(), want(NdData::F32(vec![1.0, 0.0, 1.0, 1.0])));
+        for shape in ["(2, 2)", "(2L, 2L)"] {
+            let bools = by_hand(1, &dict("|b1", "False", shape), &[1, 0, 1, 1]);
+            assert_eq!(parse(&bools).unwrap(), want(NdData::F32(vec![1.0, 0.0, 1.0, 1.0])));
+        }
+        let halves = by_hand(1, &dict("<f2", "False", "(1,)"), &[0x05, 0x42]);
+        assert_eq!(parse(&halves).unwrap().into_f32(), [3.009_765_625]);
     }
 
     #[test]
     fn refusals_say_what_was_found() {
         let refused = |dict: &str, data: &[u8]| parse(&by_hand(1, dict, data)).unwrap_err();
-        assert!(refused(&dict("|O", "False", "(1,)"), b"x").contains("`|O` found"));
-        assert!(refused(&dict("<f2", "False", "(1,)"), b"xx").contains("`<f2` found"));
-        assert!(refused(&dict("<c8", "False", "(1,)"), &[0; 8]).contains("`<c8` found"));
-        let structured = "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}";
-        assert!(refused(structured, &[0; 4]).contains("structured"));
+        assert!(refused(&dict("|O", "False", "(1,)"), b"x").contains("Python objects (`|O`)"));
+        assert!(refused(&dict("<U2", "False", "(1,)"), &[0; 8]).contains("text"));
+        assert!(refused(&dict("<c8", "False", "(1,)"), &[0; 8]).contains("complex numbers"));
+        let nested = "[('a', '<f4', (2,)), ('b]', [('c', '<i4')])]";
+        let structured = format!("{{'descr': {nested}, 'fortran_order': False, 'shape': (1,)}}");
+        assert!(refused(&structured, &[0; 4]).contains("records of several fields"));
+        assert!(refused("{'descr': [('a', ", &[]).contains("without its end"));
         assert!(refused(&dict("<f4", "False", "(2,)"), &[0; 4]).contains("the shape [2]"));
         let nan = f32::NAN.to_le_bytes();
         assert!(refused(&dict("<f4", "False", "(1,)"), &nan).contains("value 0 is NaN"));

@@ -9,17 +9,18 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::Result;
+use crate::store::arrays::{Contents, Item};
 use crate::store::file::{MAX_BYTES, bad, most_decompressed, open};
 use crate::store::ndarray::NdArray;
 use crate::store::{atomic, npy};
 
 /// What an archive may ask of the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of all arrays together, decompressed.
-    pub bytes: u64,
-    /// Number of arrays.
-    pub arrays: usize,
+struct Limits {
+    /// Bytes of all wanted arrays together, decompressed.
+    bytes: u64,
+    /// Number of entries.
+    arrays: usize,
 }
 
 impl Default for Limits {
@@ -28,37 +29,58 @@ impl Default for Limits {
     }
 }
 
-/// Reads all arrays by name, without their `.npy`.
+/// Reads all arrays of numbers by name, without their `.npy`.
 ///
 /// # Errors
-/// [`crate::Error::Io`], or [`crate::Error::BadFile`] for anything but an archive of whole,
-/// finite, numeric arrays.
+/// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a damaged archive and values that are
+/// not finite.
 pub fn read(path: &Path) -> Result<BTreeMap<String, NdArray>> {
-    read_within(path, Limits::default())
+    let arrays = contents(path, &|_| true)?.arrays;
+    for (name, array) in &arrays {
+        if let Some((i, value)) = array.data.first_not_finite() {
+            return Err(bad(path, format!("`{name}`: value {i} is {value}, finite expected")));
+        }
+    }
+    Ok(arrays)
 }
 
-/// [`read`], refusing what exceeds `limits` before it is decompressed.
+/// Reads the arrays whose names, without `.npy`, are `wanted`; entries that are no arrays are
+/// passed over.
 ///
 /// # Errors
-/// As [`read`].
-pub fn read_within(path: &Path, limits: Limits) -> Result<BTreeMap<String, NdArray>> {
+/// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a damaged archive or wanted array.
+pub(crate) fn contents(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
+    contents_within(path, wanted, Limits::default())
+}
+
+/// [`contents`], refusing what exceeds `limits` before it is decompressed.
+fn contents_within(path: &Path, wanted: &dyn Fn(&str) -> bool, limits: Limits) -> Result<Contents> {
     let (file, _) = open(path, MAX_BYTES)?;
     let mut archive = ZipArchive::new(BufReader::new(file))
         .map_err(|e| bad(path, format!("not a whole zip archive: {e}")))?;
     if archive.len() > limits.arrays {
         let (found, most) = (archive.len(), limits.arrays);
-        return Err(bad(path, format!("{found} arrays found, at most {most} expected")));
+        return Err(bad(path, format!("{found} entries found, at most {most} expected")));
     }
+
     let mut budget = limits.bytes;
-    let mut arrays = BTreeMap::new();
+    let mut found = Contents::default();
     for i in 0..archive.len() {
-        let (name, array) = entry(&mut archive, i, &mut budget).map_err(|e| bad(path, e))?;
-        if arrays.contains_key(&name) {
-            return Err(bad(path, format!("two arrays named `{name}`")));
-        }
-        arrays.insert(name, array);
+        let name = array_name(&mut archive, i).map_err(|e| bad(path, e))?;
+        let Some(name) = name else { continue };
+        let item = match entry(&mut archive, i, wanted(&name), &mut budget) {
+            Err(reason) if !wanted(&name) => Item::Other(format!("damaged: {reason}")),
+            Err(reason) => return Err(bad(path, format!("`{name}`: {reason}"))),
+            Ok(item) => item,
+        };
+        found.insert(name, item).map_err(|e| bad(path, e))?;
     }
-    Ok(arrays)
+    if found.names.is_empty() && found.others.is_empty() && !archive.is_empty() {
+        let reason = "a zip archive without .npy arrays (of a PyTorch file, save the arrays with \
+                      numpy.savez)";
+        return Err(bad(path, reason));
+    }
+    Ok(found)
 }
 
 /// Writes the arrays atomically, uncompressed, in the order given; equal arrays give equal bytes.
@@ -91,27 +113,44 @@ fn plain() -> SimpleFileOptions {
         .unix_permissions(0o644)
 }
 
+/// The name of entry `i` without its `.npy`; none for an entry that is no array.
+fn array_name(
+    archive: &mut ZipArchive<BufReader<File>>,
+    i: usize,
+) -> std::result::Result<Option<String>, String> {
+    let file = archive.by_index_raw(i).map_err(|e| format!("entry {i}: {e}"))?;
+    let full = file.name().map_err(|e| format!("entry {i}: {e}"))?;
+    let name = full.strip_suffix(".npy").filter(|name| !name.is_empty());
+    Ok(name.map(str::to_string))
+}
+
+/// Entry `i`, whose bytes are taken from the budget where it is wanted.
 fn entry(
     archive: &mut ZipArchive<BufReader<File>>,
     i: usize,
+    wanted: bool,
     budget: &mut u64,
-) -> std::result::Result<(String, NdArray), String> {
-    let file = archive.by_index(i).map_err(|e| format!("entry {i}: {e}"))?;
-    let full = file.name().map_err(|e| format!("entry {i}: {e}"))?.into_owned();
-    let name = full.strip_suffix(".npy").unwrap_or_default().to_string();
-    check_name(&name).map_err(|e| format!("entry {i} (`{}`): {e}", full.escape_debug()))?;
+) -> std::result::Result<Item, String> {
+    let file = match archive.by_index(i) {
+        Err(zip::result::ZipError::UnsupportedArchive(reason)) => {
+            return Ok(Item::Other(format!("{reason}; pack it again with numpy.savez_compressed")));
+        }
+        file => file.map_err(|e| e.to_string())?,
+    };
     if !matches!(file.compression(), CompressionMethod::Stored | CompressionMethod::Deflated) {
         let method = file.compression();
-        return Err(format!("`{name}`: compression {method} found, stored or deflated expected"));
+        let todo = "pack it again with numpy.savez_compressed";
+        return Ok(Item::Other(format!("compressed by {method}; {todo}")));
     }
     let len = file.size();
-    let most = most_decompressed(file.compressed_size()).min(*budget);
-    if len > most {
-        return Err(format!("`{name}`: {len} bytes declared, at most {most} allowed"));
+    if wanted {
+        let most = most_decompressed(file.compressed_size()).min(*budget);
+        if len > most {
+            return Err(format!("{len} bytes declared, at most {most} allowed"));
+        }
+        *budget -= len;
     }
-    *budget -= len;
-    let array = npy::from_reader(file, len).map_err(|e| format!("`{name}`: {e}"))?;
-    Ok((name, array))
+    npy::item(file, len, wanted)
 }
 
 fn check_name(name: &str) -> std::result::Result<(), String> {
@@ -128,7 +167,6 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::Error;
 
     fn arrays() -> [NdArray; 2] {
         [
@@ -208,21 +246,51 @@ mod tests {
         assert!(bytes.len() < 8192);
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &bytes).unwrap();
-        let error = read_within(file.path(), Limits { bytes: 1 << 20, arrays: 1 }).unwrap_err();
+        let within = |bytes, arrays| {
+            contents_within(file.path(), &|_| true, Limits { bytes, arrays }).unwrap_err()
+        };
+        let error = within(1 << 20, 1);
         assert!(error.to_string().contains("4194432 bytes declared"), "{error}");
-        let error = read_within(file.path(), Limits { bytes: 1 << 30, arrays: 0 }).unwrap_err();
-        assert!(error.to_string().contains("1 arrays found"), "{error}");
+        let error = within(1 << 30, 0);
+        assert!(error.to_string().contains("1 entries found"), "{error}");
     }
 
     #[test]
-    fn foreign_entries_are_named() {
-        let [u, _] = arrays();
-        for name in ["../u.npy", "a/u.npy", "u.txt", ".npy"] {
-            let bytes = archive(name, &npy_bytes(&u), CompressionMethod::Stored);
-            let error = read_bytes(&bytes).unwrap_err();
-            assert!(matches!(error, Error::BadFile { .. }), "{error}");
-            assert!(error.to_string().contains("letters"), "{error}");
+    fn what_is_not_wanted_does_not_matter() {
+        let [u, nu] = arrays();
+        let mut nan = npy_bytes(&NdArray::from_f32(vec![1], vec![1.0]).unwrap());
+        let at = nan.len() - 4;
+        nan[at..].copy_from_slice(&f32::NAN.to_le_bytes());
+        let text = npy_bytes(&nu).iter().map(|&b| if b == b'f' { b'U' } else { b }).collect();
+        let entries: [(&str, Vec<u8>); 5] = [
+            ("README.txt", b"made by hand".to_vec()),
+            ("u.npy", npy_bytes(&u)),
+            ("group/nan.npy", nan),
+            ("note.npy", text),
+            ("broken.npy", b"no array".to_vec()),
+        ];
+        let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for (name, bytes) in entries {
+            zip.start_file(name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(&bytes).unwrap();
         }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), zip.finish().unwrap().into_inner()).unwrap();
+
+        let found = contents(file.path(), &|name| name == "u").unwrap();
+        assert_eq!(
+            (found.names, found.arrays["u"].clone()),
+            (vec!["u".into(), "group/nan".into()], u)
+        );
+        assert_eq!(found.others.keys().collect::<Vec<_>>(), ["broken", "note"]);
+        let wanted = contents(file.path(), &|name| name == "broken").unwrap_err().to_string();
+        assert!(wanted.contains("`broken`: not a .npy array"), "{wanted}");
+    }
+
+    #[test]
+    fn an_archive_of_no_arrays_is_named() {
+        let bytes = archive("data.pkl", b"x", CompressionMethod::Stored);
+        assert!(read_bytes(&bytes).unwrap_err().to_string().contains("without .npy arrays"));
         let [_, nu] = arrays();
         let folder = tempfile::tempdir().unwrap();
         assert!(write(&folder.path().join("x"), &[("a/b", &nu)]).is_err());

@@ -10,6 +10,7 @@ that any mistake of axis or order shows in every value. n counts samples (3), y 
 import h5py
 import numpy as np
 import scipy.io
+import scipy.sparse
 
 COUNT, SIZE, SNAPSHOTS = 3, 8, 10
 
@@ -70,3 +71,40 @@ with h5py.File("pdebench_burgers.hdf5", "w") as f:
     f["tensor"] = u[:, :6].astype("f4")
     f["x-coordinate"] = (np.arange(SIZE, dtype="f4") + 0.5) / SIZE
     f["t-coordinate"] = np.linspace(0, 2, 7, dtype="f4")
+
+# Storage and links of HDF5 that not every reader follows, small: a is 3 x 4 x 4 as above.
+small = a[:, :4, :4]
+with h5py.File("links.h5", "w", track_order=False) as f:
+    f["data/a"] = small
+    f["a"] = h5py.SoftLink("/data/a")
+    f["again"] = f["data/a"]
+    f["lost"] = h5py.SoftLink("/nowhere")
+    f["data/up"] = h5py.SoftLink("/data")
+with h5py.File("latest.h5", "w", libver="latest") as f:
+    # Two unlimited axes: chunks indexed by a version 2 B-tree, and layout version 5 of HDF5 2.0.
+    options = {"maxshape": (None, None, 4), "chunks": (2, 2, 4)}
+    f.create_dataset("group/a", data=small, compression="gzip", **options)
+    f.create_dataset("half", data=small.astype("f2"), **options)
+    f.create_dataset("big", data=small.astype(">f4"), chunks=(2, 2, 4), compression="lzf")
+    f.create_dataset("true", data=small > 100)
+    f["note"] = "text"
+    f["complex"] = small[0].astype("c16")
+    f["records"] = np.zeros(2, dtype=[("a", "f4"), ("b", "f4"), ("c", "f4")])
+    f["empty"] = h5py.Empty("f4")
+    bfloat = h5py.h5t.IEEE_F16LE.copy()
+    bfloat.set_fields(15, 7, 8, 0, 7)
+    bfloat.set_ebias(127)
+    h5py.h5d.create(f.id, b"bfloat", bfloat, h5py.h5s.create_simple((2,)))
+
+# MATLAB v5: what is in a structure, and what is no array of numbers.
+scipy.io.savemat(
+    "structures.mat",
+    {
+        "run": {"f_data": a.astype("f4"), "inner": {"phi_data": u.astype("f4")}, "note": "text"},
+        "sparse": scipy.sparse.eye(3, format="csc"),
+        "many": np.array([(1.0,), (2.0,)], dtype=[("k", "O")]),
+        "logical": (a > 100),
+        "f_data": a[0] + 1j,
+    },
+    do_compression=True,
+)

@@ -1,0 +1,246 @@
+//! Named arrays from any file: `.npy`, `.npz`, MATLAB's `.mat` of versions 5 to 7.3, HDF5, or a
+//! data set folder. Files are told apart by their first bytes, not by their names.
+//!
+//! Only what is wanted is decoded. What is no array of numbers is passed over and described, so
+//! that whoever misses it can say why it is not there.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use crate::Result;
+use crate::store::file::{MAX_BYTES, bad, io_error, open};
+use crate::store::ndarray::NdArray;
+use crate::store::{hdf5, mat5, npy, npz, shard};
+
+/// The name of the one array of an `.npy` file, which has none of its own.
+pub const LONE: &str = "array";
+
+/// The bytes that begin every HDF5 file, perhaps after a block of the user's own.
+const HDF5_MARK: &[u8] = b"\x89HDF\r\n\x1a\n";
+/// Where HDF5 looks for its mark: at zero, then at 512 and its doubles. MATLAB uses 512.
+const HDF5_STARTS: [usize; 4] = [0, 512, 1024, 2048];
+/// Bytes that tell the format.
+const START: u64 = 2056;
+
+/// A file's format, as far as readers treat it differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// One array of NumPy's.
+    #[default]
+    Npy,
+    /// An archive of NumPy's arrays.
+    Npz,
+    /// A MATLAB file of version 5 to 7.
+    Matlab,
+    /// An HDF5 file, MATLAB's version 7.3 among them.
+    Hdf5,
+    /// A folder written by this library.
+    DataSet,
+}
+
+/// What a file holds.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// The names of all arrays of numbers, in the order of the file. Arrays in groups of HDF5 or
+    /// in structures of MATLAB are named by their path, `group/array`.
+    pub names: Vec<String>,
+    /// Those arrays that were wanted; values may be NaN or infinite.
+    pub arrays: BTreeMap<String, NdArray>,
+    /// Everything else by name, and what it is: "text", "complex numbers".
+    pub others: BTreeMap<String, String>,
+    /// The file's format.
+    pub format: Format,
+}
+
+/// What is stored under one name.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// Numbers that were wanted.
+    Array(NdArray),
+    /// Numbers that were not wanted, and are not decoded.
+    Unread,
+    /// Anything else, in words.
+    Other(String),
+}
+
+impl Contents {
+    /// Files one item under its name; an error for a second array of that name.
+    pub(crate) fn insert(&mut self, name: String, item: Item) -> std::result::Result<(), String> {
+        match item {
+            Item::Other(kind) => {
+                self.others.insert(name, kind);
+                return Ok(());
+            }
+            Item::Array(array) => {
+                if self.arrays.insert(name.clone(), array).is_some() {
+                    return Err(format!("two arrays named `{name}`"));
+                }
+            }
+            Item::Unread => {}
+        }
+        self.names.push(name);
+        Ok(())
+    }
+
+    /// Hands out the array of that name.
+    ///
+    /// # Errors
+    /// What is there instead, in words: something that is no array of numbers, or other names.
+    pub fn take(&mut self, name: &str) -> std::result::Result<NdArray, String> {
+        self.arrays.remove(name).ok_or_else(|| self.why_missing(name))
+    }
+
+    /// Why there is no array of that name.
+    pub fn why_missing(&self, name: &str) -> String {
+        match self.others.get(name) {
+            Some(kind) => format!("`{name}` is no array of numbers: {kind}"),
+            None => format!("no array `{name}`; found: {}", self.listed()),
+        }
+    }
+
+    /// Everything there is, in one line.
+    pub fn listed(&self) -> String {
+        let others = self.others.iter().map(|(name, kind)| format!("{name} ({kind})"));
+        let all: Vec<String> = self.names.iter().cloned().chain(others).collect();
+        if all.is_empty() { "nothing".into() } else { all.join(", ") }
+    }
+}
+
+/// Reads the arrays whose names are `wanted`. What is not wanted is never an error, nor is what is
+/// no array of numbers: it is listed in [`Contents::others`].
+///
+/// # Errors
+/// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a file of another format, a damaged file
+/// or a wanted array that is damaged or larger than the file can hold.
+pub fn read(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
+    if path.is_dir() {
+        return data_set(path, wanted);
+    }
+    let format = format_of(path)?;
+    let contents = match format {
+        Format::Npz => npz::contents(path, wanted)?,
+        Format::Matlab => mat5::read(path, wanted)?,
+        Format::Hdf5 => hdf5::read(path, wanted)?,
+        Format::Npy | Format::DataSet => lone(path, wanted)?,
+    };
+    Ok(Contents { format, ..contents })
+}
+
+fn lone(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
+    let mut contents = Contents::default();
+    let item = npy::read_item(path, wanted(LONE))?;
+    contents.insert(LONE.into(), item).map_err(|reason| bad(path, reason))?;
+    Ok(contents)
+}
+
+/// The channels of a data set folder, `[sample, y, x]` each.
+fn data_set(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
+    let samples = shard::load(folder)?;
+    let mut contents = Contents { format: Format::DataSet, ..Contents::default() };
+    for (c, name) in samples.channels.iter().enumerate() {
+        let shape = vec![samples.count, samples.height, samples.width];
+        let item = if wanted(name) {
+            let fields = (0..samples.count).flat_map(|i| samples.field(i, c)).copied().collect();
+            let array = NdArray::from_f32(shape, fields);
+            Item::Array(array.ok_or_else(|| bad(folder, format!("channel `{name}` is not whole")))?)
+        } else {
+            Item::Unread
+        };
+        contents.insert(name.clone(), item).map_err(|reason| bad(folder, reason))?;
+    }
+    Ok(contents)
+}
+
+/// The format by the file's first bytes.
+fn format_of(path: &Path) -> Result<Format> {
+    let (file, _) = open(path, MAX_BYTES)?;
+    let mut start = Vec::new();
+    file.take(START).read_to_end(&mut start).map_err(|e| io_error(path, e))?;
+    let matlab = matches!(start.get(126..128), Some(b"IM" | b"MI"));
+    let hdf5 = |at: &usize| start.get(*at..).is_some_and(|rest| rest.starts_with(HDF5_MARK));
+    if start.starts_with(b"\x93NUMPY") {
+        Ok(Format::Npy)
+    } else if start.starts_with(b"PK") {
+        Ok(Format::Npz)
+    } else if HDF5_STARTS.iter().any(hdf5) {
+        Ok(Format::Hdf5)
+    } else if matlab {
+        Ok(Format::Matlab)
+    } else {
+        Err(bad(path, unknown(path, &start)))
+    }
+}
+
+/// What a file of no known format seems to be, and what to do.
+fn unknown(path: &Path, start: &[u8]) -> String {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    let matlab = extension.eq_ignore_ascii_case("mat");
+    // Version 4 begins with a code below 5000, so that one of the first four bytes is zero.
+    if matlab && start.len() >= 20 && start[..4].contains(&0) {
+        return "a MATLAB 4 file; save it again with -v7".into();
+    }
+    let found = match start {
+        [] => "an empty file",
+        [0x1f, 0x8b, ..] => "a gzip file (unpack it first)",
+        [0x80, 2..=5, ..] => "a Python pickle (save its arrays with numpy.savez)",
+        [b'C', b'D', b'F', 1 | 2 | 5, ..] => "a NetCDF 3 file (nccopy -k nc4 makes HDF5 of it)",
+        _ if matlab => "no MATLAB file of version 5 to 7.3 (damaged, or cut short)",
+        _ => "a file of no known format",
+    };
+    format!("{found}; one of NumPy (.npy, .npz), MATLAB (.mat) or HDF5 (.h5) expected")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::store::npy;
+
+    #[test]
+    fn the_first_bytes_tell_the_format_whatever_the_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fields.dat");
+        let array = NdArray::from_f32(vec![2], vec![1.0, f32::NAN]).unwrap();
+        let finite = NdArray::from_f32(vec![2], vec![1.0, 2.0]).unwrap();
+        npy::write(&path, &finite).unwrap();
+        let contents = read(&path, &|_| true).unwrap();
+        assert_eq!((contents.format, &contents.arrays[LONE]), (Format::Npy, &finite));
+        assert_eq!(read(&path, &|_| false).unwrap().arrays.len(), 0);
+        npz::write(&path, &[("u", &finite)]).unwrap();
+        let contents = read(&path, &|_| true).unwrap();
+        assert_eq!((contents.format, &contents.arrays["u"]), (Format::Npz, &finite));
+        // A value that is not finite is the caller's to judge.
+        let mut bytes = Vec::new();
+        npy::to_writer(&mut bytes, &array).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        let nan = read(&path, &|_| true).unwrap().take(LONE).unwrap();
+        assert!(nan.into_f32()[1].is_nan());
+    }
+
+    #[test]
+    fn what_is_no_array_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let reason = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            read(&path, &|_| true).unwrap_err().to_string()
+        };
+        assert!(reason("a.npz", b"").contains("an empty file"));
+        assert!(reason("a.csv", b"y,x\n1,2\n").contains("no known format"));
+        assert!(reason("a.npy.gz", b"\x1f\x8b\x08").contains("unpack"));
+        assert!(reason("a.pt", b"\x80\x02}").contains("pickle"));
+        let old = [0u32, 8, 8, 0, 7].map(u32::to_le_bytes).concat();
+        assert!(reason("a.mat", &old).contains("MATLAB 4 file; save it again with -v7"));
+        assert!(reason("a.mat", b"MATLAB 5.0 MAT-file, cut").contains("cut short"));
+    }
+
+    #[test]
+    fn what_is_missing_is_explained() {
+        let mut contents = Contents::default();
+        contents.insert("u".into(), Item::Unread).unwrap();
+        contents.insert("a".into(), Item::Other("complex numbers".into())).unwrap();
+        assert!(contents.take("a").unwrap_err().contains("complex numbers"));
+        assert_eq!(contents.take("w").unwrap_err(), "no array `w`; found: u, a (complex numbers)");
+    }
+}

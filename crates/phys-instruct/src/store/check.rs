@@ -1,0 +1,181 @@
+//! Whether samples are what they are said to be: how far they are from the equation, and whether
+//! their inputs have the values that the law allows.
+
+use burn::tensor::{Tensor, TensorData};
+use phys_instruct_physics::Pde;
+use serde::Serialize;
+
+use crate::device;
+use crate::eval::physics::pde_error;
+use crate::residual::{self, Residual, ResidualOptions};
+use crate::{Error, Result, Samples};
+
+/// The largest misfit with which samples pass for solutions. Data of the same equation from other
+/// discretisations have 0.001 to 0.1, those of another equation or scale mostly above 0.5.
+pub const MOST: f64 = 0.3;
+/// The largest share of inputs' values that may be none of the law's two.
+const MOST_OFF_LAW: f64 = 0.05;
+/// Two values count as equal within this share of the distance between the law's two.
+const SAME: f64 = 0.01;
+/// Samples that are measured, spread evenly over the set; fewer on grids of more points than
+/// `POINTS`.
+const MEASURED: usize = 32;
+const POINTS: usize = 256 * 256;
+
+/// How far samples are from the equation and from the law of its input.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Check {
+    /// Samples that were measured.
+    pub measured: usize,
+    /// The PDE error, as `eval` gives it: the mean relative residual. Its high modes count most, so
+    /// that data of another discretisation can have a large one.
+    pub pde_error: Option<f64>,
+    /// The preconditioned relative residual, which is about the relative error of the solution.
+    pub misfit: Option<f64>,
+    /// The share of the input's values that are none of the law's two, where it has two.
+    pub off_law: Option<f64>,
+    /// Why the equation could not be measured, if so.
+    pub unmeasured: Option<String>,
+    /// What is wrong, in words.
+    pub complaints: Vec<String>,
+}
+
+impl Check {
+    /// Measures some of the samples.
+    pub fn of(samples: &Samples, pde: &dyn Pde) -> Self {
+        let some = spread(samples);
+        let mut check = Self { measured: some.count, ..Self::default() };
+        match equation(&some, pde) {
+            Ok([pde_error, misfit]) => {
+                (check.pde_error, check.misfit) = (Some(pde_error), Some(misfit));
+                if misfit > MOST {
+                    check.complaints.push(format!(
+                        "these are no solutions of {} with its present parameters: misfit \
+                         {misfit:.2e}, at most {MOST} expected",
+                        pde.name()
+                    ));
+                }
+            }
+            Err(e) => check.unmeasured = Some(e.to_string()),
+        }
+        check.law(&some, pde);
+        check
+    }
+
+    /// Whether nothing is known to be wrong.
+    pub fn passed(&self) -> bool {
+        self.complaints.is_empty()
+    }
+
+    fn law(&mut self, samples: &Samples, pde: &dyn Pde) {
+        let Some([low, high]) = pde.input_values() else { return };
+        let inputs = || (0..samples.count).flat_map(|i| samples.field(i, 0)).map(|&v| f64::from(v));
+        let off = |v: &f64| (v - low).abs().min((v - high).abs()) > SAME * (high - low).abs();
+        let total = inputs().count().max(1) as f64;
+        let share = inputs().filter(off).count() as f64 / total;
+        self.off_law = Some(share);
+        if share > MOST_OFF_LAW {
+            let least = inputs().fold(f64::INFINITY, f64::min);
+            let most = inputs().fold(f64::NEG_INFINITY, f64::max);
+            let channel = samples.channels.first().map_or("the input", String::as_str);
+            self.complaints.push(format!(
+                "{channel} holds values from {least} to {most}, the law of {} only {low} and \
+                 {high} (--scale changes units, --param the law)",
+                pde.name()
+            ));
+        }
+    }
+}
+
+/// Some samples, spread evenly.
+fn spread(samples: &Samples) -> Samples {
+    let points = (samples.height * samples.width).max(1);
+    let count = samples.count.min((MEASURED * POINTS / points).clamp(1, MEASURED));
+    let mut some = samples.slice(0..0);
+    for i in 0..count {
+        some.data.extend_from_slice(samples.sample(i * samples.count / count));
+    }
+    some.count = count;
+    some
+}
+
+/// PDE error and misfit.
+fn equation(samples: &Samples, pde: &dyn Pde) -> Result<[f64; 2]> {
+    let (height, width) = (samples.height, samples.width);
+    if height != width {
+        return Err(Error::Shape(format!("{height} x {width} points, a square grid expected")));
+    }
+    let residual = residual::build(pde, width, &device::cpu())?;
+    let misfit = misfit(samples, residual.as_ref());
+    let misfit = misfit.ok_or_else(|| Error::NonFinite("the residual".into()))?;
+    Ok([pde_error(samples, residual.as_ref())?, misfit])
+}
+
+/// The mean over samples of the preconditioned relative residual: about the relative error of the
+/// solution, whatever the discretisation. None where it is not finite.
+pub(crate) fn misfit(samples: &Samples, residual: &dyn Residual) -> Option<f64> {
+    let shape = [samples.count, samples.channels.len(), samples.height, samples.width];
+    let x = Tensor::<4>::from_data(TensorData::new(samples.data.clone(), shape), &device::cpu());
+    let options = ResidualOptions { preconditioned: true, ..ResidualOptions::default() };
+    let relative: Vec<f32> = residual.terms(x, options).relative().try_into_vec_as().ok()?;
+    let sum: f64 = relative.iter().map(|&v| f64::from(v)).sum();
+    let mean = sum / relative.len() as f64;
+    mean.is_finite().then_some(mean)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use phys_instruct_physics::{generate, registry};
+
+    use super::*;
+
+    fn samples(pde: &dyn Pde) -> Samples {
+        let fields = generate(pde, 32, 3, 0..40).unwrap();
+        let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
+        Samples::from_fields(pde.name(), &names, &fields).unwrap()
+    }
+
+    #[test]
+    fn solved_samples_pass_for_every_equation() {
+        for name in registry::NAMES {
+            let pde = registry::by_name(name).unwrap();
+            let check = Check::of(&samples(pde.as_ref()), pde.as_ref());
+            assert!(check.passed(), "{name}: {check:?}");
+            assert_eq!(check.measured, MEASURED);
+            assert!(check.misfit.unwrap() < 1e-3, "{name}: {check:?}");
+        }
+    }
+
+    #[test]
+    fn a_solution_of_another_scale_or_law_is_named() {
+        let pde = registry::by_name("darcy").unwrap();
+        let good = samples(pde.as_ref());
+        let field = good.height * good.width;
+        let changed = |channel: usize, change: &dyn Fn(f32) -> f32| {
+            let mut data = good.data.clone();
+            for (i, v) in data.iter_mut().enumerate() {
+                *v = if i / field % 2 == channel { change(*v) } else { *v };
+            }
+            Check::of(&Samples { data, ..good.clone() }, pde.as_ref())
+        };
+        let tripled = changed(1, &|u| 3.0 * u);
+        assert!(tripled.complaints[0].contains("no solutions of darcy"), "{tripled:?}");
+        assert!((tripled.misfit.unwrap() - 2.0).abs() < 0.1);
+        // The raw file of another program: 0 and 1 for the law's two values.
+        let raw = changed(0, &|a| (a - 3.0) / 9.0);
+        assert_eq!(raw.off_law, Some(1.0));
+        assert!(raw.complaints.last().unwrap().contains("from 0 to 1"), "{raw:?}");
+    }
+
+    #[test]
+    fn a_grid_without_a_residual_is_said_to_be_unchecked() {
+        let pde = registry::by_name("poisson").unwrap();
+        let data = vec![1.0; 2 * 6 * 8];
+        let channels = vec!["a".into(), "u".into()];
+        let flat = Samples { pde: "poisson".into(), channels, count: 1, height: 6, width: 8, data };
+        let check = Check::of(&flat, pde.as_ref());
+        assert_eq!((check.misfit, check.passed()), (None, true));
+        assert!(check.unmeasured.unwrap().contains("6 x 8 points"));
+    }
+}
