@@ -135,7 +135,7 @@ fn report(pde: &dyn Pde, solutions: &[Solution], spent: f64, json: bool) -> Outc
     lines.extend(steps.filter(|&n| n > 0).map(|n| line("solver steps", n)));
     lines.extend(time_step.map(|t| line("smallest time step", number(t))));
     lines.extend(residual.map(|r| line("solver's residual", number(r))));
-    lines.extend(inner_points.map(|n| line("solved on points", n)));
+    lines.extend(inner_points.map(|n| line("resolved on points", n)));
     lines.push(line("time per sample", seconds(spent)));
     show(json, &value, &lines)
 }

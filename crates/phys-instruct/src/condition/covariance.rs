@@ -40,9 +40,9 @@ const ALONE: f32 = 1.05;
 const LEFT_OUT: usize = 64;
 const POINTS: usize = 200;
 const NOISE: f64 = 1e-2;
-/// Samples that have no part in the bank: with the moves of each, enough to tell a value of one in
-/// a hundred.
-const FRESH: usize = 64;
+/// Samples that have no part in the bank: enough, with the moves of each, for a number that one in a
+/// hundred exceeds.
+const FRESH: usize = 128;
 /// Rows of the linear map made at a time, by one thread: few enough for its cache.
 const ROWS: usize = 16;
 /// Rows whose products are summed at a time in `f64`.
@@ -84,6 +84,8 @@ struct ErrorUnits {
     /// One over the errors' deviations.
     scale: Vec<f64>,
     factor: Llt<f64>,
+    /// Whether sums over the rows need `f64`.
+    precise: bool,
 }
 
 impl Covariance {
@@ -355,7 +357,7 @@ impl Gain<'_> {
 
     /// (rows rows^T + variances)^-1, `[point, point]`.
     pub fn inverse(&self) -> Tensor<2> {
-        let ErrorUnits { scale, factor } = &self.errors;
+        let ErrorUnits { scale, factor, .. } = &self.errors;
         let (n, inverse) = (scale.len(), factor.inverse());
         let entry = |i: usize| (inverse[(i / n, i % n)] * scale[i / n] * scale[i % n]) as f32;
         let data: Vec<f32> = (0..n * n).map(entry).collect();
@@ -366,7 +368,7 @@ impl Gain<'_> {
     /// `[member, point]`.
     pub fn apply(&self, misfit: Tensor<2>) -> Tensor<4> {
         let (n, len) = (misfit.dims()[1], self.covariance.mean.dims()[1]);
-        let factors = &self.rows * self.errors.solve(&values(misfit), n);
+        let factors = self.errors.product(&self.rows, &self.errors.solve(&values(misfit), n));
         let [of_bank, of_linear] = self.scales;
         let (own, linear) = factors.split_at_row(factors.nrows() - len);
         let fields = |matrix| fields(self.prior, matrix);
@@ -450,8 +452,9 @@ impl ErrorUnits {
     fn new(rows: MatRef<f32>, scale: Vec<f64>) -> Result<Self> {
         let n = scale.len();
         let largest = rows.col_iter().map(|row| row.squared_norm_l2()).fold(0.0, f32::max);
+        let precise = largest >= PRECISE;
         let mut matrix = Mat::zeros(n, n);
-        if largest < PRECISE {
+        if !precise {
             let mut products = Mat::zeros(n, n);
             add_products(rows, &mut products);
             matrix = Mat::from_fn(n, n, |i, j| f64::from(products[(i, j)]));
@@ -473,16 +476,38 @@ impl ErrorUnits {
         let factor = matrix
             .llt(Side::Lower)
             .map_err(|e| Error::NonFinite(format!("covariance of the observed values: {e:?}")))?;
-        Ok(Self { scale, factor })
+        Ok(Self { scale, factor, precise })
     }
 
     /// (rows rows^T + variances)^-1 times the misfit of each member, `n` values, all but the misfit in
     /// these units; `[point, member]`.
-    fn solve(&self, misfit: &[f32], n: usize) -> Mat<f32> {
+    fn solve(&self, misfit: &[f32], n: usize) -> Mat<f64> {
         let members = misfit.len() / n;
         let right = Mat::from_fn(n, members, |i, m| f64::from(misfit[m * n + i]) * self.scale[i]);
-        let solved = self.factor.solve(&right);
-        Mat::from_fn(n, members, |i, m| solved[(i, m)] as f32)
+        self.factor.solve(&right)
+    }
+
+    /// The `rows` times what [`ErrorUnits::solve`] gives, `[factor, member]`. For small errors its
+    /// terms are large and cancel, which `f32` would not survive.
+    fn product(&self, rows: &Mat<f32>, solved: &Mat<f64>) -> Mat<f32> {
+        if !self.precise {
+            let narrow = Mat::from_fn(solved.nrows(), solved.ncols(), |i, m| solved[(i, m)] as f32);
+            return rows * narrow;
+        }
+
+        let mut all = Mat::zeros(rows.nrows(), solved.ncols());
+        for first in (0..rows.nrows()).step_by(PART) {
+            let count = PART.min(rows.nrows() - first);
+            let part = rows.subrows(first, count);
+            let wide = Mat::from_fn(count, part.ncols(), |k, i| f64::from(part[(k, i)]));
+            let sums = wide * solved;
+            for m in 0..solved.ncols() {
+                for k in 0..count {
+                    all[(first + k, m)] = sums[(k, m)] as f32;
+                }
+            }
+        }
+        all
     }
 }
 
@@ -535,7 +560,7 @@ mod tests {
         let scale = ErrorUnits::scale(&[1e-6; 24]);
         let rows = Mat::from_fn(SIZE * SIZE, 24, |k, i| rows[(k, i)] * scale[i] as f32);
         let exact = ErrorUnits::new(rows.as_ref(), scale).unwrap();
-        let z = &rows * exact.solve(&values(misfit), 24);
+        let z = exact.product(&rows, &exact.solve(&values(misfit), 24));
         let z: Vec<f32> = z.col(0).iter().copied().collect();
         let z = Tensor::<4>::from_data(TensorData::new(z, [1, 1, SIZE, SIZE]), &device);
         let exact = prior.linear(z);
@@ -631,7 +656,7 @@ mod tests {
         let sum = |i: usize| rows.col(i).sum() / scale[i] as f32;
         let misfit: Vec<f32> = (0..N).map(sum).collect();
         let errors = ErrorUnits::new(rows.as_ref(), scale.clone()).unwrap();
-        let followed = rows.transpose() * (&rows * errors.solve(&misfit, N));
+        let followed = rows.transpose() * errors.product(&rows, &errors.solve(&misfit, N));
         let left = |i: usize| (misfit[i] - followed[(i, 0)] / scale[i] as f32).abs();
         assert!((0..N).map(left).all(|left| left < 1e-3));
     }

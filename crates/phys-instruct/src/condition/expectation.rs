@@ -21,6 +21,9 @@ use serde::Serialize;
 
 use crate::{Error, Result};
 
+/// The share of the prior's own samples that a usual number leaves beyond it.
+const RARE: f64 = 0.01;
+
 /// The most unusual values of an observed field, or of some sample of the prior.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Distances {
@@ -81,8 +84,23 @@ pub struct Surprise {
     pub given_rest: Vec<f64>,
     /// The numbers of the observations.
     pub distances: Distances,
-    /// The same of the prior's own samples: the largest of each.
+    /// The numbers that one in a hundred of the prior's own samples exceeds.
     pub usual: Distances,
+    /// The number for all values together below which one in a hundred of them lies.
+    pub least_together: f64,
+    /// The size of each channel's values; none for a channel without values.
+    pub sizes: Vec<Option<Size>>,
+}
+
+/// The root mean square of a channel's observed values, over that expected.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Size {
+    /// The observed values' size.
+    pub found: f64,
+    /// The sizes that one in a hundred of the prior's own samples falls below, and exceeds.
+    pub usual: [f64; 2],
+    /// Number of values.
+    pub count: usize,
 }
 
 /// K^-1 and what is made of it, in units of the values' own deviations.
@@ -131,26 +149,74 @@ impl Seen {
             (samples[(i, s)] + sd[i] * errors[s * n + i]) / inverse.deviation[i]
         });
 
+        let own = inverse.distances(&drawn);
+        let at = |i: usize, s: usize| mean[i] + samples[(i, s)] + sd[i] * errors[s * n + i];
+        let sizes = self.sizes(&inverse.deviation, count, at);
+
         Ok(Surprise {
+            sizes,
             chosen: self.chosen.clone(),
             mean: mean.clone(),
             alone: (0..n).map(|i| away[(i, 0)]).collect(),
             expected,
             given_rest,
             distances: inverse.distances(&away)[0],
-            usual: largest(&inverse.distances(&drawn)),
+            usual: exceeded_by(&own, RARE),
+            least_together: quantile(&own, RARE, |d| d.together),
             deviation: inverse.deviation,
         })
     }
 }
 
-fn largest(all: &[Distances]) -> Distances {
-    all.iter().fold(Distances::default(), |most, d| Distances {
-        alone: most.alone.max(d.alone),
-        given_rest: most.given_rest.max(d.given_rest),
-        together: most.together.max(d.together),
-        offset: most.offset.max(d.offset),
-    })
+impl Seen {
+    /// The size of each channel's values, beside that of `count` samples whose values are `drawn`.
+    fn sizes(
+        &self,
+        deviation: &[f64],
+        count: usize,
+        drawn: impl Fn(usize, usize) -> f64,
+    ) -> Vec<Option<Size>> {
+        let channels = self.channels.iter().max().map_or(0, |last| last + 1);
+        let of_channel = |c: usize| {
+            let own: Vec<usize> =
+                (0..self.values.len()).filter(|&i| self.channels[i] == c).collect();
+            let square =
+                |of: &dyn Fn(usize) -> f64| own.iter().map(|&i| of(i).powi(2)).sum::<f64>();
+            let expected = square(&|i| self.expectation.mean[i].hypot(deviation[i]));
+            if own.is_empty() || expected == 0.0 {
+                return None;
+            }
+            let size = |of: &dyn Fn(usize) -> f64| (square(of) / expected).sqrt();
+            let mut all: Vec<f64> = (0..count).map(|s| size(&|i| drawn(i, s))).collect();
+            all.sort_by(f64::total_cmp);
+            let usual = [RARE, 1.0 - RARE].map(|share| sorted_quantile(&all, share));
+            Some(Size { found: size(&|i| self.values[i]), usual, count: own.len() })
+        };
+        (0..channels).map(of_channel).collect()
+    }
+}
+
+/// The numbers that a `share` of all samples exceeds.
+fn exceeded_by(all: &[Distances], share: f64) -> Distances {
+    let high = |of: fn(&Distances) -> f64| quantile(all, 1.0 - share, of);
+    Distances {
+        alone: high(|d| d.alone),
+        given_rest: high(|d| d.given_rest),
+        together: high(|d| d.together),
+        offset: high(|d| d.offset),
+    }
+}
+
+/// The number below which a `share` of all samples lies; 0 of none.
+fn quantile(all: &[Distances], share: f64, of: fn(&Distances) -> f64) -> f64 {
+    let mut sorted: Vec<f64> = all.iter().map(of).collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted_quantile(&sorted, share)
+}
+
+fn sorted_quantile(sorted: &[f64], share: f64) -> f64 {
+    let at = (share * sorted.len() as f64) as usize;
+    sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0.0)
 }
 
 impl Inverse {

@@ -46,8 +46,9 @@ const LOST: f64 = 4.0;
 /// Steps of each member from there, at most, with the slopes at the most probable c; one that is lost
 /// then goes on with its own.
 const MEMBER_STEPS: usize = 4;
-/// Shorter and shorter steps tried until the cost falls.
-const LENGTHS: [f64; 3] = [1.0, 0.5, 0.25];
+/// Weights of a step's own length, tried in turn until the cost falls: the slopes hold only near
+/// where they were taken (Levenberg 1944, Marquardt 1963).
+const DAMPING: [f64; 5] = [0.0, 1.0, 10.0, 100.0, 1000.0];
 
 /// The law of the inputs as a prior's samples have it: mean + components^T c, c ~ N(0, I).
 #[derive(Debug)]
@@ -105,8 +106,9 @@ impl Inputs {
 pub(super) struct Problem<'a> {
     pub inputs: &'a Inputs,
     pub pde: &'a dyn Pde,
-    /// A joint sample near the answer, where the search begins.
-    pub near: &'a Fields,
+    /// Joint samples where the search begins, the nearest to the answer first; the others serve
+    /// where it leads from there to no answer. At least one.
+    pub starts: &'a [Fields],
     /// The observed functionals, and their values.
     pub stencils: &'a [Stencil],
     pub values: Vec<f64>,
@@ -114,6 +116,9 @@ pub(super) struct Problem<'a> {
     pub deviations: Vec<f64>,
     /// Larger ones, in turn, with which the search begins.
     pub softened: Vec<Vec<f64>>,
+    /// The first of the softened ones that are small enough: a draw that follows the values within
+    /// these is an answer.
+    pub tolerated: usize,
 }
 
 /// A pair of the equation.
@@ -123,41 +128,120 @@ struct Pair {
     x: Fields,
 }
 
+/// Draws from the posterior.
+pub(super) struct Found {
+    pub members: Vec<Fields>,
+    /// Members that were asked for and found no input that follows the values.
+    pub left_out: usize,
+}
+
+/// Slopes, and the pair they were taken at.
+type At = (Mat<f64>, Pair);
+
 impl Problem<'_> {
-    /// `members` draws from the posterior. Where the search does not lead to the values within their
-    /// errors, from that for the smallest of the softened ones with which it does, if there is one.
+    /// `count` draws from the posterior, in pairs of opposite noise. Where the search does not lead to
+    /// the values within their errors, draws for the smallest of the softened ones with which it does.
+    /// A draw that does not follow the values is left out, with the one it is paired with.
     ///
     /// # Errors
-    /// An input that the solver refuses.
-    pub fn infer(&self, members: usize, seed: u64) -> Result<Vec<Fields>> {
-        let start = self.start()?;
-        let mut at = (self.slopes(&start)?, start);
-        let mut stages = self.softened.iter().chain([&self.deviations]);
-        let stage = |deviations| Stage { problem: self, deviations };
-        let mut reached = stage(stages.next().unwrap_or(&self.deviations));
-        let none = Member::most_probable(&at.0);
-        at = reached.approached(&at, &none, false)?;
-        for next in stages.map(|deviations| stage(deviations)) {
-            let nearer = next.approached(&at, &none, false)?;
-            if next.mean_misfit(&nearer.1, &none) > LOST {
+    /// An input that the solver refuses, or no draw that follows the values.
+    pub fn infer(&self, count: usize, seed: u64) -> Result<Found> {
+        let stages = self.stages();
+        let (mut reached, mut at) = (0, None);
+        for start in self.starts {
+            let pair = self.start(start)?;
+            let none = Member::none(self.stencils.len(), pair.c.nrows());
+            let (stage, found) = self.descended(&pair, &none, &stages)?;
+            if at.is_none() || stage > reached {
+                (reached, at) = (stage, Some(found));
+            }
+            if reached + 1 == stages.len() {
                 break;
             }
-            (reached, at) = (next, nearer);
         }
-        at = reached.approached(&at, &none, true)?;
-        reached.members(&at, members, seed)
+        let at = at.ok_or_else(|| Error::NonFinite("a search without a start".into()))?;
+
+        let stages = &stages[..=reached];
+        let drawn: Vec<Option<Fields>> = (0..count)
+            .into_par_iter()
+            .map(|member| self.member(&at, member, stages, seed))
+            .collect::<Result<_>>()?;
+        let complete = |pair: &&[Option<Fields>]| pair.iter().all(Option::is_some);
+        let pairs = drawn.chunks(2).filter(complete);
+        let members: Vec<Fields> = pairs.flatten().flatten().cloned().collect();
+        if members.is_empty() {
+            return Err(Error::Observation(
+                "no input was found whose solution follows them; are their errors larger than \
+                 stated (sd, --noise)? --method refinement follows them without the equation"
+                    .into(),
+            ));
+        }
+        Ok(Found { left_out: count - members.len(), members })
     }
 
-    /// The pair of the input that is near, or of the mean where the solver refuses that.
-    fn start(&self) -> Result<Pair> {
-        let c = self.inputs.coordinates(&self.near.data);
+    /// The errors to aim at in turn, those stated last.
+    fn stages(&self) -> Vec<Stage<'_>> {
+        let all = self.softened.iter().chain([&self.deviations]);
+        all.map(|deviations| Stage { problem: self, deviations }).collect()
+    }
+
+    /// The pair of a start's input, or of the mean where the solver refuses that.
+    fn start(&self, near: &Fields) -> Result<Pair> {
+        let c = self.inputs.coordinates(&near.data);
         let mean = c.clone() * faer::Scale(0.0);
         self.pair(c).or_else(|_| self.pair(mean))
     }
 
+    /// Where the steps lead from a pair through the `stages`, and the last stage whose values they
+    /// follow (the first in any case).
+    fn descended(&self, from: &Pair, draw: &Member, stages: &[Stage]) -> Result<(usize, At)> {
+        let mut at = stages[0].approached(&(self.slopes(from)?, from.clone()), draw, false)?;
+        let mut reached = 0;
+        for (k, stage) in stages.iter().enumerate().skip(1) {
+            let nearer = stage.approached(&at, draw, false)?;
+            if stage.mean_misfit(&nearer.1, draw) > LOST {
+                break;
+            }
+            (reached, at) = (k, nearer);
+        }
+        Ok((reached, stages[reached].approached(&at, draw, true)?))
+    }
+
+    /// One draw from around the most probable pair; none where it does not follow the values.
+    fn member(
+        &self,
+        most_probable: &At,
+        member: usize,
+        stages: &[Stage],
+        seed: u64,
+    ) -> Result<Option<Fields>> {
+        let (slopes, pair) = most_probable;
+        let stage = &stages[stages.len() - 1];
+        let linear = stage.linearised(slopes);
+        let draw = Member::drawn(slopes, member, seed);
+
+        // Not only downhill: it is after some of them that the errors of the slopes are gone.
+        let mut at = pair.clone();
+        for _ in 0..MEMBER_STEPS {
+            let change = stage.change(&at, &linear, &draw, 0.0);
+            let Ok(next) = self.pair(&at.c + change) else { break };
+            at = next;
+        }
+        if stage.mean_misfit(&at, &draw) <= LOST {
+            return Ok(Some(at.x));
+        }
+
+        // Anew, by damped steps with slopes of its own, from the most probable pair and from large
+        // errors on.
+        let (reached, (_, at)) = self.descended(pair, &draw, stages)?;
+        let enough = reached >= self.tolerated.min(stages.len() - 1);
+        let follows = stages[reached].mean_misfit(&at, &draw) <= LOST;
+        Ok((enough && follows).then_some(at.x))
+    }
+
     /// The pair of `c`.
     fn pair(&self, c: Mat<f64>) -> Result<Pair> {
-        let input = Fields { data: self.inputs.at(&c), ..self.pde.input_of(self.near) };
+        let input = Fields { data: self.inputs.at(&c), ..self.pde.input_of(&self.starts[0]) };
         Ok(Pair { c, x: self.pde.solve(&input)?.fields })
     }
 
@@ -189,72 +273,62 @@ struct Member {
 }
 
 impl Member {
-    fn most_probable(slopes: &Mat<f64>) -> Self {
-        Self { own: Mat::zeros(slopes.ncols(), 1), errors: Mat::zeros(slopes.nrows(), 1) }
+    /// The draw of the most probable answer.
+    fn none(points: usize, components: usize) -> Self {
+        Self { own: Mat::zeros(components, 1), errors: Mat::zeros(points, 1) }
+    }
+
+    /// Draw number `member`, every second one the mirror image of the one before it.
+    fn drawn(slopes: &Mat<f64>, member: usize, seed: u64) -> Self {
+        let mut rng = rng::stream(seed, "input space", 0, member as u64 / 2);
+        let sign = if member.is_multiple_of(2) { 1.0 } else { -1.0 };
+        let own = Mat::from_fn(slopes.ncols(), 1, |_, _| sign * rng::normal(&mut rng));
+        let errors = Mat::from_fn(slopes.nrows(), 1, |_, _| sign * rng::normal(&mut rng));
+        Self { own, errors }
     }
 }
 
 impl Stage<'_> {
     /// Where Gauss-Newton steps lead from a pair and the slopes there: until they settle, or, unless to
     /// the `end`, until the values are followed.
-    fn approached(
-        &self,
-        from: &(Mat<f64>, Pair),
-        draw: &Member,
-        end: bool,
-    ) -> Result<(Mat<f64>, Pair)> {
+    fn approached(&self, from: &At, draw: &Member, end: bool) -> Result<At> {
         let (mut slopes, mut pair) = from.clone();
         for _ in 0..STEPS {
             if !end && self.mean_misfit(&pair, draw) < FOLLOWED {
                 break;
             }
-            let Some(better) = self.step(&pair, &self.linearised(&slopes), draw) else { break };
+            let Some((better, damped)) = self.step(&pair, &slopes, draw) else { break };
             let settled = self.cost(&better, draw) > (1.0 - SETTLED) * self.cost(&pair, draw);
             pair = better;
             slopes = self.problem.slopes(&pair)?;
-            if settled {
+            // A damped step is short by itself.
+            if settled && !damped {
                 break;
             }
         }
         Ok((slopes, pair))
     }
 
-    fn members(&self, at: &(Mat<f64>, Pair), count: usize, seed: u64) -> Result<Vec<Fields>> {
-        let (slopes, pair) = at;
+    /// A pair of lower cost, if one of the steps tried leads to it, and whether the step was damped.
+    fn step(&self, at: &Pair, slopes: &Mat<f64>, draw: &Member) -> Option<(Pair, bool)> {
         let linear = self.linearised(slopes);
-        let (points, components) = (slopes.nrows(), slopes.ncols());
-        let member = |member: usize| {
-            let mut rng = rng::stream(seed, "input space", 0, member as u64 / 2);
-            let sign = if member.is_multiple_of(2) { 1.0 } else { -1.0 };
-            let own = Mat::from_fn(components, 1, |_, _| sign * rng::normal(&mut rng));
-            let errors = Mat::from_fn(points, 1, |_, _| sign * rng::normal(&mut rng));
-            let draw = Member { own, errors };
-            let mut at = pair.clone();
-            for _ in 0..MEMBER_STEPS {
-                // Not only downhill: it is after some of them that the errors of the slopes are gone.
-                let change = self.change(&at, &linear, &draw);
-                let Ok(next) = self.problem.pair(&at.c + change) else { break };
-                at = next;
-            }
-            if self.mean_misfit(&at, &draw) > LOST {
-                at = self.approached(&(self.problem.slopes(&at)?, at), &draw, true)?.1;
-            }
-            Ok(at.x)
-        };
-        (0..count).into_par_iter().map(member).collect()
-    }
-
-    /// A pair of lower cost, if one of the steps tried leads to it.
-    fn step(&self, at: &Pair, linear: &Linearised, draw: &Member) -> Option<Pair> {
-        let (change, before) = (self.change(at, linear, draw), self.cost(at, draw));
+        let before = self.cost(at, draw);
         // A step too long may lead to an input that the solver refuses.
-        let trial = |length| self.problem.pair(&at.c + faer::Scale(length) * &change).ok();
-        LENGTHS.into_iter().filter_map(trial).find(|trial| self.cost(trial, draw) < before)
+        let trial = |damping| {
+            let change = self.change(at, &linear, draw, damping);
+            Some((self.problem.pair(&at.c + change).ok()?, damping > 0.0))
+        };
+        DAMPING.into_iter().filter_map(trial).find(|(pair, _)| self.cost(pair, draw) < before)
     }
 
-    /// From a pair's c to where the cost would be least if the slopes held everywhere.
-    fn change(&self, at: &Pair, linear: &Linearised, draw: &Member) -> Mat<f64> {
-        let wrong = self.misfit(at, draw) - &linear.seen * (&draw.own - &at.c);
+    /// From a pair's c to where the cost would be least if the slopes held everywhere and the
+    /// squared length of the step cost `damping`.
+    fn change(&self, at: &Pair, linear: &Linearised, draw: &Member, damping: f64) -> Mat<f64> {
+        let misfit = self.misfit(at, draw);
+        if damping > 0.0 {
+            return linear.damped(misfit, &draw.own - &at.c, damping);
+        }
+        let wrong = misfit - &linear.seen * (&draw.own - &at.c);
         &draw.own + linear.least_squares(wrong) - &at.c
     }
 
@@ -298,7 +372,28 @@ impl Linearised {
         Self { seen, with_prior }
     }
 
-    /// Of [G; I] c = [r; 0]: (G^T G + I)^-1 G^T r.
+    /// The d that minimises |G d - r|^2 + |d - o|^2 + `damping` |d|^2, o the way to the draw's own c.
+    fn damped(&self, r: Mat<f64>, own: Mat<f64>, damping: f64) -> Mat<f64> {
+        let (points, components) = (self.seen.nrows(), self.seen.ncols());
+        let unit = damping.sqrt();
+        let entry = |i: usize, k: usize| match i.checked_sub(points) {
+            None => self.seen[(i, k)],
+            Some(row) if row < components => f64::from(u8::from(row == k)),
+            Some(row) => {
+                if row - components == k {
+                    unit
+                } else {
+                    0.0
+                }
+            }
+        };
+        let mut right = Mat::zeros(points + 2 * components, 1);
+        right.subrows_mut(0, points).copy_from(&r);
+        right.subrows_mut(points, components).copy_from(&own);
+        Mat::from_fn(points + 2 * components, components, entry).qr().solve_lstsq(right)
+    }
+
+    /// The least-squares solution c of [G; I] c = [r; 0]: (G^T G + I)^-1 G^T r.
     fn least_squares(&self, r: Mat<f64>) -> Mat<f64> {
         let mut right = Mat::zeros(self.seen.nrows() + self.seen.ncols(), 1);
         right.subrows_mut(0, r.nrows()).copy_from(&r);
@@ -344,11 +439,12 @@ mod tests {
         let problem = Problem {
             inputs: &inputs,
             pde,
-            near: &samples_from(pde, 1, SIZE, 10).fields(0),
+            starts: &[samples_from(pde, 1, SIZE, 10).fields(0)],
             stencils: observations.stencils(),
             values: points.iter().map(|p| p.value).collect(),
             deviations: points.iter().map(|p| p.deviation()).collect(),
             softened: vec![points.iter().map(|p| 2.0 * p.deviation()).collect()],
+            tolerated: 1,
         };
         let moments = |s: &Samples, e: usize| {
             let (n, at) = (s.count as f64, |i: usize| f64::from(s.sample(i)[e]));
@@ -356,7 +452,7 @@ mod tests {
             let square = (0..s.count).map(|i| (at(i) - mean).powi(2)).sum::<f64>();
             [mean, (square / (n - 1.0)).sqrt()]
         };
-        let drawn = problem.infer(600, 0).unwrap();
+        let drawn = problem.infer(600, 0).unwrap().members;
         let drawn = Samples::from_fields("poisson", &["a", "u"], &drawn).unwrap();
         let limit = exact::posterior(pde, &observations, 600, 0).unwrap().samples;
         for entry in [SIZE + 3, 4 * SIZE + 4, 64 + 3 * SIZE + 5] {
@@ -379,13 +475,14 @@ mod tests {
         let problem = Problem {
             inputs: &inputs_of(pde, &samples),
             pde,
-            near: &samples.fields(1),
+            starts: &[samples.fields(1)],
             stencils: observations.stencils(),
             values: observations.points().iter().map(|p| p.value).collect(),
             deviations: errors(last),
             softened: soft.iter().map(errors).collect(),
+            tolerated: soft.len(),
         };
-        (problem.infer(4, 0).unwrap(), truth, observations)
+        (problem.infer(4, 0).unwrap().members, truth, observations)
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use burn::tensor::Tensor;
 use phys_instruct_kernels::pool::in_pool;
+use phys_instruct_physics::Fields;
 use serde::{Deserialize, Serialize};
 
 use super::covariance::{Covariance, Gain};
@@ -31,8 +32,11 @@ const EXACT: f64 = 1e-3;
 const EXACT_PAIR: f64 = 3.5e-8;
 /// The same, in turn, while the search there begins, but for those that make the errors of no value
 /// larger than `SOFTER` times its own.
-const SOFT: [f64; 5] = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
+const SOFT: [f64; 8] = [0.3, 0.1, 0.03, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 const SOFTER: f64 = 1.1;
+/// Members of the refined ensemble from which the search in input space begins where its mean leads
+/// nowhere.
+const STARTS: usize = 4;
 
 /// Observations that are held against the prior together, at most: a second of work.
 pub const TOGETHER: usize = 1000;
@@ -288,19 +292,43 @@ impl<'a> Solver<'a> {
             Method::Linearised => self.linearised(observations, &observed, &aim, options)?,
             Method::NoiseSpace => self.gauss_newton(observations, &observed, aim, options)?,
         };
-        let samples = match options.method {
+
+        let (samples, left_out) = match options.method {
             Method::InputSpace => {
-                self.in_input_space(observations, &self.samples(x.mean_dim(0)), options)?
+                let mean = self.samples(x.clone().mean_dim(0)).fields(0);
+                let drawn = self.samples(x);
+                let members = (0..drawn.count.min(STARTS)).map(|i| drawn.fields(i));
+                let starts: Vec<Fields> = std::iter::once(mean).chain(members).collect();
+                self.in_input_space(observations, &starts, options)?
             }
-            _ => self.samples(x),
+            _ => (self.samples(x), 0),
         };
-        match samples.first_not_finite() {
-            None => {
-                let mirrored = samples.count.is_multiple_of(2);
-                Ok(Posterior::of(samples, mirrored, nfe))
-            }
-            Some(member) => Err(Error::NonFinite(format!("member {member} of the posterior"))),
+        if let Some(member) = samples.first_not_finite() {
+            return Err(Error::NonFinite(format!("member {member} of the posterior")));
         }
+        let samples = self.admitted(samples, observations)?;
+        let mirrored = samples.count.is_multiple_of(2);
+        Ok(Posterior { left_out, ..Posterior::of(samples, mirrored, nfe) })
+    }
+
+    /// Members whose input, where the law gives it two values, lies between them, but for observed
+    /// values.
+    fn admitted(&self, mut samples: Samples, observations: &Observations) -> Result<Samples> {
+        let (pde, grid) = (self.model.card.pde()?, self.model.card.grid);
+        let Some([low, high]) = pde.input_values() else { return Ok(samples) };
+        let mut is_free = vec![false; samples.sample_len()];
+        for entry in Task::Forward.observed(pde.as_ref(), grid) {
+            is_free[entry] = true;
+        }
+        for (entry, _) in observations.stencils().iter().flat_map(Stencil::terms) {
+            is_free[*entry] = false;
+        }
+        let len = samples.sample_len().max(1);
+        for sample in samples.data.chunks_mut(len) {
+            let free = sample.iter_mut().zip(&is_free).filter(|(_, free)| **free);
+            free.for_each(|(v, _)| *v = v.clamp(low as f32, high as f32));
+        }
+        Ok(samples)
     }
 
     fn samples(&self, x: Tensor<4>) -> Samples {
@@ -351,9 +379,9 @@ impl<'a> Solver<'a> {
     fn in_input_space(
         &self,
         observations: &Observations,
-        near: &Samples,
+        starts: &[Fields],
         options: &Options,
-    ) -> Result<Samples> {
+    ) -> Result<(Samples, usize)> {
         let card = &self.model.card;
         let (pde, grid) = (card.pde()?, card.grid);
         if !Inputs::suits(pde.as_ref(), grid) {
@@ -372,18 +400,21 @@ impl<'a> Solver<'a> {
         };
         let deviations = at_least(&EXACT_PAIR);
         let softer = |soft: &Vec<f64>| soft.iter().zip(&deviations).any(|(s, d)| *s > SOFTER * d);
-        let softened = SOFT.iter().map(at_least).filter(softer).collect();
+        let used: Vec<f64> = SOFT.iter().copied().filter(|soft| softer(&at_least(soft))).collect();
+        let softened: Vec<Vec<f64>> = used.iter().map(&at_least).collect();
+        let tolerated = used.iter().position(|&soft| soft <= EXACT).unwrap_or(used.len());
         let problem = input_space::Problem {
             inputs: &inputs,
             pde: pde.as_ref(),
-            near: &near.fields(0),
+            starts,
             stencils: observations.stencils(),
             values: points.iter().map(|p| p.value).collect(),
             softened,
+            tolerated,
             deviations,
         };
-        let members = in_pool(|| problem.infer(options.ensemble, options.seed))?;
-        Samples::from_fields(&card.pde, &card.channels, &members)
+        let found = in_pool(|| problem.infer(options.ensemble, options.seed))?;
+        Ok((Samples::from_fields(&card.pde, &card.channels, &found.members)?, found.left_out))
     }
 
     /// What observations without errors are taken to be off by.

@@ -7,9 +7,19 @@ use super::expectation::Surprise;
 use super::explained::Explained;
 use super::place::Lattice;
 
-/// A number above its usual one by this factor is unusual. The usual one is the largest of some
-/// hundred of the prior's samples, which leaves about one case in a hundred above it.
+/// A number above its usual one by this factor is unusual. The usual one leaves one in a hundred
+/// of the prior's samples above it; five numbers are looked at, and two cases in a hundred may be
+/// warned of.
 const UNUSUAL: f64 = 1.2;
+/// The factor for a value given all others, whose number grows slowly with a sample's rarity.
+const CONTRADICTED: f64 = 1.05;
+/// The factor for the size of a field's values, either way.
+const MISSIZED: f64 = 1.5;
+/// All values together are unusually near the mean where their number is below the least usual one
+/// by this factor: strongly dependent values are often near it by chance.
+const QUIET: f64 = 2.0;
+/// The least number of values that can be.
+const FEW: usize = 5;
 /// The largest chi that passes. At the truth a single value has a larger one in three cases of a
 /// thousand, many values together never.
 const LARGEST_CHI: f64 = 3.0;
@@ -112,7 +122,7 @@ pub(super) fn of_surprise(
     }
 
     // Where values lie outside by themselves, their neighbours say nothing more.
-    let contradicted = ordered(&surprise.given_rest, UNUSUAL * usual.given_rest);
+    let contradicted = ordered(&surprise.given_rest, CONTRADICTED * usual.given_rest);
     if outside.is_empty() && !contradicted.is_empty() && surprise.alone.len() > 1 {
         let one = |&i: &usize| {
             let [expected, sd] = surprise.expected[i];
@@ -140,6 +150,33 @@ pub(super) fn of_surprise(
              errors than stated?",
             short(found.together),
             short(usual.together)
+        );
+        warnings.push(warning(Concern::Together, message));
+    }
+    for (channel, size) in surprise.sizes.iter().enumerate() {
+        let Some(size) = size.filter(|size| size.count >= FEW) else { continue };
+        let [least, most] = size.usual;
+        if outside.is_empty() && !(least / MISSIZED..MISSIZED * most).contains(&size.found) {
+            let message = format!(
+                "the values of {} are {} times the size that this model expects, where {} to {} are \
+                 usual: other units? another domain?",
+                observations.channels()[channel],
+                short(size.found),
+                short(least),
+                short(most)
+            );
+            warnings.push(warning(Concern::OutsidePrior, message));
+        }
+    }
+    if QUIET * found.together < surprise.least_together && surprise.alone.len() >= FEW {
+        let all = (0..surprise.alone.len())
+            .max_by(|&i, &j| surprise.alone[i].abs().total_cmp(&surprise.alone[j].abs()));
+        let cause = cause(surprise, observations, laws, all.unwrap_or(0), surprise.alone.len());
+        let message = format!(
+            "together the observations lie {} deviations each from what this model knows, where at \
+             least {} is usual: {cause}",
+            short(found.together),
+            short(surprise.least_together)
         );
         warnings.push(warning(Concern::Together, message));
     }

@@ -45,6 +45,7 @@ impl Check {
     pub fn of(samples: &Samples, pde: &dyn Pde) -> Self {
         let some = spread(samples);
         let mut check = Self { measured: some.count, ..Self::default() };
+        check.constants(&some);
         match equation(&some, pde) {
             Ok([pde_error, misfit]) => {
                 (check.pde_error, check.misfit) = (Some(pde_error), Some(misfit));
@@ -65,6 +66,18 @@ impl Check {
     /// Whether nothing is known to be wrong.
     pub fn passed(&self) -> bool {
         self.complaints.is_empty()
+    }
+
+    /// Names channels that have one value throughout: nothing can be learned of them.
+    fn constants(&mut self, samples: &Samples) {
+        for (c, name) in samples.channels.iter().enumerate() {
+            let mut values = (0..samples.count).flat_map(|i| samples.field(i, c));
+            if let Some(first) = values.next()
+                && values.all(|v| v == first)
+            {
+                self.complaints.push(format!("channel `{name}` is constant, {first} everywhere"));
+            }
+        }
     }
 
     fn law(&mut self, samples: &Samples, pde: &dyn Pde) {
