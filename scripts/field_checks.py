@@ -289,7 +289,9 @@ def burgers_shock(case, calls):
     slope = sum(
         row[k] * math.pi * (-1) ** (n // 2 - k) / math.tan(math.pi * (n // 2 - k) / n) for k in range(n) if 2 * k != n
     )
-    yield bool(re.search("resol", call.out + call.err, re.I)) or near("slope at the front", slope, -152.0, 0.03)
+    # The samples of 256 points cannot show the slope; the report says on how many it was resolved.
+    resolved = (call.data.get("inner_points") or 0) > n
+    yield None if resolved else near("slope at the front", slope, -152.0, 0.03)
 
 
 @right_for("N03-burgers-closed-form")

@@ -42,8 +42,8 @@ pub struct DataFile {
 ///
 /// Reads .npy, .npz, MATLAB .mat (v5 to v7.3) and HDF5 in the layouts of DiffusionPDE, PDEBench and
 /// the Fourier neural operator, any other with --map; also a data set folder. Every meaning that the
-/// axes can have is tried on the equation; what was taken, and how well the samples solve the
-/// equation, is printed and kept in a file .import.json beside the .npz.
+/// axes can have is tried on the equation. The axes taken, and how well the samples solve the
+/// equation, are printed and kept in a file .import.json beside the .npz.
 ///
 /// Example: phys-instruct data import train.npz --pde darcy --scale a=9,3 --out darcy.npz
 /// Example: phys-instruct data import ns.h5 --pde navier-stokes --map wT=w[-1] --axes nxyt --out o.npz
@@ -52,18 +52,18 @@ pub struct DataFile {
 pub struct Import {
     /// The file, or a data set folder
     data: PathBuf,
-    /// Its PDE
+    /// PDE of the data
     #[arg(long, value_name = "PDE")]
     pde: Option<String>,
     #[command(flatten)]
     params: Params,
-    /// Which array holds a channel, `group/w` in a group or structure, `w[3]` for one snapshot of a
+    /// The array that holds a channel, `group/w` in a group or structure, `w[3]` for one snapshot of a
     /// time axis; repeatable
     #[arg(long, value_name = "CHANNEL=ARRAY", value_parser = pair)]
     map: Vec<(String, String)>,
-    /// What the arrays' axes are, in their order: n sample, t time, y and x the grid, a minus before
-    /// y or x that is stored in reverse; for one channel's array u=nxyt; repeatable [default: tried on
-    /// the equation]
+    /// Axes of the arrays, in their order: n sample, t time, y and x the grid, a minus before y or x
+    /// that is stored in reverse. For one channel's array: u=nxyt. Repeatable [default: tried on the
+    /// equation]
     #[arg(long, value_name = "[CHANNEL=]AXES", value_parser = axes, allow_hyphen_values = true)]
     axes: Vec<(Option<String>, Axes)>,
     /// Change a channel's units: value = SCALE * stored + OFFSET; repeatable

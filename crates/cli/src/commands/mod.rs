@@ -26,7 +26,7 @@ pub mod simulate;
 pub mod solve;
 pub mod train;
 
-/// What to do.
+/// The command to carry out.
 #[derive(Subcommand)]
 pub enum Verb {
     Generate(generate::Generate),
@@ -115,6 +115,6 @@ pub fn described(check: &Check) -> String {
             check.measured
         ),
         (_, _, Some(reason)) => format!("not measured: {reason}"),
-        _ => "not measured".into(),
+        _ => "not finite".into(),
     }
 }

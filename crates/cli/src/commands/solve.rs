@@ -168,6 +168,10 @@ impl Solve {
         }
         let truth =
             self.truth.as_deref().map(|f| dataset::load_any(f, pde.as_ref())).transpose()?;
+        if let Some(truth) = truth.as_ref().filter(|truth| truth.count != 1) {
+            let count = truth.count;
+            return Err(Failure::Usage(format!("--truth: {count} samples found, one expected")));
+        }
 
         let start = Instant::now();
         let solver = Solver::new(model)?;

@@ -21,25 +21,48 @@ use crate::{Error, Result, residual};
 const ADMISSIBLE: f64 = 5.0;
 /// The share of the gap between an input's two values within which it may lie, whatever its error.
 const NEAR_A_VALUE: f64 = 0.1;
+/// The most that unstated errors of such an input can be, in its deviations.
+const LARGEST_SHARE: f64 = 0.1;
+
+/// The largest error that is told from one that says nothing, in deviations of its field.
+const LARGEST_ERROR: f64 = 1e6;
+/// The largest value that is answered, in deviations of its field: `f32` has fields to 1e-7 and
+/// squares of 1e38.
+const LARGEST_VALUE: f64 = 1e12;
+/// A robust error is named where it is this many times the one stated.
+const ENLARGED: f64 = 2.0;
+/// Observations that are named.
+const NAMED: usize = 3;
+/// Turns in which the errors of wrong values are told from those of the others.
+const ROBUST_TURNS: usize = 4;
 
 /// A question to a student.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
-    /// What is asked for.
+    /// The task.
     pub task: Task,
     /// The observations.
     pub observations: Observations,
     /// Errors of observations without one, in deviations of their field; 0 for exact values.
     /// None lets them be estimated.
     pub noise: Option<f64>,
-    /// Whether errors may be far larger than stated here and there (Student's t).
+    /// Lets errors be far larger than stated here and there (Student's t).
     pub robust: bool,
-    /// Whether every member's solution is the reference solver's; what suits the task unless given.
+    /// Replaces every member's solution by the reference solver's; what suits the task unless given.
     pub resolve: Option<bool>,
-    /// How to find the answer; the method that suits unless `method` is given.
+    /// The way to the answer; the one that suits unless given.
     pub method: Option<super::Method>,
-    /// How hard to try.
+    /// The size of the ensemble, the seed and the effort.
     pub options: Options,
+}
+
+/// Observations with the errors that are used.
+struct Errors {
+    observations: Observations,
+    /// The input, where it is observed everywhere.
+    known: Option<KnownInput>,
+    /// The likely share of its deviation that each channel's unstated errors have.
+    shares: Vec<Option<f64>>,
 }
 
 /// An answer and how it stands to the question.
@@ -49,13 +72,13 @@ pub struct Answer {
     pub posterior: Posterior,
     /// The observations with the errors that were used.
     pub observations: Observations,
-    /// What was assumed, in sentences.
+    /// Assumptions, in sentences.
     pub notes: Vec<String>,
-    /// What does not fit.
+    /// Everything that does not fit.
     pub warnings: Vec<Warning>,
-    /// How unusual the observations are.
+    /// The distances of the observations from the prior.
     pub surprise: Surprise,
-    /// How well the answer explains them.
+    /// The agreement of the answer with the observations.
     pub explained: Explained,
     /// PDE errors.
     pub pde_errors: PdeErrors,
@@ -72,7 +95,7 @@ pub struct PdeErrors {
     pub model: f64,
 }
 
-/// How far observations lie from the prior, and how far its own samples lie at most.
+/// The distances of observations from the prior, and those that its own samples seldom exceed.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct PriorDistance {
     /// The observations' distances.
@@ -104,19 +127,33 @@ impl Solver<'_> {
         observations.check_task(*task, &task.observed(pde, grid))?;
 
         let mut notes = Vec::new();
-        let (observations, known) = self.with_errors(&question, pde, &mut notes)?;
+        let Errors { observations, known, shares } =
+            self.with_errors(&question, pde, &mut notes)?;
         let surprise = self.surprise(&observations)?;
-        let unusual = warnings::of_surprise(&surprise, &observations, &lattice, &self.laws());
+        let mut unusual = warnings::of_surprise(&surprise, &observations, &lattice, &self.laws());
+        let named = shares.iter().zip(observations.channels());
+        unusual.extend(named.filter_map(|(share, name)| warnings::of_share(name, (*share)?)));
+        let observations = match question.robust {
+            true => self.weighed(observations, &lattice, &mut notes)?,
+            false => observations,
+        };
 
-        let solved_for = known.filter(|input| input.is_exact() || !unusual.is_empty());
+        // With nothing but the input observed, its law counts only where errors have to be told
+        // from values.
+        let alone = known.as_ref().is_some_and(|k| k.len() == observations.points().len());
+        let solved_for = known.filter(|k| k.is_exact() || (alone && !unusual.is_empty()));
         let (posterior, mut warnings) = match solved_for {
             Some(input) => {
                 notes.push(known_note(&unusual, pde));
                 let (members, seed) = (options.ensemble, options.seed);
-                (input.posterior(&observations, pde, members, seed)?, Vec::new())
+                let pairs = input.posterior(&observations, pde, members, seed)?;
+                (pairs, if alone { Vec::new() } else { unusual })
             }
             None => {
-                self.check_values(&observations, pde, &lattice)?;
+                let stated = question.noise.is_some();
+                let held = if stated { &observations } else { &question.observations };
+                self.check_values(held, pde, &lattice)?;
+                self.check_size(&observations, &lattice)?;
                 let method = question.method.map_or_else(|| self.suggested(&observations), Ok)?;
                 let drawn = self.posterior(&observations, &Options { method, ..*options })?;
                 let resolve = question.resolve.unwrap_or(task.wants_solver());
@@ -145,7 +182,7 @@ impl Solver<'_> {
         question: &Question,
         pde: &dyn Pde,
         notes: &mut Vec<String>,
-    ) -> Result<(Observations, Option<KnownInput>)> {
+    ) -> Result<Errors> {
         let mut observations = question.observations.clone();
         let known = match question.noise.filter(|&noise| noise > 0.0) {
             // Nobody says that a field given everywhere has errors.
@@ -156,12 +193,13 @@ impl Solver<'_> {
             }
         };
 
+        let mut shares = vec![None; observations.channels().len()];
         let unstated = observations.points().iter().filter(|p| p.sd.is_none()).count();
         let is_given = known.as_ref().is_some_and(KnownInput::is_exact);
         if question.noise == Some(0.0) {
             observations = observations.with_noise(0.0, self.deviations());
         } else if unstated > 0 && !is_given {
-            let shares = self.likely_shares(&observations, pde)?;
+            shares = self.likely_shares(&observations, pde, question.robust)?;
             let said = shares
                 .iter()
                 .zip(observations.channels())
@@ -179,10 +217,34 @@ impl Solver<'_> {
             observations = observations.with_noise(0.0, self.deviations());
         }
 
-        if question.robust {
-            observations = self.robust(observations)?;
+        // An error beyond this tells nothing, and its square leaves the range of numbers.
+        let most = |p: &Observation| LARGEST_ERROR * self.deviations()[p.channel];
+        observations = observations.with_errors(|_, p| p.deviation().min(most(p)));
+        Ok(Errors { observations, known, shares })
+    }
+
+    /// Observations with robust errors; those that were enlarged are named.
+    fn weighed(
+        &self,
+        observations: Observations,
+        lattice: &Lattice,
+        notes: &mut Vec<String>,
+    ) -> Result<Observations> {
+        let stated = self.errors(&observations);
+        let weighed = self.robust(observations)?;
+        let factor = |i: usize| weighed.points()[i].deviation() / stated[i];
+        let mut enlarged: Vec<usize> =
+            (0..stated.len()).filter(|&i| factor(i) > ENLARGED).collect();
+        enlarged.sort_by(|&i, &j| factor(j).total_cmp(&factor(i)));
+        if !enlarged.is_empty() {
+            let one = |&i: &usize| {
+                format!("{}, error x {:.3}", warnings::named(&weighed, lattice, i), factor(i))
+            };
+            let listed: Vec<String> = enlarged.iter().take(NAMED).map(one).collect();
+            let count = enlarged.len();
+            notes.push(format!("robust: {count} values count for less: {}", listed.join("; ")));
         }
-        Ok((observations, known))
+        Ok(weighed)
     }
 
     /// The most likely size of the unstated errors of each channel, in its deviations; none for a
@@ -191,6 +253,7 @@ impl Solver<'_> {
         &self,
         observations: &Observations,
         pde: &dyn Pde,
+        robust: bool,
     ) -> Result<Vec<Option<f64>>> {
         let unstated = |c: usize| {
             observations.points().iter().filter(move |p| p.channel == c && p.sd.is_none())
@@ -199,7 +262,10 @@ impl Solver<'_> {
         let two_values = pde.input_values();
         let estimated = (0..shares.len()).filter(|&c| c > 0 || two_values.is_none());
         if estimated.clone().any(|c| unstated(c).count() > 0) {
-            let share = self.likely_share(observations)?;
+            let share = match robust {
+                true => self.likely_robust_share(observations)?,
+                false => self.likely_share(observations)?,
+            };
             estimated.filter(|&c| unstated(c).count() > 0).for_each(|c| shares[c] = Some(share));
         }
 
@@ -212,12 +278,46 @@ impl Solver<'_> {
             };
             let square: f64 = unstated(0).map(|p| off(p).powi(2)).sum();
             let rms = (square / unstated(0).count() as f64).sqrt();
-            shares[0] = Some(rms / self.deviations()[0]);
+            shares[0] = Some((rms / self.deviations()[0]).min(LARGEST_SHARE));
         }
         Ok(shares)
     }
 
-    /// Refuses values that an input of two values cannot have.
+    /// The most likely share of the errors of values that are not far off, the others left out of
+    /// account: they are given large errors of their own, in turns.
+    fn likely_robust_share(&self, observations: &Observations) -> Result<f64> {
+        let mut share = self.likely_share(observations)?;
+        for _ in 0..ROBUST_TURNS {
+            let all = observations.clone().with_noise(share, self.deviations());
+            let stated = self.errors(&all);
+            let weighed = self.robust(all)?;
+            let rest = observations.clone().with_optional_errors(|i, p| match p.sd {
+                None if weighed.points()[i].deviation() < ENLARGED * stated[i] => None,
+                _ => Some(weighed.points()[i].deviation()),
+            });
+            let next = self.likely_share(&rest)?;
+            if next >= share {
+                break;
+            }
+            share = next;
+        }
+        Ok(share)
+    }
+
+    /// Refuses values so far from the model's that its arithmetic cannot follow.
+    fn check_size(&self, observations: &Observations, lattice: &Lattice) -> Result<()> {
+        let far = |p: &Observation| p.value.abs() > LARGEST_VALUE * self.deviations()[p.channel];
+        let Some(i) = observations.points().iter().position(far) else { return Ok(()) };
+        let deviation = self.deviations()[observations.points()[i].channel];
+        Err(Error::Observation(format!(
+            "{} is more than {LARGEST_VALUE:e} times the field's deviation in this model, \
+             {deviation:.3e}: other units?",
+            warnings::named(observations, lattice, i)
+        )))
+    }
+
+    /// Refuses values that an input of two values cannot have. Errors that are not stated do not
+    /// excuse any.
     fn check_values(
         &self,
         observations: &Observations,
@@ -241,7 +341,7 @@ impl Solver<'_> {
     }
 }
 
-/// What is said of an input that is known.
+/// The note on an input that is known.
 fn known_note(unusual: &[Warning], pde: &dyn Pde) -> String {
     let solver = "the solution is the reference solver's for the values as given";
     match unusual.first() {

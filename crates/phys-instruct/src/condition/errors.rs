@@ -27,6 +27,8 @@ const DECADES: usize = 4;
 const EACH: usize = 6;
 /// Degrees of freedom of robust errors: tails heavy enough for an error of ten deviations.
 const DEGREES: f64 = 4.0;
+/// The least weight: an error a million times as large as stated.
+const LEAST_WEIGHT: f64 = 1e-12;
 /// Steps of the iteration, and the change of a weight that ends it.
 const STEPS: usize = 50;
 const SETTLED: f64 = 1e-3;
@@ -95,8 +97,8 @@ impl Seen {
                 .map(|i| {
                     let s = variance(i, &weights);
                     let square = (s * pulls[(i, 0)]).powi(2) + s - s * s * inverse[(i, i)];
-                    let in_units = square * (self.unit[i] / stated[i]).powi(2);
-                    (DEGREES + 1.0) / (DEGREES + in_units)
+                    let in_units = square.max(0.0) * (self.unit[i] / stated[i]).powi(2);
+                    ((DEGREES + 1.0) / (DEGREES + in_units)).max(LEAST_WEIGHT)
                 })
                 .collect();
             let moved = next.iter().zip(&weights).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);

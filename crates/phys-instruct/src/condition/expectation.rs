@@ -138,7 +138,9 @@ impl Seen {
         });
         let expected = expected.collect();
 
-        // The prior's own samples at the same places, with errors of the same size.
+        // The prior's own samples at the same places, with errors of the sizes stated: exact
+        // values have none, whatever the covariance allows for.
+        let stated = |i: usize| self.sd[i].unwrap_or(0.0);
         let count = samples.ncols();
         let mut errors = vec![0.0; n * count];
         errors.par_chunks_mut(n.max(1)).enumerate().for_each(|(sample, errors)| {
@@ -146,11 +148,11 @@ impl Seen {
             errors.iter_mut().for_each(|e| *e = rng::normal(&mut rng));
         });
         let drawn = Mat::from_fn(n, count, |i, s| {
-            (samples[(i, s)] + sd[i] * errors[s * n + i]) / inverse.deviation[i]
+            (samples[(i, s)] + stated(i) * errors[s * n + i]) / inverse.deviation[i]
         });
 
         let own = inverse.distances(&drawn);
-        let at = |i: usize, s: usize| mean[i] + samples[(i, s)] + sd[i] * errors[s * n + i];
+        let at = |i: usize, s: usize| mean[i] + samples[(i, s)] + stated(i) * errors[s * n + i];
         let sizes = self.sizes(&inverse.deviation, count, at);
 
         Ok(Surprise {
@@ -267,5 +269,121 @@ impl Inverse {
         let precision: f64 = (0..n).map(|i| offset[(i, 0)] * pull[(i, 0)]).sum();
         let unit = precision.max(f64::MIN_POSITIVE).sqrt().recip();
         (0..n).map(|i| pull[(i, 0)] * unit).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const POINTS: usize = 12;
+
+    /// Values of a random walk with unit steps, and 200 samples of it.
+    fn walk(values: Vec<f64>, sd: f64) -> Seen {
+        let covariance = Mat::from_fn(POINTS, POINTS, |i, j| (i.min(j) + 1) as f64);
+        let mut rng = rng::stream(1, "walk", 0, 0);
+        let mut samples = Mat::zeros(POINTS, 200);
+        for s in 0..200 {
+            let mut at = 0.0;
+            for i in 0..POINTS {
+                at += rng::normal(&mut rng);
+                samples[(i, s)] = at;
+            }
+        }
+        Seen {
+            chosen: (0..POINTS).collect(),
+            channels: (0..POINTS).map(|i| i / 8).collect(),
+            values,
+            sd: vec![Some(sd); POINTS],
+            unit: vec![2.5; POINTS],
+            least: vec![1e-6; POINTS],
+            expectation: Expectation { mean: vec![0.0; POINTS], covariance, samples },
+        }
+    }
+
+    fn drawn(seed: u64) -> Vec<f64> {
+        let mut rng = rng::stream(seed, "drawn walk", 0, 0);
+        let mut at = 0.0;
+        let mut step = || {
+            at += rng::normal(&mut rng);
+            at + 0.1 * rng::normal(&mut rng)
+        };
+        (0..POINTS).map(|_| step()).collect()
+    }
+
+    /// The share of walks one of whose numbers exceeds its usual one by a factor.
+    fn share(change: impl Fn(&mut [f64]), above: impl Fn(&Surprise) -> bool) -> f64 {
+        let hit = |seed: &u64| {
+            let mut values = drawn(*seed);
+            change(&mut values);
+            above(&walk(values, 0.1).surprise(*seed).unwrap())
+        };
+        (0..300).filter(hit).count() as f64 / 300.0
+    }
+
+    #[test]
+    fn values_of_the_law_are_seldom_unusual_and_wrong_ones_mostly_are() {
+        let alone = |s: &Surprise| s.distances.alone > s.usual.alone;
+        let rest = |s: &Surprise| s.distances.given_rest > s.usual.given_rest;
+        let together = |s: &Surprise| s.distances.together > s.usual.together;
+        let offset = |s: &Surprise| s.distances.offset > s.usual.offset;
+        let small = |s: &Surprise| s.sizes[0].unwrap().found < s.sizes[0].unwrap().usual[0];
+        for unusual in [alone, rest, together, offset, small] as [fn(&Surprise) -> bool; 5] {
+            let share = share(|_| (), unusual);
+            assert!(share < 0.04, "{share} of the law's values");
+        }
+        assert!(share(|v| v.iter_mut().for_each(|v| *v *= 1000.0), alone) > 0.9);
+        assert!(share(|v| v.iter_mut().for_each(|v| *v *= 1000.0), together) > 0.99);
+        assert!(share(|v| v.iter_mut().for_each(|v| *v *= 1e-3), small) > 0.99);
+        // The neighbours of one value tell it to about 0.7.
+        assert!(share(|v| v[5] += 6.0, rest) > 0.95);
+        assert!(share(|v| v.iter_mut().for_each(|v| *v += 8.0), offset) > 0.95);
+    }
+
+    #[test]
+    fn a_value_is_expected_where_its_neighbours_lead() {
+        let mut values: Vec<f64> = (1..=POINTS).map(|i| i as f64).collect();
+        values[5] = 60.0;
+        let surprise = walk(values, 0.0).surprise(0).unwrap();
+        let [expected, sd] = surprise.expected[5];
+        // Between 5 and 7, one step from each.
+        assert!((expected - 6.0).abs() < 1e-3 && (sd - 0.5f64.sqrt()).abs() < 1e-3);
+        assert!((surprise.given_rest[5] - 54.0 / sd).abs() < 0.1);
+        assert!((surprise.alone[5] - 60.0 / 6f64.sqrt()).abs() < 1e-3);
+    }
+
+    #[test]
+    fn unstated_errors_are_estimated_and_few_values_say_little() {
+        let mut estimated = Vec::new();
+        for sd in [0.01, 1.0] {
+            let mut sum = 0.0;
+            for seed in 0..20 {
+                let mut rng = rng::stream(seed, "errors", 0, 0);
+                let mut seen = walk(drawn(seed), 0.0);
+                seen.values.iter_mut().for_each(|v| *v += sd * rng::normal(&mut rng));
+                seen.sd = vec![None; POINTS];
+                sum += seen.likely_share().unwrap() * 2.5 / 20.0;
+            }
+            estimated.push(sum);
+        }
+        assert!(estimated[0] < 0.4 && estimated[1] > 0.6, "{estimated:?}");
+        let mut one = walk(drawn(1), 0.0);
+        one.sd = (0..POINTS).map(|i| if i == 3 { None } else { Some(5.0) }).collect();
+        let share = one.likely_share().unwrap();
+        assert!((0.005..0.05).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn a_robust_error_is_large_where_a_value_is_wrong() {
+        let mut values: Vec<f64> = (1..=POINTS).map(|i| i as f64).collect();
+        let honest = walk(values.clone(), 0.1).robust().unwrap();
+        assert!(honest.iter().all(|sd| *sd < 0.2), "{honest:?}");
+        values[5] += 20.0;
+        let weighed = walk(values, 0.1).robust().unwrap();
+        assert!(weighed[5] > 5.0, "{weighed:?}");
+        let others = weighed.iter().enumerate().filter(|(i, _)| *i != 5);
+        assert!(others.map(|(_, sd)| *sd).fold(0.0, f64::max) < 0.3, "{weighed:?}");
     }
 }

@@ -21,7 +21,10 @@ use crate::{Error, Result};
 /// A file of observations larger than this is not one.
 const MOST_BYTES: u64 = 1 << 26;
 
-/// Observations as read, and what the file held beside them.
+/// The extensions of files of arrays.
+const ARRAYS: [&str; 5] = ["npz", "npy", "mat", "h5", "hdf5"];
+
+/// Observations as read, and the rest of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observed {
     /// The observations.
@@ -41,18 +44,21 @@ type Parsed<T> = std::result::Result<T, String>;
 /// and [`Error::Observation`] for observations that cannot be used.
 pub fn read(path: &Path, pde: &dyn Pde, size: usize) -> Result<Observed> {
     let lattice = Lattice::new(pde, size);
-    let is_array = |e: &std::ffi::OsStr| {
-        ["npz", "npy", "mat", "h5", "hdf5"].iter().any(|known| e.eq_ignore_ascii_case(known))
+    let known = |e: &std::ffi::OsStr| ARRAYS.iter().any(|known| e.eq_ignore_ascii_case(known));
+    // A file of arrays is told by its name, or by its first bytes.
+    let is_array = path.extension().is_some_and(known) || arrays::format_of(path).is_ok();
+    let read = match is_array {
+        true => from_arrays(&lattice, arrays::read(path, &|name| is_asked_for(&lattice, name))?),
+        false => from_table(&lattice, &file::read(path, MOST_BYTES)?),
     };
-    let read = if path.extension().is_some_and(is_array) {
-        {
-            let contents = arrays::read(path, &|name| is_asked_for(&lattice, name))?;
-            from_arrays(&lattice, contents).map_err(|reason| bad(path, reason))?
-        }
-    } else {
-        from_table(&lattice, &file::read(path, MOST_BYTES)?).map_err(|reason| bad(path, reason))?
-    };
+    let read = read.map_err(|reason| bad(path, reason))?;
     let Raw { points, unobserved, ignored } = read;
+    if points.is_empty() && unobserved > 0 {
+        return Err(bad(
+            path,
+            format!("all {unobserved} values are NaN or empty; at least one is needed"),
+        ));
+    }
     Ok(Observed { observations: Observations::on(&lattice, points)?, unobserved, ignored })
 }
 
@@ -125,7 +131,7 @@ fn from_table(lattice: &Lattice, bytes: &[u8]) -> Parsed<Raw> {
     Ok(Raw { points, unobserved: table.unobserved, ignored: table.ignored_columns })
 }
 
-/// Whether an array may hold observations of a field.
+/// Tells whether an array may hold observations of a field.
 fn is_asked_for(lattice: &Lattice, name: &str) -> bool {
     let parts = ["", "_values", "_index", "_points", "_sd"];
     let of_field = |field: &String| {
@@ -257,11 +263,18 @@ mod tests {
         read(file.path(), by_name("darcy").unwrap().as_ref(), 8)
     }
 
+    /// A file without arrays.
+    fn contents() -> Contents {
+        let file = tempfile::Builder::new().suffix(".npz").tempfile().unwrap();
+        npz::write(file.path(), &[]).unwrap();
+        arrays::read(file.path(), &|_| true).unwrap()
+    }
+
     #[test]
     fn places_by_index_and_by_coordinates_agree() {
         let index =
             read_csv("field,row,column,value,sd\nu,2,7,0.01,0.001\na, 0, 3, 12,\n").unwrap();
-        let text = "field,y,x,value,sd\nu,0.3125,0.9375,0.01,0.001\na,0.01,0.45,12,\n";
+        let text = "field,y,x,value,sd\nu,0.3125,0.9375,0.01,0.001\na,0.0625,0.4375,12,\n";
         assert_eq!(index, read_csv(text).unwrap());
         let npz = read_npz(&[
             ("u_points", &[1, 2], &[0.3125, 0.9375]),
@@ -270,12 +283,15 @@ mod tests {
             ("a_index", &[1, 2], &[0.0, 3.0]),
             ("a_values", &[1], &[12.0]),
         ]);
-        assert_eq!(index, npz.unwrap().observations);
+        // A file's own order shows in the numbers alone.
+        let npz = npz.unwrap().observations;
+        assert_eq!((index.points(), index.stencils()), (npz.points(), npz.stencils()));
+        assert_eq!((index.numbers(), npz.numbers()), (&[2, 1][..], &[1, 2][..]));
     }
 
     #[test]
     fn what_is_written_is_read() {
-        let one = read_csv("field,row,column,value,sd\nu,2,7,0.1,0.25\na,1,3,12.5,0\n").unwrap();
+        let one = read_csv("field,row,column,value,sd\na,1,3,12.5,0\nu,2,7,0.1,0.25\n").unwrap();
         let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
         write(file.path(), &one).unwrap();
         let back = read(file.path(), by_name("darcy").unwrap().as_ref(), 8).unwrap();
@@ -290,8 +306,14 @@ mod tests {
         assert_eq!(all.observations.points()[13].value, 13.0);
         let holes: Vec<f64> =
             values.iter().map(|v| if v % 5.0 > 0.0 { f64::NAN } else { *v }).collect();
-        let some = read_npz(&[("a", &[8, 8], &holes), ("notes", &[1], &[f64::NAN])]).unwrap();
-        assert_eq!((some.observations.points().len(), some.unobserved), (13, 51));
+        let array = |shape: &[usize], data: &[f64]| {
+            NdArray::from_f64(shape.to_vec(), data.to_vec()).unwrap()
+        };
+        let arrays = BTreeMap::from([("a".to_owned(), array(&[8, 8], &holes))]);
+        let contents = Contents { names: vec!["a".into(), "notes".into()], arrays, ..contents() };
+        let lattice = Lattice::new(by_name("darcy").unwrap().as_ref(), 8);
+        let some = from_arrays(&lattice, contents).unwrap();
+        assert_eq!((some.points.len(), some.unobserved), (13, 51));
         assert_eq!(some.ignored, ["notes"]);
         assert!(read_npz(&[("a", &[4, 16], &values)]).unwrap_err().to_string().contains("[8, 8]"));
     }

@@ -144,7 +144,7 @@ impl Problem<'_> {
     /// A draw that does not follow the values is left out, with the one it is paired with.
     ///
     /// # Errors
-    /// An input that the solver refuses, or no draw that follows the values.
+    /// An input that the solver refuses.
     pub fn infer(&self, count: usize, seed: u64) -> Result<Found> {
         let stages = self.stages();
         let (mut reached, mut at) = (0, None);
@@ -169,13 +169,6 @@ impl Problem<'_> {
         let complete = |pair: &&[Option<Fields>]| pair.iter().all(Option::is_some);
         let pairs = drawn.chunks(2).filter(complete);
         let members: Vec<Fields> = pairs.flatten().flatten().cloned().collect();
-        if members.is_empty() {
-            return Err(Error::Observation(
-                "no input was found whose solution follows them; are their errors larger than \
-                 stated (sd, --noise)? --method refinement follows them without the equation"
-                    .into(),
-            ));
-        }
         Ok(Found { left_out: count - members.len(), members })
     }
 

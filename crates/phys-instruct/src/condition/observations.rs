@@ -1,6 +1,8 @@
 //! Observations: values of the fields at places of the domain, with the standard deviation of their
 //! errors.
 
+use std::collections::HashSet;
+
 use phys_instruct_physics::rng;
 
 use super::Task;
@@ -67,6 +69,10 @@ impl Observations {
         Self::with(channels, size, points, &|p| {
             if p.row.fract() != 0.0 || p.column.fract() != 0.0 {
                 return Err(format!("row {}, column {} is no grid point", p.row, p.column));
+            }
+            let inside = |at: f64| (0.0..size as f64).contains(&at);
+            if !(inside(p.row) && inside(p.column)) {
+                return Err(outside(p, size));
             }
             let at = (p.channel * size + p.row as usize) * size + p.column as usize;
             Ok(Stencil::point(at))
@@ -221,19 +227,16 @@ impl Observations {
         self.with_errors(|_, p| p.sd.unwrap_or(noise * deviations[p.channel]))
     }
 
-    /// The same observations with errors of the deviations that `sd` gives for each, by its place in
+    /// Observations with errors of the deviations that `sd` gives for each, by its place in
     /// [`Observations::points`].
-    pub fn with_errors(mut self, sd: impl Fn(usize, &Observation) -> f64) -> Self {
-        for (i, point) in self.points.iter_mut().enumerate() {
-            point.sd = Some(sd(i, point));
-        }
-        self
+    pub fn with_errors(self, sd: impl Fn(usize, &Observation) -> f64) -> Self {
+        self.with_optional_errors(|i, point| Some(sd(i, point)))
     }
 
-    /// scratch
-    pub fn with_none(mut self) -> Self {
-        for p in &mut self.points {
-            p.sd = None;
+    /// Observations with errors that `sd` states, or does not.
+    pub fn with_optional_errors(mut self, sd: impl Fn(usize, &Observation) -> Option<f64>) -> Self {
+        for (i, point) in self.points.iter_mut().enumerate() {
+            point.sd = sd(i, point);
         }
         self
     }
@@ -243,15 +246,23 @@ impl Observations {
     /// # Errors
     /// An observation of what the task asks for.
     pub fn check_task(&self, task: Task, allowed: &[usize]) -> Result<()> {
-        // Between the input's line and the next, a value is one of the solution.
-        let fits = |p: &Observation| {
-            let ends = |at: f64| [at.floor(), at.ceil()].map(|i| i.max(0.0) as usize % self.size);
-            let [rows, columns] = [ends(p.row), ends(p.column)];
-            let entry = |y: usize, x: usize| (p.channel * self.size + y) * self.size + x;
-            let mut near = rows.iter().flat_map(|&y| columns.iter().map(move |&x| entry(y, x)));
-            near.any(|entry| allowed.contains(&entry))
+        let allowed: HashSet<usize> = allowed.iter().copied().collect();
+        // Between the input's line and the next, a value is one of the solution: all that an
+        // observed input depends on must be input.
+        let is_allowed = |entry: usize| allowed.contains(&entry);
+        let fits = |i: usize| {
+            let terms = self.stencils[i].terms();
+            match (terms, task) {
+                // On a wall, where the field is zero, the channel alone counts.
+                ([], _) => {
+                    let channel = self.points[i].channel * self.size * self.size;
+                    (channel..channel + self.size * self.size).any(is_allowed)
+                }
+                (_, Task::Forward) => terms.iter().all(|term| is_allowed(term.0)),
+                _ => terms.iter().any(|term| is_allowed(term.0)),
+            }
         };
-        match self.points.iter().position(|point| !fits(point)) {
+        match (0..self.points.len()).find(|&i| !fits(i)) {
             None => Ok(()),
             Some(i) => {
                 let point = &self.points[i];
@@ -275,21 +286,23 @@ impl Observations {
     }
 }
 
+fn outside(point: &Observation, size: usize) -> String {
+    let Observation { row, column, .. } = point;
+    format!("row {row}, column {column} is outside the grid of {size} x {size} points")
+}
+
 fn check(point: &Observation, channels: &[String], size: usize) -> std::result::Result<(), String> {
     let Observation { channel, row, column, value, sd } = *point;
     if channel >= channels.len() {
         return Err(format!("channel {channel}; there are {}", channels.join(", ")));
     }
-    // A place beyond the outermost points by up to one spacing lies within the domain's walls.
+    // A wall may lie one spacing beyond the outermost points.
     let inside = |at: f64| at > -1.0 - 1e-6 && at < size as f64 + 1e-6;
-    let outside = |at: f64| at.fract() == 0.0 && !(0.0..size as f64).contains(&at);
-    if !(inside(row) && inside(column)) || outside(row) || outside(column) {
-        return Err(format!(
-            "row {row}, column {column} is outside the grid of {size} x {size} points"
-        ));
+    if !(inside(row) && inside(column)) {
+        return Err(outside(point, size));
     }
     if !(value.is_finite() && (value as f32).is_finite()) {
-        return Err(format!("the value is {value}"));
+        return Err(format!("the value {value:e} is none that a field of `f32` can hold"));
     }
     if let Some(sd) = sd.filter(|sd| !(sd.is_finite() && *sd >= 0.0)) {
         return Err(format!("the standard deviation is {sd}; at least 0 expected"));

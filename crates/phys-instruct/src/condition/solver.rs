@@ -176,7 +176,15 @@ impl<'a> Solver<'a> {
 
     /// The deviation that each observation's error is taken to have, above 0 for exact ones too.
     pub(super) fn errors(&self, observations: &Observations) -> Vec<f64> {
-        self.variances(observations, self.exact()).into_iter().map(f64::sqrt).collect()
+        let one = |p: &Observation| p.deviation().hypot(self.least_error(p));
+        observations.points().iter().map(one).collect()
+    }
+
+    /// The least deviation of an observation's error: that of pairs that the model draws, or the
+    /// rounding of fields in `f32`.
+    fn least_error(&self, point: &Observation) -> f64 {
+        let rounding = 2.0 * f64::from(f32::EPSILON) * point.value.abs();
+        (self.exact() * self.deviations[point.channel]).hypot(rounding)
     }
 
     /// Refuses observations of another grid or of other fields than the model's.
@@ -214,18 +222,21 @@ impl<'a> Solver<'a> {
         self.seen(observations, ESTIMATED)?.likely_share()
     }
 
-    /// Observations with the deviations of robust errors in place of those stated.
+    /// Observations with the deviations of robust errors in place of those stated. More than
+    /// [`TOGETHER`] are weighed in parts, each of observations from all over the field.
     ///
     /// # Errors
-    /// A covariance that is not finite, or more than [`TOGETHER`] observations.
+    /// A covariance that is not finite.
     pub fn robust(&self, observations: Observations) -> Result<Observations> {
         let n = observations.points().len();
-        if n > TOGETHER {
-            return Err(Error::Config(format!(
-                "robust errors of {n} observations; at most {TOGETHER} are weighed at once"
-            )));
+        let parts = n.div_ceil(TOGETHER);
+        let mut sd = vec![0.0; n];
+        for part in 0..parts {
+            let chosen: Vec<usize> = (part..n).step_by(parts).collect();
+            let seen = self.chosen(&observations, chosen)?;
+            let own = seen.robust()?;
+            seen.chosen.iter().zip(own).for_each(|(&i, own)| sd[i] = own);
         }
-        let sd = self.seen(&observations, TOGETHER)?.robust()?;
         Ok(observations.with_errors(|i, _| sd[i]))
     }
 
@@ -233,7 +244,11 @@ impl<'a> Solver<'a> {
     fn seen(&self, observations: &Observations, most: usize) -> Result<Seen> {
         let n = observations.points().len();
         let count = n.min(most);
-        let chosen: Vec<usize> = (0..count).map(|k| k * n / count).collect();
+        self.chosen(observations, (0..count).map(|k| k * n / count).collect())
+    }
+
+    /// The `chosen` observations, with their law under the prior.
+    fn chosen(&self, observations: &Observations, chosen: Vec<usize>) -> Result<Seen> {
         let points: Vec<Observation> = chosen.iter().map(|&i| observations.points()[i]).collect();
         let stencils: Vec<Stencil> =
             chosen.iter().map(|&i| observations.stencils()[i].clone()).collect();
@@ -243,7 +258,7 @@ impl<'a> Solver<'a> {
             channels: points.iter().map(|p| p.channel).collect(),
             values: points.iter().map(|p| p.value).collect(),
             sd: points.iter().map(|p| p.sd).collect(),
-            least: unit.iter().map(|unit| self.exact() * unit).collect(),
+            least: points.iter().map(|p| self.least_error(p)).collect(),
             unit,
             expectation: in_pool(|| self.covariance.expectation(&self.student, &stencils, fresh)),
             chosen,
@@ -299,7 +314,11 @@ impl<'a> Solver<'a> {
                 let drawn = self.samples(x);
                 let members = (0..drawn.count.min(STARTS)).map(|i| drawn.fields(i));
                 let starts: Vec<Fields> = std::iter::once(mean).chain(members).collect();
-                self.in_input_space(observations, &starts, options)?
+                // Where no input's solution follows the values, the student's own fields do.
+                match self.in_input_space(observations, &starts, options)? {
+                    (None, left_out) => (drawn, left_out),
+                    (Some(found), left_out) => (found, left_out),
+                }
             }
             _ => (self.samples(x), 0),
         };
@@ -320,8 +339,10 @@ impl<'a> Solver<'a> {
         for entry in Task::Forward.observed(pde.as_ref(), grid) {
             is_free[entry] = true;
         }
-        for (entry, _) in observations.stencils().iter().flat_map(Stencil::terms) {
-            is_free[*entry] = false;
+        // A value known to a hundredth of the gap is kept as observed; one less exact is not.
+        let exact = |p: &Observation| p.deviation() <= 0.01 * (high - low);
+        for (point, stencil) in observations.points().iter().zip(observations.stencils()) {
+            stencil.terms().iter().for_each(|(entry, _)| is_free[*entry] &= !exact(point));
         }
         let len = samples.sample_len().max(1);
         for sample in samples.data.chunks_mut(len) {
@@ -381,7 +402,7 @@ impl<'a> Solver<'a> {
         observations: &Observations,
         starts: &[Fields],
         options: &Options,
-    ) -> Result<(Samples, usize)> {
+    ) -> Result<(Option<Samples>, usize)> {
         let card = &self.model.card;
         let (pde, grid) = (card.pde()?, card.grid);
         if !Inputs::suits(pde.as_ref(), grid) {
@@ -414,7 +435,9 @@ impl<'a> Solver<'a> {
             deviations,
         };
         let found = in_pool(|| problem.infer(options.ensemble, options.seed))?;
-        Ok((Samples::from_fields(&card.pde, &card.channels, &found.members)?, found.left_out))
+        let some = (!found.members.is_empty()).then_some(&found.members);
+        let samples = some.map(|all| Samples::from_fields(&card.pde, &card.channels, all));
+        Ok((samples.transpose()?, found.left_out))
     }
 
     /// What observations without errors are taken to be off by.

@@ -23,6 +23,10 @@ const FEW: usize = 5;
 /// The largest chi that passes. At the truth a single value has a larger one in three cases of a
 /// thousand, many values together never.
 const LARGEST_CHI: f64 = 3.0;
+/// The largest share of a field's deviation that unstated errors may seem to have.
+const LARGEST_SHARE: f64 = 0.25;
+/// The largest chi of a single value that passes, among thousands of them.
+const LARGEST_SINGLE: f64 = 6.0;
 /// An answer's PDE error that passes, over the model's own.
 const LARGEST_PDE_ERROR: f64 = 10.0;
 /// Observations that are named for one reason.
@@ -31,7 +35,7 @@ const NAMED: usize = 3;
 /// factor.
 const FITS: f64 = 3.0;
 
-/// What a warning is about.
+/// The subject of a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Concern {
@@ -54,9 +58,9 @@ pub enum Concern {
 /// Something that does not fit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Warning {
-    /// What it is about.
+    /// Its subject.
     pub concern: Concern,
-    /// What was found, where, and what may be the cause.
+    /// The finding, its place, and the likely cause.
     pub message: String,
 }
 
@@ -85,14 +89,14 @@ fn short(value: f64) -> String {
 }
 
 /// `u = 45.3 at y 0.21, x 0.34 (number 7)`.
-fn named(observations: &Observations, lattice: &Lattice, i: usize) -> String {
+pub(super) fn named(observations: &Observations, lattice: &Lattice, i: usize) -> String {
     let point = &observations.points()[i];
     let [y, x] = lattice.coordinates(point.channel, [point.row, point.column]);
     let (field, number) = (&observations.channels()[point.channel], observations.numbers()[i]);
     format!("{field} = {} at y {}, x {} (number {number})", short(point.value), short(y), short(x))
 }
 
-/// What is unusual about observations before any answer.
+/// The warnings about observations before any answer.
 pub(super) fn of_surprise(
     surprise: &Surprise,
     observations: &Observations,
@@ -159,7 +163,7 @@ pub(super) fn of_surprise(
         if outside.is_empty() && !(least / MISSIZED..MISSIZED * most).contains(&size.found) {
             let message = format!(
                 "the values of {} are {} times the size that this model expects, where {} to {} are \
-                 usual: other units? another domain?",
+                 usual: other units, another domain, or errors stated larger than they are?",
                 observations.channels()[channel],
                 short(size.found),
                 short(least),
@@ -239,10 +243,23 @@ fn cause(
     }
 }
 
-/// What an answer leaves unexplained.
+/// Unstated errors that must be large for the values to be of this model's law.
+pub(super) fn of_share(field: &str, share: f64) -> Option<Warning> {
+    let message = || {
+        format!(
+            "the values of {field} are of this model's law only with errors of {} % of its deviation: \
+             other units, another law or equation, or noise?",
+            short(100.0 * share)
+        )
+    };
+    (share > LARGEST_SHARE).then(|| warning(Concern::Unexplained, message()))
+}
+
+/// The part of the observations that an answer leaves unexplained.
 pub(super) fn of_explained(explained: &Explained) -> Option<Warning> {
     let largest = explained.chi.max(explained.chi_of_members);
-    if largest <= LARGEST_CHI {
+    let single = explained.worst.first().map_or(0.0, |worst| worst.chi);
+    if largest <= LARGEST_CHI && single <= LARGEST_SINGLE {
         return None;
     }
     let one = |w: &super::explained::Worst| {
@@ -275,11 +292,14 @@ pub(super) fn of_pde_error(answer: f64, own: f64) -> Option<Warning> {
 
 /// Members that were left out.
 pub(super) fn of_left_out(left_out: usize, asked: usize) -> Option<Warning> {
-    let message = || {
-        format!(
-            "{left_out} of {asked} members found no input that follows the observations and are left \
-             out: errors stated too small, or another equation?"
-        )
+    let message = || match left_out == asked {
+        true => "no input was found whose solution follows the observations; the answer is the \
+                 student's own and not solved for: errors stated too small, or another equation?"
+            .into(),
+        false => format!(
+            "{left_out} of {asked} members are left out, since they or those they are paired with \
+             found no input that follows the observations: errors stated too small?"
+        ),
     };
     (left_out > 0).then(|| warning(Concern::LeftOut, message()))
 }

@@ -1,8 +1,8 @@
 //! Named arrays from any file: `.npy`, `.npz`, MATLAB's `.mat` of versions 5 to 7.3, HDF5, or a
 //! data set folder. Files are told apart by their first bytes, not by their names.
 //!
-//! Only what is wanted is decoded. What is no array of numbers is passed over and described, so
-//! that whoever misses it can say why it is not there.
+//! Only what is wanted is decoded. Anything that is no array of numbers is passed over and
+//! described, so that whoever misses it can say why it is not there.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -18,7 +18,7 @@ pub const LONE: &str = "array";
 
 /// The bytes that begin every HDF5 file, perhaps after a block of the user's own.
 const HDF5_MARK: &[u8] = b"\x89HDF\r\n\x1a\n";
-/// Where HDF5 looks for its mark: at zero, then at 512 and its doubles. MATLAB uses 512.
+/// The places where HDF5 looks for its mark: at zero, then at 512 and its doubles. MATLAB uses 512.
 const HDF5_STARTS: [usize; 4] = [0, 512, 1024, 2048];
 /// Bytes that tell the format.
 const START: u64 = 2056;
@@ -39,7 +39,7 @@ pub enum Format {
     DataSet,
 }
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Debug, Default)]
 pub struct Contents {
     /// The names of all arrays of numbers, in the order of the file. Arrays in groups of HDF5 or
@@ -53,7 +53,7 @@ pub struct Contents {
     pub format: Format,
 }
 
-/// What is stored under one name.
+/// The thing that is stored under one name.
 #[derive(Debug)]
 pub(crate) enum Item {
     /// Numbers that were wanted.
@@ -86,12 +86,12 @@ impl Contents {
     /// Hands out the array of that name.
     ///
     /// # Errors
-    /// What is there instead, in words: something that is no array of numbers, or other names.
+    /// The things that are there instead, in words: no array of numbers, or other names.
     pub fn take(&mut self, name: &str) -> std::result::Result<NdArray, String> {
         self.arrays.remove(name).ok_or_else(|| self.why_missing(name))
     }
 
-    /// Why there is no array of that name.
+    /// Tells why there is no array of that name.
     pub fn why_missing(&self, name: &str) -> String {
         match self.others.get(name) {
             Some(kind) => format!("`{name}` is no array of numbers: {kind}"),
@@ -99,7 +99,7 @@ impl Contents {
         }
     }
 
-    /// Everything there is, in one line.
+    /// Lists everything there is, in one line.
     pub fn listed(&self) -> String {
         let others = self.others.iter().map(|(name, kind)| format!("{name} ({kind})"));
         let all: Vec<String> = self.names.iter().cloned().chain(others).collect();
@@ -107,8 +107,8 @@ impl Contents {
     }
 }
 
-/// Reads the arrays whose names are `wanted`. What is not wanted is never an error, nor is what is
-/// no array of numbers: it is listed in [`Contents::others`].
+/// Reads the arrays whose names are `wanted`. Arrays that are not wanted are never an error, nor is
+/// anything that is no array of numbers: it is listed in [`Contents::others`].
 ///
 /// # Errors
 /// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a file of another format, a damaged file
@@ -153,7 +153,7 @@ fn data_set(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
 }
 
 /// The format by the file's first bytes.
-fn format_of(path: &Path) -> Result<Format> {
+pub(crate) fn format_of(path: &Path) -> Result<Format> {
     let (file, _) = open(path, MAX_BYTES)?;
     let mut start = Vec::new();
     file.take(START).read_to_end(&mut start).map_err(|e| io_error(path, e))?;
@@ -172,7 +172,7 @@ fn format_of(path: &Path) -> Result<Format> {
     }
 }
 
-/// What a file of no known format seems to be, and what to do.
+/// Says what a file of no known format seems to be, and what to do.
 fn unknown(path: &Path, start: &[u8]) -> String {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     let matlab = extension.eq_ignore_ascii_case("mat");

@@ -20,7 +20,7 @@ enum Axis {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Axes {
     order: Vec<Axis>,
-    /// Whether y and x are stored in reverse.
+    /// True for y and for x where they are stored in reverse.
     reversed: [bool; 2],
 }
 
@@ -47,7 +47,7 @@ impl Axes {
         all.filter_map(|(text, usual)| Some((text.parse().ok()?, usual)))
     }
 
-    /// The same order with y and x as they are, exchanged or reversed: eight in all.
+    /// This order with y and x as they are, exchanged or reversed: eight in all.
     pub(crate) fn turned(&self) -> [Self; 8] {
         [0, 1, 2, 3, 4, 5, 6, 7].map(|k| {
             let exchanged = |axis: &Axis| match axis {
@@ -62,19 +62,19 @@ impl Axes {
         })
     }
 
-    /// Whether y and x are in their order and direction.
+    /// Tells whether y and x are in their order and direction.
     pub(crate) fn is_plain(&self) -> bool {
         let place = |axis| self.order.iter().position(|&a| a == axis);
         self.reversed == [false; 2] && place(Axis::Y) < place(Axis::X)
     }
 
-    /// Whether samples, if there is an axis of them, come first.
+    /// Tells whether samples, if there is an axis of them, come first.
     pub(crate) fn samples_first(&self) -> bool {
         self.order.iter().position(|&a| a == Axis::Sample).is_none_or(|at| at == 0)
     }
 
-    /// An array of the given shape seen as `[sample, snapshot, y, x]`. Of an array with fewer axes
-    /// than these, time is missing first, then the sample; of one with more, axes of one point are
+    /// An array of the given shape seen as `[sample, snapshot, y, x]`. In an array with fewer axes
+    /// than these, time is missing first, then the sample. In one with more, axes of one point are
     /// left out.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! Whether samples are what they are said to be: how far they are from the equation, and whether
-//! their inputs have the values that the law allows.
+//! The check of samples: how far they are from the equation that they are said to solve, and
+//! whether their inputs have the values that the law allows.
 
 use burn::tensor::{Tensor, TensorData};
 use phys_instruct_physics::Pde;
@@ -22,21 +22,21 @@ const SAME: f64 = 0.01;
 const MEASURED: usize = 32;
 const POINTS: usize = 256 * 256;
 
-/// How far samples are from the equation and from the law of its input.
+/// The distance of samples from the equation and from the law of its input.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Check {
     /// Samples that were measured.
     pub measured: usize,
-    /// The PDE error, as `eval` gives it: the mean relative residual. Its high modes count most, so
-    /// that data of another discretisation can have a large one.
+    /// The PDE error, as `eval` gives it: the mean relative residual. High modes count most in it,
+    /// so that data of another discretisation can have a large one.
     pub pde_error: Option<f64>,
     /// The preconditioned relative residual, which is about the relative error of the solution.
     pub misfit: Option<f64>,
     /// The share of the input's values that are none of the law's two, where it has two.
     pub off_law: Option<f64>,
-    /// Why the equation could not be measured, if so.
+    /// The reason why the equation has no residual on this grid, if so.
     pub unmeasured: Option<String>,
-    /// What is wrong, in words.
+    /// The faults that were found, in words.
     pub complaints: Vec<String>,
 }
 
@@ -57,13 +57,14 @@ impl Check {
                     ));
                 }
             }
+            Err(Error::NonFinite(_)) => check.complaints.push(not_finite(&some, pde)),
             Err(e) => check.unmeasured = Some(e.to_string()),
         }
         check.law(&some, pde);
         check
     }
 
-    /// Whether nothing is known to be wrong.
+    /// Tells whether no fault was found.
     pub fn passed(&self) -> bool {
         self.complaints.is_empty()
     }
@@ -100,7 +101,7 @@ impl Check {
     }
 }
 
-/// Some samples, spread evenly.
+/// A part of the samples, spread evenly.
 fn spread(samples: &Samples) -> Samples {
     let points = (samples.height * samples.width).max(1);
     let count = samples.count.min((MEASURED * POINTS / points).clamp(1, MEASURED));
@@ -112,16 +113,29 @@ fn spread(samples: &Samples) -> Samples {
     some
 }
 
+/// The complaint about samples whose residual is not finite.
+fn not_finite(samples: &Samples, pde: &dyn Pde) -> String {
+    let largest = samples.data.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
+    format!(
+        "the residual of {} is not finite, so that nothing tells whether these are solutions: \
+         their values reach {largest:.1e} (--scale changes units)",
+        pde.name()
+    )
+}
+
 /// PDE error and misfit.
+///
+/// # Errors
+/// A grid without a residual, or [`Error::NonFinite`].
 fn equation(samples: &Samples, pde: &dyn Pde) -> Result<[f64; 2]> {
     let (height, width) = (samples.height, samples.width);
     if height != width {
         return Err(Error::Shape(format!("{height} x {width} points, a square grid expected")));
     }
     let residual = residual::build(pde, width, &device::cpu())?;
+    let pde_error = pde_error(samples, residual.as_ref())?;
     let misfit = misfit(samples, residual.as_ref());
-    let misfit = misfit.ok_or_else(|| Error::NonFinite("the residual".into()))?;
-    Ok([pde_error(samples, residual.as_ref())?, misfit])
+    Ok([pde_error, misfit.ok_or_else(|| Error::NonFinite("the residual".into()))?])
 }
 
 /// The mean over samples of the preconditioned relative residual: about the relative error of the
@@ -130,7 +144,14 @@ pub(crate) fn misfit(samples: &Samples, residual: &dyn Residual) -> Option<f64> 
     let shape = [samples.count, samples.channels.len(), samples.height, samples.width];
     let x = Tensor::<4>::from_data(TensorData::new(samples.data.clone(), shape), &device::cpu());
     let options = ResidualOptions { preconditioned: true, ..ResidualOptions::default() };
-    let relative: Vec<f32> = residual.terms(x, options).relative().try_into_vec_as().ok()?;
+    let terms = residual.terms(x, options);
+    // A scale that overflowed would make any residual a small one.
+    let scale: Vec<f32> = terms.scale.clone().try_into_vec_as().ok()?;
+    if scale.iter().any(|v| !v.is_finite()) {
+        return None;
+    }
+
+    let relative: Vec<f32> = terms.relative().try_into_vec_as().ok()?;
     let sum: f64 = relative.iter().map(|&v| f64::from(v)).sum();
     let mean = sum / relative.len() as f64;
     mean.is_finite().then_some(mean)
@@ -184,11 +205,39 @@ mod tests {
     #[test]
     fn a_grid_without_a_residual_is_said_to_be_unchecked() {
         let pde = registry::by_name("poisson").unwrap();
-        let data = vec![1.0; 2 * 6 * 8];
+        let data = (0..2 * 6 * 8).map(|i| i as f32).collect();
         let channels = vec!["a".into(), "u".into()];
-        let flat = Samples { pde: "poisson".into(), channels, count: 1, height: 6, width: 8, data };
-        let check = Check::of(&flat, pde.as_ref());
+        let ramp = Samples { pde: "poisson".into(), channels, count: 1, height: 6, width: 8, data };
+        let check = Check::of(&ramp, pde.as_ref());
         assert_eq!((check.misfit, check.passed()), (None, true));
         assert!(check.unmeasured.unwrap().contains("6 x 8 points"));
+    }
+
+    #[test]
+    fn a_residual_that_is_not_finite_does_not_pass() {
+        for name in registry::NAMES {
+            let pde = registry::by_name(name).unwrap();
+            let mut huge = samples(pde.as_ref());
+            huge.data.iter_mut().for_each(|v| *v *= 1e30);
+            let check = Check::of(&huge, pde.as_ref());
+            assert!(check.complaints[0].contains("is not finite"), "{name}: {check:?}");
+            assert_eq!((check.misfit, check.unmeasured.clone()), (None, None), "{name}");
+            assert!(!check.passed());
+        }
+    }
+
+    #[test]
+    fn a_constant_channel_is_named() {
+        let pde = registry::by_name("poisson").unwrap();
+        let mut flat = samples(pde.as_ref());
+        let field = flat.height * flat.width;
+        for (i, v) in flat.data.iter_mut().enumerate() {
+            *v = if i / field % 2 == 0 { 1.5 } else { *v };
+        }
+        let check = Check::of(&flat, pde.as_ref());
+        let constant: Vec<_> =
+            check.complaints.iter().filter(|c| c.contains("is constant")).collect();
+        let channel = &flat.channels[0];
+        assert_eq!(constant, [&format!("channel `{channel}` is constant, 1.5 everywhere")]);
     }
 }

@@ -1,8 +1,8 @@
 //! HDF5 files (`.h5`, `.hdf5`, MATLAB's `.mat` of version 7.3), through the pure-Rust crate
 //! `hdf5-reader`: all superblocks, link kinds within the file, storage layouts and chunk indices.
 //!
-//! Datasets are named by their path without the leading slash. What the crate is asked to allocate
-//! is first held against the file's length.
+//! Datasets are named by their path without the leading slash. Each allocation that the crate is
+//! asked for is first held against the file's length.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -158,6 +158,12 @@ fn item(dataset: &Dataset, wanted: bool, file_len: u64) -> hdf5_reader::error::R
 
     let shape = checked_shape(dataset, dtype.size, file_len)?;
     let bytes = dataset.read_raw_bytes()?;
+    if let Some([missing, all]) = missing_chunks(dataset, &bytes, dtype.size)? {
+        return Ok(Item::Other(format!(
+            "an unfinished array, {missing} of its {all} chunks were never written (write them, \
+             with zeros where zeros are meant)"
+        )));
+    }
     Ok(match decode(dtype, &bytes) {
         Ok(data) if elements(&shape) != Some(data.len()) => Item::Other("an empty dataset".into()),
         Ok(data) => {
@@ -189,10 +195,34 @@ fn checked_shape(
         })
 }
 
+/// The number of chunks that were never written, and of all chunks; none where all are there.
+///
+/// Readers put the fill value in their place, so that they are looked for only where it occurs.
+fn missing_chunks(
+    dataset: &Dataset,
+    bytes: &[u8],
+    size: usize,
+) -> hdf5_reader::error::Result<Option<[u64; 2]>> {
+    let Some(chunk) = dataset.chunks() else { return Ok(None) };
+    let fill = dataset.fill_value().and_then(|fill| fill.value.clone());
+    let fill = fill.filter(|value| value.len() == size).unwrap_or_else(|| vec![0; size]);
+    if !bytes.chunks_exact(size).any(|value| value == fill.as_slice()) {
+        return Ok(None);
+    }
+
+    let along = |(&points, &of): (&u64, &u32)| points.div_ceil(u64::from(of.max(1)));
+    let all: u64 = dataset.shape().iter().zip(&chunk).map(along).product();
+    // The crate counts chunks only by decoding each a second time.
+    let written = dataset.iter_chunks()?.count() as u64;
+    Ok((written < all).then(|| [all - written, all]))
+}
+
 /// The number that an element is, or what else it is, in words.
 fn number(dataset: &Dataset, dtype: &Datatype) -> Parsed<Dtype> {
     let (kind, size, order) = match dtype {
-        Datatype::FloatingPoint { size, byte_order } if is_ieee(dataset) => {
+        Datatype::FloatingPoint { size, byte_order } => {
+            let message = dataset.raw_datatype();
+            check_ieee(&message.map_err(|e| format!("numbers of a damaged type: {e}"))?)?;
             (Kind::Float, *size, byte_order)
         }
         Datatype::FixedPoint { size, signed: true, byte_order } => (Kind::Int, *size, byte_order),
@@ -210,24 +240,119 @@ fn number(dataset: &Dataset, dtype: &Datatype) -> Parsed<Dtype> {
     Ok(Dtype { kind, size, big_endian: matches!(order, ByteOrder::BigEndian) })
 }
 
-/// Whether a float is one of the three IEEE formats: the size alone does not tell half precision
-/// from bfloat16, nor IEEE from the floats of a VAX.
-fn is_ieee(dataset: &Dataset) -> bool {
-    let Ok(message) = dataset.raw_datatype() else { return false };
-    // Class and flags, 4 bytes; size, 4; bit offset and precision, 2 each; then for exponent and
-    // mantissa the location and the size, 1 each.
-    let [Some(flags), Some(size), Some(exponent), Some(mantissa)] =
-        [1, 4, 13, 15].map(|at| message.get(at).copied())
-    else {
-        return false;
-    };
-    flags & 0x40 == 0 && matches!((size, exponent, mantissa), (2, 5, 10) | (4, 8, 23) | (8, 11, 52))
+/// The layout of a floating-point type in either byte order. Places are those of bits, counted
+/// from the lowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FloatLayout {
+    /// Bytes of a number.
+    size: u32,
+    /// The place of the lowest bit in use, and the number of bits in use.
+    used: [u16; 2],
+    /// The place of the sign.
+    sign: u8,
+    /// The place of the exponent's lowest bit, and its number of bits.
+    exponent: [u8; 2],
+    /// The place of the mantissa's lowest bit, and its number of bits.
+    mantissa: [u8; 2],
+    /// The number that is added to an exponent before it is stored.
+    bias: u32,
+    /// Bits 4 to 6 of the type's flags: bit 5 alone where the mantissa's leading one is not stored
+    /// and the bytes are not in the order of a VAX.
+    flags: u8,
 }
 
-/// What an element is that is no number.
+/// The flags of every IEEE format.
+const LEADING_ONE_IMPLIED: u8 = 0x20;
+
+/// Half, single and double precision of IEEE 754.
+const IEEE: [FloatLayout; 3] = [
+    FloatLayout {
+        size: 2,
+        used: [0, 16],
+        sign: 15,
+        exponent: [10, 5],
+        mantissa: [0, 10],
+        bias: 15,
+        flags: LEADING_ONE_IMPLIED,
+    },
+    FloatLayout {
+        size: 4,
+        used: [0, 32],
+        sign: 31,
+        exponent: [23, 8],
+        mantissa: [0, 23],
+        bias: 127,
+        flags: LEADING_ONE_IMPLIED,
+    },
+    FloatLayout {
+        size: 8,
+        used: [0, 64],
+        sign: 63,
+        exponent: [52, 11],
+        mantissa: [0, 52],
+        bias: 1023,
+        flags: LEADING_ONE_IMPLIED,
+    },
+];
+
+impl FloatLayout {
+    /// Reads a datatype message of class 1, floating point; none for another one.
+    fn parse(message: &[u8]) -> Option<Self> {
+        const FLOATING_POINT: u8 = 1;
+        let [class, flags, sign, _, size @ ..] = message.first_chunk::<8>()?;
+        let [u0, u1, p0, p1, exponent, exponent_bits, mantissa, mantissa_bits, bias @ ..] =
+            message.get(8..)?.first_chunk::<12>()?;
+        (class & 0x0f == FLOATING_POINT).then_some(Self {
+            size: u32::from_le_bytes(*size),
+            used: [u16::from_le_bytes([*u0, *u1]), u16::from_le_bytes([*p0, *p1])],
+            sign: *sign,
+            exponent: [*exponent, *exponent_bits],
+            mantissa: [*mantissa, *mantissa_bits],
+            bias: u32::from_le_bytes(*bias),
+            flags: flags & 0x70,
+        })
+    }
+}
+
+/// Refuses a floating-point type that is none of IEEE's three, by its datatype message. The size
+/// alone does not tell half precision from bfloat16, nor IEEE's formats from those of a VAX.
+fn check_ieee(message: &[u8]) -> Parsed<()> {
+    const ADVICE: &str = "save them as float32 or float64";
+    let Some(found) = FloatLayout::parse(message) else {
+        return Err("numbers of a damaged floating-point type".into());
+    };
+    let Some(ieee) = IEEE.iter().find(|ieee| ieee.size == found.size) else {
+        return Err(format!("floating-point numbers of {} bytes ({ADVICE})", found.size));
+    };
+    if found == *ieee {
+        return Ok(());
+    }
+
+    if (FloatLayout { bias: ieee.bias, ..found }) == *ieee {
+        return Err(format!(
+            "floating-point numbers of another exponent bias ({} for {}; {ADVICE})",
+            found.bias, ieee.bias
+        ));
+    }
+    let bits = |layout: &FloatLayout| {
+        let ([exponent, e], [mantissa, m]) = (layout.exponent, layout.mantissa);
+        let sign = layout.sign;
+        format!(
+            "sign at bit {sign}, {e} of exponent from {exponent}, {m} of mantissa from {mantissa}"
+        )
+    };
+    let (own, wanted) = (bits(&found), bits(ieee));
+    let why = if own == wanted {
+        "in its bits in use, its leading one or its byte order".into()
+    } else {
+        format!("{own}; IEEE: {wanted}")
+    };
+    Err(format!("floating-point numbers of no IEEE format ({why}; {ADVICE})"))
+}
+
+/// Names elements that are no numbers.
 fn kind_of(dtype: &Datatype) -> &'static str {
     match dtype {
-        Datatype::FloatingPoint { .. } => "floats of no IEEE format (bfloat16?)",
         Datatype::String { .. } | Datatype::VarLen { .. } => "text, or lists of unequal lengths",
         Datatype::Compound { fields, .. } if is_complex(fields) => {
             "complex numbers (save the real part)"
@@ -238,13 +363,13 @@ fn kind_of(dtype: &Datatype) -> &'static str {
     }
 }
 
-/// Whether a record is the complex number of h5py or MATLAB.
+/// Tells whether a record is the complex number of h5py or MATLAB.
 fn is_complex(fields: &[CompoundField]) -> bool {
     let names: Vec<&str> = fields.iter().map(|f| f.name.as_str()).collect();
     matches!(names[..], ["r", "i"] | ["real", "imag"])
 }
 
-/// Whether the file is whole, but beyond what the crate reads.
+/// Tells whether the file is whole, but beyond what the crate reads.
 fn unsupported(error: &Error) -> bool {
     error.to_string().contains("unsupported")
 }
@@ -342,6 +467,57 @@ mod tests {
             assert!(why.contains(kind), "{name}: {why}");
         }
         assert!(!found.arrays.contains_key("empty"));
+    }
+
+    /// The datatype message of a floating-point type as the HDF5 library writes it.
+    fn float_message(size: u8, exponent_bits: u8, bias: u32, big_endian: bool) -> Vec<u8> {
+        let (bits, flags) = (8 * size, 0x20 | u8::from(big_endian));
+        let mantissa_bits = bits - 1 - exponent_bits;
+        let mut message = vec![0x11, flags, bits - 1, 0, size, 0, 0, 0, 0, 0, bits, 0];
+        message.extend([mantissa_bits, exponent_bits, 0, mantissa_bits]);
+        message.extend(bias.to_le_bytes());
+        message
+    }
+
+    #[test]
+    fn only_the_floats_of_ieee_are_read() {
+        for (size, exponent_bits, bias) in [(2, 5, 15), (4, 8, 127), (8, 11, 1023)] {
+            for big_endian in [false, true] {
+                let good = float_message(size, exponent_bits, bias, big_endian);
+                assert_eq!(check_ieee(&good), Ok(()), "{good:?}");
+                assert!(check_ieee(&good[..19]).is_err());
+
+                let other = float_message(size, exponent_bits, 100, big_endian);
+                let reason = check_ieee(&other).unwrap_err();
+                assert!(reason.contains(&format!("another exponent bias (100 for {bias};")));
+                // The leading one, the order of a VAX, the sign, and the whole property block.
+                let flags: [(usize, u8); 4] = [(1, 0x10), (1, 0x20), (1, 0x40), (2, 1)];
+                for (at, flip) in flags.into_iter().chain((8..20).map(|at| (at, 1))) {
+                    let mut bad = good.clone();
+                    bad[at] ^= flip;
+                    assert!(check_ieee(&bad).is_err(), "{bad:?}");
+                }
+            }
+        }
+        let bfloat16 = check_ieee(&float_message(2, 8, 127, false)).unwrap_err();
+        assert!(bfloat16.contains("8 of exponent from 7, 7 of mantissa from 0"), "{bfloat16}");
+        let three_bytes = check_ieee(&float_message(3, 8, 127, false)).unwrap_err();
+        assert!(three_bytes.contains("of 3 bytes"), "{three_bytes}");
+    }
+
+    #[test]
+    fn chunks_that_were_never_written_are_named() {
+        let mut bytes = std::fs::read(fixture(FILES[4])).unwrap();
+        // The first key of the chunk index of `nu`, which begins 24 bytes before it; the count of
+        // its chunks is 6 bytes from its start.
+        let key = [&256u32.to_le_bytes()[..], &1u32.to_le_bytes(), &[0; 32]].concat();
+        let at = bytes.windows(40).position(|w| w == key).unwrap() - 24 + 6;
+        assert_eq!(bytes[at..at + 2], [3, 0]);
+        bytes[at] = 2;
+        let found = parse(bytes).unwrap();
+        let why = found.why_missing("nu");
+        assert!(why.contains("1 of its 3 chunks were never written"), "{why}");
+        assert!(found.arrays.contains_key("tensor"));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Foreign data sets: joint samples of a PDE from a file of any format.
 //!
 //! Known by name are the layouts of DiffusionPDE (Huang et al., NeurIPS 2024), PDEBench (Takamoto
-//! et al., NeurIPS 2022) and the Fourier neural operator's data (Li et al., ICLR 2021); any other
-//! is described by a map from channels to arrays. What an array's axes mean is decided in
+//! et al., NeurIPS 2022) and the Fourier neural operator's data (Li et al., ICLR 2021). Any other
+//! is described by a map from channels to arrays. The meaning of an array's axes is decided in
 //! [`crate::store::reading`].
 
 use std::ops::Range;
@@ -18,8 +18,8 @@ use crate::store::manifest::Manifest;
 use crate::store::reading::{Given, Reading, Snapshot, Source, is_coordinate};
 use crate::{Error, Result, Samples};
 
-/// The arrays of the channels in order, as known programs name them. Of an evolution's last array
-/// the later channels are evenly spaced snapshots.
+/// The arrays of the channels in order, as known programs name them. In an evolution the later
+/// channels are evenly spaced snapshots of the last array.
 const LAYOUTS: &[(&str, [&str; 2])] = &[
     ("darcy", ["thresh_a_data", "thresh_p_data"]),
     ("darcy", ["nu", "tensor"]),
@@ -46,11 +46,11 @@ pub struct Affine {
     pub channel: String,
     /// The factor.
     pub scale: f64,
-    /// What is added.
+    /// The number that is added.
     pub offset: f64,
 }
 
-/// How to read a foreign file.
+/// Options for reading a foreign file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImportOptions {
     /// Pairs of channel and array name; `w[3]` and `w[-1]` choose one snapshot of an array with a
@@ -58,7 +58,7 @@ pub struct ImportOptions {
     pub map: Vec<(String, String)>,
     /// Changes of units, at most one a channel.
     pub affine: Vec<Affine>,
-    /// Whether grids with different numbers of points along y and x are allowed.
+    /// Allows grids with different numbers of points along y and x.
     pub any_grid: bool,
     /// Rows dropped at the top and the bottom, then columns dropped at the left and the right:
     /// points on the boundary, or outside of what the residual covers.
@@ -77,17 +77,17 @@ pub struct Imported {
     pub samples: Samples,
     /// The axes as they were taken.
     pub axes: Axes,
-    /// Why these axes, in words.
+    /// The reason for these axes, in words.
     pub reason: String,
-    /// How far the samples are from the equation.
+    /// The distance of the samples from the equation.
     pub check: Check,
 }
 
-/// Reads the joint samples of `pde` from a file of any known format or a data set folder, as they
-/// are stored but for the options' cropping and changes of units.
+/// Reads the joint samples of `pde` from a file of any known format or a data set folder. They are
+/// as stored but for the options' cropping and changes of units.
 ///
 /// # Errors
-/// As [`import_checked`].
+/// Those of [`import_checked`].
 pub fn import(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<Samples> {
     Ok(imported(path, pde, options)?.0)
 }
@@ -95,9 +95,9 @@ pub fn import(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<Sam
 /// [`import()`], with the axes that were chosen and the equation's own residual.
 ///
 /// # Errors
-/// [`Error::Config`] for options that name no channel or more samples than there are,
-/// [`Error::Io`], or [`Error::BadFile`] for damage, a missing array, axes that cannot be told,
-/// unequal counts or grids, and values that are not finite in `f32`.
+/// [`Error::Config`] for options that name no channel or more samples than there are.
+/// [`Error::Io`]. [`Error::BadFile`] for damage, a missing array, axes that cannot be told, unequal
+/// counts or grids, and values that are not finite in `f32`.
 pub fn import_checked(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<Imported> {
     let (samples, reading) = imported(path, pde, options)?;
     let check = Check::of(&samples, pde);
@@ -236,7 +236,7 @@ fn no_layout(pde: &dyn Pde, contents: &Contents, layouts: &[Vec<Source>]) -> Str
     )
 }
 
-/// Why no samples came of a reading.
+/// The reason why no samples came of a reading.
 enum Refusal {
     /// Samples were asked for that are not there.
     Range(String),

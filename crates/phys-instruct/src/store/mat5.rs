@@ -79,7 +79,7 @@ fn compressed(
     Ok(())
 }
 
-/// Whether the file is big-endian.
+/// Tells whether the file is big-endian.
 fn read_header(reader: &mut impl Read) -> Parsed<bool> {
     let mut header = [0; 128];
     reader.read_exact(&mut header).map_err(|_| "shorter than a MATLAB header".to_string())?;
@@ -95,7 +95,7 @@ fn read_header(reader: &mut impl Read) -> Parsed<bool> {
     }
 }
 
-/// Where a matrix stands.
+/// The place where a matrix stands.
 struct Place {
     big: bool,
     /// The structure and field that hold it, if any: a field has no name of its own.
@@ -140,7 +140,7 @@ fn variable(
     found.insert(name, item)
 }
 
-/// What a matrix is that is no array of numbers.
+/// Names a matrix that is no array of numbers.
 fn kind_of(class: u32) -> &'static str {
     match class {
         1 => "a cell array",
@@ -261,7 +261,7 @@ impl Element {
     }
 }
 
-/// None at the end of the file.
+/// Reads the tag of an element of the file; none at the end.
 fn first_tag(reader: &mut dyn Read, big: bool) -> Parsed<Option<Tag>> {
     match take(reader.take(8), 8) {
         Ok(bytes) => {

@@ -1,10 +1,10 @@
 //! The choice of what the axes of a file's arrays mean.
 //!
 //! Every order of the axes that the shapes allow is tried, with y and x as stored, exchanged and
-//! reversed, against the PDE's own residual. A clear winner is taken. The order as stored wins
-//! where it fits about as well as any: an equation with the square's symmetries cannot tell its
-//! turns apart. Where nothing fits, the shapes and the habits of the formats decide, or the data
-//! are refused.
+//! reversed, against the PDE's own residual. A clear winner is taken. Among several that fit about
+//! as well, the order as stored wins only where none fits better: an equation with the square's
+//! symmetries cannot tell its turns apart. Where nothing fits, the shapes and the habits of the
+//! formats decide. Data that none of these settles are refused.
 
 use std::collections::BTreeMap;
 
@@ -25,19 +25,22 @@ const POINTS: usize = 256 * 256;
 const FITS: f64 = 0.1;
 /// A reading whose misfit is within this factor of the best one's fits about as well.
 const NEAR: f64 = 5.0;
+/// A reading whose misfit is within this factor of the best one's fits as well: symmetries of the
+/// equation leave the misfit as it is but for rounding.
+const EQUAL: f64 = 1.1;
 /// A misfit below this is the rounding of stored values.
 const ROUNDING: f64 = 1e-5;
 /// The grid on which the shape of a PDE's input is learnt.
 const PROBE: usize = 32;
 
-/// Where the values of one channel come from.
+/// The source of one channel's values.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Source {
     pub array: String,
     pub snapshot: Snapshot,
 }
 
-/// Which point of an array's time axis.
+/// A point of an array's time axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Snapshot {
     /// The only one.
@@ -48,7 +51,7 @@ pub(crate) enum Snapshot {
     Part { part: usize, of: usize },
 }
 
-/// What there is to be read.
+/// Everything that there is to be read.
 pub(crate) struct Given<'a> {
     pde: &'a dyn Pde,
     options: &'a ImportOptions,
@@ -92,18 +95,18 @@ impl<'a> Given<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Reading {
     pub axes: Axes,
-    /// Why it was chosen, in words.
+    /// The reason why it was chosen, in words.
     pub reason: String,
     pub count: usize,
     height: usize,
     width: usize,
     /// The view of each channel's array, and the snapshot.
     parts: Vec<(View, usize)>,
-    /// Whether programs usually write so.
+    /// True where programs usually write so.
     usual: bool,
-    /// Its distance from the equation, where that can be measured.
+    /// The distance from the equation, where that can be measured.
     misfit: Option<f64>,
-    /// Why it has not the snapshots asked for.
+    /// The reason why it has not the snapshots asked for.
     problem: Option<String>,
 }
 
@@ -266,7 +269,7 @@ fn coordinates<'a>(given: &'a Given) -> impl Iterator<Item = (&'static str, usiz
     )
 }
 
-/// Whether an array's name is that of a coordinate.
+/// Tells whether an array's name is that of a coordinate.
 pub(crate) fn is_coordinate(name: &str) -> bool {
     coordinate(name).is_some()
 }
@@ -281,27 +284,36 @@ fn coordinate(name: &str) -> Option<&'static str> {
     }
 }
 
-/// The reading that fits the equation clearly better than others; none where nothing fits.
+/// The reading that fits the equation clearly better than others, or as well as any and as stored;
+/// none where nothing fits.
 ///
 /// # Errors
-/// Several fit, and none of them is the usual one.
+/// Several fit about as well, and the one as stored is not among the best.
 fn fitting(readings: &[Reading]) -> Result<Option<Reading>, String> {
     let misfits = readings.iter().filter_map(|r| r.misfit);
     let best = misfits.fold(f64::INFINITY, f64::min);
     if best > FITS {
         return Ok(None);
     }
-    let near: Vec<&Reading> = readings
-        .iter()
-        .filter(|r| r.misfit.is_some_and(|m| m <= (NEAR * best).max(ROUNDING)))
-        .collect();
+    let within = |factor: f64, r: &Reading| {
+        r.misfit.is_some_and(|misfit| misfit <= (factor * best).max(ROUNDING))
+    };
+    let mut near: Vec<&Reading> = readings.iter().filter(|r| within(NEAR, r)).collect();
+
     let named = |why: &str, reading: &Reading| Reading { reason: why.into(), ..reading.clone() };
-    let plain: Vec<&&Reading> = near.iter().filter(|r| r.axes.is_plain()).collect();
-    match (&near[..], &plain[..]) {
-        ([only], _) => Ok(Some(named("the only ones that fit the equation", only))),
-        (_, [stored]) => Ok(Some(named("as stored; they fit the equation", stored))),
-        _ => Err(undecided(&near, "fit the equation about as well")),
+    if let [only] = near[..] {
+        return Ok(Some(named("the only ones that fit the equation", only)));
     }
+    let mut plain = near.iter().copied().filter(|r| r.axes.is_plain());
+    if let (Some(stored), None) = (plain.next(), plain.next())
+        && within(EQUAL, stored)
+    {
+        return Ok(Some(named("as stored; they fit the equation", stored)));
+    }
+
+    let misfit = |r: &Reading| r.misfit.unwrap_or(f64::INFINITY);
+    near.sort_by(|a, b| misfit(a).total_cmp(&misfit(b)));
+    Err(undecided(&near, "fit the equation about as well"))
 }
 
 fn undecided(readings: &[&Reading], what: &str) -> String {
@@ -352,7 +364,7 @@ fn prefer(readings: &mut Vec<Reading>, test: impl Fn(&Reading) -> bool) {
     }
 }
 
-/// Whether a sample's rows are its times: its input is a line.
+/// Tells whether a sample's rows are its times: its input is a line.
 fn rows_are_times(pde: &dyn Pde) -> bool {
     let input = pde.random_input(PROBE, &mut rng::stream(0, "probe", 0, 0));
     input.is_ok_and(|input| input.height == 1)
@@ -499,6 +511,34 @@ mod tests {
         let reading = read(&stored(&samples, "nxy"), pde.as_ref(), Format::Npz).unwrap();
         assert_eq!(reading.axes.to_string(), "nyx");
         assert!(reading.reason.starts_with("as stored"), "{}", reading.reason);
+    }
+
+    #[test]
+    fn the_order_of_the_file_does_not_win_over_one_that_fits_better() {
+        let reading = |(axes, misfit): (&str, f64)| Reading {
+            axes: axes.parse().unwrap(),
+            reason: String::new(),
+            count: 3,
+            height: SIZE,
+            width: SIZE,
+            parts: Vec::new(),
+            usual: true,
+            misfit: Some(misfit),
+            problem: None,
+        };
+        let fitted = |stored, turned| fitting(&[("nyx", stored), ("nxy", turned)].map(reading));
+        let axes = |stored, turned| fitted(stored, turned).unwrap().unwrap().axes.to_string();
+        assert_eq!(axes(0.0105, 0.01), "nyx", "equal but for rounding");
+        assert_eq!(axes(9e-6, 1e-7), "nyx", "both are rounding");
+        assert_eq!(axes(0.01, 0.03), "nyx", "the stored order fits best");
+        assert_eq!(axes(0.06, 0.01), "nxy", "a clear winner");
+        let refused = fitted(0.03, 0.01).unwrap_err();
+        assert!(refused.contains("nxy (3 samples of 16 x 16, misfit 1.0e-2), nyx"), "{refused}");
+        assert!(refused.ends_with("say it with --axes nxy"), "{refused}");
+
+        let two = [("nyx", 0.01), ("yxn", 0.01)].map(reading);
+        assert!(fitting(&two).unwrap_err().contains("--axes nyx"));
+        assert!(fitting(&[("nyx", 0.2), ("nxy", 0.3)].map(reading)).unwrap().is_none());
     }
 
     #[test]

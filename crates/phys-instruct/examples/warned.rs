@@ -1,0 +1,251 @@
+//! How often `solve` warns, and what it takes unstated errors to be. `experiments/warnings/run` is
+//! the command.
+//!
+//! `warned GRID faults LAW MADE`: of LAW problems a PDE that come from its law, and of MADE problems
+//! for each of four faults, the share that is warned of. `warned GRID laws COUNT`: the share of
+//! problems of other laws, beside the number of sensors. `warned GRID errors COUNT`: error and
+//! coverage where errors of unknown size are estimated, and where they are taken to be 1 %.
+
+use std::path::Path;
+
+use phys_instruct::condition::TwoValuedEntries;
+use phys_instruct::condition::place::Lattice;
+use phys_instruct::condition::{Answer, Observations, Options, Question, Solver, Task};
+use phys_instruct::{Error, Model, Result, Samples, device};
+use phys_instruct_physics::{Pde, generate, registry, rng};
+
+/// The seed of these problems; no config's data and no other table's comes from it.
+const SEED: u64 = 9_000_000;
+/// Sizes of errors, in deviations of the field.
+const NOISE: [f64; 4] = [0.0, 0.003, 0.01, 0.05];
+/// Numbers of sensors.
+const SENSORS: [usize; 4] = [5, 20, 60, 200];
+/// Laws that the models do not know: PDE, parameter, value.
+const LAWS: [(&str, &str, f64); 9] = [
+    ("poisson", "alpha", 1.3),
+    ("poisson", "alpha", 3.0),
+    ("poisson", "tau", 12.0),
+    ("helmholtz", "alpha", 1.3),
+    ("helmholtz", "alpha", 3.0),
+    ("helmholtz", "tau", 12.0),
+    ("darcy", "high", 24.0),
+    ("darcy", "low", 1.0),
+    ("darcy", "tau", 12.0),
+];
+
+/// One way to make a problem wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    /// The problem is of the law.
+    None,
+    /// All values are 10 to 1e6 times as large, or as small.
+    Units,
+    /// One field's values are off by one to three deviations.
+    Offset,
+    /// One value in sixty is off by ten of its errors.
+    Outlier,
+    /// The two fields are taken for each other.
+    Exchanged,
+}
+
+/// A student and problems of its PDE.
+struct Bench<'a> {
+    solver: &'a Solver<'a>,
+    pde: &'a dyn Pde,
+    samples: Samples,
+}
+
+/// A problem's observations, and what is asked for.
+struct Problem {
+    task: Task,
+    observations: Observations,
+}
+
+impl Bench<'_> {
+    /// Problem `i` with a fault; none where it does not apply.
+    fn problem(&self, i: usize, fault: Fault) -> Result<Option<Problem>> {
+        let mut rng = rng::stream(SEED, "problems", fault as u64, i as u64);
+        let mut below = |n: usize| ((rng::uniform(&mut rng) * n as f64) as usize).min(n - 1);
+        let task = Task::ALL[below(3)];
+        let count = if fault == Fault::Outlier { 60 } else { SENSORS[below(4)] };
+        let noise = if fault == Fault::Outlier { [0.01, 0.05][below(2)] } else { NOISE[below(4)] };
+        // A third of the problems does not state its errors.
+        let stated = fault == Fault::Outlier || below(3) > 0;
+        let exponent = below(6) as i32 + 1;
+        let exponent = if below(2) == 0 { exponent } else { -exponent };
+        let size = 1.0 + 2.0 * below(100) as f64 / 100.0;
+
+        let allowed = task.observed(self.pde, self.samples.width);
+        let drawn = Observations::draw(&self.samples, i, &allowed, count, noise, SEED)?;
+        let mut points = drawn.points().to_vec();
+        let chosen = below(points.len());
+        match fault {
+            Fault::None => {}
+            Fault::Units => points.iter_mut().for_each(|p| p.value *= 10f64.powi(exponent)),
+            Fault::Offset => {
+                let channel = points[chosen].channel;
+                let by = size * self.solver.deviations()[channel];
+                points.iter_mut().filter(|p| p.channel == channel).for_each(|p| p.value += by);
+            }
+            Fault::Outlier => points[chosen].value += 10.0 * points[chosen].deviation(),
+            Fault::Exchanged if drawn.channels().len() == 2 && task == Task::Reconstruct => {
+                points.iter_mut().for_each(|p| p.channel = 1 - p.channel);
+            }
+            Fault::Exchanged => return Ok(None),
+        }
+        if !stated {
+            points.iter_mut().for_each(|p| p.sd = None);
+        }
+        let lattice = Lattice::new(self.pde, self.samples.width);
+        Ok(Some(Problem { task, observations: Observations::on(&lattice, points)? }))
+    }
+
+    /// The answer to a problem, unstated errors of `noise` or estimated.
+    fn answer(&self, problem: Problem, noise: Option<f64>, seed: u64) -> Result<Answer> {
+        let Problem { task, observations } = problem;
+        let options = Options { seed, ..Options::default() };
+        let (robust, resolve, method) = (false, None, None);
+        self.solver.answer(Question { task, observations, noise, robust, resolve, method, options })
+    }
+
+    /// Of `count` problems with a fault, those that are warned of or refused, and all there are.
+    fn warned(&self, count: usize, fault: Fault) -> Result<[usize; 2]> {
+        let (mut warned, mut all) = (0, 0);
+        for i in 0..self.samples.count {
+            if all == count {
+                break;
+            }
+            let Some(problem) = self.problem(i, fault)? else { continue };
+            all += 1;
+            let told = self.answer(problem, None, i as u64).map(|a| !a.warnings.is_empty());
+            warned += usize::from(told.unwrap_or(true));
+        }
+        Ok([warned, all])
+    }
+
+    /// Of `count` problems with so many sensors of the solution, those that are warned of.
+    fn noticed(&self, count: usize, sensors: usize) -> Result<usize> {
+        let allowed = Task::Inverse.observed(self.pde, self.samples.width);
+        let mut warned = 0;
+        for i in 0..count {
+            let observations = Observations::draw(&self.samples, i, &allowed, sensors, 0.01, SEED)?;
+            let problem = Problem { task: Task::Inverse, observations };
+            let told = self.answer(problem, None, i as u64).map(|a| !a.warnings.is_empty());
+            warned += usize::from(told.unwrap_or(true));
+        }
+        Ok(warned)
+    }
+
+    /// Mean error and coverage over `count` inverse problems with errors of 0.1 to 10 % that nobody
+    /// states, taken to be `noise` or estimated.
+    fn scored(&self, count: usize, sensors: usize, noise: Option<f64>) -> Result<[f64; 2]> {
+        let task = Task::Inverse;
+        let allowed = task.observed(self.pde, self.samples.width);
+        let asked = task.target(self.pde, self.samples.width);
+        let two_valued = TwoValuedEntries::of(&self.samples, self.pde);
+        let mut sums = [0.0; 2];
+        for i in 0..count {
+            let uniform = rng::uniform(&mut rng::stream(SEED, "errors", 0, i as u64));
+            let size = 1e-3 * 100f64.powf(uniform);
+            let drawn = Observations::draw(&self.samples, i, &allowed, sensors, size, SEED)?;
+            let observations = drawn.with_optional_errors(|_, _| None);
+            let answer = self.answer(Problem { task, observations }, noise, i as u64)?;
+            let truth = self.samples.sample(i);
+            let score = answer.posterior.score(truth, &asked, two_valued.as_ref());
+            sums[0] += score.error / count as f64;
+            sums[1] += score.coverage90.unwrap_or(0.0) / count as f64;
+        }
+        Ok(sums)
+    }
+}
+
+/// The bundled student of a PDE.
+fn student(pde: &str, grid: usize) -> Result<Model> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models");
+    let file = format!("{folder}/{pde}-{grid}-student.safetensors");
+    Model::load(Path::new(&file), &device::cpu())
+}
+
+fn problems(pde: &dyn Pde, grid: usize, count: usize) -> Result<Samples> {
+    let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
+    Samples::from_fields(pde.name(), &names, &generate(pde, grid, SEED, 0..count as u64)?)
+}
+
+fn faults(grid: usize, law: usize, made: usize) -> Result<()> {
+    println!(
+        "| PDE | of the law | units | offset | one of sixty | exchanged |\n|---|---|---|---|---|---|"
+    );
+    let all = [Fault::None, Fault::Units, Fault::Offset, Fault::Outlier, Fault::Exchanged];
+    let mut sums = [[0; 2]; 5];
+    for name in registry::NAMES {
+        let (pde, model) = (registry::by_name(name)?, student(name, grid)?);
+        let solver = Solver::new(&model)?;
+        // Exchanged fields need the reconstruct task, a third of the problems.
+        let samples = problems(pde.as_ref(), grid, law.max(5 * made))?;
+        let bench = Bench { solver: &solver, pde: pde.as_ref(), samples };
+        let mut line = format!("| {name} |");
+        for (fault, sum) in all.into_iter().zip(&mut sums) {
+            let count = if fault == Fault::None { law } else { made };
+            let [warned, all] = bench.warned(count, fault)?;
+            line += &format!(" {warned} of {all} |");
+            *sum = [sum[0] + warned, sum[1] + all];
+        }
+        println!("{line}");
+    }
+    let cells = sums.map(|[warned, all]| format!(" {warned} of {all} |"));
+    println!("| all |{}", cells.concat());
+    Ok(())
+}
+
+fn laws(grid: usize, count: usize) -> Result<()> {
+    println!(
+        "| law | {} sensors |\n|---|---|---|---|---|",
+        SENSORS.map(|n| n.to_string()).join(" | ")
+    );
+    for (name, parameter, value) in LAWS {
+        let (own, model) = (registry::by_name(name)?, student(name, grid)?);
+        let solver = Solver::new(&model)?;
+        let mut other = registry::by_name(name)?;
+        other.set_param(parameter, value)?;
+        let samples = problems(other.as_ref(), grid, count)?;
+        let bench = Bench { solver: &solver, pde: own.as_ref(), samples };
+        let mut line = format!("| {name}, {parameter} = {value} |");
+        for sensors in SENSORS {
+            line += &format!(" {} of {count} |", bench.noticed(count, sensors)?);
+        }
+        println!("{line}");
+    }
+    Ok(())
+}
+
+fn errors(grid: usize, count: usize) -> Result<()> {
+    println!(
+        "| PDE | sensors | estimated: error, coverage | 1 %: error, coverage |\n|---|---|---|---|"
+    );
+    for name in registry::NAMES {
+        let (pde, model) = (registry::by_name(name)?, student(name, grid)?);
+        let solver = Solver::new(&model)?;
+        let samples = problems(pde.as_ref(), grid, count)?;
+        let bench = Bench { solver: &solver, pde: pde.as_ref(), samples };
+        for sensors in [20, 60, 200] {
+            let both = [None, Some(0.01)].map(|noise| bench.scored(count, sensors, noise));
+            let [[e, c], [e1, c1]] =
+                [both[0].as_ref(), both[1].as_ref()].map(|s| s.copied().unwrap_or([f64::NAN; 2]));
+            println!("| {name} | {sensors} | {e:.3}, {c:.3} | {e1:.3}, {c1:.3} |");
+        }
+    }
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let number = |i: usize| args.get(i).and_then(|text| text.parse::<usize>().ok());
+    match (number(0), args.get(1).map(String::as_str), number(2), number(3)) {
+        (Some(grid), Some("faults"), Some(law), Some(made)) => faults(grid, law, made),
+        (Some(grid), Some("laws"), Some(count), _) => laws(grid, count),
+        (Some(grid), Some("errors"), Some(count), _) => errors(grid, count),
+        _ => {
+            Err(Error::Config("GRID faults LAW MADE, GRID laws COUNT or GRID errors COUNT".into()))
+        }
+    }
+}
