@@ -28,7 +28,7 @@ pub enum DataVerb {
     /// Example: phys-instruct data verify data/poisson-64
     #[command(verbatim_doc_comment)]
     Verify(DataFile),
-    Import(Import),
+    Import(Box<Import>),
 }
 
 /// Data.

@@ -550,12 +550,12 @@ mod tests {
         let observed = Observed::new(&given, &device);
         let misfit = row(&given, |p| p.value, &device) - observed.of(mean.clone());
         let covariance = Covariance::new(&prior, 1).unwrap();
-        let gain = covariance.gain(&prior, &given.stencils(), &[1e-6; 24]).unwrap();
+        let gain = covariance.gain(&prior, given.stencils(), &[1e-6; 24]).unwrap();
         let change = gain.apply(misfit.clone());
         let left = misfit.clone() - observed.of(change.clone());
         assert!(values(left).iter().all(|v| v.abs() < 1e-2));
         // The linear estimate alone is exact here.
-        let rows = linear_rows(&Linear::Own, &prior, &given.stencils());
+        let rows = linear_rows(&Linear::Own, &prior, given.stencils());
         let rows = MatRef::from_column_major_slice(&rows, SIZE * SIZE, 24);
         let scale = ErrorUnits::scale(&[1e-6; 24]);
         let rows = Mat::from_fn(SIZE * SIZE, 24, |k, i| rows[(k, i)] * scale[i] as f32);

@@ -125,6 +125,11 @@ pub(super) fn of_surprise(
         warnings.push(warning(Concern::OutsidePrior, message));
     }
 
+    // One wrong value is the whole story: what it does to the others' numbers says nothing more.
+    if outside.len() == 1 && surprise.alone.len() > 1 {
+        return warnings;
+    }
+
     // Where values lie outside by themselves, their neighbours say nothing more.
     let contradicted = ordered(&surprise.given_rest, CONTRADICTED * usual.given_rest);
     if outside.is_empty() && !contradicted.is_empty() && surprise.alone.len() > 1 {

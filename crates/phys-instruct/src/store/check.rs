@@ -232,7 +232,7 @@ mod tests {
         let mut flat = samples(pde.as_ref());
         let field = flat.height * flat.width;
         for (i, v) in flat.data.iter_mut().enumerate() {
-            *v = if i / field % 2 == 0 { 1.5 } else { *v };
+            *v = if (i / field).is_multiple_of(2) { 1.5 } else { *v };
         }
         let check = Check::of(&flat, pde.as_ref());
         let constant: Vec<_> =

@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn half_precision_is_exact_in_either_byte_order() {
         // 0x4205: exponent 16 - 15 = 1, fraction 517 / 1024, 2 (1 + 517 / 1024) = 3.009765625.
-        let want = NdData::F32(vec![3.009_765_625]);
+        let want = NdData::F32(vec![3.0 + 10.0 / 1024.0]);
         assert_eq!(decode(dtype(Kind::Float, 2, false), &[0x05, 0x42]).unwrap(), want);
         assert_eq!(decode(dtype(Kind::Float, 2, true), &[0x42, 0x05]).unwrap(), want);
     }

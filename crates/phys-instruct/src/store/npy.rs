@@ -393,7 +393,7 @@ mod tests {
             assert_eq!(parse(&bools).unwrap(), want(NdData::F32(vec![1.0, 0.0, 1.0, 1.0])));
         }
         let halves = by_hand(1, &dict("<f2", "False", "(1,)"), &[0x05, 0x42]);
-        assert_eq!(parse(&halves).unwrap().into_f32(), [3.009_765_625]);
+        assert_eq!(parse(&halves).unwrap().into_f32(), [3.0 + 10.0 / 1024.0]);
     }
 
     #[test]
