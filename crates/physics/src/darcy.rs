@@ -690,4 +690,33 @@ mod tests {
         assert!(pde.set_param("high", f64::NAN).is_err());
         assert!(pde.set_param("boundary", 0.0).is_err());
     }
+
+    /// Coefficients that are far from the law, with the largest pressure that finite volumes with
+    /// harmonic faces have (computed with another program).
+    #[test]
+    fn any_coefficient_has_the_pressure_of_finite_volumes_and_loses_no_flow() {
+        const N: usize = 32;
+        let centre = |i: usize| (i as f64 + 0.5) / N as f64;
+        let smooth = |y: usize, x: usize| (centre(x) + 2.0 * (2.0 * PI * centre(y)).sin()).exp();
+        let channel = |y: usize, _: usize| if (10..13).contains(&y) { 1e8 } else { 1.0 };
+        let checker = |y: usize, x: usize| if (y / 8 + x / 8) % 2 == 1 { 1e6 } else { 1.0 };
+        let cases: [(&str, &dyn Fn(usize, usize) -> f64, f64); 4] = [
+            ("smooth", &smooth, 0.076_317_9),
+            ("SI units", &|_, _| 1e-13, 7.361_47e11),
+            ("channel", &channel, 0.037_707_8),
+            ("checker", &checker, 0.011_417_8),
+        ];
+        for (name, a, largest) in cases {
+            let a: Vec<f64> = (0..N * N).map(|i| a(i / N, i % N)).collect();
+            let solved = Darcy::default().solve(&Fields::stack(N, N, &[&a])).unwrap().fields;
+            let u = solved.channel(1);
+            let most = u.iter().fold(0.0f64, |m, v| m.max(*v));
+            assert!((most / largest - 1.0).abs() < 1e-5, "{name}: {most}");
+
+            // Through a wall half a cell away flows a u / (h / 2) over a face of h; the source is 1.
+            let walls = (0..N).flat_map(|i| [i, (N - 1) * N + i, i * N, i * N + N - 1]);
+            let outflow: f64 = walls.map(|i| 2.0 * a[i] * u[i]).sum();
+            assert!((outflow - 1.0).abs() < 1e-6, "{name}: {outflow}");
+        }
+    }
 }
