@@ -700,14 +700,14 @@ mod tests {
         let smooth = |y: usize, x: usize| (centre(x) + 2.0 * (2.0 * PI * centre(y)).sin()).exp();
         let channel = |y: usize, _: usize| if (10..13).contains(&y) { 1e8 } else { 1.0 };
         let checker = |y: usize, x: usize| if (y / 8 + x / 8) % 2 == 1 { 1e6 } else { 1.0 };
-        let cases: [(&str, &dyn Fn(usize, usize) -> f64, f64); 4] = [
-            ("smooth", &smooth, 0.076_317_9),
-            ("SI units", &|_, _| 1e-13, 7.361_47e11),
-            ("channel", &channel, 0.037_707_8),
-            ("checker", &checker, 0.011_417_8),
+        let field = |a: &dyn Fn(usize, usize) -> f64| (0..N * N).map(|i| a(i / N, i % N)).collect();
+        let cases: [(&str, Vec<f64>, f64); 4] = [
+            ("smooth", field(&smooth), 0.076_317_9),
+            ("SI units", vec![1e-13; N * N], 7.361_47e11),
+            ("channel", field(&channel), 0.037_707_8),
+            ("checker", field(&checker), 0.011_417_8),
         ];
         for (name, a, largest) in cases {
-            let a: Vec<f64> = (0..N * N).map(|i| a(i / N, i % N)).collect();
             let solved = Darcy::default().solve(&Fields::stack(N, N, &[&a])).unwrap().fields;
             let u = solved.channel(1);
             let most = u.iter().fold(0.0f64, |m, v| m.max(*v));
