@@ -20,6 +20,8 @@ const SEED: u64 = 9_000_000;
 const NOISE: [f64; 4] = [0.0, 0.003, 0.01, 0.05];
 /// Numbers of sensors.
 const SENSORS: [usize; 4] = [5, 20, 60, 200];
+/// Sensors from which on a problem counts in the table's last line.
+const MANY: usize = 20;
 /// Laws that the models do not know: PDE, parameter, value.
 const LAWS: [(&str, &str, f64); 9] = [
     ("poisson", "alpha", 1.3),
@@ -46,6 +48,27 @@ enum Fault {
     Outlier,
     /// The two fields are taken for each other.
     Exchanged,
+}
+
+/// Numbers of problems, warned of and all, those with [`MANY`] sensors alone.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    all: [usize; 2],
+    many: [usize; 2],
+}
+
+impl Tally {
+    fn add(&mut self, warned: bool, many: bool) {
+        let one = [usize::from(warned), 1];
+        self.all = sum(self.all, one);
+        if many {
+            self.many = sum(self.many, one);
+        }
+    }
+}
+
+fn sum(a: [usize; 2], b: [usize; 2]) -> [usize; 2] {
+    [a[0] + b[0], a[1] + b[1]]
 }
 
 /// A student and problems of its PDE.
@@ -108,19 +131,19 @@ impl Bench<'_> {
         self.solver.answer(Question { task, observations, noise, robust, resolve, method, options })
     }
 
-    /// Of `count` problems with a fault, those that are warned of or refused, and all there are.
-    fn warned(&self, count: usize, fault: Fault) -> Result<[usize; 2]> {
-        let (mut warned, mut all) = (0, 0);
+    /// Those of `count` problems with a fault that are warned of or refused.
+    fn warned(&self, count: usize, fault: Fault) -> Result<Tally> {
+        let mut tally = Tally::default();
         for i in 0..self.samples.count {
-            if all == count {
+            if tally.all[1] == count {
                 break;
             }
             let Some(problem) = self.problem(i, fault)? else { continue };
-            all += 1;
+            let many = problem.observations.points().len() >= MANY;
             let told = self.answer(problem, None, i as u64).map(|a| !a.warnings.is_empty());
-            warned += usize::from(told.unwrap_or(true));
+            tally.add(told.unwrap_or(true), many);
         }
-        Ok([warned, all])
+        Ok(tally)
     }
 
     /// Of `count` problems with so many sensors of the solution, those that are warned of.
@@ -176,7 +199,7 @@ fn faults(grid: usize, law: usize, made: usize) -> Result<()> {
         "| PDE | of the law | units | offset | one of sixty | exchanged |\n|---|---|---|---|---|---|"
     );
     let all = [Fault::None, Fault::Units, Fault::Offset, Fault::Outlier, Fault::Exchanged];
-    let mut sums = [[0; 2]; 5];
+    let mut sums = [Tally::default(); 5];
     for name in registry::NAMES {
         let (pde, model) = (registry::by_name(name)?, student(name, grid)?);
         let solver = Solver::new(&model)?;
@@ -184,17 +207,20 @@ fn faults(grid: usize, law: usize, made: usize) -> Result<()> {
         let samples = problems(pde.as_ref(), grid, law.max(5 * made))?;
         let bench = Bench { solver: &solver, pde: pde.as_ref(), samples };
         let mut line = format!("| {name} |");
-        for (fault, sum) in all.into_iter().zip(&mut sums) {
-            let count = if fault == Fault::None { law } else { made };
-            let [warned, all] = bench.warned(count, fault)?;
-            line += &format!(" {warned} of {all} |");
-            *sum = [sum[0] + warned, sum[1] + all];
+        for (fault, total) in all.into_iter().zip(&mut sums) {
+            let tally = bench.warned(if fault == Fault::None { law } else { made }, fault)?;
+            line += &cell(tally.all);
+            *total = Tally { all: sum(total.all, tally.all), many: sum(total.many, tally.many) };
         }
         println!("{line}");
     }
-    let cells = sums.map(|[warned, all]| format!(" {warned} of {all} |"));
-    println!("| all |{}", cells.concat());
+    println!("| all |{}", sums.map(|tally| cell(tally.all)).concat());
+    println!("| {MANY} sensors and more |{}", sums.map(|tally| cell(tally.many)).concat());
     Ok(())
+}
+
+fn cell([warned, all]: [usize; 2]) -> String {
+    format!(" {warned} of {all} |")
 }
 
 fn laws(grid: usize, count: usize) -> Result<()> {
