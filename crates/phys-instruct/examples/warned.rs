@@ -5,6 +5,7 @@
 //! for each of four faults, the share that is warned of. `warned GRID laws COUNT`: the share of
 //! problems of other laws, beside the number of sensors. `warned GRID errors COUNT`: error and
 //! coverage where errors of unknown size are estimated, and where they are taken to be 1 %.
+//! `warned GRID sensors COUNT`: how well Burgers' answers follow sensors that see every time.
 
 use std::path::Path;
 
@@ -131,7 +132,7 @@ impl Bench<'_> {
         self.solver.answer(Question { task, observations, noise, robust, resolve, method, options })
     }
 
-    /// Those of `count` problems with a fault that are warned of or refused.
+    /// Counts the problems with a fault, `count` at most, that are warned of or refused.
     fn warned(&self, count: usize, fault: Fault) -> Result<Tally> {
         let mut tally = Tally::default();
         for i in 0..self.samples.count {
@@ -146,7 +147,7 @@ impl Bench<'_> {
         Ok(tally)
     }
 
-    /// Of `count` problems with so many sensors of the solution, those that are warned of.
+    /// Counts the problems with so many sensors of the solution that are warned of, of `count`.
     fn noticed(&self, count: usize, sensors: usize) -> Result<usize> {
         let allowed = Task::Inverse.observed(self.pde, self.samples.width);
         let mut warned = 0;
@@ -263,6 +264,46 @@ fn errors(grid: usize, count: usize) -> Result<()> {
     Ok(())
 }
 
+fn sensors(grid: usize, count: usize) -> Result<()> {
+    println!(
+        "| sensors | noise | chi: median, largest | of members | left out | coverage | error |\n|---|---|---|---|---|---|---|"
+    );
+    let (pde, model) = (registry::by_name("burgers")?, student("burgers", grid)?);
+    let solver = Solver::new(&model)?;
+    let samples = problems(pde.as_ref(), grid, count)?;
+    let bench = Bench { solver: &solver, pde: pde.as_ref(), samples };
+    for sensors in [1, 2, 3, 5, 8] {
+        for noise in [0.0, 0.003, 0.01] {
+            let (mut chi, mut of_members) = (Vec::new(), Vec::new());
+            let (mut left_out, mut coverage, mut error) = (0, 0.0, 0.0);
+            for i in 0..count {
+                let task = if i.is_multiple_of(2) { Task::Inverse } else { Task::Reconstruct };
+                let allowed = task.observed(bench.pde, grid);
+                let seen = Observations::columns(&allowed, grid, sensors, i as u64);
+                let observations =
+                    Observations::draw(&bench.samples, i, &seen, seen.len(), noise, SEED)?;
+                let answer = bench.answer(Problem { task, observations }, None, i as u64)?;
+                chi.push(answer.explained.chi);
+                of_members.push(answer.explained.chi_of_members);
+                left_out += answer.posterior.left_out;
+                let asked = task.target(bench.pde, grid);
+                let score = answer.posterior.score(bench.samples.sample(i), &asked, None);
+                coverage += score.coverage90.unwrap_or(0.0) / count as f64;
+                error += score.error / count as f64;
+            }
+            let [chi, of_members] = [chi, of_members].map(|mut all| {
+                all.sort_by(f64::total_cmp);
+                format!("{:.2}, {:.2}", all[count / 2], all[count - 1])
+            });
+            let members = 16 * count;
+            println!(
+                "| {sensors} | {noise} | {chi} | {of_members} | {left_out} of {members} | {coverage:.3} | {error:.3} |"
+            );
+        }
+    }
+    Ok(())
+}
+
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |i: usize| args.get(i).and_then(|text| text.parse::<usize>().ok());
@@ -270,8 +311,9 @@ fn main() -> Result<()> {
         (Some(grid), Some("faults"), Some(law), Some(made)) => faults(grid, law, made),
         (Some(grid), Some("laws"), Some(count), _) => laws(grid, count),
         (Some(grid), Some("errors"), Some(count), _) => errors(grid, count),
-        _ => {
-            Err(Error::Config("GRID faults LAW MADE, GRID laws COUNT or GRID errors COUNT".into()))
-        }
+        (Some(grid), Some("sensors"), Some(count), _) => sensors(grid, count),
+        _ => Err(Error::Config(
+            "GRID faults LAW MADE, GRID laws COUNT, GRID errors COUNT or GRID sensors COUNT".into(),
+        )),
     }
 }

@@ -105,7 +105,7 @@ fn teacher_samples(
 /// Draws in batches and decodes to physical units.
 ///
 /// # Errors
-/// Those of `draw`, and fields that the device does not give back.
+/// Fails as `draw` does, or for fields that the device does not give back.
 pub(crate) fn collect(
     model: &Model,
     count: usize,

@@ -87,11 +87,11 @@ pub struct Answer {
 /// Mean relative residuals.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct PdeErrors {
-    /// The members'.
+    /// The mean over members.
     pub members: f64,
-    /// The mean's.
+    /// The mean field's.
     pub mean: f64,
-    /// That of samples that the model draws without observations.
+    /// The mean over samples that the model draws without observations.
     pub model: f64,
 }
 

@@ -1,8 +1,8 @@
 //! Observations held against the prior, before any answer.
 //!
-//! Let v be the observed values, m and C the mean and covariance of the prior at their places, and
-//! S the variances of their errors, so that K = C + S is the covariance of v. With r = v - m and
-//! a = K^-1 r four numbers say how unusual v is:
+//! Let v be the observed values, and m and C the mean and covariance of the prior at their places.
+//! Let S hold the variances of their errors, so that K = C + S is the covariance of v. With
+//! r = v - m and a = K^-1 r four numbers say how unusual v is:
 //!
 //! - each value alone: r_i / sqrt(K_ii);
 //! - each value given all others: a_i / sqrt((K^-1)_ii), the standardised error of predicting it

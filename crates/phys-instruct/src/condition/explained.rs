@@ -26,7 +26,7 @@ pub struct Explained {
 /// One observation and what the answer makes of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Worst {
-    /// Its number in the file, from 1.
+    /// The number in the file, from 1.
     pub number: usize,
     /// The field.
     pub field: String,

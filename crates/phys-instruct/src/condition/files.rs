@@ -1,8 +1,9 @@
 //! Observations in files.
 //!
-//! CSV: a [table], coordinates in the unit square (time over the final time for Burgers). `.npz`
-//! and every other array file: for a field `u` either the array `u` `[y, x]`, where NaN says that
-//! a point was not observed, or `u_values` `[n]` with `u_index` `[n, 2]` (rows and columns) or
+//! CSV: a [table], coordinates in the unit square (time over the final time for Burgers).
+//!
+//! `.npz` and every other array file: a field `u` is the array `u` `[y, x]`, where NaN says that a
+//! point was not observed. Or it is `u_values` `[n]` with `u_index` `[n, 2]` (rows and columns) or
 //! `u_points` `[n, 2]` (y and x). Optionally `u_sd`: one number, `[n]`, or `[y, x]`.
 
 use std::collections::BTreeMap;
@@ -73,7 +74,7 @@ struct Raw {
 /// Writes a `.csv` file, places as rows and columns.
 ///
 /// # Errors
-/// Those of writing a file.
+/// Failures of writing a file.
 pub fn write(path: &Path, observations: &Observations) -> Result<()> {
     let mut text = String::from("field,row,column,value,sd\n");
     for Observation { channel, row, column, value, sd } in observations.points() {

@@ -58,7 +58,7 @@ pub enum Concern {
 /// Something that does not fit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Warning {
-    /// Its subject.
+    /// The subject.
     pub concern: Concern,
     /// The finding, its place, and the likely cause.
     pub message: String,

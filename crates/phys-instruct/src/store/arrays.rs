@@ -45,7 +45,7 @@ pub struct Contents {
     /// The names of all arrays of numbers, in the order of the file. Arrays in groups of HDF5 or
     /// in structures of MATLAB are named by their path, `group/array`.
     pub names: Vec<String>,
-    /// Those arrays that were wanted; values may be NaN or infinite.
+    /// The arrays that were wanted; values may be NaN or infinite.
     pub arrays: BTreeMap<String, NdArray>,
     /// Everything else by name, and what it is: "text", "complex numbers".
     pub others: BTreeMap<String, String>,

@@ -3,7 +3,7 @@
 //! Known by name are the layouts of DiffusionPDE (Huang et al., NeurIPS 2024), PDEBench (Takamoto
 //! et al., NeurIPS 2022) and the Fourier neural operator's data (Li et al., ICLR 2021). Any other
 //! is described by a map from channels to arrays. The meaning of an array's axes is decided in
-//! [`crate::store::reading`].
+//! `store::reading`.
 
 use std::ops::Range;
 use std::path::Path;
@@ -87,7 +87,7 @@ pub struct Imported {
 /// as stored but for the options' cropping and changes of units.
 ///
 /// # Errors
-/// Those of [`import_checked`].
+/// Fails as [`import_checked`] does.
 pub fn import(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<Samples> {
     Ok(imported(path, pde, options)?.0)
 }
