@@ -85,6 +85,73 @@ impl Default for NetConfig {
     }
 }
 
+/// The largest `net.width`. The largest networks of the literature have 256; the bounds are there
+/// so that no product of them overflows.
+const MOST_WIDTH: usize = 4096;
+/// The largest of `net.multipliers`.
+const MOST_MULTIPLIER: usize = 64;
+/// The most residual blocks per level.
+const MOST_BLOCKS: usize = 64;
+
+impl NetConfig {
+    /// Checks the ranges, for fields of `grid` points a side.
+    ///
+    /// # Errors
+    /// The first value out of range, with what is expected.
+    pub fn check(&self, grid: usize) -> Result<()> {
+        let levels = self.multipliers.len();
+        // Each level halves the patches of a side; the coarsest has at least one point.
+        let patches = grid / self.patch.max(1);
+        let most_levels = patches.checked_ilog2().unwrap_or(0) as usize + 1;
+        let beyond = self.attention.iter().find(|&&level| level >= levels);
+
+        first_broken([
+            ([1, 2, 4].contains(&self.patch), "net.patch must be 1, 2 or 4".into()),
+            (
+                self.width >= 8 && self.width.is_multiple_of(8),
+                "net.width must be a positive multiple of 8".into(),
+            ),
+            (
+                self.width <= MOST_WIDTH,
+                format!("net.width = {}: at most {MOST_WIDTH} expected", self.width),
+            ),
+            (
+                levels > 0 && self.multipliers.iter().all(|&m| m > 0),
+                "net.multipliers needs at least one level, all positive".into(),
+            ),
+            (
+                self.multipliers.iter().all(|&m| m <= MOST_MULTIPLIER),
+                format!("net.multipliers must be at most {MOST_MULTIPLIER}"),
+            ),
+            (
+                levels <= most_levels,
+                format!(
+                    "net.multipliers has {levels} levels; each halves the grid, so a grid of {grid} \
+                     with net.patch = {} has at most {most_levels}",
+                    self.patch
+                ),
+            ),
+            (self.blocks >= 1, "net.blocks must be at least 1".into()),
+            (
+                self.blocks <= MOST_BLOCKS,
+                format!("net.blocks = {}: at most {MOST_BLOCKS} expected", self.blocks),
+            ),
+            (
+                beyond.is_none(),
+                format!("net.attention: levels 0 to {} expected", levels.saturating_sub(1)),
+            ),
+        ])
+    }
+}
+
+/// The first rule that does not hold, as an error.
+fn first_broken<const N: usize>(rules: [(bool, String); N]) -> Result<()> {
+    match rules.into_iter().find(|(holds, _)| !holds) {
+        Some((_, message)) => Err(Error::Config(message)),
+        None => Ok(()),
+    }
+}
+
 /// Modes an axis of which joint components may be taken: their matrix has the square of channels
 /// times its square entries.
 const MOST_JOINT_MODES: usize = 48;
@@ -198,6 +265,80 @@ impl Default for DiffusionConfig {
             rho: 7.0,
         }
     }
+}
+
+impl DiffusionConfig {
+    /// Checks the ranges, for fields of `grid` points a side and `channels` channels of `pde`.
+    ///
+    /// # Errors
+    /// The first value out of range, with what is expected.
+    pub fn check(&self, grid: usize, pde: &str, channels: usize) -> Result<()> {
+        let power = self.noise.power();
+        let joint = self.preconditioning == Preconditioning::Joint;
+        first_broken([
+            (
+                (0.0..=1.0).contains(&power),
+                "diffusion.noise must be `white`, `data` or a power between 0 and 1".into(),
+            ),
+            (
+                !joint || power == 1.0,
+                "diffusion.preconditioning = \"joint\" needs noise = \"data\"".into(),
+            ),
+            (
+                !self.regress || self.preconditioning != Preconditioning::Pixel,
+                "diffusion.regress needs preconditioning = \"modes\" or \"joint\"".into(),
+            ),
+            (
+                !self.regress || channels > 1,
+                format!("diffusion.regress: {pde} has no channel beside its input's"),
+            ),
+            (
+                !joint || (1..=grid.min(MOST_JOINT_MODES)).contains(&self.joint_modes),
+                format!(
+                    "diffusion.joint_modes must be between 1 and the grid, at most \
+                     {MOST_JOINT_MODES}"
+                ),
+            ),
+            (
+                0.0 < self.sigma_min
+                    && self.sigma_min < self.sigma_max
+                    && self.sigma_max.is_finite(),
+                "diffusion needs 0 < sigma_min < sigma_max".into(),
+            ),
+            (self.ln_sigma_mean.is_finite(), "diffusion.ln_sigma_mean must be finite".into()),
+        ])?;
+        above_zero(&[("diffusion.rho", self.rho), ("diffusion.ln_sigma_std", self.ln_sigma_std)])
+    }
+}
+
+/// Refuses the first of the named numbers that is not positive and finite.
+fn above_zero(numbers: &[(&str, f64)]) -> Result<()> {
+    match numbers.iter().find(|(_, v)| !(*v > 0.0 && v.is_finite())) {
+        Some((name, value)) => Err(Error::Config(format!("{name} = {value} must be above 0"))),
+        None => Ok(()),
+    }
+}
+
+/// The most noise levels of a generator, which makes one network call at each.
+const MOST_LEVELS: usize = 64;
+
+/// Checks the noise levels of a generator, which the messages call `name`.
+///
+/// # Errors
+/// Levels that are none, too many, not positive, not finite or not falling.
+pub fn check_levels(name: &str, levels: &[f64]) -> Result<()> {
+    first_broken([
+        (
+            !levels.is_empty()
+                && levels.iter().all(|&s| s > 0.0 && s.is_finite())
+                && levels.windows(2).all(|w| w[0] > w[1]),
+            format!("{name} must be positive and falling"),
+        ),
+        (
+            levels.len() <= MOST_LEVELS,
+            format!("{name} has {} values, at most {MOST_LEVELS} expected", levels.len()),
+        ),
+    ])
 }
 
 /// AdamW with warm-up and decay.
@@ -518,68 +659,28 @@ impl Config {
     /// # Errors
     /// The first value out of range, with what is expected.
     pub fn check(&self) -> Result<()> {
-        let rules = [
-            (self.grid >= 8, "grid must be at least 8".to_owned()),
-            ([1, 2, 4].contains(&self.net.patch), "net.patch must be 1, 2 or 4".into()),
+        first_broken([(self.grid >= 8, "grid must be at least 8".to_owned())])?;
+        self.net.check(self.grid)?;
+
+        // Without a regression the PDE is looked up where it is first needed.
+        let channels = if self.diffusion.regress { self.pde()?.channels().len() } else { 1 };
+        self.diffusion.check(self.grid, &self.pde, channels)?;
+        check_levels("distill.levels", &self.distill.levels)?;
+
+        let anchored = &self.distill.anchored;
+        let weights =
+            [anchored.input_weight, anchored.residual_weight, anchored.preconditioned_weight];
+        let physics_weight = self.train.physics_weight;
+        first_broken([
             (
-                self.net.width >= 8 && self.net.width.is_multiple_of(8),
-                "net.width must be a positive multiple of 8".into(),
-            ),
-            (
-                !self.net.multipliers.is_empty() && self.net.multipliers.iter().all(|&m| m > 0),
-                "net.multipliers needs at least one level, all positive".into(),
-            ),
-            (self.net.blocks >= 1, "net.blocks must be at least 1".into()),
-            (
-                (0.0..=1.0).contains(&self.diffusion.noise.power()),
-                "diffusion.noise must be `white`, `data` or a power between 0 and 1".into(),
-            ),
-            (
-                self.diffusion.preconditioning != Preconditioning::Joint
-                    || self.diffusion.noise.power() == 1.0,
-                "diffusion.preconditioning = \"joint\" needs noise = \"data\"".into(),
-            ),
-            (
-                !self.diffusion.regress || self.diffusion.preconditioning != Preconditioning::Pixel,
-                "diffusion.regress needs preconditioning = \"modes\" or \"joint\"".into(),
-            ),
-            (
-                !self.diffusion.regress || self.pde()?.channels().len() > 1,
-                format!("diffusion.regress: {} has no channel beside its input's", self.pde),
-            ),
-            (
-                (1..=self.grid.min(MOST_JOINT_MODES)).contains(&self.diffusion.joint_modes)
-                    || self.diffusion.preconditioning != Preconditioning::Joint,
-                format!(
-                    "diffusion.joint_modes must be between 1 and the grid, at most \
-                     {MOST_JOINT_MODES}"
-                ),
-            ),
-            (
-                self.train.physics_weight >= 0.0 && self.train.physics_weight.is_finite(),
+                physics_weight >= 0.0 && physics_weight.is_finite(),
                 "train.physics_weight must be at least 0".into(),
             ),
             (
-                {
-                    let a = &self.distill.anchored;
-                    [a.input_weight, a.residual_weight, a.preconditioned_weight]
-                        .iter()
-                        .all(|w| *w >= 0.0 && w.is_finite())
-                },
+                weights.iter().all(|w| *w >= 0.0 && w.is_finite()),
                 "the weights of distill.anchored must be at least 0".into(),
             ),
-            (
-                0.0 < self.diffusion.sigma_min
-                    && self.diffusion.sigma_min < self.diffusion.sigma_max,
-                "diffusion needs 0 < sigma_min < sigma_max".into(),
-            ),
             (self.train.batch >= 1 && self.distill.batch >= 1, "batch must be at least 1".into()),
-            (
-                !self.distill.levels.is_empty()
-                    && self.distill.levels.iter().all(|&s| s > 0.0)
-                    && self.distill.levels.windows(2).all(|w| w[0] > w[1]),
-                "distill.levels must be positive and falling".into(),
-            ),
             (
                 self.distill.auxiliary_steps >= 1,
                 "distill.auxiliary_steps must be at least 1".into(),
@@ -592,17 +693,14 @@ impl Config {
                 self.distill.warm_start_pairs >= 1,
                 "distill.warm_start_pairs must be at least 1".into(),
             ),
-        ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, message)) => Err(Error::Config(message)),
-            None => self.check_numbers(),
-        }
+        ])?;
+        self.check_numbers()
     }
 
     /// Reals and counts with a plain lower bound, by name.
     fn check_numbers(&self) -> Result<()> {
         let (train, distill) = (&self.train, &self.distill);
-        let above_zero = [
+        above_zero(&[
             ("train.steps", train.steps as f64),
             ("train.log_every", train.log_every as f64),
             ("train.ema_half_life", train.ema_half_life),
@@ -620,12 +718,7 @@ impl Config {
                 distill.auxiliary_optimizer.learning_rate,
             ),
             ("distill.anchored.optimizer.learning_rate", distill.anchored.optimizer.learning_rate),
-            ("diffusion.rho", self.diffusion.rho),
-            ("diffusion.ln_sigma_std", self.diffusion.ln_sigma_std),
-        ];
-        if let Some((name, value)) = above_zero.iter().find(|(_, v)| !(*v > 0.0 && v.is_finite())) {
-            return Err(Error::Config(format!("{name} = {value} must be above 0")));
-        }
+        ])?;
         let below_one = [
             ("train.optimizer.beta1", train.optimizer.beta1),
             ("train.optimizer.beta2", train.optimizer.beta2),
@@ -687,6 +780,13 @@ mod tests {
             ("[net]\npatch = 3", "net.patch"),
             ("[diffusion]\nregress = true\npreconditioning = \"pixel\"", "diffusion.regress"),
             ("[data]\nvalidation = 2", "data.validation"),
+            ("[net]\nwidth = 1048576", "net.width"),
+            ("[net]\nmultipliers = [1, 1, 1, 1, 1]", "net.multipliers has 5 levels"),
+            ("[net]\nmultipliers = [1, 1000000]", "net.multipliers"),
+            ("[net]\nblocks = 1000000", "net.blocks"),
+            ("[net]\nattention = [2]", "net.attention"),
+            ("[diffusion]\nsigma_max = inf", "sigma_max"),
+            ("[distill]\nlevels = [inf, 1.0]", "distill.levels"),
         ] {
             assert!(refusal(line).contains(name), "{line}: {}", refusal(line));
         }

@@ -1,6 +1,6 @@
 //! A trained model: everything needed to sample from it, and its file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -17,8 +17,13 @@ use crate::net::{UNet, params};
 use crate::store::weights::{self, Array, Bundle};
 use crate::{Error, Result};
 
-/// Version of the file's metadata.
-const FORMAT: u32 = 1;
+mod check;
+
+/// Version of the file's metadata that is written. The first one had neither a checksum nor the
+/// channels' bases, and is still read.
+const FORMAT: u32 = 2;
+/// The first version with both.
+const SEALED: u32 = 2;
 
 /// Teacher or student.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +50,10 @@ pub struct Card {
     pub grid: usize,
     /// The channels' names.
     pub channels: Vec<String>,
+    /// The basis of each channel along y and x, in which the statistics and the coordinates are;
+    /// empty in a file of the first format.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bases: Vec<[String; 2]>,
     /// The network.
     pub net: NetConfig,
     /// The diffusion process.
@@ -99,6 +108,7 @@ impl Card {
             params: pde.params().iter().map(|p| (p.name.to_owned(), p.value)).collect(),
             grid: config.grid,
             channels: pde.channels().iter().map(|c| c.name.to_owned()).collect(),
+            bases: check::bases(&pde.channels()),
             net: config.net.clone(),
             diffusion: config.diffusion.clone(),
             levels: Vec::new(),
@@ -198,8 +208,10 @@ impl Model {
         let mut tensors = params::to_arrays(&self.network.net, "net.")?;
         tensors.extend(statistics_arrays(&self.statistics, &self.card));
         tensors.extend(Calibration::to_arrays(&self.calibrations)?);
-        let metadata =
-            serde_json::to_value(&self.card).map_err(|e| Error::Config(e.to_string()))?;
+        // A model that was read from a file of the first format is written in the present one.
+        let bases = check::bases(&self.card.pde()?.channels());
+        let card = Card { format: FORMAT, bases, ..self.card.clone() };
+        let metadata = serde_json::to_value(&card).map_err(|e| Error::Config(e.to_string()))?;
         Ok(Bundle { metadata, tensors })
     }
 
@@ -222,30 +234,55 @@ impl Model {
     /// Reads a model.
     ///
     /// # Errors
-    /// A file that is damaged, of another format version, or whose arrays do not fit its
-    /// description.
+    /// [`Error::BadFile`] for a file that is damaged, of another format version, whose description
+    /// breaks a rule, or whose arrays are not those of its description.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
-        let bundle = weights::read(path)?;
-        Self::from_bundle(&bundle, device).map_err(|error| match error {
+        Ok(Self::load_with_checksum(path, device)?.0)
+    }
+
+    /// Reads a model and the SHA-256 that its content was found to have; none for a file of the
+    /// first format, which does not tell it.
+    ///
+    /// # Errors
+    /// Those of [`Model::load`].
+    pub fn load_with_checksum(path: &Path, device: &Device) -> Result<(Self, Option<String>)> {
+        let bad = |reason| Error::BadFile { path: path.into(), reason };
+        let (bundle, checksum) = weights::read_with_checksum(path)?;
+        let model = Self::from_bundle(&bundle, device).map_err(|error| match error {
             Error::BadFile { .. } => error,
-            other => Error::BadFile { path: path.into(), reason: other.to_string() },
-        })
+            Error::Config(reason) => bad(format!("the model's description: {reason}")),
+            other => bad(other.to_string()),
+        })?;
+        if model.card.format >= SEALED && checksum.is_none() {
+            return Err(bad(format!("sha256 is missing, which format {SEALED} has")));
+        }
+        Ok((model, checksum))
     }
 
     /// Builds a model from one file's content.
     ///
     /// # Errors
-    /// As [`Model::load`].
+    /// [`Error::Config`] for a description that breaks a rule or that the tensors do not bear out,
+    /// [`Error::Shape`] for tensors that are missing or of another shape.
     pub fn from_bundle(bundle: &Bundle, device: &Device) -> Result<Self> {
+        let tensors = &bundle.tensors;
         let card: Card = serde_json::from_value(bundle.metadata.clone())
             .map_err(|e| Error::Shape(format!("not a model's description: {e}")))?;
-        if card.format != FORMAT {
-            return Err(Error::Shape(format!("model format {}, expected {FORMAT}", card.format)));
-        }
-        let statistics = statistics_from(&bundle.tensors, &card)?;
-        let network = card.network(&statistics, &bundle.tensors, device)?;
+
+        // Nothing is built before the description has been held against rules and file.
+        card.check()?;
+        card.check_size(tensors)?;
+        let statistics = statistics_from(tensors, &card)?;
+        card.check_statistics(&statistics)?;
+
+        let network = card.network(&statistics, tensors, device)?;
         let calls = card.levels.len();
-        let calibrations = Calibration::from_arrays(&bundle.tensors, calls, &network.coordinates)?;
+        let calibrations = Calibration::from_arrays(tensors, calls, &network.coordinates)?;
+
+        let mut used: BTreeSet<String> = params::names(&network.net, "net.");
+        used.extend(statistics_arrays(&statistics, &card).into_keys());
+        used.extend(Calibration::names(calibrations.len()));
+        check::check_no_more(tensors, &used)?;
         Ok(Self { card, statistics, network, calibrations })
     }
 }

@@ -55,14 +55,18 @@ impl Pack {
     }
 }
 
+/// What stands for the checksum of a file that was written before there were any.
+const NO_CHECKSUM: &str = "no checksum (`model pack` writes a copy with one)";
+
 fn info(path: &Path, json: bool) -> Outcome {
-    let model = Model::load(path, &device::cpu())?;
+    let (model, checksum) = Model::load_with_checksum(path, &device::cpu())?;
     let card = &model.card;
     let bundle = model.to_bundle()?;
     let weights = bundle.tensors.iter().filter(|(name, _)| name.starts_with("net."));
     let parameters: usize = weights.map(|(_, array)| array.data.len()).sum();
     let mut value = serde_json::to_value(card).map_err(|e| Failure::Usage(e.to_string()))?;
     value["parameters"] = json!(parameters);
+    value["sha256"] = json!(checksum);
     let net = format!(
         "U-Net, width {}, multipliers {:?}, {} block(s) a level, patch {}",
         card.net.width, card.net.multipliers, card.net.blocks, card.net.patch
@@ -92,6 +96,7 @@ fn info(path: &Path, json: bool) -> Outcome {
     }
     lines.push(line("trained", format!("{} steps, {} samples", card.steps, card.samples_seen)));
     lines.push(line("time", seconds(card.seconds)));
+    lines.push(line("SHA-256", checksum.as_deref().unwrap_or(NO_CHECKSUM)));
     lines.extend(card.collapse().map(|text| line("warning", text)));
     show(json, &value, &lines)
 }

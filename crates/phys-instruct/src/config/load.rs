@@ -9,6 +9,7 @@ use std::path::Path;
 use serde_json::Value as Schema;
 use toml::{Table, Value};
 
+use crate::store::file::read_text;
 use crate::{Config, Error, Result};
 
 /// Largest configuration file read, in bytes.
@@ -25,13 +26,9 @@ pub fn schema() -> Schema {
 /// [`Error::Io`]; [`Error::BadFile`] for bad TOML, unknown keys and values of the wrong type;
 /// [`Error::Config`] for an override, or for values that do not fit each other.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Config> {
-    let io = |source| Error::Io { path: path.into(), source };
     let bad = |reason| Error::BadFile { path: path.into(), reason };
-    let length = std::fs::metadata(path).map_err(io)?.len();
-    if length > MOST_BYTES {
-        return Err(bad(format!("{length} bytes; a configuration has at most {MOST_BYTES}")));
-    }
-    let text = std::fs::read_to_string(path).map_err(io)?;
+    // A pipe or a device may never end; only an ordinary file has a length to be held to.
+    let text = read_text(path, MOST_BYTES)?;
     from_text(&text, overrides, &bad)
 }
 
@@ -299,6 +296,16 @@ mod tests {
     fn the_resolved_config_reads_back_as_itself() {
         let config = read(SMALL, &["params.k=2", "distill.guidance.ratio=0.1"]).unwrap();
         assert_eq!(read(&to_toml(&config).unwrap(), &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn what_is_no_ordinary_file_or_too_long_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = folder.path().join("long.toml");
+        std::fs::write(&long, vec![b'#'; (MOST_BYTES + 1) as usize]).unwrap();
+        for path in [Path::new("/dev/zero"), folder.path(), &long] {
+            assert!(load(path, &[]).is_err(), "{}", path.display());
+        }
     }
 
     #[test]

@@ -234,6 +234,11 @@ impl Calibration {
         Ok(arrays)
     }
 
+    /// The names of the arrays of `calls` calibrated calls.
+    pub fn names(calls: usize) -> impl Iterator<Item = String> {
+        (0..calls).flat_map(|call| NAMES.map(|name| key(call, name)))
+    }
+
     /// Restores what [`Calibration::to_arrays`] saved for `calls` calls; none if there is nothing.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! A network's parameters by name: saving, loading and averaging.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
@@ -50,6 +50,25 @@ pub fn to_arrays<M: Module>(module: &M, prefix: &str) -> Result<BTreeMap<String,
     collect.2.into_iter().map(|(name, array)| Ok((name, array?))).collect()
 }
 
+/// The names of the parameters of `module`, each behind `prefix`.
+pub fn names<M: Module>(module: &M, prefix: &str) -> BTreeSet<String> {
+    struct Collect<'a>(Path, &'a str, BTreeSet<String>);
+    impl ModuleVisitor for Collect<'_> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.enter(name);
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.exit();
+        }
+        fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
+            self.2.insert(format!("{}{}", self.1, self.0.name()));
+        }
+    }
+    let mut collect = Collect(Path::default(), prefix, BTreeSet::new());
+    module.visit(&mut collect);
+    collect.2
+}
+
 /// `module` with its parameters taken from `arrays`, each name behind `prefix`.
 ///
 /// # Errors
@@ -78,13 +97,18 @@ pub fn from_arrays<M: Module>(
                         Tensor::from_data(data, &device).set_require_grad(old.is_require_grad())
                     })
                 }
+                // The first parameter that does not fit is the one that is told.
                 Some(array) => {
-                    self.3 =
-                        Some(format!("{name} has shape {:?}, expected {expected:?}", array.shape));
+                    let shape = &array.shape;
+                    self.3.get_or_insert_with(|| {
+                        format!("{name} has shape {shape:?}, expected {expected:?}")
+                    });
                     param
                 }
                 None => {
-                    self.3 = Some(format!("{name} is missing, expected shape {expected:?}"));
+                    self.3.get_or_insert_with(|| {
+                        format!("{name} is missing, expected shape {expected:?}")
+                    });
                     param
                 }
             }

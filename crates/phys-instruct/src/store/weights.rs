@@ -3,13 +3,15 @@
 //!
 //! The container is safetensors (<https://github.com/huggingface/safetensors>, format 0.x): a JSON
 //! header of names, shapes and offsets, then the raw little-endian values. The document is stored
-//! as text under the key `phys_instruct` of the header's `__metadata__`.
+//! as text under the key `phys_instruct` of the header's `__metadata__`. Its field `sha256` is the
+//! checksum of the document, that field left empty, and of all tensors as they lie in the file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
 
 use crate::store::atomic;
 use crate::store::file::{MAX_BYTES, bad, elements, read as read_file};
@@ -17,6 +19,9 @@ use crate::{Error, Result};
 
 /// The key of the JSON document among the header's metadata.
 const KEY: &str = "phys_instruct";
+
+/// The field of the document that holds the checksum.
+const CHECKSUM: &str = "sha256";
 
 /// An array of any rank, C order.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,8 +78,17 @@ fn write_as(path: &Path, bundle: &Bundle, dtype: impl Fn(&str) -> Dtype) -> Resu
 ///
 /// # Errors
 /// [`Error::Io`], or [`Error::BadFile`] for anything that is not a whole file of finite `f32` or
-/// `f16` tensors with the JSON document.
+/// `f16` tensors with the JSON document, or whose checksum is not that of its content.
 pub fn read(path: &Path) -> Result<Bundle> {
+    Ok(read_with_checksum(path)?.0)
+}
+
+/// The content of a file with its SHA-256 in hexadecimal digits; none in a file that was written
+/// before there were checksums.
+///
+/// # Errors
+/// Those of [`read()`].
+pub fn read_with_checksum(path: &Path) -> Result<(Bundle, Option<String>)> {
     let bytes = read_file(path, MAX_BYTES)?;
     from_bytes(path, &bytes)
 }
@@ -95,28 +109,84 @@ fn to_bytes(
         .iter()
         .map(|(name, shape, data)| {
             TensorView::new(dtype(name), shape.to_vec(), data)
-                .map(|view| (name, view))
+                .map(|view| (name.as_str(), view))
                 .map_err(|e| format!("tensor `{name}`: {e}"))
         })
-        .collect::<std::result::Result<Vec<_>, _>>()?;
-    let document = HashMap::from([(KEY.to_string(), bundle.metadata.to_string())]);
+        .collect::<std::result::Result<BTreeMap<_, _>, _>>()?;
+    let document = HashMap::from([(KEY.to_string(), sealed(&bundle.metadata, &views))]);
     safetensors::serialize(views, Some(document)).map_err(|e| e.to_string())
 }
 
-fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Bundle> {
+/// The document as text with the checksum in it. One that is no JSON object has no place for it.
+fn sealed(metadata: &serde_json::Value, tensors: &BTreeMap<&str, TensorView<'_>>) -> String {
+    let mut document = metadata.clone();
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert(CHECKSUM.into(), "".into());
+    }
+    let text = document.to_string();
+    let sum = checksum(&text, tensors);
+    text.replacen(&field(""), &field(&sum), 1)
+}
+
+/// The checksum's field as it stands in the document.
+fn field(sum: &str) -> String {
+    format!("\"{CHECKSUM}\":\"{sum}\"")
+}
+
+/// The SHA-256 of the document and of each tensor's name, type, shape and bytes, in the order of
+/// the names, in hexadecimal digits.
+fn checksum(document: &str, tensors: &BTreeMap<&str, TensorView<'_>>) -> String {
+    let mut sum = Sha256::new();
+    // The length before each part keeps two parts from being taken for two others.
+    let mut add = |part: &[u8]| {
+        sum.update((part.len() as u64).to_le_bytes());
+        sum.update(part);
+    };
+    add(document.as_bytes());
+    for (name, tensor) in tensors {
+        add(name.as_bytes());
+        add(format!("{:?} {:?}", tensor.dtype(), tensor.shape()).as_bytes());
+        add(tensor.data());
+    }
+    sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Takes the checksum out of the document and compares it with that of the content.
+fn unseal(
+    text: &str,
+    metadata: &mut serde_json::Value,
+    tensors: &BTreeMap<&str, TensorView<'_>>,
+) -> std::result::Result<Option<String>, String> {
+    let Some(stored) = metadata.as_object_mut().and_then(|fields| fields.remove(CHECKSUM)) else {
+        return Ok(None);
+    };
+    let stored = stored.as_str().ok_or_else(|| format!("`{CHECKSUM}` is not a text"))?;
+    let found = checksum(&text.replacen(&field(stored), &field(""), 1), tensors);
+    if found == stored {
+        return Ok(Some(found));
+    }
+    Err(format!(
+        "the content has the SHA-256 {found}, but `{CHECKSUM}` in the header is {stored}: the file \
+         was changed or damaged; take another copy"
+    ))
+}
+
+fn from_bytes(path: &Path, bytes: &[u8]) -> Result<(Bundle, Option<String>)> {
     let wrong = |e| bad(path, format!("not a whole safetensors file: {e}"));
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
     let file = SafeTensors::deserialize(bytes).map_err(wrong)?;
     let text = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(|| {
         bad(path, format!("no `{KEY}` in the header: not a file of this program"))
     })?;
-    let metadata = serde_json::from_str(text)
+    let mut metadata = serde_json::from_str(text)
         .map_err(|e| bad(path, format!("`{KEY}` in the header is not JSON: {e}")))?;
-    let tensors = file
+    let views: BTreeMap<&str, TensorView<'_>> = file.iter().collect();
+    let sum = unseal(text, &mut metadata, &views).map_err(|reason| bad(path, reason))?;
+    let tensors = views
         .iter()
-        .map(|(name, view)| Ok((name.to_string(), to_array(path, name, &view)?)))
+        .map(|(name, view)| Ok((name.to_string(), to_array(path, name, view)?)))
         .collect::<Result<_>>()?;
-    Ok(Bundle { metadata, tensors })
+    Ok((Bundle { metadata, tensors }, sum))
 }
 
 fn to_array(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Array> {
@@ -273,6 +343,25 @@ mod tests {
                 let _ = from_bytes(path, &bytes);
             }
         }
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_tensor_or_the_document_is_refused() {
+        let whole = to_bytes(&bundle(), |_| Dtype::F32).unwrap();
+        let path = Path::new("x");
+        let (read, sum) = from_bytes(path, &whole).unwrap();
+        assert_eq!((read, sum.map(|s| s.len())), (bundle(), Some(64)));
+        let data = whole.len() - 7 * 4;
+        for bit in 8 * data..8 * whole.len() {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(from_bytes(path, &bytes).is_err(), "bit {bit}");
+        }
+        let at = whole.windows(7).position(|w| w == b"teacher").unwrap();
+        let mut bytes = whole.clone();
+        bytes[at..at + 7].copy_from_slice(b"student");
+        let error = from_bytes(path, &bytes).unwrap_err().to_string();
+        assert!(error.contains("SHA-256"), "{error}");
     }
 
     #[test]
