@@ -1,13 +1,13 @@
 //! What `train` and `distill` share: the run folder, interruption, the model at the end.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
+use phys_instruct::Config;
 use phys_instruct::config::load;
 use phys_instruct::model::Model;
 use phys_instruct::store::run::Run;
-use phys_instruct::training::{self, Training};
-use phys_instruct::{Config, Error};
+use phys_instruct::training::{self, Pace, Training};
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
@@ -23,7 +23,7 @@ pub fn folder(out: Option<&Path>, config: &Path, role: &str) -> PathBuf {
 
 /// Refuses a folder that holds a run of another configuration.
 pub fn check(folder: &Path, config: &Config) -> Outcome {
-    if !exists(folder) {
+    if !Run::exists_in(folder) {
         return Ok(());
     }
     let (_, text) = Run::open(folder)?;
@@ -41,40 +41,27 @@ pub fn check(folder: &Path, config: &Config) -> Outcome {
 /// Begins the run, or goes on with one of the same configuration.
 pub fn open(folder: &Path, config: &Config) -> Result<Run, Failure> {
     check(folder, config)?;
-    Ok(if exists(folder) {
+    Ok(if Run::exists_in(folder) {
         Run::open(folder)?.0
     } else {
         Run::create(folder, &load::to_toml(config)?)?
     })
 }
 
-fn exists(folder: &Path) -> bool {
-    folder.join("config.toml").exists()
-}
-
-/// Trains to the end and true, or to step `until` and false.
+/// Trains to the end and true, or to the pause and false.
 pub fn train(
     training: &mut dyn Training,
     run: &Run,
-    minutes: f64,
-    until: Option<u64>,
+    pace: Pace,
     stop: &AtomicBool,
 ) -> Result<bool, Failure> {
     let mut talk = Talk::new(training.total());
-    let pause = AtomicBool::new(false);
-    let outcome = training::run(training, run, minutes, stop, &mut |step, figures| {
+    let outcome = training::run(training, run, pace, stop, &mut |step, figures| {
         talk.step(step, figures);
-        if until.is_some_and(|until| step >= until) && !stop.swap(true, Ordering::Relaxed) {
-            pause.store(true, Ordering::Relaxed);
-        }
     });
     talk.finish();
-    match outcome {
-        Err(Error::Interrupted) if pause.load(Ordering::Relaxed) => {
-            Ok(training.step_count() >= training.total())
-        }
-        other => other.map(|()| true).map_err(Failure::from),
-    }
+    outcome?;
+    Ok(training.step_count() >= training.total())
 }
 
 /// Writes the model of a finished run and says so.

@@ -11,6 +11,7 @@ use phys_instruct::distill::monitor;
 use phys_instruct::distill::train::StudentTraining;
 use phys_instruct::model::Model;
 use phys_instruct::store::interrupt;
+use phys_instruct::training::Pace;
 use phys_instruct::{Config, residual};
 
 use super::{check_data, open_device};
@@ -64,8 +65,9 @@ impl Distill {
         let mut training =
             StudentTraining::new(&config, teacher, build(&device)?, monitor, &validation, &device)?;
         let run = runs::open(&folder, &config)?;
-        let minutes = config.distill.checkpoint_minutes;
-        if !runs::train(&mut training, &run, minutes, self.until, &stop)? {
+        let checkpoint_minutes = config.distill.checkpoint_minutes;
+        let pace = Pace { checkpoint_minutes, until: self.until };
+        if !runs::train(&mut training, &run, pace, &stop)? {
             return runs::paused(&run, &training, global.json);
         }
         runs::finish(&run, &training.model(), global.json)

@@ -9,6 +9,7 @@ use phys_instruct::device::Device;
 use phys_instruct::diffusion::train::TeacherTraining;
 use phys_instruct::model::Model;
 use phys_instruct::store::interrupt;
+use phys_instruct::training::Pace;
 
 use super::{check_data, open_device};
 use crate::args::{Global, Overrides};
@@ -57,8 +58,9 @@ impl Train {
         let start = start(&config.train.start, &device)?;
         let mut training = TeacherTraining::new(&config, pde.as_ref(), samples, start, &device)?;
         let run = runs::open(&folder, &config)?;
-        let minutes = config.train.checkpoint_minutes;
-        if !runs::train(&mut training, &run, minutes, self.until, &stop)? {
+        let checkpoint_minutes = config.train.checkpoint_minutes;
+        let pace = Pace { checkpoint_minutes, until: self.until };
+        if !runs::train(&mut training, &run, pace, &stop)? {
             return runs::paused(&run, &training, global.json);
         }
         let mut model: Model = training.model();

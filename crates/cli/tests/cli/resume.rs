@@ -86,6 +86,54 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     assert_same(&sandbox, ["whole", "parts"]);
 }
 
+/// Wide noise levels overflow in some steps, which are skipped; their loss is no number.
+#[test]
+fn a_training_with_skipped_steps_goes_on_to_the_same_bytes() {
+    let sandbox = Sandbox::new();
+    let train = "train tiny.toml --steps 200 --set train.log_every=50 \
+                 --set diffusion.ln_sigma_std=24";
+    sandbox.good(&format!("{train} --out whole"));
+    for until in [70, 149, 149] {
+        let pause = sandbox.good(&format!("{train} --out parts --until {until}"));
+        assert!(pause.stdout.contains(&format!("{until} of 200")), "{}", pause.stdout);
+    }
+    sandbox.good(&format!("{train} --out parts"));
+    let skipped = &checkpoint(&sandbox, "whole").metadata["skipped"];
+    assert!(skipped.as_u64().is_some_and(|n| (1..100).contains(&n)), "{skipped}");
+    assert_same(&sandbox, ["whole", "parts"]);
+}
+
+#[test]
+fn a_training_of_skipped_steps_fails_and_leaves_its_folder_free() {
+    let sandbox = Sandbox::new();
+    let failed = sandbox.run("train tiny.toml --set diffusion.ln_sigma_std=2000 --out run");
+    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+    assert!(failed.stderr.contains("diffusion.ln_sigma_std"), "{}", failed.stderr);
+    assert!(!sandbox.path("run/model.safetensors").exists());
+    sandbox.good("train tiny.toml --out run");
+}
+
+#[test]
+fn a_checkpoint_made_from_other_data_or_another_teacher_is_not_taken() {
+    let sandbox = Sandbox::new();
+    let train = "train tiny.toml --set data.path=set.npz --out run";
+    sandbox.good("generate poisson --count 80 --grid 8 --seed 1 --out set.npz");
+    sandbox.good(&format!("{train} --until 4"));
+    sandbox.good("generate poisson --count 80 --grid 8 --seed 2 --out set.npz");
+    let refused = sandbox.run(train);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("another data"), "{}", refused.stderr);
+
+    let distill = "distill tiny.toml --teacher teacher --out student";
+    sandbox.good("train tiny.toml --out teacher");
+    sandbox.good(&format!("{distill} --until 4"));
+    std::fs::remove_dir_all(sandbox.path("teacher")).unwrap();
+    sandbox.good("train tiny.toml --seed 4 --out teacher");
+    let refused = sandbox.run(distill);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("another teacher"), "{}", refused.stderr);
+}
+
 #[test]
 #[cfg(unix)]
 fn sigterm_writes_the_checkpoint_first() {
