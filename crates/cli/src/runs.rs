@@ -6,12 +6,13 @@ use std::sync::atomic::AtomicBool;
 use phys_instruct::Config;
 use phys_instruct::config::load;
 use phys_instruct::model::Model;
+use phys_instruct::store::lock::Lock;
 use phys_instruct::store::run::Run;
 use phys_instruct::training::{self, Pace, Training};
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, seconds, show};
+use crate::output::{line, seconds, show, tell};
 use crate::progress::Talk;
 use crate::warnings;
 
@@ -21,8 +22,16 @@ pub fn folder(out: Option<&Path>, config: &Path, role: &str) -> PathBuf {
     out.map_or_else(|| Path::new("runs").join(format!("{stem}-{role}")), Path::to_path_buf)
 }
 
+/// Holds `folder` against other processes, before any work is done, and refuses one that holds a
+/// run of another configuration.
+pub fn claim(folder: &Path, config: &Config) -> Result<Lock, Failure> {
+    let lock = Lock::take(folder)?;
+    check(folder, config)?;
+    Ok(lock)
+}
+
 /// Refuses a folder that holds a run of another configuration.
-pub fn check(folder: &Path, config: &Config) -> Outcome {
+fn check(folder: &Path, config: &Config) -> Outcome {
     if !Run::exists_in(folder) {
         return Ok(());
     }
@@ -70,9 +79,9 @@ pub fn finish(run: &Run, model: &Model, json: bool) -> Outcome {
     model.save(&path)?;
     let card = &model.card;
     let warnings = warnings::of_model(card);
-    warnings.iter().for_each(|text| eprintln!("warning: {text}"));
+    warnings.iter().for_each(|text| tell!("warning: {text}"));
     let value = json!({
-        "warnings": warnings, "model": path, "pde": card.pde, "grid": card.grid, "kind": card.kind,
+        "warnings": warnings, "model": path.to_string_lossy(), "pde": card.pde, "grid": card.grid, "kind": card.kind,
         "steps": card.steps, "samples_seen": card.samples_seen, "seconds": card.seconds,
     });
     let lines = [
@@ -87,7 +96,7 @@ pub fn finish(run: &Run, model: &Model, json: bool) -> Outcome {
 /// Says where a paused run stands.
 pub fn paused(run: &Run, training: &dyn Training, json: bool) -> Outcome {
     let (step, total) = (training.step_count(), training.total());
-    let value = json!({ "run": run.folder(), "step": step, "steps": total });
+    let value = json!({ "run": run.folder().to_string_lossy(), "step": step, "steps": total });
     let lines = [line("run", run.folder().display()), line("step", format!("{step} of {total}"))];
     show(json, &value, &lines)
 }

@@ -19,8 +19,8 @@ use crate::{models, runs};
 
 /// Train a teacher: a diffusion model of solved samples
 ///
-/// Checkpoints are written by time and at Ctrl-C or SIGTERM; the same command goes on from the
-/// last one, on the CPU bit for bit as if it had never stopped. RUN holds config.toml (every
+/// Checkpoints are written by time and at Ctrl-C, SIGTERM or SIGHUP; the same command goes on from
+/// the last one, on the CPU bit for bit as if it had never stopped. RUN holds config.toml (every
 /// default written out), metrics.jsonl, checkpoint.safetensors and, at the end, model.safetensors.
 ///
 /// Example: phys-instruct train configs/poisson-32.toml --set train.steps=8000
@@ -44,11 +44,11 @@ pub struct Train {
 
 impl Train {
     pub fn run(&self, global: &Global) -> Outcome {
-        let config = load::load(&self.config, &self.overrides.list("train"))?;
+        let config = load::load(&self.config, &self.overrides.list("train")?)?;
         let (pde, device) = (config.pde()?, open_device(global)?);
         let stop = interrupt::stop_flag()?;
         let folder = runs::folder(self.out.as_deref(), &self.config, "teacher");
-        runs::check(&folder, &config)?;
+        let _lock = runs::claim(&folder, &config)?;
         let bar = bar(config.data.count, "data");
         let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop: &stop };
         let samples =
