@@ -1,10 +1,11 @@
 //! The arguments that several commands share, and how they are read.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, ValueEnum};
-use phys_instruct::{Result, diffusion::sampler::Method};
+use phys_instruct::{Error, Result, diffusion::sampler::Method};
 use phys_instruct_physics::{Pde, registry};
 
 use crate::commands::Verb;
@@ -140,6 +141,8 @@ impl Problem {
 impl Params {
     /// `pde` with these parameters set.
     pub fn apply(&self, mut pde: Box<dyn Pde>) -> Result<Box<dyn Pde>> {
+        let names = self.list.iter().map(|(name, _)| name.as_str());
+        check_once("--param", names)?;
         for (name, value) in &self.list {
             pde.set_param(name, *value)?;
         }
@@ -148,8 +151,11 @@ impl Params {
 }
 
 impl Overrides {
-    /// All overrides as `key=value`, `--set` first; `section` is where the steps are.
-    pub fn list(&self, section: &str) -> Vec<String> {
+    /// All overrides as `key=value`; `section` is where the steps are.
+    ///
+    /// # Errors
+    /// A key that is given twice.
+    pub fn list(&self, section: &str) -> Result<Vec<String>> {
         let named = [
             (format!("{section}.steps"), self.steps),
             ("data.count".into(), self.count),
@@ -157,8 +163,21 @@ impl Overrides {
             ("seed".into(), self.seed),
         ];
         let given = named.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?)));
-        self.set.iter().cloned().chain(given).collect()
+        let all: Vec<String> = self.set.iter().cloned().chain(given).collect();
+        check_once("--set", all.iter().map(|text| text.split('=').next().unwrap_or_default()))?;
+        Ok(all)
     }
+}
+
+/// Refuses a name that an option is given twice.
+fn check_once<'a>(option: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for name in names.map(str::trim) {
+        if !seen.insert(name) {
+            return Err(Error::Config(format!("{option} {name}: given twice; give it once")));
+        }
+    }
+    Ok(())
 }
 
 impl From<Sampler> for Method {

@@ -9,7 +9,7 @@ pub enum Failure {
     Check(String),
     /// It could not run as asked.
     Usage(String),
-    /// Ctrl-C or SIGTERM; the text says what was kept.
+    /// Ctrl-C, SIGTERM or SIGHUP; the text says what was kept.
     Interrupted(String),
     /// The library's answer.
     Library(Error),

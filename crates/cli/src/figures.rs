@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::args::Drawing;
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, number, seconds, show};
+use crate::output::{line, number, seconds, show, tell};
 use crate::progress::bar;
 use crate::warnings;
 
@@ -140,7 +140,7 @@ impl Subject {
             return Ok(dataset::load_any(path, self.pde.as_ref())?);
         }
         if self.imported {
-            eprintln!(
+            tell!(
                 "note: the model was trained on imported data; --reference F measures against it"
             );
         }
@@ -192,7 +192,7 @@ impl Figures {
 
     /// Prints them, and what is wrong with the model to stderr.
     pub fn print(&self, json: bool) -> Outcome {
-        self.warnings.iter().for_each(|text| eprintln!("warning: {text}"));
+        self.warnings.iter().for_each(|text| tell!("warning: {text}"));
         let value = serde_json::to_value(self).map_err(|e| Failure::Usage(e.to_string()))?;
         show(json, &value, &self.lines())
     }

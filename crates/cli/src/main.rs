@@ -1,5 +1,8 @@
 //! The command `phys-instruct`: arguments, plan, library call, output. No mathematics.
 
+// A closed stderr makes `eprintln` panic: `output::tell` is for that.
+#![warn(clippy::print_stderr)]
+
 mod args;
 mod commands;
 mod failure;
@@ -16,12 +19,13 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::Cli;
+use output::tell;
 
 fn main() -> ExitCode {
     match commands::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            tell!("error: {failure}");
             ExitCode::from(failure.code())
         }
     }

@@ -19,17 +19,24 @@ pub fn print(text: &str) -> Outcome {
     }
 }
 
+/// Writes a line to stderr, formatted as by `eprintln`; a reader or a terminal that has gone is no
+/// error.
+macro_rules! tell {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+pub(crate) use tell;
+
 /// Prints `value` as JSON, or `lines` as two columns.
 pub fn show(json: bool, value: &Value, lines: &[(String, String)]) -> Outcome {
     print(&if json { format!("{value:#}") } else { columns(lines) })
 }
 
-/// Makes the folder that `path` will lie in, before any work is done.
+/// Makes the folder that `path` will lie in and tries to write there, before any work is done.
 pub fn make_room(path: &Path) -> Outcome {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => Ok(atomic::create_folder(folder)?),
-        _ => Ok(()),
-    }
+    Ok(atomic::make_room(path)?)
 }
 
 /// Two columns, the first as wide as its longest entry.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 
-use crate::output::number;
+use crate::output::{number, tell};
 
 /// Time between two lines where there is no terminal.
 const RARELY: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ impl Talk {
     /// One step and its figures, which are none for most steps.
     pub fn step(&mut self, step: u64, figures: &Map<String, Value>) {
         if let Some(Value::String(warning)) = figures.get("warning") {
-            self.bar.suspend(|| eprintln!("warning: {warning}"));
+            self.bar.suspend(|| tell!("warning: {warning}"));
             return;
         }
         self.bar.set_position(step);
@@ -54,7 +54,7 @@ impl Talk {
         self.bar.set_message(summary(figures));
         let due = self.last.is_none_or(|last| last.elapsed() >= RARELY) || step == self.total;
         if !self.terminal && due {
-            eprintln!("step {step}/{}: {}", self.total, summary(figures));
+            tell!("step {step}/{}: {}", self.total, summary(figures));
             self.last = Some(Instant::now());
         }
     }

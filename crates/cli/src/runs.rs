@@ -1,17 +1,18 @@
 //! What `train` and `distill` share: the run folder, interruption, the model at the end.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
+use phys_instruct::Config;
 use phys_instruct::config::load;
 use phys_instruct::model::Model;
+use phys_instruct::store::lock::Lock;
 use phys_instruct::store::run::Run;
-use phys_instruct::training::{self, Training};
-use phys_instruct::{Config, Error};
+use phys_instruct::training::{self, Pace, Training};
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, seconds, show};
+use crate::output::{line, seconds, show, tell};
 use crate::progress::Talk;
 use crate::warnings;
 
@@ -21,9 +22,17 @@ pub fn folder(out: Option<&Path>, config: &Path, role: &str) -> PathBuf {
     out.map_or_else(|| Path::new("runs").join(format!("{stem}-{role}")), Path::to_path_buf)
 }
 
+/// Holds `folder` against other processes, before any work is done, and refuses one that holds a
+/// run of another configuration.
+pub fn claim(folder: &Path, config: &Config) -> Result<Lock, Failure> {
+    let lock = Lock::take(folder)?;
+    check(folder, config)?;
+    Ok(lock)
+}
+
 /// Refuses a folder that holds a run of another configuration.
-pub fn check(folder: &Path, config: &Config) -> Outcome {
-    if !exists(folder) {
+fn check(folder: &Path, config: &Config) -> Outcome {
+    if !Run::exists_in(folder) {
         return Ok(());
     }
     let (_, text) = Run::open(folder)?;
@@ -41,40 +50,27 @@ pub fn check(folder: &Path, config: &Config) -> Outcome {
 /// Begins the run, or goes on with one of the same configuration.
 pub fn open(folder: &Path, config: &Config) -> Result<Run, Failure> {
     check(folder, config)?;
-    Ok(if exists(folder) {
+    Ok(if Run::exists_in(folder) {
         Run::open(folder)?.0
     } else {
         Run::create(folder, &load::to_toml(config)?)?
     })
 }
 
-fn exists(folder: &Path) -> bool {
-    folder.join("config.toml").exists()
-}
-
-/// Trains to the end and true, or to step `until` and false.
+/// Trains to the end and true, or to the pause and false.
 pub fn train(
     training: &mut dyn Training,
     run: &Run,
-    minutes: f64,
-    until: Option<u64>,
+    pace: Pace,
     stop: &AtomicBool,
 ) -> Result<bool, Failure> {
     let mut talk = Talk::new(training.total());
-    let pause = AtomicBool::new(false);
-    let outcome = training::run(training, run, minutes, stop, &mut |step, figures| {
+    let outcome = training::run(training, run, pace, stop, &mut |step, figures| {
         talk.step(step, figures);
-        if until.is_some_and(|until| step >= until) && !stop.swap(true, Ordering::Relaxed) {
-            pause.store(true, Ordering::Relaxed);
-        }
     });
     talk.finish();
-    match outcome {
-        Err(Error::Interrupted) if pause.load(Ordering::Relaxed) => {
-            Ok(training.step_count() >= training.total())
-        }
-        other => other.map(|()| true).map_err(Failure::from),
-    }
+    outcome?;
+    Ok(training.step_count() >= training.total())
 }
 
 /// Writes the model of a finished run and says so.
@@ -83,9 +79,9 @@ pub fn finish(run: &Run, model: &Model, json: bool) -> Outcome {
     model.save(&path)?;
     let card = &model.card;
     let warnings = warnings::of_model(card);
-    warnings.iter().for_each(|text| eprintln!("warning: {text}"));
+    warnings.iter().for_each(|text| tell!("warning: {text}"));
     let value = json!({
-        "warnings": warnings, "model": path, "pde": card.pde, "grid": card.grid, "kind": card.kind,
+        "warnings": warnings, "model": path.to_string_lossy(), "pde": card.pde, "grid": card.grid, "kind": card.kind,
         "steps": card.steps, "samples_seen": card.samples_seen, "seconds": card.seconds,
     });
     let lines = [
@@ -100,7 +96,7 @@ pub fn finish(run: &Run, model: &Model, json: bool) -> Outcome {
 /// Says where a paused run stands.
 pub fn paused(run: &Run, training: &dyn Training, json: bool) -> Outcome {
     let (step, total) = (training.step_count(), training.total());
-    let value = json!({ "run": run.folder(), "step": step, "steps": total });
+    let value = json!({ "run": run.folder().to_string_lossy(), "step": step, "steps": total });
     let lines = [line("run", run.folder().display()), line("step", format!("{step} of {total}"))];
     show(json, &value, &lines)
 }

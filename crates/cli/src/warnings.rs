@@ -1,5 +1,6 @@
 //! The doubts of many solutions, each kind told once, and those of a model.
 
+use crate::output::tell;
 use std::collections::BTreeMap;
 
 use phys_instruct::model::Card;
@@ -46,7 +47,7 @@ impl<'a> Gathered<'a> {
 
     /// Prints them to stderr, a line each.
     pub fn print(&self) {
-        self.lines().for_each(|line| eprintln!("warning: {line}"));
+        self.lines().for_each(|line| tell!("warning: {line}"));
     }
 
     fn lines(&self) -> impl Iterator<Item = String> {

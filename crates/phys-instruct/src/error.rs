@@ -42,7 +42,7 @@ pub enum Error {
     /// A configuration that cannot be run.
     #[error("config: {0}")]
     Config(String),
-    /// Stopped by Ctrl-C or SIGTERM, after the checkpoint was written.
+    /// Stopped by Ctrl-C, SIGTERM or SIGHUP, after the checkpoint was written.
     #[error("interrupted; the checkpoint is written, the same command resumes")]
     Interrupted,
     /// Training that went wrong beyond repair.

@@ -1,18 +1,27 @@
 //! The loop that every training shares: steps, metrics, checkpoints by time, interruption,
 //! resumption.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use phys_instruct_kernels::pool::in_pool;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
+use crate::config::Config;
+use crate::config::load::to_toml;
+use crate::store::dataset::sha256;
 use crate::store::run::Run;
-use crate::store::weights::Bundle;
-use crate::{Error, Result};
+use crate::store::weights::{Array, Bundle};
+use crate::{Error, Result, Samples};
 
 /// Consecutive non-finite steps after which a training is given up.
 const PATIENCE: usize = 50;
+
+/// Steps after which a training is given up once more than half of its steps were not finite.
+const ENOUGH: u64 = 100;
 
 /// Something that is trained step by step; step n depends on the state and on n alone.
 pub trait Training: Send {
@@ -20,6 +29,8 @@ pub trait Training: Send {
     fn step_count(&self) -> u64;
     /// Steps to do.
     fn total(&self) -> u64;
+    /// Steps that were skipped as not finite.
+    fn skipped(&self) -> u64;
     /// One step; its figures where they are due, and whether it was skipped as non-finite.
     ///
     /// # Errors
@@ -30,7 +41,7 @@ pub trait Training: Send {
     /// # Errors
     /// State that cannot be described.
     fn checkpoint(&self) -> Result<Bundle>;
-    /// Goes back to a checkpoint.
+    /// Goes back to a checkpoint. After an error another one can be tried.
     ///
     /// # Errors
     /// A checkpoint that does not fit this training.
@@ -48,32 +59,42 @@ pub struct Outcome {
     pub skipped: bool,
 }
 
-/// Trains to the end, or until `stop` is set; resumes from the run's checkpoint if there is one.
-/// `progress` hears of every step with its figures, and of a `warning` where the newest checkpoint
-/// could not be read.
+/// When a training writes its checkpoints and where it pauses.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Minutes between two checkpoints.
+    pub checkpoint_minutes: f64,
+    /// The number of steps at which to pause; None trains to the end.
+    pub until: Option<u64>,
+}
+
+/// Trains to the end, to the pause, or until `stop` is set; resumes from the run's checkpoint if
+/// there is one. `progress` hears of every step with its figures, and of a `warning` where the
+/// newest checkpoint could not be restored.
 ///
 /// # Errors
 /// [`Error::Interrupted`] after the checkpoint was written, [`Error::Diverged`] when too many
-/// steps in a row were not finite, and whatever reading and writing answer.
+/// steps were not finite, and whatever reading and writing answer.
 pub fn run(
     training: &mut dyn Training,
     run: &Run,
-    checkpoint_minutes: f64,
+    pace: Pace,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(u64, &Map<String, Value>),
 ) -> Result<()> {
-    if let Some(restored) = run.restore()? {
-        training.restore(&restored.bundle)?;
-        if let Some(warning) = restored.warning {
-            let note = Map::from_iter([("warning".to_owned(), Value::String(warning))]);
-            progress(training.step_count(), &note);
-        }
+    let restored = run.restore(&mut |checkpoint| training.restore(checkpoint))?;
+    let mut saved_step = restored.as_ref().map(|_| training.step_count());
+    if let Some(warning) = restored.and_then(|restored| restored.warning) {
+        let note = Map::from_iter([("warning".to_owned(), Value::String(warning))]);
+        progress(training.step_count(), &note);
     }
     run.cut_metrics(training.step_count())?;
-    let every = Duration::from_secs_f64(60.0 * checkpoint_minutes.max(0.01));
+
+    let every = Duration::from_secs_f64(60.0 * pace.checkpoint_minutes.max(0.01));
+    let end = pace.until.map_or(training.total(), |until| until.min(training.total()));
     let (mut saved, mut lap) = (Instant::now(), Instant::now());
     let mut skipped_in_a_row = 0;
-    while training.step_count() < training.total() {
+    while training.step_count() < end {
         let mut outcome = in_pool(|| training.step())?;
         // A figure that there is not, or that is no number, is left out.
         outcome.metrics.retain(|_, figure| !figure.is_null());
@@ -81,7 +102,7 @@ pub fn run(
         lap = Instant::now();
         skipped_in_a_row = if outcome.skipped { skipped_in_a_row + 1 } else { 0 };
         if skipped_in_a_row >= PATIENCE {
-            return Err(Error::Diverged(format!("{PATIENCE} steps in a row were not finite")));
+            return Err(given_up(training, run, &format!("{PATIENCE} steps in a row")));
         }
         progress(training.step_count(), &outcome.metrics);
         if !outcome.metrics.is_empty() {
@@ -90,13 +111,111 @@ pub fn run(
         let stopping = stop.load(Ordering::Relaxed);
         if stopping || saved.elapsed() >= every {
             run.write_checkpoint(&training.checkpoint()?)?;
-            saved = Instant::now();
+            (saved, saved_step) = (Instant::now(), Some(training.step_count()));
         }
         if stopping {
             return Err(Error::Interrupted);
         }
+        if training.step_count() >= ENOUGH {
+            check_skipped(training, run)?;
+        }
+    }
+
+    check_skipped(training, run)?;
+    // A run that took no step has its checkpoint: writing it again would lose the one before.
+    if saved_step == Some(training.step_count()) {
+        return Ok(());
     }
     run.write_checkpoint(&training.checkpoint()?)
+}
+
+/// Gives up a training most steps of which were skipped.
+fn check_skipped(training: &dyn Training, run: &Run) -> Result<()> {
+    let (skipped, steps) = (training.skipped(), training.step_count());
+    if 2 * skipped <= steps {
+        return Ok(());
+    }
+    Err(given_up(training, run, &format!("{skipped} of {steps} steps")))
+}
+
+/// The error of a training in which `what` was not finite. A skipped step changes no weight, so
+/// that the state after the last good step is kept as a checkpoint if there was such a step.
+fn given_up(training: &dyn Training, run: &Run, what: &str) -> Error {
+    let any_good = training.skipped() < training.step_count();
+    let written = any_good
+        && training.checkpoint().is_ok_and(|checkpoint| run.write_checkpoint(&checkpoint).is_ok());
+    let kept = match (written, run.has_checkpoint()) {
+        (true, _) => "the weights of the last good step are in its checkpoint",
+        (false, true) => "its last checkpoint is kept",
+        (false, false) => "it has no checkpoint, and its folder can be used again",
+    };
+    Error::Diverged(format!(
+        "{what} were not finite; try a lower optimizer.learning_rate, a longer warmup, or noise \
+         levels of a smaller spread (diffusion.ln_sigma_std); {kept}: {}",
+        run.folder().display()
+    ))
+}
+
+/// SHA-256 of what a training starts from, by name: its config, its data and the models it uses.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Origin(BTreeMap<String, String>);
+
+impl Origin {
+    /// The origin of a training by `config` on `data`; PDE and seed are part of the config.
+    ///
+    /// # Errors
+    /// A config that cannot be written out.
+    pub fn new(config: &Config, data: &Samples) -> Result<Self> {
+        let head = (&data.pde, &data.channels, [data.count, data.height, data.width]);
+        let mut hasher = Sha256::new_with_prefix(format!("{head:?}"));
+        add_values(&mut hasher, &data.data);
+        Ok(Self(BTreeMap::from([
+            ("config".to_owned(), sha256(to_toml(config)?.as_bytes())),
+            ("data".to_owned(), digits(hasher)),
+        ])))
+    }
+
+    /// Adds the weights of a model that training uses, under `name`.
+    pub fn add_weights(&mut self, name: &str, weights: &BTreeMap<String, Array>) {
+        let mut hasher = Sha256::new();
+        for (tensor, array) in weights {
+            hasher.update(format!("{tensor} {:?}", array.shape));
+            add_values(&mut hasher, &array.data);
+        }
+        self.0.insert(name.into(), digits(hasher));
+    }
+
+    /// Compares this origin with the one that the metadata of a checkpoint name. Checkpoints of
+    /// before there were origins name none and are taken.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming what the checkpoint was made from otherwise.
+    pub fn check(&self, metadata: &Value) -> Result<()> {
+        let Some(found) = metadata.get("origin") else { return Ok(()) };
+        let differs = |name: &&String| {
+            found.get(name).and_then(Value::as_str) != self.0.get(*name).map(String::as_str)
+        };
+        match self.0.keys().find(differs) {
+            None => Ok(()),
+            Some(name) => Err(Error::Config(format!(
+                "the checkpoint was made from another {name} (its SHA-256 differs); choose \
+                 another --out, or bring back what it was made from"
+            ))),
+        }
+    }
+}
+
+fn add_values(hasher: &mut Sha256, values: &[f32]) {
+    // Some thousand values at a time, which costs no memory worth naming.
+    for part in values.chunks(4096) {
+        let bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
+        hasher.update(&bytes);
+    }
+}
+
+fn digits(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The share of the peak learning rate at `step`: linear warm-up, then cosine decay over the last

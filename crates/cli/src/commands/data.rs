@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{described, eval::pde_of};
 use crate::args::{Global, Params, extension};
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, make_room, number, print, show};
+use crate::output::{line, make_room, number, print, show, tell};
 
 /// Look into data, check it, bring in data from elsewhere
 #[derive(Subcommand)]
@@ -109,7 +109,7 @@ impl Import {
         dataset::write_npz(&imported.samples, &self.out)?;
         if !self.unchecked {
             for complaint in &imported.check.complaints {
-                eprintln!("warning: {}: {complaint}", self.data.display());
+                tell!("warning: {}: {complaint}", self.data.display());
             }
         }
         self.report(&imported, global.json)
@@ -137,8 +137,8 @@ impl Import {
         let axes = axes.to_string();
         let value = json!({
             "pde": samples.pde, "count": samples.count, "channels": samples.channels,
-            "height": samples.height, "width": samples.width, "out": self.out,
-            "source": self.data, "axes": axes, "axes_reason": reason, "check": check,
+            "height": samples.height, "width": samples.width, "out": self.out.to_string_lossy(),
+            "source": self.data.to_string_lossy(), "axes": axes, "axes_reason": reason, "check": check,
         });
         let kept = self.out.with_extension("import.json");
         atomic::write(&kept, format!("{value:#}\n").as_bytes())?;

@@ -11,6 +11,7 @@ use phys_instruct::distill::monitor;
 use phys_instruct::distill::train::StudentTraining;
 use phys_instruct::model::Model;
 use phys_instruct::store::interrupt;
+use phys_instruct::training::Pace;
 use phys_instruct::{Config, residual};
 
 use super::{check_data, open_device};
@@ -55,7 +56,7 @@ impl Distill {
         check_params(&config, &teacher)?;
         let stop = interrupt::stop_flag()?;
         let folder = runs::folder(self.out.as_deref(), &self.config, "student");
-        runs::check(&folder, &config)?;
+        let _lock = runs::claim(&folder, &config)?;
         let validation = validation(&config, &stop)?;
         let path = config.data.path.as_deref();
         check_data(&validation, pde.as_ref(), path, self.unchecked)?;
@@ -64,8 +65,9 @@ impl Distill {
         let mut training =
             StudentTraining::new(&config, teacher, build(&device)?, monitor, &validation, &device)?;
         let run = runs::open(&folder, &config)?;
-        let minutes = config.distill.checkpoint_minutes;
-        if !runs::train(&mut training, &run, minutes, self.until, &stop)? {
+        let checkpoint_minutes = config.distill.checkpoint_minutes;
+        let pace = Pace { checkpoint_minutes, until: self.until };
+        if !runs::train(&mut training, &run, pace, &stop)? {
             return runs::paused(&run, &training, global.json);
         }
         runs::finish(&run, &training.model(), global.json)
@@ -73,7 +75,7 @@ impl Distill {
 
     /// The config, with the teacher's file in its place.
     fn config(&self) -> Result<Config, Failure> {
-        let mut config = load::load(&self.config, &self.overrides.list("distill"))?;
+        let mut config = load::load(&self.config, &self.overrides.list("distill")?)?;
         let named = self.teacher.clone().unwrap_or_else(|| PathBuf::from(&config.distill.teacher));
         if named.as_os_str().is_empty() {
             let reason = "no teacher: give --teacher F, or distill.teacher in the config";
@@ -83,7 +85,12 @@ impl Distill {
             let name = named.display();
             return Err(Failure::Usage(format!("the teacher {name}: no such file or folder")));
         }
-        config.distill.teacher = models::find(&named)?.to_string_lossy().into_owned();
+        let file = models::find(&named)?;
+        let Some(teacher) = file.to_str() else {
+            let reason = "the config holds the teacher's name, which has to be UTF-8";
+            return Err(Failure::Usage(format!("the teacher {}: {reason}", file.display())));
+        };
+        config.distill.teacher = teacher.into();
         Ok(config)
     }
 }

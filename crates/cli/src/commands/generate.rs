@@ -56,7 +56,7 @@ impl Generate {
         }
         let value = json!({
             "pde": self.problem.pde, "count": self.count, "grid": self.grid, "seed": self.seed,
-            "out": self.out,
+            "out": self.out.to_string_lossy(),
         });
         let samples = format!(
             "{} of {}, {2} x {2}, seed {3}",

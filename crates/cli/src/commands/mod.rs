@@ -9,7 +9,7 @@ use phys_instruct_physics::Pde;
 
 use crate::args::{Cli, DeviceName, Global};
 use crate::failure::{Failure, Outcome};
-use crate::output::number;
+use crate::output::{number, tell};
 
 pub mod bench;
 pub mod cite;
@@ -97,7 +97,7 @@ pub fn check_data(
 ) -> Outcome {
     let Some(path) = path else { return Ok(()) };
     let check = Check::of(samples, pde);
-    eprintln!("{path}: PDE error {}", described(&check));
+    tell!("{path}: PDE error {}", described(&check));
     if check.passed() || unchecked {
         return Ok(());
     }

@@ -9,6 +9,7 @@ use super::open_device;
 use crate::args::{Drawing, Global, ModelName, at_least};
 use crate::failure::Outcome;
 use crate::figures::Subject;
+use crate::output::tell;
 use crate::{models, picture};
 
 /// Draw samples from a model, with their figures and a picture
@@ -52,7 +53,7 @@ impl Sample {
             let pde = subject.pde.as_ref();
             let headline = figures.headline();
             picture::write(path, &subject.samples, pde, residual.as_ref(), &headline)?;
-            eprintln!("wrote {}", path.display());
+            tell!("wrote {}", path.display());
         }
         figures.print(global.json)
     }

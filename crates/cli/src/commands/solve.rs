@@ -19,7 +19,7 @@ use serde_json::json;
 use super::open_device;
 use crate::args::{Global, ModelName, at_least, at_least_zero, extension};
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, make_room, number, seconds, show};
+use crate::output::{line, make_room, number, seconds, show, tell};
 use crate::{models, picture};
 
 /// The seed of test problems; no config's data and no table's comes from it.
@@ -152,7 +152,7 @@ impl Solve {
         let fields = file.with_extension("truth.npz");
         dataset::write_npz(&truth, &fields)?;
         let count = drawn.points().len();
-        eprintln!("wrote {} ({count} observations), {}", file.display(), fields.display());
+        tell!("wrote {} ({count} observations), {}", file.display(), fields.display());
         Ok(())
     }
 
@@ -161,10 +161,10 @@ impl Solve {
         let pde = card.pde()?;
         let read = files::read(file, pde.as_ref(), card.grid)?;
         if read.unobserved > 0 {
-            eprintln!("note: {} places without a value, not observed", read.unobserved);
+            tell!("note: {} places without a value, not observed", read.unobserved);
         }
         if !read.ignored.is_empty() {
-            eprintln!("note: passed over in {}: {}", file.display(), read.ignored.join(", "));
+            tell!("note: passed over in {}: {}", file.display(), read.ignored.join(", "));
         }
         let truth =
             self.truth.as_deref().map(|f| dataset::load_any(f, pde.as_ref())).transpose()?;
@@ -195,7 +195,7 @@ impl Solve {
         report.say();
         for path in &self.out {
             report.write(path)?;
-            eprintln!("wrote {}", path.display());
+            tell!("wrote {}", path.display());
         }
         report.print(global.json)?;
         match report.answer.warnings.len() {
@@ -233,8 +233,8 @@ struct Report<'a> {
 impl Report<'_> {
     /// Tells on stderr what was assumed and what does not fit.
     fn say(&self) {
-        self.answer.notes.iter().for_each(|note| eprintln!("note: {note}"));
-        self.answer.warnings.iter().for_each(|w| eprintln!("warning: {}", w.message));
+        self.answer.notes.iter().for_each(|note| tell!("note: {note}"));
+        self.answer.warnings.iter().for_each(|w| tell!("warning: {}", w.message));
     }
 
     fn write(&self, path: &Path) -> Outcome {

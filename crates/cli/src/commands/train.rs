@@ -9,6 +9,7 @@ use phys_instruct::device::Device;
 use phys_instruct::diffusion::train::TeacherTraining;
 use phys_instruct::model::Model;
 use phys_instruct::store::interrupt;
+use phys_instruct::training::Pace;
 
 use super::{check_data, open_device};
 use crate::args::{Global, Overrides};
@@ -18,8 +19,8 @@ use crate::{models, runs};
 
 /// Train a teacher: a diffusion model of solved samples
 ///
-/// Checkpoints are written by time and at Ctrl-C or SIGTERM; the same command goes on from the
-/// last one, on the CPU bit for bit as if it had never stopped. RUN holds config.toml (every
+/// Checkpoints are written by time and at Ctrl-C, SIGTERM or SIGHUP; the same command goes on from
+/// the last one, on the CPU bit for bit as if it had never stopped. RUN holds config.toml (every
 /// default written out), metrics.jsonl, checkpoint.safetensors and, at the end, model.safetensors.
 ///
 /// Example: phys-instruct train configs/poisson-32.toml --set train.steps=8000
@@ -43,11 +44,11 @@ pub struct Train {
 
 impl Train {
     pub fn run(&self, global: &Global) -> Outcome {
-        let config = load::load(&self.config, &self.overrides.list("train"))?;
+        let config = load::load(&self.config, &self.overrides.list("train")?)?;
         let (pde, device) = (config.pde()?, open_device(global)?);
         let stop = interrupt::stop_flag()?;
         let folder = runs::folder(self.out.as_deref(), &self.config, "teacher");
-        runs::check(&folder, &config)?;
+        let _lock = runs::claim(&folder, &config)?;
         let bar = bar(config.data.count, "data");
         let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop: &stop };
         let samples =
@@ -57,8 +58,9 @@ impl Train {
         let start = start(&config.train.start, &device)?;
         let mut training = TeacherTraining::new(&config, pde.as_ref(), samples, start, &device)?;
         let run = runs::open(&folder, &config)?;
-        let minutes = config.train.checkpoint_minutes;
-        if !runs::train(&mut training, &run, minutes, self.until, &stop)? {
+        let checkpoint_minutes = config.train.checkpoint_minutes;
+        let pace = Pace { checkpoint_minutes, until: self.until };
+        if !runs::train(&mut training, &run, pace, &stop)? {
             return runs::paused(&run, &training, global.json);
         }
         let mut model: Model = training.model();

@@ -173,3 +173,70 @@ fn a_closed_pipe_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr), (Some(0), vec![]));
 }
+
+#[test]
+#[cfg(unix)]
+fn outputs_that_are_no_files() {
+    let sandbox = Sandbox::new();
+    sandbox.write("file", b"kept");
+    std::fs::create_dir(sandbox.path("folder.npz")).unwrap();
+    let fifo = std::process::Command::new("mkfifo").arg(sandbox.path("fifo.npz")).status();
+    assert!(fifo.unwrap().success());
+    std::os::unix::fs::symlink("/dev/null", sandbox.path("null.npz")).unwrap();
+    let generate = "generate poisson --count 2 --grid 8";
+    for (out, expected) in [
+        ("folder.npz", "folder.npz: this is a folder"),
+        ("fifo.npz", "fifo.npz: this is no ordinary file"),
+        ("null.npz", "null.npz: this is no ordinary file"),
+        ("file", "file: a folder expected"),
+        ("file/x.npz", "file: a folder expected"),
+        ("fifo.npz/set", "fifo.npz/set: "),
+    ] {
+        let run = sandbox.run(&format!("{generate} --out {out}"));
+        assert_eq!(run.code, Some(2), "{out}: {}", run.stderr);
+        assert!(run.stderr.contains(expected), "{out}: {}", run.stderr);
+    }
+    let run = sandbox.run("train tiny.toml --out file");
+    assert!(run.code == Some(2) && run.stderr.contains("a folder expected"), "{}", run.stderr);
+    assert_eq!(std::fs::read(sandbox.path("file")).unwrap(), b"kept");
+}
+
+/// A name of bytes that are no UTF-8 is an ordinary name.
+#[test]
+#[cfg(target_os = "linux")]
+fn names_of_any_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+    let sandbox = Sandbox::new();
+    let named = |line: &str, bytes: &[u8]| {
+        let name = std::ffi::OsStr::from_bytes(bytes);
+        let output = sandbox.command(line).arg(name).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for (line, bytes) in [
+        ("generate poisson --count 80 --grid 8 --json --out", &b"\xff\xfe.npz"[..]),
+        ("data import --pde poisson --json --out copy.npz", b"\xff\xfe.npz"),
+        ("train tiny.toml --json --until 3 --out", b"\xff"),
+        ("train tiny.toml --json --out", b"\xff"),
+        ("model info", b"\xff"),
+    ] {
+        let (code, stderr) = named(line, bytes);
+        assert_eq!(code, Some(0), "{line}: {stderr}");
+    }
+    let (code, stderr) = named("distill tiny.toml --teacher", b"\xff");
+    assert!(code == Some(2) && stderr.contains("UTF-8"), "{stderr}");
+}
+
+#[test]
+fn options_given_twice() {
+    let sandbox = Sandbox::new();
+    for line in [
+        "train tiny.toml --seed 1 --seed 2",
+        "train tiny.toml --set seed=1 --set seed=2",
+        "train tiny.toml --set train.steps=5 --steps 6",
+        "generate helmholtz --count 1 --out x.npz --param k=1 --param k=2",
+        "doctor --threads 1 --threads 2",
+    ] {
+        let run = sandbox.run(line);
+        assert_eq!(run.code, Some(2), "{line}: {}", run.stderr);
+    }
+}

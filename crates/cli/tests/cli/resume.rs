@@ -86,20 +86,130 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     assert_same(&sandbox, ["whole", "parts"]);
 }
 
+/// Wide noise levels overflow in some steps, which are skipped; their loss is no number.
+#[test]
+fn a_training_with_skipped_steps_goes_on_to_the_same_bytes() {
+    let sandbox = Sandbox::new();
+    let train = "train tiny.toml --steps 200 --set train.log_every=50 \
+                 --set diffusion.ln_sigma_std=24";
+    sandbox.good(&format!("{train} --out whole"));
+    for until in [70, 149, 149] {
+        let pause = sandbox.good(&format!("{train} --out parts --until {until}"));
+        assert!(pause.stdout.contains(&format!("{until} of 200")), "{}", pause.stdout);
+    }
+    sandbox.good(&format!("{train} --out parts"));
+    let skipped = &checkpoint(&sandbox, "whole").metadata["skipped"];
+    assert!(skipped.as_u64().is_some_and(|n| (1..100).contains(&n)), "{skipped}");
+    assert_same(&sandbox, ["whole", "parts"]);
+}
+
+#[test]
+fn a_training_of_skipped_steps_fails_and_leaves_its_folder_free() {
+    let sandbox = Sandbox::new();
+    let failed = sandbox.run("train tiny.toml --set diffusion.ln_sigma_std=2000 --out run");
+    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+    assert!(failed.stderr.contains("diffusion.ln_sigma_std"), "{}", failed.stderr);
+    assert!(!sandbox.path("run/model.safetensors").exists());
+    sandbox.good("train tiny.toml --out run");
+}
+
+#[test]
+fn a_checkpoint_made_from_other_data_or_another_teacher_is_not_taken() {
+    let sandbox = Sandbox::new();
+    let train = "train tiny.toml --set data.path=set.npz --out run";
+    sandbox.good("generate poisson --count 80 --grid 8 --seed 1 --out set.npz");
+    sandbox.good(&format!("{train} --until 4"));
+    sandbox.good("generate poisson --count 80 --grid 8 --seed 2 --out set.npz");
+    let refused = sandbox.run(train);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("another data"), "{}", refused.stderr);
+
+    let distill = "distill tiny.toml --teacher teacher --out student";
+    sandbox.good("train tiny.toml --out teacher");
+    sandbox.good(&format!("{distill} --until 4"));
+    std::fs::remove_dir_all(sandbox.path("teacher")).unwrap();
+    sandbox.good("train tiny.toml --seed 4 --out teacher");
+    let refused = sandbox.run(distill);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("another teacher"), "{}", refused.stderr);
+}
+
+/// A training that goes on until it is stopped, after its first line of metrics.
+#[cfg(unix)]
+fn endless(sandbox: &Sandbox, run: &str) -> std::process::Child {
+    let mut command = sandbox.command(&format!("train tiny.toml --steps 1000000 --out {run}"));
+    let child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let started = Instant::now();
+    while !sandbox.path(run).join("metrics.jsonl").exists() {
+        assert!(started.elapsed() < Duration::from_secs(60), "no step within a minute");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child
+}
+
+#[cfg(unix)]
+fn send(signal: &str, child: &std::process::Child) {
+    let id = child.id().to_string();
+    assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+}
+
+#[test]
+#[cfg(unix)]
+fn one_process_at_a_time_writes_a_run() {
+    let sandbox = Sandbox::new();
+    let mut child = endless(&sandbox, "run");
+    let second = sandbox.run("train tiny.toml --steps 1000000 --out run");
+    send("-KILL", &child);
+    child.wait().unwrap();
+    assert_eq!(second.code, Some(2), "{}", second.stderr);
+    let name = format!("process {}", child.id());
+    assert!(second.stderr.contains(&name), "{name}: {}", second.stderr);
+
+    // What the killed process left neither blocks nor stays.
+    let path = |name: &str| sandbox.path("run").join(name);
+    assert!(path(".lock").exists());
+    std::fs::write(path(".scratch-abcdef"), b"half").unwrap();
+    let metrics = std::fs::read_to_string(path("metrics.jsonl")).unwrap();
+    std::fs::write(path("metrics.jsonl"), metrics + "{\"step\": 1").unwrap();
+    sandbox.good("train tiny.toml --steps 1000000 --out run --until 5");
+    assert!(!path(".lock").exists() && !path(".scratch-abcdef").exists());
+    let metrics = std::fs::read_to_string(path("metrics.jsonl")).unwrap();
+    let lines = metrics.lines().map(serde_json::from_str::<serde_json::Value>);
+    assert_eq!(lines.map(|line| line.unwrap()["step"].as_u64()).collect::<Vec<_>>(), [Some(5)]);
+}
+
+#[test]
+#[cfg(unix)]
+fn sighup_writes_the_checkpoint_first() {
+    if phys_instruct::store::interrupt::hangup_ignored() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let mut child = endless(&sandbox, "run");
+    send("-HUP", &child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(checkpoint(&sandbox, "run").metadata["card"]["steps"].as_u64() >= Some(5));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_stderr_that_is_gone_does_not_end_a_training() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command("train tiny.toml --out run");
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(sandbox.path("run/model.safetensors").exists());
+}
+
 #[test]
 #[cfg(unix)]
 fn sigterm_writes_the_checkpoint_first() {
     let sandbox = Sandbox::new();
     let train = "train tiny.toml --steps 1000000";
-    let mut command = sandbox.command(&format!("{train} --out cut"));
-    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    let started = Instant::now();
-    while !sandbox.path("cut/metrics.jsonl").exists() {
-        assert!(started.elapsed() < Duration::from_secs(60), "no step within a minute");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let kill = std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap();
-    assert!(kill.success());
+    let mut child = endless(&sandbox, "cut");
+    send("-TERM", &child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let cut = checkpoint(&sandbox, "cut");
     let step = cut.metadata["card"]["steps"].as_u64().unwrap();

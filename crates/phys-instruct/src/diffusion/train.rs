@@ -14,7 +14,7 @@ use crate::net::optimizer::AdamW;
 use crate::net::{UNet, params};
 use crate::residual::{self, Residual};
 use crate::store::weights::Bundle;
-use crate::training::{Outcome, Training, ema_decay, learning_rate};
+use crate::training::{Origin, Outcome, Training, ema_decay, learning_rate};
 use crate::{Error, Result, Samples};
 
 /// The state of a teacher's training.
@@ -30,7 +30,9 @@ pub struct TeacherTraining {
     average: UNet,
     optimizer: AdamW,
     skipped: u64,
+    /// The sum and the number of the finite losses since the last line of metrics.
     loss_since_log: (f64, u64),
+    origin: Origin,
 }
 
 impl TeacherTraining {
@@ -52,6 +54,10 @@ impl TeacherTraining {
             )));
         }
         let card = Card::new(Kind::Teacher, config, pde);
+        let mut origin = Origin::new(config, &data)?;
+        if let Some(model) = &start {
+            origin.add_weights("start", &params::to_arrays(&model.network.net, "")?);
+        }
         let (plain, statistics) = match start {
             Some(model) => (started(&card, &model)?, model.statistics),
             None => {
@@ -75,6 +81,7 @@ impl TeacherTraining {
             optimizer: AdamW::new(&config.train.optimizer),
             skipped: 0,
             loss_since_log: (0.0, 0),
+            origin,
         })
     }
 
@@ -104,8 +111,11 @@ impl TeacherTraining {
         gradient_norm: f64,
         rate: f64,
     ) -> Map<String, serde_json::Value> {
-        let (sum, count) = self.loss_since_log;
-        self.loss_since_log = (sum + loss, count + 1);
+        // The loss of a skipped step is often no number, which would spoil the sum.
+        if loss.is_finite() {
+            let (sum, count) = self.loss_since_log;
+            self.loss_since_log = (sum + loss, count + 1);
+        }
         if !self.card.steps.is_multiple_of(self.config.train.log_every as u64) {
             return Map::new();
         }
@@ -129,6 +139,10 @@ impl Training for TeacherTraining {
 
     fn total(&self) -> u64 {
         self.config.train.steps as u64
+    }
+
+    fn skipped(&self) -> u64 {
+        self.skipped
     }
 
     fn step(&mut self) -> Result<Outcome> {
@@ -172,6 +186,7 @@ impl Training for TeacherTraining {
             "checkpoint": "teacher",
             "card": self.card,
             "config": self.config,
+            "origin": self.origin,
             "skipped": self.skipped,
             "loss_since_log": self.loss_since_log,
         });
@@ -185,9 +200,13 @@ impl Training for TeacherTraining {
     fn restore(&mut self, checkpoint: &Bundle) -> Result<()> {
         let field = |name: &str| checkpoint.metadata.get(name).cloned().unwrap_or_default();
         let bad = |e: serde_json::Error| Error::Shape(format!("checkpoint: {e}"));
+        self.origin.check(&checkpoint.metadata)?;
         self.card = serde_json::from_value(field("card")).map_err(bad)?;
         self.skipped = serde_json::from_value(field("skipped")).map_err(bad)?;
-        self.loss_since_log = serde_json::from_value(field("loss_since_log")).map_err(bad)?;
+        // A sum that is no number stands as null in old checkpoints; it begins anew.
+        let (sum, count): (Option<f64>, u64) =
+            serde_json::from_value(field("loss_since_log")).map_err(bad)?;
+        self.loss_since_log = sum.map_or((0.0, 0), |sum| (sum, count));
         // Not measured anew: the eigenbasis of the same data may come out otherwise.
         self.statistics = statistics_from(&checkpoint.tensors, &self.card)?;
         let (channels, grid) = (self.card.pde()?.channels(), self.card.grid);

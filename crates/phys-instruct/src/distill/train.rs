@@ -27,7 +27,7 @@ use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::{UNet, params};
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
-use crate::training::{Outcome, Training, ema_decay, learning_rate};
+use crate::training::{Origin, Outcome, Training, ema_decay, learning_rate};
 use crate::{Error, Result, Samples};
 
 /// Computes figures of student samples (`[batch, ...]` in physical units) for the metrics file.
@@ -64,6 +64,7 @@ pub struct StudentTraining {
     /// The matched student, to which the last phase holds the input, from its first step on.
     anchor: Option<Network>,
     skipped: u64,
+    origin: Origin,
 }
 
 impl StudentTraining {
@@ -82,6 +83,8 @@ impl StudentTraining {
     ) -> Result<Self> {
         check(config, &teacher.card)?;
         check_data(data, &teacher.card)?;
+        let mut origin = Origin::new(config, data)?;
+        origin.add_weights("teacher", &params::to_arrays(&teacher.network.net, "")?);
         // A student that goes on keeps its skip, and what was spent on it counts.
         let (skip, seconds, samples_seen) = match teacher.card.kind {
             Kind::Teacher => (config.distill.skip, 0.0, 0),
@@ -98,8 +101,6 @@ impl StudentTraining {
             std_ratio: Vec::new(),
             ..teacher.card.clone()
         };
-        let auxiliary = |_: &f64| Auxiliary::new(&teacher.network, &config.distill);
-        let auxiliaries = config.distill.levels.iter().map(auxiliary);
         Ok(Self {
             config: config.clone(),
             card,
@@ -107,7 +108,7 @@ impl StudentTraining {
             student: teacher.network.train().with_skip(skip),
             average: teacher.network.net.clone(),
             optimizer: AdamW::new(&config.distill.optimizer),
-            auxiliaries: auxiliaries.collect(),
+            auxiliaries: new_auxiliaries(&teacher, config),
             calibrations: teacher.calibrations.clone(),
             teacher,
             residual,
@@ -117,6 +118,7 @@ impl StudentTraining {
             warm_pairs: BTreeMap::new(),
             anchor: None,
             skipped: 0,
+            origin,
         })
     }
 
@@ -396,6 +398,12 @@ impl StudentTraining {
     }
 }
 
+/// One copy of the teacher per number of network calls.
+fn new_auxiliaries(teacher: &Model, config: &Config) -> Vec<Auxiliary> {
+    let auxiliary = |_: &f64| Auxiliary::new(&teacher.network, &config.distill);
+    config.distill.levels.iter().map(auxiliary).collect()
+}
+
 /// What training starts from has to fit the config.
 fn check(config: &Config, start: &Card) -> Result<()> {
     if (start.pde.as_str(), start.grid) != (config.pde.as_str(), config.grid) {
@@ -443,6 +451,10 @@ impl Training for StudentTraining {
         (d.warm_start + d.steps + d.anchored.steps) as u64
     }
 
+    fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
     fn step(&mut self) -> Result<Outcome> {
         let (report, figures) = self.phase_step()?;
         self.card.steps += 1;
@@ -463,6 +475,7 @@ impl Training for StudentTraining {
             "checkpoint": "student",
             "card": self.card,
             "config": self.config,
+            "origin": self.origin,
             "skipped": self.skipped,
         });
         let mut tensors = params::to_arrays(&self.student.net, "net.")?;
@@ -482,6 +495,7 @@ impl Training for StudentTraining {
     fn restore(&mut self, checkpoint: &Bundle) -> Result<()> {
         let field = |name: &str| checkpoint.metadata.get(name).cloned().unwrap_or_default();
         let bad = |e: serde_json::Error| Error::Shape(format!("checkpoint: {e}"));
+        self.origin.check(&checkpoint.metadata)?;
         self.card = serde_json::from_value(field("card")).map_err(bad)?;
         self.skipped = serde_json::from_value(field("skipped")).map_err(bad)?;
         let load = |net: &UNet, prefix: &str| {
@@ -491,6 +505,10 @@ impl Training for StudentTraining {
         let network = |net: UNet| plain.with_net(net).train();
         self.student = network(load(&plain.net, "net.")?);
         self.average = load(&plain.net, "average.")?;
+        // A checkpoint that was tried before this one may have ended the matching.
+        self.anchor = None;
+        self.optimizer = AdamW::new(&self.config.distill.optimizer);
+        self.auxiliaries = new_auxiliaries(&self.teacher, &self.config);
         if checkpoint.tensors.keys().any(|name| name.starts_with("anchor.")) {
             self.end_matching();
             self.student = network(load(&plain.net, "net.")?);

@@ -11,6 +11,7 @@ use phys_instruct_physics::{Pde, generate as solve_samples};
 
 use crate::store::file::bad;
 use crate::store::import::{ImportOptions, import};
+use crate::store::lock::Lock;
 use crate::store::manifest::{ChannelStats, FORMAT, GENERATOR, Manifest, Partial, Recipe, Shard};
 use crate::store::ndarray::NdArray;
 pub use crate::store::shard::{load, sha256};
@@ -45,8 +46,8 @@ pub struct Problem {
 /// number of finished samples; `stop` is looked at every few samples.
 ///
 /// # Errors
-/// [`Error::Config`] for an empty plan, [`Error::BadFile`] where the folder holds another data set
-/// or a sample is not finite in `f32`, [`Error::Physics`], [`Error::Io`], and
+/// [`Error::Config`] for an empty plan, [`Error::BadFile`] where the folder holds another data set,
+/// another process writes it, or a sample is not finite in `f32`, [`Error::Physics`], [`Error::Io`], and
 /// [`Error::Interrupted`] once `stop` is raised; the finished shards are then kept.
 pub fn generate(
     pde: &dyn Pde,
@@ -57,7 +58,7 @@ pub fn generate(
 ) -> Result<Manifest> {
     let recipe = recipe(pde, plan);
     recipe.check().map_err(Error::Config)?;
-    atomic::create_folder(folder)?;
+    let _lock = Lock::take(folder)?;
     let mut partial = Partial::resume(folder, recipe.clone())?;
     partial.shards.retain(|_, shard| read_shard(folder, shard).is_ok());
     let mut done = partial.shards.values().map(|s| s.count).sum();

@@ -1,16 +1,17 @@
-//! Ctrl-C and SIGTERM as a flag that long work looks at between two steps.
+//! Ctrl-C, SIGTERM and SIGHUP as a flag that long work looks at between two steps.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::Result;
 use crate::store::file::io_error;
 
-/// A flag that the first Ctrl-C or SIGTERM raises; a second one ends the process at once, with
-/// exit code 128 + signal number (130 for Ctrl-C).
+/// A flag that the first Ctrl-C, SIGTERM or SIGHUP raises. A second Ctrl-C or SIGTERM ends the
+/// process at once, with exit code 128 + signal number (130 for Ctrl-C). A SIGHUP that `nohup`
+/// has switched off stays off.
 ///
 /// # Errors
 /// [`crate::Error::Io`] where the system refuses a handler.
@@ -23,7 +24,21 @@ pub fn stop_flag() -> Result<Arc<AtomicBool>> {
             .and_then(|_| flag::register(signal, Arc::clone(&stop)))
             .map_err(|source| io_error("signal handler".as_ref(), source))?;
     }
+    // A terminal that closes may send more than one: none of them ends the process at once.
+    if !hangup_ignored() {
+        flag::register(SIGHUP, Arc::clone(&stop))
+            .map_err(|source| io_error("signal handler".as_ref(), source))?;
+    }
     Ok(stop)
+}
+
+/// True where the process was started with SIGHUP ignored and the system tells.
+pub fn hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+    // Bit n - 1 stands for signal n.
+    mask.is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub(crate) mod file;
 mod hdf5;
 pub mod import;
 pub mod interrupt;
+pub mod lock;
 mod lzf;
 pub mod manifest;
 mod mat5;

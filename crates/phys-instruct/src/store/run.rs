@@ -15,6 +15,7 @@ const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const PREVIOUS: &str = "checkpoint.previous.safetensors";
+const MODEL: &str = "model.safetensors";
 const NEXT: &str = "checkpoint.next.safetensors";
 const MAX_CONFIG: u64 = 1 << 20;
 const MAX_METRICS: u64 = 1 << 30;
@@ -25,23 +26,22 @@ pub struct Run {
     folder: PathBuf,
 }
 
-/// A checkpoint that was read.
-#[derive(Debug, Clone, PartialEq)]
+/// The news of a checkpoint that was restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// The checkpoint.
-    pub bundle: Bundle,
-    /// What to tell the user where the newest one could not be read.
+    /// What to tell the user where the newest one could not be restored.
     pub warning: Option<String>,
 }
 
 impl Run {
-    /// Begins a run in `folder` with the resolved configuration.
+    /// Begins a run in `folder` with the resolved configuration. A run that failed before its first
+    /// checkpoint is begun anew.
     ///
     /// # Errors
     /// [`crate::Error::BadFile`] where the folder holds a run already, [`crate::Error::Io`].
     pub fn create(folder: &Path, config: &str) -> Result<Self> {
         let run = Self { folder: folder.into() };
-        if run.path(CONFIG).exists() {
+        if run.exists() {
             let reason = "there is a run in this folder already: resume it or choose another";
             return Err(bad(&run.path(CONFIG), reason));
         }
@@ -58,6 +58,21 @@ impl Run {
         let run = Self { folder: folder.into() };
         let config = read_text(&run.path(CONFIG), MAX_CONFIG)?;
         Ok((run, config))
+    }
+
+    /// True for a folder with something to go on from or to lose: a config together with a
+    /// checkpoint or a finished model.
+    pub fn exists_in(folder: &Path) -> bool {
+        Self { folder: folder.into() }.exists()
+    }
+
+    fn exists(&self) -> bool {
+        self.path(CONFIG).exists() && (self.has_checkpoint() || self.path(MODEL).exists())
+    }
+
+    /// True once a checkpoint was written.
+    pub fn has_checkpoint(&self) -> bool {
+        [CHECKPOINT, NEXT, PREVIOUS].iter().any(|name| self.path(name).exists())
     }
 
     /// The folder.
@@ -113,33 +128,28 @@ impl Run {
         atomic::rename(&self.path(NEXT), &self.path(CHECKPOINT))
     }
 
-    /// [`Run::restore`] without its warning.
+    /// Hands the newest checkpoint to `take`, or the one before where that cannot be read or is
+    /// not taken; None where none was written yet.
     ///
     /// # Errors
-    /// As [`Run::restore`].
-    pub fn read_checkpoint(&self) -> Result<Option<Bundle>> {
-        Ok(self.restore()?.map(|restored| restored.bundle))
-    }
-
-    /// The newest checkpoint that can be read; None where none was written yet.
-    ///
-    /// # Errors
-    /// Why the newest cannot be read, where the previous one cannot either.
-    pub fn restore(&self) -> Result<Option<Restored>> {
-        let newest = self.path(CHECKPOINT);
-        // A kill between the two renames of `write_checkpoint` leaves the newest under its first name.
-        let others = [NEXT, PREVIOUS].map(|name| self.path(name));
-        if !newest.exists() && !others.iter().any(|path| path.exists()) {
+    /// What was wrong with the newest, where the previous one cannot be restored either.
+    pub fn restore(&self, take: &mut dyn FnMut(&Bundle) -> Result<()>) -> Result<Option<Restored>> {
+        if !self.has_checkpoint() {
             return Ok(None);
         }
-        let error = match weights::read(&newest) {
-            Ok(bundle) => return Ok(Some(Restored { bundle, warning: None })),
-            Err(error) => error,
+        let mut try_one = |path: &Path| {
+            let bundle = weights::read(path)?;
+            take(&bundle).map_err(|error| bad(path, error.to_string()))
         };
-        for path in others {
-            if let Ok(bundle) = weights::read(&path) {
+        let Err(error) = try_one(&self.path(CHECKPOINT)) else {
+            return Ok(Some(Restored { warning: None }));
+        };
+
+        // A kill between the two renames of `write_checkpoint` leaves the newest as NEXT.
+        for path in [NEXT, PREVIOUS].map(|name| self.path(name)) {
+            if try_one(&path).is_ok() {
                 let warning = Some(format!("{error}; going on from {}", path.display()));
-                return Ok(Some(Restored { bundle, warning }));
+                return Ok(Some(Restored { warning }));
             }
         }
         Err(error)
@@ -194,9 +204,47 @@ mod tests {
         Bundle { metadata: json!({ "step": step }), tensors: BTreeMap::new() }
     }
 
+    /// The checkpoint that the run restores, and the warning that comes with it.
+    fn restored(run: &Run) -> Result<Option<(Bundle, Option<String>)>> {
+        let mut taken = None;
+        let news = run.restore(&mut |bundle| {
+            taken = Some(bundle.clone());
+            Ok(())
+        })?;
+        Ok(news.map(|news| (taken.unwrap(), news.warning)))
+    }
+
+    #[test]
+    fn a_run_without_a_checkpoint_is_begun_anew() {
+        let (_guard, run) = run();
+        Run::create(run.folder(), "other").unwrap();
+        assert_eq!(Run::open(run.folder()).unwrap().1, "other");
+        std::fs::write(run.path(MODEL), b"").unwrap();
+        assert!(Run::create(run.folder(), "third").is_err());
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_not_taken_gives_way_to_the_one_before() {
+        let (_guard, run) = run();
+        for step in [1, 2] {
+            run.write_checkpoint(&checkpoint(step)).unwrap();
+        }
+        let refuse = |which: &'static [u64]| {
+            move |bundle: &Bundle| match bundle.metadata["step"].as_u64() {
+                Some(step) if which.contains(&step) => Err(Error::Config(format!("not {step}"))),
+                _ => Ok(()),
+            }
+        };
+        let warning = run.restore(&mut refuse(&[2])).unwrap().unwrap().warning.unwrap();
+        assert!(warning.contains("not 2") && warning.contains("going on from"), "{warning}");
+        let error = run.restore(&mut refuse(&[1, 2])).unwrap_err().to_string();
+        assert!(error.contains("not 2") && error.contains(CHECKPOINT), "{error}");
+    }
+
     #[test]
     fn a_run_is_created_once_and_opened_with_its_config() {
         let (_guard, run) = run();
+        run.write_checkpoint(&checkpoint(1)).unwrap();
         assert_eq!(Run::open(run.folder()).unwrap(), (run.clone(), "[net]\nbase = 32\n".into()));
         let error = Run::create(run.folder(), "").unwrap_err();
         assert!(error.to_string().contains("already"), "{error}");
@@ -239,27 +287,26 @@ mod tests {
     #[test]
     fn the_newest_checkpoint_is_restored_and_the_previous_one_when_it_is_damaged() {
         let (_guard, run) = run();
-        assert_eq!(run.restore().unwrap(), None);
+        assert_eq!(restored(&run).unwrap(), None);
         for step in [1, 2, 3] {
             run.write_checkpoint(&checkpoint(step)).unwrap();
-            let restored = run.restore().unwrap().unwrap();
-            assert_eq!(restored, Restored { bundle: checkpoint(step), warning: None });
+            assert_eq!(restored(&run).unwrap(), Some((checkpoint(step), None)));
         }
         let newest = run.path(CHECKPOINT);
         let whole = std::fs::read(&newest).unwrap();
         std::fs::write(&newest, &whole[..whole.len() / 2]).unwrap();
-        let restored = run.restore().unwrap().unwrap();
-        assert_eq!(restored.bundle, checkpoint(2));
-        assert!(restored.warning.unwrap().contains("going on from"));
+        let (bundle, warning) = restored(&run).unwrap().unwrap();
+        assert_eq!(bundle, checkpoint(2));
+        assert!(warning.unwrap().contains("going on from"));
         std::fs::remove_file(&newest).unwrap();
-        assert_eq!(run.restore().unwrap().unwrap().bundle, checkpoint(2));
+        assert_eq!(restored(&run).unwrap().unwrap().0, checkpoint(2));
         // Killed between the two renames.
         weights::write(&run.path(NEXT), &checkpoint(3)).unwrap();
-        assert_eq!(run.restore().unwrap().unwrap().bundle, checkpoint(3));
+        assert_eq!(restored(&run).unwrap().unwrap().0, checkpoint(3));
         std::fs::remove_file(run.path(NEXT)).unwrap();
         std::fs::write(run.path(PREVIOUS), b"x").unwrap();
         std::fs::write(&newest, b"x").unwrap();
-        let error = run.restore().unwrap_err();
+        let error = restored(&run).unwrap_err();
         assert!(error.to_string().contains(CHECKPOINT), "{error}");
     }
 
@@ -270,6 +317,6 @@ mod tests {
         let mut bad = checkpoint(2);
         bad.tensors.insert("x".into(), weights::Array { shape: vec![1], data: vec![f32::NAN] });
         assert!(run.write_checkpoint(&bad).is_err());
-        assert_eq!(run.restore().unwrap().unwrap().bundle, checkpoint(1));
+        assert_eq!(restored(&run).unwrap().unwrap().0, checkpoint(1));
     }
 }

@@ -14,7 +14,7 @@ use super::{LOG, Table, chosen, given_or, picture};
 use crate::args::{Global, at_least, at_least_zero};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
-use crate::output::seconds;
+use crate::output::{seconds, tell};
 
 /// Measure conditional solving against DiffusionPDE, the exact posterior and interpolation
 ///
@@ -81,7 +81,7 @@ impl Conditional {
             let mut done = |row: &Row| {
                 let Key { task, method, points, .. } = &row.key;
                 let (error, time) = (row.error, seconds(row.seconds));
-                eprintln!("{pde}, {task}, {points} points, {method}: error {error:.3}, {time}");
+                tell!("{pde}, {task}, {points} points, {method}: error {error:.3}, {time}");
                 append_row(&log, row)
             };
             let prepared = setting.prepare()?;

@@ -18,7 +18,7 @@ use super::{LOG, Table, chosen, given_or, picture, weights};
 use crate::args::{Global, at_least};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
-use crate::output::seconds;
+use crate::output::{seconds, tell};
 use crate::progress::bar;
 
 /// Where rows, tables and the page go unless told otherwise.
@@ -141,7 +141,7 @@ fn measured(
     append_row(log, &row)?;
     let Key { pde, method, steps, .. } = &row.key;
     let latency = seconds(row.latency_s);
-    eprintln!("{pde}, {method}, {steps} steps: PDE error {:.3e}, {latency}", row.pde_error);
+    tell!("{pde}, {method}, {steps} steps: PDE error {:.3e}, {latency}", row.pde_error);
     Ok(row)
 }
 

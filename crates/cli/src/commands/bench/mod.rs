@@ -16,7 +16,7 @@ use self::tune::Tune;
 use crate::args::Global;
 use crate::failure::{Failure, Outcome};
 use crate::models;
-use crate::output::print;
+use crate::output::{print, tell};
 
 mod conditional;
 mod five;
@@ -92,7 +92,7 @@ impl<R: Serialize> Table<'_, R> {
         if global.json {
             return print(&rows);
         }
-        eprintln!("tables and page: {}", out.display());
+        tell!("tables and page: {}", out.display());
         print(table.trim_end())
     }
 }

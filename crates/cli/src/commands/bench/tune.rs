@@ -14,7 +14,7 @@ use super::{chosen, weights};
 use crate::args::at_least;
 use crate::failure::{Failure, Outcome};
 use crate::models;
-use crate::output::print;
+use crate::output::{print, tell};
 
 /// The seed of validation data in a search; no table's held-out data comes from it.
 const VALIDATION_SEED: u64 = 4_000_000;
@@ -98,7 +98,7 @@ impl Tune {
                     &validation,
                     numbers,
                 )?;
-                eprintln!("{stem}, {method}, {steps} steps: {}", tuned.weight);
+                tell!("{stem}, {method}, {steps} steps: {}", tuned.weight);
                 all.push(tuned);
             }
         }
