@@ -384,7 +384,7 @@ mod tests {
         let bits = 8 * whole.len();
         let header = 8 * (8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize);
         // Prime steps, so that every place in a byte and in a value has its turn.
-        let chosen = (0..header).step_by(37).chain((header..bits).step_by(bits / 300 | 1));
+        let chosen = (0..header).step_by(37).chain((header..bits).step_by((bits / 300) | 1));
         for bit in chosen {
             let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
