@@ -21,9 +21,10 @@ const PROBE: usize = 32;
 ///
 /// The input is one field [y, x] (a line [x] for burgers), or several [sample, y, x], on a square
 /// grid of any size. It may lie in an .npy, .npz, .mat or HDF5 file, or in a data set folder. It is
-/// the only array there, the one named as the PDE's first channel, or that of --map. The output holds every channel by its
-/// name, f64 [sample, y, x]. A line that its grid does not carry is solved on a finer one; other
-/// doubts about a solution are warnings on stderr.
+/// the only array there, the one named as the PDE's first channel, or that of --map.
+///
+/// The output holds every channel by its name, f64 [sample, y, x]. A line that its grid does not
+/// carry is solved on a finer one; other doubts about a solution are warnings on stderr.
 ///
 /// Example: phys-instruct simulate helmholtz --input a.npy --param k=2 --out u.npz
 #[derive(Args)]
