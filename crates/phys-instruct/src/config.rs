@@ -319,6 +319,8 @@ fn above_zero(numbers: &[(&str, f64)]) -> Result<()> {
     }
 }
 
+/// The most points a side of a grid, as the command line has it.
+const MOST_POINTS: usize = 4096;
 /// The most noise levels of a generator, which makes one network call at each.
 const MOST_LEVELS: usize = 64;
 
@@ -659,7 +661,10 @@ impl Config {
     /// # Errors
     /// The first value out of range, with what is expected.
     pub fn check(&self) -> Result<()> {
-        first_broken([(self.grid >= 8, "grid must be at least 8".to_owned())])?;
+        first_broken([
+            (self.grid >= 8, "grid must be at least 8".to_owned()),
+            (self.grid <= MOST_POINTS, format!("grid must be at most {MOST_POINTS}")),
+        ])?;
         self.net.check(self.grid)?;
 
         // Without a regression the PDE is looked up where it is first needed.
@@ -766,6 +771,13 @@ mod tests {
     #[test]
     fn the_defaults_pass() {
         assert_eq!(refusal(""), "");
+    }
+
+    #[test]
+    fn a_grid_that_no_memory_holds_is_refused() {
+        let error = Config::from_toml("pde = \"poisson\"\ngrid = 1000000").err();
+        let message = error.map(|e| e.to_string()).unwrap_or_default();
+        assert!(message.contains("grid must be at most 4096"), "{message}");
     }
 
     #[test]
