@@ -244,7 +244,7 @@ impl Model {
     /// first format, which does not tell it.
     ///
     /// # Errors
-    /// Those of [`Model::load`].
+    /// Fails as [`Model::load`] does.
     pub fn load_with_checksum(path: &Path, device: &Device) -> Result<(Self, Option<String>)> {
         let bad = |reason| Error::BadFile { path: path.into(), reason };
         let (bundle, checksum) = weights::read_with_checksum(path)?;

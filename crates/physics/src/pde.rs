@@ -112,7 +112,7 @@ pub trait Pde: Send + Sync {
     /// grid.
     ///
     /// # Errors
-    /// Those of [`Pde::solve`].
+    /// Fails as [`Pde::solve`] does.
     fn solve_checked(&self, input: &Fields) -> Result<Solution> {
         self.solve(input)
     }

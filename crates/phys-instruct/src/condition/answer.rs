@@ -167,7 +167,7 @@ impl Solver<'_> {
         let pde_errors = PdeErrors {
             members: pde_error(&posterior.samples, residual.as_ref())?,
             mean: pde_error(&posterior.mean_sample(), residual.as_ref())?,
-            model: pde_error(&self.own_samples()?, residual.as_ref())?,
+            model: self.own_pde_error(residual.as_ref())?,
         };
 
         warnings.extend(warnings::of_explained(&explained));
@@ -184,21 +184,16 @@ impl Solver<'_> {
         notes: &mut Vec<String>,
     ) -> Result<Errors> {
         let mut observations = question.observations.clone();
-        let known = match question.noise.filter(|&noise| noise > 0.0) {
-            // Nobody says that a field given everywhere has errors.
-            None => KnownInput::of(&observations, pde),
-            Some(noise) => {
-                observations = observations.with_noise(noise, self.deviations());
-                KnownInput::of(&observations, pde)
-            }
-        };
+        // Where none is stated, nobody says that a field given everywhere has errors.
+        if let Some(noise) = question.noise {
+            observations = observations.with_noise(noise, self.deviations());
+        }
+        let known = KnownInput::of(&observations, pde);
 
         let mut shares = vec![None; observations.channels().len()];
         let unstated = observations.points().iter().filter(|p| p.sd.is_none()).count();
         let is_given = known.as_ref().is_some_and(KnownInput::is_exact);
-        if question.noise == Some(0.0) {
-            observations = observations.with_noise(0.0, self.deviations());
-        } else if unstated > 0 && !is_given {
+        if unstated > 0 && !is_given {
             shares = self.likely_shares(&observations, pde, question.robust)?;
             let said = shares
                 .iter()

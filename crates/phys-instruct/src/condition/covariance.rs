@@ -473,9 +473,7 @@ impl ErrorUnits {
         for i in 0..scale.len() {
             matrix[(i, i)] += 1.0;
         }
-        let factor = matrix
-            .llt(Side::Lower)
-            .map_err(|e| Error::NonFinite(format!("covariance of the observed values: {e:?}")))?;
+        let factor = matrix.llt(Side::Lower).map_err(Error::singular)?;
         Ok(Self { scale, factor, precise })
     }
 

@@ -61,7 +61,7 @@ impl Seen {
             (self.expectation.covariance[(i, j)] + own) / (self.unit[i] * self.unit[j])
         });
         let away = self.away();
-        let factor = covariance.llt(Side::Lower).map_err(singular)?;
+        let factor = covariance.llt(Side::Lower).map_err(Error::singular)?;
         let solved = factor.solve(&away);
         let square: f64 = (0..n).map(|i| away[(i, 0)] * solved[(i, 0)]).sum();
         let determinant: f64 = (0..n).map(|i| factor.L()[(i, i)].ln()).sum();
@@ -89,7 +89,7 @@ impl Seen {
                 let own = if i == j { variance(i, &weights) } else { 0.0 };
                 self.expectation.covariance[(i, j)] / (self.unit[i] * self.unit[j]) + own
             });
-            let inverse = covariance.llt(Side::Lower).map_err(singular)?.inverse();
+            let inverse = covariance.llt(Side::Lower).map_err(Error::singular)?.inverse();
             let pulls = &inverse * &away;
 
             // An error's mean given the values is S a, its variance S - S K^-1 S.
@@ -109,8 +109,4 @@ impl Seen {
         }
         Ok(stated.iter().zip(&weights).map(|(sd, w)| sd / w.sqrt()).collect())
     }
-}
-
-fn singular(e: impl std::fmt::Debug) -> Error {
-    Error::NonFinite(format!("covariance of the observed values: {e:?}"))
 }

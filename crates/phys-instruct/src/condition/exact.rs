@@ -68,9 +68,7 @@ pub fn posterior(
     for i in 0..m {
         covariance[(i, i)] += sds[i] * sds[i];
     }
-    let factor = covariance
-        .llt(Side::Lower)
-        .map_err(|e| Error::NonFinite(format!("covariance of the observed values: {e:?}")))?;
+    let factor = covariance.llt(Side::Lower).map_err(Error::singular)?;
     let member = |i: usize| {
         let mut rng = rng::stream(seed, "exact posterior", 0, i as u64);
         let scale = if members == 1 { 0.0 } else { 1.0 };

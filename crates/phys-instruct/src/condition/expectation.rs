@@ -168,9 +168,7 @@ impl Seen {
             deviation: inverse.deviation,
         })
     }
-}
 
-impl Seen {
     /// The size of each channel's values, beside that of `count` samples whose values are `drawn`.
     fn sizes(
         &self,
@@ -232,9 +230,7 @@ impl Inverse {
             true => 1.0,
             false => covariance[(i, j)] / deviation[i] / deviation[j],
         });
-        let factor = scaled
-            .llt(Side::Lower)
-            .map_err(|e| Error::NonFinite(format!("covariance of the observed values: {e:?}")))?;
+        let factor = scaled.llt(Side::Lower).map_err(Error::singular)?;
         Ok(Self { deviation, inverse: factor.inverse(), channels: channels.to_vec() })
     }
 

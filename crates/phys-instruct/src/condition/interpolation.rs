@@ -56,9 +56,7 @@ pub fn posterior(
         covariance[(p, p)] *= 1.0 + LEAST * LEAST;
         covariance[(p, p)] += point.deviation().powi(2) + f64::MIN_POSITIVE;
     }
-    let factor = covariance
-        .llt(Side::Lower)
-        .map_err(|e| Error::NonFinite(format!("covariance of the observed values: {e:?}")))?;
+    let factor = covariance.llt(Side::Lower).map_err(Error::singular)?;
     let mut data = Vec::with_capacity(members * len);
     for member in 0..members {
         let mut rng = rng::stream(seed, "interpolation", 0, member as u64);

@@ -18,8 +18,10 @@ use super::posterior::Posterior;
 use super::prior::{Prior, Student};
 use super::warnings::FieldLaw;
 use super::{Observation, Observations, Task, refinement};
+use crate::eval::physics::pde_error;
 use crate::model::Model;
 use crate::net::params::values;
+use crate::residual::Residual;
 use crate::{Error, Result, Samples};
 
 /// What an observation without errors is taken to be off by, in standard deviations of its field: what
@@ -103,6 +105,8 @@ pub struct Solver<'a> {
     /// Samples of the model's inputs with the solution that belongs to them, drawn when first asked
     /// for.
     yardstick: OnceLock<Vec<f32>>,
+    /// The PDE error of samples that the model draws, measured when first asked for.
+    own_pde_error: OnceLock<f64>,
 }
 
 impl<'a> Solver<'a> {
@@ -114,7 +118,8 @@ impl<'a> Solver<'a> {
         let student = Student::new(model)?;
         let covariance = in_pool(|| Covariance::new(&student, 0))?;
         let deviations = model.deviations();
-        Ok(Self { model, student, covariance, deviations, yardstick: OnceLock::new() })
+        let (yardstick, own_pde_error) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { model, student, covariance, deviations, yardstick, own_pde_error })
     }
 
     /// The student.
@@ -143,7 +148,7 @@ impl<'a> Solver<'a> {
     ///
     /// # Errors
     /// Samples that do not fill their grid.
-    pub(super) fn own_samples(&self) -> Result<Samples> {
+    fn own_samples(&self) -> Result<Samples> {
         let card = &self.model.card;
         let len = card.channels.len() * card.grid * card.grid;
         Ok(Samples {
@@ -154,6 +159,18 @@ impl<'a> Solver<'a> {
             width: card.grid,
             data: self.covariance.fresh.clone(),
         })
+    }
+
+    /// The mean PDE error of samples that the model draws without observations.
+    ///
+    /// # Errors
+    /// A residual that is not finite.
+    pub(super) fn own_pde_error(&self, residual: &dyn Residual) -> Result<f64> {
+        if let Some(&measured) = self.own_pde_error.get() {
+            return Ok(measured);
+        }
+        let measured = pde_error(&self.own_samples()?, residual)?;
+        Ok(*self.own_pde_error.get_or_init(|| measured))
     }
 
     /// The model's own samples as data are: the input rounded where its law is, its solution the

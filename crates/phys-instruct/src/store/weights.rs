@@ -87,7 +87,7 @@ pub fn read(path: &Path) -> Result<Bundle> {
 /// before there were checksums.
 ///
 /// # Errors
-/// Those of [`read()`].
+/// Fails as [`read()`] does.
 pub fn read_with_checksum(path: &Path) -> Result<(Bundle, Option<String>)> {
     let bytes = read_file(path, MAX_BYTES)?;
     from_bytes(path, &bytes)
