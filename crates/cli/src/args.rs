@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, ValueEnum};
-use phys_instruct::{Error, Result, diffusion::sampler::Method};
+use phys_instruct::{Error, Result, diffusion::sampler::Method, memory};
 use phys_instruct_physics::{Pde, registry};
 
 use crate::commands::Verb;
@@ -27,6 +27,11 @@ pub struct Cli {
     pub verb: Verb,
 }
 
+/// The most threads: more than any one machine has cores, and few enough to start.
+const MOST_THREADS: u64 = 1024;
+/// The most network calls of a sample, sweeps of polish and the like, each of which takes time alone.
+pub const MOST_CALLS: u64 = 10_000;
+
 /// The heading of the options that every command has.
 const EVERYWHERE: &str = "Options everywhere";
 
@@ -34,8 +39,11 @@ const EVERYWHERE: &str = "Options everywhere";
 #[derive(Args, Clone)]
 pub struct Global {
     /// Threads to use [default: all]
-    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "N", value_parser = at_least::<1>())]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "N", value_parser = between::<1, MOST_THREADS>())]
     pub threads: Option<usize>,
+    /// Memory that may be taken, for example 8G [default: what the machine has free]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "SIZE", value_parser = memory::parse)]
+    pub memory_limit: Option<u64>,
     /// Where the network runs: cpu, or gpu in a build with `--features gpu`
     #[arg(
         long,
@@ -102,7 +110,7 @@ pub struct Overrides {
 #[derive(Args, Clone)]
 pub struct Drawing {
     /// Network calls per sample [default: 1 for a student, 35 for a teacher]
-    #[arg(long, value_name = "K", value_parser = at_least::<1>())]
+    #[arg(long, value_name = "K", value_parser = between::<1, MOST_CALLS>())]
     pub steps: Option<usize>,
     /// The seed of the samples
     #[arg(long, value_name = "K", default_value_t = 0)]
@@ -118,7 +126,7 @@ pub struct Drawing {
     pub sampler: Sampler,
     /// Sweeps that bring the solution of every sample onto the equation of its input, no network
     /// among them; timed apart
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = between::<0, MOST_CALLS>())]
     pub polish: usize,
 }
 
@@ -189,9 +197,14 @@ impl From<Sampler> for Method {
     }
 }
 
-/// Whole numbers from `LEAST` on.
+/// Whole numbers from `LEAST` on, of things that memory bounds.
 pub fn at_least<const LEAST: u64>() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(LEAST..=1_000_000_000)
+    between::<LEAST, 1_000_000_000>()
+}
+
+/// Whole numbers from `LEAST` to `MOST`.
+pub fn between<const LEAST: u64, const MOST: u64>() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(LEAST..=MOST)
 }
 
 /// A finite number of at least 0.

@@ -11,7 +11,7 @@ use phys_instruct::polish::polish;
 use phys_instruct::residual::{self, Residual};
 use phys_instruct::sampling::{SampleOptions, sample};
 use phys_instruct::store::dataset;
-use phys_instruct::{Samples, device};
+use phys_instruct::{Samples, device, memory};
 use phys_instruct_physics::Pde;
 use serde::Serialize;
 
@@ -81,6 +81,7 @@ impl Subject {
             method: drawing.sampler.into(),
             seed: drawing.seed,
         };
+        ask_for_figures(model, count)?;
         let bar = bar(count, "sampling");
         let start = Instant::now();
         let drawn = sample(model, options, &mut |done| bar.set_position(done as u64))?;
@@ -178,6 +179,16 @@ impl Subject {
             report,
         })
     }
+}
+
+/// Refuses samples that can be drawn, but not measured beside twice as many of the reference's.
+fn ask_for_figures(model: &Model, count: usize) -> Outcome {
+    // Measured: 7.5 times the samples themselves.
+    const COPIES: f64 = 8.0;
+    let card = &model.card;
+    let sample = [card.channels.len(), card.grid, card.grid];
+    let what = format_args!("{count} samples of {0} x {0} and their figures", card.grid);
+    Ok(memory::ask(COPIES * memory::of_samples(count, sample), what)?)
 }
 
 impl Figures {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 pub mod load;
+mod memory;
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -319,6 +320,8 @@ fn above_zero(numbers: &[(&str, f64)]) -> Result<()> {
     }
 }
 
+/// The most network calls of a teacher's sampler, as the command line has it.
+const MOST_CALLS: usize = 10_000;
 /// The most points a side of a grid, as the command line has it.
 const MOST_POINTS: usize = 4096;
 /// The most noise levels of a generator, which makes one network call at each.
@@ -697,6 +700,10 @@ impl Config {
             (
                 self.distill.warm_start_pairs >= 1,
                 "distill.warm_start_pairs must be at least 1".into(),
+            ),
+            (
+                self.distill.warm_start_nfe <= MOST_CALLS,
+                format!("distill.warm_start_nfe must be at most {MOST_CALLS}"),
             ),
         ])?;
         self.check_numbers()

@@ -8,7 +8,7 @@ use phys_instruct_physics::{Fields, Pde, Solution, generate as solve_drawn};
 use rayon::prelude::*;
 
 use crate::store::dataset;
-use crate::{Config, Error, Result, Samples};
+use crate::{Config, Error, Result, Samples, memory};
 
 /// The seed of held-out data unless told otherwise; no config's default data comes from it.
 pub const REFERENCE_SEED: u64 = 2_000_000;
@@ -36,6 +36,8 @@ pub fn generate(
     watch: &mut Watch,
 ) -> Result<Samples> {
     let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
+    ask_for_samples(pde, size, count)?;
+
     let mut all: Option<Samples> = None;
     for start in (0..count).step_by(GROUP) {
         if watch.stop.load(Ordering::Relaxed) {
@@ -58,6 +60,19 @@ pub fn generate(
         (watch.progress)(end);
     }
     all.ok_or_else(|| Error::Shape("no samples asked for".into()))
+}
+
+/// Refuses samples of which the memory cannot hold `count`, or not the solving of them.
+///
+/// # Errors
+/// [`Error::Memory`].
+pub fn ask_for_samples(pde: &dyn Pde, size: usize, count: usize) -> Result<()> {
+    let one = memory::of_samples(1, [pde.channels().len(), size, size]);
+    // Solutions come in double precision, a group at a time.
+    let group = 3.0 * one * count.min(GROUP) as f64;
+    let solving = pde.solve_bytes(size) * count.min(rayon::current_num_threads()) as f64;
+    let bytes = one * count as f64 + group + solving;
+    memory::ask(bytes, format_args!("{count} samples of {size} x {size}"))
 }
 
 /// Solves for the given inputs, on all threads, and asks of each whether its grid carries the

@@ -39,6 +39,19 @@ pub enum Error {
         /// The field that is wrong, what was found and what was expected.
         reason: String,
     },
+    /// Work that would take more memory than there is.
+    #[error(
+        "{what} take about {needed} of memory, and {available} are free; ask for less, or allow \
+         more with --memory-limit"
+    )]
+    Memory {
+        /// The work, in the plural.
+        what: String,
+        /// The size it takes, in words.
+        needed: String,
+        /// The size there is, in words.
+        available: String,
+    },
     /// A configuration that cannot be run.
     #[error("config: {0}")]
     Config(String),

@@ -5,7 +5,7 @@ use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::{self, Method};
 use crate::model::{Kind, Model};
 use crate::net::params::read;
-use crate::{Error, Result, Samples};
+use crate::{Error, Result, Samples, memory};
 
 /// Samples per network call.
 const BATCH: usize = 64;
@@ -113,6 +113,10 @@ pub(crate) fn collect(
     draw: impl Fn([usize; 4], u64) -> Result<burn::tensor::Tensor<4>>,
 ) -> Result<Samples> {
     let card = &model.card;
+    let sample = [card.channels.len(), card.grid, card.grid];
+    let what = format_args!("{count} samples of {0} x {0}", card.grid);
+    memory::ask(memory::of_samples(count, sample), what)?;
+
     let mut data = Vec::with_capacity(count * card.channels.len() * card.grid * card.grid);
     for start in (0..count).step_by(BATCH) {
         let shape = [BATCH.min(count - start), card.channels.len(), card.grid, card.grid];

@@ -177,14 +177,13 @@ fn folder_info(folder: &Path, json: bool) -> Outcome {
 }
 
 fn file_info(path: &Path, json: bool) -> Outcome {
-    let contents = arrays::read(path, &|_| true)?;
     let mut lines = Vec::new();
     let mut value = serde_json::Map::new();
-    for (name, array) in contents.arrays {
-        let (text, figures) = array_info(array);
-        value.insert(name.clone(), figures);
-        lines.push((name, text));
-    }
+    let contents = arrays::read_each(path, &mut |name, array| {
+        let (text, figures) = array_info(&array);
+        value.insert(name.into(), figures);
+        lines.push((name.into(), text));
+    })?;
     for (name, kind) in contents.others {
         value.insert(name.clone(), json!({ "kind": kind }));
         lines.push((name, kind));
@@ -193,16 +192,14 @@ fn file_info(path: &Path, json: bool) -> Outcome {
 }
 
 /// Shape and statistics of the finite values, in words and in figures.
-fn array_info(array: NdArray) -> (String, Value) {
-    let shape = array.shape.clone();
-    let mut values = array.into_f64();
-    let all = values.len();
-    values.retain(|v| v.is_finite());
-    let missing = all - values.len();
-    if values.is_empty() {
+fn array_info(array: &NdArray) -> (String, Value) {
+    let (shape, all) = (&array.shape, array.data.len());
+    let finite = array.data.iter().filter(|v| v.is_finite()).count();
+    let missing = all - finite;
+    if finite == 0 {
         return (format!("{shape:?}, no values"), json!({ "shape": shape, "not_finite": missing }));
     }
-    let [mean, sd, low, high] = statistics(&values);
+    let [mean, sd, low, high] = statistics(|| array.data.iter().filter(|v| v.is_finite()));
     let mut text = format!(
         "{shape:?}, mean {}, sd {}, {} to {}",
         number(mean),
@@ -219,12 +216,13 @@ fn array_info(array: NdArray) -> (String, Value) {
     (text, figures)
 }
 
-fn statistics(values: &[f64]) -> [f64; 4] {
-    let n = values.len().max(1) as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
-    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+/// Mean, standard deviation, least and greatest of some values, which are gone through again.
+fn statistics<I: Iterator<Item = f64>>(values: impl Fn() -> I) -> [f64; 4] {
+    let n = values().count().max(1) as f64;
+    let mean = values().sum::<f64>() / n;
+    let variance = values().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+    let low = values().fold(f64::INFINITY, f64::min);
+    let high = values().fold(f64::NEG_INFINITY, f64::max);
     [mean, variance.sqrt(), low, high]
 }
 
@@ -233,7 +231,9 @@ fn verify(path: &Path, json: bool) -> Outcome {
         let count = Manifest::read(path)?.shards.len();
         (count, dataset::verify(path)?)
     } else {
-        (arrays::read(path, &|_| true)?.arrays.len(), Vec::new())
+        let mut count = 0;
+        arrays::read_each(path, &mut |_, _| count += 1)?;
+        (count, Vec::new())
     };
     let texts: Vec<String> =
         problems.iter().map(|p| format!("{}: {}", p.file.display(), p.reason)).collect();

@@ -50,6 +50,7 @@ pub struct Distill {
 impl Distill {
     pub fn run(&self, global: &Global) -> Outcome {
         let config = self.config()?;
+        config.ask_for_student()?;
         let device = open_device(global)?;
         let teacher = Model::load(Path::new(&config.distill.teacher), &device)?;
         let pde = config.pde()?;

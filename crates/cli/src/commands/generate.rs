@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use phys_instruct::data::{self, Watch};
-use phys_instruct::store::dataset::{self, Plan};
+use phys_instruct::store::dataset::{self, Plan, usual_shard};
 use phys_instruct::store::interrupt;
 use serde_json::json;
 
@@ -37,9 +37,9 @@ pub struct Generate {
     /// A folder for a data set in shards, or a file ending in .npz
     #[arg(long, value_name = "F")]
     out: PathBuf,
-    /// Samples in a shard of the data set
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least::<1>())]
-    shard: usize,
+    /// Samples in a shard of the data set [default: 1000, fewer where that is more than 256 MiB]
+    #[arg(long, value_name = "N", value_parser = at_least::<1>())]
+    shard: Option<usize>,
 }
 
 impl Generate {
@@ -79,11 +79,12 @@ impl Generate {
     fn folder(&self, stop: &AtomicBool) -> Outcome {
         let pde = self.problem.build()?;
         let bar = bar(self.count, "solving");
+        let shard = self.shard.unwrap_or_else(|| usual_shard(pde.as_ref(), self.grid));
         let plan = Plan {
             size: self.grid,
             count: self.count,
             seed: self.seed,
-            shard_size: self.shard.min(self.count),
+            shard_size: shard.min(self.count),
         };
         let mut progress = |done| bar.set_position(done as u64);
         dataset::generate(pde.as_ref(), plan, &self.out, &mut progress, stop)

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use phys_instruct::device::{self, Device};
 use phys_instruct::net::ops::keep_freed_memory;
 use phys_instruct::store::Check;
-use phys_instruct::{Error, Samples};
+use phys_instruct::{Error, Samples, memory};
 use phys_instruct_physics::Pde;
 
 use crate::args::{Cli, DeviceName, Global};
@@ -54,6 +54,7 @@ pub fn run(cli: Cli) -> Outcome {
     let global = &cli.global;
     device::vector_unit()?;
     keep_freed_memory();
+    memory::set_limit(global.memory_limit.unwrap_or_default());
     // The main thread is one of the pool: another would have to be woken for each piece of work.
     let threads = global.threads.unwrap_or_default();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();

@@ -17,7 +17,7 @@ use phys_instruct_physics::Pde;
 use serde_json::json;
 
 use super::open_device;
-use crate::args::{Global, ModelName, at_least, at_least_zero, extension};
+use crate::args::{Global, MOST_CALLS, ModelName, at_least, at_least_zero, between, extension};
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, make_room, number, seconds, show, tell};
 use crate::{models, picture};
@@ -85,7 +85,7 @@ pub struct Solve {
     method: Option<Way>,
     /// Network calls at each of the student's levels but the first: with more of them observations are
     /// followed more closely [default: 2, linearised 1]
-    #[arg(long, value_name = "N", value_parser = at_least::<1>())]
+    #[arg(long, value_name = "N", value_parser = between::<1, MOST_CALLS>())]
     rounds: Option<usize>,
     /// Replace every member's solution by the reference solver's for its input; `--physics=false`
     /// keeps the student's own [default: true for --task forward]

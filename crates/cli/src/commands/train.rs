@@ -45,6 +45,7 @@ pub struct Train {
 impl Train {
     pub fn run(&self, global: &Global) -> Outcome {
         let config = load::load(&self.config, &self.overrides.list("train")?)?;
+        config.ask_for_teacher()?;
         let (pde, device) = (config.pde()?, open_device(global)?);
         let stop = interrupt::stop_flag()?;
         let folder = runs::folder(self.out.as_deref(), &self.config, "teacher");

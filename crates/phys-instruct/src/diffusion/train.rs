@@ -47,6 +47,7 @@ impl TeacherTraining {
         start: Option<Model>,
         device: &Device,
     ) -> Result<Self> {
+        config.ask_for_teacher()?;
         if data.height != config.grid {
             return Err(Error::Shape(format!(
                 "the data's grid is {} x {}, the configured one {} x {}",

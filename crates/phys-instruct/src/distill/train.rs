@@ -83,6 +83,7 @@ impl StudentTraining {
     ) -> Result<Self> {
         check(config, &teacher.card)?;
         check_data(data, &teacher.card)?;
+        config.ask_for_student()?;
         let mut origin = Origin::new(config, data)?;
         origin.add_weights("teacher", &params::to_arrays(&teacher.network.net, "")?);
         // A student that goes on keeps its skip, and what was spent on it counts.

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use crate::Result;
-use crate::store::file::{MAX_BYTES, bad, io_error, open};
+use crate::store::file::{MAX_BYTES, bad, io_error, most_decompressed, open};
 use crate::store::ndarray::NdArray;
 use crate::store::{hdf5, mat5, npy, npz, shard};
+use crate::{Result, memory};
 
 /// The name of the one array of an `.npy` file, which has none of its own.
 pub const LONE: &str = "array";
@@ -64,25 +64,80 @@ pub(crate) enum Item {
     Other(String),
 }
 
-impl Contents {
-    /// Files one item under its name; an error for a second array of that name.
-    pub(crate) fn insert(&mut self, name: String, item: Item) -> std::result::Result<(), String> {
-        match item {
-            Item::Other(kind) => {
-                self.others.insert(name, kind);
-                return Ok(());
-            }
-            Item::Array(array) => {
-                if self.arrays.insert(name.clone(), array).is_some() {
-                    return Err(format!("two arrays named `{name}`"));
-                }
-            }
-            Item::Unread => {}
+/// Peak memory of reading an array, in its decoded bytes: the raw bytes, the numbers, and the
+/// numbers in another order of axes.
+const COPIES: f64 = 3.0;
+
+/// A function that takes arrays by name.
+type Each<'a> = dyn FnMut(&str, NdArray) + 'a;
+
+/// What a reader is told and where it puts what it finds.
+pub(crate) struct Collector<'a> {
+    wanted: &'a dyn Fn(&str) -> bool,
+    /// Takes every wanted array at once, so that no two are kept.
+    each: Option<&'a mut Each<'a>>,
+    /// Decoded bytes that are kept.
+    kept: u64,
+    /// The most bytes that may be decoded.
+    most: u64,
+    pub found: Contents,
+}
+
+impl<'a> Collector<'a> {
+    /// A collector for a file of `len` bytes.
+    pub fn new(len: u64, wanted: &'a dyn Fn(&str) -> bool) -> Self {
+        let most = most_decompressed(len);
+        Self { wanted, each: None, kept: 0, most, found: Contents::default() }
+    }
+
+    /// Tells whether the array of that name is to be decoded.
+    pub fn wants(&self, name: &str) -> bool {
+        (self.wanted)(name)
+    }
+
+    /// Allows an array of so many decoded bytes, before any is decoded.
+    ///
+    /// # Errors
+    /// A reason, where the file cannot honestly hold as much, or the machine has not as much.
+    pub fn allow(&mut self, bytes: u64) -> std::result::Result<(), String> {
+        let all = self.kept.saturating_add(bytes);
+        if all > self.most {
+            return Err(format!(
+                "{} declared, at most {} expected of a file of this size (--memory-limit allows \
+                 more)",
+                memory::sized(all as f64),
+                memory::sized(self.most as f64)
+            ));
         }
-        self.names.push(name);
+        memory::ask(COPIES * all as f64, "its arrays").map_err(|e| e.to_string())?;
+        if self.each.is_none() {
+            self.kept = all;
+        }
         Ok(())
     }
 
+    /// Files one item under its name; an error for a second array of that name.
+    pub fn insert(&mut self, name: String, item: Item) -> std::result::Result<(), String> {
+        match item {
+            Item::Other(kind) => {
+                self.found.others.insert(name, kind);
+                return Ok(());
+            }
+            Item::Array(array) => match &mut self.each {
+                Some(each) => each(&name, array),
+                None if self.found.arrays.insert(name.clone(), array).is_some() => {
+                    return Err(format!("two arrays named `{name}`"));
+                }
+                None => {}
+            },
+            Item::Unread => {}
+        }
+        self.found.names.push(name);
+        Ok(())
+    }
+}
+
+impl Contents {
     /// Hands out the array of that name.
     ///
     /// # Errors
@@ -114,42 +169,64 @@ impl Contents {
 /// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a file of another format, a damaged file
 /// or a wanted array that is damaged or larger than the file can hold.
 pub fn read(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
-    if path.is_dir() {
-        return data_set(path, wanted);
-    }
-    let format = format_of(path)?;
-    let contents = match format {
-        Format::Npz => npz::contents(path, wanted)?,
-        Format::Matlab => mat5::read(path, wanted)?,
-        Format::Hdf5 => hdf5::read(path, wanted)?,
-        Format::Npy | Format::DataSet => lone(path, wanted)?,
-    };
-    Ok(Contents { format, ..contents })
+    let mut collector = Collector::new(length(path)?, wanted);
+    let format = fill(path, &mut collector)?;
+    Ok(Contents { format, ..collector.found })
 }
 
-fn lone(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
-    let mut contents = Contents::default();
-    let item = npy::read_item(path, wanted(LONE))?;
-    contents.insert(LONE.into(), item).map_err(|reason| bad(path, reason))?;
-    Ok(contents)
+/// Hands every array of numbers to `each`, one after the other, so that a file may be larger than
+/// the memory. [`Contents::arrays`] is then empty.
+///
+/// # Errors
+/// Fails as [`read`] does.
+pub fn read_each<'a>(path: &Path, each: &'a mut Each<'a>) -> Result<Contents> {
+    let mut collector = Collector::new(length(path)?, &|_| true);
+    collector.each = Some(each);
+    let format = fill(path, &mut collector)?;
+    Ok(Contents { format, ..collector.found })
+}
+
+/// The bytes of a file; the shards of a data set folder are bounded by their manifest.
+fn length(path: &Path) -> Result<u64> {
+    if path.is_dir() { Ok(0) } else { Ok(open(path, MAX_BYTES)?.1) }
+}
+
+/// Fills the collector from a file of any format, which is returned.
+fn fill(path: &Path, collector: &mut Collector) -> Result<Format> {
+    if path.is_dir() {
+        data_set(path, collector)?;
+        return Ok(Format::DataSet);
+    }
+    let format = format_of(path)?;
+    match format {
+        Format::Npz => npz::fill(path, collector)?,
+        Format::Matlab => mat5::fill(path, collector)?,
+        Format::Hdf5 => hdf5::fill(path, collector)?,
+        Format::Npy | Format::DataSet => lone(path, collector)?,
+    }
+    Ok(format)
+}
+
+fn lone(path: &Path, collector: &mut Collector) -> Result<()> {
+    let item = npy::read_item(path, collector)?;
+    collector.insert(LONE.into(), item).map_err(|reason| bad(path, reason))
 }
 
 /// The channels of a data set folder, `[sample, y, x]` each.
-fn data_set(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
+fn data_set(folder: &Path, collector: &mut Collector) -> Result<()> {
     let samples = shard::load(folder)?;
-    let mut contents = Contents { format: Format::DataSet, ..Contents::default() };
     for (c, name) in samples.channels.iter().enumerate() {
         let shape = vec![samples.count, samples.height, samples.width];
-        let item = if wanted(name) {
+        let item = if collector.wants(name) {
             let fields = (0..samples.count).flat_map(|i| samples.field(i, c)).copied().collect();
             let array = NdArray::from_f32(shape, fields);
             Item::Array(array.ok_or_else(|| bad(folder, format!("channel `{name}` is not whole")))?)
         } else {
             Item::Unread
         };
-        contents.insert(name.clone(), item).map_err(|reason| bad(folder, reason))?;
+        collector.insert(name.clone(), item).map_err(|reason| bad(folder, reason))?;
     }
-    Ok(contents)
+    Ok(())
 }
 
 /// The format by the file's first bytes.
@@ -237,9 +314,10 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_explained() {
-        let mut contents = Contents::default();
-        contents.insert("u".into(), Item::Unread).unwrap();
-        contents.insert("a".into(), Item::Other("complex numbers".into())).unwrap();
+        let mut collector = Collector::new(0, &|_| true);
+        collector.insert("u".into(), Item::Unread).unwrap();
+        collector.insert("a".into(), Item::Other("complex numbers".into())).unwrap();
+        let mut contents = collector.found;
         assert!(contents.take("a").unwrap_err().contains("complex numbers"));
         assert_eq!(contents.take("w").unwrap_err(), "no array `w`; found: u, a (complex numbers)");
     }

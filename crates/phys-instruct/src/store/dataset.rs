@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use phys_instruct_physics::{Pde, generate as solve_samples};
 
+use crate::data::ask_for_samples;
 use crate::store::file::bad;
 use crate::store::import::{ImportOptions, import};
 use crate::store::lock::Lock;
@@ -17,7 +18,7 @@ use crate::store::ndarray::NdArray;
 pub use crate::store::shard::{load, sha256};
 use crate::store::shard::{read_fields, read_shard};
 use crate::store::{atomic, npy, npz};
-use crate::{Error, Result, Samples};
+use crate::{Error, Result, Samples, memory};
 
 /// What to generate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,14 @@ pub struct Problem {
     pub reason: String,
 }
 
+/// Returns the samples of a shard that suit the grid: 1000, or as many as keep its file below 256
+/// MiB.
+pub fn usual_shard(pde: &dyn Pde, size: usize) -> usize {
+    const MOST_BYTES: f64 = (256u64 << 20) as f64;
+    let sample = memory::of_samples(1, [pde.channels().len(), size, size]);
+    ((MOST_BYTES / sample) as usize).clamp(1, 1000)
+}
+
 /// Generates a data set into `folder`, or completes or repairs one begun there: finished shards
 /// with the right hash are kept, missing and damaged ones are made anew. `progress` is told the
 /// number of finished samples; `stop` is looked at every few samples.
@@ -58,6 +67,9 @@ pub fn generate(
 ) -> Result<Manifest> {
     let recipe = recipe(pde, plan);
     recipe.check().map_err(Error::Config)?;
+    // A shard is held twice: as numbers, and as the bytes of its file.
+    ask_for_samples(pde, plan.size, 2 * plan.shard_size.min(plan.count))?;
+
     let _lock = Lock::take(folder)?;
     let mut partial = Partial::resume(folder, recipe.clone())?;
     partial.shards.retain(|_, shard| read_shard(folder, shard).is_ok());

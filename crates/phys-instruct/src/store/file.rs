@@ -4,15 +4,21 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 
 /// The most bytes any file or decompressed file may hold: 16 GiB.
 pub(crate) const MAX_BYTES: u64 = 16 << 30;
 
-/// Deflate cannot expand by more than 1032 : 1, so that a larger claim is a lie; the constant part
-/// leaves room for headers.
-pub(crate) fn most_decompressed(compressed: u64) -> u64 {
-    compressed.saturating_mul(1032).saturating_add(4096).min(MAX_BYTES)
+/// Returns the most bytes that a file of `len` bytes may hold decompressed.
+///
+/// Fields of two values in double precision are packed 30 to 60 times smaller; a file that claims
+/// far more is taken for a trap. Where the user has set a limit on memory that alone counts, with
+/// what deflate can do at most, 1032 : 1.
+pub(crate) fn most_decompressed(len: u64) -> u64 {
+    match memory::limit() {
+        None => len.saturating_mul(200).saturating_add(64 << 20).min(MAX_BYTES),
+        Some(limit) => len.saturating_mul(1032).saturating_add(4096).min(limit),
+    }
 }
 
 pub(crate) fn io_error(path: &Path, source: io::Error) -> Error {

@@ -17,7 +17,7 @@ use hdf5_reader::{
 };
 
 use crate::Result;
-use crate::store::arrays::{Contents, Item};
+use crate::store::arrays::{Collector, Contents, Item};
 use crate::store::file::{MAX_BYTES, bad, elements, most_decompressed, open};
 use crate::store::lzf;
 use crate::store::ndarray::{Dtype, Kind, NdArray, decode};
@@ -34,19 +34,19 @@ const LZF: u16 = 32000;
 
 type Parsed<T> = std::result::Result<T, String>;
 
-/// Reads the datasets whose paths are `wanted`.
+/// Collects the datasets.
 ///
 /// # Errors
 /// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a damaged file, or a wanted dataset that
 /// is damaged or larger than the file can hold.
-pub(crate) fn read(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
+pub(crate) fn fill(path: &Path, collector: &mut Collector) -> Result<()> {
     let (file, len) = open(path, MAX_BYTES)?;
     let storage = FileStorage::from_file(file).map_err(|e| bad(path, e.to_string()))?;
     let cached = Arc::new(BlockCacheStorage::with_defaults(Arc::new(storage)));
-    contents(cached, len, wanted).map_err(|e| bad(path, e))
+    datasets(cached, len, collector).map_err(|e| bad(path, e))
 }
 
-fn contents(storage: DynStorage, len: u64, wanted: &dyn Fn(&str) -> bool) -> Parsed<Contents> {
+fn datasets(storage: DynStorage, len: u64, found: &mut Collector) -> Parsed<()> {
     let damaged = |e: Error| format!("not a whole HDF5 file: {e}");
     let file = Hdf5File::from_storage_with_options(storage, options(len)).map_err(damaged)?;
     let end = file.superblock().eof_address;
@@ -54,9 +54,7 @@ fn contents(storage: DynStorage, len: u64, wanted: &dyn Fn(&str) -> bool) -> Par
         return Err(format!("{len} bytes found, {end} expected: the file was cut short"));
     }
     let root = file.root_group().map_err(damaged)?;
-    let mut walk = Walk { len, wanted, found: Contents::default(), open: BTreeSet::new() };
-    walk.group(&root, "")?;
-    Ok(walk.found)
+    Walk { found, open: BTreeSet::new() }.group(&root, "")
 }
 
 /// No chunk and no dataset beyond what the file's bytes can hold.
@@ -78,16 +76,13 @@ fn options(len: u64) -> OpenOptions {
 }
 
 /// A walk through all groups of a file.
-struct Walk<'a> {
-    /// Bytes of the file.
-    len: u64,
-    wanted: &'a dyn Fn(&str) -> bool,
-    found: Contents,
+struct Walk<'a, 'b> {
+    found: &'a mut Collector<'b>,
     /// Addresses of the groups that are being walked: links can make circles.
     open: BTreeSet<u64>,
 }
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     fn group(&mut self, group: &Group, path: &str) -> Parsed<()> {
         if self.open.len() == MAX_DEPTH || !self.open.insert(group.address()) {
             return Ok(());
@@ -98,7 +93,8 @@ impl Walk<'_> {
             let full = join(path, &name);
             let item = self.dataset(group, &name, &full)?;
             self.found.insert(full, item)?;
-            if self.found.names.len() + self.found.others.len() > MAX_DATASETS {
+            let Contents { names, others, .. } = &self.found.found;
+            if names.len() + others.len() > MAX_DATASETS {
                 return Err(format!("more than {MAX_DATASETS} datasets"));
             }
         }
@@ -119,9 +115,9 @@ impl Walk<'_> {
     }
 
     /// The dataset's item; an error only for a wanted one.
-    fn dataset(&self, group: &Group, name: &str, full: &str) -> Parsed<Item> {
-        let wanted = (self.wanted)(full);
-        let read = group.dataset(name).and_then(|dataset| item(&dataset, wanted, self.len));
+    fn dataset(&mut self, group: &Group, name: &str, full: &str) -> Parsed<Item> {
+        let wanted = self.found.wants(full);
+        let read = group.dataset(name).and_then(|dataset| item(&dataset, full, self.found));
         match read {
             Ok(item) => Ok(item),
             Err(e) if unsupported(&e) => Ok(Item::Other(advised(&e))),
@@ -140,7 +136,7 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.into() } else { format!("{path}/{name}") }
 }
 
-fn item(dataset: &Dataset, wanted: bool, file_len: u64) -> hdf5_reader::error::Result<Item> {
+fn item(dataset: &Dataset, path: &str, found: &mut Collector) -> hdf5_reader::error::Result<Item> {
     let class = dataset.attribute(MATLAB_CLASS).ok().and_then(|a| a.read_string().ok());
     let dtype = match (class.as_deref(), dataset.dtype()) {
         (Some("char"), _) => Err("text".into()),
@@ -151,12 +147,12 @@ fn item(dataset: &Dataset, wanted: bool, file_len: u64) -> hdf5_reader::error::R
         Ok(_) if dataset.attribute(MATLAB_EMPTY).is_ok() => {
             return Ok(Item::Other("an empty array".into()));
         }
-        Ok(dtype) if wanted => dtype,
+        Ok(dtype) if found.wants(path) => dtype,
         Ok(_) => return Ok(Item::Unread),
         Err(kind) => return Ok(Item::Other(kind)),
     };
 
-    let shape = checked_shape(dataset, dtype.size, file_len)?;
+    let shape = checked_shape(dataset, dtype.size, found)?;
     let bytes = dataset.read_raw_bytes()?;
     if let Some([missing, all]) = missing_chunks(dataset, &bytes, dtype.size)? {
         return Ok(Item::Other(format!(
@@ -175,24 +171,20 @@ fn item(dataset: &Dataset, wanted: bool, file_len: u64) -> hdf5_reader::error::R
     })
 }
 
-/// The shape, once its bytes are no more than the file can hold.
+/// The shape, once its bytes are allowed.
 fn checked_shape(
     dataset: &Dataset,
     size: usize,
-    file_len: u64,
+    found: &mut Collector,
 ) -> hdf5_reader::error::Result<Vec<usize>> {
-    let cap = most_decompressed(file_len);
     let dims = dataset.shape();
+    let refused = |reason: String| Error::ResourceLimit(format!("shape {dims:?}: {reason}"));
     let shape: Option<Vec<usize>> = dims.iter().map(|&n| n.try_into().ok()).collect();
-    shape
-        .filter(|s| {
-            let bytes = elements(s).and_then(|n| n.checked_mul(size));
-            bytes.is_some_and(|bytes| bytes as u64 <= cap)
-        })
-        .ok_or_else(|| {
-            let reason = format!("shape {dims:?} of {size}-byte elements: at most {cap} bytes");
-            Error::ResourceLimit(reason)
-        })
+    let bytes = |shape: &Vec<usize>| elements(shape)?.checked_mul(size);
+    let sized = shape.and_then(|shape| Some((bytes(&shape)?, shape)));
+    let (bytes, shape) = sized.ok_or_else(|| refused("beyond what can be counted".into()))?;
+    found.allow(bytes as u64).map_err(refused)?;
+    Ok(shape)
 }
 
 /// The number of chunks that were never written, and of all chunks; none where all are there.
@@ -388,6 +380,7 @@ mod tests {
     use hdf5_reader::BytesStorage;
 
     use super::*;
+    use crate::store::arrays;
 
     const FILES: [&str; 7] = [
         "diffusionpde_darcy_last.mat",
@@ -405,7 +398,9 @@ mod tests {
 
     fn parse(bytes: Vec<u8>) -> Parsed<Contents> {
         let len = bytes.len() as u64;
-        contents(Arc::new(BytesStorage::new(bytes)), len, &|_| true)
+        let mut collector = Collector::new(len, &|_| true);
+        let storage = Arc::new(BytesStorage::new(bytes));
+        datasets(storage, len, &mut collector).map(|()| collector.found)
     }
 
     #[test]
@@ -420,7 +415,7 @@ mod tests {
             (FILES[4], "tensor", vec![3, 1, 8, 8], 2 * 64 + 3 * 8 + 5, -235.0 / 8.0),
         ];
         for (file, name, shape, index, value) in cases {
-            let array = read(&fixture(file), &|n| n == name).unwrap().arrays[name].clone();
+            let array = arrays::read(&fixture(file), &|n| n == name).unwrap().arrays[name].clone();
             assert_eq!(array.shape, shape, "{file} {name}");
             assert_eq!(array.into_f64()[index], value, "{file} {name}");
         }
@@ -434,7 +429,7 @@ mod tests {
 
     #[test]
     fn links_of_every_kind_are_followed_and_circles_end() {
-        let mut found = read(&fixture("links.h5"), &|_| true).unwrap();
+        let mut found = arrays::read(&fixture("links.h5"), &|_| true).unwrap();
         assert!(["a", "again", "data/a"].iter().all(|name| found.names.contains(&(*name).into())));
         for name in ["a", "again", "data/a"] {
             let array = found.take(name).unwrap();
@@ -445,7 +440,7 @@ mod tests {
 
     #[test]
     fn late_chunk_indices_layouts_filters_and_types_are_read() {
-        let mut found = read(&fixture("latest.h5"), &|_| true).unwrap();
+        let mut found = arrays::read(&fixture("latest.h5"), &|_| true).unwrap();
         for name in ["group/a", "half", "big"] {
             let array = found.take(name).unwrap();
             assert_eq!((array.shape.clone(), array.into_f64()), (vec![3, 4, 4], small()), "{name}");
@@ -456,7 +451,7 @@ mod tests {
 
     #[test]
     fn what_is_no_array_of_numbers_is_named() {
-        let found = read(&fixture("latest.h5"), &|_| true).unwrap();
+        let found = arrays::read(&fixture("latest.h5"), &|_| true).unwrap();
         for (name, kind) in [
             ("note", "text"),
             ("complex", "complex numbers"),

@@ -12,7 +12,7 @@ use std::path::Path;
 use flate2::read::ZlibDecoder;
 
 use crate::Result;
-use crate::store::arrays::{Contents, Item};
+use crate::store::arrays::{Collector, Item};
 use crate::store::file::{MAX_BYTES, bad, elements, most_decompressed, open, take};
 use crate::store::ndarray::{Dtype, Kind, NdArray, decode};
 
@@ -30,25 +30,24 @@ const STRUCTURE: u32 = 2;
 
 type Parsed<T> = std::result::Result<T, String>;
 
-/// Reads the arrays whose names are `wanted`.
+/// Collects the arrays.
 ///
 /// # Errors
 /// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a damaged file.
-pub(crate) fn read(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
+pub(crate) fn fill(path: &Path, collector: &mut Collector) -> Result<()> {
     let (file, _) = open(path, MAX_BYTES)?;
-    contents(&mut BufReader::new(file), wanted).map_err(|reason| bad(path, reason))
+    variables(&mut BufReader::new(file), collector).map_err(|reason| bad(path, reason))
 }
 
-fn contents(reader: &mut impl Read, wanted: &dyn Fn(&str) -> bool) -> Parsed<Contents> {
+fn variables(reader: &mut impl Read, found: &mut Collector) -> Parsed<()> {
     let big = read_header(reader)?;
-    let mut found = Contents::default();
     while let Some(tag) = first_tag(reader, big)? {
         let mut body = reader.take(u64::from(tag.len));
         match tag.kind {
             // A matrix without content is how older programs write an empty variable.
             MATRIX if tag.len == 0 => {}
-            MATRIX => variable(&mut body, &at(big), wanted, &mut found)?,
-            COMPRESSED => compressed(&mut body, tag.len, big, wanted, &mut found)?,
+            MATRIX => variable(&mut body, &at(big), found)?,
+            COMPRESSED => compressed(&mut body, tag.len, big, found)?,
             _ => {}
         }
         drain(&mut body)?;
@@ -56,23 +55,17 @@ fn contents(reader: &mut impl Read, wanted: &dyn Fn(&str) -> bool) -> Parsed<Con
             drain(&mut reader.take(padding(tag.len)))?;
         }
     }
-    Ok(found)
+    Ok(())
 }
 
-fn compressed(
-    packed: &mut dyn Read,
-    len: u32,
-    big: bool,
-    wanted: &dyn Fn(&str) -> bool,
-    found: &mut Contents,
-) -> Parsed<()> {
+fn compressed(packed: &mut dyn Read, len: u32, big: bool, found: &mut Collector) -> Parsed<()> {
     let mut body = ZlibDecoder::new(packed).take(most_decompressed(len.into()));
     let tag = first_tag(&mut body, big)?.ok_or("an empty compressed element")?;
     if tag.kind != MATRIX {
         return Err(format!("element type {} found in a compressed element", tag.kind));
     }
     let mut matrix = body.by_ref().take(u64::from(tag.len));
-    variable(&mut matrix, &at(big), wanted, found)?;
+    variable(&mut matrix, &at(big), found)?;
     drain(&mut matrix)?;
     // The end of the stream carries its checksum.
     std::io::copy(&mut body, &mut std::io::sink()).map_err(|e| e.to_string())?;
@@ -108,12 +101,7 @@ fn at(big: bool) -> Place {
     Place { big, path: None, depth: 0 }
 }
 
-fn variable(
-    body: &mut dyn Read,
-    place: &Place,
-    wanted: &dyn Fn(&str) -> bool,
-    found: &mut Contents,
-) -> Parsed<()> {
+fn variable(body: &mut dyn Read, place: &Place, found: &mut Collector) -> Parsed<()> {
     let big = place.big;
     let flags = element(body, big)?.expect(UINT32, "array flags")?;
     let flags = flags.first_chunk::<4>().ok_or("array flags: too short")?;
@@ -128,11 +116,15 @@ fn variable(
 
     let item = match (class, complex) {
         (STRUCTURE, _) if elements(&shape) == Some(1) => {
-            return structure(body, place, name, wanted, found);
+            return structure(body, place, name, found);
         }
-        (6..=15, false) if wanted(&name) => {
-            let array = array(element(body, big)?, shape, big);
-            array.map_err(|e| format!("`{name}`: {e}"))?
+        (6..=15, false) if found.wants(&name) => {
+            let named = |e: String| format!("`{name}`: {e}");
+            // No type of numbers is wider than eight bytes.
+            let bytes =
+                elements(&shape).and_then(|n| n.checked_mul(8)).map_or(u64::MAX, |n| n as u64);
+            found.allow(bytes).map_err(named)?;
+            array(element(body, big)?, shape, big).map_err(named)?
         }
         (6..=15, false) => Item::Unread,
         _ => Item::Other(kind_of(class).into()),
@@ -157,8 +149,7 @@ fn structure(
     body: &mut dyn Read,
     place: &Place,
     name: String,
-    wanted: &dyn Fn(&str) -> bool,
-    found: &mut Contents,
+    found: &mut Collector,
 ) -> Parsed<()> {
     if place.depth == MAX_DEPTH {
         return found.insert(name, Item::Other("structures nested too deep".into()));
@@ -184,7 +175,7 @@ fn structure(
         let mut value = body.take(u64::from(tag.len));
         // An empty field has no content at all.
         if tag.len > 0 {
-            variable(&mut value, &inner, wanted, found)?;
+            variable(&mut value, &inner, found)?;
         }
         drain(&mut value)?;
     }
@@ -309,13 +300,15 @@ fn drain<R: Read>(rest: &mut std::io::Take<R>) -> Parsed<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::store::arrays::Contents;
 
     fn fixture(name: &str) -> Vec<u8> {
         std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
     }
 
     fn parse(bytes: &[u8]) -> Parsed<Contents> {
-        contents(&mut &bytes[..], &|_| true)
+        let mut collector = Collector::new(bytes.len() as u64, &|_| true);
+        variables(&mut &bytes[..], &mut collector).map(|()| collector.found)
     }
 
     #[test]
@@ -395,6 +388,7 @@ mod tests {
         // The first dimension of the first array: header, tag, flags, tag of the dimensions.
         let at = 128 + 8 + 16 + 8;
         bytes[at..at + 4].copy_from_slice(&i32::MAX.to_le_bytes());
-        assert!(parse(&bytes).unwrap_err().contains("`f_data`: 1536 bytes found"));
+        let error = parse(&bytes).unwrap_err();
+        assert!(error.contains("`f_data`: ") && error.contains("GiB declared"), "{error}");
     }
 }

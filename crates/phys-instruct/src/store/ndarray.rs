@@ -1,8 +1,10 @@
 //! Arrays of any rank as they come out of files, and the decoding of raw elements.
 
+use std::io::Read;
+
 use half::f16;
 
-use crate::store::file::elements;
+use crate::store::file::{elements, take};
 
 /// The values of an [`NdArray`]. Half precision, integers of up to 16 bits and booleans become
 /// `f32`, wider integers `f64`: always exactly.
@@ -32,6 +34,14 @@ impl NdData {
         }
     }
 
+    /// Goes through the values in double precision.
+    pub fn iter(&self) -> Box<dyn Iterator<Item = f64> + '_> {
+        match self {
+            Self::F32(v) => Box::new(v.iter().map(|&x| f64::from(x))),
+            Self::F64(v) => Box::new(v.iter().copied()),
+        }
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -39,10 +49,7 @@ impl NdData {
 
     /// The first value that is NaN or infinite, with its index.
     pub fn first_not_finite(&self) -> Option<(usize, f64)> {
-        match self {
-            Self::F32(v) => v.iter().map(|&x| f64::from(x)).enumerate().find(not_finite),
-            Self::F64(v) => v.iter().copied().enumerate().find(not_finite),
-        }
+        self.iter().enumerate().find(|(_, value)| !value.is_finite())
     }
 }
 
@@ -102,6 +109,26 @@ impl NdArray {
 }
 
 impl NdData {
+    /// Takes room for `count` more values.
+    fn with_room(mut self, count: usize) -> Self {
+        match &mut self {
+            Self::F32(v) => v.reserve_exact(count),
+            Self::F64(v) => v.reserve_exact(count),
+        }
+        self
+    }
+
+    /// These values, then those of `more`, which are of the same type.
+    fn followed_by(mut self, more: Self) -> Self {
+        match (&mut self, more) {
+            (Self::F32(all), Self::F32(more)) => all.extend(more),
+            (Self::F64(all), Self::F64(more)) => all.extend(more),
+            (Self::F32(all), more) => all.extend(more.iter().map(|v| v as f32)),
+            (Self::F64(all), more) => all.extend(more.iter()),
+        }
+        self
+    }
+
     fn gather(self, shape: &[usize], strides: &[usize]) -> Self {
         match self {
             Self::F32(v) => Self::F32(gather(&v, shape, strides)),
@@ -128,10 +155,6 @@ fn gather<T: Copy>(data: &[T], shape: &[usize], strides: &[usize]) -> Vec<T> {
         }
     }
     out
-}
-
-fn not_finite(entry: &(usize, f64)) -> bool {
-    !entry.1.is_finite()
 }
 
 /// What kind of number an element is.
@@ -168,6 +191,26 @@ pub(crate) fn decode(dtype: Dtype, bytes: &[u8]) -> Result<NdData, String> {
         (Kind::Uint, 8) => exact(words(bytes, big, |b| u64::from_le_bytes(b).into()))?,
         (kind, size) => return Err(format!("{kind:?} elements of {size} bytes are not read")),
     })
+}
+
+/// Decodes whole elements from a stream of `len` bytes, of which it holds a part at a time. Room for
+/// all numbers is taken first: `len` has been allowed. The inner error says what is wrong with the
+/// elements.
+pub(crate) fn decode_from(
+    dtype: Dtype,
+    mut reader: impl Read,
+    len: u64,
+) -> std::io::Result<Result<NdData, String>> {
+    // A multiple of every element's size.
+    const PART: u64 = 1 << 18;
+    let mut all = decode(dtype, &[]).map(|none| none.with_room((len / dtype.size as u64) as usize));
+    let mut left = len;
+    while left > 0 {
+        let bytes = take(&mut reader, left.min(PART))?;
+        left -= bytes.len() as u64;
+        all = all.and_then(|all| Ok(all.followed_by(decode(dtype, &bytes)?)));
+    }
+    Ok(all)
 }
 
 fn words<const N: usize, T>(bytes: &[u8], big: bool, value: impl Fn([u8; N]) -> T) -> Vec<T> {

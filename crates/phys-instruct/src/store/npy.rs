@@ -9,10 +9,10 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::Result;
-use crate::store::arrays::Item;
+use crate::store::arrays::{Collector, Item, LONE};
 use crate::store::atomic;
 use crate::store::file::{MAX_BYTES, bad, elements, open, take};
-use crate::store::ndarray::{Dtype, Kind, NdArray, NdData, decode};
+use crate::store::ndarray::{Dtype, Kind, NdArray, NdData, decode_from};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// NumPy itself refuses longer headers unless told to trust the file.
@@ -38,9 +38,13 @@ pub fn read(path: &Path) -> Result<NdArray> {
     from_reader(std::io::BufReader::new(file), len).map_err(|reason| bad(path, reason))
 }
 
-/// Reads one array, or what is there instead of numbers; `wanted` tells whether to decode it.
-pub(crate) fn read_item(path: &Path, wanted: bool) -> Result<Item> {
+/// Reads the one array of a file if it is wanted, or what is there instead of numbers.
+pub(crate) fn read_item(path: &Path, collector: &mut Collector) -> Result<Item> {
     let (file, len) = open(path, MAX_BYTES)?;
+    let wanted = collector.wants(LONE);
+    if wanted {
+        collector.allow(len).map_err(|reason| bad(path, reason))?;
+    }
     item(std::io::BufReader::new(file), len, wanted).map_err(|reason| bad(path, reason))
 }
 
@@ -104,13 +108,13 @@ pub(crate) fn item(
         let shape = &header.shape;
         return Err(format!("{len} bytes found, {expected} expected for the shape {shape:?}"));
     }
-    let bytes = take(&mut reader, len - header_len).map_err(|e| e.to_string())?;
+    let data = decode_from(dtype, &mut reader, len - header_len).map_err(|e| e.to_string())?;
     // Reaching the end is what makes an archive check its checksum.
     if reader.read(&mut [0]).map_err(|e| e.to_string())? != 0 {
         return Err(format!("more than the declared {len} bytes"));
     }
 
-    Ok(match decode(dtype, &bytes) {
+    Ok(match data {
         Ok(data) if header.fortran_order => {
             Item::Array(NdArray::from_column_major(header.shape, data))
         }

@@ -9,25 +9,13 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::Result;
-use crate::store::arrays::{Contents, Item};
-use crate::store::file::{MAX_BYTES, bad, most_decompressed, open};
+use crate::store::arrays::{Collector, Item, read as read_arrays};
+use crate::store::file::{MAX_BYTES, bad, open};
 use crate::store::ndarray::NdArray;
 use crate::store::{atomic, npy};
 
-/// What an archive may ask of the reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Limits {
-    /// Bytes of all wanted arrays together, decompressed.
-    bytes: u64,
-    /// Number of entries.
-    arrays: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { bytes: MAX_BYTES, arrays: 4096 }
-    }
-}
+/// The most entries of an archive.
+const MAX_ENTRIES: usize = 4096;
 
 /// Reads all arrays of numbers by name, without their `.npy`.
 ///
@@ -35,7 +23,7 @@ impl Default for Limits {
 /// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a damaged archive and values that are
 /// not finite.
 pub fn read(path: &Path) -> Result<BTreeMap<String, NdArray>> {
-    let arrays = contents(path, &|_| true)?.arrays;
+    let arrays = read_arrays(path, &|_| true)?.arrays;
     for (name, array) in &arrays {
         if let Some((i, value)) = array.data.first_not_finite() {
             return Err(bad(path, format!("`{name}`: value {i} is {value}, finite expected")));
@@ -44,43 +32,36 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, NdArray>> {
     Ok(arrays)
 }
 
-/// Reads the arrays whose names, without `.npy`, are `wanted`; entries that are no arrays are
-/// passed over.
+/// Collects the arrays, by their names without `.npy`; entries that are no arrays are passed over.
 ///
 /// # Errors
 /// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a damaged archive or wanted array.
-pub(crate) fn contents(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
-    contents_within(path, wanted, Limits::default())
-}
-
-/// [`contents`], refusing what exceeds `limits` before it is decompressed.
-fn contents_within(path: &Path, wanted: &dyn Fn(&str) -> bool, limits: Limits) -> Result<Contents> {
+pub(crate) fn fill(path: &Path, collector: &mut Collector) -> Result<()> {
     let (file, _) = open(path, MAX_BYTES)?;
     let mut archive = ZipArchive::new(BufReader::new(file))
         .map_err(|e| bad(path, format!("not a whole zip archive: {e}")))?;
-    if archive.len() > limits.arrays {
-        let (found, most) = (archive.len(), limits.arrays);
-        return Err(bad(path, format!("{found} entries found, at most {most} expected")));
+    if archive.len() > MAX_ENTRIES {
+        let found = archive.len();
+        return Err(bad(path, format!("{found} entries found, at most {MAX_ENTRIES} expected")));
     }
 
-    let mut budget = limits.bytes;
-    let mut found = Contents::default();
     for i in 0..archive.len() {
         let name = array_name(&mut archive, i).map_err(|e| bad(path, e))?;
         let Some(name) = name else { continue };
-        let item = match entry(&mut archive, i, wanted(&name), &mut budget) {
-            Err(reason) if !wanted(&name) => Item::Other(format!("damaged: {reason}")),
+        let item = match entry(&mut archive, i, &name, collector) {
+            Err(reason) if !collector.wants(&name) => Item::Other(format!("damaged: {reason}")),
             Err(reason) => return Err(bad(path, format!("`{name}`: {reason}"))),
             Ok(item) => item,
         };
-        found.insert(name, item).map_err(|e| bad(path, e))?;
+        collector.insert(name, item).map_err(|e| bad(path, e))?;
     }
+    let found = &collector.found;
     if found.names.is_empty() && found.others.is_empty() && !archive.is_empty() {
         let reason = "a zip archive without .npy arrays (of a PyTorch file, save the arrays with \
                       numpy.savez)";
         return Err(bad(path, reason));
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Writes the arrays atomically, uncompressed, in the order given; equal arrays give equal bytes.
@@ -124,12 +105,12 @@ fn array_name(
     Ok(name.map(str::to_string))
 }
 
-/// Entry `i`, whose bytes are taken from the budget where it is wanted.
+/// Entry `i`, which is the array `name`.
 fn entry(
     archive: &mut ZipArchive<BufReader<File>>,
     i: usize,
-    wanted: bool,
-    budget: &mut u64,
+    name: &str,
+    collector: &mut Collector,
 ) -> std::result::Result<Item, String> {
     let file = match archive.by_index(i) {
         Err(zip::result::ZipError::UnsupportedArchive(reason)) => {
@@ -142,13 +123,9 @@ fn entry(
         let todo = "pack it again with numpy.savez_compressed";
         return Ok(Item::Other(format!("compressed by {method}; {todo}")));
     }
-    let len = file.size();
+    let (len, wanted) = (file.size(), collector.wants(name));
     if wanted {
-        let most = most_decompressed(file.compressed_size()).min(*budget);
-        if len > most {
-            return Err(format!("{len} bytes declared, at most {most} allowed"));
-        }
-        *budget -= len;
+        collector.allow(len)?;
     }
     npy::item(file, len, wanted)
 }
@@ -241,18 +218,23 @@ mod tests {
 
     #[test]
     fn bombs_are_refused_before_they_are_unpacked() {
-        let zeros = NdArray::from_f32(vec![1 << 20], vec![0.0; 1 << 20]).unwrap();
+        // 128 MiB of zeros in 128 KB, which is more than 64 MiB and 200 times the file.
+        let zeros = NdArray::from_f32(vec![1 << 25], vec![0.0; 1 << 25]).unwrap();
         let bytes = archive("z.npy", &npy_bytes(&zeros), CompressionMethod::Deflated);
-        assert!(bytes.len() < 8192);
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), &bytes).unwrap();
-        let within = |bytes, arrays| {
-            contents_within(file.path(), &|_| true, Limits { bytes, arrays }).unwrap_err()
-        };
-        let error = within(1 << 20, 1);
-        assert!(error.to_string().contains("4194432 bytes declared"), "{error}");
-        let error = within(1 << 30, 0);
-        assert!(error.to_string().contains("1 entries found"), "{error}");
+        assert!(bytes.len() < 140_000);
+        let error = read_bytes(&bytes).unwrap_err().to_string();
+        assert!(error.contains("128 MiB declared, at most 8"), "{error}");
+        assert!(error.contains("--memory-limit"), "{error}");
+    }
+
+    #[test]
+    fn an_archive_of_too_many_entries_is_refused() {
+        let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for i in 0..=MAX_ENTRIES {
+            zip.start_file(format!("{i}.npy"), SimpleFileOptions::default()).unwrap();
+        }
+        let error = read_bytes(&zip.finish().unwrap().into_inner()).unwrap_err().to_string();
+        assert!(error.contains("4097 entries found"), "{error}");
     }
 
     #[test]
@@ -277,13 +259,13 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), zip.finish().unwrap().into_inner()).unwrap();
 
-        let found = contents(file.path(), &|name| name == "u").unwrap();
+        let found = read_arrays(file.path(), &|name| name == "u").unwrap();
         assert_eq!(
             (found.names, found.arrays["u"].clone()),
             (vec!["u".into(), "group/nan".into()], u)
         );
         assert_eq!(found.others.keys().collect::<Vec<_>>(), ["broken", "note"]);
-        let wanted = contents(file.path(), &|name| name == "broken").unwrap_err().to_string();
+        let wanted = read_arrays(file.path(), &|name| name == "broken").unwrap_err().to_string();
         assert!(wanted.contains("`broken`: not a .npy array"), "{wanted}");
     }
 

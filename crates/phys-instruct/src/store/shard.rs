@@ -8,7 +8,7 @@ use crate::store::file::{MAX_BYTES, bad, read as read_file};
 use crate::store::manifest::{Manifest, Shard};
 use crate::store::ndarray::NdArray;
 use crate::store::npy;
-use crate::{Result, Samples};
+use crate::{Result, Samples, memory};
 
 /// Reads a whole data set, checking every shard against its hash, shape and finiteness.
 ///
@@ -17,10 +17,13 @@ use crate::{Result, Samples};
 pub fn load(folder: &Path) -> Result<Samples> {
     let manifest = Manifest::read(folder)?;
     let [height, width] = manifest.grid;
+    let count = manifest.recipe.count;
+    let bytes = memory::of_samples(count, [manifest.channels.len(), height, width]);
+    memory::ask(bytes, format_args!("{count} samples of {height} x {width}"))?;
     let mut samples = Samples {
         pde: manifest.recipe.pde.clone(),
         channels: manifest.channels.iter().map(|c| c.name.clone()).collect(),
-        count: manifest.recipe.count,
+        count,
         height,
         width,
         data: Vec::new(),

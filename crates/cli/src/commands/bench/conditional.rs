@@ -11,7 +11,7 @@ use phys_instruct::condition::Task;
 use phys_instruct::store::{atomic, interrupt};
 
 use super::{LOG, Table, chosen, given_or, picture};
-use crate::args::{Global, at_least, at_least_zero};
+use crate::args::{Global, MOST_CALLS, at_least, at_least_zero, between};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
@@ -53,7 +53,7 @@ pub struct Conditional {
     #[arg(long, value_name = "S", value_parser = at_least_zero)]
     noise: Vec<f64>,
     /// Steps of DiffusionPDE; repeatable [default: 100 and 500]
-    #[arg(long, value_name = "N", value_parser = at_least::<2>())]
+    #[arg(long, value_name = "N", value_parser = between::<2, MOST_CALLS>())]
     steps: Vec<usize>,
     /// Search DiffusionPDE's weights on the first row of each task alone and keep them for its others
     #[arg(long)]

@@ -15,7 +15,7 @@ use phys_instruct::plot::{Drawing, Sheet};
 use phys_instruct::store::{atomic, interrupt};
 
 use super::{LOG, Table, chosen, given_or, picture, weights};
-use crate::args::{Global, at_least};
+use crate::args::{Global, MOST_CALLS, at_least, between};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
@@ -52,13 +52,13 @@ pub struct Five {
     #[arg(long, value_name = "N", value_parser = at_least::<2>())]
     count: Option<usize>,
     /// Sampling seeds, 0 to N - 1 [default: 3]
-    #[arg(long, value_name = "N", value_parser = at_least::<1>())]
+    #[arg(long, value_name = "N", value_parser = between::<1, MOST_CALLS>())]
     seeds: Option<usize>,
     /// Sampler steps of the baselines; repeatable [default: 4, 10, 100 and 200; quick: 10 and 100]
-    #[arg(long, value_name = "N", value_parser = at_least::<1>())]
+    #[arg(long, value_name = "N", value_parser = between::<1, MOST_CALLS>())]
     steps: Vec<usize>,
     /// Add the student's rows after N sweeps of classical correction
-    #[arg(long, value_name = "N", value_parser = at_least::<1>())]
+    #[arg(long, value_name = "N", value_parser = between::<1, MOST_CALLS>())]
     polish: Option<usize>,
     /// A method to measure, as the table names it; repeatable [default: all]
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(five::METHODS))]

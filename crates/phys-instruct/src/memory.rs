@@ -1,0 +1,131 @@
+//! Memory is asked for before it is taken: work that cannot fit is refused with the number, where
+//! it would otherwise end the process half-way.
+//!
+//! An estimate counts what grows with the request (samples, members, weights, activations) and
+//! leaves out what every run takes.
+
+use std::fmt::Display;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+
+use crate::{Error, Result};
+
+/// The bytes that a user allows; 0 where nobody has said.
+static LIMIT: AtomicU64 = AtomicU64::new(0);
+
+/// Requests below this, 64 MiB, are granted without asking the system.
+const SMALL: f64 = (64u64 << 20) as f64;
+
+/// Sets the most bytes that one piece of work may take, instead of what the machine has free.
+/// 0 goes back to that.
+pub fn set_limit(bytes: u64) {
+    LIMIT.store(bytes, Ordering::Relaxed);
+}
+
+/// Returns the limit of [`set_limit`], if there is one.
+pub fn limit() -> Option<u64> {
+    Some(LIMIT.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0)
+}
+
+/// Returns the bytes that may be taken: the limit that was set, or what the machine has free, or
+/// the process's control group if that is less.
+pub fn available() -> u64 {
+    limit().unwrap_or_else(|| {
+        let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+        let system = System::new_with_specifics(memory);
+        let group = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
+        system.available_memory().min(group)
+    })
+}
+
+/// Refuses work that takes more than [`available`] bytes. `what` begins the message, in the
+/// plural: "1000 samples of 64 x 64".
+///
+/// # Errors
+/// [`Error::Memory`] with both numbers.
+pub fn ask(bytes: f64, what: impl Display) -> Result<()> {
+    if bytes <= SMALL && limit().is_none() {
+        return Ok(());
+    }
+    let available = available();
+    if bytes <= available as f64 {
+        return Ok(());
+    }
+    Err(Error::Memory {
+        what: what.to_string(),
+        needed: sized(bytes),
+        available: sized(available as f64),
+    })
+}
+
+/// Returns the bytes of `count` samples of `channels` fields of `height` x `width` points in `f32`.
+pub fn of_samples(count: usize, [channels, height, width]: [usize; 3]) -> f64 {
+    count as f64 * channels as f64 * height as f64 * width as f64 * 4.0
+}
+
+/// Writes a number of bytes in the unit that suits it, powers of 1024.
+pub fn sized(bytes: f64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let decimals = usize::from(unit > 0 && value < 100.0);
+    format!("{value:.decimals$} {}", UNITS[unit])
+}
+
+/// Reads a number of bytes, with a unit or without: `2G`, `512MiB`, `1.5 GB`; units are powers of
+/// 1024.
+///
+/// # Errors
+/// A reason, for anything but a positive number with one of the units K, M, G and T.
+pub fn parse(text: &str) -> std::result::Result<u64, String> {
+    let text = text.trim();
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let power = match unit.to_ascii_uppercase().trim_end_matches('B').trim_end_matches('I') {
+        "" => 0,
+        "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return Err(format!("`{unit}`: one of K, M, G and T expected")),
+    };
+    match number.trim().parse::<f64>() {
+        // Beyond 2^63 a number of bytes is a slip of the pen.
+        Ok(value) if value > 0.0 && value < 9.2e18 => Ok((value * 1024f64.powi(power)) as u64),
+        _ => Err(format!("`{text}`: a size expected, for example 8G or 500M")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_every_unit() {
+        let sizes = ["1", "2K", "3MiB", "1.5 GB", "1t"].map(parse);
+        let expected = [1, 2048, 3 << 20, 3 << 29, 1 << 40].map(Ok);
+        assert_eq!(sizes, expected);
+        for bad in ["", "G", "-1G", "nan", "inf", "3X", "1e300", "2 gigs"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_in_the_unit_that_suits() {
+        let written = [0.0, 1023.0, 1536.0, (20u64 << 30) as f64, 1e18].map(sized);
+        assert_eq!(written, ["0 B", "1023 B", "1.5 KiB", "20.0 GiB", "888 PiB"]);
+    }
+
+    #[test]
+    fn what_no_machine_has_is_refused_with_both_numbers() {
+        assert!(ask(1.0, "x").is_ok());
+        let message = ask(1e18, "1000 samples").err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(message.starts_with("1000 samples take about 888 PiB"), "{message}");
+        assert!(available() > 1 << 20);
+    }
+}
