@@ -1,14 +1,16 @@
 //! The arguments that several commands share, and how they are read.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Command, Parser, ValueEnum};
 use phys_instruct::{Error, Result, diffusion::sampler::Method, memory};
 use phys_instruct_physics::{Pde, registry};
 
 use crate::commands::Verb;
+use crate::failure::{Failure, Outcome};
 
 /// Few-step PDE solving by physics-guided distillation of diffusion models.
 ///
@@ -174,6 +176,25 @@ impl Overrides {
         let all: Vec<String> = self.set.iter().cloned().chain(given).collect();
         check_once("--set", all.iter().map(|text| text.split('=').next().unwrap_or_default()))?;
         Ok(all)
+    }
+}
+
+/// Refuses an option of [`Global`] that is given before the verb and after it, of which one would be
+/// passed over. What stands twice at one place is refused by the parser.
+pub fn check_global_once(given: impl Iterator<Item = OsString>) -> Outcome {
+    let names: Vec<String> = Global::augment_args(Command::new(""))
+        .get_arguments()
+        .filter_map(|option| Some(format!("--{}", option.get_long()?)))
+        .collect();
+    // After `--` no word is an option.
+    let words: Vec<OsString> = given.take_while(|word| word != "--").collect();
+    let is = |word: &OsString, name: &str| {
+        let word = word.to_string_lossy();
+        word == name || word.strip_prefix(name).is_some_and(|rest| rest.starts_with('='))
+    };
+    match names.iter().find(|name| words.iter().filter(|word| is(word, name)).count() > 1) {
+        None => Ok(()),
+        Some(name) => Err(Failure::Usage(format!("{name}: given twice; give it once"))),
     }
 }
 

@@ -22,7 +22,8 @@ use args::Cli;
 use output::tell;
 
 fn main() -> ExitCode {
-    match commands::run(Cli::parse()) {
+    let outcome = args::check_global_once(std::env::args_os().skip(1));
+    match outcome.and_then(|()| commands::run(Cli::parse())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tell!("error: {failure}");

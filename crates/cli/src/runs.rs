@@ -5,10 +5,10 @@ use std::sync::atomic::AtomicBool;
 
 use phys_instruct::Config;
 use phys_instruct::config::load;
-use phys_instruct::model::Model;
+use phys_instruct::model::{Kind, Model};
 use phys_instruct::store::lock::Lock;
 use phys_instruct::store::run::Run;
-use phys_instruct::training::{self, Pace, Training};
+use phys_instruct::training::{self, Pace, Training, has_more_steps};
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
@@ -24,37 +24,46 @@ pub fn folder(out: Option<&Path>, config: &Path, role: &str) -> PathBuf {
 
 /// Holds `folder` against other processes, before any work is done, and refuses one that holds a
 /// run of another configuration.
-pub fn claim(folder: &Path, config: &Config) -> Result<Lock, Failure> {
+pub fn claim(folder: &Path, config: &Config, kind: Kind) -> Result<Lock, Failure> {
     let lock = Lock::take(folder)?;
-    check(folder, config)?;
+    if Run::exists_in(folder) {
+        let (run, text) = Run::open(folder)?;
+        check(&run, &text, config, kind)?;
+    }
     Ok(lock)
 }
 
-/// Refuses a folder that holds a run of another configuration.
-fn check(folder: &Path, config: &Config) -> Outcome {
-    if !Run::exists_in(folder) {
-        return Ok(());
-    }
-    let (_, text) = Run::open(folder)?;
-    let differences = load::differences(config, &Config::from_toml(&text)?);
-    if differences.is_empty() {
+/// Refuses a run of another configuration than its own, `text`, but for more steps at its end.
+fn check(run: &Run, text: &str, config: &Config, kind: Kind) -> Outcome {
+    let theirs = Config::from_toml(text)?;
+    let differences = load::differences(config, &theirs);
+    let goes_on = run.has_checkpoint() && has_more_steps(config, &theirs, kind);
+    if differences.is_empty() || goes_on {
         return Ok(());
     }
     let list = differences.join("; ");
     Err(Failure::Usage(format!(
         "{} holds a run of another config: {list} there; choose another --out",
-        folder.display()
+        run.folder().display()
     )))
 }
 
-/// Begins the run, or goes on with one of the same configuration.
-pub fn open(folder: &Path, config: &Config) -> Result<Run, Failure> {
-    check(folder, config)?;
-    Ok(if Run::exists_in(folder) {
-        Run::open(folder)?.0
-    } else {
-        Run::create(folder, &load::to_toml(config)?)?
-    })
+/// Begins the run, or goes on with one of the same configuration, which may have got more steps.
+pub fn open(folder: &Path, config: &Config, kind: Kind) -> Result<Run, Failure> {
+    let written = load::to_toml(config)?;
+    if !Run::exists_in(folder) {
+        return Ok(Run::create(folder, &written)?);
+    }
+    let (run, text) = Run::open(folder)?;
+    check(&run, &text, config, kind)?;
+    if text != written {
+        run.write_config(&written)?;
+        tell!(
+            "note: {} goes on to more steps; its learning rate follows the new end from here on",
+            folder.display()
+        );
+    }
+    Ok(run)
 }
 
 /// Trains to the end and true, or to the pause and false.

@@ -63,12 +63,5 @@ pub enum Error {
     Diverged(String),
 }
 
-impl Error {
-    /// A covariance of observed values that cannot be factorised, for a `reason`.
-    pub(crate) fn singular(reason: impl std::fmt::Debug) -> Self {
-        Self::NonFinite(format!("covariance of the observed values: {reason:?}"))
-    }
-}
-
 /// Shorthand for this crate's results.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -11,6 +11,7 @@ pub mod diffusion;
 pub mod distill;
 pub mod error;
 pub mod eval;
+mod linalg;
 pub mod memory;
 pub mod model;
 pub mod net;

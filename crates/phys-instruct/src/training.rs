@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::config::load::to_toml;
+use crate::model::Kind;
 use crate::store::dataset::sha256;
 use crate::store::run::Run;
 use crate::store::weights::{Array, Bundle};
@@ -84,11 +85,11 @@ pub fn run(
 ) -> Result<()> {
     let restored = run.restore(&mut |checkpoint| training.restore(checkpoint))?;
     let mut saved_step = restored.as_ref().map(|_| training.step_count());
-    if let Some(warning) = restored.and_then(|restored| restored.warning) {
+    let damaged = run.cut_metrics(training.step_count())?;
+    for warning in restored.and_then(|restored| restored.warning).into_iter().chain(damaged) {
         let note = Map::from_iter([("warning".to_owned(), Value::String(warning))]);
         progress(training.step_count(), &note);
     }
-    run.cut_metrics(training.step_count())?;
 
     let every = Duration::from_secs_f64(60.0 * pace.checkpoint_minutes.max(0.01));
     let end = pace.until.map_or(training.total(), |until| until.min(training.total()));
@@ -156,22 +157,42 @@ fn given_up(training: &dyn Training, run: &Run, what: &str) -> Error {
     ))
 }
 
+/// The steps of the last phase of a training: a finished run can be given more of them.
+pub fn last_steps(config: &mut Config, kind: Kind) -> &mut usize {
+    match kind {
+        Kind::Teacher => &mut config.train.steps,
+        Kind::Student if config.distill.anchored.steps > 0 => &mut config.distill.anchored.steps,
+        Kind::Student => &mut config.distill.steps,
+    }
+}
+
+/// Tells whether `ours` is `theirs` with more steps of the last phase.
+pub fn has_more_steps(ours: &Config, theirs: &Config, kind: Kind) -> bool {
+    let mut grown = theirs.clone();
+    let [more, before] = [ours, theirs].map(|c| *last_steps(&mut c.clone(), kind));
+    *last_steps(&mut grown, kind) = more;
+    more > before && grown == *ours
+}
+
 /// SHA-256 of what a training starts from, by name: its config, its data and the models it uses.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Origin(BTreeMap<String, String>);
 
 impl Origin {
-    /// The origin of a training by `config` on `data`; PDE and seed are part of the config.
+    /// The origin of a training of a `kind` of model by `config` on `data`; PDE and seed are part
+    /// of the config. The steps of the last phase do not count, so that a run can be given more.
     ///
     /// # Errors
     /// A config that cannot be written out.
-    pub fn new(config: &Config, data: &Samples) -> Result<Self> {
+    pub fn new(config: &Config, kind: Kind, data: &Samples) -> Result<Self> {
+        let mut config = config.clone();
+        *last_steps(&mut config, kind) = 0;
         let head = (&data.pde, &data.channels, [data.count, data.height, data.width]);
         let mut hasher = Sha256::new_with_prefix(format!("{head:?}"));
         add_values(&mut hasher, &data.data);
         Ok(Self(BTreeMap::from([
-            ("config".to_owned(), sha256(to_toml(config)?.as_bytes())),
+            ("config".to_owned(), sha256(to_toml(&config)?.as_bytes())),
             ("data".to_owned(), digits(hasher)),
         ])))
     }

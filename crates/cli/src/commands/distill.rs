@@ -9,7 +9,7 @@ use phys_instruct::data::{self, Watch};
 use phys_instruct::device::{self, Device};
 use phys_instruct::distill::monitor;
 use phys_instruct::distill::train::StudentTraining;
-use phys_instruct::model::Model;
+use phys_instruct::model::{Kind, Model};
 use phys_instruct::store::interrupt;
 use phys_instruct::training::Pace;
 use phys_instruct::{Config, residual};
@@ -57,7 +57,7 @@ impl Distill {
         check_params(&config, &teacher)?;
         let stop = interrupt::stop_flag()?;
         let folder = runs::folder(self.out.as_deref(), &self.config, "student");
-        let _lock = runs::claim(&folder, &config)?;
+        let _lock = runs::claim(&folder, &config, Kind::Student)?;
         let validation = validation(&config, &stop)?;
         let path = config.data.path.as_deref();
         check_data(&validation, pde.as_ref(), path, self.unchecked)?;
@@ -65,7 +65,7 @@ impl Distill {
         let monitor = monitor::against(validation.clone(), config.pde()?, build(&device::cpu())?);
         let mut training =
             StudentTraining::new(&config, teacher, build(&device)?, monitor, &validation, &device)?;
-        let run = runs::open(&folder, &config)?;
+        let run = runs::open(&folder, &config, Kind::Student)?;
         let checkpoint_minutes = config.distill.checkpoint_minutes;
         let pace = Pace { checkpoint_minutes, until: self.until };
         if !runs::train(&mut training, &run, pace, &stop)? {

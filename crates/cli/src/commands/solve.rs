@@ -7,7 +7,8 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use phys_instruct::condition::posterior::Score;
 use phys_instruct::condition::{
-    Answer, Method, Observations, Options, Question, Solver, Task, TwoValuedEntries, files,
+    Answer, Method, Observations, Options, Question, Solver, Task, TwoValuedEntries,
+    ask_for_members, files,
 };
 use phys_instruct::data::{self, Watch};
 use phys_instruct::plot::answer::answer;
@@ -173,9 +174,6 @@ impl Solve {
             return Err(Failure::Usage(format!("--truth: {count} samples found, one expected")));
         }
 
-        let start = Instant::now();
-        let solver = Solver::new(model)?;
-        let prepared = start.elapsed().as_secs_f64();
         let Self { ensemble, rounds, seed, .. } = *self;
         let question = Question {
             task: self.task,
@@ -186,6 +184,11 @@ impl Solve {
             method: self.method.map(Way::method),
             options: Options { ensemble, rounds, seed, ..Options::default() },
         };
+        ask_for_members(model, &question)?;
+
+        let start = Instant::now();
+        let solver = Solver::new(model)?;
+        let prepared = start.elapsed().as_secs_f64();
         let start = Instant::now();
         let answer = solver.answer(question)?;
         let spent = start.elapsed().as_secs_f64();

@@ -7,7 +7,7 @@ use phys_instruct::config::load;
 use phys_instruct::data::{self, Watch};
 use phys_instruct::device::Device;
 use phys_instruct::diffusion::train::TeacherTraining;
-use phys_instruct::model::Model;
+use phys_instruct::model::{Kind, Model};
 use phys_instruct::store::interrupt;
 use phys_instruct::training::Pace;
 
@@ -21,7 +21,8 @@ use crate::{models, runs};
 ///
 /// Checkpoints are written by time and at Ctrl-C, SIGTERM or SIGHUP; the same command goes on from
 /// the last one, on the CPU bit for bit as if it had never stopped. RUN holds config.toml (every
-/// default written out), metrics.jsonl, checkpoint.safetensors and, at the end, model.safetensors.
+/// default written out), metrics.jsonl, checkpoint.safetensors and, at the end, model.safetensors. A
+/// run that has ended goes on where it is given more --steps.
 ///
 /// Example: phys-instruct train configs/poisson-32.toml --set train.steps=8000
 #[derive(Args)]
@@ -49,7 +50,7 @@ impl Train {
         let (pde, device) = (config.pde()?, open_device(global)?);
         let stop = interrupt::stop_flag()?;
         let folder = runs::folder(self.out.as_deref(), &self.config, "teacher");
-        let _lock = runs::claim(&folder, &config)?;
+        let _lock = runs::claim(&folder, &config, Kind::Teacher)?;
         let bar = bar(config.data.count, "data");
         let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop: &stop };
         let samples =
@@ -58,7 +59,7 @@ impl Train {
         check_data(&samples, pde.as_ref(), config.data.path.as_deref(), self.unchecked)?;
         let start = start(&config.train.start, &device)?;
         let mut training = TeacherTraining::new(&config, pde.as_ref(), samples, start, &device)?;
-        let run = runs::open(&folder, &config)?;
+        let run = runs::open(&folder, &config, Kind::Teacher)?;
         let checkpoint_minutes = config.train.checkpoint_minutes;
         let pace = Pace { checkpoint_minutes, until: self.until };
         if !runs::train(&mut training, &run, pace, &stop)? {

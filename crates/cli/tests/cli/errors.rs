@@ -235,8 +235,48 @@ fn options_given_twice() {
         "train tiny.toml --set train.steps=5 --steps 6",
         "generate helmholtz --count 1 --out x.npz --param k=1 --param k=2",
         "doctor --threads 1 --threads 2",
+        "--threads 1 doctor --threads 2",
+        "--json doctor --json",
+        "--memory-limit 1G doctor --memory-limit=2G",
     ] {
         let run = sandbox.run(line);
         assert_eq!(run.code, Some(2), "{line}: {}", run.stderr);
+    }
+}
+
+/// Requests that no machine has the memory for, by every kind of number that asks for some.
+#[test]
+fn requests_beyond_the_memory_are_refused_at_once() {
+    let sandbox = Sandbox::with_models();
+    sandbox.good("solve student --task inverse --make-obs obs.csv --points 5");
+    for line in [
+        "sample student --count 1000000000",
+        "eval student --count 1000000000",
+        "generate poisson --count 1000000000 --out set.npz",
+        "generate darcy --count 1000000000 --shard 1000000000 --grid 4096 --out set",
+        "solve student --task inverse --obs obs.csv --ensemble 1000000000",
+        "train tiny.toml --set train.batch=1000000000",
+        "train tiny.toml --set data.count=1000000000",
+        "train tiny.toml --set net.width=4096 --set net.blocks=64 --set net.multipliers=[64]",
+        "distill tiny.toml --teacher teacher --set distill.batch=1000000000",
+        "distill tiny.toml --teacher teacher --set data.validation=1000000000",
+        "distill tiny.toml --teacher teacher --set distill.warm_start_pairs=1000000000 \
+         --set distill.warm_start=1000000000",
+        "sample student --count 1000 --memory-limit 1M",
+    ] {
+        let refused = sandbox.run(line);
+        assert_eq!(refused.code, Some(2), "{line}: {}", refused.stderr);
+        assert!(refused.stderr.contains("of memory, and "), "{line}: {}", refused.stderr);
+    }
+    // Numbers that take time alone have plain bounds.
+    for line in [
+        "sample student --steps 1000000000",
+        "sample student --polish 1000000000",
+        "sample student --threads 1000000000",
+        "generate poisson --grid 1000000000 --out set.npz",
+        "solve student --task inverse --obs obs.csv --rounds 1000000000",
+    ] {
+        let refused = sandbox.run(line);
+        assert_eq!(refused.code, Some(2), "{line}: {}", refused.stderr);
     }
 }

@@ -72,6 +72,37 @@ fn an_anchored_student_is_one_stopped_in_every_phase() {
 }
 
 #[test]
+fn a_finished_run_goes_on_to_more_steps() {
+    let sandbox = Sandbox::new();
+    let steps = |run: &str| checkpoint(&sandbox, run).metadata["card"]["steps"].clone();
+    sandbox.good("train tiny.toml --out teacher");
+    let first = checkpoint(&sandbox, "teacher").tensors;
+    let on = sandbox.good("train tiny.toml --out teacher --steps 30");
+    assert!(on.stderr.contains("goes on to more steps"), "{}", on.stderr);
+    assert_eq!(steps("teacher"), 30);
+    assert_ne!(checkpoint(&sandbox, "teacher").tensors, first);
+
+    // Neither fewer steps nor anything else beside more steps.
+    for other in ["--steps 20", "--steps 40 --seed 9"] {
+        let refused = sandbox.run(&format!("train tiny.toml --out teacher {other}"));
+        assert_eq!(refused.code, Some(2), "{other}: {}", refused.stderr);
+        assert!(refused.stderr.contains("another config"), "{other}: {}", refused.stderr);
+    }
+    sandbox.good("train tiny.toml --out parts");
+    sandbox.good("train tiny.toml --out parts --steps 30 --until 25");
+    sandbox.good("train tiny.toml --out parts --steps 30");
+    assert_same(&sandbox, ["teacher", "parts"]);
+
+    let distill =
+        "distill tiny.toml --teacher teacher --set distill.anchored.steps=3 --out student";
+    sandbox.good(distill);
+    sandbox.good(&distill.replace("anchored.steps=3", "anchored.steps=5"));
+    assert_eq!(steps("student"), 15);
+    let earlier = sandbox.run(&format!("{distill} --set distill.steps=20"));
+    assert_eq!(earlier.code, Some(2), "{}", earlier.stderr);
+}
+
+#[test]
 fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     let sandbox = Sandbox::new();
     sandbox.good("train tiny.toml --out whole");

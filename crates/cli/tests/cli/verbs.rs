@@ -173,6 +173,28 @@ fn equal_seeds_give_equal_samples() {
 }
 
 #[test]
+fn the_number_of_threads_changes_no_answer_and_no_joint_component() {
+    let sandbox = Sandbox::with_models();
+    sandbox.good("solve student --task inverse --make-obs obs.csv --points 20");
+    let answer = |threads| {
+        let solve = "solve student --task inverse --obs obs.csv --ensemble 4 --out answer.npz";
+        sandbox.good(&format!("{solve} --threads {threads}"));
+        std::fs::read(sandbox.path("answer.npz")).unwrap()
+    };
+    assert!(answer(1) == answer(3));
+
+    // Few samples of many components: their eigenvalues are zero but for rounding.
+    let tensors = |threads| {
+        let train = "train tiny.toml --set grid=32 --set diffusion.preconditioning='joint' \
+                     --set diffusion.noise='data' --set diffusion.joint_modes=24 --until 1";
+        sandbox.good(&format!("{train} --out run-{threads} --threads {threads}"));
+        let path = sandbox.path(&format!("run-{threads}/checkpoint.safetensors"));
+        phys_instruct::store::weights::read(&path).unwrap().tensors
+    };
+    assert!(tensors(1) == tensors(3));
+}
+
+#[test]
 fn polish_brings_samples_onto_the_equation_and_says_what_it_took() {
     let sandbox = Sandbox::with_models();
     let [plain, polished] = ["", " --polish 2"]

@@ -16,7 +16,7 @@ use super::warnings::{self, Warning};
 use super::{Observation, Observations, Options, Posterior, Solver, Task};
 use crate::eval::physics::pde_error;
 use crate::net::size;
-use crate::{Error, Result, memory, residual};
+use crate::{Error, Model, Result, memory, residual};
 
 /// Deviations of a value's error within which it may lie from the values that an input can take.
 const ADMISSIBLE: f64 = 5.0;
@@ -113,6 +113,27 @@ impl Answer {
     }
 }
 
+/// Refuses an ensemble, or observations, that the memory cannot hold.
+///
+/// # Errors
+/// [`Error::Memory`].
+pub fn ask_for_members(model: &Model, question: &Question) -> Result<()> {
+    // Measured: a member is held some 13 times, its state, gain and fields.
+    const COPIES: f64 = 16.0;
+    let card = &model.card;
+    let (members, points) = (question.options.ensemble, question.observations.points().len());
+
+    let fields = COPIES * memory::of_samples(1, [card.channels.len(), card.grid, card.grid]);
+    let gradient = match question.method {
+        Some(super::Method::NoiseSpace) => size::of_gradient(&card.net, card.grid),
+        _ => 0.0,
+    };
+    // The covariance of all observations and its factors, in double precision.
+    let covariance = 3.0 * 8.0 * (points as f64).powi(2);
+    let bytes = members as f64 * (fields + gradient) + covariance;
+    memory::ask(bytes, format_args!("{members} members for {points} observations"))
+}
+
 impl Solver<'_> {
     /// Answers a question and says what does not fit.
     ///
@@ -122,7 +143,7 @@ impl Solver<'_> {
     pub fn answer(&self, question: Question) -> Result<Answer> {
         let (pde, grid) = (self.model().card.pde()?, self.model().card.grid);
         let pde = pde.as_ref();
-        self.ask_for_members(&question)?;
+        ask_for_members(self.model(), &question)?;
         let lattice = Lattice::new(pde, grid);
         let Question { task, observations, options, .. } = &question;
         self.check_grid(observations)?;
@@ -176,25 +197,6 @@ impl Solver<'_> {
         warnings.extend(warnings::of_pde_error(pde_errors.members, pde_errors.model));
         warnings.extend(warnings::of_left_out(posterior.left_out, options.ensemble));
         Ok(Answer { posterior, observations, notes, warnings, surprise, explained, pde_errors })
-    }
-
-    /// Refuses an ensemble, or observations, that the memory cannot hold.
-    fn ask_for_members(&self, question: &Question) -> Result<()> {
-        // Measured: a member is held some 13 times, its state, gain and fields.
-        const COPIES: f64 = 16.0;
-        let card = &self.model().card;
-        let (members, points) = (question.options.ensemble, question.observations.points().len());
-
-        let fields = COPIES * memory::of_samples(1, [card.channels.len(), card.grid, card.grid]);
-        let method = question.method.map_or_else(|| self.suggested(&question.observations), Ok)?;
-        let gradient = match method {
-            super::Method::NoiseSpace => size::of_gradient(&card.net, card.grid),
-            _ => 0.0,
-        };
-        // The covariance of all observations and its factors, in double precision.
-        let covariance = 3.0 * 8.0 * (points as f64).powi(2);
-        let bytes = members as f64 * (fields + gradient) + covariance;
-        memory::ask(bytes, format_args!("{members} members for {points} observations"))
     }
 
     /// The observations with an error each, and the input if they tell it everywhere.

@@ -12,7 +12,7 @@ use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_prod
 use faer::linalg::solvers::{DenseSolveCore, Llt};
 use faer::prelude::{ReborrowMut, Solve};
 use faer::traits::ComplexField;
-use faer::{Accum, Mat, MatRef, Side, get_global_parallelism};
+use faer::{Accum, Mat, MatRef};
 use phys_instruct_kernels::pool::in_pool;
 use phys_instruct_physics::symmetry::Symmetry;
 use rayon::prelude::*;
@@ -23,6 +23,7 @@ use super::observed::Observed;
 use super::place::Stencil;
 use super::prior::Prior;
 use crate::diffusion::noise::Draw;
+use crate::linalg::{cholesky, parts};
 use crate::net::params::values;
 use crate::{Error, Result};
 
@@ -473,7 +474,7 @@ impl ErrorUnits {
         for i in 0..scale.len() {
             matrix[(i, i)] += 1.0;
         }
-        let factor = matrix.llt(Side::Lower).map_err(Error::singular)?;
+        let factor = cholesky(&matrix)?;
         Ok(Self { scale, factor, precise })
     }
 
@@ -520,7 +521,7 @@ fn add_products<T: ComplexField<Conj = T>>(columns: MatRef<'_, T>, sums: &mut Ma
         columns,
         BlockStructure::Rectangular,
         T::one_impl(),
-        get_global_parallelism(),
+        parts(),
     );
 }
 

@@ -10,12 +10,13 @@
 //! answer (the EM algorithm of Lange, Little and Taylor, J. Am. Stat. Assoc. 84, 1989): with e^2
 //! the expected square of the error in units of sd, w = (4 + 1) / (4 + e^2).
 
+use faer::Mat;
 use faer::linalg::solvers::DenseSolveCore;
 use faer::prelude::Solve;
-use faer::{Mat, Side};
 
 use super::expectation::Seen;
-use crate::{Error, Result};
+use crate::Result;
+use crate::linalg::cholesky;
 
 /// The share of its field's deviation that an error is expected to have, and the factor by which
 /// it may well be larger or smaller.
@@ -61,7 +62,7 @@ impl Seen {
             (self.expectation.covariance[(i, j)] + own) / (self.unit[i] * self.unit[j])
         });
         let away = self.away();
-        let factor = covariance.llt(Side::Lower).map_err(Error::singular)?;
+        let factor = cholesky(&covariance)?;
         let solved = factor.solve(&away);
         let square: f64 = (0..n).map(|i| away[(i, 0)] * solved[(i, 0)]).sum();
         let determinant: f64 = (0..n).map(|i| factor.L()[(i, i)].ln()).sum();
@@ -89,7 +90,7 @@ impl Seen {
                 let own = if i == j { variance(i, &weights) } else { 0.0 };
                 self.expectation.covariance[(i, j)] / (self.unit[i] * self.unit[j]) + own
             });
-            let inverse = covariance.llt(Side::Lower).map_err(Error::singular)?.inverse();
+            let inverse = cholesky(&covariance)?.inverse();
             let pulls = &inverse * &away;
 
             // An error's mean given the values is S a, its variance S - S K^-1 S.

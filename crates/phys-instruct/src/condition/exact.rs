@@ -6,8 +6,8 @@
 //! member by member (Matheron's rule), with w' = 0 for the mean. A row of F is the transpose of
 //! the map from w to one value; P is symmetric, so that it is one solve and one cosine transform.
 
+use faer::Mat;
 use faer::prelude::Solve;
-use faer::{Mat, Side};
 use phys_instruct_physics::transform::basis_matrix;
 use phys_instruct_physics::{Basis, Fields, Pde, rng};
 use rayon::prelude::*;
@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use super::place::Stencil;
 use super::{Observations, Posterior};
 use crate::eval::frechet::neumann_variance;
+use crate::linalg::cholesky;
 use crate::residual::operator::param;
 use crate::{Error, Result, Samples};
 
@@ -68,7 +69,7 @@ pub fn posterior(
     for i in 0..m {
         covariance[(i, i)] += sds[i] * sds[i];
     }
-    let factor = covariance.llt(Side::Lower).map_err(Error::singular)?;
+    let factor = cholesky(&covariance)?;
     let member = |i: usize| {
         let mut rng = rng::stream(seed, "exact posterior", 0, i as u64);
         let scale = if members == 1 { 0.0 } else { 1.0 };

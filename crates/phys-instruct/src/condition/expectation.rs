@@ -13,13 +13,14 @@
 //! For a Gaussian prior each is near 1. The student's prior is none, so that the same numbers of
 //! samples of its own, seen at the same places with errors of the same size, are the yardstick.
 
+use faer::Mat;
 use faer::linalg::solvers::DenseSolveCore;
-use faer::{Mat, Side};
 use phys_instruct_physics::rng;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::linalg::cholesky;
 
 /// The share of the prior's own samples that a usual number leaves beyond it.
 const RARE: f64 = 0.01;
@@ -230,7 +231,7 @@ impl Inverse {
             true => 1.0,
             false => covariance[(i, j)] / deviation[i] / deviation[j],
         });
-        let factor = scaled.llt(Side::Lower).map_err(Error::singular)?;
+        let factor = cholesky(&scaled)?;
         Ok(Self { deviation, inverse: factor.inverse(), channels: channels.to_vec() })
     }
 

@@ -20,12 +20,13 @@
 
 use faer::linalg::solvers::Qr;
 use faer::prelude::SolveLstsq;
-use faer::{Mat, MatRef, Side};
+use faer::{Mat, MatRef};
 use phys_instruct_physics::{Fields, Pde, rng};
 use rayon::prelude::*;
 
 use super::Task;
 use super::place::Stencil;
+use crate::linalg::eigen;
 use crate::{Error, Result};
 
 /// Values of an input, at most.
@@ -74,9 +75,7 @@ impl Inputs {
     pub fn new(mean: &[f32], deviations: MatRef<f32>, entries: Vec<usize>) -> Result<Self> {
         let n = entries.len();
         let inputs = Mat::from_fn(deviations.nrows(), n, |i, e| f64::from(deviations[(i, e)]));
-        let eigen = (inputs.transpose() * &inputs)
-            .self_adjoint_eigen(Side::Lower)
-            .map_err(|e| Error::NonFinite(format!("covariance of the inputs: {e:?}")))?;
+        let eigen = eigen(&(inputs.transpose() * &inputs), "covariance of the inputs")?;
         let (vectors, variances) = (eigen.U(), eigen.S().column_vector());
         let least = variances[n - 1] * LEAST_SHARE * LEAST_SHARE;
         let kept: Vec<usize> = (0..n).rev().filter(|&k| variances[k] > least).collect();

@@ -7,11 +7,12 @@
 //! linear equation and Gaussian fields the best of all, as the number of samples grows). Solving
 //! for the estimated input ([`Posterior::solved`]) makes it a pair of the equation.
 
+use faer::Mat;
 use faer::prelude::Solve;
-use faer::{Mat, Side};
 use phys_instruct_physics::rng;
 
 use super::{Observations, Posterior};
+use crate::linalg::cholesky;
 use crate::{Error, Result, Samples};
 
 /// Least standard deviation of an observation in units of that of its value: the noise of the
@@ -56,7 +57,7 @@ pub fn posterior(
         covariance[(p, p)] *= 1.0 + LEAST * LEAST;
         covariance[(p, p)] += point.deviation().powi(2) + f64::MIN_POSITIVE;
     }
-    let factor = covariance.llt(Side::Lower).map_err(Error::singular)?;
+    let factor = cholesky(&covariance)?;
     let mut data = Vec::with_capacity(members * len);
     for member in 0..members {
         let mut rng = rng::stream(seed, "interpolation", 0, member as u64);

@@ -26,7 +26,7 @@ pub mod table;
 pub mod task;
 pub mod warnings;
 
-pub use answer::{Answer, Question};
+pub use answer::{Answer, Question, ask_for_members};
 pub use observations::{Observation, Observations};
 pub use posterior::{Posterior, TwoValuedEntries};
 pub use solver::{Method, Options, Solver};

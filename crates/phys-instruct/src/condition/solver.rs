@@ -19,6 +19,7 @@ use super::prior::{Prior, Student};
 use super::warnings::FieldLaw;
 use super::{Observation, Observations, Task, refinement};
 use crate::eval::physics::pde_error;
+use crate::linalg::parts;
 use crate::model::Model;
 use crate::net::params::values;
 use crate::residual::Residual;
@@ -115,6 +116,7 @@ impl<'a> Solver<'a> {
     /// # Errors
     /// A model that is no student, or whose samples are not finite.
     pub fn new(model: &'a Model) -> Result<Self> {
+        parts();
         let student = Student::new(model)?;
         let covariance = in_pool(|| Covariance::new(&student, 0))?;
         let deviations = model.deviations();

@@ -9,8 +9,9 @@
 //! Only the `side` lowest modes an axis take part; the eigenbasis of all would be a large matrix.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use faer::{Mat, Side};
+use faer::Mat;
 
+use crate::linalg::eigen;
 use crate::net::params::read;
 use crate::{Error, Result};
 
@@ -38,9 +39,7 @@ impl Components {
     pub fn of(products: &[f64], count: usize, side: usize) -> Result<Self> {
         let n = products.len().isqrt();
         let correlation = Mat::from_fn(n, n, |i, j| products[i * n + j] / count as f64);
-        let eigen = correlation
-            .self_adjoint_eigen(Side::Lower)
-            .map_err(|e| Error::Shape(format!("principal components: {e:?}")))?;
+        let eigen = eigen(&correlation, "correlation of the modes")?;
         let (vectors, variances) = (eigen.U(), eigen.S().column_vector());
         // Largest first, so that component 0 is the leading direction.
         let column = |j: usize| n - 1 - j;

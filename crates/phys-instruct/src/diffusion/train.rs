@@ -55,7 +55,7 @@ impl TeacherTraining {
             )));
         }
         let card = Card::new(Kind::Teacher, config, pde);
-        let mut origin = Origin::new(config, &data)?;
+        let mut origin = Origin::new(config, Kind::Teacher, &data)?;
         if let Some(model) = &start {
             origin.add_weights("start", &params::to_arrays(&model.network.net, "")?);
         }

@@ -84,7 +84,7 @@ impl StudentTraining {
         check(config, &teacher.card)?;
         check_data(data, &teacher.card)?;
         config.ask_for_student()?;
-        let mut origin = Origin::new(config, data)?;
+        let mut origin = Origin::new(config, Kind::Student, data)?;
         origin.add_weights("teacher", &params::to_arrays(&teacher.network.net, "")?);
         // A student that goes on keeps its skip, and what was spent on it counts.
         let (skip, seconds, samples_seen) = match teacher.card.kind {

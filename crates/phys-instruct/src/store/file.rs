@@ -45,6 +45,8 @@ pub(crate) fn open(path: &Path, cap: u64) -> Result<(File, u64)> {
 /// Reads a whole file of at most `cap` bytes.
 pub(crate) fn read(path: &Path, cap: u64) -> Result<Vec<u8>> {
     let (file, len) = open(path, cap)?;
+    // The bytes, and what is made of them.
+    memory::ask(2.0 * len as f64, format_args!("the bytes of {}", path.display()))?;
     take(file, len).map_err(|e| io_error(path, e))
 }
 

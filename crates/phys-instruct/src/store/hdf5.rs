@@ -152,7 +152,7 @@ fn item(dataset: &Dataset, path: &str, found: &mut Collector) -> hdf5_reader::er
         Err(kind) => return Ok(Item::Other(kind)),
     };
 
-    let shape = checked_shape(dataset, dtype.size, found)?;
+    let shape = checked_shape(dataset, dtype, found)?;
     let bytes = dataset.read_raw_bytes()?;
     if let Some([missing, all]) = missing_chunks(dataset, &bytes, dtype.size)? {
         return Ok(Item::Other(format!(
@@ -174,16 +174,16 @@ fn item(dataset: &Dataset, path: &str, found: &mut Collector) -> hdf5_reader::er
 /// The shape, once its bytes are allowed.
 fn checked_shape(
     dataset: &Dataset,
-    size: usize,
+    dtype: Dtype,
     found: &mut Collector,
 ) -> hdf5_reader::error::Result<Vec<usize>> {
     let dims = dataset.shape();
     let refused = |reason: String| Error::ResourceLimit(format!("shape {dims:?}: {reason}"));
     let shape: Option<Vec<usize>> = dims.iter().map(|&n| n.try_into().ok()).collect();
-    let bytes = |shape: &Vec<usize>| elements(shape)?.checked_mul(size);
+    let bytes = |shape: &Vec<usize>| dtype.decoded(elements(shape)?);
     let sized = shape.and_then(|shape| Some((bytes(&shape)?, shape)));
     let (bytes, shape) = sized.ok_or_else(|| refused("beyond what can be counted".into()))?;
-    found.allow(bytes as u64).map_err(refused)?;
+    found.allow(bytes).map_err(refused)?;
     Ok(shape)
 }
 

@@ -174,6 +174,17 @@ pub(crate) struct Dtype {
     pub big_endian: bool,
 }
 
+impl Dtype {
+    /// Bytes of `count` elements once they are decoded; None where they cannot be counted.
+    pub fn decoded(self, count: usize) -> Option<u64> {
+        let narrow = match self.kind {
+            Kind::Float => self.size <= 4,
+            Kind::Int | Kind::Uint => self.size <= 2,
+        };
+        (count as u64).checked_mul(if narrow { 4 } else { 8 })
+    }
+}
+
 /// Decodes whole elements; the error says what is wrong.
 pub(crate) fn decode(dtype: Dtype, bytes: &[u8]) -> Result<NdData, String> {
     let big = dtype.big_endian;
@@ -270,6 +281,20 @@ mod tests {
         assert_eq!(scalar, NdArray::from_f32(vec![], vec![4.0]).unwrap());
         let empty = NdArray::from_column_major(vec![3, 0], NdData::F32(vec![]));
         assert_eq!(empty.data.len(), 0);
+    }
+
+    #[test]
+    fn the_decoded_size_is_that_of_the_values() {
+        for kind in [Kind::Float, Kind::Int, Kind::Uint] {
+            for size in [2, 4, 8] {
+                let dtype = dtype(kind, size, false);
+                let width = match decode(dtype, &vec![0; 3 * size]).unwrap() {
+                    NdData::F32(v) => 4 * v.len(),
+                    NdData::F64(v) => 8 * v.len(),
+                };
+                assert_eq!(dtype.decoded(3), Some(width as u64), "{dtype:?}");
+            }
+        }
     }
 
     #[test]

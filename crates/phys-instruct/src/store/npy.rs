@@ -41,11 +41,7 @@ pub fn read(path: &Path) -> Result<NdArray> {
 /// Reads the one array of a file if it is wanted, or what is there instead of numbers.
 pub(crate) fn read_item(path: &Path, collector: &mut Collector) -> Result<Item> {
     let (file, len) = open(path, MAX_BYTES)?;
-    let wanted = collector.wants(LONE);
-    if wanted {
-        collector.allow(len).map_err(|reason| bad(path, reason))?;
-    }
-    item(std::io::BufReader::new(file), len, wanted).map_err(|reason| bad(path, reason))
+    item(std::io::BufReader::new(file), len, LONE, collector).map_err(|reason| bad(path, reason))
 }
 
 /// Writes one array atomically.
@@ -76,7 +72,8 @@ fn check_finite(data: &NdData) -> std::result::Result<(), String> {
 
 /// Reads a finite array that is `len` bytes long with its header, to the reader's end.
 pub(crate) fn from_reader(reader: impl Read, len: u64) -> std::result::Result<NdArray, String> {
-    match item(reader, len, true)? {
+    let mut all = Collector::new(len, &|_| true);
+    match item(reader, len, LONE, &mut all)? {
         Item::Array(array) => {
             check_finite(&array.data)?;
             Ok(array)
@@ -86,28 +83,32 @@ pub(crate) fn from_reader(reader: impl Read, len: u64) -> std::result::Result<Nd
     }
 }
 
-/// Reads an array that is `len` bytes long with its header, to the reader's end, or tells what is
-/// there instead of numbers. Of an array that is not `wanted` only the header is read.
+/// Reads the array `name`, which is `len` bytes long with its header, to the reader's end, or tells
+/// what is there instead of numbers. Of an array that is not wanted only the header is read.
 pub(crate) fn item(
     mut reader: impl Read,
     len: u64,
-    wanted: bool,
+    name: &str,
+    collector: &mut Collector,
 ) -> std::result::Result<Item, String> {
     let (header, header_len) = read_header(&mut reader)?;
     let dtype = match header.element {
-        Ok(dtype) if wanted => dtype,
+        Ok(dtype) if collector.wants(name) => dtype,
         Ok(_) => return Ok(Item::Unread),
         Err(kind) => return Ok(Item::Other(kind)),
     };
 
-    let expected = elements(&header.shape)
-        .and_then(|n| n.checked_mul(dtype.size))
+    let overflows = || format!("shape {:?}: overflows", header.shape);
+    let count = elements(&header.shape).ok_or_else(overflows)?;
+    let expected = count
+        .checked_mul(dtype.size)
         .and_then(|n| (n as u64).checked_add(header_len))
-        .ok_or_else(|| format!("shape {:?}: overflows", header.shape))?;
+        .ok_or_else(overflows)?;
     if expected != len {
         let shape = &header.shape;
         return Err(format!("{len} bytes found, {expected} expected for the shape {shape:?}"));
     }
+    collector.allow(dtype.decoded(count).ok_or_else(overflows)?)?;
     let data = decode_from(dtype, &mut reader, len - header_len).map_err(|e| e.to_string())?;
     // Reaching the end is what makes an archive check its checksum.
     if reader.read(&mut [0]).map_err(|e| e.to_string())? != 0 {

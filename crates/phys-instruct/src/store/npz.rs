@@ -123,11 +123,8 @@ fn entry(
         let todo = "pack it again with numpy.savez_compressed";
         return Ok(Item::Other(format!("compressed by {method}; {todo}")));
     }
-    let (len, wanted) = (file.size(), collector.wants(name));
-    if wanted {
-        collector.allow(len)?;
-    }
-    npy::item(file, len, wanted)
+    let len = file.size();
+    npy::item(file, len, name, collector)
 }
 
 fn check_name(name: &str) -> std::result::Result<(), String> {

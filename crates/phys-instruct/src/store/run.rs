@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::Result;
 use crate::store::atomic;
-use crate::store::file::{bad, read_text};
+use crate::store::file::{bad, read, read_text};
 use crate::store::weights::{self, Bundle};
 
 const CONFIG: &str = "config.toml";
@@ -60,6 +60,14 @@ impl Run {
         Ok((run, config))
     }
 
+    /// Replaces the resolved configuration: the run was given more steps.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`].
+    pub fn write_config(&self, config: &str) -> Result<()> {
+        atomic::write(&self.path(CONFIG), config.as_bytes())
+    }
+
     /// True for a folder with something to go on from or to lose: a config together with a
     /// checkpoint or a finished model.
     pub fn exists_in(folder: &Path) -> bool {
@@ -96,23 +104,42 @@ impl Run {
     /// # Errors
     /// [`crate::Error::BadFile`] for any other line that is not what [`Run::append_metrics`] writes, [`crate::Error::Io`].
     pub fn metrics(&self) -> Result<Vec<Value>> {
-        Ok(self.lines()?.into_iter().map(|(_, value)| value).collect())
-    }
-
-    /// Cuts the metrics after `step`, the checkpoint's, so that a resumed run repeats no line.
-    ///
-    /// # Errors
-    /// Those of [`Run::metrics`].
-    pub fn cut_metrics(&self, step: u64) -> Result<()> {
         let path = self.path(METRICS);
         if !path.exists() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let lines = self.lines()?.into_iter();
-        let kept = lines.filter(|(_, value)| step_of(value).is_ok_and(|s| s <= step));
+        let text = read_text(&path, MAX_METRICS)?;
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().enumerate().map(|(i, line)| parse_line(&path, i + 1, line)).collect()
+    }
+
+    /// Cuts the metrics after `step`, the checkpoint's, so that a resumed run repeats no line, and
+    /// what a crash left of a last line. Damaged lines go too: they hold up no run, but are named in
+    /// the warning that is returned.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`], [`crate::Error::BadFile`] for a file beyond any run's.
+    pub fn cut_metrics(&self, step: u64) -> Result<Option<String>> {
+        let path = self.path(METRICS);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = read(&path, MAX_METRICS)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+
         // As text: what is kept stays as it was written, to the byte.
-        let text: String = kept.map(|(line, _)| line + "\n").collect();
-        atomic::write(&path, text.as_bytes())
+        let (mut kept, mut damage) = (String::new(), Vec::new());
+        for (i, line) in whole.lines().enumerate() {
+            match parse_line(&path, i + 1, line).map(|value| step_of(&value)) {
+                Ok(Ok(found)) if found <= step => kept += &format!("{line}\n"),
+                Ok(_) => {}
+                Err(error) => damage.push(error.to_string()),
+            }
+        }
+        atomic::write(&path, kept.as_bytes())?;
+        let first = damage.first();
+        Ok(first.map(|first| format!("{first}; {} damaged lines are left out", damage.len())))
     }
 
     /// Writes the newest checkpoint and keeps the one before it. At every moment one whole
@@ -153,18 +180,6 @@ impl Run {
             }
         }
         Err(error)
-    }
-
-    /// The whole lines of metrics, as text and as what they say.
-    fn lines(&self) -> Result<Vec<(String, Value)>> {
-        let path = self.path(METRICS);
-        if !path.exists() {
-            return Ok(Vec::new());
-        }
-        let text = read_text(&path, MAX_METRICS)?;
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let lines = whole.lines().enumerate();
-        lines.map(|(i, line)| Ok((line.into(), parse_line(&path, i + 1, line)?))).collect()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -270,17 +285,22 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_last_line_is_dropped_and_any_other_damage_named() {
+    fn a_torn_last_line_and_damaged_ones_are_dropped_and_damage_is_named() {
         let (_guard, run) = run();
         let path = run.path(METRICS);
         std::fs::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"st").unwrap();
         assert_eq!(run.metrics().unwrap().len(), 2);
-        run.cut_metrics(5).unwrap();
+        assert_eq!(run.cut_metrics(5).unwrap(), None);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"step\":1}\n{\"step\":2}\n");
         std::fs::write(&path, "{\"step\":1}\n{\"st\n{\"step\":3}\n").unwrap();
         assert!(run.metrics().unwrap_err().to_string().contains("line 2"));
-        std::fs::write(&path, "{\"step\":-1}\n").unwrap();
-        assert!(run.cut_metrics(1).unwrap_err().to_string().contains("line 1"));
+        let mut damaged = std::fs::read(&path).unwrap();
+        damaged.extend(b"{\"step\":-1}\n\xff\n{\"step\":4}\n");
+        std::fs::write(&path, damaged).unwrap();
+        let warning = run.cut_metrics(4).unwrap().unwrap();
+        assert!(warning.contains("line 2") && warning.contains("3 damaged"), "{warning}");
+        let kept = "{\"step\":1}\n{\"step\":3}\n{\"step\":4}\n";
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), kept);
         assert!(run.append_metrics(&json!([1])).is_err());
     }
 

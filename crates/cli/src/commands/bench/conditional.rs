@@ -8,7 +8,8 @@ use phys_instruct::bench::conditional::{self, Key, Prepared, Row, Setting};
 use phys_instruct::bench::page::Picture;
 use phys_instruct::bench::row::{append_row, read_rows};
 use phys_instruct::condition::Task;
-use phys_instruct::store::{atomic, interrupt};
+use phys_instruct::store::lock::Lock;
+use phys_instruct::store::interrupt;
 
 use super::{LOG, Table, chosen, given_or, picture};
 use crate::args::{Global, MOST_CALLS, at_least, at_least_zero, between};
@@ -72,7 +73,7 @@ impl Conditional {
         let options = self.options();
         let find = |name: &str| models::file(&format!("{name}.safetensors"));
         let student = |pde: &str| find(&format!("{pde}-{}-student", self.grid));
-        atomic::create_folder(&self.out)?;
+        let _lock = Lock::take(&self.out)?;
         let log = self.out.join(LOG);
         let known = read_rows::<Row>(&log)?;
         let (mut rows, mut pictures) = (Vec::<Row>::new(), Vec::new());

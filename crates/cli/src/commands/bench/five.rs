@@ -12,6 +12,7 @@ use phys_instruct::bench::row::{Key, append_row, read_rows};
 use phys_instruct::bench::{Row, charts, table};
 use phys_instruct::config::Preconditioning;
 use phys_instruct::plot::{Drawing, Sheet};
+use phys_instruct::store::lock::Lock;
 use phys_instruct::store::{atomic, interrupt};
 
 use super::{LOG, Table, chosen, given_or, picture, weights};
@@ -78,7 +79,7 @@ impl Five {
             .into_iter()
             .map(|pde| Ok(five::plan(pde, &options, &tuning, &find)?))
             .collect::<Result<Vec<Vec<Item>>, Failure>>()?;
-        atomic::create_folder(&self.out)?;
+        let _lock = Lock::take(&self.out)?;
         let log = self.out.join(LOG);
         let mut known = read_rows::<Row>(&log)?;
         let (mut rows, mut pictures) = (Vec::<Row>::new(), Vec::new());

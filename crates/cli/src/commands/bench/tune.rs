@@ -14,7 +14,7 @@ use super::{chosen, weights};
 use crate::args::at_least;
 use crate::failure::{Failure, Outcome};
 use crate::models;
-use crate::output::{print, tell};
+use crate::output::{make_room, print, tell};
 
 /// The seed of validation data in a search; no table's held-out data comes from it.
 const VALIDATION_SEED: u64 = 4_000_000;
@@ -48,6 +48,7 @@ impl Tune {
             Some(path) => (path.clone(), Tuning::read(path)?.unwrap_or_default()),
             None => weights()?,
         };
+        make_room(&path)?;
         let find = |pde: &str, kind: &str| {
             models::file(&format!("{pde}-{}-{kind}.safetensors", self.grid))
         };
