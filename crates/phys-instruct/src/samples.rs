@@ -1,5 +1,7 @@
 //! Joint fields in memory, as data sets, samplers and metrics exchange them.
 
+#[cfg(doc)]
+use phys_instruct_physics::InputLaw;
 use phys_instruct_physics::{Fields, Pde};
 
 use crate::{Error, Result};
@@ -86,15 +88,15 @@ impl Samples {
         }
     }
 
-    /// The samples with an input of two values ([`Pde::input_values`]) rounded to the nearer of
-    /// them; the same samples where the law has no such values.
+    /// The samples with an input of two values ([`InputLaw::two_values`]) rounded to the nearer of
+    /// them; unchanged where the law has no such values.
     #[must_use]
     pub fn with_input_rounded(mut self, pde: &dyn Pde) -> Self {
-        if let Some([low, high]) = pde.input_values() {
-            let [len, field] = [self.sample_len().max(1), self.height * self.width];
-            let nearer = |v: f32| if f64::from(v) < 0.5 * (low + high) { low } else { high };
+        if let Some(two) = pde.input_law().two_values() {
+            let len = self.sample_len().max(1);
+            let entries = pde.layout().input.entries(self.height, self.width);
             for sample in self.data.chunks_mut(len) {
-                sample[..field].iter_mut().for_each(|v| *v = nearer(*v) as f32);
+                entries.iter().for_each(|&e| sample[e] = two.nearest(sample[e].into()) as f32);
             }
         }
         self

@@ -8,17 +8,17 @@
 
 use std::f64::consts::PI;
 
-use rand_chacha::ChaCha8Rng;
 use rustfft::num_complex::Complex;
 
 use crate::etdrk4::{Etdrk4, MOST_STEPS};
 use crate::hermite::{Collocation, Hermite, Nonlinear};
-use crate::input::{check_size, nodes, periodic};
+use crate::input::{nodes, periodic};
 use crate::random_field::LineLaw;
 use crate::spectral::{Fft1, complex, largest_wave_number, mirrored, real, resolved, wave_number};
 use crate::symmetry::Symmetry;
 use crate::{
-    Basis, Channel, Differentiable, Error, Fields, Param, Pde, Result, Solution, SolveReport,
+    Basis, Channel, Differentiable, Error, Fields, GaussianField, InputLaw, Layout, Param, Pde,
+    Result, Solution, SolveReport,
 };
 
 mod refined;
@@ -76,9 +76,16 @@ impl Pde for Burgers {
         Ok(())
     }
 
-    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
-        check_size(NAME, size, SMALLEST)?;
-        Ok(Fields::stack(1, size, &[&self.input.periodic(size, rng)]))
+    fn input_law(&self) -> InputLaw {
+        InputLaw::gaussian(GaussianField::Line(self.input))
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::first_row()
+    }
+
+    fn smallest_grid(&self) -> usize {
+        SMALLEST
     }
 
     fn solve(&self, input: &Fields) -> Result<Solution> {
@@ -108,14 +115,6 @@ impl Pde for Burgers {
 
     fn points(&self, size: usize) -> [Vec<f64>; 2] {
         [nodes(size), periodic(size)]
-    }
-
-    fn input_of(&self, sample: &Fields) -> Fields {
-        Fields::stack(1, sample.width, &[&sample.data[..sample.width]])
-    }
-
-    fn solution_of(&self, sample: &Fields) -> Fields {
-        Fields::stack(sample.height - 1, sample.width, &[&sample.data[sample.width..]])
     }
 }
 

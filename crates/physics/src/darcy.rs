@@ -14,15 +14,14 @@ use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::sparse::linalg::cholesky::{LltRef, SymbolicCholesky, factorize_symbolic_cholesky};
 use faer::sparse::{SparseColMatRef, SymbolicSparseColMat};
 use faer::{Conj, MatMut, Par, Side};
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use crate::input::{check_size, inset, only_channel, square_size};
+use crate::input::{inset, square_size};
 use crate::random_field::FieldLaw;
 use crate::symmetry::Symmetry;
 use crate::{
-    Basis, Channel, Differentiable, Error, Fields, Linearisable, Linearised, Param, Pde, Result,
-    Solution, SolveReport,
+    Basis, Channel, Differentiable, Error, Fields, GaussianField, InputLaw, Linearisable,
+    Linearised, Param, Pde, Result, Solution, SolveReport,
 };
 
 mod two_grids;
@@ -119,15 +118,16 @@ impl Pde for Darcy {
         Ok(())
     }
 
-    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
-        check_size(NAME, size, SMALLEST)?;
-        let mut a = self.input.neumann(size, rng);
-        a.iter_mut().for_each(|g| *g = if *g >= 0.0 { self.high } else { self.low });
-        Ok(Fields::stack(size, size, &[&a]))
+    fn input_law(&self) -> InputLaw {
+        InputLaw::TwoValued {
+            field: GaussianField::Neumann(self.input),
+            negative: self.low,
+            positive: self.high,
+        }
     }
 
-    fn input_values(&self) -> Option<[f64; 2]> {
-        Some([self.low.min(self.high), self.low.max(self.high)])
+    fn smallest_grid(&self) -> usize {
+        SMALLEST
     }
 
     fn solve_bytes(&self, size: usize) -> f64 {
@@ -163,14 +163,6 @@ impl Pde for Darcy {
 
     fn points(&self, size: usize) -> [Vec<f64>; 2] {
         [inset(size, self.boundary), inset(size, self.boundary)]
-    }
-
-    fn input_of(&self, sample: &Fields) -> Fields {
-        only_channel(sample, 0)
-    }
-
-    fn solution_of(&self, sample: &Fields) -> Fields {
-        only_channel(sample, 1)
     }
 }
 

@@ -33,6 +33,12 @@ pub enum Error {
         /// What would be valid, and why.
         expected: String,
     },
+    /// Inputs that have no law to be drawn from.
+    #[error("{pde}: its inputs are given by data, so that none can be drawn")]
+    NoLaw {
+        /// The PDE.
+        pde: String,
+    },
     /// An input field the solver cannot take.
     #[error("{pde}: bad input: {reason}")]
     BadInput {

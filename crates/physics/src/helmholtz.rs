@@ -3,13 +3,15 @@
 //! Nodes at `j h`, h = 1/(size - 1), five-point Laplacian, solved exactly in its sine modes like
 //! [`crate::poisson`].
 
-use rand_chacha::ChaCha8Rng;
-
-use crate::input::{check_size, nodes, only_channel, square_size};
-use crate::poisson::{coarse_grid, operator_change, solve_nodes};
+use crate::input::{nodes, square_size};
+use crate::law::clear_boundary;
+use crate::poisson::{coarse_grid, operator_change, solve_nodes, symbol};
 use crate::random_field::FieldLaw;
 use crate::symmetry::Symmetry;
-use crate::{Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport};
+use crate::{
+    Basis, Channel, Error, Fields, GaussianField, InputLaw, Param, Pde, Result, Solution,
+    SolveReport,
+};
 
 mod resonance;
 
@@ -79,11 +81,12 @@ impl Pde for Helmholtz {
         Ok(())
     }
 
-    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
-        check_size(NAME, size, SMALLEST)?;
-        let mut a = self.input.neumann(size, rng);
-        clear_boundary(size, &mut a);
-        Ok(Fields::stack(size, size, &[&a]))
+    fn input_law(&self) -> InputLaw {
+        InputLaw::Gaussian { field: GaussianField::Neumann(self.input), zero_boundary: true }
+    }
+
+    fn smallest_grid(&self) -> usize {
+        SMALLEST
     }
 
     /// The source on boundary nodes plays no part and is returned as 0.
@@ -107,20 +110,16 @@ impl Pde for Helmholtz {
         Ok(solution)
     }
 
+    fn symbol(&self, size: usize) -> Option<Vec<f64>> {
+        Some(symbol(size, self.k * self.k))
+    }
+
     fn symmetries(&self, size: usize) -> Vec<Symmetry> {
         Symmetry::of_square(size)
     }
 
     fn points(&self, size: usize) -> [Vec<f64>; 2] {
         [nodes(size), nodes(size)]
-    }
-
-    fn input_of(&self, sample: &Fields) -> Fields {
-        only_channel(sample, 0)
-    }
-
-    fn solution_of(&self, sample: &Fields) -> Fields {
-        only_channel(sample, 1)
     }
 }
 
@@ -157,15 +156,6 @@ impl Helmholtz {
 
 fn out_of_range(value: f64, expected: String) -> Error {
     Error::OutOfRange { pde: NAME, name: "k", value, expected }
-}
-
-fn clear_boundary(size: usize, field: &mut [f64]) {
-    let last = size - 1;
-    for i in 0..size {
-        for edge in [i, last * size + i, i * size, i * size + last] {
-            field[edge] = 0.0;
-        }
-    }
 }
 
 #[cfg(test)]

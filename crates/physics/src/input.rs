@@ -30,11 +30,6 @@ pub(crate) fn check_size(pde: &'static str, size: usize, smallest: usize) -> Res
     Err(Error::OutOfRange { pde, name: "size", value: size as f64, expected })
 }
 
-/// Field `c` of a joint sample, alone.
-pub(crate) fn only_channel(sample: &Fields, c: usize) -> Fields {
-    Fields::stack(sample.height, sample.width, &[sample.channel(c)])
-}
-
 /// Nodes from 0 to 1, both included.
 pub(crate) fn nodes(size: usize) -> Vec<f64> {
     (0..size).map(|i| i as f64 / (size.max(2) - 1) as f64).collect()

@@ -9,18 +9,16 @@
 
 use std::f64::consts::PI;
 
-use rand_chacha::ChaCha8Rng;
-
 use self::flow::Flow;
 pub use self::snapshots::{LEAD, Lead, Snapshots};
 use crate::etdrk4::{Etdrk4, MOST_STEPS};
-use crate::input::{check_size, only_channel, periodic, square_size};
+use crate::input::{periodic, square_size};
 use crate::random_field::FieldLaw;
 use crate::spectral::largest_wave_number;
 use crate::symmetry::Symmetry;
 use crate::{
-    Basis, Channel, Differentiable, Error, Fields, Linearisable, Param, Pde, Result, Solution,
-    SolveReport,
+    Basis, Channel, Differentiable, Error, Fields, GaussianField, InputLaw, Linearisable, Param,
+    Pde, Result, Solution, SolveReport,
 };
 
 mod flow;
@@ -119,9 +117,12 @@ impl Pde for NavierStokes {
         Ok(())
     }
 
-    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
-        check_size(NAME, size, SMALLEST)?;
-        Ok(Fields::stack(size, size, &[&self.input.periodic(size, rng)]))
+    fn input_law(&self) -> InputLaw {
+        InputLaw::gaussian(GaussianField::Periodic(self.input))
+    }
+
+    fn smallest_grid(&self) -> usize {
+        SMALLEST
     }
 
     fn solve(&self, input: &Fields) -> Result<Solution> {
@@ -173,15 +174,6 @@ impl Pde for NavierStokes {
 
     fn points(&self, size: usize) -> [Vec<f64>; 2] {
         [periodic(size), periodic(size)]
-    }
-
-    fn input_of(&self, sample: &Fields) -> Fields {
-        only_channel(sample, 0)
-    }
-
-    fn solution_of(&self, sample: &Fields) -> Fields {
-        let later: Vec<_> = (1..sample.channels).map(|c| sample.channel(c)).collect();
-        Fields::stack(sample.height, sample.width, &later)
     }
 }
 

@@ -5,8 +5,9 @@ use std::ops::Range;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::input::check_size;
 use crate::symmetry::Symmetry;
-use crate::{Differentiable, Fields, Linearisable, Result, Warning, rng};
+use crate::{Differentiable, Fields, InputLaw, Layout, Linearisable, Result, Warning, rng};
 
 /// The orthonormal basis that fits a field's boundary along one axis of `n` points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,12 +92,28 @@ pub trait Pde: Send + Sync {
     /// An unknown name, or a value outside the documented range.
     fn set_param(&mut self, name: &str, value: f64) -> Result<()>;
 
+    /// The law of the input.
+    fn input_law(&self) -> InputLaw;
+
+    /// The parts of the joint sample x.
+    fn layout(&self) -> Layout {
+        Layout::first_channel(self.channels().len())
+    }
+
+    /// The fewest points a side of a grid.
+    fn smallest_grid(&self) -> usize {
+        3
+    }
+
     /// Draws the random input on a grid of `size` points a side: `[1, size, size]`, or
     /// `[1, 1, size]` where the input is a line.
     ///
     /// # Errors
-    /// A grid too small for the field.
-    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields>;
+    /// A grid too small for the field, or a law that data alone give.
+    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
+        check_size(self.name(), size, self.smallest_grid())?;
+        self.input_law().draw(self.name(), size, rng)
+    }
 
     /// Solves for the given input (any grid the shape of [`Pde::random_input`]'s).
     ///
@@ -123,9 +140,10 @@ pub trait Pde: Send + Sync {
         self.solve(input)
     }
 
-    /// The two values of an input that takes no others, the lesser first; such an input is the
-    /// first channel.
-    fn input_values(&self) -> Option<[f64; 2]> {
+    /// What the equation multiplies each sine mode of the input's inner nodes by to give the
+    /// solution's (its symbol), in the layout of [`Basis::SineNodes`] along both axes, where it is
+    /// diagonal in those; 0 for boundary nodes.
+    fn symbol(&self, _size: usize) -> Option<Vec<f64>> {
         None
     }
 
@@ -151,10 +169,14 @@ pub trait Pde: Send + Sync {
     fn points(&self, size: usize) -> [Vec<f64>; 2];
 
     /// The input part of a joint sample: what [`Pde::solve`] takes.
-    fn input_of(&self, sample: &Fields) -> Fields;
+    fn input_of(&self, sample: &Fields) -> Fields {
+        self.layout().input.of(sample)
+    }
 
     /// The solved part of a joint sample: what a solution error is measured on.
-    fn solution_of(&self, sample: &Fields) -> Fields;
+    fn solution_of(&self, sample: &Fields) -> Fields {
+        self.layout().solution.of(sample)
+    }
 }
 
 /// Draws and solves the samples `indices` of the data set that `seed` names, on all threads.

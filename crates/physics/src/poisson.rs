@@ -6,14 +6,13 @@
 
 use std::f64::consts::PI;
 
-use rand_chacha::ChaCha8Rng;
-
-use crate::input::{check_size, nodes, only_channel, square_size};
+use crate::input::{nodes, square_size};
 use crate::random_field::FieldLaw;
 use crate::symmetry::Symmetry;
 use crate::transform::{forward_2d, inverse_2d};
 use crate::{
-    Basis, Channel, Fields, Param, Pde, Result, Solution, SolveReport, Warning, WarningKind,
+    Basis, Channel, Fields, GaussianField, InputLaw, Param, Pde, Result, Solution, SolveReport,
+    Warning, WarningKind,
 };
 
 const NAME: &str = "poisson";
@@ -58,9 +57,12 @@ impl Pde for Poisson {
         self.input.set(NAME, name, value, "")
     }
 
-    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
-        check_size(NAME, size, SMALLEST)?;
-        Ok(Fields::stack(size, size, &[&self.input.neumann(size, rng)]))
+    fn input_law(&self) -> InputLaw {
+        InputLaw::gaussian(GaussianField::Neumann(self.input))
+    }
+
+    fn smallest_grid(&self) -> usize {
+        SMALLEST
     }
 
     fn solve(&self, input: &Fields) -> Result<Solution> {
@@ -77,20 +79,16 @@ impl Pde for Poisson {
         Ok(solution)
     }
 
+    fn symbol(&self, size: usize) -> Option<Vec<f64>> {
+        Some(symbol(size, 0.0))
+    }
+
     fn symmetries(&self, size: usize) -> Vec<Symmetry> {
         Symmetry::of_square(size)
     }
 
     fn points(&self, size: usize) -> [Vec<f64>; 2] {
         [nodes(size), nodes(size)]
-    }
-
-    fn input_of(&self, sample: &Fields) -> Fields {
-        only_channel(sample, 0)
-    }
-
-    fn solution_of(&self, sample: &Fields) -> Fields {
-        only_channel(sample, 1)
     }
 }
 
@@ -108,6 +106,17 @@ pub(crate) fn solve_nodes(size: usize, source: &[f64], shift: f64) -> Vec<f64> {
     }
     inverse_2d([Basis::SineNodes; 2], size, size, &mut modes);
     modes
+}
+
+/// The symbol of lap u + shift u = a on the inner nodes, 0 for the boundary's.
+pub(crate) fn symbol(size: usize, shift: f64) -> Vec<f64> {
+    let is_inner = |k: usize| k + 2 < size;
+    let of_mode = |i: usize| {
+        let [ky, kx] = [i / size, i % size];
+        let inner = is_inner(ky) && is_inner(kx);
+        if inner { 1.0 / (eigenvalue(size, ky, kx) + shift) } else { 0.0 }
+    };
+    (0..size * size).map(of_mode).collect()
 }
 
 /// The relative L2 change of the solution of lap u + shift u = a, of the sample (a, u), by which

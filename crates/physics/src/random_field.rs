@@ -65,7 +65,7 @@ impl FieldLaw {
     }
 
     /// The modes of [`FieldLaw::neumann`].
-    pub(crate) fn neumann_modes(&self, size: usize) -> Modes {
+    pub fn neumann_modes(&self, size: usize) -> Modes {
         self.modes(Basis::Cosine, size, |mode| PI * mode as f64, 1.0)
     }
 
@@ -76,7 +76,7 @@ impl FieldLaw {
     }
 
     /// The modes of [`FieldLaw::periodic`].
-    pub(crate) fn periodic_modes(&self, size: usize) -> Modes {
+    pub fn periodic_modes(&self, size: usize) -> Modes {
         // That real part has covariance sum_k c_k^2 cos(2 pi k.(x-y)): the real Fourier modes are
         // its eigenvectors, with variance size^2 c_k^2 each.
         self.modes(Basis::Fourier, size, |row| 2.0 * PI * row.div_ceil(2) as f64, SQRT_2)
@@ -98,7 +98,7 @@ impl FieldLaw {
 
 /// A Gaussian field as independent modes of an orthonormal basis along both axes, or of a line.
 #[derive(Debug, Clone)]
-pub(crate) struct Modes {
+pub struct Modes {
     basis: Basis,
     width: usize,
     /// Row by row.
@@ -106,8 +106,18 @@ pub(crate) struct Modes {
 }
 
 impl Modes {
+    /// The standard deviation of every mode, row by row.
+    pub fn deviations(&self) -> &[f64] {
+        &self.deviations
+    }
+
+    /// The basis along both axes.
+    pub fn basis(&self) -> Basis {
+        self.basis
+    }
+
     /// The field of standard normal values, one for each mode.
-    pub(crate) fn field(&self, white: &[f64]) -> Vec<f64> {
+    pub fn field(&self, white: &[f64]) -> Vec<f64> {
         let mut modes: Vec<f64> = white.iter().zip(&self.deviations).map(|(w, d)| w * d).collect();
         match modes.len() / self.width {
             1 => Transform::new(self.basis, self.width).inverse(&mut modes),
@@ -117,7 +127,7 @@ impl Modes {
     }
 
     /// The adjoint of [`Modes::field`].
-    pub(crate) fn pull_back(&self, field: &[f64]) -> Vec<f64> {
+    pub fn pull_back(&self, field: &[f64]) -> Vec<f64> {
         let mut modes = field.to_vec();
         match modes.len() / self.width {
             1 => Transform::new(self.basis, self.width).forward(&mut modes),
@@ -148,7 +158,7 @@ impl LineLaw {
     }
 
     /// The modes of [`LineLaw::periodic`].
-    pub(crate) fn periodic_modes(&self, size: usize) -> Modes {
+    pub fn periodic_modes(&self, size: usize) -> Modes {
         let deviation = |row: usize| {
             let wave = 2.0 * PI * row.div_ceil(2) as f64;
             // The cosine and sine of the sum have norm sqrt(size/2), the Nyquist cosine sqrt(size).

@@ -8,9 +8,9 @@
 //! system by conjugate gradients: D (-lap) + 3 u^2 is symmetric and positive definite.
 
 use phys_instruct_physics::random_field::FieldLaw;
-use phys_instruct_physics::rng::ChaCha8Rng;
 use phys_instruct_physics::{
-    Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport,
+    Basis, Channel, Error, Fields, GaussianField, InputLaw, Param, Pde, Result, Solution,
+    SolveReport,
 };
 
 /// The name in configs and model files.
@@ -72,8 +72,8 @@ impl Pde for ReactionDiffusion {
         Ok(())
     }
 
-    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
-        Ok(Fields::stack(size, size, &[&self.source.neumann(size, rng)]))
+    fn input_law(&self) -> InputLaw {
+        InputLaw::gaussian(GaussianField::Neumann(self.source))
     }
 
     fn solve(&self, input: &Fields) -> Result<Solution> {
@@ -100,14 +100,6 @@ impl Pde for ReactionDiffusion {
     fn points(&self, size: usize) -> [Vec<f64>; 2] {
         let line: Vec<f64> = (1..=size).map(|j| j as f64 / (size + 1) as f64).collect();
         [line.clone(), line]
-    }
-
-    fn input_of(&self, sample: &Fields) -> Fields {
-        Fields::stack(sample.height, sample.width, &[sample.channel(0)])
-    }
-
-    fn solution_of(&self, sample: &Fields) -> Fields {
-        Fields::stack(sample.height, sample.width, &[sample.channel(1)])
     }
 }
 

@@ -6,16 +6,13 @@ use std::time::Instant;
 use clap::Args;
 use phys_instruct::data;
 use phys_instruct::store::{NdArray, arrays, import, npz};
-use phys_instruct_physics::{Fields, Pde, Solution, rng};
+use phys_instruct_physics::{Fields, Pde, Solution};
 use serde_json::{Value, json};
 
 use crate::args::{Global, Problem, extension};
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, make_room, number, seconds, show};
 use crate::warnings::Gathered;
-
-/// Grid of the input that is drawn to learn an input's shape.
-const PROBE: usize = 32;
 
 /// Solve for your own coefficient, source or initial condition
 ///
@@ -63,7 +60,7 @@ impl Simulate {
 /// The fields of the file, each the shape of the PDE's own input.
 fn inputs(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<Vec<Fields>, Failure> {
     let array = read(path, pde, map)?;
-    let line = pde.random_input(PROBE, &mut rng::stream(0, "probe", 0, 0))?.height == 1;
+    let line = pde.layout().input.is_line();
     let (one, many) = if line { ("[x]", "[sample, x]") } else { ("[y, x]", "[sample, y, x]") };
     let shape = array.shape.clone();
     let (count, height, width) = match (shape.as_slice(), line) {

@@ -278,7 +278,7 @@ impl Setting {
         for &task in &options.tasks {
             let points = options.points.iter().map(|&n| Places::Points(n));
             let sensors = options.sensors.iter().map(|&n| Places::Sensors(n));
-            let lines = task == Task::Reconstruct && self.input_is_a_line();
+            let lines = task == Task::Reconstruct && self.pde.layout().input.is_line();
             for places in points.chain(sensors.filter(|_| lines)) {
                 for &noise in &options.noise {
                     let question = Question::new(self, task, places, noise);
@@ -290,11 +290,6 @@ impl Setting {
             }
         }
         questions
-    }
-
-    fn input_is_a_line(&self) -> bool {
-        let grid = self.student.model.card.grid;
-        Task::Forward.observed(self.pde.as_ref(), grid).len() == grid
     }
 }
 

@@ -5,7 +5,7 @@
 //! is inferred. The answer is held against the observations ([`super::explained`]) and the equation.
 
 use burn::tensor::Device;
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Pde, TwoValues};
 use serde::Serialize;
 
 use super::expectation::{Distances, Surprise};
@@ -277,7 +277,7 @@ impl Solver<'_> {
             observations.points().iter().filter(move |p| p.channel == c && p.sd.is_none())
         };
         let mut shares = vec![None; observations.channels().len()];
-        let two_values = pde.input_values();
+        let two_values = pde.input_law().two_values();
         let estimated = (0..shares.len()).filter(|&c| c > 0 || two_values.is_none());
         if estimated.clone().any(|c| unstated(c).count() > 0) {
             let share = match robust {
@@ -288,13 +288,10 @@ impl Solver<'_> {
         }
 
         // An input of two values shows its errors by itself.
-        if let Some(values) = two_values
+        if let Some(two) = two_values
             && unstated(0).count() > 0
         {
-            let off = |p: &Observation| {
-                values.map(|v| (p.value - v).abs()).into_iter().fold(f64::INFINITY, f64::min)
-            };
-            let square: f64 = unstated(0).map(|p| off(p).powi(2)).sum();
+            let square: f64 = unstated(0).map(|p| two.distance(p.value).powi(2)).sum();
             let rms = (square / unstated(0).count() as f64).sqrt();
             shares[0] = Some((rms / self.deviations()[0]).min(LARGEST_SHARE));
         }
@@ -342,9 +339,10 @@ impl Solver<'_> {
         pde: &dyn Pde,
         lattice: &Lattice,
     ) -> Result<()> {
-        let Some([low, high]) = pde.input_values() else { return Ok(()) };
-        let off = |p: &Observation| (p.value - low).abs().min((p.value - high).abs());
-        let most = |p: &Observation| (ADMISSIBLE * p.deviation()).max(NEAR_A_VALUE * (high - low));
+        let Some(two) = pde.input_law().two_values() else { return Ok(()) };
+        let TwoValues { low, high } = two;
+        let off = |p: &Observation| two.distance(p.value);
+        let most = |p: &Observation| (ADMISSIBLE * p.deviation()).max(NEAR_A_VALUE * two.gap());
         let points = observations.points().iter().filter(|p| p.channel == 0);
         let Some(odd) = points.clone().find(|p| off(p) > most(p)) else { return Ok(()) };
         let count = points.filter(|p| off(p) > most(p)).count();

@@ -24,7 +24,6 @@ use faer::{Mat, MatRef};
 use phys_instruct_physics::{Fields, Pde, rng};
 use rayon::prelude::*;
 
-use super::Task;
 use super::place::Stencil;
 use crate::linalg::eigen;
 use crate::{Error, Result};
@@ -64,7 +63,8 @@ pub(super) struct Inputs {
 impl Inputs {
     /// Whether the input of `pde` on a grid of `size` is of the kind this is for.
     pub fn suits(pde: &dyn Pde, size: usize) -> bool {
-        pde.input_values().is_none() && Task::Forward.observed(pde, size).len() <= MOST
+        let entries = pde.layout().input.entries(size, size);
+        pde.input_law().two_values().is_none() && entries.len() <= MOST
     }
 
     /// From the `mean` of samples, `[entry of the sample]`, and the deviations of their input's `entries`
@@ -402,6 +402,7 @@ mod tests {
 
     use super::*;
     use crate::Samples;
+    use crate::condition::Task;
     use crate::condition::{Observations, exact};
     use crate::eval::testing::samples_from;
 

@@ -30,7 +30,6 @@ use burn::tensor::{Tensor, TensorData};
 use phys_instruct_physics::{Fields, Linearisable, Linearised, Pde};
 use rayon::prelude::*;
 
-use super::Task;
 use super::covariance::{Covariance, Gain};
 use super::observed::{Aim, Observed};
 use super::place::Stencil;
@@ -67,7 +66,8 @@ pub(super) struct Parts {
 impl Parts {
     /// Of samples of `pde` on a grid of `size`.
     pub fn of(pde: &dyn Pde, size: usize) -> Self {
-        let [input, solution] = [Task::Forward, Task::Inverse].map(|t| t.observed(pde, size));
+        let layout = pde.layout();
+        let [input, solution] = [layout.input, layout.solution].map(|p| p.entries(size, size));
         let mut places = vec![None; pde.channels().len() * size * size];
         solution.iter().enumerate().for_each(|(place, &entry)| places[entry] = Some(place));
         Self { input, solution, places }
@@ -124,7 +124,7 @@ impl Problem<'_> {
     /// Whether the input has two values alone: a round then moves it far, and a linear step away from
     /// what it may be.
     fn has_jumps(&self) -> bool {
-        self.pde.input_values().is_some()
+        self.pde.input_law().two_values().is_some()
     }
 
     /// A step that leaves the input as it is where it is not observed.

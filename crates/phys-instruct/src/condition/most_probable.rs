@@ -61,7 +61,7 @@ pub fn posterior(pde: &dyn Pde, observations: &Observations) -> Result<Posterior
     let best = best.ok_or_else(|| Error::NonFinite("the most probable input".into()))?;
     let samples = Samples::from_fields(pde.name(), observations.channels(), &[best.sample])?;
     let pair = Posterior::of(samples, false, 0);
-    if pde.input_values().is_some() { pair.solved(pde) } else { Ok(pair) }
+    if pde.input_law().two_values().is_some() { pair.solved(pde) } else { Ok(pair) }
 }
 
 /// A point of the search.

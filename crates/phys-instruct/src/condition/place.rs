@@ -85,8 +85,9 @@ impl Lattice {
         let points = pde.points(size);
         let channels = pde.channels();
         let axes = channels.iter().enumerate().map(|(c, channel)| {
-            // The law's two values belong to the first channel.
-            let nearest = c == 0 && pde.input_values().is_some();
+            // Between two values there is none to interpolate.
+            let is_input = pde.layout().input.channels.contains(&c);
+            let nearest = is_input && pde.input_law().two_values().is_some();
             [0, 1].map(|axis| Axis::new(&points[axis], channel.basis[axis], nearest))
         });
         let axes = axes.collect();

@@ -1,10 +1,9 @@
 //! A posterior as an ensemble of joint fields, and what is measured of it.
 
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Pde, TwoValues};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::Task;
 use crate::eval::marginal;
 use crate::{Error, Result, Samples};
 
@@ -48,7 +47,7 @@ pub struct Score {
 /// Entries with one of two values, such as Darcy's coefficient.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TwoValuedEntries {
-    values: [f64; 2],
+    values: TwoValues,
     /// Ascending.
     entries: Vec<usize>,
 }
@@ -56,9 +55,9 @@ pub struct TwoValuedEntries {
 impl TwoValuedEntries {
     /// The inputs of `truths`, if these or the law of `pde` have two values alone.
     pub fn of(truths: &Samples, pde: &dyn Pde) -> Option<Self> {
-        let values = marginal::values_of_input(truths, pde).or_else(|| pde.input_values())?;
-        let mut entries = Task::Forward.observed(pde, truths.width);
-        entries.sort_unstable();
+        let values =
+            marginal::values_of_input(truths, pde).or_else(|| pde.input_law().two_values())?;
+        let entries = pde.layout().input.entries(truths.height, truths.width);
         Some(Self { values, entries })
     }
 
@@ -67,7 +66,7 @@ impl TwoValuedEntries {
     }
 
     fn is_high(&self, value: f64) -> bool {
-        value >= 0.5 * (self.values[0] + self.values[1])
+        self.values.is_high(value)
     }
 }
 
@@ -325,7 +324,7 @@ mod tests {
         let truth = [3.0, 12.0, 12.0, 3.0];
         let samples = samples_of(1, 1, 2, 2, vec![4.0, 7.0, 11.0, 9.0]);
         let posterior = Posterior::of(samples, false, 1);
-        let two = TwoValuedEntries { values: [3.0, 12.0], entries: vec![0, 1, 2, 3] };
+        let two = TwoValuedEntries { values: TwoValues::new(3.0, 12.0), entries: vec![0, 1, 2, 3] };
         let score = posterior.score(&truth, &[0, 1, 2, 3], Some(&two));
         assert_eq!((score.error, score.coverage90), (0.5, None));
         let some = TwoValuedEntries { entries: vec![0, 1, 2], ..two };
@@ -338,7 +337,7 @@ mod tests {
     fn cells_and_values_are_covered_each_in_their_way() {
         let members = vec![4.0, 3.0, 1.0, 11.0, 3.5, 2.0, 12.0, 4.0, 3.0];
         let posterior = Posterior::of(samples_of(3, 1, 1, 3, members), false, 1);
-        let two = TwoValuedEntries { values: [3.0, 12.0], entries: vec![0, 1] };
+        let two = TwoValuedEntries { values: TwoValues::new(3.0, 12.0), entries: vec![0, 1] };
         let covered = |truth: [f32; 3], entries: &[usize]| {
             posterior.score(&truth, entries, Some(&two)).coverage90.unwrap()
         };

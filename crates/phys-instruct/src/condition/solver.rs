@@ -353,20 +353,20 @@ impl<'a> Solver<'a> {
     /// values.
     fn admitted(&self, mut samples: Samples, observations: &Observations) -> Result<Samples> {
         let (pde, grid) = (self.model.card.pde()?, self.model.card.grid);
-        let Some([low, high]) = pde.input_values() else { return Ok(samples) };
+        let Some(two) = pde.input_law().two_values() else { return Ok(samples) };
         let mut is_free = vec![false; samples.sample_len()];
         for entry in Task::Forward.observed(pde.as_ref(), grid) {
             is_free[entry] = true;
         }
         // A value known to a hundredth of the gap is kept as observed; one less exact is not.
-        let exact = |p: &Observation| p.deviation() <= 0.01 * (high - low);
+        let exact = |p: &Observation| p.deviation() <= 0.01 * two.gap();
         for (point, stencil) in observations.points().iter().zip(observations.stencils()) {
             stencil.terms().iter().for_each(|(entry, _)| is_free[*entry] &= !exact(point));
         }
         let len = samples.sample_len().max(1);
         for sample in samples.data.chunks_mut(len) {
             let free = sample.iter_mut().zip(&is_free).filter(|(_, free)| **free);
-            free.for_each(|(v, _)| *v = v.clamp(low as f32, high as f32));
+            free.for_each(|(v, _)| *v = v.clamp(two.low as f32, two.high as f32));
         }
         Ok(samples)
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use phys_instruct_physics::{Fields, Pde};
+use phys_instruct_physics::Pde;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -42,11 +42,11 @@ impl Task {
 
     /// The entries of a joint sample `[channel, y, x]`, flat, that may be observed.
     pub fn observed(self, pde: &dyn Pde, size: usize) -> Vec<usize> {
-        let entries = entries(pde, size);
+        let layout = pde.layout();
         match self {
-            Self::Forward => of(pde.input_of(&entries)),
-            Self::Inverse => of(pde.solution_of(&entries)),
-            Self::Reconstruct => of(entries),
+            Self::Forward => layout.input.entries(size, size),
+            Self::Inverse => layout.solution.entries(size, size),
+            Self::Reconstruct => (0..pde.channels().len() * size * size).collect(),
         }
     }
 
@@ -58,17 +58,6 @@ impl Task {
             Self::Reconstruct => Self::Reconstruct.observed(pde, size),
         }
     }
-}
-
-/// A joint sample whose values are their own places.
-fn entries(pde: &dyn Pde, size: usize) -> Fields {
-    let channels = pde.channels().len();
-    let data = (0..channels * size * size).map(|i| i as f64).collect();
-    Fields { channels, height: size, width: size, data }
-}
-
-fn of(fields: Fields) -> Vec<usize> {
-    fields.data.into_iter().map(|i| i as usize).collect()
 }
 
 impl fmt::Display for Task {

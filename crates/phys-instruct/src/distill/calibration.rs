@@ -64,7 +64,7 @@ impl FirstLine {
     /// Of `data` of `pde`; none if its input is something else.
     pub fn of(data: &Samples, pde: &dyn Pde, device: &Device) -> Option<Self> {
         let [height, width] = [data.height, data.width];
-        if data.channels.len() > 1 || pde.input_of(&data.fields(0)).height > 1 {
+        if !pde.layout().input.is_line() {
             return None;
         }
         let basis = basis_matrix(pde.channels()[0].basis[1], width);

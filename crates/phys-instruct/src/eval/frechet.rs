@@ -11,10 +11,8 @@
 //! Helmholtz's source, whose boundary nodes are cut to zero) the sum over the modes' own laws is a
 //! lower bound of the distance of the joint laws. n exact samples give about 1.5 / n.
 
-use std::f64::consts::PI;
-
 use phys_instruct_physics::transform::basis_matrix;
-use phys_instruct_physics::{Basis, Pde};
+use phys_instruct_physics::{Basis, GaussianField, InputLaw, Pde};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -47,21 +45,15 @@ pub struct Frechet {
 /// The known laws of the channels of `pde` on `size` points a side; none where the law is not
 /// Gaussian or not known.
 pub fn known_laws(pde: &dyn Pde, size: usize) -> Option<Vec<ModeLaw>> {
-    let params = pde.params();
-    let value = |name: &str| params.iter().find(|p| p.name == name).map(|p| p.value);
-    let source = neumann_variance(size, value("alpha")?, value("tau")?);
+    let (source, zero_boundary) = neumann_source(pde, size)?;
+    let symbol = pde.symbol(size)?;
     let nodes = on_inner_nodes(size, &source);
-    let cosine = ModeLaw { bases: [Basis::Cosine; 2], variance: source };
+    let solution = nodes.iter().zip(symbol).map(|(v, s)| v * s * s).collect();
+
     let sine = |variance| ModeLaw { bases: [Basis::SineNodes; 2], variance };
-    match pde.name() {
-        "poisson" => Some(vec![cosine, sine(solution_variance(size, &nodes, 0.0))]),
-        "helmholtz" => {
-            let shift = value("k")?.powi(2);
-            let u = solution_variance(size, &nodes, shift);
-            Some(vec![sine(nodes), sine(u)])
-        }
-        _ => None,
-    }
+    let cosine = |variance| ModeLaw { bases: [Basis::Cosine; 2], variance };
+    let input = if zero_boundary { sine(nodes) } else { cosine(source) };
+    Some(vec![input, sine(solution)])
 }
 
 /// The distance of every channel from its law, and that of `min(samples, reference)` reference
@@ -124,15 +116,16 @@ fn mode_sums(
     (0..points).map(|k| chunks.iter().map(|chunk| chunk[k]).sum()).collect()
 }
 
-/// The cosine modes of the Neumann field: S^2 tau^(2 alpha - 2) (pi^2 |k|^2 + tau^2)^(-alpha).
-pub(crate) fn neumann_variance(size: usize, alpha: f64, tau: f64) -> Vec<f64> {
-    let amplitude = (size * size) as f64 * tau.powf(2.0 * alpha - 2.0);
-    let variance = |i: usize| {
-        let [ky, kx] = [(i / size) as f64, (i % size) as f64];
-        amplitude * (PI * PI * (ky * ky + kx * kx) + tau * tau).powf(-alpha)
+/// The variances of the cosine modes of a Gaussian source with zero normal derivative, and whether it
+/// is cut to zero on the boundary; none for another law.
+pub(crate) fn neumann_source(pde: &dyn Pde, size: usize) -> Option<(Vec<f64>, bool)> {
+    let InputLaw::Gaussian { field: field @ GaussianField::Neumann(_), zero_boundary } =
+        pde.input_law()
+    else {
+        return None;
     };
-    // The constant mode is 0.
-    (0..size * size).map(|i| if i == 0 { 0.0 } else { variance(i) }).collect()
+    let deviations = field.modes(size);
+    Some((deviations.deviations().iter().map(|d| d * d).collect(), zero_boundary))
 }
 
 /// The variances of the sine modes of that field's inner nodes: with G = sines cosines^T, mode
@@ -157,15 +150,6 @@ fn on_inner_nodes(size: usize, cosine_variance: &[f64]) -> Vec<f64> {
     variance
 }
 
-/// The sine modes of u where (lap + shift) u = a on the inner nodes, five-point Laplacian.
-fn solution_variance(size: usize, source: &[f64], shift: f64) -> Vec<f64> {
-    let intervals = (size - 1) as f64;
-    let along =
-        |k: usize| (2.0 * intervals * (PI * (k + 1) as f64 / (2.0 * intervals)).sin()).powi(2);
-    let eigenvalue = |i: usize| shift - along(i / size) - along(i % size);
-    source.iter().enumerate().map(|(i, v)| v / eigenvalue(i).powi(2)).collect()
-}
-
 /// A B^T of square matrices.
 fn times_transpose(n: usize, a: &[f64], b: &[f64]) -> Vec<f64> {
     let dot = |i: usize| -> f64 {
@@ -182,6 +166,8 @@ fn transpose(n: usize, a: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use phys_instruct_physics::poisson::Poisson;
 
     use super::*;
     use crate::eval::testing::{poisson_samples, samples_from, samples_of};
@@ -226,7 +212,7 @@ mod tests {
     fn the_total_variance_of_the_law_is_that_of_the_field() {
         // Parseval: the modes' variances over the points are the mean variance at a point, which
         // for alpha 2, tau 3 on 128x128 is 0.292^2 (FunDPS, NeurIPS 2025).
-        let total: f64 = neumann_variance(128, 2.0, 3.0).iter().sum();
+        let total: f64 = neumann_source(&Poisson::default(), 128).unwrap().0.iter().sum();
         assert!(((total / 16384.0).sqrt() - 0.292).abs() < 0.002);
     }
 

@@ -1,6 +1,6 @@
 //! The distribution of the input's values, places and samples pooled.
 
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Pde, TwoValues};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -44,7 +44,7 @@ pub fn marginal(samples: &Samples, reference: &Samples, pde: &dyn Pde) -> Result
 }
 
 /// The two values that the inputs of `samples` take, if they take two only.
-pub fn values_of_input(samples: &Samples, pde: &dyn Pde) -> Option<[f64; 2]> {
+pub fn values_of_input(samples: &Samples, pde: &dyn Pde) -> Option<TwoValues> {
     two_values(&sorted_inputs(samples, pde))
 }
 
@@ -63,22 +63,18 @@ fn standard_deviation(values: &[f32]) -> f64 {
 }
 
 /// The two values of an ascending list that has no others.
-fn two_values(sorted: &[f32]) -> Option<[f64; 2]> {
+fn two_values(sorted: &[f32]) -> Option<TwoValues> {
     let [low, high] = [*sorted.first()?, *sorted.last()?];
     let only = low < high && sorted.iter().all(|&v| v == low || v == high);
-    only.then_some([f64::from(low), f64::from(high)])
+    only.then(|| TwoValues::new(low.into(), high.into()))
 }
 
-fn two_valued(x: &[f32], y: &[f32], values: [f64; 2]) -> TwoValued {
-    let middle = 0.5 * (values[0] + values[1]);
+fn two_valued(x: &[f32], y: &[f32], two: TwoValues) -> TwoValued {
     let share = |list: &[f32]| {
-        list.iter().filter(|&&v| f64::from(v) >= middle).count() as f64 / list.len() as f64
+        list.iter().filter(|&&v| two.is_high(v.into())).count() as f64 / list.len() as f64
     };
-    let nearer = |&v: &f32| {
-        let [low, high] = values.map(|value| (f64::from(v) - value).abs());
-        low.min(high)
-    };
-    let distance = x.iter().map(nearer).sum::<f64>() / x.len() as f64;
+    let distance = x.iter().map(|&v| two.distance(v.into())).sum::<f64>() / x.len() as f64;
+    let values = [two.low, two.high];
     TwoValued { values, high_share: share(x), high_share_reference: share(y), distance }
 }
 

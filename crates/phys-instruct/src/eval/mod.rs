@@ -1,7 +1,7 @@
 //! What is measured of a set of samples, always together: the physics, by two independent
 //! measures, and the distribution. A low residual with a bad distribution is a failure.
 
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Pde, TwoValues};
 use serde::Serialize;
 
 use crate::residual::Residual;
@@ -91,7 +91,8 @@ pub fn evaluate(
     let marginal = marginal::marginal(samples, reference, pde)?;
     let rounded = marginal
         .two_valued
-        .and_then(|two| physics::rounded_solution_error(&to_solve, pde, two.values).mean());
+        .map(|two| TwoValues::new(two.values[0], two.values[1]))
+        .and_then(|two| physics::rounded_solution_error(&to_solve, pde, two).mean());
     Ok(Report {
         count: samples.count,
         reference_count: reference.count,

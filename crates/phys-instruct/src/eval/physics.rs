@@ -1,7 +1,7 @@
 //! How far samples are from the equation, in two ways that do not depend on each other.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use phys_instruct_physics::{Fields, Pde};
+use phys_instruct_physics::{Fields, Pde, TwoValues};
 use rayon::prelude::*;
 
 use crate::residual::{Residual, ResidualOptions};
@@ -71,11 +71,10 @@ pub fn solution_error(samples: &Samples, pde: &dyn Pde) -> SolutionError {
 pub fn rounded_solution_error(
     samples: &Samples,
     pde: &dyn Pde,
-    [low, high]: [f64; 2],
+    values: TwoValues,
 ) -> SolutionError {
     error_of_inputs(samples, pde, &|mut input| {
-        let nearer = |v: f64| if v < 0.5 * (low + high) { low } else { high };
-        input.data.iter_mut().for_each(|v| *v = nearer(*v));
+        input.data.iter_mut().for_each(|v| *v = values.nearest(*v));
         input
     })
 }

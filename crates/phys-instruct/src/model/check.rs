@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use phys_instruct_physics::{Channel, Pde};
+use phys_instruct_physics::{Channel, Pde, TwoValues};
 
 use super::{Card, FORMAT, Kind, SEALED};
 use crate::config::check_levels;
@@ -139,10 +139,12 @@ impl Card {
         }
 
         // Imported data may follow another law.
-        let Some([low, high]) = self.pde()?.input_values().filter(|_| self.data.is_empty()) else {
+        let law = self.pde()?.input_law();
+        let Some(two) = law.two_values().filter(|_| self.data.is_empty()) else {
             return Ok(());
         };
-        let rounding = 1e-3 * (high - low);
+        let TwoValues { low, high } = two;
+        let rounding = 1e-3 * two.gap();
         let fits = |v: &f32| (low - rounding..=high + rounding).contains(&f64::from(*v));
         match mean.iter().take(self.grid * self.grid).find(|v| !fits(v)) {
             None => Ok(()),

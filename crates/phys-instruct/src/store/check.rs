@@ -2,7 +2,7 @@
 //! whether their inputs have the values that the law allows.
 
 use burn::tensor::{Tensor, TensorData};
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Pde, TwoValues};
 use serde::Serialize;
 
 use crate::device;
@@ -82,9 +82,10 @@ impl Check {
     }
 
     fn law(&mut self, samples: &Samples, pde: &dyn Pde) {
-        let Some([low, high]) = pde.input_values() else { return };
+        let Some(two) = pde.input_law().two_values() else { return };
+        let TwoValues { low, high } = two;
         let inputs = || (0..samples.count).flat_map(|i| samples.field(i, 0)).map(|&v| f64::from(v));
-        let off = |v: &f64| (v - low).abs().min((v - high).abs()) > SAME * (high - low).abs();
+        let off = |v: &f64| two.distance(*v) > SAME * two.gap();
         let total = inputs().count().max(1) as f64;
         let share = inputs().filter(off).count() as f64 / total;
         self.off_law = Some(share);

@@ -2,7 +2,7 @@
 
 use phys_instruct_physics::rng::normals;
 use phys_instruct_physics::{
-    Basis, Channel, Error, Fields, Param, Pde, Result, Solution, SolveReport,
+    Basis, Channel, Error, Fields, InputLaw, Param, Pde, Result, Solution, SolveReport,
 };
 use rand_chacha::ChaCha8Rng;
 
@@ -48,6 +48,10 @@ impl Pde for Dummy {
         Ok(())
     }
 
+    fn input_law(&self) -> InputLaw {
+        InputLaw::Data
+    }
+
     fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
         let data = normals(rng, size * size);
         Ok(Fields { channels: 1, height: size, width: size, data })
@@ -61,13 +65,5 @@ impl Pde for Dummy {
 
     fn points(&self, size: usize) -> [Vec<f64>; 2] {
         [vec![0.0; size], vec![0.0; size]]
-    }
-
-    fn input_of(&self, sample: &Fields) -> Fields {
-        Fields::stack(sample.height, sample.width, &[sample.channel(0)])
-    }
-
-    fn solution_of(&self, sample: &Fields) -> Fields {
-        Fields::stack(sample.height, sample.width, &[sample.channel(1)])
     }
 }

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use phys_instruct_physics::{Pde, rng};
+use phys_instruct_physics::Pde;
 
 use crate::Samples;
 use crate::residual::{self, Residual};
@@ -30,8 +30,6 @@ const NEAR: f64 = 5.0;
 const EQUAL: f64 = 1.1;
 /// A misfit below this is the rounding of stored values.
 const ROUNDING: f64 = 1e-5;
-/// The grid on which the shape of a PDE's input is learnt.
-const PROBE: usize = 32;
 
 /// The source of one channel's values.
 #[derive(Debug, Clone, PartialEq)]
@@ -246,7 +244,7 @@ fn candidates(given: &Given) -> Result<Vec<Reading>, String> {
 
 /// Keeps the readings whose axes are as long as the coordinates in the file, where there are any.
 fn by_coordinates(given: &Given, readings: &mut Vec<Reading>) {
-    let rows = if rows_are_times(given.pde) { "t" } else { "y" };
+    let rows = if given.pde.layout().input.is_line() { "t" } else { "y" };
     for (letter, points) in coordinates(given) {
         let agrees = |r: &Reading| match letter {
             "x" => r.width == points,
@@ -333,7 +331,7 @@ fn undecided(readings: &[&Reading], what: &str) -> String {
 /// # Errors
 /// Several square readings of a format whose writers differ in their habits.
 fn usual(given: &Given, mut readings: Vec<Reading>) -> Result<Reading, String> {
-    let rows_are_times = rows_are_times(given.pde);
+    let rows_are_times = given.pde.layout().input.is_line();
     // NumPy's own habit is samples first; only MATLAB's and HDF5's writers differ among themselves.
     let of_numpy = !matches!(given.contents.format, Format::Matlab | Format::Hdf5);
     // Coordinates may have left only exchanged ones.
@@ -362,12 +360,6 @@ fn prefer(readings: &mut Vec<Reading>, test: impl Fn(&Reading) -> bool) {
     if readings.iter().any(&test) {
         readings.retain(test);
     }
-}
-
-/// Tells whether a sample's rows are its times: its input is a line.
-fn rows_are_times(pde: &dyn Pde) -> bool {
-    let input = pde.random_input(PROBE, &mut rng::stream(0, "probe", 0, 0));
-    input.is_ok_and(|input| input.height == 1)
 }
 
 fn snapshot(wanted: Snapshot, times: usize) -> Result<usize, String> {

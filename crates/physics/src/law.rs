@@ -1,0 +1,171 @@
+//! The laws of the inputs: how they are drawn, and the values that they can take.
+
+use rand_chacha::ChaCha8Rng;
+
+use crate::random_field::{FieldLaw, LineLaw, Modes};
+use crate::{Error, Fields, Result, rng};
+
+/// A Gaussian field of mean 0 on the unit square, or on a line.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum GaussianField {
+    /// A field with zero normal derivative on the boundary.
+    Neumann(FieldLaw),
+    /// A periodic field.
+    Periodic(FieldLaw),
+    /// A periodic line, which is one row.
+    Line(LineLaw),
+}
+
+impl GaussianField {
+    /// Returns the field's independent modes on a grid of `size` points a side.
+    pub fn modes(&self, size: usize) -> Modes {
+        match self {
+            Self::Neumann(law) => law.neumann_modes(size),
+            Self::Periodic(law) => law.periodic_modes(size),
+            Self::Line(law) => law.periodic_modes(size),
+        }
+    }
+
+    /// Draws the field on a grid of `size` points a side, `[1, size, size]` or `[1, 1, size]`.
+    pub fn draw(&self, size: usize, rng: &mut ChaCha8Rng) -> Fields {
+        let modes = self.modes(size);
+        let height = modes.deviations().len() / size.max(1);
+        let data = modes.field(&rng::normals(rng, modes.deviations().len()));
+        Fields { channels: 1, height, width: size, data }
+    }
+}
+
+/// The two values of a field that takes no others, `low < high`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TwoValues {
+    /// The lesser.
+    pub low: f64,
+    /// The greater.
+    pub high: f64,
+}
+
+impl TwoValues {
+    /// The two values in either order.
+    pub fn new(one: f64, other: f64) -> Self {
+        Self { low: one.min(other), high: one.max(other) }
+    }
+
+    /// The number midway: values from there on are nearer to the greater.
+    pub fn middle(self) -> f64 {
+        0.5 * (self.low + self.high)
+    }
+
+    /// Tells whether the greater value is the nearer one.
+    pub fn is_high(self, value: f64) -> bool {
+        value >= self.middle()
+    }
+
+    /// Returns the nearer of the two values.
+    pub fn nearest(self, value: f64) -> f64 {
+        if self.is_high(value) { self.high } else { self.low }
+    }
+
+    /// Returns the distance to the nearer of the two values.
+    pub fn distance(self, value: f64) -> f64 {
+        (value - self.low).abs().min((value - self.high).abs())
+    }
+
+    /// Returns the distance between the two values.
+    pub fn gap(self) -> f64 {
+        self.high - self.low
+    }
+}
+
+/// The law that a PDE's inputs are drawn from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum InputLaw {
+    /// A Gaussian field.
+    Gaussian {
+        /// The field.
+        field: GaussianField,
+        /// The field is cut to zero on the boundary nodes.
+        zero_boundary: bool,
+    },
+    /// A field of two values, by the sign of a Gaussian one.
+    TwoValued {
+        /// The Gaussian field.
+        field: GaussianField,
+        /// The value where that is negative.
+        negative: f64,
+        /// The value elsewhere.
+        positive: f64,
+    },
+    /// Inputs that data give, of which no formula is known.
+    Data,
+}
+
+impl InputLaw {
+    /// A Gaussian field, as it is.
+    pub fn gaussian(field: GaussianField) -> Self {
+        Self::Gaussian { field, zero_boundary: false }
+    }
+
+    /// Draws the input of `pde` on a grid of `size` points a side.
+    ///
+    /// # Errors
+    /// [`Error::NoLaw`] where data alone give inputs.
+    pub fn draw(&self, pde: &str, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
+        match *self {
+            Self::Gaussian { field, zero_boundary } => {
+                let mut drawn = field.draw(size, rng);
+                if zero_boundary {
+                    clear_boundary(size, &mut drawn.data);
+                }
+                Ok(drawn)
+            }
+            Self::TwoValued { field, negative, positive } => {
+                let mut drawn = field.draw(size, rng);
+                drawn
+                    .data
+                    .iter_mut()
+                    .for_each(|g| *g = if *g >= 0.0 { positive } else { negative });
+                Ok(drawn)
+            }
+            Self::Data => Err(Error::NoLaw { pde: pde.into() }),
+        }
+    }
+
+    /// Returns the two values of an input that takes no others.
+    pub fn two_values(&self) -> Option<TwoValues> {
+        match *self {
+            Self::TwoValued { negative, positive, .. } => Some(TwoValues::new(negative, positive)),
+            Self::Gaussian { .. } | Self::Data => None,
+        }
+    }
+}
+
+/// Sets the outermost nodes of a square field to zero.
+pub(crate) fn clear_boundary(size: usize, field: &mut [f64]) {
+    let last = size - 1;
+    for i in 0..size {
+        for edge in [i, last * size + i, i * size, i * size + last] {
+            field[edge] = 0.0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_belongs_to_the_nearer_of_two() {
+        let two = TwoValues::new(12.0, 3.0);
+        assert_eq!([two.low, two.high, two.middle(), two.gap()], [3.0, 12.0, 7.5, 9.0]);
+        let nearest = [-1.0, 7.4, 7.5, 40.0].map(|v| two.nearest(v));
+        assert_eq!(nearest, [3.0, 3.0, 12.0, 12.0]);
+        assert_eq!([2.0, 8.0].map(|v| two.distance(v)), [1.0, 4.0]);
+    }
+
+    #[test]
+    fn data_alone_draw_nothing() {
+        let drawn = InputLaw::Data.draw("mine", 8, &mut rng::stream(0, "input", 0, 0));
+        let message = drawn.err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(message.contains("mine"), "{message}");
+    }
+}
