@@ -6,22 +6,15 @@ use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Command, Parser, ValueEnum};
-use phys_instruct::{Error, Result, diffusion::sampler::Method, memory};
-use phys_instruct_physics::{Pde, registry};
+use phys_instruct::{Error, Result, diffusion::sampler::Method, memory, problem};
+use phys_instruct_physics::Pde;
 
 use crate::commands::Verb;
 use crate::failure::{Failure, Outcome};
 
 /// Few-step PDE solving by physics-guided distillation of diffusion models.
-///
-/// PDEs: darcy, poisson, helmholtz, navier-stokes, burgers.
-/// Data goes to stdout, talk to stderr.
-/// Exit codes: 0 done; 1 it ran, but a check failed; 2 usage or environment; 130 interrupted, with
-/// the checkpoint written first.
-///
-/// Example: phys-instruct sample poisson
 #[derive(Parser)]
-#[command(name = "phys-instruct", version, max_term_width = 100, verbatim_doc_comment)]
+#[command(name = "phys-instruct", version, max_term_width = 100, long_about = long_about())]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -33,6 +26,19 @@ pub struct Cli {
 const MOST_THREADS: u64 = 1024;
 /// The most network calls of a sample, sweeps of polish and the like, each of which takes time alone.
 pub const MOST_CALLS: u64 = 10_000;
+
+/// The first page of help.
+fn long_about() -> String {
+    format!(
+        "Few-step PDE solving by physics-guided distillation of diffusion models.\n\n\
+         PDEs: {}.\n\
+         Data goes to stdout, talk to stderr.\n\
+         Exit codes: 0 done; 1 it ran, but a check failed; 2 usage or environment; 130 \
+         interrupted, with the checkpoint written first.\n\n\
+         Example: phys-instruct sample poisson",
+        problem::names().join(", ")
+    )
+}
 
 /// The heading of the options that every command has.
 const EVERYWHERE: &str = "Options everywhere";
@@ -74,7 +80,7 @@ pub enum DeviceName {
 /// A PDE and its parameters.
 #[derive(Args, Clone)]
 pub struct Problem {
-    /// The PDE: darcy, poisson, helmholtz, navier-stokes or burgers
+    #[arg(help = format!("The PDE: one of {}", problem::names().join(", ")))]
     pub pde: String,
     #[command(flatten)]
     pub params: Params,
@@ -144,7 +150,7 @@ pub enum Sampler {
 impl Problem {
     /// The PDE with its parameters set.
     pub fn build(&self) -> Result<Box<dyn Pde>> {
-        self.params.apply(registry::by_name(&self.pde)?)
+        self.params.apply(problem::by_name(&self.pde)?)
     }
 }
 

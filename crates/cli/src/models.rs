@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use phys_instruct::config::load::nearest;
-use phys_instruct_physics::registry;
+use phys_instruct::problem;
 
 use crate::failure::Failure;
 
@@ -48,10 +48,10 @@ pub fn find(name: &Path) -> Result<PathBuf, Failure> {
         return inside.is_file().then_some(inside).ok_or_else(missing);
     }
     let text = name.to_string_lossy();
-    let starts_with = |pde: &&str| {
-        text.strip_prefix(*pde).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    let starts_with = |pde: &String| {
+        text.strip_prefix(pde.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     };
-    if registry::NAMES.iter().any(starts_with) { bundled_as(&text) } else { Err(unknown(&text)) }
+    if problem::names().iter().any(starts_with) { bundled_as(&text) } else { Err(unknown(&text)) }
 }
 
 /// The folder that a new file of the models goes into.
@@ -67,7 +67,8 @@ pub fn file(name: &str) -> Option<PathBuf> {
 /// The student of a PDE on 32 x 32, of a PDE on a grid (`darcy-64`), or any bundled model by the
 /// name of its file.
 fn bundled_as(name: &str) -> Result<PathBuf, Failure> {
-    let student = if registry::NAMES.contains(&name) { "-32-student" } else { "-student" };
+    let student =
+        if problem::names().iter().any(|pde| pde == name) { "-32-student" } else { "-student" };
     let stems = [format!("{name}{student}"), name.to_owned()];
     stems.iter().find_map(|stem| file(&format!("{stem}.safetensors"))).ok_or_else(|| {
         Failure::Usage(format!(
@@ -83,8 +84,9 @@ fn unknown(name: &str) -> Failure {
     if name.contains(['/', '.']) {
         return Failure::Usage(format!("{name}: no such file or folder"));
     }
-    let known = registry::NAMES;
-    let hint = nearest(name, known).map(|pde| format!("; did you mean `{pde}`?"));
+    let known = problem::names();
+    let hint = nearest(name, known.iter().map(String::as_str))
+        .map(|pde| format!("; did you mean `{pde}`?"));
     let hint = hint.unwrap_or_else(|| format!("; PDEs: {}", known.join(", ")));
     Failure::Usage(format!("`{name}` is neither a file nor a PDE{hint}"))
 }

@@ -220,7 +220,7 @@ fn faults(grid: usize, law: usize, made: usize) -> Result<()> {
     );
     let all = [Fault::None, Fault::Units, Fault::Offset, Fault::Outlier, Fault::Exchanged];
     let mut sums = [Tally::default(); 5];
-    for name in registry::NAMES {
+    for name in registry::names() {
         let (pde, model) = (registry::by_name(name)?, student(name, grid)?);
         let solver = Solver::new(&model)?;
         // Exchanged fields need the reconstruct task, a third of the problems.
@@ -271,7 +271,7 @@ fn errors(grid: usize, count: usize) -> Result<()> {
     println!(
         "| PDE | sensors | estimated: error, coverage | 1 %: error, coverage |\n|---|---|---|---|"
     );
-    for name in registry::NAMES {
+    for name in registry::names() {
         let (pde, model) = (registry::by_name(name)?, student(name, grid)?);
         let solver = Solver::new(&model)?;
         let samples = problems(pde.as_ref(), grid, count)?;

@@ -758,7 +758,7 @@ impl Config {
     /// # Errors
     /// An unknown name, or a parameter out of range.
     pub fn pde(&self) -> Result<Box<dyn phys_instruct_physics::Pde>> {
-        let mut pde = crate::registry::by_name(&self.pde)?;
+        let mut pde = crate::problem::by_name(&self.pde)?;
         for (name, &value) in &self.params {
             pde.set_param(name, value)?;
         }

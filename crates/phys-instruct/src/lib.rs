@@ -17,7 +17,7 @@ pub mod model;
 pub mod net;
 pub mod plot;
 pub mod polish;
-pub mod registry;
+pub mod problem;
 pub mod residual;
 pub mod samples;
 pub mod sampling;

@@ -150,7 +150,7 @@ impl Card {
     /// # Errors
     /// A name or a parameter this version does not know.
     pub fn pde(&self) -> Result<Box<dyn Pde>> {
-        let mut pde = crate::registry::by_name(&self.pde)?;
+        let mut pde = crate::problem::by_name(&self.pde)?;
         for (name, &value) in &self.params {
             pde.set_param(name, value)?;
         }
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_card_tells_a_collapse_and_old_cards_are_read() {
-        let pde = crate::registry::by_name("darcy").unwrap();
+        let pde = crate::problem::by_name("darcy").unwrap();
         let config = Config::from_toml("pde = \"darcy\"\ngrid = 8").unwrap();
         let card = Card::new(Kind::Student, &config, pde.as_ref());
         assert_eq!(card.collapse(), None);
@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn regressed_statistics_are_restored_and_their_absence_is_named() {
-        let pde = crate::registry::by_name("darcy").unwrap();
+        let pde = crate::problem::by_name("darcy").unwrap();
         let text = "pde = \"darcy\"\ngrid = 8\n[diffusion]\nregress = true\n";
         let config = Config::from_toml(text).unwrap();
         let data = samples_from(pde.as_ref(), 20, 8, 1);

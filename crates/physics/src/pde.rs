@@ -1,5 +1,6 @@
-//! What every PDE offers, and the registry of those there are.
+//! The trait of every PDE, and the drawing of its samples.
 
+use std::any::Any;
 use std::ops::Range;
 
 use rand_chacha::ChaCha8Rng;
@@ -73,7 +74,7 @@ pub struct Solution {
 }
 
 /// A partial differential equation with its random input and its reference solver.
-pub trait Pde: Send + Sync {
+pub trait Pde: Any + Send + Sync {
     /// The name used everywhere, for example `navier-stokes`.
     fn name(&self) -> &'static str;
 

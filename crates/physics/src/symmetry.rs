@@ -51,7 +51,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::registry::{NAMES, by_name};
+    use crate::registry::{by_name, names};
     use crate::{Fields, Pde, rng};
 
     const SIZE: usize = 16;
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn moved_samples_solve_the_equation() {
-        for name in NAMES {
+        for name in names() {
             let pde = by_name(name).unwrap();
             let x = sample(pde.as_ref(), 0);
             let largest = x.data.iter().fold(0.0f64, |m, v| m.max(v.abs()));
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn moved_samples_have_the_same_law() {
         const COUNT: u64 = 600;
-        for name in NAMES {
+        for name in names() {
             let pde = by_name(name).unwrap();
             let all: Vec<Fields> = (0..COUNT).map(|i| sample(pde.as_ref(), i)).collect();
             let mean = |f: &dyn Fn(&Fields) -> f64| all.iter().map(f).sum::<f64>() / COUNT as f64;

@@ -10,7 +10,7 @@ use phys_instruct::data::{self, Watch};
 use phys_instruct::diffusion::train::TeacherTraining;
 use phys_instruct::distill::{monitor, train::StudentTraining};
 use phys_instruct::eval::{EvalOptions, Report, evaluate};
-use phys_instruct::registry::{self, Registration};
+use phys_instruct::problem::{self, Problem};
 use phys_instruct::sampling::{SampleOptions, sample};
 use phys_instruct::training::Training;
 use phys_instruct::{Config, Model, Result, Samples, device};
@@ -39,12 +39,9 @@ fn main() -> ExitCode {
 
 /// Makes the PDE known; from here on its name works in every config and model file.
 fn register() -> Result<()> {
-    registry::register(Registration {
-        pde: || Box::new(ReactionDiffusion::default()),
-        residual: |pde, size, device| {
-            Ok(Box::new(ReactionDiffusionResidual::new(pde, size, device)?))
-        },
-    })
+    problem::register(Problem::of(|pde: &ReactionDiffusion, size, device| {
+        Ok(Box::new(ReactionDiffusionResidual::new(pde, size, device)))
+    }))
 }
 
 fn run() -> Result<bool> {
@@ -137,7 +134,7 @@ mod tests {
         assert_eq!((pde.name(), pde.params()[0].value), (pde::NAME, 0.02));
         assert!(phys_instruct::residual::build(pde.as_ref(), 16, &device::cpu()).is_ok());
         assert!(register().unwrap_err().to_string().contains("registered already"));
-        let unknown = registry::by_name("reaction").err().unwrap().to_string();
+        let unknown = problem::by_name("reaction").err().unwrap().to_string();
         assert!(unknown.contains("burgers, reaction-diffusion"), "{unknown}");
     }
 }

@@ -2,12 +2,13 @@
 //! measured against the source a.
 
 use burn::tensor::{Device, Tensor, ops::PadMode};
-use phys_instruct::Result;
 use phys_instruct::residual::operator::{
-    InverseLaplacian, differences, input_and_solution, measured, param,
+    InverseLaplacian, differences, input_and_solution, measured,
 };
 use phys_instruct::residual::{Residual, ResidualOptions, ResidualTerms};
-use phys_instruct_physics::{Basis, Pde};
+use phys_instruct_physics::Basis;
+
+use crate::pde::ReactionDiffusion;
 
 /// The residual of (a, u), `[batch, 2, size, size]`.
 pub struct ReactionDiffusionResidual {
@@ -18,13 +19,10 @@ pub struct ReactionDiffusionResidual {
 }
 
 impl ReactionDiffusionResidual {
-    /// With the present parameters of `pde`, on grids of `size` points a side.
-    ///
-    /// # Errors
-    /// A PDE without the parameter `diffusion`.
-    pub fn new(pde: &dyn Pde, size: usize, device: &Device) -> Result<Self> {
+    /// The residual of `pde` on grids of `size` points a side.
+    pub fn new(pde: &ReactionDiffusion, size: usize, device: &Device) -> Self {
         let inverse = InverseLaplacian::new(Basis::SineInner, size, device);
-        Ok(Self { diffusion: param(pde, "diffusion")?, size, inverse })
+        Self { diffusion: pde.diffusion, size, inverse }
     }
 }
 
@@ -49,13 +47,12 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::pde::ReactionDiffusion;
     use burn::tensor::TensorData;
     use phys_instruct_physics::{Fields, generate, rng};
 
     fn residual(size: usize) -> ReactionDiffusionResidual {
         let pde = ReactionDiffusion::default();
-        ReactionDiffusionResidual::new(&pde, size, &Device::flex()).unwrap()
+        ReactionDiffusionResidual::new(&pde, size, &Device::flex())
     }
 
     fn batch(samples: &[Fields]) -> Tensor<4> {

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use phys_instruct::model::Model;
+use phys_instruct::problem;
 use phys_instruct::store::dataset;
 use phys_instruct::store::manifest::Manifest;
-use phys_instruct_physics::{Pde, registry};
+use phys_instruct_physics::Pde;
 
 use super::open_device;
 use crate::args::{Drawing, Global, Params, at_least, extension};
@@ -72,14 +73,14 @@ fn is_samples(path: &Path) -> bool {
 /// The PDE that is named, or that the data set's manifest names.
 pub fn pde_of(path: &Path, named: Option<&str>, params: &Params) -> Result<Box<dyn Pde>, Failure> {
     if let Some(name) = named {
-        return Ok(params.apply(registry::by_name(name)?)?);
+        return Ok(params.apply(problem::by_name(name)?)?);
     }
     if !path.is_dir() {
         let name = path.display();
         return Err(Failure::Usage(format!("{name}: name its PDE with --pde")));
     }
     let recipe = Manifest::read(path)?.recipe;
-    let mut pde = registry::by_name(&recipe.pde)?;
+    let mut pde = problem::by_name(&recipe.pde)?;
     for (name, value) in &recipe.params {
         pde.set_param(name, *value)?;
     }

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use clap::Args;
 use phys_instruct::data;
-use phys_instruct::store::{NdArray, arrays, import, npz};
+use phys_instruct::problem;
+use phys_instruct::store::{NdArray, arrays, npz};
 use phys_instruct_physics::{Fields, Pde, Solution};
 use serde_json::{Value, json};
 
@@ -85,7 +86,8 @@ fn read(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<NdArray, Failur
     let own = pde.channels().first().map_or("", |c| c.name);
     // What is mapped is `array` or `channel=array`.
     let mapped = map.map(|text| text.split_once('=').map_or(text, |(_, array)| array.trim()));
-    let known = import::input_arrays(pde.name());
+    let problem = problem::find(pde.name())?;
+    let known = problem.arrays().iter().map(|[input, _]| input.as_str());
     let named = [own].into_iter().chain(known).find(|name| names.names.iter().any(|n| n == name));
     let name = match (mapped, named, &names.names[..]) {
         (Some(array), _, _) => array.trim_start_matches('/'),

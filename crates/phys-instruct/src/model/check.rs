@@ -33,7 +33,7 @@ impl Card {
         }
 
         let named = |field: &str, error: Error| Error::Config(format!("{field}: {error}"));
-        crate::registry::by_name(&self.pde).map_err(|e| named("pde", e))?;
+        crate::problem::by_name(&self.pde).map_err(|e| named("pde", e))?;
         let pde = self.pde().map_err(|e| named("params", e))?;
         if self.params.is_empty() && !pde.params().is_empty() {
             let names: Vec<&str> = pde.params().iter().map(|p| p.name).collect();
@@ -193,7 +193,7 @@ mod tests {
 
     /// An untrained student of Poisson's equation.
     fn student() -> Model {
-        let pde = crate::registry::by_name("poisson").unwrap();
+        let pde = crate::problem::by_name("poisson").unwrap();
         let net =
             NetConfig { width: 8, multipliers: vec![1, 2], blocks: 1, attention: vec![], patch: 1 };
         let config = Config { net, ..Config::from_toml("pde = \"poisson\"\ngrid = 8").unwrap() };
@@ -351,7 +351,7 @@ mod tests {
         negative.tensors.get_mut("statistics.spectrum").unwrap().data[9] = -1.0;
         assert_refused(&negative, "statistics.spectrum: the deviation 9", "negative");
 
-        let darcy = crate::registry::by_name("darcy").unwrap();
+        let darcy = crate::problem::by_name("darcy").unwrap();
         let mut other = whole;
         other.metadata["pde"] = json!("darcy");
         other.metadata["params"] =

@@ -5,10 +5,9 @@
 
 use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::Pde;
-use phys_instruct_physics::darcy::Darcy;
 use phys_instruct_physics::hermite::Collocation;
 
-use crate::{Result, registry};
+use crate::{Result, problem};
 
 pub mod burgers;
 #[cfg(test)]
@@ -117,28 +116,7 @@ pub trait Residual: Send + Sync {
 /// # Errors
 /// A PDE without a residual, or a grid too small for it.
 pub fn build(pde: &dyn Pde, size: usize, device: &Device) -> Result<Box<dyn Residual>> {
-    let param = |name: &str| operator::param(pde, name);
-    match pde.name() {
-        "poisson" => Ok(Box::new(poisson::PoissonResidual::new(size, device)?)),
-        "helmholtz" => Ok(Box::new(helmholtz::HelmholtzResidual::new(param("k")?, size, device)?)),
-        "darcy" => {
-            let [low, high] = [param("low")?, param("high")?];
-            let [source, boundary] = [param("source")?, param("boundary")?];
-            let own = Darcy { low, high, source, boundary, ..Darcy::default() };
-            Ok(Box::new(darcy::DarcyResidual::new(&own, size, device)?))
-        }
-        "navier-stokes" => {
-            let constants = [param("nu")?, param("forcing")?, param("time")?];
-            let intervals = pde.channels().len() - 1;
-            let own = navier_stokes::NavierStokesResidual::new(constants, intervals, size, device)?;
-            Ok(Box::new(own))
-        }
-        "burgers" => Ok(Box::new(burgers::BurgersResidual::new(param("nu")?, size, device)?)),
-        name => match registry::added(name) {
-            Some(own) => (own.residual)(pde, size, device),
-            None => Err(registry::unknown(name)),
-        },
-    }
+    problem::find(pde.name())?.residual(pde, size, device)
 }
 
 #[cfg(test)]
@@ -156,7 +134,7 @@ mod tests {
             ("darcy", Some(("source", 3.0))),
             ("darcy", Some(("boundary", 1.0))),
         ] {
-            let mut pde = registry::by_name(name).unwrap();
+            let mut pde = problem::by_name(name).unwrap();
             if let Some((param, value)) = param {
                 pde.set_param(param, value).unwrap();
             }
@@ -176,7 +154,7 @@ mod tests {
             ("burgers", "nu", 0.03),
         ];
         for (name, param, value) in cases {
-            let mut pde = registry::by_name(name).unwrap();
+            let mut pde = problem::by_name(name).unwrap();
             let benchmark = build(pde.as_ref(), 32, &Device::flex()).unwrap();
             pde.set_param(param, value).unwrap();
             let own = build(pde.as_ref(), 32, &Device::flex()).unwrap();

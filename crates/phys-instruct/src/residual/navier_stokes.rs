@@ -86,17 +86,12 @@ struct Arrival {
 }
 
 impl NavierStokesResidual {
-    /// For viscosity `nu` > 0, amplitude `forcing`, final time `time` > 0, `intervals` >= 1 equal
-    /// intervals and grids of `size` points a side, at least 8.
+    /// The residual of `pde` on grids of `size` points a side, at least 8.
     ///
     /// # Errors
     /// A smaller grid, or no interval.
-    pub fn new(
-        [nu, forcing, time]: [f64; 3],
-        intervals: usize,
-        size: usize,
-        device: &Device,
-    ) -> Result<Self> {
+    pub fn new(pde: &NavierStokes, size: usize, device: &Device) -> Result<Self> {
+        let &NavierStokes { nu, forcing, time, intervals, .. } = pde;
         operator::check_size(size, 8)?;
         operator::check_size(intervals + 1, 2)?;
         let interval = time / intervals as f64;
@@ -109,9 +104,8 @@ impl NavierStokesResidual {
             .clone()
             .matmul(constant(force(size, forcing)))
             .matmul(basis.clone().swap_dims(2, 3));
-        let pde = NavierStokes { nu, forcing, time, intervals, ..Default::default() };
         Ok(Self {
-            snapshots: Snapshots::new(&pde, size),
+            snapshots: Snapshots::new(pde, size),
             interval,
             intervals,
             basis,
@@ -343,7 +337,9 @@ mod tests {
     const TIME: f64 = 0.8;
 
     fn build(intervals: usize, size: usize) -> NavierStokesResidual {
-        NavierStokesResidual::new([NU, FORCING, TIME], intervals, size, &Device::flex()).unwrap()
+        let pde =
+            NavierStokes { nu: NU, forcing: FORCING, time: TIME, intervals, ..Default::default() };
+        NavierStokesResidual::new(&pde, size, &Device::flex()).unwrap()
     }
 
     /// A complex number.
@@ -636,9 +632,7 @@ mod tests {
                 let later = x.data.iter_mut().zip(draws).skip(size * size);
                 later.for_each(|(w, d)| *w += noise * d);
             }
-            let constants = [pde.nu, pde.forcing, pde.time];
-            let own =
-                NavierStokesResidual::new(constants, intervals, size, &Device::flex()).unwrap();
+            let own = NavierStokesResidual::new(&pde, size, &Device::flex()).unwrap();
             let x = testing::batch(&samples);
             let terms = own.terms(x.clone(), ResidualOptions::default());
             let rate = |modes: &Tensor<4>| own.rate(&own.flow(modes));

@@ -4,7 +4,7 @@
 use std::f64::consts::PI;
 
 use burn::tensor::{Device, Tensor, TensorData, ops::PadMode};
-use phys_instruct_physics::{Basis, Error as PhysicsError, Pde, transform::basis_matrix};
+use phys_instruct_physics::{Basis, transform::basis_matrix};
 
 use super::{LinearSolution, ResidualOptions, ResidualTerms, mean_square};
 use crate::{Error, Result};
@@ -12,18 +12,6 @@ use crate::{Error, Result};
 /// The smallest scale a residual is divided by: a source below it counts as this large, so that
 /// an empty sample has a finite relative residual.
 pub(super) const SMALLEST_SCALE: f64 = 1e-12;
-
-/// Value of the parameter `name` of `pde`.
-///
-/// # Errors
-/// A PDE without it.
-pub fn param(pde: &dyn Pde, name: &str) -> Result<f64> {
-    let params = pde.params();
-    let found = params.iter().find(|p| p.name == name).map(|p| p.value);
-    let known = params.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
-    let missing = PhysicsError::UnknownParam { pde: pde.name(), name: name.into(), known };
-    found.ok_or(Error::Physics(missing))
-}
 
 /// Refuses a grid without a point at which the equation holds.
 pub(super) fn check_size(size: usize, smallest: usize) -> Result<()> {

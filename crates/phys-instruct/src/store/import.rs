@@ -1,8 +1,7 @@
 //! Foreign data sets: joint samples of a PDE from a file of any format.
 //!
-//! Known by name are the layouts of DiffusionPDE (Huang et al., NeurIPS 2024), PDEBench (Takamoto
-//! et al., NeurIPS 2022) and the Fourier neural operator's data (Li et al., ICLR 2021). Any other
-//! is described by a map from channels to arrays. The meaning of an array's axes is decided in
+//! The layouts of known programs come with each PDE's record (`problem`). Any other is described by
+//! a map from channels to arrays. The meaning of an array's axes is decided in
 //! `store::reading`.
 
 use std::ops::Range;
@@ -16,28 +15,7 @@ use crate::store::check::Check;
 use crate::store::file::bad;
 use crate::store::manifest::Manifest;
 use crate::store::reading::{Given, Reading, Snapshot, Source, is_coordinate};
-use crate::{Error, Result, Samples};
-
-/// The arrays of the channels in order, as known programs name them. In an evolution the later
-/// channels are evenly spaced snapshots of the last array.
-const LAYOUTS: &[(&str, [&str; 2])] = &[
-    ("darcy", ["thresh_a_data", "thresh_p_data"]),
-    ("darcy", ["nu", "tensor"]),
-    ("darcy", ["coeff", "sol"]),
-    ("poisson", ["f_data", "phi_data"]),
-    ("helmholtz", ["f_data", "psi_data"]),
-    ("helmholtz", ["f_data", "phi_data"]),
-    ("navier-stokes", ["w0", "w"]),
-    ("navier-stokes", ["a", "u"]),
-    ("navier-stokes", ["input", "output"]),
-    ("burgers", ["output", ""]),
-    ("burgers", ["tensor", ""]),
-];
-
-/// The names that known programs give the input's array of that PDE.
-pub fn input_arrays(pde: &str) -> impl Iterator<Item = &'static str> {
-    LAYOUTS.iter().filter(move |(name, _)| *name == pde).map(|(_, [input, _])| *input)
-}
+use crate::{Error, Result, Samples, problem};
 
 /// A linear change of units: value = scale * stored + offset.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,18 +127,21 @@ fn layouts(pde: &str, channels: &[&str], options: &ImportOptions) -> Result<Vec<
     if !options.map.is_empty() {
         return Ok(vec![mapped(channels, &options.map)?]);
     }
-    let known = LAYOUTS.iter().filter(|(name, _)| *name == pde);
-    let known = known.map(|(_, arrays)| known_layout(channels.len(), arrays));
+    // A PDE that is not registered has its own names alone.
+    let known = problem::find(pde).map(|problem| problem.arrays().to_vec()).unwrap_or_default();
+    let known = known.iter().map(|arrays| known_layout(channels.len(), arrays));
     let own = channels.iter().map(|c| Source { array: (*c).into(), snapshot: Snapshot::Only });
     Ok(known.chain([own.collect()]).collect())
 }
 
-fn known_layout(channels: usize, arrays: &[&str; 2]) -> Vec<Source> {
+fn known_layout(channels: usize, arrays: &[String; 2]) -> Vec<Source> {
     let later = channels.saturating_sub(1);
     (0..channels)
         .map(|c| match (c, later) {
-            (0, _) => Source { array: arrays[0].into(), snapshot: Snapshot::Only },
-            (part, of) => Source { array: arrays[1].into(), snapshot: Snapshot::Part { part, of } },
+            (0, _) => Source { array: arrays[0].clone(), snapshot: Snapshot::Only },
+            (part, of) => {
+                Source { array: arrays[1].clone(), snapshot: Snapshot::Part { part, of } }
+            }
         })
         .collect()
 }

@@ -78,7 +78,7 @@ impl Conditional {
         let known = read_rows::<Row>(&log)?;
         let (mut rows, mut pictures) = (Vec::<Row>::new(), Vec::new());
         for pde in chosen(&self.pde, |pde| student(pde).is_some())? {
-            let setting = Setting::of(pde, self.grid, &options, &find, &stop)?;
+            let setting = Setting::of(&pde, self.grid, &options, &find, &stop)?;
             let mut done = |row: &Row| {
                 let Key { task, method, points, .. } = &row.key;
                 let (error, time) = (row.error, seconds(row.seconds));

@@ -77,7 +77,7 @@ impl Five {
         let find = |name: &str| models::file(&format!("{name}.safetensors"));
         let plans = chosen(&self.pde, |pde| five::grid(pde, &options, &find).is_some())?
             .into_iter()
-            .map(|pde| Ok(five::plan(pde, &options, &tuning, &find)?))
+            .map(|pde| Ok(five::plan(&pde, &options, &tuning, &find)?))
             .collect::<Result<Vec<Vec<Item>>, Failure>>()?;
         let _lock = Lock::take(&self.out)?;
         let log = self.out.join(LOG);

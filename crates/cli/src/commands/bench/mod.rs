@@ -7,12 +7,13 @@ use phys_instruct::bench::page::{self, Picture, Section};
 use phys_instruct::bench::tuning::Tuning;
 use phys_instruct::plot::Drawing;
 use phys_instruct::store::atomic;
-use phys_instruct_physics::registry;
 use serde::Serialize;
 
 use self::conditional::Conditional;
 use self::five::Five;
 use self::tune::Tune;
+use phys_instruct::problem;
+
 use crate::args::Global;
 use crate::failure::{Failure, Outcome};
 use crate::models;
@@ -46,13 +47,13 @@ impl Bench {
 }
 
 /// The PDEs asked for, or those that `has` says yes to.
-fn chosen(asked: &[String], has: impl Fn(&str) -> bool) -> Result<Vec<&'static str>, Failure> {
+fn chosen(asked: &[String], has: impl Fn(&str) -> bool) -> Result<Vec<String>, Failure> {
     for name in asked {
-        registry::by_name(name)?;
+        problem::find(name)?;
     }
     let wanted =
         |name: &str| if asked.is_empty() { has(name) } else { asked.iter().any(|a| a == name) };
-    let all: Vec<&str> = registry::NAMES.iter().copied().filter(|name| wanted(name)).collect();
+    let all: Vec<String> = problem::names().into_iter().filter(|name| wanted(name)).collect();
     if all.is_empty() {
         return Err(Failure::Usage("no models of any PDE found".into()));
     }

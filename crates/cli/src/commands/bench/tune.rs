@@ -54,7 +54,7 @@ impl Tune {
         };
         for pde in chosen(&self.pde, |pde| find(pde, "edm").is_some())? {
             let files: Vec<_> =
-                ["edm", "teacher"].iter().filter_map(|kind| find(pde, kind)).collect();
+                ["edm", "teacher"].iter().filter_map(|kind| find(&pde, kind)).collect();
             if files.is_empty() {
                 let grid = self.grid;
                 return Err(Failure::Usage(format!("no teacher of {pde} on grid {grid}")));

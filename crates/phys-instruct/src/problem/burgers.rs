@@ -1,0 +1,13 @@
+//! The record of Burgers' equation.
+
+use phys_instruct_physics::burgers::Burgers;
+
+use super::Problem;
+use crate::residual::burgers::BurgersResidual;
+
+pub(super) fn problem() -> Problem {
+    Problem::of(|pde: &Burgers, size, device| Ok(Box::new(BurgersResidual::new(pde.nu, size, device)?)))
+        // DiffusionPDE and PDEBench: one array holds all times.
+        .with_arrays("output", "")
+        .with_arrays("tensor", "")
+}

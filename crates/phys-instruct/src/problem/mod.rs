@@ -1,0 +1,182 @@
+//! The record of a PDE: what the library has to know of it beside the equation itself, and the table
+//! of all records, by name.
+//!
+//! Configs and model files hold a PDE's name, and everything comes here to find what belongs to it.
+//! The five benchmarks are in the table from the start. A program with an own PDE calls [`register`]
+//! first thing in `main`; nothing else of the library has to know.
+
+use std::any::Any;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+
+use burn::tensor::Device;
+use phys_instruct_physics::{Error as PhysicsError, Pde};
+
+use crate::residual::Residual;
+use crate::{Error, Result};
+
+type NewPde = dyn Fn() -> Box<dyn Pde> + Send + Sync;
+type NewResidual = dyn Fn(&dyn Pde, usize, &Device) -> Result<Box<dyn Residual>> + Send + Sync;
+
+/// Everything the library knows of one PDE.
+#[derive(Clone)]
+pub struct Problem {
+    name: String,
+    pde: Arc<NewPde>,
+    residual: Arc<NewResidual>,
+    arrays: Vec<[String; 2]>,
+}
+
+impl Problem {
+    /// The record of a PDE of type `P`. `residual` builds the residual for a PDE with its present
+    /// parameters, on grids of so many points a side.
+    pub fn of<P: Pde + Default + 'static>(
+        residual: impl Fn(&P, usize, &Device) -> Result<Box<dyn Residual>> + Send + Sync + 'static,
+    ) -> Self {
+        let build = move |pde: &dyn Pde, size: usize, device: &Device| {
+            let own = (pde as &dyn Any).downcast_ref::<P>().ok_or_else(|| {
+                Error::Config(format!("{} is not of the type it was registered with", pde.name()))
+            })?;
+            residual(own, size, device)
+        };
+        Self {
+            name: P::default().name().into(),
+            pde: Arc::new(|| Box::new(P::default())),
+            residual: Arc::new(build),
+            arrays: Vec::new(),
+        }
+    }
+
+    /// This record with the names that a known program gives the array of the input and that of the
+    /// solution. In an evolution the later channels are evenly spaced snapshots of the second; it is
+    /// empty where one array holds all.
+    #[must_use]
+    pub fn with_arrays(mut self, input: &str, solution: &str) -> Self {
+        self.arrays.push([input.into(), solution.into()]);
+        self
+    }
+
+    /// The name in configs, model files and on the command line.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes the PDE with its default parameters.
+    pub fn pde(&self) -> Box<dyn Pde> {
+        (self.pde)()
+    }
+
+    /// Builds the residual of `pde`, which is this record's with any parameters.
+    ///
+    /// # Errors
+    /// A PDE of another type, or a grid too small for it.
+    pub fn residual(
+        &self,
+        pde: &dyn Pde,
+        size: usize,
+        device: &Device,
+    ) -> Result<Box<dyn Residual>> {
+        (self.residual)(pde, size, device)
+    }
+
+    /// The arrays of input and solution by the names that known programs give them.
+    pub fn arrays(&self) -> &[[String; 2]] {
+        &self.arrays
+    }
+}
+
+/// Declares the modules of the PDEs that the library brings, each with a function `problem` that
+/// makes its record, and lists them. A further PDE is a module and its name here.
+macro_rules! problems {
+    ($($module:ident),* $(,)?) => {
+        $(mod $module;)*
+
+        fn brought() -> Vec<Problem> {
+            vec![$($module::problem()),*]
+        }
+    };
+}
+
+problems![darcy, poisson, helmholtz, navier_stokes, burgers];
+
+static TABLE: LazyLock<RwLock<Vec<Problem>>> = LazyLock::new(|| RwLock::new(brought()));
+
+/// Makes a PDE known to configs, model files and everything built on them, for the whole process.
+///
+/// # Errors
+/// [`Error::Config`] for a name that is taken.
+pub fn register(problem: Problem) -> Result<()> {
+    let mut table = TABLE.write().unwrap_or_else(PoisonError::into_inner);
+    if table.iter().any(|known| known.name == problem.name) {
+        let name = &problem.name;
+        return Err(Error::Config(format!("a PDE named `{name}` is registered already")));
+    }
+    table.push(problem);
+    Ok(())
+}
+
+/// The names of all PDEs, the benchmarks first.
+pub fn names() -> Vec<String> {
+    let table = TABLE.read().unwrap_or_else(PoisonError::into_inner);
+    table.iter().map(|problem| problem.name.clone()).collect()
+}
+
+/// The record of that name.
+///
+/// # Errors
+/// No PDE of that name; the message lists those there are.
+pub fn find(name: &str) -> Result<Problem> {
+    let table = TABLE.read().unwrap_or_else(PoisonError::into_inner);
+    let found = table.iter().find(|problem| problem.name == name).cloned();
+    drop(table);
+    found.ok_or_else(|| {
+        let (name, known) = (name.into(), names().join(", "));
+        Error::Physics(PhysicsError::UnknownPde { name, known })
+    })
+}
+
+/// The PDE of that name, with its default parameters.
+///
+/// # Errors
+/// Fails as [`find`] does.
+pub fn by_name(name: &str) -> Result<Box<dyn Pde>> {
+    Ok(find(name)?.pde())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use phys_instruct_physics::darcy::Darcy;
+    use phys_instruct_physics::poisson::Poisson;
+    use phys_instruct_physics::registry;
+
+    use super::*;
+    use crate::residual::poisson::PoissonResidual;
+
+    // What `register` makes possible is tested in `examples/reaction-diffusion`, in a process of
+    // its own.
+
+    #[test]
+    fn a_name_of_the_library_is_refused() {
+        let own = Problem::of(|_: &Poisson, size, device| {
+            Ok(Box::new(PoissonResidual::new(size, device)?))
+        });
+        assert!(register(own).unwrap_err().to_string().contains("`poisson` is registered already"));
+    }
+
+    #[test]
+    fn names_lead_where_those_of_the_physics_do() {
+        assert!(registry::names().iter().all(|&name| names().iter().any(|own| own == name)));
+        for name in names() {
+            assert_eq!(by_name(&name).unwrap().name(), name);
+        }
+        let ours = by_name("posson").err().unwrap().to_string();
+        assert_eq!(ours, registry::by_name("posson").err().unwrap().to_string());
+    }
+
+    #[test]
+    fn a_residual_wants_the_pde_it_is_of() {
+        let error = find("poisson").unwrap().residual(&Darcy::default(), 8, &Device::flex()).err();
+        assert!(error.unwrap().to_string().contains("darcy is not of the type"));
+    }
+}
