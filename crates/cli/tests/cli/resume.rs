@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use phys_instruct::store::weights::{self, Bundle};
+use serde_json::json;
 
 use crate::sandbox::Sandbox;
 
@@ -132,6 +133,34 @@ fn a_checkpoint_made_from_other_data_or_another_teacher_is_not_taken() {
     let refused = sandbox.run(distill);
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
     assert!(refused.stderr.contains("another teacher"), "{}", refused.stderr);
+}
+
+/// What a checkpoint says of its model is held against the training before anything is built.
+#[test]
+fn a_checkpoint_of_another_model_is_not_taken() {
+    let sandbox = Sandbox::new();
+    sandbox.good("train tiny.toml --out teacher");
+    let distill = "distill tiny.toml --teacher teacher --out student";
+    for (run, command) in [("run", "train tiny.toml --out run"), ("student", distill)] {
+        sandbox.good(&format!("{command} --until 4"));
+        let path = sandbox.path(run).join("checkpoint.safetensors");
+        let whole = checkpoint(&sandbox, run);
+        for (field, value) in [
+            ("grid", json!(16)),
+            ("grid", json!(1u64 << 40)),
+            ("channels", json!(["a"])),
+            ("levels", json!([5.0])),
+            ("net", json!({ "width": 1u64 << 40 })),
+        ] {
+            let mut changed = whole.clone();
+            changed.metadata["card"][field] = value.clone();
+            weights::write(&path, &changed).unwrap();
+            let refused = sandbox.run(command);
+            assert_eq!(refused.code, Some(2), "{field} = {value}: {}", refused.stderr);
+            let named = format!("another model: {field}");
+            assert!(refused.stderr.contains(&named), "{field} = {value}: {}", refused.stderr);
+        }
+    }
 }
 
 /// A training that goes on until it is stopped, after its first line of metrics.

@@ -171,9 +171,10 @@ impl Training for TeacherTraining {
             let decay = ema_decay(self.card.steps, c.ema_half_life);
             params::average(&mut self.average, &self.network.net, decay)?;
         }
-        self.card.steps += 1;
-        self.card.samples_seen += self.config.train.batch as u64;
-        self.skipped += u64::from(report.skipped);
+        self.card.steps = self.card.steps.saturating_add(1);
+        self.card.samples_seen =
+            self.card.samples_seen.saturating_add(self.config.train.batch as u64);
+        self.skipped = self.skipped.saturating_add(u64::from(report.skipped));
         let loss = f64::from(loss.into_scalar::<f32>());
         Ok(Outcome {
             metrics: self.metrics(loss, report.gradient_norm, rate),
@@ -201,7 +202,7 @@ impl Training for TeacherTraining {
         let field = |name: &str| checkpoint.metadata.get(name).cloned().unwrap_or_default();
         let bad = |e: serde_json::Error| Error::Shape(format!("checkpoint: {e}"));
         self.origin.check(&checkpoint.metadata)?;
-        self.card = serde_json::from_value(field("card")).map_err(bad)?;
+        self.card = self.card.with_counts_of(&field("card"))?;
         self.skipped = serde_json::from_value(field("skipped")).map_err(bad)?;
         // A sum that is no number stands as null in old checkpoints; it begins anew.
         let (sum, count): (Option<f64>, u64) =

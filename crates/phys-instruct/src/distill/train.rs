@@ -457,9 +457,10 @@ impl Training for StudentTraining {
 
     fn step(&mut self) -> Result<Outcome> {
         let (report, figures) = self.phase_step()?;
-        self.card.steps += 1;
-        self.card.samples_seen += self.config.distill.batch as u64;
-        self.skipped += u64::from(report.skipped);
+        self.card.steps = self.card.steps.saturating_add(1);
+        self.card.samples_seen =
+            self.card.samples_seen.saturating_add(self.config.distill.batch as u64);
+        self.skipped = self.skipped.saturating_add(u64::from(report.skipped));
         if self.card.steps == self.total() {
             if self.anchor.is_some() && self.config.distill.anchored.calibrate {
                 self.calibrate_solution()?;
@@ -496,7 +497,7 @@ impl Training for StudentTraining {
         let field = |name: &str| checkpoint.metadata.get(name).cloned().unwrap_or_default();
         let bad = |e: serde_json::Error| Error::Shape(format!("checkpoint: {e}"));
         self.origin.check(&checkpoint.metadata)?;
-        self.card = serde_json::from_value(field("card")).map_err(bad)?;
+        self.card = self.card.with_counts_of(&field("card"))?;
         self.skipped = serde_json::from_value(field("skipped")).map_err(bad)?;
         let load = |net: &UNet, prefix: &str| {
             params::from_arrays(net.clone(), &checkpoint.tensors, prefix)
