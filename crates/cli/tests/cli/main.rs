@@ -6,6 +6,7 @@ mod bench;
 mod errors;
 mod help;
 mod import;
+mod kill;
 mod resume;
 mod sandbox;
 mod simulate;

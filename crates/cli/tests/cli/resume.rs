@@ -197,11 +197,11 @@ fn one_process_at_a_time_writes_a_run() {
     // What the killed process left neither blocks nor stays.
     let path = |name: &str| sandbox.path("run").join(name);
     assert!(path(".lock").exists());
-    std::fs::write(path(".scratch-abcdef"), b"half").unwrap();
+    std::fs::write(path(".phys-instruct-abcdef"), b"half").unwrap();
     let metrics = std::fs::read_to_string(path("metrics.jsonl")).unwrap();
     std::fs::write(path("metrics.jsonl"), metrics + "{\"step\": 1").unwrap();
     sandbox.good("train tiny.toml --steps 1000000 --out run --until 5");
-    assert!(!path(".lock").exists() && !path(".scratch-abcdef").exists());
+    assert!(!path(".lock").exists() && !path(".phys-instruct-abcdef").exists());
     let metrics = std::fs::read_to_string(path("metrics.jsonl")).unwrap();
     let lines = metrics.lines().map(serde_json::from_str::<serde_json::Value>);
     assert_eq!(lines.map(|line| line.unwrap()["step"].as_u64()).collect::<Vec<_>>(), [Some(5)]);

@@ -254,6 +254,21 @@ impl StudentTraining {
         matched
     }
 
+    /// Tells whether a checkpoint is of the anchored phase, by its step and by its tensors.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the two contradict each other.
+    fn is_anchored(&self, checkpoint: &Bundle) -> Result<bool> {
+        let d = &self.config.distill;
+        let has_anchor = checkpoint.tensors.keys().any(|name| name.starts_with("anchor."));
+        // The first step of the phase makes the anchor.
+        if has_anchor == (self.card.steps > (d.warm_start + d.steps) as u64) {
+            return Ok(has_anchor);
+        }
+        let found = if has_anchor { "an anchor" } else { "no anchor" };
+        Err(Error::Shape(format!("checkpoint: {found} found at step {}", self.card.steps)))
+    }
+
     /// Measures the calls' calibrations anew for the channels from `first` on.
     fn calibrate(&mut self, student: &Network, first: usize) -> Result<()> {
         let [_, channels, height, width] = self.shape();
@@ -510,7 +525,7 @@ impl Training for StudentTraining {
         self.anchor = None;
         self.optimizer = AdamW::new(&self.config.distill.optimizer);
         self.auxiliaries = new_auxiliaries(&self.teacher, &self.config);
-        if checkpoint.tensors.keys().any(|name| name.starts_with("anchor.")) {
+        if self.is_anchored(checkpoint)? {
             self.end_matching();
             self.student = network(load(&plain.net, "net.")?);
             let anchor = load(&plain.net, "anchor.")?;
