@@ -15,7 +15,7 @@ use phys_instruct_physics::rng;
 use crate::sandbox::Sandbox;
 
 /// What is compared of one file.
-#[derive(PartialEq)]
+#[derive(Debug, PartialEq)]
 enum Content {
     Bytes(Vec<u8>),
     /// All but the seconds, which no two runs share.
@@ -71,6 +71,11 @@ fn assert_kills_change_nothing(sandbox: &Sandbox, line: &str, out: &str, most: f
         let found = contents(&sandbox.path(out));
         let names = |all: &BTreeMap<String, Content>| all.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&found), names(&whole));
+        if let (Some(Content::Metrics(one)), Some(Content::Metrics(other))) =
+            (whole.get("metrics.jsonl"), found.get("metrics.jsonl"))
+        {
+            assert_eq!(one, other);
+        }
         let changed: Vec<_> = whole.keys().filter(|name| found[*name] != whole[*name]).collect();
         assert!(changed.is_empty(), "{changed:?} differ");
     };

@@ -4,6 +4,7 @@
 
 mod bench;
 mod errors;
+mod full;
 mod help;
 mod import;
 mod kill;

@@ -190,6 +190,8 @@ impl Training for TeacherTraining {
             "origin": self.origin,
             "skipped": self.skipped,
             "loss_since_log": self.loss_since_log,
+            // JSON may change a fraction's last place, and with it the next line of metrics.
+            "loss_bits": self.loss_since_log.0.to_bits(),
         });
         let mut tensors = params::to_arrays(&self.network.net, "net.")?;
         tensors.extend(params::to_arrays(&self.average, "average.")?);
@@ -208,6 +210,10 @@ impl Training for TeacherTraining {
         let (sum, count): (Option<f64>, u64) =
             serde_json::from_value(field("loss_since_log")).map_err(bad)?;
         self.loss_since_log = sum.map_or((0.0, 0), |sum| (sum, count));
+        let bits = field("loss_bits").as_u64().map(f64::from_bits);
+        if let Some(sum) = bits.filter(|sum| sum.is_finite()) {
+            self.loss_since_log.0 = sum;
+        }
         // Not measured anew: the eigenbasis of the same data may come out otherwise.
         self.statistics = statistics_from(&checkpoint.tensors, &self.card)?;
         let (channels, grid) = (self.card.pde()?.channels(), self.card.grid);

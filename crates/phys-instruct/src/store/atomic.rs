@@ -117,7 +117,7 @@ fn target(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// The error of a file that keeps its former content; where room is short, with what to do.
-fn unwritten(path: &Path, source: io::Error) -> Error {
+pub(crate) fn unwritten(path: &Path, source: io::Error) -> Error {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let short = matches!(source.kind(), FileTooLarge | QuotaExceeded | StorageFull);
     if !short {

@@ -68,7 +68,7 @@ fn acquire(path: &Path) -> Result<Option<File>> {
             // The former holder removed the file between the opening and the locking.
             Ok(()) if !is_at(&file, path) => {}
             Ok(()) => {
-                sign(&mut file).map_err(|source| io_error(path, source))?;
+                sign(&mut file).map_err(|source| atomic::unwritten(path, source))?;
                 return Ok(Some(file));
             }
             Err(TryLockError::WouldBlock) => return Err(held(&mut file, path)),
