@@ -6,6 +6,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use phys_instruct_physics::Pde;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::config::{Config, DiffusionConfig, NetConfig, Preconditioning, Skip};
 use crate::diffusion::joint::Components;
@@ -81,6 +82,10 @@ pub struct Card {
     pub std_ratio: Vec<Vec<Option<f64>>>,
 }
 
+/// The fields in which the description of a training model changes, and those that files of the
+/// first format lack.
+const COUNTS: [&str; 6] = ["steps", "samples_seen", "seconds", "std_ratio", "format", "bases"];
+
 /// The ratios of deviations at which samples are taken to be of the data's law. A matched student
 /// is within a few percent; beyond a quarter, its samples lack or exaggerate whole modes.
 const MATCHED: std::ops::RangeInclusive<f64> = 0.8..=1.25;
@@ -155,6 +160,30 @@ impl Card {
             pde.set_param(name, value)?;
         }
         Ok(pde)
+    }
+
+    /// This description with the counts of a checkpoint's, which must be of the same model.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the first field that differs, [`Error::Shape`] for no description.
+    pub(crate) fn with_counts_of(&self, checkpoint: &Value) -> Result<Self> {
+        let not_one = |e: serde_json::Error| Error::Shape(format!("checkpoint: {e}"));
+        let other: Self = serde_json::from_value(checkpoint.clone()).map_err(not_one)?;
+        // Both through the same type, which fills in what older files do not tell.
+        let [own, found] = [self, &other].map(serde_json::to_value);
+        let (own, found) = (own.map_err(not_one)?, found.map_err(not_one)?);
+        for (name, own) in own.as_object().into_iter().flatten() {
+            let found = &found[name];
+            if !COUNTS.contains(&name.as_str()) && !is_same(own, found) {
+                let reason = format!(
+                    "the checkpoint is of another model: {name} {found} found, {own} expected"
+                );
+                return Err(Error::Config(reason));
+            }
+        }
+
+        let Self { steps, samples_seen, seconds, std_ratio, .. } = other;
+        Ok(Self { steps, samples_seen, seconds, std_ratio, ..self.clone() })
     }
 
     /// The network of this description with the weights of `tensors`.
@@ -284,6 +313,24 @@ impl Model {
         used.extend(Calibration::names(calibrations.len()));
         check::check_no_more(tensors, &used)?;
         Ok(Self { card, statistics, network, calibrations })
+    }
+}
+
+/// Tells whether two values are equal but for the last places of numbers, which JSON may change.
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(a), Value::Number(b)) => match (a.as_f64(), b.as_f64()) {
+            (Some(a), Some(b)) => (a - b).abs() <= 1e-12 * a.abs(),
+            _ => a == b,
+        },
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| is_same(a, b)))
+        }
+        _ => one == other,
     }
 }
 

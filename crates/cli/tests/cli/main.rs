@@ -4,8 +4,10 @@
 
 mod bench;
 mod errors;
+mod full;
 mod help;
 mod import;
+mod kill;
 mod resume;
 mod sandbox;
 mod simulate;

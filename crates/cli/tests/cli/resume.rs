@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use phys_instruct::store::weights::{self, Bundle};
+use serde_json::json;
 
 use crate::sandbox::Sandbox;
 
@@ -132,6 +133,14 @@ fn a_training_with_skipped_steps_goes_on_to_the_same_bytes() {
     let skipped = &checkpoint(&sandbox, "whole").metadata["skipped"];
     assert!(skipped.as_u64().is_some_and(|n| (1..100).contains(&n)), "{skipped}");
     assert_same(&sandbox, ["whole", "parts"]);
+
+    // The mean loss over skipped and other steps comes out the same to the bit, pauses and all.
+    let losses = ["whole", "parts"].map(|run| {
+        let text = std::fs::read_to_string(sandbox.path(run).join("metrics.jsonl")).unwrap();
+        let line = |line| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        text.lines().map(|text| line(text)["loss"].clone()).collect::<Vec<_>>()
+    });
+    assert_eq!(losses[0], losses[1]);
 }
 
 #[test]
@@ -163,6 +172,34 @@ fn a_checkpoint_made_from_other_data_or_another_teacher_is_not_taken() {
     let refused = sandbox.run(distill);
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
     assert!(refused.stderr.contains("another teacher"), "{}", refused.stderr);
+}
+
+/// What a checkpoint says of its model is held against the training before anything is built.
+#[test]
+fn a_checkpoint_of_another_model_is_not_taken() {
+    let sandbox = Sandbox::new();
+    sandbox.good("train tiny.toml --out teacher");
+    let distill = "distill tiny.toml --teacher teacher --out student";
+    for (run, command) in [("run", "train tiny.toml --out run"), ("student", distill)] {
+        sandbox.good(&format!("{command} --until 4"));
+        let path = sandbox.path(run).join("checkpoint.safetensors");
+        let whole = checkpoint(&sandbox, run);
+        for (field, value) in [
+            ("grid", json!(16)),
+            ("grid", json!(1u64 << 40)),
+            ("channels", json!(["a"])),
+            ("levels", json!([5.0])),
+            ("net", json!({ "width": 1u64 << 40 })),
+        ] {
+            let mut changed = whole.clone();
+            changed.metadata["card"][field] = value.clone();
+            weights::write(&path, &changed).unwrap();
+            let refused = sandbox.run(command);
+            assert_eq!(refused.code, Some(2), "{field} = {value}: {}", refused.stderr);
+            let named = format!("another model: {field}");
+            assert!(refused.stderr.contains(&named), "{field} = {value}: {}", refused.stderr);
+        }
+    }
 }
 
 /// A training that goes on until it is stopped, after its first line of metrics.
@@ -199,11 +236,11 @@ fn one_process_at_a_time_writes_a_run() {
     // What the killed process left neither blocks nor stays.
     let path = |name: &str| sandbox.path("run").join(name);
     assert!(path(".lock").exists());
-    std::fs::write(path(".scratch-abcdef"), b"half").unwrap();
+    std::fs::write(path(".phys-instruct-abcdef"), b"half").unwrap();
     let metrics = std::fs::read_to_string(path("metrics.jsonl")).unwrap();
     std::fs::write(path("metrics.jsonl"), metrics + "{\"step\": 1").unwrap();
     sandbox.good("train tiny.toml --steps 1000000 --out run --until 5");
-    assert!(!path(".lock").exists() && !path(".scratch-abcdef").exists());
+    assert!(!path(".lock").exists() && !path(".phys-instruct-abcdef").exists());
     let metrics = std::fs::read_to_string(path("metrics.jsonl")).unwrap();
     let lines = metrics.lines().map(serde_json::from_str::<serde_json::Value>);
     assert_eq!(lines.map(|line| line.unwrap()["step"].as_u64()).collect::<Vec<_>>(), [Some(5)]);

@@ -78,10 +78,7 @@ impl Sandbox {
     }
 
     pub fn run(&self, line: &str) -> Run {
-        let Output { status, stdout, stderr } = self.command(line).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        let line = line.to_owned();
-        Run { code: status.code(), stdout: text(stdout), stderr: text(stderr), line }
+        Run::of(self.command(line).output().unwrap(), line)
     }
 
     /// A run that must succeed.
@@ -98,6 +95,14 @@ impl Sandbox {
 }
 
 impl Run {
+    /// What a command, whose words are `line`, gave.
+    pub fn of(output: Output, line: &str) -> Self {
+        let Output { status, stdout, stderr } = output;
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let line = line.to_owned();
+        Self { code: status.code(), stdout: text(stdout), stderr: text(stderr), line }
+    }
+
     /// The whole run as text.
     fn transcript(&self) -> String {
         let code = self.code.map_or("signal".into(), |code| code.to_string());

@@ -172,9 +172,10 @@ impl Training for TeacherTraining {
             let decay = ema_decay(self.card.steps, c.ema_half_life);
             params::average(&mut self.average, &self.network.net, decay)?;
         }
-        self.card.steps += 1;
-        self.card.samples_seen += self.config.train.batch as u64;
-        self.skipped += u64::from(report.skipped);
+        self.card.steps = self.card.steps.saturating_add(1);
+        self.card.samples_seen =
+            self.card.samples_seen.saturating_add(self.config.train.batch as u64);
+        self.skipped = self.skipped.saturating_add(u64::from(report.skipped));
         let loss = f64::from(loss.into_scalar::<f32>());
         Ok(Outcome {
             metrics: self.metrics(loss, report.gradient_norm, rate),
@@ -190,6 +191,8 @@ impl Training for TeacherTraining {
             "origin": self.origin,
             "skipped": self.skipped,
             "loss_since_log": self.loss_since_log,
+            // JSON may change a fraction's last place, and with it the next line of metrics.
+            "loss_bits": self.loss_since_log.0.to_bits(),
         });
         let mut tensors = params::to_arrays(&self.network.net, "net.")?;
         tensors.extend(params::to_arrays(&self.average, "average.")?);
@@ -202,12 +205,16 @@ impl Training for TeacherTraining {
         let field = |name: &str| checkpoint.metadata.get(name).cloned().unwrap_or_default();
         let bad = |e: serde_json::Error| Error::Shape(format!("checkpoint: {e}"));
         self.origin.check(&checkpoint.metadata)?;
-        self.card = serde_json::from_value(field("card")).map_err(bad)?;
+        self.card = self.card.with_counts_of(&field("card"))?;
         self.skipped = serde_json::from_value(field("skipped")).map_err(bad)?;
         // A sum that is no number stands as null in old checkpoints; it begins anew.
         let (sum, count): (Option<f64>, u64) =
             serde_json::from_value(field("loss_since_log")).map_err(bad)?;
         self.loss_since_log = sum.map_or((0.0, 0), |sum| (sum, count));
+        let bits = field("loss_bits").as_u64().map(f64::from_bits);
+        if let Some(sum) = bits.filter(|sum| sum.is_finite()) {
+            self.loss_since_log.0 = sum;
+        }
         // Not measured anew: the eigenbasis of the same data may come out otherwise.
         self.statistics = statistics_from(&checkpoint.tensors, &self.card)?;
         let (channels, grid) = (self.card.pde()?.channels(), self.card.grid);

@@ -255,6 +255,21 @@ impl StudentTraining {
         matched
     }
 
+    /// Tells whether a checkpoint is of the anchored phase, by its step and by its tensors.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the two contradict each other.
+    fn is_anchored(&self, checkpoint: &Bundle) -> Result<bool> {
+        let d = &self.config.distill;
+        let has_anchor = checkpoint.tensors.keys().any(|name| name.starts_with("anchor."));
+        // The first step of the phase makes the anchor.
+        if has_anchor == (self.card.steps > (d.warm_start + d.steps) as u64) {
+            return Ok(has_anchor);
+        }
+        let found = if has_anchor { "an anchor" } else { "no anchor" };
+        Err(Error::Shape(format!("checkpoint: {found} found at step {}", self.card.steps)))
+    }
+
     /// Measures the calls' calibrations anew for the channels from `first` on.
     fn calibrate(&mut self, student: &Network, first: usize) -> Result<()> {
         let [_, channels, height, width] = self.shape();
@@ -458,9 +473,10 @@ impl Training for StudentTraining {
 
     fn step(&mut self) -> Result<Outcome> {
         let (report, figures) = self.phase_step()?;
-        self.card.steps += 1;
-        self.card.samples_seen += self.config.distill.batch as u64;
-        self.skipped += u64::from(report.skipped);
+        self.card.steps = self.card.steps.saturating_add(1);
+        self.card.samples_seen =
+            self.card.samples_seen.saturating_add(self.config.distill.batch as u64);
+        self.skipped = self.skipped.saturating_add(u64::from(report.skipped));
         if self.card.steps == self.total() {
             if self.anchor.is_some() && self.config.distill.anchored.calibrate {
                 self.calibrate_solution()?;
@@ -497,7 +513,7 @@ impl Training for StudentTraining {
         let field = |name: &str| checkpoint.metadata.get(name).cloned().unwrap_or_default();
         let bad = |e: serde_json::Error| Error::Shape(format!("checkpoint: {e}"));
         self.origin.check(&checkpoint.metadata)?;
-        self.card = serde_json::from_value(field("card")).map_err(bad)?;
+        self.card = self.card.with_counts_of(&field("card"))?;
         self.skipped = serde_json::from_value(field("skipped")).map_err(bad)?;
         let load = |net: &UNet, prefix: &str| {
             params::from_arrays(net.clone(), &checkpoint.tensors, prefix)
@@ -510,7 +526,7 @@ impl Training for StudentTraining {
         self.anchor = None;
         self.optimizer = AdamW::new(&self.config.distill.optimizer);
         self.auxiliaries = new_auxiliaries(&self.teacher, &self.config);
-        if checkpoint.tensors.keys().any(|name| name.starts_with("anchor.")) {
+        if self.is_anchored(checkpoint)? {
             self.end_matching();
             self.student = network(load(&plain.net, "net.")?);
             let anchor = load(&plain.net, "anchor.")?;

@@ -5,14 +5,18 @@
 //! or the new one.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::Result;
 use crate::store::file::{bad, io_error};
+use crate::{Error, Result};
 
 /// How the names of scratch files begin.
-const SCRATCH: &str = ".scratch-";
+const SCRATCH: &str = ".phys-instruct-";
+/// The age at which a scratch file in a folder of the user's own is taken for a dead process's:
+/// between its creation and its lock it looks like one.
+const OLD: Duration = Duration::from_secs(3600);
 
 /// Replaces the file at `path` by `bytes`.
 ///
@@ -30,30 +34,26 @@ pub fn write_with(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> Result<()> {
-    replace(path, fill).map_err(|source| io_error(path, source))
+    replace(path, fill).map_err(|source| unwritten(path, source))
 }
 
-/// Appends one line. A crash can leave its first part, without the line break: readers drop that.
+/// Appends one line. A crash can leave its first part, without the line break: readers drop that,
+/// and the next line begins anew.
 ///
 /// # Errors
-/// [`crate::Error::Io`].
+/// [`crate::Error::Io`]; the file is then as it was.
 pub fn append_line(path: &Path, line: &str) -> Result<()> {
-    File::options()
-        .append(true)
-        .create(true)
-        .open(path)
-        .and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
-        .map_err(|source| io_error(path, source))
+    append(path, line).map_err(|source| unwritten(path, source))
 }
 
 /// Renames `from` to `to` in the same folder and makes the new name durable.
 ///
 /// # Errors
-/// [`crate::Error::Io`].
+/// [`crate::Error::Io`]; both files are then as they were.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to)
         .and_then(|()| sync_folder(&folder_of(to)))
-        .map_err(|source| io_error(from, source))
+        .map_err(|source| io_error(to, source))
 }
 
 /// Creates `folder` and its parents, durably.
@@ -70,7 +70,8 @@ pub fn create_folder(folder: &Path) -> Result<()> {
 }
 
 /// Makes the folder that the file at `path` will lie in and tries to write there, so that a name
-/// that cannot be written is refused before any work is done.
+/// that cannot be written is refused before any work is done. Removes what dead processes left
+/// there an hour ago or more.
 ///
 /// # Errors
 /// [`crate::Error::Io`], also for what is no ordinary file, and those of [`create_folder`].
@@ -79,18 +80,20 @@ pub fn make_room(path: &Path) -> Result<()> {
     if !folder.is_dir() {
         create_folder(&folder)?;
     }
+    sweep(&folder, OLD);
     scratch_builder().tempfile_in(&folder).map(drop).map_err(|source| io_error(path, source))
 }
 
-/// Removes the scratch files that dead processes left in `folder`.
-pub(crate) fn sweep(folder: &Path) {
+/// Removes the scratch files of at least that age that dead processes left in `folder`.
+pub(crate) fn sweep(folder: &Path, age: Duration) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let ours = entry.file_name().to_string_lossy().starts_with(SCRATCH);
-        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+        let Some(about) = entry.metadata().ok().filter(|about| ours && about.is_file()) else {
             continue;
-        }
-        let free = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-        if free {
+        };
+        let found = about.modified().ok().and_then(|time| time.elapsed().ok());
+        let old = age.is_zero() || found.is_some_and(|found| found >= age);
+        if old && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
@@ -111,6 +114,33 @@ fn target(path: &Path) -> io::Result<PathBuf> {
         }
         _ => Ok(path),
     }
+}
+
+/// The error of a file that keeps its former content; where room is short, with what to do.
+pub(crate) fn unwritten(path: &Path, source: io::Error) -> Error {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let short = matches!(source.kind(), FileTooLarge | QuotaExceeded | StorageFull);
+    if !short {
+        return io_error(path, source);
+    }
+    let reason = format!("{source}; what was there is kept: make room, or choose a file elsewhere");
+    io_error(path, io::Error::new(source.kind(), reason))
+}
+
+fn append(path: &Path, line: &str) -> io::Result<()> {
+    let mut file = File::options().read(true).append(true).create(true).open(path)?;
+    let len = file.seek(io::SeekFrom::End(0))?;
+    let mut last = [b'\n'];
+    if len > 0 {
+        file.seek(io::SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+
+    let begin = if last == *b"\n" { "" } else { "\n" };
+    file.write_all(format!("{begin}{line}\n").as_bytes()).inspect_err(|_| {
+        // Half a line goes again; if it cannot, readers drop it.
+        let _ = file.set_len(len);
+    })
 }
 
 fn replace(
@@ -203,6 +233,94 @@ mod tests {
         assert!(failed.unwrap_err().to_string().contains("disk gone"));
         assert_eq!(std::fs::read(&path).unwrap(), b"one");
         assert_eq!(names(folder.path()), ["x"]);
+    }
+
+    /// A writer whose disk is full after some bytes.
+    struct Full<'a, W> {
+        out: &'a mut W,
+        room: usize,
+    }
+
+    impl<W: Write> Write for Full<'_, W> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let written = self.out.write(&bytes[..self.room.min(bytes.len())])?;
+            self.room -= written;
+            Ok(written)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.out.flush()
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_full_at_any_byte_costs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        write(&path, b"one").unwrap();
+        let text = b"a longer text than before";
+        for room in 0..text.len() {
+            let failed = write_with(&path, |out| Full { out, room }.write_all(text));
+            let error = failed.unwrap_err().to_string();
+            assert!(error.contains("/x: ") && error.contains("make room"), "{error}");
+            assert_eq!(std::fs::read(&path).unwrap(), b"one", "{room} bytes");
+            assert_eq!(names(folder.path()), ["x"], "{room} bytes");
+        }
+        write_with(&path, |out| Full { out, room: text.len() }.write_all(text)).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn a_rename_that_fails_leaves_no_scratch_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        // The name becomes a folder's while the content is being written.
+        let failed = write_with(&path, |_| std::fs::create_dir(&path));
+        assert!(failed.unwrap_err().to_string().contains("/x: "));
+        assert_eq!(names(folder.path()), ["x"]);
+
+        let other = folder.path().join("y");
+        write(&other, b"one").unwrap();
+        assert!(rename(&other, &path).unwrap_err().to_string().contains("/x: "));
+        assert_eq!(std::fs::read(&other).unwrap(), b"one");
+
+        // The whole folder goes.
+        let inner = folder.path().join("z");
+        std::fs::create_dir(&inner).unwrap();
+        let failed = write_with(&inner.join("x"), |_| std::fs::remove_dir_all(&inner));
+        assert!(failed.unwrap_err().to_string().contains("z/x: "));
+        assert_eq!(names(folder.path()), ["x", "y"]);
+    }
+
+    #[test]
+    fn what_a_dead_process_left_beside_a_file_goes_when_it_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let old = std::time::SystemTime::now() - 2 * OLD;
+        for (name, is_old) in [(".phys-instruct-a", true), (".phys-instruct-b", false), ("c", true)]
+        {
+            let file = File::create(path(name)).unwrap();
+            if is_old {
+                file.set_modified(old).unwrap();
+            }
+        }
+        make_room(&path("x")).unwrap();
+        assert_eq!(names(folder.path()), [".phys-instruct-b", "c"]);
+    }
+
+    #[test]
+    fn a_line_after_a_torn_one_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        append_line(&path, "one").unwrap();
+        append_line(&path, "two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one\ntwo\n");
+        std::fs::write(&path, b"one\ntw").unwrap();
+        append_line(&path, "two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one\ntw\ntwo\n");
     }
 
     #[cfg(unix)]

@@ -41,7 +41,7 @@ impl Lock {
 
         let path = folder.join(NAME);
         let file = acquire(&path)?;
-        atomic::sweep(folder);
+        atomic::sweep(folder, Duration::ZERO);
         Ok(Self { path, file, made_folder })
     }
 }
@@ -68,7 +68,7 @@ fn acquire(path: &Path) -> Result<Option<File>> {
             // The former holder removed the file between the opening and the locking.
             Ok(()) if !is_at(&file, path) => {}
             Ok(()) => {
-                sign(&mut file).map_err(|source| io_error(path, source))?;
+                sign(&mut file).map_err(|source| atomic::unwritten(path, source))?;
                 return Ok(Some(file));
             }
             Err(TryLockError::WouldBlock) => return Err(held(&mut file, path)),
@@ -133,12 +133,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path(NAME), b"4000000000 12345\n").unwrap();
-        std::fs::write(path(".scratch-abcdef"), b"half").unwrap();
+        std::fs::write(path(".phys-instruct-abcdef"), b"half").unwrap();
         std::fs::write(path("shard-00000.npy"), b"").unwrap();
-        let alive = File::create(path(".scratch-living")).unwrap();
+        let alive = File::create(path(".phys-instruct-living")).unwrap();
         alive.lock().unwrap();
         drop(Lock::take(folder.path()).unwrap());
-        let exists = [NAME, ".scratch-abcdef", "shard-00000.npy", ".scratch-living"]
+        let exists = [NAME, ".phys-instruct-abcdef", "shard-00000.npy", ".phys-instruct-living"]
             .map(|name| path(name).exists());
         assert_eq!(exists, [false, false, true, true]);
     }

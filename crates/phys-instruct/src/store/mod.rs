@@ -11,6 +11,8 @@ pub mod check;
 pub mod dataset;
 #[cfg(test)]
 pub(crate) mod dummy;
+#[cfg(all(test, target_os = "linux"))]
+mod faults;
 pub(crate) mod file;
 mod hdf5;
 pub mod import;

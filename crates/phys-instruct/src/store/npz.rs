@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Error as IoError};
+use std::io::{BufReader, Error as IoError, Seek, Write};
 use std::path::Path;
 
+use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -76,14 +77,35 @@ pub fn write(path: &Path, arrays: &[(&str, &NdArray)]) -> Result<()> {
     }
     atomic::write_with(path, |out| {
         let mut zip = ZipWriter::new(out);
-        for (name, array) in arrays {
-            let large = npy::written_len(array) >= u64::from(u32::MAX);
-            zip.start_file(format!("{name}.npy"), plain().large_file(large))
-                .map_err(IoError::other)?;
-            npy::to_writer(&mut zip, array)?;
+        match add_all(&mut zip, arrays) {
+            Ok(()) => zip.finish().map(|_| ()).map_err(io_of),
+            Err(error) => {
+                // Dropped, it would try to finish the archive and complain on stderr.
+                std::mem::forget(zip);
+                Err(error)
+            }
         }
-        zip.finish().map(|_| ()).map_err(IoError::other)
     })
+}
+
+fn add_all<W: Write + Seek>(
+    zip: &mut ZipWriter<W>,
+    arrays: &[(&str, &NdArray)],
+) -> std::io::Result<()> {
+    for (name, array) in arrays {
+        let large = npy::written_len(array) >= u64::from(u32::MAX);
+        zip.start_file(format!("{name}.npy"), plain().large_file(large)).map_err(io_of)?;
+        npy::to_writer(&mut *zip, array)?;
+    }
+    Ok(())
+}
+
+/// The system's own error, where there is one.
+fn io_of(error: ZipError) -> IoError {
+    match error {
+        ZipError::Io(source) => source,
+        other => IoError::other(other),
+    }
 }
 
 /// No compression and no clock, so that the bytes depend on the arrays alone.
@@ -113,7 +135,7 @@ fn entry(
     collector: &mut Collector,
 ) -> std::result::Result<Item, String> {
     let file = match archive.by_index(i) {
-        Err(zip::result::ZipError::UnsupportedArchive(reason)) => {
+        Err(ZipError::UnsupportedArchive(reason)) => {
             return Ok(Item::Other(format!("{reason}; pack it again with numpy.savez_compressed")));
         }
         file => file.map_err(|e| e.to_string())?,
@@ -138,8 +160,6 @@ fn check_name(name: &str) -> std::result::Result<(), String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::io::Write;
-
     use super::*;
 
     fn arrays() -> [NdArray; 2] {
