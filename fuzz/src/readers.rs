@@ -16,7 +16,7 @@ use phys_instruct::diffusion::sampler::Method;
 use phys_instruct::sampling::{SampleOptions, sample};
 use phys_instruct::store::weights::Bundle;
 use phys_instruct::store::{ImportOptions, Run, arrays as store_arrays, dataset, import_checked};
-use phys_instruct::{Config, Model, registry};
+use phys_instruct::{Config, Model, problem};
 use phys_instruct_physics::{Pde, registry as physics};
 
 use crate::{Answer, seeds};
@@ -52,7 +52,7 @@ fn fresh_folder(name: &str) -> PathBuf {
 }
 
 fn pdes() -> Vec<Box<dyn Pde>> {
-    physics::all().unwrap()
+    physics::all()
 }
 
 /// An `.npy` file.
@@ -192,7 +192,7 @@ pub fn manifest(bytes: &[u8]) -> Answer {
 pub fn partial(bytes: &[u8]) -> Answer {
     let folder = fresh_folder("partial");
     std::fs::write(folder.join("manifest.partial.json"), bytes).unwrap();
-    let pde = registry::by_name("poisson").unwrap();
+    let pde = problem::by_name("poisson").unwrap();
     let stop = AtomicBool::new(false);
     dataset::generate(pde.as_ref(), seeds::PLAN, &folder, &mut |_| (), &stop)
         .map_err(|error| error.to_string())?;

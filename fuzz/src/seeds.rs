@@ -12,8 +12,8 @@ use phys_instruct::diffusion::train::TeacherTraining;
 use phys_instruct::distill::train::StudentTraining;
 use phys_instruct::store::{NdArray, Plan, dataset, npy as npy_file, npz as npz_file, weights};
 use phys_instruct::training::Training;
-use phys_instruct::{Config, Model, Samples, registry, residual};
-use phys_instruct_physics::registry::NAMES;
+use phys_instruct::{Config, Model, Samples, problem, residual};
+use phys_instruct_physics::registry;
 use serde_json::json;
 
 use crate::container::Weights;
@@ -159,7 +159,7 @@ pub fn hdf5() -> Vec<Vec<u8>> {
 /// Solved samples of every PDE, and a layout of other programs.
 pub fn import() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
-    for (number, name) in (0u8..).zip(NAMES) {
+    for (number, name) in (0u8..).zip(registry::names()) {
         let config = Config::from_toml(&format!("pde = '{name}'\ngrid = 16")).unwrap();
         let file = written(|path| dataset::write_npz(&samples(&config, 1).slice(0..2), path));
         all.push([&[number, 0], &file[..]].concat());
@@ -276,7 +276,7 @@ fn npy_bytes(array: &NdArray) -> Vec<u8> {
 
 /// Writes a whole data set.
 pub fn write_set(folder: &Path) {
-    let pde = registry::by_name("poisson").unwrap();
+    let pde = problem::by_name("poisson").unwrap();
     let stop = AtomicBool::new(false);
     dataset::generate(pde.as_ref(), PLAN, folder, &mut |_| (), &stop).unwrap();
 }
