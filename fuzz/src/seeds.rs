@@ -321,7 +321,7 @@ pub fn results() -> Vec<Vec<u8>> {
     let tuned = Tuned {
         teacher: "poisson-8".into(),
         sha256: "0".repeat(64),
-        method: "cocogen".into(),
+        method: phys_instruct::bench::SamplingMethod::CoCoGen,
         steps: 10,
         weight: 0.1,
         count: 8,

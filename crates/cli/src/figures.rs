@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use phys_instruct::data::{self, REFERENCE_SEED, Watch};
+use phys_instruct::data::{self, Watch};
 use phys_instruct::eval::{EvalOptions, Report, evaluate};
 use phys_instruct::model::{Kind, Model};
 use phys_instruct::polish::polish;
 use phys_instruct::residual::{self, Residual};
 use phys_instruct::sampling::{SampleOptions, sample};
 use phys_instruct::store::dataset;
-use phys_instruct::{Samples, device, memory};
+use phys_instruct::{Samples, device, memory, seeds};
 use phys_instruct_physics::Pde;
 use serde::Serialize;
 
@@ -152,7 +152,7 @@ impl Subject {
             stop: &AtomicBool::new(false),
         };
         let size = self.samples.width;
-        let made = data::generate(self.pde.as_ref(), size, REFERENCE_SEED, count, &mut watch);
+        let made = data::generate(self.pde.as_ref(), size, seeds::REFERENCE, count, &mut watch);
         bar.finish_and_clear();
         Ok(made?)
     }

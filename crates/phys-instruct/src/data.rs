@@ -10,8 +10,6 @@ use rayon::prelude::*;
 use crate::store::dataset;
 use crate::{Config, Error, Result, Samples, memory};
 
-/// The seed of held-out data unless told otherwise; no config's default data comes from it.
-pub const REFERENCE_SEED: u64 = 2_000_000;
 /// Samples solved between two looks at the stop flag.
 const GROUP: usize = 256;
 

@@ -21,6 +21,7 @@ pub mod problem;
 pub mod residual;
 pub mod samples;
 pub mod sampling;
+pub mod seeds;
 pub mod store;
 pub mod training;
 

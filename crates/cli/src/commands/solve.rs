@@ -13,7 +13,7 @@ use phys_instruct::condition::{
 use phys_instruct::data::{self, Watch};
 use phys_instruct::plot::answer::answer;
 use phys_instruct::store::{atomic, dataset};
-use phys_instruct::{Model, Samples};
+use phys_instruct::{Model, Samples, seeds};
 use phys_instruct_physics::Pde;
 use serde_json::json;
 
@@ -22,9 +22,6 @@ use crate::args::{Global, MOST_CALLS, ModelName, at_least, at_least_zero, betwee
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, make_room, number, seconds, show, tell};
 use crate::{models, picture};
-
-/// The seed of test problems; no config's data and no table's comes from it.
-const PROBLEM_SEED: u64 = 6_000_000;
 
 /// Fields, with their uncertainty, from sparse and noisy observations
 ///
@@ -139,7 +136,7 @@ impl Solve {
         }
         make_room(file)?;
         let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
-        let seed = PROBLEM_SEED + self.seed;
+        let seed = seeds::PROBLEM + self.seed;
         let truth = data::generate(pde.as_ref(), card.grid, seed, 1, &mut watch)?;
         let mut allowed = self.task.observed(pde.as_ref(), card.grid);
         let mut points = self.points;

@@ -24,14 +24,23 @@ pub mod pidm;
 
 /// A sampler that uses the residual at inference.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Physics {
+pub enum GuidedSampler {
     /// DiffusionPDE with the weight of its guidance.
     DiffusionPde(f64),
     /// CoCoGen with the size of its corrections.
     CoCoGen(f64),
 }
 
-/// Draws `count` samples in `steps` Heun steps from a teacher; the noise is that of
+/// The samples to draw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lot {
+    /// Their number.
+    pub count: usize,
+    /// The seed of their noise.
+    pub seed: u64,
+}
+
+/// Draws a lot of samples in `steps` Heun steps from a teacher; the noise is that of
 /// [`crate::sampling::sample`] at the same seed. `nfe` of the answer counts passes forward and
 /// backward. `progress` hears of finished samples.
 ///
@@ -40,31 +49,31 @@ pub enum Physics {
 pub fn sample(
     model: &Model,
     residual: &dyn Residual,
-    method: Physics,
+    method: GuidedSampler,
     steps: usize,
-    [count, seed]: [u64; 2],
+    lot: Lot,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Drawn> {
     if model.card.kind != Kind::Teacher || steps == 0 {
         return Err(Error::Config("guided sampling needs a teacher and at least one step".into()));
     }
     let levels = sampler::schedule(steps, &model.card.diffusion);
-    let samples = collect(model, count as usize, progress, |shape, first| {
-        let draw = Draw { seed, stream: "sample", step: 0, first };
+    let samples = collect(model, lot.count, progress, |shape, first| {
+        let draw = Draw { seed: lot.seed, stream: "sample", step: 0, first };
         let noise = draw.normal(shape, &model.device());
         in_pool(|| match method {
-            Physics::DiffusionPde(weight) => {
+            GuidedSampler::DiffusionPde(weight) => {
                 let guide = Guide { residual, weight, target: None };
                 diffusionpde::sample(&model.network, &guide, noise, &levels)
             }
-            Physics::CoCoGen(size) => {
+            GuidedSampler::CoCoGen(size) => {
                 cocogen::sample(&model.network, residual, noise, &levels, size)
             }
         })
     })?;
     let nfe = match method {
-        Physics::DiffusionPde(_) => diffusionpde::nfe(steps),
-        Physics::CoCoGen(_) => sampler::nfe(steps, sampler::Method::Heun),
+        GuidedSampler::DiffusionPde(_) => diffusionpde::nfe(steps),
+        GuidedSampler::CoCoGen(_) => sampler::nfe(steps, sampler::Method::Heun),
     };
     Ok(Drawn { samples, nfe })
 }
@@ -78,7 +87,7 @@ pub struct Guidance {
     pub physics: f64,
 }
 
-/// DiffusionPDE's answer to `observations` in `steps` Heun steps of a teacher: `members` samples.
+/// DiffusionPDE's answer to `observations` in `steps` Heun steps of a teacher: one sample a member.
 ///
 /// # Errors
 /// A model that is no teacher or of another grid, no step, or samples that are not finite.
@@ -88,7 +97,7 @@ pub fn solve(
     observations: &Observations,
     guidance: Guidance,
     steps: usize,
-    [members, seed]: [u64; 2],
+    lot: Lot,
 ) -> Result<Posterior> {
     if model.card.kind != Kind::Teacher || steps == 0 || observations.size() != model.card.grid {
         let wanted = "guided sampling needs a teacher of the observations' grid and a step";
@@ -108,8 +117,9 @@ pub fn solve(
             physics: guidance.physics,
         }),
     };
-    let samples = collect(model, members as usize, &mut |_| (), |shape, first| {
-        let noise = Draw { seed, stream: "sample", step: 0, first }.normal(shape, &device);
+    let samples = collect(model, lot.count, &mut |_| (), |shape, first| {
+        let noise =
+            Draw { seed: lot.seed, stream: "sample", step: 0, first }.normal(shape, &device);
         in_pool(|| diffusionpde::sample(&model.network, &guide, noise, &levels))
     })?;
     match samples.first_not_finite() {
@@ -174,9 +184,17 @@ mod tests {
         (Model { card, statistics, network, calibrations: Vec::new() }, residual)
     }
 
-    fn guided(method: Physics, steps: usize) -> (crate::Samples, usize, f64) {
+    fn guided(method: GuidedSampler, steps: usize) -> (crate::Samples, usize, f64) {
         let (model, residual) = teacher();
-        let drawn = sample(&model, residual.as_ref(), method, steps, [6, 4], &mut |_| ()).unwrap();
+        let drawn = sample(
+            &model,
+            residual.as_ref(),
+            method,
+            steps,
+            Lot { count: 6, seed: 4 },
+            &mut |_| (),
+        )
+        .unwrap();
         let error = pde_error(&drawn.samples, residual.as_ref()).unwrap();
         (drawn.samples, drawn.nfe, error)
     }
@@ -186,7 +204,7 @@ mod tests {
         let (model, _) = teacher();
         let options = SampleOptions { count: 6, nfe: 19, seed: 4, ..SampleOptions::default() };
         let plain = crate::sampling::sample(&model, options, &mut |_| ()).unwrap().samples;
-        for method in [Physics::DiffusionPde(0.0), Physics::CoCoGen(0.0)] {
+        for method in [GuidedSampler::DiffusionPde(0.0), GuidedSampler::CoCoGen(0.0)] {
             let (samples, ..) = guided(method, 10);
             let largest = samples.data.iter().zip(&plain.data).map(|(a, b)| (a - b).abs());
             assert!(largest.fold(0.0, f32::max) < 1e-5, "{method:?}");
@@ -195,7 +213,9 @@ mod tests {
 
     #[test]
     fn both_lower_the_pde_error() {
-        for method in [Physics::DiffusionPde as fn(f64) -> Physics, Physics::CoCoGen] {
+        for method in
+            [GuidedSampler::DiffusionPde as fn(f64) -> GuidedSampler, GuidedSampler::CoCoGen]
+        {
             let [plain, small] = [0.0, 0.03].map(|weight| guided(method(weight), 20).2);
             assert!(small < 0.9 * plain, "{:?}: {small} of {plain}", method(0.03));
         }
@@ -203,10 +223,17 @@ mod tests {
 
     #[test]
     fn passes_are_counted_forward_and_backward() {
-        assert_eq!(guided(Physics::DiffusionPde(0.1), 4).1, 11);
-        assert_eq!(guided(Physics::CoCoGen(0.1), 4).1, 7);
+        assert_eq!(guided(GuidedSampler::DiffusionPde(0.1), 4).1, 11);
+        assert_eq!(guided(GuidedSampler::CoCoGen(0.1), 4).1, 7);
         let (model, residual) = teacher();
-        let none = sample(&model, residual.as_ref(), Physics::CoCoGen(0.1), 0, [1, 0], &mut |_| ());
+        let none = sample(
+            &model,
+            residual.as_ref(),
+            GuidedSampler::CoCoGen(0.1),
+            0,
+            Lot { count: 1, seed: 0 },
+            &mut |_| (),
+        );
         assert!(none.is_err());
     }
 

@@ -3,7 +3,7 @@
 
 use phys_instruct_physics::Pde;
 
-use super::{Row, table};
+use super::{Row, SamplingMethod, table};
 use crate::Samples;
 use crate::eval::spectrum::power_spectrum;
 use crate::plot::lines::{Axis, Chart, Series};
@@ -17,7 +17,7 @@ const ROOM: f64 = 0.1;
 /// One curve per method over its numbers of steps; the area of a dot is the sliced Wasserstein
 /// distance to the data over that of the data's own halves.
 pub fn error_against_latency(rows: &[Row]) -> Chart {
-    let diffusion = rows.iter().filter(|r| r.key.method != "solver");
+    let diffusion = rows.iter().filter(|r| r.key.method != SamplingMethod::Solver);
     let mut series: Vec<Series> = Vec::new();
     for row in diffusion {
         let name = table::cells(row)[0].clone();

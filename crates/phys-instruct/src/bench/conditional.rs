@@ -16,7 +16,8 @@ use phys_instruct_physics::Pde;
 use self::row::Answer;
 pub use self::row::{Key, Row, sections};
 use super::five::{Loaded, load};
-use crate::baseline::{self, Guidance};
+use super::method::SolvingMethod;
+use crate::baseline::{self, Guidance, Lot};
 use crate::condition::{
     Method, Observations, Options as SolveOptions, Posterior, Solver, Task, TwoValuedEntries,
     exact, interpolation, most_probable,
@@ -26,35 +27,13 @@ use crate::eval::physics::pde_error;
 use crate::plot::Drawing;
 use crate::plot::answer::answer;
 use crate::residual::{self, Residual};
-use crate::{Error, Result, Samples};
+use crate::{Error, Result, Samples, seeds};
 
 mod row;
 
-/// The seeds of the problems, and of those on which guidance is searched.
-const SEEDS: [u64; 2] = [7_000_000, 7_500_000];
-/// The seed of the training samples of the interpolation.
-const TRAINING_SEED: u64 = 8_000_000;
 /// Steps and weights of the residual tried for DiffusionPDE.
 const WEIGHTS: [f64; 3] = [0.3, 1.0, 3.0];
 const PHYSICS: [f64; 3] = [0.0, 0.3, 1.0];
-/// The baseline that samples, slowly, once for each problem.
-const DIFFUSIONPDE: &str = "diffusionpde";
-/// The methods in the order of the table. The first is what `solve` does of itself; the second has the
-/// student's own solution where that has the solver's ([`Task::wants_solver`]), the third the solver's
-/// where that has the student's.
-pub const METHODS: [&str; 10] = [
-    "phys-instruct",
-    "phys-instruct/unsolved",
-    "phys-instruct+solve",
-    "phys-instruct/refinement",
-    "phys-instruct/noise-space",
-    DIFFUSIONPDE,
-    "exact-posterior",
-    "classical",
-    "classical+solve",
-    "most-probable",
-];
-
 /// What to spend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -81,8 +60,8 @@ pub struct Options {
     pub ensemble: usize,
     /// Training samples of the interpolation.
     pub training: usize,
-    /// Those of [`METHODS`] to measure.
-    pub methods: Vec<String>,
+    /// The methods to measure.
+    pub methods: Vec<SolvingMethod>,
 }
 
 impl Default for Options {
@@ -100,7 +79,7 @@ impl Default for Options {
             noise: vec![0.0, 0.01],
             ensemble: 16,
             training: 2_000,
-            methods: METHODS.map(str::to_owned).into(),
+            methods: SolvingMethod::ALL.into(),
         }
     }
 }
@@ -178,10 +157,11 @@ impl Setting {
             let mut watch = Watch { progress: &mut |_| (), stop };
             data::generate(problem.as_ref(), grid, seed, count, &mut watch)
         };
-        let truths = made(SEEDS[0], options.count.max(options.slow_count))?;
-        let validation = made(SEEDS[1], options.searched.max(2))?;
-        let interpolated = options.methods.iter().any(|method| method.starts_with("classical"));
-        let training = made(TRAINING_SEED, if interpolated { options.training } else { 1 })?;
+        let truths = made(seeds::CONDITIONAL, options.count.max(options.slow_count))?;
+        let validation = made(seeds::CONDITIONAL_TUNING, options.searched.max(2))?;
+        let by_samples = [SolvingMethod::Classical, SolvingMethod::ClassicalSolved];
+        let interpolated = options.methods.iter().any(|method| by_samples.contains(method));
+        let training = made(seeds::INTERPOLATION, if interpolated { options.training } else { 1 })?;
         let residual = residual::build(problem.as_ref(), grid, &Device::flex())?;
         Ok(Self {
             teacher: loaded("teacher")?,
@@ -223,7 +203,7 @@ impl Setting {
         let mut rows = Vec::<Row>::new();
         for question in self.questions(options) {
             let mut limit = None;
-            for method in &options.methods {
+            for &method in &options.methods {
                 if stop.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
@@ -239,7 +219,7 @@ impl Setting {
                         limit = Some(question.limit(options)?);
                     }
                     row.bayes_limit = limit.flatten();
-                    if method.starts_with("phys-instruct") {
+                    if method.is_student() {
                         row.prepare_seconds = prepared.seconds;
                     }
                     done(&row)?;
@@ -330,13 +310,14 @@ impl<'a> Question<'a> {
         if !exact::is_known(self.setting.pde.as_ref()) {
             return Ok(None);
         }
-        let key = self.key("exact-posterior", 0, options);
+        let key = self.key(SolvingMethod::Exact, 0, options);
         Ok(Some(self.measure(key, &self.setting.truths, &exact)?.error))
     }
 
     /// All rows of one method if `known` has them.
-    fn known(&self, method: &str, options: &Options, known: &[Row]) -> Option<Vec<Row>> {
-        let steps = if method == DIFFUSIONPDE { options.steps.as_slice() } else { &[0] };
+    fn known(&self, method: SolvingMethod, options: &Options, known: &[Row]) -> Option<Vec<Row>> {
+        let guided = method == SolvingMethod::DiffusionPde;
+        let steps = if guided { options.steps.as_slice() } else { &[0] };
         let row = |&steps: &usize| {
             let key = self.key(method, steps, options);
             known.iter().find(|row| row.key == key).cloned()
@@ -347,7 +328,7 @@ impl<'a> Question<'a> {
     /// The rows of one method, DiffusionPDE's with `guidance` if given; none where it does not apply.
     fn rows(
         &self,
-        method: &str,
+        method: SolvingMethod,
         solver: &Solver,
         guidance: Option<Guidance>,
         options: &Options,
@@ -365,22 +346,22 @@ impl<'a> Question<'a> {
             |o: &Observations| interpolation::posterior(&self.setting.training, o, members, 0);
         let solved = |p: Posterior| p.solved(pde.as_ref());
         let answer: &dyn Fn(&Observations) -> Result<Posterior> = match method {
-            "phys-instruct" => &|o| self.own_answer(solver, o, members),
-            "phys-instruct/unsolved" if self.task.wants_solver() => &|o| solve(o, suggested),
-            "phys-instruct+solve" if !self.task.wants_solver() => &|o| solved(solve(o, suggested)?),
-            "phys-instruct/refinement" if suggested != Method::Refinement => {
+            SolvingMethod::PhysInstruct => &|o| self.own_answer(solver, o, members),
+            SolvingMethod::Unsolved if self.task.wants_solver() => &|o| solve(o, suggested),
+            SolvingMethod::Solved if !self.task.wants_solver() => &|o| solved(solve(o, suggested)?),
+            SolvingMethod::Refinement if suggested != Method::Refinement => {
                 &|o| solve(o, Method::Refinement)
             }
-            "phys-instruct/noise-space" => &|o| solve(o, Method::NoiseSpace),
-            "classical" => &classical,
-            "classical+solve" => &|o| solved(classical(o)?),
-            "most-probable" if most_probable::is_known(pde.as_ref()) => {
+            SolvingMethod::NoiseSpace => &|o| solve(o, Method::NoiseSpace),
+            SolvingMethod::Classical => &classical,
+            SolvingMethod::ClassicalSolved => &|o| solved(classical(o)?),
+            SolvingMethod::MostProbable if most_probable::is_known(pde.as_ref()) => {
                 &|o| most_probable::posterior(pde.as_ref(), o)
             }
-            "exact-posterior" if exact::is_known(pde.as_ref()) => {
+            SolvingMethod::Exact if exact::is_known(pde.as_ref()) => {
                 &|o| exact::posterior(pde.as_ref(), o, members, 0)
             }
-            DIFFUSIONPDE => return self.guided(guidance, options),
+            SolvingMethod::DiffusionPde => return self.guided(guidance, options),
             _ => return Ok(Vec::new()),
         };
         let key = self.key(method, 0, options);
@@ -393,12 +374,22 @@ impl<'a> Question<'a> {
         let at = |steps, guidance: Guidance| {
             move |o: &Observations| {
                 let residual = self.setting.residual.as_ref();
-                baseline::solve(&teacher.model, residual, o, guidance, steps, [1, 0])
+                baseline::solve(
+                    &teacher.model,
+                    residual,
+                    o,
+                    guidance,
+                    steps,
+                    Lot { count: 1, seed: 0 },
+                )
             }
         };
         let tried = |guidance| {
             let steps = options.steps.first().copied().unwrap_or(100);
-            let key = Key { count: options.searched, ..self.key(DIFFUSIONPDE, steps, options) };
+            let key = Key {
+                count: options.searched,
+                ..self.key(SolvingMethod::DiffusionPde, steps, options)
+            };
             // Guidance that takes the samples out of range is not chosen.
             let row = self.measure(key, &self.setting.validation, &at(steps, guidance)).ok()?;
             Some((row.error, guidance))
@@ -411,7 +402,7 @@ impl<'a> Question<'a> {
         let Some(guidance) = guidance.or_else(searched) else { return Ok(Vec::new()) };
         let row = |&steps: &usize| {
             let row = self.measure(
-                self.key(DIFFUSIONPDE, steps, options),
+                self.key(SolvingMethod::DiffusionPde, steps, options),
                 &self.setting.truths,
                 &at(steps, guidance),
             )?;
@@ -434,19 +425,19 @@ impl<'a> Question<'a> {
         of(self) == of(other)
     }
 
-    fn key(&self, method: &str, steps: usize, options: &Options) -> Key {
+    fn key(&self, method: SolvingMethod, steps: usize, options: &Options) -> Key {
         let Setting { student, teacher, pde, .. } = self.setting;
         let grid = student.model.card.grid;
-        let guided = method == DIFFUSIONPDE;
+        let guided = method == SolvingMethod::DiffusionPde;
         let model = match method {
-            DIFFUSIONPDE => teacher.as_ref(),
-            _ => Some(student).filter(|_| method.starts_with("phys-instruct")),
+            SolvingMethod::DiffusionPde => teacher.as_ref(),
+            _ => Some(student).filter(|_| method.is_student()),
         };
         let (points, sensors) = self.extent();
         Key {
             pde: pde.name().into(),
             task: self.task,
-            method: method.into(),
+            method,
             steps,
             grid,
             points,

@@ -9,10 +9,12 @@ use std::time::Instant;
 use burn::tensor::Device;
 use phys_instruct_physics::Pde;
 
+use super::method::SamplingMethod;
 use super::row::{Key, Measured, Row};
-use super::tuning::{self, Tuning};
-use crate::baseline::{self, Physics};
-use crate::data::{self, REFERENCE_SEED, Watch};
+use super::tuning::Tuning;
+use crate::baseline::{self, Lot};
+use crate::data::{self, Watch};
+use crate::diffusion::sampler;
 use crate::eval::{EvalOptions, evaluate};
 use crate::model::{Kind, Model};
 use crate::polish;
@@ -20,23 +22,8 @@ use crate::residual::{self, Residual};
 use crate::sampling::{self, Drawn, SampleOptions};
 use crate::store::dataset::sha256;
 use crate::store::file::{MAX_BYTES, read};
-use crate::{Error, Result, Samples};
+use crate::{Error, Result, Samples, seeds};
 
-/// The student with its samples corrected.
-const POLISHED: &str = "phys-instruct+polish";
-/// The methods in the order of the table.
-pub const METHODS: [&str; 8] = [
-    "phys-instruct",
-    POLISHED,
-    "diff-instruct",
-    "edm",
-    "diffusionpde",
-    "cocogen",
-    "pidm",
-    "solver",
-];
-/// Offset of the seeds from which the solver row draws, so that it does not meet the reference.
-const SOLVER_SEED: u64 = 3_000_000;
 /// Samples drawn one by one for the latency: at least, and at most.
 const LATENCY_RUNS: [usize; 2] = [3, 51];
 /// Seconds after which no more than the least are drawn.
@@ -63,8 +50,8 @@ pub struct Options {
     pub steps: Vec<usize>,
     /// Sweeps of correction of the student's second set of rows; 0 for none.
     pub polish: usize,
-    /// Those of [`METHODS`] to measure.
-    pub methods: Vec<String>,
+    /// The methods to measure.
+    pub methods: Vec<SamplingMethod>,
 }
 
 impl Default for Options {
@@ -79,7 +66,7 @@ impl Default for Options {
             seeds: vec![0, 1, 2],
             steps: vec![4, 10, 100, 200],
             polish: 0,
-            methods: METHODS.map(str::to_owned).into(),
+            methods: SamplingMethod::ALL.into(),
         }
     }
 }
@@ -135,30 +122,30 @@ pub fn plan(
     let mut items = Vec::new();
     let student = student?;
     if let Some(student) = &student {
-        items.extend(student_rows("phys-instruct", options, student));
+        items.extend(student_rows(SamplingMethod::PhysInstruct, options, student));
         if options.polish > 0 && converges(&student.model)? {
-            items.extend(student_rows(POLISHED, options, student));
+            items.extend(student_rows(SamplingMethod::Polished, options, student));
         }
     }
     let same = |other: &Loaded| student.iter().try_for_each(|s| same_problem(s, other));
     if let Some(unguided) = &loaded("diff-instruct")? {
         same(unguided)?;
-        items.extend(student_rows("diff-instruct", options, unguided));
+        items.extend(student_rows(SamplingMethod::DiffInstruct, options, unguided));
     }
     for (teacher, is_plain) in [(edm?, true), (teacher?, false)] {
         let Some(teacher) = &teacher else { continue };
         same(teacher)?;
         let guided = is_plain || tuning.knows(&teacher.hash);
-        let methods = if guided { &["edm", "diffusionpde", "cocogen"][..] } else { &["edm"] };
-        for method in methods {
+        let all = [SamplingMethod::Edm, SamplingMethod::DiffusionPde, SamplingMethod::CoCoGen];
+        for method in all.into_iter().filter(|method| guided || !method.is_guided()) {
             items.extend(teacher_rows(method, options, tuning, teacher)?);
         }
     }
     if let Some(pidm) = &pidm? {
         same(pidm)?;
-        items.extend(teacher_rows("pidm", options, tuning, pidm)?);
+        items.extend(teacher_rows(SamplingMethod::Pidm, options, tuning, pidm)?);
     }
-    items.push(Item { key: key([pde, "solver"], grid, options, 0), model: None });
+    items.push(Item { key: key(pde, SamplingMethod::Solver, grid, options, 0), model: None });
     items.retain(|item| options.methods.contains(&item.key.method));
     Ok(items)
 }
@@ -185,11 +172,11 @@ pub fn grid(pde: &str, options: &Options, find: &dyn Fn(&str) -> Option<PathBuf>
     students.iter().find(|&&grid| has(grid, "edm")).or(students.first()).copied()
 }
 
-fn key([pde, method]: [&str; 2], grid: usize, options: &Options, steps: usize) -> Key {
+fn key(pde: &str, method: SamplingMethod, grid: usize, options: &Options, steps: usize) -> Key {
     let slow = steps > options.slow_steps;
     Key {
         pde: pde.into(),
-        method: method.into(),
+        method,
         preconditioning: None,
         regress: false,
         steps,
@@ -197,6 +184,7 @@ fn key([pde, method]: [&str; 2], grid: usize, options: &Options, steps: usize) -
         count: if slow { options.slow_count.min(options.count) } else { options.count },
         seeds: options.seeds.clone(),
         weight: None,
+        sweeps: None,
         solved: options.solved.min(options.count),
         threads: rayon::current_num_threads(),
         model: None,
@@ -204,23 +192,25 @@ fn key([pde, method]: [&str; 2], grid: usize, options: &Options, steps: usize) -
 }
 
 impl Loaded {
-    fn item(&self, method: &str, options: &Options, steps: usize, weight: Option<f64>) -> Item {
+    fn item(&self, method: SamplingMethod, options: &Options, steps: usize) -> Item {
         let card = &self.model.card;
         let key = Key {
             preconditioning: Some(card.diffusion.preconditioning),
             regress: card.diffusion.regress,
-            weight,
             model: Some(self.hash.clone()),
-            ..key([&card.pde, method], card.grid, options, steps)
+            ..key(&card.pde, method, card.grid, options, steps)
         };
         Item { key, model: Some(self.model.clone()) }
     }
 }
 
-fn student_rows(method: &str, options: &Options, student: &Loaded) -> Vec<Item> {
-    let weight = (method == POLISHED).then_some(options.polish as f64);
-    let depths = 1..=student.model.card.levels.len();
-    depths.map(|steps| student.item(method, options, steps, weight)).collect()
+fn student_rows(method: SamplingMethod, options: &Options, student: &Loaded) -> Vec<Item> {
+    let row = |calls| {
+        let mut item = student.item(method, options, calls);
+        item.key.sweeps = (method == SamplingMethod::Polished).then_some(options.polish);
+        item
+    };
+    (1..=student.model.card.levels.len()).map(row).collect()
 }
 
 /// Whether sweeps of correction converge for the model's PDE.
@@ -231,21 +221,22 @@ fn converges(model: &Model) -> Result<bool> {
 }
 
 fn teacher_rows(
-    method: &str,
+    method: SamplingMethod,
     options: &Options,
     tuning: &Tuning,
     teacher: &Loaded,
 ) -> Result<Vec<Item>> {
-    let guided = ["diffusionpde", "cocogen"].contains(&method);
     let row = |&steps: &usize| {
         let weight = tuning.weight(&teacher.hash, method, steps);
-        if guided && weight.is_none() {
+        if method.is_guided() && weight.is_none() {
             return Err(Error::Config(format!(
                 "no weight of {method} for {}: `bench tune` searches it",
                 teacher.file.display()
             )));
         }
-        Ok(teacher.item(method, options, steps, weight))
+        let mut item = teacher.item(method, options, steps);
+        item.key.weight = weight;
+        Ok(item)
     };
     options.steps.iter().map(row).collect()
 }
@@ -284,7 +275,7 @@ impl Setting {
         let pde = card.pde()?;
         let mut watch = Watch { progress: &mut |_| (), stop };
         let reference =
-            data::generate(pde.as_ref(), card.grid, REFERENCE_SEED, 2 * count, &mut watch)?;
+            data::generate(pde.as_ref(), card.grid, seeds::REFERENCE, 2 * count, &mut watch)?;
         let residual = residual::build(pde.as_ref(), card.grid, &Device::flex())?;
         Ok(Self { pde, residual, reference })
     }
@@ -316,22 +307,22 @@ impl Setting {
         let key = &item.key;
         let Some(model) = item.model.as_deref() else {
             let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
-            let seed = SOLVER_SEED + seed;
+            let seed = seeds::SOLVER + seed;
             let samples = data::generate(self.pde(), key.grid, seed, count, &mut watch)?;
             return Ok(Drawn { samples, nfe: 0 });
         };
-        if let (Some(weight), "diffusionpde" | "cocogen") = (key.weight, key.method.as_str()) {
-            let method: Physics = tuning::physics(&key.method, weight);
-            let numbers = [count as u64, seed];
-            let residual = self.residual();
-            return baseline::sample(model, residual, method, key.steps, numbers, &mut |_| ());
+        if let Some(guided) = key.weight.and_then(|weight| key.method.guided(weight)) {
+            let (residual, lot) = (self.residual(), Lot { count, seed });
+            return baseline::sample(model, residual, guided, key.steps, lot, &mut |_| ());
         }
-        let teacher = model.card.kind == Kind::Teacher;
-        let nfe = if teacher { 2 * key.steps - 1 } else { key.steps };
+        let nfe = match model.card.kind {
+            Kind::Teacher => sampler::nfe(key.steps, sampler::Method::Heun),
+            Kind::Student => key.steps,
+        };
         let options = SampleOptions { count, nfe, seed, ..SampleOptions::default() };
         let mut drawn = sampling::sample(model, options, &mut |_| ())?;
-        if let (Some(sweeps), POLISHED) = (key.weight, key.method.as_str()) {
-            drawn.samples = polish::polish(&drawn.samples, self.residual(), sweeps as usize)?;
+        if let Some(sweeps) = key.sweeps {
+            drawn.samples = polish::polish(&drawn.samples, self.residual(), sweeps)?;
         }
         Ok(drawn)
     }

@@ -4,9 +4,11 @@
 pub mod charts;
 pub mod conditional;
 pub mod five;
+pub mod method;
 pub mod page;
 pub mod row;
 pub mod table;
 pub mod tuning;
 
+pub use method::{SamplingMethod, SolvingMethod};
 pub use row::Row;

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::method::SamplingMethod;
 use crate::config::Preconditioning;
 use crate::eval::Report;
 use crate::store::atomic::append_line;
@@ -17,9 +18,8 @@ use crate::{Error, Result};
 pub struct Key {
     /// The PDE.
     pub pde: String,
-    /// `phys-instruct`, `phys-instruct+polish`, `diff-instruct`, `edm`, `diffusionpde`, `cocogen`,
-    /// `pidm` or `solver`.
-    pub method: String,
+    /// The method.
+    pub method: SamplingMethod,
     /// `pixel`, `modes` or `joint`; none for the solver.
     pub preconditioning: Option<Preconditioning>,
     /// Whether the solution is taken less its regression on the input.
@@ -33,8 +33,11 @@ pub struct Key {
     pub count: usize,
     /// Sampling seeds.
     pub seeds: Vec<u64>,
-    /// The weight of the baseline's guidance, the size of its correction, or sweeps of polish.
+    /// The weight of the baseline's guidance, or the size of its correction.
     pub weight: Option<f64>,
+    /// Sweeps of polish.
+    #[serde(default)]
+    pub sweeps: Option<usize>,
     /// Samples per seed that are solved for the solution error, at most.
     pub solved: usize,
     /// Threads.

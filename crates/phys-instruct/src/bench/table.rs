@@ -31,7 +31,7 @@ const FIGURES: [Column; 16] = [
 
 const KEYS: [Column; 9] = [
     ("pde", |r| r.key.pde.clone()),
-    ("method", |r| r.key.method.clone()),
+    ("method", |r| r.key.method.to_string()),
     ("preconditioning", |r| r.key.preconditioning.map_or(String::new(), |p| p.name().into())),
     ("regress", |r| r.key.regress.to_string()),
     ("steps", |r| r.key.steps.to_string()),
@@ -88,7 +88,7 @@ pub fn cells(row: &Row) -> [String; 10] {
     [
         match row.key.coordinates() {
             Some(kind) => format!("{} ({kind})", row.key.method),
-            None => row.key.method.clone(),
+            None => row.key.method.to_string(),
         },
         row.key.steps.to_string(),
         row.nfe.to_string(),

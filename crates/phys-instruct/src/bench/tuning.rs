@@ -9,10 +9,11 @@ use std::path::Path;
 use phys_instruct_physics::Pde;
 use serde::{Deserialize, Serialize};
 
-use crate::baseline::{self, Physics};
+use super::method::SamplingMethod;
+use crate::baseline::{self, Lot};
+use crate::diffusion::sampler::{self, Method};
 use crate::eval::{SwdOptions, physics, swd};
 use crate::model::Model;
-use crate::residual::Residual;
 use crate::sampling::{self, SampleOptions};
 use crate::store::atomic;
 use crate::store::file::{bad, read_text};
@@ -49,8 +50,8 @@ pub struct Tuned {
     pub teacher: String,
     /// SHA-256 of its file.
     pub sha256: String,
-    /// `diffusionpde` or `cocogen`.
-    pub method: String,
+    /// The guided method.
+    pub method: SamplingMethod,
     /// Sampler steps.
     pub steps: usize,
     /// The chosen weight.
@@ -100,16 +101,21 @@ impl Tuning {
 
     /// The weight for `steps` steps: that of the largest searched number not above, else of the
     /// smallest; none if the teacher, known by its file's hash, was not searched.
-    pub fn weight(&self, sha256: &str, method: &str, steps: usize) -> Option<f64> {
+    pub fn weight(&self, sha256: &str, method: SamplingMethod, steps: usize) -> Option<f64> {
         let own = self.tuned.iter().filter(|t| t.sha256 == sha256 && t.method == method);
         let below = own.clone().filter(|t| t.steps <= steps).max_by_key(|t| t.steps);
         below.or_else(|| own.min_by_key(|t| t.steps)).map(|t| t.weight)
     }
 }
 
-/// The method by its name in tables.
-pub fn physics(method: &str, weight: f64) -> Physics {
-    if method == "cocogen" { Physics::CoCoGen(weight) } else { Physics::DiffusionPde(weight) }
+/// A teacher whose guidance is searched.
+pub struct Teacher<'a> {
+    /// Its file's name without extension.
+    pub name: &'a str,
+    /// SHA-256 of its file.
+    pub sha256: &'a str,
+    /// The model.
+    pub model: &'a Model,
 }
 
 /// Searches the weight of `method` at `steps` steps with `count` samples a trial, against
@@ -118,23 +124,37 @@ pub fn physics(method: &str, weight: f64) -> Physics {
 /// # Errors
 /// A model that is no teacher, or sets that do not fit.
 pub fn search(
-    [teacher, sha256, method]: [&str; 3],
-    model: &Model,
+    teacher: &Teacher,
     pde: &dyn Pde,
     validation: &Samples,
-    [steps, count]: [usize; 2],
+    method: SamplingMethod,
+    steps: usize,
+    count: usize,
 ) -> Result<Tuned> {
+    let model = teacher.model;
     let residual = crate::residual::build(pde, model.card.grid, &model.device())?;
     let distance = |samples: &Samples| -> Result<f64> {
         Ok(swd::against_floor(samples, validation, SwdOptions::default())?.distance)
     };
-    let heun = SampleOptions { count, nfe: 2 * steps - 1, seed: SEED, ..SampleOptions::default() };
+    let heun = SampleOptions {
+        count,
+        nfe: sampler::nfe(steps, Method::Heun),
+        seed: SEED,
+        ..SampleOptions::default()
+    };
     let unguided = distance(&sampling::sample(model, heun, &mut |_| ())?.samples)?;
-    let candidates = if method == "cocogen" { CORRECTIONS } else { GUIDANCE };
+    let candidates = if method == SamplingMethod::CoCoGen { CORRECTIONS } else { GUIDANCE };
     let trials = candidates
         .iter()
         .map(|&weight| {
-            let samples = draw(model, residual.as_ref(), physics(method, weight), [steps, count])?;
+            let guided = method
+                .guided(weight)
+                .ok_or_else(|| Error::Config(format!("{method} has no weight to be searched")))?;
+            let lot = Lot { count, seed: SEED };
+            let drawn =
+                baseline::sample(model, residual.as_ref(), guided, steps, lot, &mut |_| ())?;
+            // Samples that are not finite are worse than any others.
+            let samples = Some(drawn.samples).filter(|s| s.first_not_finite().is_none());
             let Some(samples) = samples else {
                 let [pde_error, sliced_wasserstein] = [f64::MAX; 2];
                 return Ok(Trial { weight, pde_error, sliced_wasserstein });
@@ -147,27 +167,15 @@ pub fn search(
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(Tuned {
-        teacher: teacher.into(),
-        sha256: sha256.into(),
-        method: method.into(),
+        teacher: teacher.name.into(),
+        sha256: teacher.sha256.into(),
+        method,
         steps,
         weight: chosen(&trials, KEPT * unguided),
         count,
         unguided_sliced_wasserstein: unguided,
         trials,
     })
-}
-
-/// The samples, or none if they are not finite.
-fn draw(
-    model: &Model,
-    residual: &dyn Residual,
-    method: Physics,
-    [steps, count]: [usize; 2],
-) -> Result<Option<Samples>> {
-    let numbers = [count as u64, SEED];
-    let drawn = baseline::sample(model, residual, method, steps, numbers, &mut |_| ())?;
-    Ok(drawn.samples.first_not_finite().is_none().then_some(drawn.samples))
 }
 
 fn chosen(trials: &[Trial], largest_distance: f64) -> f64 {
@@ -199,7 +207,7 @@ mod tests {
         let tuned = |steps, weight| Tuned {
             teacher: "t".into(),
             sha256: "t".into(),
-            method: "cocogen".into(),
+            method: SamplingMethod::CoCoGen,
             steps,
             weight,
             count: 1,
@@ -207,8 +215,8 @@ mod tests {
             trials: vec![],
         };
         let tuning = Tuning { tuned: vec![tuned(10, 0.1), tuned(100, 0.3)] };
-        let weight = |steps| tuning.weight("t", "cocogen", steps);
+        let weight = |steps| tuning.weight("t", SamplingMethod::CoCoGen, steps);
         assert_eq!([weight(4), weight(10), weight(200)], [Some(0.1), Some(0.1), Some(0.3)]);
-        assert_eq!(tuning.weight("t", "diffusionpde", 10), None);
+        assert_eq!(tuning.weight("t", SamplingMethod::DiffusionPde, 10), None);
     }
 }

@@ -28,13 +28,10 @@ use crate::net::{UNet, params};
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
 use crate::training::{Origin, Outcome, Training, ema_decay, learning_rate};
-use crate::{Error, Result, Samples};
+use crate::{Error, Result, Samples, seeds};
 
 /// Computes figures of student samples (`[batch, ...]` in physical units) for the metrics file.
 pub type Monitor = Box<dyn Fn(&Samples) -> Result<Map<String, Value>> + Send>;
-
-/// Added to the seed of the samples that training looks at, which no table draws.
-const MONITOR_SEED: u64 = 5_000_000;
 
 /// Samples that training looks at.
 const LOOKED_AT: usize = 256;
@@ -382,7 +379,7 @@ impl StudentTraining {
     /// Samples of the averaged student at `steps` calls, from noise that no training step sees.
     fn samples(&self, count: usize, steps: usize) -> Result<Samples> {
         let model = self.model();
-        let seed = MONITOR_SEED + self.config.seed;
+        let seed = seeds::MONITOR + self.config.seed;
         crate::sampling::student_samples(&model, count, steps, seed, &mut |_| ())
     }
 

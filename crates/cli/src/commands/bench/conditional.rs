@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use phys_instruct::bench::SolvingMethod;
 use phys_instruct::bench::conditional::{self, Key, Prepared, Row, Setting};
 use phys_instruct::bench::page::Picture;
 use phys_instruct::bench::row::{append_row, read_rows};
@@ -60,11 +61,17 @@ pub struct Conditional {
     #[arg(long)]
     search_once: bool,
     /// A method to measure, as the table names it; repeatable [default: all]
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(conditional::METHODS), hide_possible_values = true)]
-    method: Vec<String>,
+    #[arg(long, value_name = "NAME", value_parser = solving_method(), hide_possible_values = true)]
+    method: Vec<SolvingMethod>,
     /// The folder of rows and table
     #[arg(long, value_name = "DIR", default_value = "runs/bench-conditional")]
     out: PathBuf,
+}
+
+/// A method by its name in the table.
+fn solving_method() -> impl TypedValueParser<Value = SolvingMethod> {
+    PossibleValuesParser::new(SolvingMethod::ALL.iter().map(|method| method.name()))
+        .try_map(|name| name.parse::<SolvingMethod>())
 }
 
 impl Conditional {

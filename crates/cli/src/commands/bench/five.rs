@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use phys_instruct::Samples;
 use phys_instruct::bench::five::{self, Item, Options, Setting};
 use phys_instruct::bench::page::Picture;
 use phys_instruct::bench::row::{Key, append_row, read_rows};
-use phys_instruct::bench::{Row, charts, table};
+use phys_instruct::bench::{Row, SamplingMethod, charts, table};
 use phys_instruct::config::Preconditioning;
 use phys_instruct::plot::{Drawing, Sheet};
 use phys_instruct::store::lock::Lock;
@@ -62,8 +62,8 @@ pub struct Five {
     #[arg(long, value_name = "N", value_parser = between::<1, MOST_CALLS>())]
     polish: Option<usize>,
     /// A method to measure, as the table names it; repeatable [default: all]
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(five::METHODS))]
-    method: Vec<String>,
+    #[arg(long, value_name = "NAME", value_parser = sampling_method())]
+    method: Vec<SamplingMethod>,
     /// The folder of rows, tables and page
     #[arg(long, value_name = "DIR", default_value = FOLDER)]
     out: PathBuf,
@@ -130,6 +130,12 @@ impl Five {
     }
 }
 
+/// A method by its name in the table.
+fn sampling_method() -> impl TypedValueParser<Value = SamplingMethod> {
+    PossibleValuesParser::new(SamplingMethod::ALL.iter().map(|method| method.name()))
+        .try_map(|name| name.parse::<SamplingMethod>())
+}
+
 fn measured(
     item: &Item,
     setting: &Setting,
@@ -150,23 +156,23 @@ fn measured(
 /// of steps, alone and guided; spectra and histograms of all but the guided.
 fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failure> {
     let most = |item: &&Item| item.key.steps;
-    let last = |method: &'static str| {
+    let last = |method: SamplingMethod| {
         let plain = |item: &&Item| {
             item.key.method == method && item.key.preconditioning == Some(Preconditioning::Pixel)
         };
         items.iter().filter(plain).max_by_key(most)
     };
-    let first = items.iter().find(|item| item.key.method == "phys-instruct");
+    let first = items.iter().find(|item| item.key.method == SamplingMethod::PhysInstruct);
     let reference = setting.reference();
     let compared = COMPARED.min(reference.count);
     let mut sets = vec![("held-out data".to_owned(), reference.slice(0..compared))];
-    for item in [first, last("edm")].into_iter().flatten() {
+    for item in [first, last(SamplingMethod::Edm)].into_iter().flatten() {
         sets.push((title_of(item), setting.draw(item, compared, 0)?));
     }
     let pde = setting.pde();
     let curves = charts::spectra(pde, &sets).into_iter().chain(charts::histograms(&sets));
     let curves: Vec<Drawing> = curves.map(|c| c.drawing()).collect::<Result<_, _>>()?;
-    if let Some(item) = last("diffusionpde") {
+    if let Some(item) = last(SamplingMethod::DiffusionPde) {
         sets.push((title_of(item), setting.draw(item, PICTURED.min(compared), 0)?));
     }
     let sheet = |(title, samples): &(String, Samples)| {

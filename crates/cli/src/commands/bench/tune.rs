@@ -4,20 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use phys_instruct::bench::five;
-use phys_instruct::bench::tuning::{self, Tuned, Tuning};
+use phys_instruct::bench::tuning::{self, Teacher, Tuned, Tuning};
+use phys_instruct::bench::{SamplingMethod, five};
 use phys_instruct::data::{self, Watch};
-use phys_instruct::device;
 use phys_instruct::model::{Kind, Model};
+use phys_instruct::{device, seeds};
 
 use super::{chosen, weights};
 use crate::args::at_least;
 use crate::failure::{Failure, Outcome};
 use crate::models;
 use crate::output::{make_room, print, tell};
-
-/// The seed of validation data in a search; no table's held-out data comes from it.
-const VALIDATION_SEED: u64 = 4_000_000;
 
 /// Search the weights of DiffusionPDE's guidance and CoCoGen's corrections on validation data
 ///
@@ -85,20 +82,15 @@ impl Tune {
         let mut watch = Watch { progress: &mut |_| (), stop: &stop };
         let grid = model.card.grid;
         let validation =
-            data::generate(pde.as_ref(), grid, VALIDATION_SEED, 2 * self.count, &mut watch)?;
+            data::generate(pde.as_ref(), grid, seeds::TUNING, 2 * self.count, &mut watch)?;
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let hash = five::file_hash(file)?;
         let mut all = Vec::new();
-        for method in ["diffusionpde", "cocogen"] {
+        let teacher = Teacher { name: &stem, sha256: &hash, model: &model };
+        for method in [SamplingMethod::DiffusionPde, SamplingMethod::CoCoGen] {
             for steps in tuning::STEPS {
-                let numbers = [steps, self.count];
-                let tuned = tuning::search(
-                    [&stem, &hash, method],
-                    &model,
-                    pde.as_ref(),
-                    &validation,
-                    numbers,
-                )?;
+                let (pde, count) = (pde.as_ref(), self.count);
+                let tuned = tuning::search(&teacher, pde, &validation, method, steps, count)?;
                 tell!("{stem}, {method}, {steps} steps: {}", tuned.weight);
                 all.push(tuned);
             }

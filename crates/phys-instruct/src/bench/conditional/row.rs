@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::Guidance;
+use crate::bench::method::SolvingMethod;
 use crate::bench::page::Section;
 use crate::bench::row::mean_and_sd;
 use crate::condition::Task;
@@ -19,7 +20,7 @@ pub struct Key {
     /// The task.
     pub task: Task,
     /// The method; `+solve` with the reference solver's solution for every member's input.
-    pub method: String,
+    pub method: SolvingMethod,
     /// Sampler steps of DiffusionPDE; 0 for the others.
     pub steps: usize,
     /// Points a side.
