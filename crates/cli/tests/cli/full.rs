@@ -71,7 +71,8 @@ fn a_training_on_a_full_disk_keeps_its_checkpoint() {
     let path = sandbox.path("run/checkpoint.safetensors");
     let before = std::fs::read(&path).unwrap();
     let size = before.len() as u64;
-    for most in [1000, size / 2, size - 1] {
+    // Not up to the last byte: the next checkpoint's numbers may take fewer digits.
+    for most in [1000, size / 2, size - 200] {
         let run = limited(&sandbox, "train tiny.toml --out run", most);
         assert_eq!(run.code, Some(2), "{}", run.stderr);
         assert!(run.stderr.contains("checkpoint.next.safetensors"), "{}", run.stderr);
