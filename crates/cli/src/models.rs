@@ -64,12 +64,12 @@ pub fn file(name: &str) -> Option<PathBuf> {
     folders().into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// The student of a PDE on 32 x 32, of a PDE on a grid (`darcy-64`), or any bundled model by the
-/// name of its file.
+/// The student of a PDE, on 64 x 64 if there is one, of a PDE on a grid (`darcy-32`), or any bundled
+/// model by the name of its file.
 fn bundled_as(name: &str) -> Result<PathBuf, Failure> {
-    let student =
-        if problem::names().iter().any(|pde| pde == name) { "-32-student" } else { "-student" };
-    let stems = [format!("{name}{student}"), name.to_owned()];
+    let is_pde = problem::names().iter().any(|pde| pde == name);
+    let kinds = if is_pde { &["-64-student", "-32-student"][..] } else { &["-student", ""] };
+    let stems: Vec<String> = kinds.iter().map(|kind| format!("{name}{kind}")).collect();
     stems.iter().find_map(|stem| file(&format!("{stem}.safetensors"))).ok_or_else(|| {
         Failure::Usage(format!(
             "no bundled model {name}: {}.safetensors is neither in ./models, nor beside the \
