@@ -14,7 +14,7 @@ const LEFT: f64 = 68.0;
 /// Above the area: the title.
 const TOP: f64 = 30.0;
 /// Below the area: the x label and the tick labels.
-const BOTTOM: f64 = 44.0;
+const BOTTOM: f64 = 50.0;
 /// Between the area and the legend.
 const LEGEND_GAP: f64 = 14.0;
 /// Length of a line in the legend.

@@ -33,12 +33,15 @@ const BAR: f64 = 10.0;
 const BAR_BLOCK: f64 = 8.0 + BAR + TICK + BELOW_TICK + LINE + 8.0;
 /// Colours of a bar.
 const BAR_STEPS: usize = 256;
-/// Pixels of a bar to one of its ticks, about.
+/// Pixels of a bar to one of its ticks, about, and the most ticks.
 const BAR_TICK: f64 = 45.0;
+const BAR_TICKS: f64 = 7.0;
 /// The least width of the words above and below the panels.
 const WORDS: f64 = 430.0;
 /// Radius of a mark.
 const MARK: f64 = 2.2;
+/// Values of the other sign that do not make a quantity signed: a share of the largest.
+const UNDERSHOOT: f64 = 0.1;
 /// The share of its values whose size a trimmed scale shows.
 const SHOWN: f64 = 0.99;
 
@@ -109,12 +112,12 @@ pub struct Sheet<'a> {
 }
 
 impl Scale {
-    /// A scale for the values of one quantity: viridis over their range if they are of one sign,
-    /// else the diverging map over a range symmetric about zero.
+    /// A scale for the values of one quantity: viridis over their range if they are of one sign, but
+    /// for an undershoot, else the diverging map over a range symmetric about zero.
     pub fn fitted<'a>(label: &str, values: impl IntoIterator<Item = &'a f32>) -> Self {
         let bounds = |[low, high]: [f64; 2], &v: &f32| [low.min(v.into()), high.max(v.into())];
         let [low, high] = values.into_iter().fold([f64::INFINITY, f64::NEG_INFINITY], bounds);
-        if low < 0.0 && high > 0.0 {
+        if high.min(-low) > UNDERSHOOT * high.max(-low) {
             return Self::symmetric(label, high.max(-low));
         }
         // A constant field needs a range too.
@@ -346,7 +349,8 @@ impl Layout {
             y += panel[1] + GAP[1];
             y += if sheet.ends_a_scale(r) { X_AXIS + BAR_BLOCK } else { 0.0 };
         }
-        let height = y - GAP[1] + LINE * notes.len() as f64 + MARGIN;
+        let below = if notes.is_empty() { 0.0 } else { GAP[1] + LINE * notes.len() as f64 };
+        let height = y - GAP[1] + below + MARGIN;
         Self { width: words + 2.0 * MARGIN, height, left, panel, tops, caption, notes }
     }
 
@@ -381,7 +385,8 @@ fn draw_bar(page: &mut Canvas, scale: &Scale, [left, top]: Point, length: f64) -
     page.frame([left, top], [length, BAR], GREY);
 
     let [low, high] = scale.range;
-    let ticks = Ticks::linear(low, high, (length / BAR_TICK) as usize).fitting(length, SMALL);
+    let count = (length / BAR_TICK).min(BAR_TICKS) as usize;
+    let ticks = Ticks::linear(low, high, count).fitting(length, SMALL);
     for (value, label) in ticks.values.iter().zip(&ticks.labels) {
         let x = left + share(*value, scale.range) * length;
         page.line(&[[x, top + BAR], [x, top + BAR + TICK]], GREY, 1.0);
@@ -562,6 +567,8 @@ mod tests {
     fn scales_fit_their_values() {
         assert_eq!(Scale::fitted("u", &[-1.0, 3.0]).range, [-3.0, 3.0]);
         assert_eq!(Scale::fitted("u", &[1.0, 3.0]).range, [1.0, 3.0]);
+        let undershoot = Scale::fitted("u", &[-0.25, 3.0]);
+        assert_eq!((undershoot.range, undershoot.colormap), ([-0.25, 3.0], Colormap::Viridis));
         let outlier: Vec<f32> = (0..200).map(|i| if i == 7 { 1e6 } else { 1.0 }).collect();
         assert_eq!(Scale::trimmed("r", &outlier).range, [-1.0, 1.0]);
         let rare: Vec<f32> = (0..200).map(|i| if i == 7 { 2.0 } else { 0.0 }).collect();

@@ -7,11 +7,12 @@ use clap::Args;
 use phys_instruct::data;
 use phys_instruct::store::{NdArray, arrays, import, npz};
 use phys_instruct_physics::{Fields, Pde, Solution, rng};
+use phys_instruct_report::number::plain;
 use serde_json::{Value, json};
 
 use crate::args::{Global, Problem, extension};
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, make_room, number, seconds, show};
+use crate::output::{line, make_room, seconds, show};
 use crate::warnings::Gathered;
 
 /// Grid of the input that is drawn to learn an input's shape.
@@ -134,8 +135,8 @@ fn report(pde: &dyn Pde, solutions: &[Solution], spent: f64, json: bool) -> Outc
     let mut lines = vec![line("PDE", pde.equation()), line("solved", solutions.len())];
     lines.extend(pde.params().iter().map(|p| line(p.name, p.value)));
     lines.extend(steps.filter(|&n| n > 0).map(|n| line("solver steps", n)));
-    lines.extend(time_step.map(|t| line("smallest time step", number(t))));
-    lines.extend(residual.map(|r| line("solver's residual", number(r))));
+    lines.extend(time_step.map(|t| line("smallest time step", plain(t))));
+    lines.extend(residual.map(|r| line("solver's residual", plain(r))));
     lines.extend(inner_points.map(|n| line("resolved on points", n)));
     lines.push(line("time per sample", seconds(spent)));
     show(json, &value, &lines)

@@ -102,6 +102,8 @@ impl Options {
 pub struct Item {
     /// What it is.
     pub key: Key,
+    /// The name of the model's file; none for the solver.
+    pub file: Option<String>,
     /// The model; none for the solver.
     model: Option<Arc<Model>>,
 }
@@ -158,7 +160,7 @@ pub fn plan(
         same(pidm)?;
         items.extend(teacher_rows("pidm", options, tuning, pidm)?);
     }
-    items.push(Item { key: key([pde, "solver"], grid, options, 0), model: None });
+    items.push(Item { key: key([pde, "solver"], grid, options, 0), file: None, model: None });
     items.retain(|item| options.methods.contains(&item.key.method));
     Ok(items)
 }
@@ -213,7 +215,12 @@ impl Loaded {
             model: Some(self.hash.clone()),
             ..key([&card.pde, method], card.grid, options, steps)
         };
-        Item { key, model: Some(self.model.clone()) }
+        Item { key, file: Some(self.name()), model: Some(self.model.clone()) }
+    }
+
+    /// The name of the file.
+    pub fn name(&self) -> String {
+        self.file.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 
