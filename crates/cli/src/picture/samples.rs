@@ -35,10 +35,11 @@ impl Shown {
 }
 
 /// A picture of each set of samples. Each channel has one scale in all of them, so that they can be
-/// compared; residuals, whose sizes differ by orders of magnitude, have their own.
+/// compared: that of the first set, whose ends stand for all values beyond. Residuals, whose sizes
+/// differ by orders of magnitude, have their own.
 pub fn draw(pde: &dyn Pde, sets: &[Shown]) -> Result<Vec<Canvas>, Failure> {
     let channel_scale = |(c, channel): (usize, phys_instruct_physics::Channel)| {
-        let fields = sets.iter().flat_map(|set| fields_of(&set.samples, c));
+        let fields = sets.iter().take(1).flat_map(|set| fields_of(&set.samples, c));
         Scale::fitted(&format!("{}, {}", channel.name, channel.meaning), fields.flatten())
     };
     let scales: Vec<Scale> = pde.channels().into_iter().enumerate().map(channel_scale).collect();
@@ -120,7 +121,11 @@ mod tests {
             assert!(alone.contains(text), "{text}");
         }
         let both = draw(pde.as_ref(), &[shown(&samples), shown(&large)]).unwrap();
-        assert_ne!(both[0].to_svg(), alone);
-        assert_eq!(both.len(), 2);
+        assert_eq!((both.len(), both[0].to_svg()), (2, alone.clone()));
+        // Nine times larger samples still have the same bar.
+        let bar =
+            |svg: &str| svg.lines().find(|line| line.contains("u, solution")).map(String::from);
+        let large = both[1].to_svg();
+        assert!(large != alone && bar(&large).is_some() && bar(&large) == bar(&alone));
     }
 }

@@ -300,8 +300,8 @@ impl Setting {
     ///
     /// # Errors
     /// As [`measure`].
-    pub fn draw(&self, item: &Item, count: usize, seed: u64) -> Result<Samples> {
-        Ok(self.samples(item, count, seed)?.samples)
+    pub fn draw(&self, item: &Item, count: usize, seed: u64) -> Result<Drawn> {
+        self.samples(item, count, seed)
     }
 
     /// Held-out data.

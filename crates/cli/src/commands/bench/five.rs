@@ -19,6 +19,7 @@ use crate::args::{Global, MOST_CALLS, at_least, between};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
+use crate::picture::calls;
 use crate::picture::samples::{self, Shown};
 use crate::progress::bar;
 
@@ -166,16 +167,18 @@ fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failur
     let mut sets = vec![("held-out data".to_owned(), held_out)];
     let mut captions = vec!["Made by the reference solver.".to_owned()];
     for item in [first, last("edm")].into_iter().flatten() {
-        sets.push((title_of(item), setting.draw(item, compared, SEED)?));
-        captions.push(caption_of(item));
+        let drawn = setting.draw(item, compared, SEED)?;
+        captions.push(caption_of(item, drawn.nfe));
+        sets.push((title_of(item), drawn.samples));
     }
     let (pde, about) = (setting.pde(), format!("{compared} samples each, seed {SEED}."));
     let curves = charts::spectra(pde, &sets, &about).into_iter();
     let curves = curves.chain(charts::histograms(pde, &sets, &about));
     let curves: Vec<Canvas> = curves.map(|c| c.canvas()).collect::<Result<_, _>>()?;
     if let Some(item) = last("diffusionpde") {
-        sets.push((title_of(item), setting.draw(item, PICTURED.min(compared), SEED)?));
-        captions.push(caption_of(item));
+        let drawn = setting.draw(item, PICTURED.min(compared), SEED)?;
+        captions.push(caption_of(item, drawn.nfe));
+        sets.push((title_of(item), drawn.samples));
     }
 
     let shown = sets.iter().zip(&captions).map(|((title, samples), caption)| {
@@ -193,7 +196,7 @@ fn title_of(item: &Item) -> String {
     format!("{} ({kind}), {} {steps}", item.key.method, item.key.steps)
 }
 
-fn caption_of(item: &Item) -> String {
-    let file = item.file.as_deref().unwrap_or("none");
-    format!("Made by model {file}, seed {SEED}.")
+fn caption_of(item: &Item, nfe: usize) -> String {
+    let (file, calls) = (item.file.as_deref().unwrap_or("none"), calls(nfe));
+    format!("Made by model {file}, {calls}, seed {SEED}. Colours span the held-out data's range.")
 }
