@@ -116,7 +116,7 @@ pub struct Overrides {
 
 /// How to draw samples from a model.
 #[derive(Args, Clone)]
-pub struct Drawing {
+pub struct SamplingArgs {
     /// Network calls per sample [default: 1 for a student, 35 for a teacher]
     #[arg(long, value_name = "K", value_parser = between::<1, MOST_CALLS>())]
     pub steps: Option<usize>,

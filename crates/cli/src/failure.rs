@@ -13,6 +13,8 @@ pub enum Failure {
     Interrupted(String),
     /// The library's answer.
     Library(Error),
+    /// A picture that cannot be drawn.
+    Picture(phys_instruct_report::Error),
 }
 
 /// What every command answers.
@@ -27,7 +29,8 @@ impl Failure {
             Self::Interrupted(_) | Self::Library(Error::Interrupted) => 130,
             Self::Library(Error::Diverged(_) | Error::NonFinite(_)) => 1,
             Self::Library(Error::Physics(NotConverged { .. })) => 1,
-            Self::Usage(_) | Self::Library(_) => 2,
+            Self::Picture(phys_instruct_report::Error::Value(_)) => 1,
+            Self::Usage(_) | Self::Library(_) | Self::Picture(_) => 2,
         }
     }
 }
@@ -45,6 +48,7 @@ impl std::fmt::Display for Failure {
         match self {
             Self::Check(text) | Self::Usage(text) | Self::Interrupted(text) => f.write_str(text),
             Self::Library(error) => error.fmt(f),
+            Self::Picture(error) => error.fmt(f),
         }
     }
 }
@@ -52,6 +56,12 @@ impl std::fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Library(error)
+    }
+}
+
+impl From<phys_instruct_report::Error> for Failure {
+    fn from(error: phys_instruct_report::Error) -> Self {
+        Self::Picture(error)
     }
 }
 

@@ -13,11 +13,13 @@ use phys_instruct::sampling::{SampleOptions, sample};
 use phys_instruct::store::dataset;
 use phys_instruct::{Samples, device, memory, seeds};
 use phys_instruct_physics::Pde;
+use phys_instruct_report::number::{plain, significant};
 use serde::Serialize;
 
-use crate::args::Drawing;
+use crate::args::SamplingArgs;
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, number, seconds, show, tell};
+use crate::output::{line, seconds, show, tell};
+use crate::picture::calls;
 use crate::progress::bar;
 use crate::warnings;
 
@@ -71,15 +73,15 @@ impl Subject {
     pub fn draw(
         model: &Model,
         path: &Path,
-        drawing: &Drawing,
+        sampling: &SamplingArgs,
         count: usize,
     ) -> Result<Self, Failure> {
         let calls = if model.card.kind == Kind::Student { 1 } else { TEACHER_CALLS };
         let options = SampleOptions {
             count,
-            nfe: drawing.steps.unwrap_or(calls),
-            method: drawing.sampler.into(),
-            seed: drawing.seed,
+            nfe: sampling.steps.unwrap_or(calls),
+            method: sampling.sampler.into(),
+            seed: sampling.seed,
         };
         ask_for_figures(model, count)?;
         let bar = bar(count, "sampling");
@@ -93,13 +95,13 @@ impl Subject {
             model: path.file_name().map(|name| name.to_string_lossy().into_owned()),
             kind: Some(model.card.kind),
             nfe: Some(drawn.nfe),
-            seed: Some(drawing.seed),
+            seed: Some(sampling.seed),
             seconds_per_sample: Some(spent / count as f64),
             polish: None,
             imported: !model.card.data.is_empty(),
             warnings: warnings::of_model(&model.card),
         };
-        subject.polished(drawing.polish)
+        subject.polished(sampling.polish)
     }
 
     /// The samples after so many sweeps of polish.
@@ -192,13 +194,27 @@ fn ask_for_figures(model: &Model, count: usize) -> Outcome {
 }
 
 impl Figures {
-    /// One line for the head of a picture.
-    pub fn headline(&self) -> String {
-        let calls = self.nfe.map(|nfe| format!("{}, ", calls(nfe))).unwrap_or_default();
-        let (error, floor) = (number(self.report.pde_error), number(self.report.data_floor));
-        let polish = self.polish.map(|p| format!("{} sweeps of polish, ", p.sweeps));
-        let polish = polish.unwrap_or_default();
-        format!("{}, {calls}{polish}PDE error {error} (data {floor})", self.pde)
+    /// The first line of a picture of the samples.
+    pub fn title(&self) -> String {
+        format!("{}: samples on {1} × {1} points", self.pde, self.grid)
+    }
+
+    /// What made the samples and how far they are from the equation, for the same picture.
+    pub fn caption(&self) -> String {
+        let making = [
+            self.model.as_ref().map(|name| format!("model {name}")),
+            self.nfe.map(calls),
+            self.polish.map(|p| format!("{} sweeps of polish", p.sweeps)),
+            self.seed.map(|seed| format!("seed {seed}")),
+        ];
+        let making: Vec<String> = making.into_iter().flatten().collect();
+        let [error, floor] =
+            [self.report.pde_error, self.report.data_floor].map(|v| significant(v, 3));
+        let count = self.report.count;
+        format!(
+            "Made by {}. PDE error of all {count} samples {error}; of held-out data {floor}.",
+            making.join(", ")
+        )
     }
 
     /// Prints them, and what is wrong with the model to stderr.
@@ -216,17 +232,16 @@ impl Figures {
         }
         let calls = self.nfe.map(|nfe| format!(", {} each", calls(nfe))).unwrap_or_default();
         lines.push(line("samples", format!("{}{calls}", r.count)));
-        let against = |value, floor| format!("{} (data: {})", number(value), number(floor));
+        let against = |value, floor| format!("{} (data: {})", plain(value), plain(floor));
         lines.push(line("PDE error", against(r.pde_error, r.data_floor)));
         lines.push(line("solution error", solution(r)));
         if let Some(error) = r.rounded_solution_error {
-            lines.push(line("with input rounded", number(error)));
+            lines.push(line("with input rounded", plain(error)));
         }
         let distance = against(r.sliced_wasserstein, r.sliced_wasserstein_floor);
         lines.push(line("sliced Wasserstein", distance));
         let each = self.channels.iter().zip(&r.std_ratio);
-        let ratios: Vec<String> =
-            each.map(|(c, ratio)| format!("{c} {}", number(*ratio))).collect();
+        let ratios: Vec<String> = each.map(|(c, ratio)| format!("{c} {}", plain(*ratio))).collect();
         lines.push(line("deviation / data's", ratios.join(", ")));
         if let Some(list) = &r.frechet {
             let each = self.channels.iter().zip(list);
@@ -247,12 +262,8 @@ impl Figures {
 
 fn solution(report: &Report) -> String {
     match (&report.solution_error, &report.refusal) {
-        (Some(error), None) => number(*error),
-        (Some(error), Some(_)) => format!("{} ({} refused)", number(*error), report.refused),
+        (Some(error), None) => plain(*error),
+        (Some(error), Some(_)) => format!("{} ({} refused)", plain(*error), report.refused),
         (None, refusal) => format!("none: {}", refusal.as_deref().unwrap_or("nothing solved")),
     }
-}
-
-fn calls(nfe: usize) -> String {
-    if nfe == 1 { "1 network call".into() } else { format!("{nfe} network calls") }
 }

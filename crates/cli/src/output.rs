@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use phys_instruct::store::atomic;
+use phys_instruct_report::number::plain;
 use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
@@ -46,23 +47,12 @@ pub fn columns(lines: &[(String, String)]) -> String {
     lines.iter().map(|l| line(l).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// A number with three significant digits.
-pub fn number(value: f64) -> String {
-    if value == 0.0 || (1e-3..1e5).contains(&value.abs()) {
-        let before = value.abs().max(f64::MIN_POSITIVE).log10().floor().max(-3.0) as i64;
-        let decimals = if value == 0.0 { 0 } else { (2 - before).max(0) as usize };
-        format!("{value:.decimals$}")
-    } else {
-        format!("{value:.2e}")
-    }
-}
-
 /// A duration in a unit that suits it.
 pub fn seconds(value: f64) -> String {
     match value {
-        v if v < 1e-3 => format!("{} us", number(v * 1e6)),
-        v if v < 1.0 => format!("{} ms", number(v * 1e3)),
-        v if v < 120.0 => format!("{} s", number(v)),
+        v if v < 1e-3 => format!("{} us", plain(v * 1e6)),
+        v if v < 1.0 => format!("{} ms", plain(v * 1e3)),
+        v if v < 120.0 => format!("{} s", plain(v)),
         v if v < 7200.0 => format!("{:.1} min", v / 60.0),
         v => format!("{:.1} h", v / 3600.0),
     }
@@ -76,22 +66,6 @@ pub fn line(name: &str, value: impl ToString) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_keep_three_digits() {
-        for (value, text) in [
-            (0.0, "0"),
-            (0.16849, "0.168"),
-            (0.0012345, "0.00123"),
-            (12.345, "12.3"),
-            (1234.5, "1234"),
-            (-0.5, "-0.500"),
-            (1.234e-6, "1.23e-6"),
-            (f64::NAN, "NaN"),
-        ] {
-            assert_eq!(number(value), text);
-        }
-    }
 
     #[test]
     fn durations_choose_their_unit() {

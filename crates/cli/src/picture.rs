@@ -1,21 +1,24 @@
-//! Samples as a file: arrays or a picture.
+//! Pictures of samples and answers, laid out by the report crate, and the files they go into.
 
 use std::path::Path;
 
-use phys_instruct::plot::Sheet;
-use phys_instruct::residual::Residual;
-use phys_instruct::store::{atomic, dataset};
-use phys_instruct::{Result, Samples};
+use phys_instruct::store::atomic;
 use phys_instruct_physics::Pde;
+use phys_instruct_report::Canvas;
+use phys_instruct_report::sheet::{Axis, Scale, Sheet};
 
 use crate::args::extension;
 use crate::failure::{Failure, Outcome};
 use crate::output::make_room;
 
-/// Rows of a picture.
-const ROWS: usize = 4;
+pub mod answer;
+pub mod samples;
+
 /// Pixels to a unit of a PNG picture.
-pub const SCALE: f64 = 2.0;
+const SCALE: f64 = 2.0;
+
+/// Said of every picture: none of the PDEs has a unit.
+const DIMENSIONLESS: &str = "All quantities and coordinates are dimensionless.";
 
 /// Refuses an output whose extension no writer knows, before any work is done.
 pub fn check(path: &Path) -> Outcome {
@@ -30,21 +33,56 @@ pub fn check(path: &Path) -> Outcome {
     }
 }
 
-/// Writes `samples` as their file's extension says.
-pub fn write(
-    path: &Path,
-    samples: &Samples,
-    pde: &dyn Pde,
-    residual: &dyn Residual,
-    headline: &str,
-) -> Result<()> {
-    let kind = extension(path);
-    if kind == "npz" {
-        return dataset::write_npz(samples, path);
+/// Writes a picture as PNG, or as SVG where the file's extension says so.
+pub fn write(path: &Path, canvas: &Canvas) -> Outcome {
+    let bytes = match extension(path).as_str() {
+        "svg" => canvas.to_svg().into_bytes(),
+        _ => canvas.to_png(SCALE)?,
+    };
+    Ok(atomic::write(path, &bytes)?)
+}
+
+/// A sheet without rows for fields of `size` points along y and along x.
+fn empty_sheet<'a>(pde: &dyn Pde, size: [usize; 2], title: &str, caption: &str) -> Sheet<'a> {
+    let along_y = edges(&pde.points(size[0])[0]);
+    let along_x = edges(&pde.points(size[1])[1]);
+    // Burgers' rows are times, in units of the final time.
+    let is_time = pde.name() == "burgers";
+    let aspect = (along_y[1] - along_y[0]) / (along_x[1] - along_x[0]);
+    Sheet {
+        title: title.into(),
+        caption: format!("{caption} {DIMENSIONLESS}").trim_start().into(),
+        notes: Vec::new(),
+        size,
+        aspect: if is_time { 1.0 } else { aspect },
+        y: Axis { name: if is_time { "t".into() } else { "y".into() }, range: along_y },
+        x: Axis { name: "x".into(), range: along_x },
+        scales: Vec::<Scale>::new(),
+        rows: Vec::new(),
     }
-    let drawing = Sheet::of_samples(samples, pde, Some(residual), ROWS, headline)?.drawing()?;
-    match kind.as_str() {
-        "svg" => atomic::write(path, drawing.to_svg()?.as_bytes()),
-        _ => atomic::write(path, &drawing.to_png(SCALE)?),
+}
+
+/// The outer edges of the cells around evenly spaced points.
+fn edges(points: &[f64]) -> [f64; 2] {
+    let [first, last] = [points.first(), points.last()].map(|p| p.copied().unwrap_or_default());
+    let gaps = points.len().saturating_sub(1);
+    let half = if gaps == 0 { 0.5 } else { 0.5 * (last - first) / gaps as f64 };
+    [first - half, last + half]
+}
+
+/// Network calls in words.
+pub fn calls(nfe: usize) -> String {
+    if nfe == 1 { "1 network call".into() } else { format!("{nfe} network calls") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edges_lie_half_a_spacing_beyond_the_points() {
+        assert_eq!(edges(&[0.25, 0.75]), [0.0, 1.0]);
+        assert_eq!(edges(&[0.0, 0.5, 1.0]), [-0.25, 1.25]);
+        assert_eq!(edges(&[2.0]), [1.5, 2.5]);
     }
 }

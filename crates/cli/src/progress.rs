@@ -4,9 +4,10 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use phys_instruct_report::number::plain;
 use serde_json::{Map, Value};
 
-use crate::output::{number, tell};
+use crate::output::tell;
 
 /// Time between two lines where there is no terminal.
 const RARELY: Duration = Duration::from_secs(30);
@@ -77,9 +78,9 @@ fn summary(figures: &Map<String, Value>) -> String {
         ("skipped", "skipped"),
     ];
     let text = |value: &Value| match value {
-        Value::Number(n) => Some(number(n.as_f64()?)),
+        Value::Number(n) => Some(plain(n.as_f64()?)),
         Value::Array(list) => {
-            let all: Option<Vec<_>> = list.iter().map(|v| Some(number(v.as_f64()?))).collect();
+            let all: Option<Vec<_>> = list.iter().map(|v| Some(plain(v.as_f64()?))).collect();
             Some(all?.join(" "))
         }
         _ => None,

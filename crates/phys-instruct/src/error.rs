@@ -17,9 +17,6 @@ pub enum Error {
     /// Observations that cannot be used.
     #[error("observations: {0}")]
     Observation(String),
-    /// A picture that cannot be drawn or encoded.
-    #[error("picture: {0}")]
-    Picture(String),
     /// The tensor backend failed.
     #[error("tensor backend: {0}")]
     Backend(String),

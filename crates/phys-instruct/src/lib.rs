@@ -15,7 +15,6 @@ mod linalg;
 pub mod memory;
 pub mod model;
 pub mod net;
-pub mod plot;
 pub mod polish;
 pub mod problem;
 pub mod residual;

@@ -8,12 +8,13 @@ use phys_instruct::store::manifest::Manifest;
 use phys_instruct::store::{
     Affine, Axes, ImportOptions, Imported, NdArray, arrays, atomic, dataset, import_checked,
 };
+use phys_instruct_report::number::plain;
 use serde_json::{Value, json};
 
 use super::{described, eval::pde_of};
 use crate::args::{Global, Params, extension};
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, make_room, number, print, show, tell};
+use crate::output::{line, make_room, print, show, tell};
 
 /// Look into data, check it, bring in data from elsewhere
 #[derive(Subcommand)]
@@ -170,7 +171,7 @@ fn folder_info(folder: &Path, json: bool) -> Outcome {
         line("made by", format!("phys-instruct {}", manifest.generator)),
     ];
     for c in &manifest.channels {
-        lines.push(line(&c.name, format!("mean {}, sd {}", number(c.mean), number(c.std))));
+        lines.push(line(&c.name, format!("mean {}, sd {}", plain(c.mean), plain(c.std))));
     }
     let value = serde_json::to_value(&manifest).map_err(|e| Failure::Usage(e.to_string()))?;
     show(json, &value, &lines)
@@ -202,10 +203,10 @@ fn array_info(array: &NdArray) -> (String, Value) {
     let [mean, sd, low, high] = statistics(|| array.data.iter().filter(|v| v.is_finite()));
     let mut text = format!(
         "{shape:?}, mean {}, sd {}, {} to {}",
-        number(mean),
-        number(sd),
-        number(low),
-        number(high)
+        plain(mean),
+        plain(sd),
+        plain(low),
+        plain(high)
     );
     if missing > 0 {
         text += &format!(", {missing} of {all} not finite");

@@ -10,7 +10,7 @@ use phys_instruct::store::manifest::Manifest;
 use phys_instruct_physics::Pde;
 
 use super::open_device;
-use crate::args::{Drawing, Global, Params, at_least, extension};
+use crate::args::{Global, Params, SamplingArgs, at_least, extension};
 use crate::failure::{Failure, Outcome};
 use crate::figures::Subject;
 use crate::models;
@@ -34,7 +34,7 @@ pub struct Eval {
     #[command(flatten)]
     params: Params,
     #[command(flatten)]
-    drawing: Drawing,
+    sampling: SamplingArgs,
     /// Samples to draw from a model, or to take at most from a file
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least::<2>())]
     count: usize,
@@ -54,14 +54,14 @@ impl Eval {
     fn model(&self, global: &Global) -> Result<Subject, Failure> {
         let path = models::find(&self.subject)?;
         let model = Model::load(&path, &open_device(global)?)?;
-        Subject::draw(&model, &path, &self.drawing, self.count)
+        Subject::draw(&model, &path, &self.sampling, self.count)
     }
 
     fn samples(&self) -> Result<Subject, Failure> {
         let pde = pde_of(&self.subject, self.pde.as_deref(), &self.params)?;
         let all = dataset::load_any(&self.subject, pde.as_ref())?;
         let samples = all.slice(0..self.count.min(all.count));
-        Subject::of_file(pde, samples).polished(self.drawing.polish)
+        Subject::of_file(pde, samples).polished(self.sampling.polish)
     }
 }
 

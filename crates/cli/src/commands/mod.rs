@@ -6,10 +6,11 @@ use phys_instruct::net::ops::keep_freed_memory;
 use phys_instruct::store::Check;
 use phys_instruct::{Error, Samples, memory};
 use phys_instruct_physics::Pde;
+use phys_instruct_report::number::plain;
 
 use crate::args::{Cli, DeviceName, Global};
 use crate::failure::{Failure, Outcome};
-use crate::output::{number, tell};
+use crate::output::tell;
 
 pub mod bench;
 pub mod cite;
@@ -111,8 +112,8 @@ pub fn described(check: &Check) -> String {
     match (check.pde_error, check.misfit, &check.unmeasured) {
         (Some(error), Some(misfit), _) => format!(
             "{}, about {} of the solution ({} samples measured)",
-            number(error),
-            number(misfit),
+            plain(error),
+            plain(misfit),
             check.measured
         ),
         (_, _, Some(reason)) => format!("not measured: {reason}"),

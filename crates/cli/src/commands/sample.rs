@@ -1,16 +1,22 @@
 //! `sample`: samples, their figures, a picture.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use phys_instruct::model::Model;
+use phys_instruct::residual::Residual;
+use phys_instruct::store::dataset;
 
 use super::open_device;
-use crate::args::{Drawing, Global, ModelName, at_least};
+use crate::args::{Global, ModelName, SamplingArgs, at_least, extension};
 use crate::failure::Outcome;
-use crate::figures::Subject;
+use crate::figures::{Figures, Subject};
 use crate::output::tell;
+use crate::picture::samples::{self, Shown};
 use crate::{models, picture};
+
+/// Samples of a picture.
+const PICTURED: usize = 4;
 
 /// Draw samples from a model, with their figures and a picture
 ///
@@ -24,7 +30,7 @@ pub struct Sample {
     #[command(flatten)]
     name: ModelName,
     #[command(flatten)]
-    drawing: Drawing,
+    sampling: SamplingArgs,
     /// Samples to draw
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least::<2>())]
     count: usize,
@@ -41,7 +47,7 @@ impl Sample {
         self.out.iter().try_for_each(|path| picture::check(path))?;
         let path = models::find(&self.name.model)?;
         let model = Model::load(&path, &open_device(global)?)?;
-        let subject = Subject::draw(&model, &path, &self.drawing, self.count)?;
+        let subject = Subject::draw(&model, &path, &self.sampling, self.count)?;
         let reference = subject.reference(self.reference.as_deref())?;
         let residual = subject.residual()?;
         let figures = subject.measure(&reference, residual.as_ref())?;
@@ -50,11 +56,20 @@ impl Sample {
             given => given.to_vec(),
         };
         for path in &out {
-            let pde = subject.pde.as_ref();
-            let headline = figures.headline();
-            picture::write(path, &subject.samples, pde, residual.as_ref(), &headline)?;
+            match extension(path).as_str() {
+                "npz" => dataset::write_npz(&subject.samples, path)?,
+                _ => draw(path, &subject, residual.as_ref(), &figures)?,
+            }
             tell!("wrote {}", path.display());
         }
         figures.print(global.json)
     }
+}
+
+/// Draws the first samples.
+fn draw(path: &Path, subject: &Subject, residual: &dyn Residual, figures: &Figures) -> Outcome {
+    let [title, caption] = [figures.title(), figures.caption()];
+    let shown = Shown::of(&subject.samples, residual, PICTURED, &title, &caption)?;
+    let drawn = samples::draw(subject.pde.as_ref(), &[shown])?;
+    drawn.iter().try_for_each(|canvas| picture::write(path, canvas))
 }

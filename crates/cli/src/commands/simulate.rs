@@ -8,11 +8,12 @@ use phys_instruct::data;
 use phys_instruct::problem;
 use phys_instruct::store::{NdArray, arrays, npz};
 use phys_instruct_physics::{Fields, Pde, Solution};
+use phys_instruct_report::number::plain;
 use serde_json::{Value, json};
 
 use crate::args::{Global, Problem, extension};
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, make_room, number, seconds, show};
+use crate::output::{line, make_room, seconds, show};
 use crate::warnings::Gathered;
 
 /// Solve for your own coefficient, source or initial condition
@@ -133,8 +134,8 @@ fn report(pde: &dyn Pde, solutions: &[Solution], spent: f64, json: bool) -> Outc
     let mut lines = vec![line("PDE", pde.equation()), line("solved", solutions.len())];
     lines.extend(pde.params().iter().map(|p| line(p.name, p.value)));
     lines.extend(steps.filter(|&n| n > 0).map(|n| line("solver steps", n)));
-    lines.extend(time_step.map(|t| line("smallest time step", number(t))));
-    lines.extend(residual.map(|r| line("solver's residual", number(r))));
+    lines.extend(time_step.map(|t| line("smallest time step", plain(t))));
+    lines.extend(residual.map(|r| line("solver's residual", plain(r))));
     lines.extend(inner_points.map(|n| line("resolved on points", n)));
     lines.push(line("time per sample", seconds(spent)));
     show(json, &value, &lines)

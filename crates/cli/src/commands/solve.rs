@@ -11,16 +11,17 @@ use phys_instruct::condition::{
     ask_for_members, files,
 };
 use phys_instruct::data::{self, Watch};
-use phys_instruct::plot::answer::answer;
-use phys_instruct::store::{atomic, dataset};
+use phys_instruct::store::dataset;
 use phys_instruct::{Model, Samples, seeds};
 use phys_instruct_physics::Pde;
+use phys_instruct_report::number::{plain, significant};
 use serde_json::json;
 
 use super::open_device;
 use crate::args::{Global, MOST_CALLS, ModelName, at_least, at_least_zero, between, extension};
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, make_room, number, seconds, show, tell};
+use crate::output::{line, make_room, seconds, show, tell};
+use crate::picture::answer::{self, Answered};
 use crate::{models, picture};
 
 /// Fields, with their uncertainty, from sparse and noisy observations
@@ -120,7 +121,7 @@ impl Solve {
         let model = Model::load(&path, &open_device(global)?)?;
         match (&self.make_obs, &self.obs) {
             (Some(file), _) => self.draw_problem(&model, file),
-            (None, Some(file)) => self.answer(&model, file, global),
+            (None, Some(file)) => self.answer(&model, file_name(&path), file, global),
             (None, None) => Err(Failure::Usage("--obs or --make-obs is needed".into())),
         }
     }
@@ -154,7 +155,7 @@ impl Solve {
         Ok(())
     }
 
-    fn answer(&self, model: &Model, file: &Path, global: &Global) -> Outcome {
+    fn answer(&self, model: &Model, name: String, file: &Path, global: &Global) -> Outcome {
         let card = &model.card;
         let pde = card.pde()?;
         let read = files::read(file, pde.as_ref(), card.grid)?;
@@ -191,7 +192,8 @@ impl Solve {
         let spent = start.elapsed().as_secs_f64();
 
         let (task, times) = (self.task, [prepared, spent]);
-        let report = Report { model, pde, task, answer, truth, unobserved: read.unobserved, times };
+        let unobserved = read.unobserved;
+        let report = Report { model, name, seed, pde, task, answer, truth, unobserved, times };
         report.say();
         for path in &self.out {
             report.write(path)?;
@@ -205,6 +207,11 @@ impl Solve {
             _ => Ok(()),
         }
     }
+}
+
+/// The name of a file without its folder.
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 impl Way {
@@ -221,6 +228,10 @@ impl Way {
 /// An answer and what it is measured against.
 struct Report<'a> {
     model: &'a Model,
+    /// The name of the model's file.
+    name: String,
+    /// The seed of the ensemble.
+    seed: u64,
     pde: Box<dyn Pde>,
     task: Task,
     answer: Answer,
@@ -238,20 +249,30 @@ impl Report<'_> {
     }
 
     fn write(&self, path: &Path) -> Outcome {
-        let Answer { posterior, observations, warnings, .. } = &self.answer;
+        let Answer { posterior, observations, warnings, pde_errors, .. } = &self.answer;
         if extension(path) == "npz" {
             return Ok(files::write_posterior(path, posterior)?);
         }
         let count = observations.points().len();
-        let headline = format!("{}, {}, {count} observations", self.model.card.pde, self.task);
-        let truth = self.truth.as_ref().map(|t| t.sample(0));
-        let words: Vec<&str> = warnings.iter().map(|w| w.message.as_str()).collect();
-        let drawing = answer(posterior, observations, truth, &headline, &words)?;
-        let bytes = match extension(path).as_str() {
-            "svg" => drawing.to_svg()?.into_bytes(),
-            _ => drawing.to_png(picture::SCALE)?,
+        let title = format!("{}, {}: {count} observations", self.model.card.pde, self.task);
+        let [members, mean] = [pde_errors.members, pde_errors.mean].map(|v| significant(v, 3));
+        let caption = format!(
+            "Made by model {}, {} members of {}, seed {}. PDE error of the members {members}, of \
+             their mean {mean}.",
+            self.name,
+            posterior.samples.count,
+            picture::calls(posterior.nfe),
+            self.seed,
+        );
+        let answered = Answered {
+            posterior,
+            observations,
+            truth: self.truth.as_ref().map(|truth| truth.sample(0)),
+            title: &title,
+            caption: &caption,
+            notes: warnings.iter().map(|w| format!("Warning: {}", w.message)).collect(),
         };
-        Ok(atomic::write(path, &bytes)?)
+        picture::write(path, &answer::draw(self.pde.as_ref(), &answered)?)
     }
 
     fn print(&self, json: bool) -> Outcome {
@@ -273,22 +294,22 @@ impl Report<'_> {
             "notes": self.answer.notes, "warnings": self.answer.warnings,
         });
 
-        let [chi, of_members] = [explained.chi, explained.chi_of_members].map(number);
+        let [chi, of_members] = [explained.chi, explained.chi_of_members].map(plain);
         let [members, mean, model] =
-            [pde_errors.members, pde_errors.mean, pde_errors.model].map(number);
+            [pde_errors.members, pde_errors.mean, pde_errors.model].map(plain);
         let mut lines = vec![
             line("PDE", self.pde.equation()),
             line("task", self.task),
             line("observations", observations.points().len()),
             line("ensemble", samples.count),
-            line("misfit of the mean", format!("{} of the fields' deviation", number(misfit))),
+            line("misfit of the mean", format!("{} of the fields' deviation", plain(misfit))),
             line("chi", format!("{chi} of the mean, {of_members} of the members; 1 is expected")),
             line("PDE error", format!("{members}, of the mean {mean}; the model's own {model}")),
         ];
         if let Some(score) = score {
-            lines.push(line("error", number(score.error)));
-            lines.extend(score.coverage90.map(|c| line("within the 90 % interval", number(c))));
-            lines.push(line("ranked score (CRPS)", number(score.crps)));
+            lines.push(line("error", plain(score.error)));
+            lines.extend(score.coverage90.map(|c| line("within the 90 % interval", plain(c))));
+            lines.push(line("ranked score (CRPS)", plain(score.crps)));
         }
         lines.push(line("network passes", posterior.nfe));
         lines.push(line(

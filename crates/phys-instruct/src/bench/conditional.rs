@@ -14,7 +14,7 @@ use burn::tensor::Device;
 use phys_instruct_physics::Pde;
 
 use self::row::Answer;
-pub use self::row::{Key, Row, sections};
+pub use self::row::{Key, Row};
 use super::five::{Loaded, load};
 use super::method::SolvingMethod;
 use crate::baseline::{self, Guidance, Lot};
@@ -24,8 +24,6 @@ use crate::condition::{
 };
 use crate::data::{self, Watch};
 use crate::eval::physics::pde_error;
-use crate::plot::Drawing;
-use crate::plot::answer::answer;
 use crate::residual::{self, Residual};
 use crate::{Error, Result, Samples, seeds};
 
@@ -116,6 +114,18 @@ pub struct Setting {
     training: Samples,
     two_valued: Option<TwoValuedEntries>,
     data_floor: f64,
+}
+
+/// The student's answer to one problem.
+pub struct Example {
+    /// The task.
+    pub task: Task,
+    /// The observations.
+    pub observations: Observations,
+    /// The answer.
+    pub posterior: Posterior,
+    /// The mean PDE error of its members.
+    pub pde_error: f64,
 }
 
 /// Where the fields are observed.
@@ -230,27 +240,43 @@ impl Setting {
         Ok(rows)
     }
 
-    /// The picture of the first problem of each task: what the student answers to the first of the
-    /// `options`' places and noises.
+    /// The student's answer to the first problem of each task, at the first of the `options`' places
+    /// and noises.
     ///
     /// # Errors
-    /// As [`Setting::rows`].
-    pub fn pictures(
+    /// Fails as [`Setting::rows`] does.
+    pub fn examples(
         &self,
         Prepared { solver, .. }: &Prepared,
         options: &Options,
-    ) -> Result<Vec<(Task, Drawing)>> {
-        let mut pictures: Vec<(Task, Drawing)> = Vec::new();
+    ) -> Result<Vec<Example>> {
+        let mut examples = Vec::<Example>::new();
         for question in self.questions(options) {
-            if pictures.iter().any(|(task, _)| *task == question.task) {
+            let task = question.task;
+            if examples.iter().any(|example| example.task == task) {
                 continue;
             }
             let observations = question.observations(&self.truths, 0)?;
             let posterior = question.own_answer(solver, &observations, options.ensemble)?;
-            let truth = Some(self.truths.sample(0));
-            pictures.push((question.task, answer(&posterior, &observations, truth, "", &[])?));
+            let pde_error = pde_error(&posterior.samples, self.residual.as_ref())?;
+            examples.push(Example { task, observations, posterior, pde_error });
         }
-        Ok(pictures)
+        Ok(examples)
+    }
+
+    /// The fields of the first problem.
+    pub fn first_truth(&self) -> &[f32] {
+        self.truths.sample(0)
+    }
+
+    /// The PDE.
+    pub fn pde(&self) -> &dyn Pde {
+        self.pde.as_ref()
+    }
+
+    /// The name of the student's file.
+    pub fn student(&self) -> String {
+        self.student.name()
     }
 
     fn questions(&self, options: &Options) -> Vec<Question<'_>> {

@@ -89,6 +89,8 @@ impl Options {
 pub struct Item {
     /// What it is.
     pub key: Key,
+    /// The name of the model's file; none for the solver.
+    pub file: Option<String>,
     /// The model; none for the solver.
     model: Option<Arc<Model>>,
 }
@@ -145,7 +147,8 @@ pub fn plan(
         same(pidm)?;
         items.extend(teacher_rows(SamplingMethod::Pidm, options, tuning, pidm)?);
     }
-    items.push(Item { key: key(pde, SamplingMethod::Solver, grid, options, 0), model: None });
+    let solver = key(pde, SamplingMethod::Solver, grid, options, 0);
+    items.push(Item { key: solver, file: None, model: None });
     items.retain(|item| options.methods.contains(&item.key.method));
     Ok(items)
 }
@@ -200,7 +203,12 @@ impl Loaded {
             model: Some(self.hash.clone()),
             ..key(&card.pde, method, card.grid, options, steps)
         };
-        Item { key, model: Some(self.model.clone()) }
+        Item { key, file: Some(self.name()), model: Some(self.model.clone()) }
+    }
+
+    /// The name of the file.
+    pub fn name(&self) -> String {
+        self.file.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 
@@ -284,8 +292,8 @@ impl Setting {
     ///
     /// # Errors
     /// As [`measure`].
-    pub fn draw(&self, item: &Item, count: usize, seed: u64) -> Result<Samples> {
-        Ok(self.samples(item, count, seed)?.samples)
+    pub fn draw(&self, item: &Item, count: usize, seed: u64) -> Result<Drawn> {
+        self.samples(item, count, seed)
     }
 
     /// Held-out data.

@@ -1,11 +1,9 @@
 //! The comparison tables: methods side by side, on the same machine, in the same run, by the same
 //! measures.
 
-pub mod charts;
 pub mod conditional;
 pub mod five;
 pub mod method;
-pub mod page;
 pub mod row;
 pub mod table;
 pub mod tuning;

@@ -8,6 +8,7 @@ use crate::residual::Residual;
 use crate::{Error, Result, Samples};
 
 pub mod frechet;
+pub mod histogram;
 pub mod marginal;
 pub mod moments;
 pub mod physics;

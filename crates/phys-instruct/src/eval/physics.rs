@@ -1,6 +1,6 @@
 //! How far samples are from the equation, in two ways that do not depend on each other.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use phys_instruct_physics::{Fields, Pde, TwoValues};
 use rayon::prelude::*;
 
@@ -31,6 +31,38 @@ pub fn relative_residuals(samples: &Samples, residual: &dyn Residual) -> Result<
         Some(i) => Err(Error::NonFinite(format!("the relative residual of sample {i}"))),
         None => Ok(all),
     }
+}
+
+/// The residual of samples as fields.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResidualFields {
+    /// The relative RMS residual of each sample.
+    pub relative: Vec<f64>,
+    /// For each equation the fields of all samples, `[y, x]` each, in the units of the source term.
+    pub equations: Vec<Vec<Vec<f32>>>,
+}
+
+/// The residual of few samples, field by field, for a picture. The residual must have been built on
+/// the CPU.
+///
+/// # Errors
+/// Fails where the tensors cannot be read.
+pub fn residual_fields(samples: &Samples, residual: &dyn Residual) -> Result<ResidualFields> {
+    let shape = [samples.count, samples.channels.len(), samples.height, samples.width];
+    let data = TensorData::new(samples.data.clone(), shape);
+    let terms =
+        residual.terms(Tensor::<4>::from_data(data, &Device::flex()), ResidualOptions::default());
+    let failed = |e: TensorReadError| Error::Backend(e.to_string());
+    let relative: Vec<f32> = terms.relative().try_into_vec_as().map_err(failed)?;
+
+    let [_, equations, height, width] = terms.residual.dims();
+    let values: Vec<f32> = terms.residual.try_into_vec_as().map_err(failed)?;
+    let fields: Vec<&[f32]> = values.chunks(height * width).collect();
+    let of = |e| fields.iter().skip(e).step_by(equations).map(|field| field.to_vec()).collect();
+    Ok(ResidualFields {
+        relative: relative.into_iter().map(f64::from).collect(),
+        equations: (0..equations).map(of).collect(),
+    })
 }
 
 /// The mean of [`relative_residuals`].
@@ -156,6 +188,15 @@ mod tests {
         let data = (0..65).flat_map(|i| [2.0, 2.0 + 2.0 * i as f32]).collect();
         let samples = samples_of(65, 2, 1, 1, data);
         assert!((pde_error(&samples, &DifferenceOfChannels).unwrap() - 32.0).abs() < 1e-4);
+    }
+
+    #[test]
+    fn residual_fields_are_those_of_their_samples() {
+        let samples = samples_of(2, 2, 1, 2, vec![1.0, 1.0, 3.0, 4.0, 2.0, 2.0, 2.0, 2.0]);
+        let found = residual_fields(&samples, &DifferenceOfChannels).unwrap();
+        assert_eq!(found.equations, [[vec![2.0, 3.0], vec![0.0, 0.0]]]);
+        let expected = relative_residuals(&samples, &DifferenceOfChannels).unwrap();
+        assert_eq!(found.relative, expected);
     }
 
     #[test]

@@ -5,18 +5,21 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use phys_instruct::bench::SolvingMethod;
-use phys_instruct::bench::conditional::{self, Key, Prepared, Row, Setting};
-use phys_instruct::bench::page::Picture;
+use phys_instruct::bench::conditional::{self, Example, Key, Prepared, Row, Setting};
 use phys_instruct::bench::row::{append_row, read_rows};
 use phys_instruct::condition::Task;
 use phys_instruct::store::interrupt;
 use phys_instruct::store::lock::Lock;
+use phys_instruct_report::number::significant;
+use phys_instruct_report::page::Picture;
 
-use super::{LOG, Table, chosen, given_or, picture};
+use super::{LOG, Table, chosen, conditional_table, given_or, picture};
 use crate::args::{Global, MOST_CALLS, at_least, at_least_zero, between};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
+use crate::picture::answer::{self, Answered};
+use crate::picture::calls;
 
 /// Measure conditional solving against DiffusionPDE, the exact posterior and interpolation
 ///
@@ -101,7 +104,7 @@ impl Conditional {
             }
             rows.extend(measured);
         }
-        let mut sections = conditional::sections(&rows);
+        let mut sections = conditional_table::sections(&rows);
         sections.iter_mut().zip(pictures).for_each(|(section, own)| section.pictures = own);
         let note = format!(
             "{} problems a row ({} for DiffusionPDE, whose answer is one sample); ensembles of {}. \
@@ -138,7 +141,26 @@ fn pictures_of(
     prepared: &Prepared,
     options: &conditional::Options,
 ) -> Result<Vec<Picture>, Failure> {
-    let caption = |task: Task| format!("{task}: the first problem, as the student answers it");
-    let pictures = setting.pictures(prepared, options)?;
-    pictures.iter().map(|(task, drawing)| picture(&caption(*task), drawing)).collect()
+    let student = setting.student();
+    let drawn = |example: &Example| {
+        let Example { task, observations, posterior, pde_error } = example;
+        let count = observations.points().len();
+        let caption = format!(
+            "Made by model {student}, {} members of {}, seed 0. PDE error of the members {}.",
+            posterior.samples.count,
+            calls(posterior.nfe),
+            significant(*pde_error, 3),
+        );
+        let answered = Answered {
+            posterior,
+            observations,
+            truth: Some(setting.first_truth()),
+            title: &format!("{}, {task}: {count} observations", setting.pde().name()),
+            caption: &caption,
+            notes: Vec::new(),
+        };
+        let canvas = answer::draw(setting.pde(), &answered)?;
+        Ok(picture(&format!("{task}: the first problem, as the student answers it"), &canvas))
+    };
+    setting.examples(prepared, options)?.iter().map(drawn).collect()
 }

@@ -5,21 +5,22 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use phys_instruct::Samples;
 use phys_instruct::bench::five::{self, Item, Options, Setting};
-use phys_instruct::bench::page::Picture;
 use phys_instruct::bench::row::{Key, append_row, read_rows};
-use phys_instruct::bench::{Row, SamplingMethod, charts, table};
+use phys_instruct::bench::{Row, SamplingMethod, table};
 use phys_instruct::config::Preconditioning;
-use phys_instruct::plot::{Drawing, Sheet};
 use phys_instruct::store::lock::Lock;
 use phys_instruct::store::{atomic, interrupt};
+use phys_instruct_report::Canvas;
+use phys_instruct_report::page::Picture;
 
-use super::{LOG, Table, chosen, given_or, picture, weights};
+use super::{LOG, Table, charts, chosen, five_table, given_or, picture, weights};
 use crate::args::{Global, MOST_CALLS, at_least, between};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
+use crate::picture::calls;
+use crate::picture::samples::{self, Shown};
 use crate::progress::bar;
 
 /// Where rows, tables and the page go unless told otherwise.
@@ -28,6 +29,8 @@ const FOLDER: &str = "runs/bench-five";
 const PICTURED: usize = 3;
 /// Samples of each set whose spectra and histograms the page shows.
 const COMPARED: usize = 64;
+/// The seed of all samples that are shown.
+const SEED: u64 = 0;
 
 /// Measure the student against EDM, DiffusionPDE, CoCoGen, PIDM and the reference solver
 ///
@@ -99,7 +102,7 @@ impl Five {
             pictures.push(pictures_of(items, &setting)?);
         }
         bar.finish_and_clear();
-        let mut sections = table::sections(&rows)?;
+        let mut sections = five_table::sections(&rows)?;
         sections.iter_mut().zip(pictures).for_each(|(section, own)| section.pictures = own);
         atomic::write(&self.out.join("rows.csv"), table::csv(&rows).as_bytes())?;
         let note = format!(
@@ -165,27 +168,41 @@ fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failur
     let first = items.iter().find(|item| item.key.method == SamplingMethod::PhysInstruct);
     let reference = setting.reference();
     let compared = COMPARED.min(reference.count);
-    let mut sets = vec![("held-out data".to_owned(), reference.slice(0..compared))];
+
+    let held_out = reference.slice(0..compared);
+    let mut sets = vec![("held-out data".to_owned(), held_out)];
+    let mut captions = vec!["Made by the reference solver.".to_owned()];
     for item in [first, last(SamplingMethod::Edm)].into_iter().flatten() {
-        sets.push((title_of(item), setting.draw(item, compared, 0)?));
+        let drawn = setting.draw(item, compared, SEED)?;
+        captions.push(caption_of(item, drawn.nfe));
+        sets.push((title_of(item), drawn.samples));
     }
-    let pde = setting.pde();
-    let curves = charts::spectra(pde, &sets).into_iter().chain(charts::histograms(&sets));
-    let curves: Vec<Drawing> = curves.map(|c| c.drawing()).collect::<Result<_, _>>()?;
+    let (pde, about) = (setting.pde(), format!("{compared} samples each, seed {SEED}."));
+    let curves = charts::spectra(pde, &sets, &about).into_iter();
+    let curves = curves.chain(charts::histograms(pde, &sets, &about));
+    let curves: Vec<Canvas> = curves.map(|c| c.canvas()).collect::<Result<_, _>>()?;
     if let Some(item) = last(SamplingMethod::DiffusionPde) {
-        sets.push((title_of(item), setting.draw(item, PICTURED.min(compared), 0)?));
+        let drawn = setting.draw(item, PICTURED.min(compared), SEED)?;
+        captions.push(caption_of(item, drawn.nfe));
+        sets.push((title_of(item), drawn.samples));
     }
-    let sheet = |(title, samples): &(String, Samples)| {
-        let residual = Some(setting.residual());
-        let sheet = Sheet::of_samples(samples, pde, residual, PICTURED, title)?;
-        picture(title, &sheet.drawing()?)
-    };
-    let about = format!("{compared} samples each");
-    let curves = curves.iter().map(|drawing| picture(&about, drawing));
-    sets.iter().map(sheet).chain(curves).collect()
+
+    let shown = sets.iter().zip(&captions).map(|((title, samples), caption)| {
+        let title = format!("{}: {title}", pde.name());
+        Shown::of(samples, setting.residual(), PICTURED, &title, caption)
+    });
+    let sheets = samples::draw(pde, &shown.collect::<Result<Vec<_>, _>>()?)?;
+    let sheets = sets.iter().zip(&sheets).map(|((title, _), canvas)| picture(title, canvas));
+    Ok(sheets.chain(curves.iter().map(|canvas| picture(&about, canvas))).collect())
 }
 
 fn title_of(item: &Item) -> String {
     let kind = item.key.coordinates().unwrap_or_default();
-    format!("{} ({kind}), {} step(s)", item.key.method, item.key.steps)
+    let steps = if item.key.steps == 1 { "step" } else { "steps" };
+    format!("{} ({kind}), {} {steps}", item.key.method, item.key.steps)
+}
+
+fn caption_of(item: &Item, nfe: usize) -> String {
+    let (file, calls) = (item.file.as_deref().unwrap_or("none"), calls(nfe));
+    format!("Made by model {file}, {calls}, seed {SEED}. Colours span the held-out data's range.")
 }

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use phys_instruct::bench::page::{self, Picture, Section};
 use phys_instruct::bench::tuning::Tuning;
-use phys_instruct::plot::Drawing;
 use phys_instruct::store::atomic;
+use phys_instruct_report::Canvas;
+use phys_instruct_report::page::{self, Picture, Section};
 use serde::Serialize;
 
 use self::conditional::Conditional;
@@ -19,8 +19,11 @@ use crate::failure::{Failure, Outcome};
 use crate::models;
 use crate::output::{print, tell};
 
+mod charts;
 mod conditional;
+mod conditional_table;
 mod five;
+mod five_table;
 mod tune;
 
 /// The file of searched weights, beside the models.
@@ -98,6 +101,6 @@ impl<R: Serialize> Table<'_, R> {
     }
 }
 
-fn picture(caption: &str, drawing: &Drawing) -> Result<Picture, Failure> {
-    Ok(Picture { caption: caption.into(), svg: drawing.to_svg()? })
+fn picture(caption: &str, canvas: &Canvas) -> Picture {
+    Picture { caption: caption.into(), svg: canvas.to_svg() }
 }

@@ -4,12 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline::Guidance;
 use crate::bench::method::SolvingMethod;
-use crate::bench::page::Section;
 use crate::bench::row::mean_and_sd;
 use crate::condition::Task;
 use crate::condition::posterior::Score;
 use crate::eval::physics::mean;
-use crate::plot::ticks::significant;
 use crate::{Error, Result};
 
 /// What a row is about.
@@ -119,57 +117,4 @@ impl Row {
             key,
         })
     }
-}
-
-/// The head of the table.
-const HEAD: [&str; 12] = [
-    "task",
-    "observed",
-    "noise",
-    "method",
-    "error",
-    "limit",
-    "within 90 %",
-    "CRPS",
-    "misfit",
-    "PDE error",
-    "passes",
-    "one answer",
-];
-
-fn cells(row: &Row) -> [String; 12] {
-    let short = |v: f64| significant(v, 3);
-    let maybe = |v: Option<f64>| v.map_or("-".to_owned(), short);
-    let Key { task, method, steps, points, sensors, noise, .. } = &row.key;
-    let steps = if *steps > 0 { format!(", {steps} steps") } else { String::new() };
-    [
-        task.to_string(),
-        sensors.map_or(format!("{points} points"), |n| format!("{n} sensors")),
-        noise.to_string(),
-        format!("{method}{steps}"),
-        format!("{} ± {}", short(row.error), short(row.error_sd)),
-        maybe(row.bayes_limit),
-        maybe(row.coverage90),
-        short(row.crps),
-        short(row.misfit),
-        maybe(row.pde_error),
-        row.nfe.to_string(),
-        format!("{} ms", short(1e3 * row.seconds)),
-    ]
-}
-
-/// One section per PDE, without pictures.
-pub fn sections(rows: &[Row]) -> Vec<Section> {
-    let section = |rows: &[Row]| {
-        let Row { key, data_floor, .. } = &rows[0];
-        Section {
-            title: format!("{}, {1} x {1}", key.pde, key.grid),
-            lead: None,
-            head: HEAD.map(str::to_owned).into(),
-            lines: rows.iter().map(|row| cells(row).into()).collect(),
-            note: format!("The true fields have the PDE error {}.", significant(*data_floor, 3)),
-            pictures: Vec::new(),
-        }
-    };
-    rows.chunk_by(|a, b| a.key.pde == b.key.pde).map(section).collect()
 }

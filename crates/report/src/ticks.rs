@@ -1,11 +1,17 @@
-//! Round numbers along an axis, and numbers as text.
+//! Round numbers along an axis.
 
-/// Positions along an axis and what to write there.
+use crate::font::text_width;
+use crate::number::{minus, power_of_ten, significant};
+
+/// The share of a letter's size between two labels at least.
+const BETWEEN: f64 = 0.8;
+
+/// Positions along an axis and the labels there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ticks {
-    /// Where, in the axis's unit.
+    /// The positions, in the axis's unit.
     pub values: Vec<f64>,
-    /// The labels; multiply by ten to the `exponent`.
+    /// The labels; a label times ten to the `exponent` is the value.
     pub labels: Vec<String>,
     /// 0 unless the numbers are below 0.1 or from 100,000.
     pub exponent: i32,
@@ -19,10 +25,12 @@ impl Ticks {
         // Three ticks at least, or the spacing cannot be read.
         let enough = multiples(low, high, coarse).len() > 2;
         let step = if enough { coarse } else { round_step(0.5 * rough) };
+
         let values = multiples(low, high, step);
         let exponent = shared_exponent(low.abs().max(high.abs()));
         let unit = 10f64.powi(exponent);
-        let decimals = (-(step / unit * 1.000_001).log10().floor()).max(0.0) as usize;
+        // The digits of a step that is a rounding error below its power of ten.
+        let decimals = (-(step / unit * 1.000_001).log10().floor()).clamp(0.0, 17.0) as usize;
         let label = |v: &f64| match *v {
             0.0 => "0".to_string(),
             v => minus(&format!("{:.decimals$}", v / unit)),
@@ -53,38 +61,38 @@ impl Ticks {
         let labels = values.iter().map(|&v| significant(v, 1)).collect();
         Self { values, labels, exponent: 0 }
     }
-}
 
-/// A number with `digits` significant digits, as `0.081` or `3.1×10⁻⁶`.
-pub fn significant(value: f64, digits: usize) -> String {
-    let scientific = format!("{value:.*e}", digits.max(1) - 1);
-    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if value == 0.0 {
-        return "0".into();
+    /// Every second tick, again and again, until the labels fit side by side into `length` pixels.
+    pub fn fitting(mut self, length: f64, size: f64) -> Self {
+        while self.labels.len() > 1
+            && (self.widest(size) + BETWEEN * size) * self.labels.len() as f64 > length
+        {
+            self.values = self.values.into_iter().step_by(2).collect();
+            self.labels = self.labels.into_iter().step_by(2).collect();
+        }
+        self
     }
-    if (-3..5).contains(&exponent) {
-        let decimals = (digits as i32 - 1 - exponent).max(0) as usize;
-        return minus(&format!("{value:.decimals$}"));
-    }
-    let power = power_of_ten(exponent);
-    if mantissa == "1" { power } else { format!("{}×{power}", minus(mantissa)) }
-}
 
-/// `10⁻³`.
-pub fn power_of_ten(exponent: i32) -> String {
-    const RAISED: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
-    let raise = |c: char| match c.to_digit(10) {
-        Some(digit) => RAISED[digit as usize],
-        None => '⁻',
-    };
-    format!("10{}", exponent.to_string().chars().map(raise).collect::<String>())
+    /// Width of the widest label in letters of `size` pixels.
+    pub fn widest(&self, size: f64) -> f64 {
+        self.labels.iter().map(|label| text_width(label, size)).fold(0.0, f64::max)
+    }
+
+    /// The factor that the labels leave out, ` (×10⁻³)`; nothing for 1.
+    pub fn factor(&self) -> String {
+        match self.exponent {
+            0 => String::new(),
+            power => format!(" (×{})", power_of_ten(power)),
+        }
+    }
 }
 
 /// The multiples of `step` within [low, high].
 fn multiples(low: f64, high: f64, step: f64) -> Vec<f64> {
+    // More are asked for nowhere; a step lost to rounding would give any number of them.
+    const MOST: f64 = 100.0;
     let [first, last] = [(low / step - 1e-9).ceil(), (high / step + 1e-9).floor()];
-    let count = (last - first + 1.0).max(0.0) as usize;
+    let count = (last - first + 1.0).clamp(0.0, MOST) as usize;
     // Adding 0.0 makes a negative zero positive.
     (0..count).map(|i| (first + i as f64) * step + 0.0).collect()
 }
@@ -100,10 +108,6 @@ fn round_step(rough: f64) -> f64 {
 fn shared_exponent(largest: f64) -> i32 {
     let exponent = largest.log10().floor() as i32;
     if (-1..5).contains(&exponent) || largest == 0.0 { 0 } else { exponent }
-}
-
-fn minus(number: &str) -> String {
-    number.replace('-', "−")
 }
 
 #[cfg(test)]
@@ -133,6 +137,29 @@ mod tests {
         assert_eq!(labels(-0.21, 0.21), "−0.2 0 0.2");
         let small = Ticks::linear(0.0, 5.7e-3, 4);
         assert_eq!((small.labels.join(" ").as_str(), small.exponent), ("0 2 4", -3));
+        assert_eq!(small.factor(), " (×10⁻³)");
+    }
+
+    #[test]
+    fn numbers_at_the_ends_of_what_can_be_written_have_few_ticks() {
+        for (low, high) in
+            [(-1e300, 1e300), (0.0, 1e-300), (1.0, 1.0 + 1e-15), (3.4e38, 3.5e38), (0.0, 5e-324)]
+        {
+            let ticks = Ticks::linear(low, high, 4);
+            assert!(ticks.values.len() <= 100 && ticks.labels.len() == ticks.values.len());
+            assert!(ticks.labels.iter().all(|label| label.chars().count() < 25), "{ticks:?}");
+        }
+    }
+
+    #[test]
+    fn labels_that_would_overlap_are_thinned() {
+        let wide = Ticks::linear(1e9, 1e9 + 70.0, 5);
+        let fitting = wide.clone().fitting(150.0, 11.0);
+        assert!(fitting.labels.len() < wide.labels.len() && !fitting.labels.is_empty());
+        let total = fitting.labels.iter().map(|label| text_width(label, 11.0)).sum::<f64>();
+        assert!(fitting.labels.len() == 1 || total < 150.0);
+        let narrow = Ticks::linear(0.0, 1.0, 4);
+        assert_eq!(narrow.clone().fitting(150.0, 11.0), narrow);
     }
 
     #[test]
@@ -140,12 +167,5 @@ mod tests {
         assert_eq!(Ticks::logarithmic(2e-4, 0.3, 5).labels, ["10⁻³", "10⁻²", "10⁻¹"]);
         assert_eq!(Ticks::logarithmic(0.15, 0.9, 5).values, [0.2, 0.5]);
         assert!(Ticks::logarithmic(1e-12, 1.0, 4).values.len() <= 5);
-    }
-
-    #[test]
-    fn numbers_are_short() {
-        let found = [0.0, 0.0812, 3.14159e-6, -2.5, 123456.0, 1e-8].map(|v| significant(v, 2));
-        assert_eq!(found, ["0", "0.081", "3.1×10⁻⁶", "−2.5", "1.2×10⁵", "1.0×10⁻⁸"]);
-        assert_eq!(significant(1e-8, 1), "10⁻⁸");
     }
 }

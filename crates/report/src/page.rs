@@ -1,6 +1,6 @@
 //! Tables and pictures as Markdown or as a self-contained HTML page.
 
-use crate::plot::svg::escape;
+use crate::svg::escape;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;\
 padding:0 1em;color:#222}table{border-collapse:collapse;margin:1em 0}th,td{padding:.25em .7em;\

@@ -1,12 +1,14 @@
 //! The report's charts: PDE error against latency (the paper's Figure 1), the spectra and the
 //! histograms of each channel.
 
-use phys_instruct_physics::Pde;
+use phys_instruct::Samples;
+use phys_instruct::bench::{Row, SamplingMethod};
+use phys_instruct::eval::histogram::{histogram, range};
+use phys_instruct::eval::spectrum::power_spectrum;
+use phys_instruct_physics::{Channel, Pde};
+use phys_instruct_report::lines::{Axis, Chart, Series};
 
-use super::{Row, SamplingMethod, table};
-use crate::Samples;
-use crate::eval::spectrum::power_spectrum;
-use crate::plot::lines::{Axis, Chart, Series};
+use super::five_table;
 
 /// Bins of a histogram.
 const BINS: usize = 40;
@@ -20,7 +22,7 @@ pub fn error_against_latency(rows: &[Row]) -> Chart {
     let diffusion = rows.iter().filter(|r| r.key.method != SamplingMethod::Solver);
     let mut series: Vec<Series> = Vec::new();
     for row in diffusion {
-        let name = table::cells(row)[0].clone();
+        let name = five_table::cells(row)[0].clone();
         let point = [1e3 * row.latency_s, row.pde_error];
         let area = row.sliced_wasserstein / row.sliced_wasserstein_floor;
         match series.iter_mut().find(|s| s.name == name) {
@@ -32,7 +34,10 @@ pub fn error_against_latency(rows: &[Row]) -> Chart {
         }
     }
     Chart {
-        title: "PDE error against latency; area of a dot: distance to the data".into(),
+        title: "PDE error against latency".into(),
+        caption: "Every dot is one number of steps; its area is the sliced Wasserstein distance \
+                  to held-out data over that of two halves of the data."
+            .into(),
         x: Axis { label: "latency of one sample, ms".into(), log: true },
         y: Axis { label: "relative RMS residual".into(), log: true },
         series,
@@ -41,7 +46,7 @@ pub fn error_against_latency(rows: &[Row]) -> Chart {
 
 /// The radial power spectrum of each channel, one curve per set of samples of `pde`, without the
 /// constant and up to the Nyquist wavenumber.
-pub fn spectra(pde: &dyn Pde, sets: &[(String, Samples)]) -> Vec<Chart> {
+pub fn spectra(pde: &dyn Pde, sets: &[(String, Samples)], about: &str) -> Vec<Chart> {
     let curve = |c: usize, basis, (name, samples): &(String, Samples)| {
         let spectrum = power_spectrum(samples, c, basis);
         let nyquist = samples.height.min(samples.width) as f64 / 2.0;
@@ -49,8 +54,9 @@ pub fn spectra(pde: &dyn Pde, sets: &[(String, Samples)]) -> Vec<Chart> {
         let shown = |[k, p]: &[f64; 2]| (1.0..=nyquist).contains(k) && *p > 0.0;
         Series { name: name.clone(), points: points.filter(shown).collect(), dots: vec![] }
     };
-    let chart = |(c, channel): (usize, &phys_instruct_physics::Channel)| Chart {
-        title: format!("Spectrum of {}", channel.name),
+    let chart = |(c, channel): (usize, &Channel)| Chart {
+        title: format!("{}: spectrum of {}", pde.name(), channel.name),
+        caption: about.into(),
         x: Axis { label: "wavenumber, cycles over the domain".into(), log: true },
         y: Axis { label: "mean square per mode".into(), log: true },
         series: sets.iter().map(|set| curve(c, channel.basis, set)).collect(),
@@ -59,82 +65,58 @@ pub fn spectra(pde: &dyn Pde, sets: &[(String, Samples)]) -> Vec<Chart> {
 }
 
 /// The histogram of each channel's values, one curve per set, over the range of the first set.
-pub fn histograms(sets: &[(String, Samples)]) -> Vec<Chart> {
+pub fn histograms(pde: &dyn Pde, sets: &[(String, Samples)], about: &str) -> Vec<Chart> {
     let Some((_, first)) = sets.first() else { return Vec::new() };
-    let chart = |(c, channel): (usize, &String)| {
+    let chart = |(c, channel): (usize, &Channel)| {
         let [low, high] = range(first, c);
         let room = ROOM * (high - low);
-        let [low, high] = [low - room, high + room];
         let curve = |(name, samples): &(String, Samples)| {
-            let points = histogram(samples, c, [low, high]);
+            let points = histogram(samples, c, [low - room, high + room], BINS);
             Series { name: name.clone(), points, dots: vec![] }
         };
         Chart {
-            title: format!("Values of {channel}"),
-            x: Axis { label: channel.clone(), log: false },
+            title: format!("{}: values of {}", pde.name(), channel.name),
+            caption: about.into(),
+            x: Axis { label: format!("{}, {}", channel.name, channel.meaning), log: false },
             y: Axis { label: "share of points in a bin".into(), log: false },
             series: sets.iter().map(curve).collect(),
         }
     };
-    first.channels.iter().enumerate().map(chart).collect()
-}
-
-fn values_of(samples: &Samples, channel: usize) -> impl Iterator<Item = f64> {
-    (0..samples.count).flat_map(move |i| samples.field(i, channel)).map(|v| f64::from(*v))
-}
-
-fn range(samples: &Samples, channel: usize) -> [f64; 2] {
-    let bounds = |[low, high]: [f64; 2], v: f64| [low.min(v), high.max(v)];
-    values_of(samples, channel).fold([f64::INFINITY, f64::NEG_INFINITY], bounds)
-}
-
-/// The middle of each bin and the share of the values in it; what lies outside is in no bin.
-fn histogram(samples: &Samples, channel: usize, [low, high]: [f64; 2]) -> Vec<[f64; 2]> {
-    let width = (high - low) / BINS as f64;
-    let mut counts = [0usize; BINS];
-    for value in values_of(samples, channel) {
-        let bin = (value - low) / width;
-        if bin >= 0.0 && bin < BINS as f64 {
-            counts[bin as usize] += 1;
-        }
-    }
-    let all = samples.count * samples.height * samples.width;
-    let point = |(i, n): (usize, &usize)| [low + (i as f64 + 0.5) * width, *n as f64 / all as f64];
-    counts.iter().enumerate().map(point).collect()
+    pde.channels().iter().enumerate().map(chart).collect()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::atomic::AtomicBool;
+
+    use phys_instruct::data::{self, Watch};
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
-    use crate::eval::testing::{samples_from, samples_of};
 
     #[test]
     fn every_channel_has_a_spectrum_and_a_histogram_that_can_be_drawn() {
         let pde = by_name("darcy").unwrap();
-        let sets: Vec<(String, Samples)> =
-            [1, 2].map(|seed| (format!("{seed}"), samples_from(pde.as_ref(), 4, 16, seed))).into();
-        let [spectra, histograms] = [spectra(pde.as_ref(), &sets), histograms(&sets)];
+        let set = |seed: u64| {
+            let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
+            let samples = data::generate(pde.as_ref(), 16, seed, 4, &mut watch).unwrap();
+            (format!("set {seed}"), samples)
+        };
+        let sets = [set(1), set(2)];
+        let spectra = spectra(pde.as_ref(), &sets, "4 samples each");
+        let histograms = histograms(pde.as_ref(), &sets, "4 samples each");
         for charts in [&spectra, &histograms] {
             assert_eq!(charts.len(), 2);
-            assert!(charts.iter().all(|c| c.series.len() == 2 && c.drawing().is_ok()));
+            for chart in charts {
+                let svg = chart.canvas().unwrap().to_svg();
+                assert!(
+                    svg.contains("set 1") && svg.contains("set 2") && svg.contains("4 samples")
+                );
+            }
         }
         let last = spectra[1].series[0].points.last().unwrap();
         assert_eq!(last[0], 8.0);
-    }
-
-    #[test]
-    fn shares_of_a_histogram_are_those_of_the_values() {
-        let first = samples_of(1, 1, 2, 2, vec![0.0, 0.0, 0.0, 1.0]);
-        let other = samples_of(1, 1, 2, 2, vec![1.0, 1.0, 9.0, -9.0]);
-        let charts = histograms(&[("first".into(), first), ("other".into(), other)]);
-        let filled = |series: &Series| -> Vec<f64> {
-            series.points.iter().map(|p| p[1]).filter(|share| *share > 0.0).collect()
-        };
-        assert_eq!(filled(&charts[0].series[0]), [0.75, 0.25]);
-        assert_eq!(filled(&charts[0].series[1]), [0.5]);
     }
 }

@@ -1,0 +1,619 @@
+//! A sheet of fields: rows of panels with axes, and a colour bar for every scale.
+//!
+//! The first row of a field is the lowest of its panel: x runs to the right and y upwards. Panels
+//! that share a [`Scale`] can be compared; its bar lies below the last row that uses it.
+
+use crate::colormap::Colormap;
+use crate::error::{Error, Result, check_range};
+use crate::font::{fitted, text_width, wrapped};
+use crate::svg::{Anchor, Canvas, Color, GREY, INK, Point};
+use crate::ticks::Ticks;
+
+/// Around the page, in pixels like every length here.
+const MARGIN: f64 = 20.0;
+/// Width of a panel.
+const PANEL: f64 = 180.0;
+/// Between panels, across and down.
+const GAP: Point = [24.0, 14.0];
+/// The least and the most height of a panel over its width.
+const ASPECTS: Point = [0.2, 3.0];
+/// Letters of the page's title, of panels' titles and names, of ticks and captions.
+const TITLE: f64 = 16.0;
+const NAME: f64 = 12.0;
+const SMALL: f64 = 11.0;
+/// Height of a line of names, and of captions.
+const LINE: f64 = 16.0;
+/// Length of a tick, and from its end to the baseline of a label below it.
+const TICK: f64 = 4.0;
+const BELOW_TICK: f64 = 11.0;
+/// Below the last row of panels: the labels of the x axis and its name.
+const X_AXIS: f64 = TICK + BELOW_TICK + LINE;
+/// Below that: the bar, its labels and its name.
+const BAR: f64 = 10.0;
+const BAR_BLOCK: f64 = 8.0 + BAR + TICK + BELOW_TICK + LINE + 8.0;
+/// Colours of a bar.
+const BAR_STEPS: usize = 256;
+/// Pixels of a bar to one of its ticks, about, and the most ticks.
+const BAR_TICK: f64 = 45.0;
+const BAR_TICKS: f64 = 7.0;
+/// The least width of the words above and below the panels.
+const WORDS: f64 = 430.0;
+/// Radius of a mark.
+const MARK: f64 = 2.2;
+/// Values of the other sign that do not make a quantity signed: a share of the largest.
+const UNDERSHOOT: f64 = 0.1;
+/// The share of its values whose size a trimmed scale shows.
+const SHOWN: f64 = 0.99;
+
+/// One axis of all panels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Axis {
+    /// The coordinate, with its unit if it has one: `x`, `t, s`.
+    pub name: String,
+    /// The coordinates of the outer edges of the first and the last point's cell.
+    pub range: [f64; 2],
+}
+
+/// The colours of a quantity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scale {
+    /// The quantity, with its unit if it has one.
+    pub label: String,
+    /// The colours.
+    pub colormap: Colormap,
+    /// The values at the two ends of the colour bar.
+    pub range: [f64; 2],
+}
+
+/// One field of a sheet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Panel<'a> {
+    /// The text above it; may be empty.
+    pub title: String,
+    /// The values, `[y, x]`.
+    pub field: &'a [f32],
+    /// The number of its scale among the sheet's.
+    pub scale: usize,
+    /// Coordinates `[x, y]` that are marked; those outside the axes are left out.
+    pub marks: Vec<[f64; 2]>,
+}
+
+/// One row of panels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row<'a> {
+    /// The text at the left, running upwards; may be empty.
+    pub label: String,
+    /// The panels, from the left.
+    pub panels: Vec<Panel<'a>>,
+}
+
+/// Rows of panels under a title.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sheet<'a> {
+    /// The first line; may be empty.
+    pub title: String,
+    /// What made the fields, below the title; may be empty.
+    pub caption: String,
+    /// Paragraphs below the panels.
+    pub notes: Vec<String>,
+    /// Points along y and along x of every field.
+    pub size: [usize; 2],
+    /// Height of a panel over its width: the domain's, or 1 where an axis is time. Values below 0.2
+    /// and above 3 are drawn as these.
+    pub aspect: f64,
+    /// The axis upwards.
+    pub y: Axis,
+    /// The axis to the right.
+    pub x: Axis,
+    /// The scales.
+    pub scales: Vec<Scale>,
+    /// The rows, from the top.
+    pub rows: Vec<Row<'a>>,
+}
+
+impl Scale {
+    /// A scale for the values of one quantity: viridis over their range if they are of one sign, but
+    /// for an undershoot, else the diverging map over a range symmetric about zero.
+    pub fn fitted<'a>(label: &str, values: impl IntoIterator<Item = &'a f32>) -> Self {
+        let bounds = |[low, high]: [f64; 2], &v: &f32| [low.min(v.into()), high.max(v.into())];
+        let [low, high] = values.into_iter().fold([f64::INFINITY, f64::NEG_INFINITY], bounds);
+        if high.min(-low) > UNDERSHOOT * high.max(-low) {
+            return Self::symmetric(label, high.max(-low));
+        }
+        // A constant field needs a range too.
+        let room = if low == high { 0.5 * low.abs().max(1.0) } else { 0.0 };
+        let range = [low - room, high + room];
+        Self { label: label.into(), colormap: Colormap::Viridis, range }
+    }
+
+    /// A scale for signed values: the diverging map from `-largest` to `largest`.
+    pub fn symmetric(label: &str, largest: f64) -> Self {
+        let largest = if largest > 0.0 { largest } else { 1.0 };
+        let range = [-largest, largest];
+        Self { label: label.into(), colormap: Colormap::Diverging, range }
+    }
+
+    /// A symmetric scale up to the size that 99 % of the values do not exceed, so that a few large
+    /// ones do not make all others pale.
+    pub fn trimmed<'a>(label: &str, values: impl IntoIterator<Item = &'a f32>) -> Self {
+        let mut sizes: Vec<f32> = values.into_iter().map(|v| v.abs()).collect();
+        sizes.sort_unstable_by(f32::total_cmp);
+        let last = sizes.len().saturating_sub(1);
+        let shown = sizes.get((SHOWN * last as f64) as usize).filter(|size| **size > 0.0);
+        let largest = shown.or(sizes.last()).copied().unwrap_or_default();
+        Self::symmetric(&format!("{label} (99 % of values)"), largest.into())
+    }
+
+    /// The pixels of a field of `width` points along x, the top row (largest y) first.
+    fn pixels(&self, field: &[f32], width: usize) -> Vec<Color> {
+        let [low, high] = self.range;
+        let color = |&v: &f32| self.colormap.color((f64::from(v) - low) / (high - low));
+        field.chunks(width).rev().flatten().map(color).collect()
+    }
+}
+
+impl Sheet<'_> {
+    /// Lays the sheet out.
+    ///
+    /// # Errors
+    /// No rows, panels or points; a field of another size or with a value that is not finite, naming
+    /// its row and title; an unknown scale; axes and scales whose range does not rise.
+    pub fn canvas(&self) -> Result<Canvas> {
+        self.check()?;
+        let layout = Layout::of(self);
+        let mut page = Canvas::new(layout.width, layout.height);
+        let mut baseline = MARGIN;
+        if !self.title.is_empty() {
+            page.text([MARGIN, baseline + 14.0], &self.title, TITLE, Anchor::Start, INK);
+            baseline += TITLE + 8.0;
+        }
+        draw_lines(&mut page, &layout.caption, baseline, GREY);
+
+        for (r, row) in self.rows.iter().enumerate() {
+            self.draw_row(&mut page, &layout, r, row)?;
+        }
+
+        let notes = layout.height - MARGIN - LINE * layout.notes.len() as f64;
+        draw_lines(&mut page, &layout.notes, notes, INK);
+        Ok(page)
+    }
+
+    fn check(&self) -> Result<()> {
+        let [height, width] = self.size;
+        if self.rows.is_empty() || self.rows.iter().any(|row| row.panels.is_empty()) {
+            return Err(Error::Empty("a sheet without rows, or a row without panels".into()));
+        }
+        if height * width == 0 {
+            return Err(Error::Empty(format!("fields of {height} x {width} points")));
+        }
+        for row in &self.rows {
+            for panel in &row.panels {
+                self.check_panel(&row.label, panel)?;
+            }
+        }
+        for axis in [&self.y, &self.x] {
+            check_range(&axis.name, axis.range)?;
+        }
+        self.scales.iter().try_for_each(|scale| check_range(&scale.label, scale.range))?;
+        // Zero, a negative number and NaN are no aspect.
+        check_range("height over width of a panel", [0.0, self.aspect])
+    }
+
+    fn check_panel(&self, row: &str, panel: &Panel) -> Result<()> {
+        let [scales, points] = [self.scales.len(), self.size[0] * self.size[1]];
+        let Some(scale) = self.scales.get(panel.scale) else {
+            let number = panel.scale;
+            return Err(Error::Empty(format!("{row}: scale {number}, where there are {scales}")));
+        };
+        let what = [row, &panel.title, &scale.label];
+        let what: Vec<&str> = what.into_iter().filter(|name| !name.is_empty()).collect();
+        let what = what.join(", ");
+        if panel.field.len() != points {
+            return Err(Error::Shape { what, found: panel.field.len(), expected: points });
+        }
+        match panel.field.iter().position(|v| !v.is_finite()) {
+            None => Ok(()),
+            Some(i) => {
+                let (y, x, value) = (i / self.size[1], i % self.size[1], panel.field[i]);
+                Err(Error::Value(format!("{what}: {value} at row {y}, column {x}")))
+            }
+        }
+    }
+
+    /// Draws the panels of row `r`, and below them the axis and the bars that end there.
+    fn draw_row(&self, page: &mut Canvas, layout: &Layout, r: usize, row: &Row) -> Result<()> {
+        let (top, [_, height]) = (layout.tops[r], layout.panel);
+        let middle = top + 0.5 * height;
+        let label = fitted(&row.label, "", SMALL, height.max(60.0) + GAP[1]);
+        page.upward_text([MARGIN + 8.0, middle], &label, SMALL, INK);
+        self.draw_y_axis(page, layout, top);
+
+        for (c, panel) in row.panels.iter().enumerate() {
+            let at = [layout.left_of(c), top];
+            let title = fitted(&panel.title, "", NAME, PANEL + GAP[0] - 4.0);
+            page.text([at[0], top - 5.0], &title, NAME, Anchor::Start, INK);
+            let pixels = self.scales[panel.scale].pixels(panel.field, self.size[1]);
+            page.image(at, layout.panel, self.size[1], &pixels)?;
+            page.frame(at, layout.panel, GREY);
+            self.draw_marks(page, layout, at, panel);
+            if self.ends_a_scale(r) {
+                self.draw_x_axis(page, [at[0], top + height]);
+            }
+        }
+        for (scale, columns) in self.bars(r) {
+            let left = layout.left_of(columns[0]);
+            let length = layout.left_of(columns[1]) + PANEL - left;
+            draw_bar(page, &self.scales[scale], [left, top + height + X_AXIS + 8.0], length)?;
+        }
+        Ok(())
+    }
+
+    fn draw_marks(&self, page: &mut Canvas, layout: &Layout, [left, top]: Point, panel: &Panel) {
+        for &[x, y] in &panel.marks {
+            let [across, up] = [share(x, self.x.range), share(y, self.y.range)];
+            if (0.0..=1.0).contains(&across) && (0.0..=1.0).contains(&up) {
+                let [width, height] = layout.panel;
+                page.disc([left + across * width, top + (1.0 - up) * height], MARK, INK);
+            }
+        }
+    }
+
+    /// Draws the ticks, labels and name of y at the left of the first panel.
+    fn draw_y_axis(&self, page: &mut Canvas, layout: &Layout, top: f64) {
+        let (left, height) = (layout.left_of(0), layout.panel[1]);
+        let ticks = y_ticks(&self.y, height);
+        for (value, label) in ticks.values.iter().zip(&ticks.labels) {
+            let at = top + (1.0 - share(*value, self.y.range)) * height;
+            page.line(&[[left - TICK, at], [left, at]], GREY, 1.0);
+            page.text([left - TICK - 3.0, at + 4.0], label, SMALL, Anchor::End, INK);
+        }
+        let name = format!("{}{}", self.y.name, ticks.factor());
+        let x = left - TICK - 8.0 - ticks.widest(SMALL);
+        page.upward_text([x, top + 0.5 * height], &name, NAME, INK);
+    }
+
+    /// Draws the ticks, labels and name of x below a panel whose lower left corner is at `left`,
+    /// `bottom`.
+    fn draw_x_axis(&self, page: &mut Canvas, [left, bottom]: Point) {
+        let ticks = Ticks::linear(self.x.range[0], self.x.range[1], 4).fitting(PANEL, SMALL);
+        for (value, label) in ticks.values.iter().zip(&ticks.labels) {
+            let at = left + share(*value, self.x.range) * PANEL;
+            page.line(&[[at, bottom], [at, bottom + TICK]], GREY, 1.0);
+            let baseline = bottom + TICK + BELOW_TICK;
+            page.text([at, baseline], label, SMALL, Anchor::Middle, INK);
+        }
+        let name = format!("{}{}", self.x.name, ticks.factor());
+        let at = [left + 0.5 * PANEL, bottom + X_AXIS - 3.0];
+        page.text(at, &name, NAME, Anchor::Middle, INK);
+    }
+
+    fn ends_a_scale(&self, r: usize) -> bool {
+        !self.bars(r).is_empty()
+    }
+
+    /// The bars below row `r`: each scale that no later row uses, with the first and the last column
+    /// of each run of panels that share it.
+    fn bars(&self, r: usize) -> Vec<(usize, [usize; 2])> {
+        let mut bars = Vec::<(usize, [usize; 2])>::new();
+        let later = |scale| self.rows[r + 1..].iter().flat_map(|row| &row.panels).any(uses(scale));
+        for (c, panel) in self.rows[r].panels.iter().enumerate() {
+            match bars.last_mut() {
+                Some((scale, [_, last])) if *scale == panel.scale && *last + 1 == c => *last = c,
+                _ if later(panel.scale) => (),
+                _ => bars.push((panel.scale, [c, c])),
+            }
+        }
+        bars
+    }
+}
+
+fn uses(scale: usize) -> impl Fn(&Panel) -> bool {
+    move |panel| panel.scale == scale
+}
+
+/// The positions of everything on the page.
+struct Layout {
+    width: f64,
+    height: f64,
+    /// Left edge of the first panel.
+    left: f64,
+    /// Width and height of a panel.
+    panel: Point,
+    /// Upper edge of each row's panels.
+    tops: Vec<f64>,
+    /// Lines of the caption and of the notes.
+    caption: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl Layout {
+    fn of(sheet: &Sheet) -> Self {
+        let panel = [PANEL, (PANEL * sheet.aspect.clamp(ASPECTS[0], ASPECTS[1])).round()];
+        let labels = if sheet.rows.iter().all(|row| row.label.is_empty()) { 0.0 } else { LINE };
+        let y_axis = y_ticks(&sheet.y, panel[1]).widest(SMALL).ceil() + TICK + 3.0 + LINE;
+        let left = MARGIN + labels + y_axis;
+
+        let columns = sheet.rows.iter().map(|row| row.panels.len()).max().unwrap_or_default();
+        let across = left - MARGIN + columns as f64 * (PANEL + GAP[0]) - GAP[0];
+        let words = across.max(WORDS).max(text_width(&sheet.title, TITLE).ceil());
+        let caption = wrapped(&sheet.caption, SMALL, words);
+        let notes: Vec<String> =
+            sheet.notes.iter().flat_map(|note| wrapped(note, SMALL, words)).collect();
+
+        let mut y = MARGIN + LINE * caption.len() as f64;
+        y += if sheet.title.is_empty() { 0.0 } else { TITLE + 12.0 };
+        let mut tops = Vec::new();
+        for (r, row) in sheet.rows.iter().enumerate() {
+            y += if row.panels.iter().all(|p| p.title.is_empty()) { 0.0 } else { LINE + 4.0 };
+            tops.push(y);
+            y += panel[1] + GAP[1];
+            y += if sheet.ends_a_scale(r) { X_AXIS + BAR_BLOCK } else { 0.0 };
+        }
+        let below = if notes.is_empty() { 0.0 } else { GAP[1] + LINE * notes.len() as f64 };
+        let height = y - GAP[1] + below + MARGIN;
+        Self { width: words + 2.0 * MARGIN, height, left, panel, tops, caption, notes }
+    }
+
+    fn left_of(&self, column: usize) -> f64 {
+        self.left + column as f64 * (PANEL + GAP[0])
+    }
+}
+
+fn y_ticks(axis: &Axis, height: f64) -> Ticks {
+    // Labels above each other need a line each, as wide as one is high.
+    let count = (height / 40.0).clamp(1.0, 5.0) as usize;
+    Ticks::linear(axis.range[0], axis.range[1], count)
+}
+
+/// The position of a value in a range, 0 at the low end and 1 at the high end.
+fn share(value: f64, [low, high]: [f64; 2]) -> f64 {
+    (value - low) / (high - low)
+}
+
+fn draw_lines(page: &mut Canvas, lines: &[String], top: f64, color: Color) {
+    for (i, line) in lines.iter().enumerate() {
+        let at = [MARGIN, top + LINE * i as f64 + 11.0];
+        page.text(at, line, SMALL, Anchor::Start, color);
+    }
+}
+
+/// Draws a colour bar of `length` pixels with its ticks and its name.
+fn draw_bar(page: &mut Canvas, scale: &Scale, [left, top]: Point, length: f64) -> Result<()> {
+    let shade = |i: usize| scale.colormap.color(i as f64 / (BAR_STEPS - 1) as f64);
+    let pixels: Vec<Color> = (0..BAR_STEPS).map(shade).collect();
+    page.image([left, top], [length, BAR], BAR_STEPS, &pixels)?;
+    page.frame([left, top], [length, BAR], GREY);
+
+    let [low, high] = scale.range;
+    let count = (length / BAR_TICK).min(BAR_TICKS) as usize;
+    let ticks = Ticks::linear(low, high, count).fitting(length, SMALL);
+    for (value, label) in ticks.values.iter().zip(&ticks.labels) {
+        let x = left + share(*value, scale.range) * length;
+        page.line(&[[x, top + BAR], [x, top + BAR + TICK]], GREY, 1.0);
+        let at = [x, top + BAR + TICK + BELOW_TICK];
+        page.text(at, label, SMALL, Anchor::Middle, INK);
+    }
+    let name = fitted(&scale.label, &ticks.factor(), NAME, length + GAP[0] - 4.0);
+    let at = [left + 0.5 * length, top + BAR + TICK + BELOW_TICK + LINE];
+    page.text(at, &name, NAME, Anchor::Middle, INK);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::raster::tests::Picture;
+    use crate::svg::WHITE;
+    use crate::svg::tests::texts;
+
+    fn axis(name: &str, range: [f64; 2]) -> Axis {
+        Axis { name: name.into(), range }
+    }
+
+    fn panel<'a>(title: &str, field: &'a [f32], scale: usize) -> Panel<'a> {
+        Panel { title: title.into(), field, scale, marks: Vec::new() }
+    }
+
+    /// One row of fields of `size`, all on the scale of the first.
+    fn sheet<'a>(size: [usize; 2], fields: &[&'a [f32]]) -> Sheet<'a> {
+        let panels = fields.iter().map(|field| panel("a field", field, 0)).collect();
+        Sheet {
+            title: "poisson & <co> \"x\"".into(),
+            caption: "Model m.safetensors, 1 network call, seed 7; PDE error 0.08".into(),
+            notes: Vec::new(),
+            size,
+            aspect: 1.0,
+            y: axis("y", [0.0, 1.0]),
+            x: axis("x", [0.0, 1.0]),
+            scales: vec![Scale::fitted("u, solution", fields[0])],
+            rows: vec![Row { label: "sample 1".into(), panels }],
+        }
+    }
+
+    fn drawn(sheet: &Sheet) -> Picture {
+        Picture::of(&sheet.canvas().unwrap().to_png(1.0).unwrap())
+    }
+
+    /// The colour at a place of a panel, in shares of it from its lower left corner.
+    fn inside(sheet: &Sheet, row: usize, column: usize, [across, up]: Point) -> Color {
+        let layout = Layout::of(sheet);
+        let [width, height] = layout.panel;
+        let left = layout.left_of(column);
+        drawn(sheet).at([left + across * width, layout.tops[row] + (1.0 - up) * height])
+    }
+
+    #[test]
+    fn x_runs_to_the_right_and_y_upwards() {
+        // Rows of y, from y = 0: 1 2 3, then 4 5 9.
+        let field = [1.0, 2.0, 3.0, 4.0, 5.0, 9.0];
+        let sheet = sheet([2, 3], &[&field]);
+        let color = |value: f64| Colormap::Viridis.color((value - 1.0) / 8.0);
+        assert_eq!(inside(&sheet, 0, 0, [0.1, 0.1]), color(1.0));
+        assert_eq!(inside(&sheet, 0, 0, [0.9, 0.1]), color(3.0));
+        assert_eq!(inside(&sheet, 0, 0, [0.1, 0.9]), color(4.0));
+        assert_eq!(inside(&sheet, 0, 0, [0.9, 0.9]), color(9.0));
+    }
+
+    #[test]
+    fn panels_of_one_scale_show_a_value_in_one_colour() {
+        let [first, second] = [[-4.0, 2.0], [2.0, 1.0]];
+        let sheet = sheet([1, 2], &[&first, &second]);
+        let two = inside(&sheet, 0, 0, [0.75, 0.5]);
+        assert_eq!(two, inside(&sheet, 0, 1, [0.25, 0.5]));
+        assert_eq!(two, Colormap::Diverging.color(0.75));
+        // And one bar serves both.
+        assert_eq!(sheet.bars(0), [(0, [0, 1])]);
+    }
+
+    #[test]
+    fn a_bar_lies_below_the_last_row_of_its_scale_and_its_ends_are_the_extremes() {
+        let field = [1.0, 5.0];
+        let mut sheet = sheet([1, 2], &[&field, &field, &field]);
+        sheet.scales.push(Scale::trimmed("residual", &field));
+        sheet.rows[0].panels[2].scale = 1;
+        sheet.rows.push(sheet.rows[0].clone());
+        assert_eq!((sheet.bars(0), sheet.bars(1)), (vec![], vec![(0, [0, 1]), (1, [2, 2])]));
+        let layout = Layout::of(&sheet);
+        let top = layout.tops[1] + layout.panel[1] + X_AXIS + 8.0 + 0.5 * BAR;
+        let found = drawn(&sheet);
+        let right = layout.left_of(1) + PANEL;
+        let ends = [layout.left + 1.5, right - 1.5].map(|x| found.at([x, top]));
+        for (end, t) in ends.into_iter().zip([0.0, 1.0]) {
+            let published = Colormap::Viridis.color(t);
+            assert!((0..3).all(|k| end[k].abs_diff(published[k]) <= 3), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_sheet_has_its_size_and_all_its_texts() {
+        let field = [1e-3f32, 2e-3, 3e-3, 4e-3];
+        let sheet = sheet([2, 2], &[&field]);
+        let canvas = sheet.canvas().unwrap();
+        let found = drawn(&sheet);
+        assert_eq!(
+            [found.width as f64, found.height as f64],
+            [canvas.width, canvas.height.round()]
+        );
+        let texts = texts(&canvas.to_svg());
+        let caption = &sheet.caption;
+        for text in [&sheet.title, caption, "sample 1", "a field", "x", "y", "0.5", "1.0"] {
+            assert!(texts.iter().any(|found| found == text), "{text} in {texts:?}");
+        }
+        assert!(texts.iter().any(|found| found == "u, solution (×10⁻³)"), "{texts:?}");
+    }
+
+    #[test]
+    fn titles_leave_ink_where_they_are_read() {
+        let field = [1.0, 2.0];
+        let titled = sheet([1, 2], &[&field]);
+        let bare = Sheet { title: " ".into(), ..titled.clone() };
+        let ink = |sheet: &Sheet| drawn(sheet).ink([0.0, 0.0], [300.0, MARGIN + TITLE]);
+        assert!(ink(&titled) > 100 && ink(&bare) == 0);
+    }
+
+    #[test]
+    fn words_lie_inside_the_page() {
+        let field = [1.0, 2.0];
+        let mut sheet = sheet([1, 2], &[&field]);
+        sheet.caption = "a caption of many words ".repeat(20);
+        sheet.notes = vec!["a warning of many words ".repeat(20), "another".into()];
+        let found = drawn(&sheet);
+        let [width, height] = [found.width as f64, found.height as f64];
+        assert_eq!(found.ink([width - MARGIN + 1.0, 0.0], [MARGIN - 1.0, height]), 0);
+        assert_eq!(found.ink([0.0, height - 10.0], [width, 10.0]), 0);
+        assert!(found.ink([0.0, height - MARGIN - LINE], [width, LINE]) > 20);
+    }
+
+    #[test]
+    fn ticks_lie_at_their_coordinates() {
+        let field = [0.0; 16];
+        let mut sheet = sheet([4, 4], &[&field]);
+        // Four nodes from 0 to 3: the cells reach half a spacing beyond.
+        sheet.x = axis("x", [-0.5, 3.5]);
+        let layout = Layout::of(&sheet);
+        let found = drawn(&sheet);
+        let bottom = layout.tops[0] + layout.panel[1] + 2.0;
+        let is_tick = |x: f64| found.at([layout.left + PANEL * (x + 0.5) / 4.0, bottom]) != WHITE;
+        assert!([0.0, 1.0, 2.0, 3.0].into_iter().all(is_tick));
+        assert!(![0.4, 1.6, 2.5].into_iter().any(is_tick));
+    }
+
+    #[test]
+    fn marks_lie_at_their_coordinates_and_none_outside() {
+        let field = [1.0; 4];
+        let mut sheet = sheet([2, 2], &[&field]);
+        sheet.y = axis("y", [0.0, 2.0]);
+        sheet.rows[0].panels[0].marks = vec![[0.25, 1.5], [7.0, 1.0]];
+        assert_eq!(inside(&sheet, 0, 0, [0.25, 0.75]), INK);
+        assert_ne!(inside(&sheet, 0, 0, [0.25, 0.25]), INK);
+        assert_eq!(sheet.canvas().unwrap().to_svg().matches("<circle").count(), 1);
+    }
+
+    #[test]
+    fn rectangles_keep_their_shape() {
+        let field = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let mut sheet = sheet([3, 2], &[&field]);
+        sheet.aspect = 1.5;
+        let tall = Layout::of(&sheet);
+        assert_eq!(tall.panel, [PANEL, 1.5 * PANEL]);
+        sheet.aspect = 1e-9;
+        assert_eq!(Layout::of(&sheet).panel[1], ASPECTS[0] * PANEL);
+        assert!(sheet.canvas().is_ok());
+    }
+
+    #[test]
+    fn scales_fit_their_values() {
+        assert_eq!(Scale::fitted("u", &[-1.0, 3.0]).range, [-3.0, 3.0]);
+        assert_eq!(Scale::fitted("u", &[1.0, 3.0]).range, [1.0, 3.0]);
+        let undershoot = Scale::fitted("u", &[-0.25, 3.0]);
+        assert_eq!((undershoot.range, undershoot.colormap), ([-0.25, 3.0], Colormap::Viridis));
+        let outlier: Vec<f32> = (0..200).map(|i| if i == 7 { 1e6 } else { 1.0 }).collect();
+        assert_eq!(Scale::trimmed("r", &outlier).range, [-1.0, 1.0]);
+        let rare: Vec<f32> = (0..200).map(|i| if i == 7 { 2.0 } else { 0.0 }).collect();
+        assert_eq!(Scale::trimmed("r", &rare).range, [-2.0, 2.0]);
+    }
+
+    #[test]
+    fn unusual_fields_are_drawn() {
+        let huge = [f32::MAX, f32::MIN, 0.0, 1.0];
+        let tiny = [1e-45, 0.0, 1e-45, 0.0];
+        let near = [1.0, 1.0 + f32::EPSILON, 1.0, 1.0];
+        for field in [&[0.0; 4], &[-7.0; 4], &[f32::MAX; 4], &huge, &tiny, &near] {
+            for size in [[2, 2], [1, 4], [4, 1]] {
+                let sheet = sheet(size, &[field]);
+                let found = drawn(&sheet);
+                assert!(found.pixels.len() > 10_000, "{field:?} {size:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_is_refused_by_name() {
+        let mut field = [1.0; 4];
+        field[2] = f32::NAN;
+        let error = sheet([2, 2], &[&field]).canvas().unwrap_err();
+        assert!(matches!(error, Error::Value(_)));
+        let told = error.to_string();
+        let named = "sample 1, a field, u, solution: NaN at row 1, column 0";
+        assert!(told.contains(named), "{told}");
+
+        let error = sheet([2, 3], &[&field]).canvas().unwrap_err();
+        assert!(matches!(error, Error::Shape { found: 4, expected: 6, .. }), "{error}");
+
+        let good = [1.0; 4];
+        let refused = |change: &dyn Fn(&mut Sheet)| {
+            let mut sheet = sheet([2, 2], &[&good]);
+            change(&mut sheet);
+            sheet.canvas().unwrap_err()
+        };
+        assert!(matches!(refused(&|s| s.rows.clear()), Error::Empty(_)));
+        assert!(matches!(refused(&|s| s.rows[0].panels.clear()), Error::Empty(_)));
+        assert!(matches!(refused(&|s| s.rows[0].panels[0].scale = 3), Error::Empty(_)));
+        assert!(matches!(refused(&|s| s.size = [0, 4]), Error::Empty(_)));
+        assert!(matches!(refused(&|s| s.x.range = [1.0, 1.0]), Error::Range { .. }));
+        assert!(matches!(refused(&|s| s.scales[0].range[0] = f64::NAN), Error::Range { .. }));
+        assert!(matches!(refused(&|s| s.aspect = 0.0), Error::Range { .. }));
+    }
+}
