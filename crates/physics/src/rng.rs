@@ -1,13 +1,13 @@
-//! Counter-based randomness: every draw is a function of (seed, stream, step, index), so that
+//! Counter-based random numbers. Every draw is a function of (seed, stream, step, index), so that
 //! resuming, reordering and the number of workers change nothing.
 
 pub use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// A generator that depends on its four coordinates alone.
+/// Returns a generator that depends on its four coordinates alone.
 ///
-/// `stream` names the purpose (`"input"`, `"noise"`), `step` the training step or 0, `index` the
-/// sample within the step.
+/// `stream` names the purpose (`"input"`, `"noise"`). `step` is the training step or 0, and `index`
+/// is the sample within the step.
 pub fn stream(seed: u64, stream: &str, step: u64, index: u64) -> ChaCha8Rng {
     let mut key = [0u8; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
