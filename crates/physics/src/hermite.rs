@@ -54,7 +54,7 @@ pub trait Collocation: Send + Sync {
 
 /// The weights of one mode over a step h.
 ///
-/// With `N0`, `N1` the values of N and `N0'`, `N1'` those of dN/dt at the start and at the end:
+/// Let N0, N1 be the values of N and N0', N1' those of dN/dt, at the start and at the end. Then
 ///
 /// ```text
 /// (v1 - kept v0) / h = rate[0] N0 + rate[1] N1 + slope[0] N0' + slope[1] N1'
@@ -127,8 +127,9 @@ fn of_cubic([m0, m1, m2, m3]: [f64; 4]) -> [[f64; 2]; 2] {
     [[m0 - 3.0 * m2 + 2.0 * m3, 3.0 * m2 - 2.0 * m3], [m1 - 2.0 * m2 + m3, m3 - m2]]
 }
 
-/// The weights of N0, N1 and of N0', N1' for p = a + b s + e^(-z s) (c + d s), where s is the time
-/// in units of the step.
+/// The weights of N0, N1 and of N0', N1' for p = a + b s + e^(-z s) (c + d s).
+///
+/// The time s is in units of the step.
 ///
 /// Let D = N1 - N0 - N0' and G = N1' - N0'. Then c and d solve
 ///
@@ -185,7 +186,7 @@ pub(crate) struct Hermite {
     weights: Vec<Weights>,
     /// The modes that N changes, each paired with its complex conjugate in a real field.
     moved: Vec<[usize; 2]>,
-    /// The part of the equation that v0 alone determines: `kept v0 + h (rate[0] N0 + slope[0] N0')`.
+    /// The part of v1 that v0 alone determines: `kept v0 + h rate[0] N0 + h slope[0] N0'`.
     start: Vec<Complex<f64>>,
     /// The part of dv/dt at the end that v0 alone determines.
     arriving: Vec<Complex<f64>>,
