@@ -24,7 +24,7 @@ const CONVOLUTIONS: [[usize; 5]; 6] = [
 /// Batch, channels, side of the image.
 const NORMS: [[usize; 3]; 3] = [[1, 64, 16], [1, 64, 64], [16, 64, 16]];
 
-/// As norms.
+/// Batch, channels, side of the image.
 const ATTENTIONS: [[usize; 3]; 3] = [[1, 64, 16], [1, 64, 32], [16, 128, 8]];
 
 fn values(count: usize) -> Vec<f32> {
@@ -79,7 +79,8 @@ fn norms(criterion: &mut Criterion) {
     }
 }
 
-/// Elements per second are the floating-point operations of two, or on the way back five, products.
+/// Elements per second are the floating-point operations of two products, or five in the backward
+/// pass.
 fn attentions(criterion: &mut Criterion) {
     for [batch, channels, side] in ATTENTIONS {
         let s = AttentionShape { batch, channels, points: side * side };

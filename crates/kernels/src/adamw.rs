@@ -1,36 +1,36 @@
-//! One pass of AdamW (Loshchilov and Hutter, arXiv 1711.05101) over weights, gradient and moments,
-//! the sum of squares that clipping needs, and the moving average of the weights.
+//! AdamW in one pass over weights, gradient and moments (Loshchilov and Hutter, arXiv 1711.05101).
+//! Also the sum of squares that gradient clipping needs, and the moving average of the weights.
 
 use rayon::prelude::*;
 
 use crate::simd::{Kernel, Simd, dispatch};
 
-/// Values one task treats.
+/// Number of values that one task treats.
 const CHUNK: usize = 1 << 14;
 
-/// The numbers of one step, bias corrections worked in.
+/// The numbers of one step, bias corrections included.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWStep {
-    /// The gradient is multiplied by it first.
+    /// Factor on the gradient, applied first.
     pub scale: f32,
-    /// First-moment decay.
+    /// Decay of the first moment.
     pub beta1: f32,
-    /// Second-moment decay.
+    /// Decay of the second moment.
     pub beta2: f32,
-    /// Added to the denominator.
+    /// Number added to the denominator.
     pub epsilon: f32,
     /// Learning rate over the first moment's bias correction.
     pub step_size: f32,
-    /// One over the root of the second moment's bias correction.
+    /// Inverse square root of the second moment's bias correction.
     pub root_correction: f32,
-    /// What weight decay leaves of a weight.
+    /// Share of a weight that remains after weight decay.
     pub keep: f32,
 }
 
-/// Updates weights and moments.
+/// Updates the weights and both moments in place.
 ///
 /// # Panics
-/// Slices of different lengths.
+/// Panics on slices of different lengths.
 pub fn adamw(
     step: &AdamWStep,
     gradient: &[f32],
@@ -70,10 +70,10 @@ impl Kernel for Update<'_> {
     }
 }
 
-/// `average` <- `decay` `average` + (1 - `decay`) `weights`.
+/// Updates `average` to `decay` `average` + (1 - `decay`) `weights`.
 ///
 /// # Panics
-/// Slices of different lengths.
+/// Panics on slices of different lengths.
 pub fn moving_average(decay: f64, weights: &[f32], average: &mut [f32]) {
     assert_eq!(weights.len(), average.len(), "lengths");
     let [keep, take] = [decay as f32, (1.0 - decay) as f32];
@@ -98,7 +98,7 @@ impl Kernel for Average<'_> {
     }
 }
 
-/// The sum of squares, in `f64` and in a fixed order.
+/// Returns the sum of squares, summed in `f64` in a fixed order.
 pub fn sum_of_squares(values: &[f32]) -> f64 {
     let mut parts = vec![0.0; values.len().div_ceil(CHUNK)];
     parts.par_iter_mut().zip(values.par_chunks(CHUNK)).for_each(|(sum, values)| {
