@@ -1,4 +1,4 @@
-//! Inputs made from seeds by mutation that knows their form.
+//! Mutations of seeds that respect the form of the inputs.
 
 use phys_instruct_physics::rng::ChaCha8Rng;
 use serde_json::Value;
@@ -6,13 +6,13 @@ use serde_json::Value;
 use crate::container::{self, Weights};
 use crate::{below, bytes, json, pick, text};
 
-/// The most bytes of an input.
+/// The largest number of bytes of an input.
 const MOST_BYTES: usize = 1 << 20;
 
-/// What inputs are made of.
+/// The form of inputs.
 #[derive(Clone, Copy)]
 pub enum Form {
-    /// Bytes of any meaning.
+    /// Bytes without any known meaning.
     Bytes,
     /// Text in lines.
     Text,
@@ -20,22 +20,23 @@ pub enum Form {
     Json,
     /// NumPy's array file.
     Npy,
-    /// An archive of them.
+    /// An archive of `.npy` files.
     Npz,
-    /// A file of arrays behind two bytes that choose PDE and options.
+    /// A file of arrays, after two bytes that choose the PDE and the options.
     Import,
     /// A model file.
     Weights,
-    /// A checkpoint file behind a byte that chooses the training.
+    /// A checkpoint file, after a byte that chooses the training.
     Checkpoint,
-    /// A model file, of which only the description changes, and the checksum is right again.
+    /// A model file of which only the description changes, with the right checksum.
     Card,
 }
 
-/// An input made from one of `seeds`, or from parts of two.
+/// Returns an input made from one of `seeds`, or from parts of two.
 pub fn mutated(form: Form, seeds: &[Vec<u8>], rng: &mut ChaCha8Rng) -> Vec<u8> {
     let mut input = pick(rng, seeds).clone();
     let other = pick(rng, seeds);
+
     // Mostly one mutation: two often hide each other.
     let count = *pick(rng, &[1, 1, 1, 2, 2, 4]);
     for _ in 0..count {

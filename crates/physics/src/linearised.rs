@@ -19,8 +19,8 @@ pub trait Linearisable: Send + Sync {
 /// The derivative of the solution at one input.
 pub trait Linearised: Send + Sync {
     /// Returns the derivative of each functional in every value of the input,
-    /// `[functional, value]`. A functional is a weighted sum of values of the solution, given as pairs of flat
-    /// index and weight.
+    /// `[functional, value]`. A functional is a weighted sum of values of the solution, given as
+    /// pairs of flat index and weight.
     ///
     /// # Errors
     /// Fails on an index outside the solution, and on failures of the solver.
