@@ -93,6 +93,7 @@ fn of_npz(input: Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
     let Some(mut entries) = container::zip_entries(&input).filter(|all| !all.is_empty()) else {
         return of_bytes(input, other, rng);
     };
+
     let i = below(rng, entries.len());
     if below(rng, 5) == 0 {
         entries[i].0 = text::mutate(&entries[i].0, rng);
@@ -101,6 +102,7 @@ fn of_npz(input: Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
         let other = pick(rng, &entries).1.clone();
         entries[i].1 = of_npy(inner, &other, rng);
     }
+
     container::zip_bytes(&entries, below(rng, 2) == 0).unwrap_or(input)
 }
 
@@ -121,6 +123,7 @@ fn of_weights(input: Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
     let Some(mut weights) = Weights::parse(&input) else {
         return of_bytes(input, other, rng);
     };
+
     match below(rng, 8) {
         0 | 1 => return of_bytes(input, other, rng),
         2 | 3 => {
@@ -136,6 +139,7 @@ fn of_weights(input: Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
         }
         _ => weights.document = json::mutate(&weights.document, rng),
     }
+
     weights.sealed().to_bytes()
 }
 

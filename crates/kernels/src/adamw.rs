@@ -146,12 +146,14 @@ mod tests {
         for len in [0, 1, 17, CHUNK + 3] {
             let start = [1, 2, 3].map(|seed| values(len, seed));
             let second: Vec<f32> = values(len, 4).iter().map(|v| v.abs() + 0.1).collect();
+
             let run = || {
                 let [gradient, mut w, mut m] = start.clone();
                 let mut v = second.clone();
                 adamw(&step, &gradient, &mut w, &mut m, &mut v);
                 [w, m, v]
             };
+
             for [w, m, v] in each_unit(run) {
                 for i in 0..len {
                     let [g, w0, m0] = start.each_ref().map(|x| f64::from(x[i]));
@@ -159,6 +161,7 @@ mod tests {
                     let exact_m = 0.9 * m0 + 0.1 * g;
                     let exact_v = 0.99 * f64::from(second[i]) + 0.01 * g * g;
                     let exact_w = 0.98 * w0 - 0.02 * exact_m / (exact_v.sqrt() * 1.5 + 1e-8);
+
                     let exact = [exact_w, exact_m, exact_v];
                     for (got, exact) in [w[i], m[i], v[i]].into_iter().zip(exact) {
                         assert!((f64::from(got) - exact).abs() < 1e-6, "{got} for {exact}");

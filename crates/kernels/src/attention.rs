@@ -414,6 +414,7 @@ mod tests {
                 let sum: f64 = (0..channels).map(|c| at(0, c, i) * at(1, c, j)).sum();
                 (sum / (channels as f64).sqrt()).exp()
             };
+
             for c in 0..channels {
                 for i in 0..points {
                     let weights: Vec<f64> = (0..points).map(|j| score(i, j)).collect();
@@ -454,6 +455,7 @@ mod tests {
             let pulled = |qkv: &[f64]| -> f64 {
                 naive(qkv, &shape).iter().zip(&grad).map(|(o, &g)| o * f64::from(g)).sum()
             };
+
             let run = || {
                 let mut out = vec![0.0; shape.len()];
                 let log_sums = attention_forward(&qkv, &shape, &mut out);
@@ -461,7 +463,9 @@ mod tests {
                 attention_backward(&qkv, [&out, &log_sums], &grad, &shape, &mut qkv_grad);
                 qkv_grad
             };
+
             let all = each_unit(run);
+
             // Every value of the small shapes, and some of the large ones.
             for at in (0..qkv.len()).step_by(1 + qkv.len() / 40) {
                 let h = 1e-5;
@@ -470,11 +474,13 @@ mod tests {
                     moved[at] += by;
                     pulled(&moved)
                 };
+
                 let expected = (moved(h) - moved(-h)) / (2.0 * h);
                 for ours in &all {
                     assert_close(&ours[at..=at], &[expected], 2e-5, &format!("{shape:?} at {at}"));
                 }
             }
+
             assert_eq!(threads(1, run), threads(2, run));
         }
     }

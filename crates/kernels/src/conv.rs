@@ -492,6 +492,7 @@ mod tests {
                 }
             }
         }
+
         // Five threads cut it into groups of panels, and two into bands of rows.
         for kernel in [1, 3] {
             let (height, width) = (32, 33);
@@ -577,12 +578,14 @@ mod tests {
         [out, dx, dw, db]
     }
 
+    /// Computes the same by the sums over [`terms`], in `f64`.
     fn naive(s: &ConvShape, c: &Case) -> [Vec<f64>; 4] {
         let channel = |at: usize| at / s.pixels() % s.out_channels;
         let mut out: Vec<f64> =
             (0..s.output_len()).map(|at| f64::from(c.bias[channel(at)])).collect();
         let (mut dx, mut dw) = (vec![0.0; s.input_len()], vec![0.0; s.weight_len()]);
         let mut db = vec![0.0; s.out_channels];
+
         terms(s, |o, w, x| {
             out[o] += f64::from(c.w[w]) * f64::from(c.x[x]);
             dx[x] += f64::from(c.w[w]) * f64::from(c.grad[o]);

@@ -159,6 +159,7 @@ fn modulation_grad(
         scale: vec![0.0; sums.len()],
         shift: vec![0.0; sums.len()],
     };
+
     for (i, &[plain, normalised]) in sums.iter().enumerate() {
         let c = i % channels;
         let [gamma, beta, scale, _] = modulation.at(shape, i / channels, c);
@@ -348,9 +349,11 @@ mod tests {
         let [x, gamma, beta, scale, shift] = [0, 1, 2, 3, 4].map(|i| &inputs[i]);
         let size = s.per_group() * s.pixels;
         let mut out = Vec::new();
+
         for (group, x) in x.chunks(size).enumerate() {
             let mean = x.iter().sum::<f64>() / size as f64;
             let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / size as f64;
+
             for (i, x) in x.iter().enumerate() {
                 let film = (group * size + i) / s.pixels;
                 let c = film % s.channels;
@@ -371,11 +374,13 @@ mod tests {
                 if !film {
                     (at[3], at[4]) = (vec![0.0; at[3].len()], vec![0.0; at[4].len()]);
                 }
+
                 let exact = naive(&s, &at);
                 let each = each_unit(|| all(&s, film));
                 for ours in &each {
                     assert_close(&ours[0], &exact, 3e-6, &format!("{s:?}"));
                 }
+
                 let pull = at[5].clone();
                 for which in 0..5 {
                     for i in (0..at[which].len()).step_by(37) {
@@ -385,6 +390,7 @@ mod tests {
                             at[which][i] -= h;
                             y.iter().zip(&pull).map(|(y, p)| y * p).sum::<f64>()
                         };
+
                         let exact = (loss(1e-5) - loss(-1e-5)) / 2e-5;
                         let tolerance = 2e-5 * exact.abs().max(1.0);
                         for ours in &each {

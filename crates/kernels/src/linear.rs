@@ -102,6 +102,7 @@ impl Kernel for Columns<'_> {
                         acc[w] = simd.mul_add(factor, simd.load(&row[w * S::LANES..]), acc[w]);
                     }
                 }
+
                 for w in 0..4 {
                     simd.store(acc[w], &mut out[c + w * S::LANES..]);
                 }
@@ -122,6 +123,7 @@ mod tests {
         {
             let x = values(batch * inputs, 1);
             let (weight, bias) = (values(inputs * outputs, 2), values(outputs, 3));
+
             let naive: Vec<f64> = (0..batch * outputs)
                 .map(|at| {
                     let (b, o) = (at / outputs, at % outputs);
@@ -131,11 +133,13 @@ mod tests {
                     f64::from(bias[o]) + (0..inputs).map(term).sum::<f64>()
                 })
                 .collect();
+
             let run = || {
                 let mut out = vec![f32::NAN; batch * outputs];
                 PackedLinear::new(&weight, &bias).forward(&x, &mut out);
                 out
             };
+
             for ours in each_unit(run) {
                 assert_close(&ours, &naive, 1e-5, &format!("{batch} {inputs}->{outputs}"));
             }

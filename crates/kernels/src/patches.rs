@@ -132,6 +132,7 @@ mod tests {
             let [height, width] = [rows * side, columns * side];
             let size = height * width;
             let x = values(planes * size, 1);
+
             let run = || {
                 let [mut folded, mut back] = [vec![0.0; x.len()], vec![0.0; x.len()]];
                 unshuffle(&x, [size, width], side, &mut folded);
@@ -140,6 +141,7 @@ mod tests {
             };
             let [[folded, back], rest @ ..] = &each_unit(run)[..] else { unreachable!() };
             assert!(rest.iter().all(|[f, b]| f == folded && b == back));
+
             for (i, v) in folded.iter().enumerate() {
                 let (plane, place) = (i / size, i % size);
                 let (part, place) = (place / (rows * columns), place % (rows * columns));

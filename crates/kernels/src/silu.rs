@@ -151,12 +151,14 @@ mod tests {
                 silu_backward(&x, &grad, &mut dx);
                 [y, dx]
             };
+
             let silu = |x: f64| x / (1.0 + (-x).exp());
             let h = 1e-5;
             let exact: Vec<f64> = x.iter().map(|&x| silu(f64::from(x))).collect();
             let slope =
                 x.iter().map(|&x| f64::from(x)).map(|x| (silu(x + h) - silu(x - h)) / h / 2.0);
             let exact_grad: Vec<f64> = slope.zip(&grad).map(|(s, &g)| s * f64::from(g)).collect();
+
             let [y, dx] = threads(2, run);
             assert_close(&y, &exact, 1e-6, "silu");
             assert_close(&dx, &exact_grad, 1e-6, "slope");

@@ -86,11 +86,13 @@ fn chosen() -> Unit {
             return Unit::Avx2;
         }
     }
+
     // Every processor of this architecture has it.
     #[cfg(target_arch = "aarch64")]
     if widest() >= 8 {
         return Unit::Neon;
     }
+
     Unit::Portable
 }
 
@@ -370,11 +372,14 @@ mod x86 {
             // SAFETY: the caller's promise.
             *r = unsafe { _mm256_loadu_ps(from.add(i * from_row)) };
         }
+
         let mut t = r;
+        // Pairs of rows, then quadruples, then the halves of all eight.
         for i in 0..4 {
             t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
             t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
         }
+
         for half in 0..2 {
             let (a, b) = (4 * half, 4 * half + 2);
             r[a] = _mm256_shuffle_ps::<0x44>(t[a], t[b]);
@@ -382,10 +387,12 @@ mod x86 {
             r[a + 2] = _mm256_shuffle_ps::<0x44>(t[a + 1], t[b + 1]);
             r[a + 3] = _mm256_shuffle_ps::<0xEE>(t[a + 1], t[b + 1]);
         }
+
         for i in 0..4 {
             t[i] = _mm256_permute2f128_ps::<0x20>(r[i], r[i + 4]);
             t[i + 4] = _mm256_permute2f128_ps::<0x31>(r[i], r[i + 4]);
         }
+
         for (i, t) in t.into_iter().enumerate() {
             // SAFETY: the caller's promise.
             unsafe { _mm256_storeu_ps(to.add(i * to_row), t) };

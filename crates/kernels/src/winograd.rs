@@ -429,6 +429,7 @@ fn multiply<S: Simd>(
                 t += 8;
             }
         }
+
         if column + 2 * S::LANES <= width {
             while t + 4 <= input.tiles {
                 rows::<S, 4, 2>(simd, input, point, weights, width, t, column, product);
@@ -484,11 +485,13 @@ fn rows<S: Simd, const R: usize, const W: usize>(
                 simd.prefetch(b, AHEAD);
                 simd.prefetch(b, AHEAD + aligned::VALUES);
             }
+
             let b = &b[column..column + W * S::LANES];
             let mut w = [simd.splat(0.0); W];
             for c in 0..W {
                 w[c] = simd.load(&b[c * S::LANES..]);
             }
+
             for r in 0..R {
                 let value = simd.splat(a[r][k]);
                 for c in 0..W {

@@ -58,16 +58,20 @@ fn the_kernels_of_inference_keep_their_memory() {
         {
             let weight = vec![0.1; outputs * inputs * kernel * kernel];
             let conv = PackedConv::new(&weight, &vec![0.0; outputs], inputs, kernel);
+
             let x = vec![1.0; batch * inputs * size * size];
             let mut out = vec![0.0; batch * outputs * size * size];
+
             let share =
                 share(x.len() + out.len(), || conv.forward(&x, [batch, size, size], &mut out));
             assert!(share < 0.06, "{inputs} to {outputs} channels, kernel {kernel}: {share}");
         }
+
         let shape = NormShape { batch, channels: 32, groups: 8, pixels: 256, eps: 1e-5 };
         let modulation = Modulation { gamma: &[1.0; 32], beta: &[0.0; 32], film: None };
         let x = vec![1.0; batch * 32 * 256];
         let mut out = x.clone();
+
         let norm = share(2 * x.len(), || {
             norm_film_silu_forward(&x, &modulation, &shape, &mut out);
         });

@@ -536,8 +536,10 @@ impl Factor {
         let pattern = Pattern::of(cells.size)?;
         let (entries, symbolic) = (cells.lower_triangle(), &pattern.factor);
         let mut values = vec![0.0; symbolic.len_val()];
+
         let scratch = symbolic.factorize_numeric_llt_scratch::<f64>(SEQUENTIAL, Default::default());
         let mut memory = MemBuffer::try_new(scratch).map_err(failed)?;
+
         symbolic
             .factorize_numeric_llt(
                 &mut values,
@@ -549,6 +551,7 @@ impl Factor {
                 Default::default(),
             )
             .map_err(failed)?;
+
         Ok(Self { pattern, values })
     }
 
@@ -669,6 +672,7 @@ mod tests {
             let inside = |v: i64| (0..size as i64).contains(&v);
             (inside(y) && inside(x)).then(|| f[y as usize * size + x as usize])
         };
+
         let h = 1.0 / size as f64;
         for (y, x) in (0..size as i64).flat_map(|y| (0..size as i64).map(move |x| (y, x))) {
             let [a0, u0] = [at(a, y, x).unwrap(), at(u, y, x).unwrap()];
@@ -712,15 +716,18 @@ mod tests {
     fn bad_coefficients_are_refused() {
         let pde = Darcy::default();
         let reason = |input: &Fields| pde.solve(input).unwrap_err().to_string();
+
         let mut a = Fields::stack(4, 4, &[&[1.0; 16]]);
         a.data[6] = 0.0;
         assert!(reason(&a).contains("row 1, column 2"));
         a.data[6] = f64::INFINITY;
         assert!(reason(&a).contains("row 1, column 2"));
         assert!(reason(&Fields::zeros(1, 4, 5)).contains("[1, 4, 5]"));
+
         let a = Fields::stack(4, 4, &[&[1.0; 16]]);
         assert!(solve_with_source(&a, &[1.0; 15], CELLS).is_err());
         assert!(solve_with_source(&a, &[1.0; 16], 0.7).unwrap_err().to_string().contains("0.7"));
+
         let mut pde = Darcy::default();
         assert!(pde.set_param("low", 0.0).is_err());
         assert!(pde.set_param("source", 0.0).is_err());
@@ -744,6 +751,7 @@ mod tests {
             ("channel", field(&channel), 0.037_707_8),
             ("checker", field(&checker), 0.011_417_8),
         ];
+
         for (name, a, largest) in cases {
             let solved = Darcy::default().solve(&Fields::stack(N, N, &[&a])).unwrap().fields;
             let u = solved.channel(1);

@@ -57,6 +57,7 @@ mod tests {
             }
             let Some(map) = pde.differentiable() else { continue };
             known += 1;
+
             let count = map.unknowns(SIZE);
             let [white, change] = ["white", "change"].map(|stream| draw(name, stream, count));
             let at = |step: f64| {
@@ -64,15 +65,19 @@ mod tests {
                     white.iter().zip(&change).map(|(w, c)| w + step * c).collect();
                 map.sample(SIZE, &moved).unwrap()
             };
+
             let sample = at(0.0);
             let pull = draw(name, "pull", sample.data.len());
+
             let step = 1e-5;
             let [below, above] = [at(-step), at(step)];
+
             let by_difference: f64 = pull
                 .iter()
                 .zip(above.data.iter().zip(&below.data))
                 .map(|(p, (a, b))| p * (a - b) / (2.0 * step))
                 .sum();
+
             let gradient = map.gradient(SIZE, &white, &sample, &pull).unwrap();
             let by_adjoint: f64 = gradient.iter().zip(&change).map(|(g, c)| g * c).sum();
             let far = (by_difference - by_adjoint).abs() / by_difference.abs();

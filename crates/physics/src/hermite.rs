@@ -363,6 +363,7 @@ pub(crate) mod tests {
             law.rate(&moved, &mut rate);
             rate
         };
+
         let [below, above] = [rate(-1e-4), rate(1e-4)];
         let mut slope = vec![Complex::default(); state.len()];
         rate(0.0);
@@ -370,8 +371,10 @@ pub(crate) mod tests {
         for ((a, b), s) in above.iter().zip(&below).zip(&slope) {
             assert!(((a - b) / 2e-4 - s).norm() < 1e-6, "{a} {b} {s}");
         }
+
         let mut pulled = vec![Complex::default(); state.len()];
         law.pull_back(&slope, &mut pulled);
+
         let product = |a: &[Complex<f64>], b: &[Complex<f64>]| -> f64 {
             a.iter().zip(b).map(|(a, b)| (a.conj() * b).re).sum()
         };

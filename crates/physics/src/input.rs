@@ -6,15 +6,18 @@ use crate::{Error, Fields, Result};
 pub(crate) fn square_size(pde: &'static str, input: &Fields, smallest: usize) -> Result<usize> {
     let Fields { channels, height, width, data } = input;
     let bad = |reason| Err(Error::BadInput { pde, reason });
+
     if *channels != 1 || height != width || data.len() != height * width {
         return bad(format!(
             "shape [{channels}, {height}, {width}], expected [1, size, size]: the unit square has as \
              many points along x as along y"
         ));
     }
+
     if *height < smallest {
         return bad(format!("{height} points a side, expected at least {smallest}"));
     }
+
     match data.iter().position(|v| !v.is_finite()) {
         Some(i) => bad(format!("value at row {}, column {} is {}", i / width, i % width, data[i])),
         None => Ok(*height),

@@ -56,25 +56,31 @@ mod tests {
             let mut pde = by_name(name).unwrap();
             pde.set_param(param, value).unwrap();
             let equation = pde.linearisable().unwrap();
+
             let draw = |stream| rng::normals(&mut rng::stream(5, stream, 0, 0), SIZE * SIZE);
             let a: Vec<f64> = draw("a").iter().map(|v| 5.0 + v).collect();
             let change = draw("change");
+
             let solution = |by: f64| {
                 let a: Vec<f64> = a.iter().zip(&change).map(|(a, c)| a + by * c).collect();
                 let solved = pde.solve(&Fields::stack(SIZE, SIZE, &[&a])).unwrap().fields;
                 pde.solution_of(&solved).data
             };
+
             let [below, above] = [-1e-4, 1e-4].map(&solution);
             let near = equation.linearised(&Fields::stack(SIZE, SIZE, &[&a])).unwrap();
             let own = near.change(&change).unwrap();
+
             // Averages of each point and the one before it, except for the first point.
             let points = (0..SIZE * SIZE).rev();
             let between =
                 |p: usize| if p == 0 { vec![(0, 1.0)] } else { vec![(p, 0.7), (p - 1, 0.3)] };
             let functionals: Vec<_> = points.map(between).collect();
+
             let slopes = near.slopes(&functionals).unwrap();
             let outside = [vec![(0, 1.0), (SIZE * SIZE, 0.5)]];
             assert!(near.slopes(&outside).is_err() && near.change(&[1.0]).is_err());
+
             let largest = own.iter().fold(0.0f64, |m, v| m.max(v.abs()));
             // An evolution is linearised with longer time steps than the solver's.
             let exact = if name == "darcy" { 1e-6 } else { 1e-2 };
@@ -82,6 +88,7 @@ mod tests {
                 let expected = (above[p] - below[p]) / 2e-4;
                 assert!((own[p] - expected).abs() < exact * largest, "{name}: {p}");
             }
+
             for (row, functional) in slopes.chunks_exact(SIZE * SIZE).zip(&functionals) {
                 let expected: f64 = functional.iter().map(|&(p, weight)| weight * own[p]).sum();
                 let by_slopes: f64 = row.iter().zip(&change).map(|(s, c)| s * c).sum();

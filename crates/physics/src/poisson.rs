@@ -241,6 +241,7 @@ mod tests {
     fn a_constant_source_has_the_centre_and_mean_of_its_series() {
         let [centre, mean] = torsion();
         assert!((centre - 0.0736714).abs() < 1e-7 && (mean - 0.0351443).abs() < 1e-7);
+
         let errors = [33, 65, 129].map(|size| {
             let source = Fields::stack(size, size, &[&vec![-1.0; size * size]]);
             let solution = Poisson::default().solve_checked(&source).unwrap();
@@ -250,6 +251,7 @@ mod tests {
             let integral = u.iter().sum::<f64>() / (intervals * intervals);
             [centre - u[size * size / 2], mean - integral]
         });
+
         for pair in errors.windows(2) {
             for (coarse, fine) in pair[0].iter().zip(pair[1]) {
                 assert!((coarse / fine - 4.0).abs() < 0.1, "{errors:?}");

@@ -126,18 +126,23 @@ mod tests {
     fn source_spectrum() -> Vec<f64> {
         let n = 128;
         let [cosine, sine] = [Basis::Cosine, Basis::SineNodes].map(|b| basis_matrix(b, n));
+
         let dot = |i: usize| -> f64 {
             (0..n).map(|p| sine[i / n * n + p] * cosine[i % n * n + p]).sum::<f64>()
         };
         let share: Vec<f64> = (0..n * n).map(|i| dot(i).powi(2)).collect();
+
+        // The variance of a cosine mode, then the shares along y and along x.
         let variance = |ky: usize, kx: usize| {
             let wave = PI * PI * (ky * ky + kx * kx) as f64;
             if ky + kx == 0 { 0.0 } else { (n * n) as f64 * 9.0 * (wave + 9.0).powi(-2) }
         };
+
         let along_y = |i: usize| -> f64 {
             (0..n).map(|ky| share[i / n * n + ky] * variance(ky, i % n)).sum()
         };
         let half: Vec<f64> = (0..n * n).map(along_y).collect();
+
         let along_x = |i: usize| -> f64 {
             (0..n).map(|kx| share[i % n * n + kx] * half[i / n * n + kx]).sum()
         };

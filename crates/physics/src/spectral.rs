@@ -175,9 +175,11 @@ mod tests {
             let modes: Vec<_> =
                 (0..n * n).map(|i| if kept(i) { value(i) } else { Complex::default() }).collect();
             let [mut all, mut own] = [modes.clone(), modes];
+
             fft.inverse(&mut all);
             fft.inverse_kept(&mut own);
             assert!(all.iter().zip(&own).all(|(a, o)| (a - o).norm() < 1e-12), "{n}");
+
             fft.forward(&mut all);
             fft.forward_kept(&mut own);
             for i in (0..n * n).filter(|&i| kept(i)) {

@@ -77,10 +77,12 @@ mod tests {
             let largest = x.data.iter().fold(0.0f64, |m, v| m.max(v.abs()));
             let all = pde.symmetries(SIZE);
             assert_eq!(all.len(), 7, "{name}");
+
             for (i, symmetry) in all.iter().enumerate() {
                 assert!(!all[..i].contains(symmetry), "{name}: {i} twice");
                 let moved = moved(symmetry, &x);
                 assert_ne!(moved, x, "{name} {i}");
+
                 let again = pde.solve(&pde.input_of(&moved)).unwrap().fields;
                 let far = again.data.iter().zip(&moved.data).map(|(a, b)| (a - b).abs());
                 assert!(far.fold(0.0, f64::max) < 1e-8 * largest, "{name} {i}");
@@ -96,6 +98,7 @@ mod tests {
             let pde = by_name(name).unwrap();
             let all: Vec<Fields> = (0..COUNT).map(|i| sample(pde.as_ref(), i)).collect();
             let mean = |f: &dyn Fn(&Fields) -> f64| all.iter().map(f).sum::<f64>() / COUNT as f64;
+
             let last = all[0].channels - 1;
             let places = [5 * SIZE + 3, 9 * SIZE + 6];
             let covariance = |[p, q]: [usize; 2]| {
@@ -103,6 +106,7 @@ mod tests {
                 let [mp, mq] = [mean(&|x| at(x, p)), mean(&|x| at(x, q))];
                 mean(&|x| (at(x, p) - mp) * (at(x, q) - mq))
             };
+
             let own = covariance(places);
             let spread = covariance([places[0]; 2]);
             for symmetry in pde.symmetries(SIZE) {

@@ -308,10 +308,12 @@ mod tests {
         for (basis, n) in ALL.into_iter().flat_map(|b| SIZES.map(|n| (b, n))) {
             let matrix = basis_matrix(basis, n);
             let line = rng::normals(&mut rng::stream(1, "line", 0, n as u64), n);
+
             let modes: Vec<f64> = matrix
                 .chunks(n)
                 .map(|row| row.iter().zip(&line).map(|(m, v)| m * v).sum())
                 .collect();
+
             let transform = Transform::new(basis, n);
             let mut fast = line.clone();
             transform.forward(&mut fast);
@@ -328,6 +330,7 @@ mod tests {
             let matrix = basis_matrix(basis, n);
             let nodes = [Basis::SineNodes, Basis::CosineNodes].contains(&basis);
             let modes = if nodes { n - 2 } else { n };
+
             let sign_changes: Vec<usize> = (0..modes)
                 .map(|k| {
                     let row = &matrix[k * n..(k + 1) * n];
@@ -335,6 +338,7 @@ mod tests {
                     signs.windows(2).filter(|w| w[0] * w[1] < 0.0).count()
                 })
                 .collect();
+
             assert!(
                 sign_changes.windows(2).all(|w| w[0] <= w[1] + 1),
                 "{basis:?} {sign_changes:?}"

@@ -92,6 +92,7 @@ fn measure(name: &str, model: &Model, calls: usize, held_out: &Samples) -> Resul
     let drawn = sample(model, options, &mut |_| ())?;
     let pde = model.card.pde()?;
     let residual = phys_instruct::residual::build(pde.as_ref(), model.card.grid, &device::cpu())?;
+
     let report = evaluate(
         &drawn.samples,
         held_out,
@@ -99,6 +100,7 @@ fn measure(name: &str, model: &Model, calls: usize, held_out: &Samples) -> Resul
         residual.as_ref(),
         EvalOptions::default(),
     )?;
+
     println!("{name}, {} network call(s)", drawn.nfe);
     println!("  PDE error          {:.3} (data: {:.1e})", report.pde_error, report.data_floor);
     println!("  solution error     {:.3}", report.solution_error.unwrap_or(f64::NAN));

@@ -98,21 +98,25 @@ mod tests {
             let options = ResidualOptions { preconditioned, ..Default::default() };
             let terms = |x: Tensor<4>| residual(size).terms(x, options);
             let scale = terms(batch(std::slice::from_ref(&x))).scale;
+
             // The scale is detached, so that the difference quotient must hold it fixed too.
             let loss = |x: &Fields| {
                 let terms =
                     ResidualTerms { scale: scale.clone(), ..terms(batch(std::slice::from_ref(x))) };
                 f64::from(terms.relative_square().into_scalar::<f32>())
             };
+
             let leaf = batch(std::slice::from_ref(&x)).autodiff().require_grad();
             let gradient = gradient(&leaf, terms(leaf.clone()));
             let largest = gradient.iter().fold(0f32, |m, g| m.max(g.abs()));
+
             for (i, &g) in gradient.iter().enumerate() {
                 let moved = |by: f64| {
                     let mut moved = x.clone();
                     moved.data[i] += by;
                     loss(&moved)
                 };
+
                 let quotient = (moved(5e-3) - moved(-5e-3)) / 1e-2;
                 let off = (f64::from(g) - quotient).abs() / f64::from(largest);
                 assert!(off < 1e-2, "{preconditioned} {i}: {g} {quotient} of {largest}");

@@ -88,6 +88,7 @@ fn main() -> ExitCode {
         true => TARGETS.iter().collect(),
         false => options.targets.iter().map(|name| Target::named(name).unwrap()).collect(),
     };
+
     if let Some(folder) = &options.corpus {
         chosen.iter().for_each(|target| write_corpus(target, folder));
         return ExitCode::SUCCESS;
@@ -141,9 +142,11 @@ fn attack(target: &Target, options: &Options) -> Report {
         let report = std::fs::read(scratch.path().join("report")).unwrap_or_default();
         let report: Report = serde_json::from_slice(&report)
             .unwrap_or_else(|_| panic!("{}: no input was read: {stderr}", target.name));
+
         let code = output.status.code();
         first += report.inputs;
         add(&mut all, report);
+        // The exit code is 0 only after the last input.
         if code == Some(0) || aborts == MOST_ABORTS {
             return all;
         }
@@ -155,6 +158,7 @@ fn attack(target: &Target, options: &Options) -> Report {
             Some(HANGS) => format!("hang: more than {} s", MOST_TIME.as_secs()),
             _ => format!("abort ({}): {said}", output.status),
         };
+
         keep(options, target, first, &input);
         *all.findings.entry(finding).or_default() += 1;
         all.inputs += 1;

@@ -354,6 +354,7 @@ pub(super) fn output_strip<S: Simd>(
     if let Some(bias) = panel.bias {
         biases[..bias.len()].copy_from_slice(bias);
     }
+
     let mut t = 0;
 
     for sample in strip.samples.clone() {
@@ -361,6 +362,7 @@ pub(super) fn output_strip<S: Simd>(
             for column in 0..tile_columns(shape) {
                 let corner = (row * window.width + column) * tiling.side() * width;
                 let to = &mut interleaved[corner..];
+
                 for c in (0..width).step_by(S::LANES) {
                     let bias = simd.load(&biases[c..]);
                     let (product, to) = (&product[t * width + c..], &mut to[c..]);
@@ -562,6 +564,7 @@ impl WeightAdjoint<'_> {
                             let at = (y * F::WINDOW + x) * point + (first + i) * width + c;
                             column[y] = simd.load(&sums[at..]);
                         }
+
                         let column = F::gt(simd, column);
                         for y in 0..3 {
                             half[y][x] = column[y];

@@ -234,17 +234,20 @@ mod tests {
     fn a_step_becomes_the_front_and_the_fan_of_cole_and_hopf() {
         let size = 128;
         let step: Vec<f64> = (0..size).map(|j| if j < size / 2 { 1.0 } else { 0.0 }).collect();
+
         // Each node's value stands for the half spacings around it.
         let edge = 0.5 / size as f64;
         let primitive = |y: f64| {
             let y = y + edge;
             0.5 * y.floor() + (y - y.floor()).min(0.5)
         };
+
         let solution = with_viscosity(0.01).solve_checked(&line(&step)).unwrap();
         for i in [16, 64, 127] {
             let error = row_error(&solution.fields, i, |x, t| cole_hopf(0.01, primitive, x, t)[0]);
             assert!(error < 5e-4, "row {i}: {error:.1e}");
         }
+
         let range = -1e-5..=1.00001;
         assert!(solution.fields.data[size..].iter().all(|u| range.contains(u)));
     }
