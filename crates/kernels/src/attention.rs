@@ -125,7 +125,7 @@ pub fn attention_backward(
     });
 }
 
-/// Fills `out` `[row, point]` by blocks of points, in parallel. `fill` gets the first point of a
+/// Fills `out` `[row, point]` by blocks of points, in parallel. `fill` takes the first point of a
 /// block, a panel `[row, BLOCK]` for its values, and its part of `each`, which has one value for
 /// each point.
 fn in_blocks(

@@ -56,6 +56,7 @@ enum Tiling {
 }
 
 impl Tiling {
+    /// Returns the tiling for images of a size.
     fn of(shape: &ConvShape) -> Self {
         if shape.height.max(shape.width) <= SMALL { Self::Two } else { Self::Four }
     }
@@ -97,10 +98,12 @@ struct Panels {
 }
 
 impl Panels {
+    /// Returns the number of channels with padding.
     fn padded(self) -> usize {
         self.channels.next_multiple_of(PANEL / 2)
     }
 
+    /// Returns the number of panels.
     fn count(self) -> usize {
         self.padded().div_ceil(PANEL)
     }
@@ -203,6 +206,7 @@ impl Kept {
         Self { weight: weight.to_vec(), transformed: Default::default() }
     }
 
+    /// Returns the weights for images of a size, transformed at its first use.
     pub(crate) fn of(&self, shape: &ConvShape) -> &Weights {
         let memory = Aligned::default();
         self.transformed[Tiling::of(shape) as usize]

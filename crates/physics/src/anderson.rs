@@ -25,7 +25,7 @@ impl Anderson {
     /// Returns a method with an empty history.
     ///
     /// A new direction is dropped if the part of it outside the space of the others is at most the
-    /// share `independent`, in (0, 1). That part is taken for rounding.
+    /// share `independent`, in (0, 1). That part is treated as rounding.
     pub fn new(independent: f64) -> Self {
         Self { independent, last: None, changes: Vec::new(), moves: Vec::new() }
     }

@@ -203,6 +203,7 @@ fn largest_step(input: &[f64]) -> f64 {
     COURANT / (input.len() as f64 * largest_speed(input))
 }
 
+/// Returns the largest |u| of a line.
 fn largest_speed(line: &[f64]) -> f64 {
     line.iter().map(|u| u.abs()).fold(0.0, f64::max)
 }
@@ -211,7 +212,9 @@ fn largest_speed(line: &[f64]) -> f64 {
 #[derive(Clone)]
 struct Line {
     fft: Fft1,
+    /// Decay rates nu k^2 of all modes.
     decay: Vec<f64>,
+    /// 1 for modes that the 2/3 rule keeps, 0 for the others.
     kept: Vec<f64>,
     /// Multipliers -i k / 2 of the modes of u^2; 0 where the 2/3 rule drops the mode.
     to_rate: Vec<Complex<f64>>,

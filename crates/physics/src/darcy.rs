@@ -223,7 +223,7 @@ impl Differentiable for Darcy {
 }
 
 /// Factor by which an admissible coefficient may lie outside of its two values. A linear step that
-/// is in doubt between them leads slightly outside; a coefficient far outside means nothing.
+/// is in doubt between them leads slightly outside; a coefficient far outside is meaningless.
 const BEYOND: f64 = 1.5;
 
 impl Linearisable for Darcy {

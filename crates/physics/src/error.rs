@@ -6,9 +6,9 @@ pub enum Error {
     /// No PDE of that name.
     #[error("unknown PDE `{name}`; known: {known}")]
     UnknownPde {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The names there are.
+        /// The known names.
         known: String,
     },
     /// A parameter the PDE does not have.
@@ -16,9 +16,9 @@ pub enum Error {
     UnknownParam {
         /// The PDE.
         pde: &'static str,
-        /// The parameter asked for.
+        /// The requested parameter.
         name: String,
-        /// The parameters there are.
+        /// The known parameters.
         known: String,
     },
     /// A parameter outside the range in which the solver is valid.

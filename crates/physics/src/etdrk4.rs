@@ -1,16 +1,17 @@
 //! Exponential time differencing of order 4 for v' = -decay v + N(v), mode by mode.
 //!
 //! The decay is integrated exactly, so that it puts no bound on the time step (Cox and Matthews,
-//! "Exponential time differencing for stiff systems", J. Comput. Phys. 176, 2002). Its
-//! coefficients are moments of the exponential, computed here without the cancellation that
-//! Kassam and Trefethen (SIAM J. Sci. Comput. 26, 2005) avoid by contour integrals.
+//! "Exponential time differencing for stiff systems", J. Comput. Phys. 176, 2002). The
+//! coefficients of the scheme are moments of the exponential. They are computed without the
+//! cancellation that Kassam and Trefethen (SIAM J. Sci. Comput. 26, 2005) avoid by contour
+//! integrals.
 
 use rustfft::num_complex::Complex;
 
 use crate::hermite::Nonlinear;
 
 /// The largest number of time steps of one solution. The benchmarks take hundreds, and a million
-/// take minutes on their grids. An input that asks for more is taken for a mistake.
+/// take minutes on their grids. An input that asks for more is treated as a mistake.
 pub(crate) const MOST_STEPS: usize = 1_000_000;
 
 /// Returns the moments `int_0^1 s^p e^(-z (1 - s)) ds` for p = 0, 1, 2, 3 and z >= 0. In the usual
@@ -53,7 +54,7 @@ pub struct Weights {
     pub full: f64,
     /// The share of v that remains after half the step: e^(-decay h / 2).
     pub half: f64,
-    /// The weight of N in a stage: what a constant N = 1 adds within half a step.
+    /// The weight of N in a stage: the contribution of a constant N = 1 within half a step.
     pub stage: f64,
     /// Weights of N at the start, at each of the two stages at the middle, and at the end.
     pub outer: [f64; 3],
@@ -78,7 +79,9 @@ impl Weights {
 #[derive(Debug, Clone)]
 pub struct Etdrk4 {
     weights: Vec<Weights>,
+    /// N at the start and at the stages a, b and c.
     rates: [Vec<Complex<f64>>; 4],
+    /// The stages a, b and c of the current step.
     stages: [Vec<Complex<f64>>; 3],
 }
 
@@ -198,7 +201,7 @@ impl Etdrk4 {
     }
 }
 
-/// `of(i, k)` for every mode k of every gradient i.
+/// Returns `of(i, k)` for every mode k of every gradient i.
 fn each(
     like: &[Vec<Complex<f64>>],
     of: impl Fn(usize, usize) -> Complex<f64>,

@@ -190,8 +190,11 @@ pub(crate) struct Hermite {
     start: Vec<Complex<f64>>,
     /// The part of dv/dt at the end that v0 alone determines.
     arriving: Vec<Complex<f64>>,
+    /// N at the state that was evaluated last.
     rate: Vec<Complex<f64>>,
+    /// dv/dt there.
     change: Vec<Complex<f64>>,
+    /// dN/dt there.
     slope: Vec<Complex<f64>>,
 }
 
@@ -231,7 +234,7 @@ impl Hermite {
     /// Improves `end` towards the solution of a finer equation, whose plain sweep leads from `end`
     /// to `wanted`.
     ///
-    /// This equation gets an extra term on its right-hand side: the difference of the two plain
+    /// An extra term is added to this equation's right-hand side: the difference of the two plain
     /// sweeps at `end`. It is the full approximation scheme of Brandt (Math. Comput. 31, 1977). An
     /// `end` that already solves the finer equation is left unchanged.
     pub fn correct(
@@ -263,7 +266,7 @@ impl Hermite {
         mut nearer: Option<Nearer>,
     ) {
         let mut x = self.values_of(end);
-        // Modes that N leaves alone have no equation: they are what the decay leaves of the start.
+        // Modes that N does not change have no equation: they follow from the decay alone.
         end.copy_from_slice(&self.start);
         self.put(&x, end);
 

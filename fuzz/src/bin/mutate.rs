@@ -166,6 +166,7 @@ fn attack(target: &Target, options: &Options) -> Report {
     }
 }
 
+/// Adds the report of a process to that of the target.
 fn add(all: &mut Report, more: Report) {
     all.inputs += more.inputs;
     all.accepted += more.accepted;

@@ -45,10 +45,12 @@ impl Strip {
     }
 }
 
+/// Returns the number of rows of tiles of an image.
 pub(super) fn tile_rows(shape: &ConvShape) -> usize {
     shape.height.div_ceil(Tiling::of(shape).side())
 }
 
+/// Returns the number of tiles in a row.
 pub(super) fn tile_columns(shape: &ConvShape) -> usize {
     shape.width.div_ceil(Tiling::of(shape).side())
 }
@@ -324,6 +326,7 @@ fn tile_points<S: Simd, F: Filter, const INPUT: bool>(
 
 /// A panel of outputs, and what to do with it.
 pub(super) struct Panel<'a> {
+    /// Number of channels with padding.
     pub(super) width: usize,
     /// The panel's channels without padding.
     pub(super) real: Range<usize>,

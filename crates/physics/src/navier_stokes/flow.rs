@@ -28,6 +28,7 @@ pub(super) struct Flow {
     pub size: usize,
     forcing: f64,
     fft: Fft2,
+    /// Decay rates nu |k|^2 of all modes.
     pub decay: Vec<f64>,
     /// The modes that the 2/3 rule keeps, each paired with its complex conjugate in a real field.
     pub kept: Vec<[usize; 2]>,
@@ -90,12 +91,14 @@ impl Flow {
         }
     }
 
+    /// Returns the modes of a field.
     pub fn modes_of(&self, values: &[f64]) -> Vec<Complex<f64>> {
         let mut modes = complex(values);
         self.fft.forward(&mut modes);
         modes
     }
 
+    /// Returns the field with these modes.
     pub fn values_of(&self, modes: &[Complex<f64>]) -> Vec<f64> {
         let mut values = modes.to_vec();
         self.fft.inverse(&mut values);
@@ -219,6 +222,7 @@ pub(super) struct Shared {
     /// Factor from a mode of the larger grid to that of the smaller one, for transforms without a
     /// norm.
     scale: f64,
+    /// Points a side of the smaller grid.
     small: usize,
 }
 
@@ -244,6 +248,7 @@ impl Shared {
     }
 }
 
+/// Writes the products `factors * modes`, entry by entry.
 fn multiply(factors: &[Complex<f64>], modes: &[Complex<f64>], product: &mut [Complex<f64>]) {
     for ((p, f), m) in product.iter_mut().zip(factors).zip(modes) {
         *p = f * m;

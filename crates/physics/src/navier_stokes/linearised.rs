@@ -37,7 +37,9 @@ struct Near {
     grids: Nested,
     time: f64,
     steps: usize,
+    /// Modes of the initial vorticity on the coarse grid.
     start: Vec<Complex<f64>>,
+    /// Modes of the final vorticity on the coarse grid, in the longer steps.
     end: Vec<Complex<f64>>,
     /// The solver's final vorticity on the full grid.
     solution: Vec<f64>,
@@ -57,6 +59,7 @@ impl Near {
         end.iter().zip(&self.end).map(|(moved, end)| moved - end).collect()
     }
 
+    /// Checks the number of values of a field and returns its modes on the coarse grid.
     fn modes_of(&self, values: &[f64]) -> Result<Vec<Complex<f64>>> {
         if values.len() != self.solution.len() {
             let expected = self.solution.len();

@@ -61,7 +61,9 @@ pub struct Snapshots {
 #[derive(Clone)]
 struct Room {
     grids: Nested,
+    /// The method of the lead, on the full grid.
     march: Etdrk4,
+    /// The collocation of the rest, on the full grid and on the coarse one.
     steps: [Hermite; 2],
 }
 
