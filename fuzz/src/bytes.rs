@@ -1,10 +1,10 @@
-//! Mutations of bytes that mean nothing in particular.
+//! Mutations of bytes without any known meaning.
 
 use phys_instruct_physics::rng::ChaCha8Rng;
 
 use crate::{below, pick};
 
-/// The values at which integers overflow, change their sign or ask for too much.
+/// Values at which integers overflow, change their sign or ask for too much memory.
 const INTEGERS: [u64; 12] = [
     0,
     1,
@@ -20,17 +20,20 @@ const INTEGERS: [u64; 12] = [
     u64::MAX,
 ];
 
-/// The largest chunk that one mutation moves.
+/// Bytes of the largest chunk that one mutation moves.
 const MOST_MOVED: usize = 64;
 
-/// Changes `bytes` in one place; `other` is an input of the same kind to take a part from.
+/// Changes `bytes` in one place. `other` is an input of the same kind, from which a part may be
+/// taken.
 pub fn mutate(bytes: &mut Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) {
     if bytes.is_empty() {
         bytes.push(below(rng, 256) as u8);
         return;
     }
+
     let at = below(rng, bytes.len());
     let end = (at + 1 + below(rng, MOST_MOVED)).min(bytes.len());
+
     match below(rng, 10) {
         0 | 1 => bytes[at] ^= 1 << below(rng, 8),
         2 => bytes[at] = *pick(rng, &[0, 1, 0x7f, 0x80, 0xff]),
@@ -50,7 +53,7 @@ pub fn mutate(bytes: &mut Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) {
     }
 }
 
-/// Writes an extreme integer of 1 to 8 bytes, of either byte order, over what is at `at`.
+/// Overwrites the bytes at `at` by an extreme integer of 1 to 8 bytes, of either byte order.
 fn set_integer(bytes: &mut [u8], at: usize, rng: &mut ChaCha8Rng) {
     let width = (1 << below(rng, 4)).min(bytes.len() - at);
     let value = *pick(rng, &INTEGERS);

@@ -1,20 +1,22 @@
-//! Mutations of JSON that keep it JSON, so that what is tested lies behind the parser.
+//! Mutations of JSON that are JSON again, so that the code behind the parser is tested.
 
 use phys_instruct_physics::rng::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use crate::{below, pick, text};
 
-/// Changes the JSON `document` in a few places; text that is no JSON as text.
+/// Changes the JSON `document` in a few places. A text that is no JSON is changed as text.
 pub fn mutate(document: &str, rng: &mut ChaCha8Rng) -> String {
     let Ok(mut value) = serde_json::from_str::<Value>(document) else {
         return text::mutate(document, rng);
     };
+
     for _ in 0..1 + below(rng, 3) {
         change(&mut value, rng);
     }
+
     let mut document = value.to_string();
-    // What JSON values cannot express: numbers beyond f64, doubled keys.
+    // Numbers beyond `f64` and doubled keys, which JSON values cannot express.
     match below(rng, 6) {
         0 => document = text::replace_number(&document, rng),
         1 => document = with_doubled_key(&document, &value, rng),
@@ -23,7 +25,7 @@ pub fn mutate(document: &str, rng: &mut ChaCha8Rng) -> String {
     document
 }
 
-/// Changes one node, every one as likely as any other.
+/// Changes one node; all nodes are equally likely.
 fn change(root: &mut Value, rng: &mut ChaCha8Rng) {
     let all = nodes(root);
     let (own, other) = (below(rng, all.len()), all[below(rng, all.len())].clone());
@@ -41,7 +43,7 @@ fn change(root: &mut Value, rng: &mut ChaCha8Rng) {
     }
 }
 
-/// An extreme value of the node's own type.
+/// Returns an extreme value of the node's own type.
 fn of_same_type(node: &Value, rng: &mut ChaCha8Rng) -> Value {
     let same = |value: &Value| {
         let kinds = [Value::is_u64, Value::is_number, Value::is_string, Value::is_boolean];
@@ -52,7 +54,7 @@ fn of_same_type(node: &Value, rng: &mut ChaCha8Rng) -> Value {
     found.unwrap_or_else(|| node.clone())
 }
 
-/// All values of the document, itself the first.
+/// Returns all values of the document, itself the first.
 fn nodes(value: &Value) -> Vec<&Value> {
     let inner: Vec<&Value> = match value {
         Value::Array(items) => items.iter().collect(),
@@ -62,7 +64,7 @@ fn nodes(value: &Value) -> Vec<&Value> {
     std::iter::once(value).chain(inner.into_iter().flat_map(nodes)).collect()
 }
 
-/// Node number `n` in the order of [`nodes`].
+/// Returns node number `n` in the order of [`nodes`].
 fn nth<'a>(value: &'a mut Value, n: &mut usize) -> Option<&'a mut Value> {
     if *n == 0 {
         return Some(value);
@@ -153,7 +155,7 @@ fn reorder(node: &mut Value, rng: &mut ChaCha8Rng) {
             let by = below(rng, items.len());
             items.rotate_left(by);
         }
-        // Two fields change their values.
+        // Two fields exchange their values.
         Value::Object(fields) if fields.len() > 1 => {
             let names: Vec<String> = fields.keys().cloned().collect();
             let [one, two] = [pick(rng, &names), pick(rng, &names)];
@@ -165,7 +167,7 @@ fn reorder(node: &mut Value, rng: &mut ChaCha8Rng) {
     }
 }
 
-/// A number near the one that is there, or a word that nearly is the one that is there.
+/// Replaces a number by one near it, and a word by one that is nearly the same.
 fn nudge(node: &mut Value, rng: &mut ChaCha8Rng) {
     *node = match &*node {
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
@@ -187,7 +189,7 @@ fn nudge(node: &mut Value, rng: &mut ChaCha8Rng) {
     };
 }
 
-/// The document with one field of some object written a second time with another value.
+/// Returns the document with one of its fields written a second time, with another value.
 fn with_doubled_key(document: &str, value: &Value, rng: &mut ChaCha8Rng) -> String {
     let Some(fields) = value.as_object().filter(|fields| !fields.is_empty()) else {
         return document.into();

@@ -1,11 +1,11 @@
 //! Hostile inputs for everything that reads a file, made by mutation of small files of our own.
 //!
-//! A [`Target`] is a reader with its seeds and the form that its inputs have. The program `mutate`
-//! gives every target many mutated seeds and counts panics, aborts, hangs and memory; it needs no
-//! other toolchain than the project. `cargo fuzz` gives the same targets to libFuzzer, which looks
-//! for inputs that reach new code.
+//! A [`Target`] is a reader with its seeds and the form of its inputs. The program `mutate` gives
+//! every target many mutated seeds, and counts panics, aborts, hangs and memory. It needs no other
+//! toolchain than the project's. `cargo fuzz` gives the same targets to libFuzzer, which looks for
+//! inputs that reach new code.
 
-// A test tool: what cannot be set up ends it.
+// A test tool: a failure to set something up ends it.
 #![allow(clippy::unwrap_used)]
 
 use phys_instruct_physics::rng::{self, ChaCha8Rng};
@@ -20,18 +20,18 @@ pub mod text;
 
 use mutation::Form;
 
-/// The answer of a reader: nothing, or the words of its refusal.
+/// The answer of a reader: nothing, or the text of its refusal.
 pub type Answer = Result<(), String>;
 
 /// A reader that is attacked.
 pub struct Target {
-    /// Its name.
+    /// The name of the target, of its folder and of its fuzz program.
     pub name: &'static str,
     /// Reads one input and uses what was read.
     pub read: fn(&[u8]) -> Answer,
-    /// Small inputs that it accepts.
+    /// Returns small inputs that the reader accepts.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// What its inputs are made of.
+    /// The form of the inputs, which the mutation respects.
     pub form: Form,
 }
 
@@ -62,29 +62,29 @@ pub const TARGETS: &[Target] = &[
 ];
 
 impl Target {
-    /// The target of that name.
+    /// Returns the target of that name.
     pub fn named(name: &str) -> Option<&'static Self> {
         TARGETS.iter().find(|target| target.name == name)
     }
 
-    /// Input number `index`, which depends on seed, name and number alone.
+    /// Returns input number `index`, which depends on seed, name and number alone.
     pub fn input(&self, seeds: &[Vec<u8>], seed: u64, index: u64) -> Vec<u8> {
         mutation::mutated(self.form, seeds, &mut rng::stream(seed, self.name, 0, index))
     }
 }
 
-/// A random number below `n`, at least 1.
+/// Returns a random number below `n`, for `n` of at least 1.
 pub(crate) fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
     ((rng::uniform(rng) * n as f64) as usize).min(n.saturating_sub(1))
 }
 
-/// One of `choices`.
+/// Returns one of `choices`, of which there must be one.
 pub(crate) fn pick<'a, T>(rng: &mut ChaCha8Rng, choices: &'a [T]) -> &'a T {
     &choices[below(rng, choices.len())]
 }
 
-/// The entry points of one libFuzzer program: the reader, and the mutator that knows its form,
-/// which takes turns with libFuzzer's own.
+/// Defines the entry points of one libFuzzer program: the reader, and a mutator that knows its
+/// form. The mutator takes turns with libFuzzer's own.
 #[macro_export]
 macro_rules! libfuzzer {
     ($name:literal) => {

@@ -1,4 +1,4 @@
-//! Inputs made from seeds by mutation that knows their form.
+//! Mutations of seeds that respect the form of the inputs.
 
 use phys_instruct_physics::rng::ChaCha8Rng;
 use serde_json::Value;
@@ -6,13 +6,13 @@ use serde_json::Value;
 use crate::container::{self, Weights};
 use crate::{below, bytes, json, pick, text};
 
-/// The most bytes of an input.
+/// The largest number of bytes of an input.
 const MOST_BYTES: usize = 1 << 20;
 
-/// What inputs are made of.
+/// The form of inputs.
 #[derive(Clone, Copy)]
 pub enum Form {
-    /// Bytes of any meaning.
+    /// Bytes without any known meaning.
     Bytes,
     /// Text in lines.
     Text,
@@ -20,22 +20,23 @@ pub enum Form {
     Json,
     /// NumPy's array file.
     Npy,
-    /// An archive of them.
+    /// An archive of `.npy` files.
     Npz,
-    /// A file of arrays behind two bytes that choose PDE and options.
+    /// A file of arrays, after two bytes that choose the PDE and the options.
     Import,
     /// A model file.
     Weights,
-    /// A checkpoint file behind a byte that chooses the training.
+    /// A checkpoint file, after a byte that chooses the training.
     Checkpoint,
-    /// A model file, of which only the description changes, and the checksum is right again.
+    /// A model file of which only the description changes, with the right checksum.
     Card,
 }
 
-/// An input made from one of `seeds`, or from parts of two.
+/// Returns an input made from one of `seeds`, or from parts of two.
 pub fn mutated(form: Form, seeds: &[Vec<u8>], rng: &mut ChaCha8Rng) -> Vec<u8> {
     let mut input = pick(rng, seeds).clone();
     let other = pick(rng, seeds);
+
     // Mostly one mutation: two often hide each other.
     let count = *pick(rng, &[1, 1, 1, 2, 2, 4]);
     for _ in 0..count {
@@ -92,6 +93,7 @@ fn of_npz(input: Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
     let Some(mut entries) = container::zip_entries(&input).filter(|all| !all.is_empty()) else {
         return of_bytes(input, other, rng);
     };
+
     let i = below(rng, entries.len());
     if below(rng, 5) == 0 {
         entries[i].0 = text::mutate(&entries[i].0, rng);
@@ -100,6 +102,7 @@ fn of_npz(input: Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
         let other = pick(rng, &entries).1.clone();
         entries[i].1 = of_npy(inner, &other, rng);
     }
+
     container::zip_bytes(&entries, below(rng, 2) == 0).unwrap_or(input)
 }
 
@@ -120,6 +123,7 @@ fn of_weights(input: Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
     let Some(mut weights) = Weights::parse(&input) else {
         return of_bytes(input, other, rng);
     };
+
     match below(rng, 8) {
         0 | 1 => return of_bytes(input, other, rng),
         2 | 3 => {
@@ -135,6 +139,7 @@ fn of_weights(input: Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
         }
         _ => weights.document = json::mutate(&weights.document, rng),
     }
+
     weights.sealed().to_bytes()
 }
 

@@ -1,5 +1,5 @@
-//! The readers under attack: each takes one file's bytes, reads them as the program does, and uses
-//! what it read.
+//! The readers under attack. Each takes one file's bytes, reads them as the program does, and uses
+//! the result.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -21,18 +21,18 @@ use phys_instruct_physics::{Pde, registry as physics};
 
 use crate::{Answer, seeds};
 
-/// The grid that observations are read on, points a side.
+/// Points a side of the grid that observations are read on.
 const GRID: usize = 8;
 
-/// The folder of this process's files. In memory where the system has such a folder and `TMPDIR`
-/// names it.
+/// The folder of this process's files. It is in memory where the system has such a folder and
+/// `TMPDIR` names it.
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = std::env::temp_dir().join(format!("phys-instruct-fuzz-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     folder
 });
 
-/// Writes `bytes` into a file of that name and hands it to `read`.
+/// Writes `bytes` into a file of that name and gives it to `read`.
 fn with_file<T, E: Display>(
     name: &str,
     bytes: &[u8],
@@ -43,7 +43,7 @@ fn with_file<T, E: Display>(
     read(&path).map_err(|error| error.to_string())
 }
 
-/// An empty folder.
+/// Returns an empty folder.
 fn fresh_folder(name: &str) -> PathBuf {
     let folder = FOLDER.join(name);
     let _ = std::fs::remove_dir_all(&folder);
@@ -55,14 +55,14 @@ fn pdes() -> Vec<Box<dyn Pde>> {
     physics::all()
 }
 
-/// An `.npy` file.
+/// Reads an `.npy` file.
 pub fn npy(bytes: &[u8]) -> Answer {
     let array = with_file("x.npy", bytes, phys_instruct::store::npy::read)?;
     assert_eq!(array.shape.iter().product::<usize>(), array.clone().into_f64().len());
     Ok(())
 }
 
-/// An `.npz` file, read as a whole and array by array.
+/// Reads an `.npz` file, as a whole and array by array.
 pub fn npz(bytes: &[u8]) -> Answer {
     with_file("x.npz", bytes, |path| {
         let _ = store_arrays::read(path, &|name| name == "u");
@@ -71,7 +71,7 @@ pub fn npz(bytes: &[u8]) -> Answer {
     Ok(())
 }
 
-/// A file of arrays of any format, as `data info` reads it.
+/// Reads a file of arrays in any format, as `data info` does.
 pub fn arrays(bytes: &[u8]) -> Answer {
     let contents = with_file("x.dat", bytes, |path| store_arrays::read(path, &|_| true))?;
     let _ = contents.listed();
@@ -82,13 +82,14 @@ pub fn arrays(bytes: &[u8]) -> Answer {
     Ok(())
 }
 
-/// Foreign data as `data import` reads them: the first byte chooses the PDE, the second the
+/// Reads foreign data as `data import` does. The first byte chooses the PDE, the second one the
 /// options, and the rest is the file.
 pub fn import(bytes: &[u8]) -> Answer {
     let [pde, options, file @ ..] = bytes else { return Err("no file".into()) };
     let pdes = pdes();
     let pde = pdes[usize::from(*pde) % pdes.len()].as_ref();
     let channel = pde.channels()[0].name.to_owned();
+
     let mut chosen = ImportOptions { any_grid: true, ..ImportOptions::default() };
     match options % 6 {
         1 => chosen.crop = [1, 0, 1, 0],
@@ -98,11 +99,12 @@ pub fn import(bytes: &[u8]) -> Answer {
         5 => chosen.map = vec![(channel, "u[-1]".into())],
         _ => {}
     }
+
     with_file("x.dat", file, |path| import_checked(path, pde, &chosen))?;
     Ok(())
 }
 
-/// A model file; what loads draws a sample.
+/// Reads a model file, and draws a sample from a model that loads.
 pub fn model(bytes: &[u8]) -> Answer {
     let model = with_file("x.safetensors", bytes, |path| Model::load(path, &cpu()))?;
     let _ = (model.card.collapse(), model.deviations());
@@ -111,19 +113,21 @@ pub fn model(bytes: &[u8]) -> Answer {
     Ok(())
 }
 
-/// A checkpoint in a run folder: behind its first byte, which chooses between teacher and student,
-/// is the file. What is restored takes a step.
+/// Reads a checkpoint in a run folder, and takes a step with what is restored. The first byte
+/// chooses between teacher and student, and the rest is the file.
 pub fn checkpoint(bytes: &[u8]) -> Answer {
     let [which, file @ ..] = bytes else { return Err("no file".into()) };
     let folder = fresh_folder("run");
     std::fs::write(folder.join("config.toml"), seeds::CONFIG).unwrap();
     std::fs::write(folder.join("checkpoint.safetensors"), file).unwrap();
+
     let (run, _) = Run::open(&folder).map_err(|error| error.to_string())?;
     let mut training = None;
     let mut take = |checkpoint: &Bundle| {
         training.get_or_insert_with(|| seeds::training(usize::from(*which))).restore(checkpoint)
     };
     run.restore(&mut take).map_err(|error| error.to_string())?;
+
     let mut training = training.ok_or("no checkpoint")?;
     if training.step_count() < training.total() {
         training.step().map_err(|error| error.to_string())?;
@@ -131,13 +135,13 @@ pub fn checkpoint(bytes: &[u8]) -> Answer {
     Ok(())
 }
 
-/// A config, as `config check` reads it; what is accepted is written and read again.
+/// Reads a config as `config check` does. One that is accepted is written and read again.
 pub fn config(bytes: &[u8]) -> Answer {
     let config = with_file("x.toml", bytes, |path| load::load(path, &[]))?;
     let pde = config.pde().map_err(|error| error.to_string())?;
     let text = load::to_toml(&config).map_err(|error| error.to_string())?;
     assert_eq!(Config::from_toml(&text).unwrap(), config, "{text}");
-    // Larger grids take their time, which is no fault.
+    // A larger grid takes its time, which is no fault.
     if config.grid <= 64 {
         phys_instruct::residual::build(pde.as_ref(), config.grid, &cpu())
             .map_err(|error| error.to_string())?;
@@ -145,24 +149,24 @@ pub fn config(bytes: &[u8]) -> Answer {
     Ok(())
 }
 
-/// The text of `--set`.
+/// Reads the text of `--set`.
 pub fn set(bytes: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(bytes).into_owned();
     with_file("x.toml", seeds::CONFIG.as_bytes(), |path| load::load(path, &[text]))?;
     Ok(())
 }
 
-/// A table of observations, for every PDE.
+/// Reads a table of observations, for every PDE.
 pub fn table(bytes: &[u8]) -> Answer {
     observations("x.csv", bytes)
 }
 
-/// Observations in a file of arrays, for every PDE.
+/// Reads observations in a file of arrays, for every PDE.
 pub fn observed(bytes: &[u8]) -> Answer {
     observations("x.npz", bytes)
 }
 
-/// The first error, unless some PDE takes the observations.
+/// Returns the first error, unless some PDE accepts the observations.
 fn observations(name: &str, bytes: &[u8]) -> Answer {
     let mut answers = Vec::new();
     for pde in pdes() {
@@ -176,7 +180,7 @@ fn observations(name: &str, bytes: &[u8]) -> Answer {
     answers.iter().find(|answer| answer.is_ok()).or(answers.first()).cloned().unwrap()
 }
 
-/// The manifest of a whole data set.
+/// Reads the manifest of a complete data set.
 pub fn manifest(bytes: &[u8]) -> Answer {
     let folder = FOLDER.join("set");
     if !folder.is_dir() {
@@ -188,7 +192,8 @@ pub fn manifest(bytes: &[u8]) -> Answer {
     Ok(())
 }
 
-/// The manifest of a data set that is being made, which the same command completes.
+/// Reads the manifest of a data set that is being made, and completes the set as the same command
+/// does.
 pub fn partial(bytes: &[u8]) -> Answer {
     let folder = fresh_folder("partial");
     std::fs::write(folder.join("manifest.partial.json"), bytes).unwrap();
@@ -199,12 +204,13 @@ pub fn partial(bytes: &[u8]) -> Answer {
     dataset::load(&folder).map(drop).map_err(|error| panic!("{error}"))
 }
 
-/// A shard, whose checksum in the manifest is made right.
+/// Reads a shard, after its checksum in the manifest has been corrected.
 pub fn shard(bytes: &[u8]) -> Answer {
     let folder = FOLDER.join("shards");
     if !folder.is_dir() {
         seeds::write_set(&folder);
     }
+
     let path = folder.join("manifest.json");
     let mut manifest: serde_json::Value =
         serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -215,7 +221,7 @@ pub fn shard(bytes: &[u8]) -> Answer {
     Ok(())
 }
 
-/// The metrics of a run, read and cut.
+/// Reads the metrics of a run, and cuts them.
 pub fn metrics(bytes: &[u8]) -> Answer {
     let folder = FOLDER.join("metrics");
     std::fs::create_dir_all(&folder).unwrap();
@@ -228,7 +234,7 @@ pub fn metrics(bytes: &[u8]) -> Answer {
     Ok(())
 }
 
-/// Rows of results of both tables, of which what is no row is passed over, and the baselines'
+/// Reads rows of results of both tables, which skip lines that are no rows, and the baselines'
 /// settings.
 pub fn results(bytes: &[u8]) -> Answer {
     with_file("x.jsonl", bytes, |path| {

@@ -1,5 +1,5 @@
-//! Small files of our own that the readers accept, made by the library itself but for the formats
-//! that it does not write (see `crates/phys-instruct/tests/data`).
+//! Small files of our own that the readers accept. The library makes them, except for formats that
+//! it does not write (see `crates/phys-instruct/tests/data`).
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::container::Weights;
 
-/// The training of the checkpoints: a second of work.
+/// The config of the trainings behind the checkpoints, which take a second.
 pub const CONFIG: &str = "pde = 'poisson'
 grid = 8
 seed = 3
@@ -50,7 +50,7 @@ calibrate = true
 /// The data set behind the manifests.
 pub const PLAN: Plan = Plan { size: 8, count: 4, seed: 1, shard_size: 2 };
 
-/// Models of other equations, coordinates and networks.
+/// Configs of models of other equations, coordinates and networks.
 const OTHER_MODELS: [&str; 2] = [
     "pde = 'darcy'\ngrid = 8\n[data]\ncount = 8\nvalidation = 8\n\
      [net]\nwidth = 8\nmultipliers = [1]\nblocks = 1\n\
@@ -60,7 +60,7 @@ const OTHER_MODELS: [&str; 2] = [
      [diffusion]\npreconditioning = 'pixel'\n",
 ];
 
-/// The bytes that `write` puts into a file.
+/// Returns the bytes that `write` puts into a file.
 fn written<E: std::fmt::Debug>(write: impl FnOnce(&Path) -> Result<(), E>) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().unwrap();
     write(file.path()).unwrap();
@@ -95,12 +95,12 @@ fn student() -> StudentTraining {
     StudentTraining::new(&config, TEACHER.clone(), residual, monitor, &data, &cpu()).unwrap()
 }
 
-/// A fresh training: a teacher's where `which` is even, else a student's.
+/// Returns a training from its start: a teacher's where `which` is even, else a student's.
 pub fn training(which: usize) -> Box<dyn Training> {
     if which.is_multiple_of(2) { Box::new(teacher(CONFIG)) } else { Box::new(student()) }
 }
 
-/// Arrays of several types, orders and ranks.
+/// Returns arrays of several types, orders and ranks.
 pub fn npy() -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = [
         NdArray::from_f32(vec![2, 3], vec![1.0, -2.0, 3.5, 0.0, 1e-30, 7.0]),
@@ -111,7 +111,7 @@ pub fn npy() -> Vec<Vec<u8>> {
     .map(|array| written(|path| npy_file::write(path, &array.unwrap())))
     .collect();
 
-    // Of NumPy's other types, orders and versions, by hand.
+    // NumPy's other types, orders and versions, written by hand.
     for (version, descr, order, data) in [
         (1, ">i2", "False", vec![0; 12]),
         (2, "|b1", "True", vec![1; 6]),
@@ -126,7 +126,7 @@ pub fn npy() -> Vec<Vec<u8>> {
     all
 }
 
-/// Archives, stored and deflated.
+/// Returns archives, stored and deflated.
 pub fn npz() -> Vec<Vec<u8>> {
     let field = NdArray::from_f32(vec![2, 4, 4], (0..32).map(|i| i as f32).collect()).unwrap();
     let scalar = NdArray::from_f64(vec![], vec![0.01]).unwrap();
@@ -135,14 +135,14 @@ pub fn npz() -> Vec<Vec<u8>> {
     vec![crate::container::zip_bytes(&entries, true).unwrap(), stored]
 }
 
-/// MATLAB's files of versions 5 and 7.
+/// Returns MATLAB's files of versions 5 and 7.
 pub fn mat() -> Vec<Vec<u8>> {
     ["diffusionpde_poisson_v5.mat", "diffusionpde_helmholtz_v7.mat", "structures.mat"]
         .map(fixture)
         .into()
 }
 
-/// HDF5 files of old and new layouts.
+/// Returns HDF5 files of old and new layouts.
 pub fn hdf5() -> Vec<Vec<u8>> {
     [
         "pdebench_burgers.hdf5",
@@ -156,7 +156,7 @@ pub fn hdf5() -> Vec<Vec<u8>> {
     .into()
 }
 
-/// Solved samples of every PDE, and a layout of other programs.
+/// Returns solved samples of every PDE, and a file in another program's layout.
 pub fn import() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for (number, name) in (0u8..).zip(registry::names()) {
@@ -169,7 +169,8 @@ pub fn import() -> Vec<Vec<u8>> {
     all
 }
 
-/// Models of several kinds, sealed with a checksum; one of the first format, without; one packed.
+/// Returns models of several kinds: some with a checksum, some of the first format without one, and
+/// a packed one.
 pub fn model() -> Vec<Vec<u8>> {
     let saved = |model: &Model| written(|path| model.save(path));
     let mut all: Vec<Vec<u8>> = vec![saved(&TEACHER), saved(&calibrated())];
@@ -180,7 +181,7 @@ pub fn model() -> Vec<Vec<u8>> {
     all
 }
 
-/// The student at the end of its training.
+/// Returns the student at the end of its training.
 fn calibrated() -> Model {
     let mut training = student();
     while training.step_count() < training.total() {
@@ -189,7 +190,7 @@ fn calibrated() -> Model {
     training.model()
 }
 
-/// The same model as a file of the first format, which has no checksum.
+/// Rewrites a model file in the first format, which has no checksum.
 fn of_first_format(file: &[u8]) -> Vec<u8> {
     let mut weights = Weights::parse(file).unwrap();
     let mut card: serde_json::Value = serde_json::from_str(&weights.document).unwrap();
@@ -201,7 +202,7 @@ fn of_first_format(file: &[u8]) -> Vec<u8> {
     weights.to_bytes()
 }
 
-/// Checkpoints of a teacher and of a student in each of its phases.
+/// Returns checkpoints of a teacher, and of a student in each of its phases.
 pub fn checkpoint() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for (which, stops) in [(0u8, vec![0, 3]), (1, vec![0, 1, 4, 13, 15])] {
@@ -217,13 +218,13 @@ pub fn checkpoint() -> Vec<Vec<u8>> {
     all
 }
 
-/// Configs, one with every key.
+/// Returns configs, one of them with every key.
 pub fn config() -> Vec<Vec<u8>> {
     let whole = phys_instruct::config::load::to_toml(&Config::from_toml(CONFIG).unwrap()).unwrap();
     [CONFIG, OTHER_MODELS[0], OTHER_MODELS[1], &whole].map(|text| text.as_bytes().to_vec()).into()
 }
 
-/// Overrides of keys of every kind.
+/// Returns overrides of keys of every kind.
 pub fn set() -> Vec<Vec<u8>> {
     [
         "train.steps=30",
@@ -237,7 +238,7 @@ pub fn set() -> Vec<Vec<u8>> {
     .into()
 }
 
-/// Tables of observations in several flavours.
+/// Returns tables of observations in several flavours.
 pub fn table() -> Vec<Vec<u8>> {
     let field = "field,row,column,value,sd\nu,2,7,-0.01,1e-3\na,0,3,12,\nu,1,1,3,0\n";
     let points = "sep=;\n# two\nfield;y;x;value\nu;0,25;0,5;1e-2\nu;0,1;1;2\n";
@@ -247,15 +248,17 @@ pub fn table() -> Vec<Vec<u8>> {
     vec![field.into(), points.into(), wide.into(), utf16]
 }
 
-/// Observations as arrays: a field with gaps, and values at points.
+/// Returns observations as arrays: a field with gaps, and values at points.
 pub fn observed() -> Vec<Vec<u8>> {
     let mut values = vec![f32::NAN; 64];
     values[..9].fill(0.5);
     let dense = NdArray::from_f32(vec![8, 8], values).unwrap();
+
     let entry = |name: &str, array: &NdArray| (format!("{name}.npy"), npy_bytes(array));
     let some = |shape: Vec<usize>, data: &[f64]| NdArray::from_f64(shape, data.to_vec()).unwrap();
     let (at, two) = (some(vec![2, 2], &[1.0, 2.0, 3.0, 4.0]), some(vec![2], &[0.5, 0.25]));
     let points = some(vec![2, 2], &[0.25, 0.5, 0.1, 0.9]);
+
     let archives = [
         vec![entry("u", &dense), entry("u_sd", &some(vec![], &[0.1]))],
         vec![entry("u_values", &two), entry("u_index", &at), entry("u_sd", &two)],
@@ -264,7 +267,7 @@ pub fn observed() -> Vec<Vec<u8>> {
     archives.map(|entries| crate::container::zip_bytes(&entries, false).unwrap()).into()
 }
 
-/// An array as NumPy writes it, NaN and all, which the library does not write.
+/// Returns an array as NumPy writes it. The library does not write arrays with NaN.
 fn npy_bytes(array: &NdArray) -> Vec<u8> {
     let header = format!(
         "{{'descr': '<f8', 'fortran_order': False, 'shape': ({}), }}\n",
@@ -274,7 +277,7 @@ fn npy_bytes(array: &NdArray) -> Vec<u8> {
     crate::container::npy_bytes(([0x93, b'N', b'U', b'M', b'P', b'Y', 1, 0], header, data))
 }
 
-/// Writes a whole data set.
+/// Writes a complete data set of [`PLAN`].
 pub fn write_set(folder: &Path) {
     let pde = problem::by_name("poisson").unwrap();
     let stop = AtomicBool::new(false);
@@ -287,12 +290,13 @@ fn in_set(name: &str) -> Vec<u8> {
     std::fs::read(folder.path().join(name)).unwrap()
 }
 
-/// The manifest of [`PLAN`].
+/// Returns the manifest of [`PLAN`].
 pub fn manifest() -> Vec<Vec<u8>> {
     vec![in_set("manifest.json")]
 }
 
-/// The manifest of a set that was begun: nothing made, or all shards named of which none is there.
+/// Returns manifests of a set that was begun: one without shards, and one that names all shards
+/// although none is there.
 pub fn partial() -> Vec<Vec<u8>> {
     let whole: serde_json::Value = serde_json::from_slice(&in_set("manifest.json")).unwrap();
     let part = |shards: serde_json::Value| {
@@ -304,18 +308,18 @@ pub fn partial() -> Vec<Vec<u8>> {
     vec![part(json!({})), part(json!({ "0": whole["shards"][0], "1": whole["shards"][1] }))]
 }
 
-/// The first shard.
+/// Returns the first shard.
 pub fn shard() -> Vec<Vec<u8>> {
     vec![in_set("shard-00000.npy")]
 }
 
-/// Metrics, the last line cut short.
+/// Returns metrics whose last line is cut short.
 pub fn metrics() -> Vec<Vec<u8>> {
     let lines = "{\"step\":1,\"loss\":0.5}\n{\"loss\":0.25,\"step\":2}\n{\"step\":3}\n{\"st";
     vec![lines.into()]
 }
 
-/// The baselines' settings, which is TOML and as rows nothing.
+/// Returns the baselines' settings in TOML, which has no line that is a row.
 pub fn results() -> Vec<Vec<u8>> {
     let trial = Trial { weight: 0.1, pde_error: 0.2, sliced_wasserstein: 0.3 };
     let tuned = Tuned {

@@ -26,7 +26,7 @@ const NUMBERS: [&str; 18] = [
     "[]",
 ];
 
-/// Parts that parsers treat in their own way.
+/// Parts that parsers treat specially.
 const ODD: [&str; 10] =
     ["\"", "'", "\\u0000", "\u{feff}", "\r", ",,", ";", "[[[[[[[[", "{{{{{{{{", "\u{202e}"];
 
@@ -48,7 +48,7 @@ pub fn mutate(text: &str, rng: &mut ChaCha8Rng) -> String {
     }
 }
 
-/// Writes an extreme number over one of the text's.
+/// Replaces one of the text's numbers by an extreme one.
 pub fn replace_number(text: &str, rng: &mut ChaCha8Rng) -> String {
     let is_part = |c: char| c.is_ascii_digit() || c == '.' || c == '-';
     replace_one(text, is_part, rng, |_, rng| (*pick(rng, &NUMBERS)).into())
@@ -63,7 +63,7 @@ fn swap_words(text: &str, rng: &mut ChaCha8Rng) -> String {
     })
 }
 
-/// The runs of characters that are parts, and where they begin.
+/// Returns the runs of characters for which `is_part` holds, with their positions in bytes.
 fn words(text: &str, is_part: impl Fn(char) -> bool) -> impl Iterator<Item = (usize, &str)> {
     text.split(move |c| !is_part(c))
         .filter(|word| !word.is_empty())
@@ -103,7 +103,7 @@ fn insert_odd(text: &str, rng: &mut ChaCha8Rng) -> String {
     while !text.is_char_boundary(at) {
         at -= 1;
     }
-    // Some parsers call themselves for every bracket.
+    // Some parsers recurse for every bracket.
     let odd = pick(rng, &ODD).repeat(*pick(rng, &[1, 1, 2, 1000]));
     [&text[..at], &odd, &text[at..]].concat()
 }

@@ -24,7 +24,7 @@ const CONVOLUTIONS: [[usize; 5]; 6] = [
 /// Batch, channels, side of the image.
 const NORMS: [[usize; 3]; 3] = [[1, 64, 16], [1, 64, 64], [16, 64, 16]];
 
-/// As norms.
+/// Batch, channels, side of the image.
 const ATTENTIONS: [[usize; 3]; 3] = [[1, 64, 16], [1, 64, 32], [16, 128, 8]];
 
 fn values(count: usize) -> Vec<f32> {
@@ -38,20 +38,26 @@ fn convolutions(criterion: &mut Criterion) {
         let (x, w, bias) = (values(s.input_len()), values(s.weight_len()), values(out_channels));
         let (grad, mut out) = (values(s.output_len()), values(s.output_len()));
         let (mut dx, mut dw, mut db) = (x.clone(), w.clone(), bias.clone());
+
         let packed = PackedConv::new(&w, &bias, in_channels, kernel);
         let name = format!("{batch}x{in_channels}-{out_channels} {side}x{side} k{kernel}");
+
         let mut group = criterion.benchmark_group("conv");
         group
             .throughput(Throughput::Elements((2 * s.output_len() * w.len() / out_channels) as u64));
+
         group.bench_function(BenchmarkId::new("packed", &name), |b| {
             in_pool(|| b.iter(|| packed.forward(&x, [batch, side, side], &mut out)));
         });
+
         group.bench_function(BenchmarkId::new("forward", &name), |b| {
             in_pool(|| b.iter(|| conv2d_forward(&x, &w, Some(&bias), &s, &mut out)));
         });
+
         group.bench_function(BenchmarkId::new("input_grad", &name), |b| {
             in_pool(|| b.iter(|| conv2d_input_grad(&grad, &w, &s, &mut dx)));
         });
+
         group.bench_function(BenchmarkId::new("weight_grad", &name), |b| {
             in_pool(|| b.iter(|| conv2d_weight_grad(&x, &grad, &s, &mut dw, &mut db)));
         });
@@ -65,11 +71,14 @@ fn norms(criterion: &mut Criterion) {
         let (mut out, mut dx) = (x.clone(), x.clone());
         let modulation = Modulation { gamma: &gamma, beta: &gamma, film: None };
         let name = format!("{batch}x{channels} {side}x{side}");
+
         let mut group = criterion.benchmark_group("norm");
         group.throughput(Throughput::Elements(s.len() as u64));
+
         group.bench_function(BenchmarkId::new("forward", &name), |b| {
             in_pool(|| b.iter(|| norm_film_silu_forward(&x, &modulation, &s, &mut out)));
         });
+
         let moments = norm_film_silu_forward(&x, &modulation, &s, &mut out);
         group.bench_function(BenchmarkId::new("backward", &name), |b| {
             in_pool(|| {
@@ -79,7 +88,8 @@ fn norms(criterion: &mut Criterion) {
     }
 }
 
-/// Elements per second are the floating-point operations of two, or on the way back five, products.
+/// Elements per second are the floating-point operations of two products, or five in the backward
+/// pass.
 fn attentions(criterion: &mut Criterion) {
     for [batch, channels, side] in ATTENTIONS {
         let s = AttentionShape { batch, channels, points: side * side };
@@ -87,11 +97,14 @@ fn attentions(criterion: &mut Criterion) {
         let product = (2 * s.len() * s.points) as u64;
         let mut qkv_grad = qkv.clone();
         let name = format!("{batch}x{channels} {side}x{side}");
+
         let mut group = criterion.benchmark_group("attention");
         group.throughput(Throughput::Elements(2 * product));
+
         group.bench_function(BenchmarkId::new("forward", &name), |b| {
             in_pool(|| b.iter(|| attention_forward(&qkv, &s, &mut out)));
         });
+
         let log_sums = attention_forward(&qkv, &s, &mut out);
         group.throughput(Throughput::Elements(5 * product));
         group.bench_function(BenchmarkId::new("backward", &name), |b| {

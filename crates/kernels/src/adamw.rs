@@ -1,36 +1,36 @@
-//! One pass of AdamW (Loshchilov and Hutter, arXiv 1711.05101) over weights, gradient and moments,
-//! the sum of squares that clipping needs, and the moving average of the weights.
+//! AdamW in one pass over weights, gradient and moments (Loshchilov and Hutter, arXiv 1711.05101).
+//! Also the sum of squares that gradient clipping needs, and the moving average of the weights.
 
 use rayon::prelude::*;
 
 use crate::simd::{Kernel, Simd, dispatch};
 
-/// Values one task treats.
+/// Number of values that one task treats.
 const CHUNK: usize = 1 << 14;
 
-/// The numbers of one step, bias corrections worked in.
+/// The numbers of one step, bias corrections included.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWStep {
-    /// The gradient is multiplied by it first.
+    /// Factor on the gradient, applied first.
     pub scale: f32,
-    /// First-moment decay.
+    /// Decay of the first moment.
     pub beta1: f32,
-    /// Second-moment decay.
+    /// Decay of the second moment.
     pub beta2: f32,
-    /// Added to the denominator.
+    /// Number added to the denominator.
     pub epsilon: f32,
     /// Learning rate over the first moment's bias correction.
     pub step_size: f32,
-    /// One over the root of the second moment's bias correction.
+    /// Inverse square root of the second moment's bias correction.
     pub root_correction: f32,
-    /// What weight decay leaves of a weight.
+    /// Share of a weight that remains after weight decay.
     pub keep: f32,
 }
 
-/// Updates weights and moments.
+/// Updates the weights and both moments in place.
 ///
 /// # Panics
-/// Slices of different lengths.
+/// Panics on slices of different lengths.
 pub fn adamw(
     step: &AdamWStep,
     gradient: &[f32],
@@ -70,10 +70,10 @@ impl Kernel for Update<'_> {
     }
 }
 
-/// `average` <- `decay` `average` + (1 - `decay`) `weights`.
+/// Updates `average` to `decay` `average` + (1 - `decay`) `weights`.
 ///
 /// # Panics
-/// Slices of different lengths.
+/// Panics on slices of different lengths.
 pub fn moving_average(decay: f64, weights: &[f32], average: &mut [f32]) {
     assert_eq!(weights.len(), average.len(), "lengths");
     let [keep, take] = [decay as f32, (1.0 - decay) as f32];
@@ -98,7 +98,7 @@ impl Kernel for Average<'_> {
     }
 }
 
-/// The sum of squares, in `f64` and in a fixed order.
+/// Returns the sum of squares, summed in `f64` in a fixed order.
 pub fn sum_of_squares(values: &[f32]) -> f64 {
     let mut parts = vec![0.0; values.len().div_ceil(CHUNK)];
     parts.par_iter_mut().zip(values.par_chunks(CHUNK)).for_each(|(sum, values)| {
@@ -146,12 +146,14 @@ mod tests {
         for len in [0, 1, 17, CHUNK + 3] {
             let start = [1, 2, 3].map(|seed| values(len, seed));
             let second: Vec<f32> = values(len, 4).iter().map(|v| v.abs() + 0.1).collect();
+
             let run = || {
                 let [gradient, mut w, mut m] = start.clone();
                 let mut v = second.clone();
                 adamw(&step, &gradient, &mut w, &mut m, &mut v);
                 [w, m, v]
             };
+
             for [w, m, v] in each_unit(run) {
                 for i in 0..len {
                     let [g, w0, m0] = start.each_ref().map(|x| f64::from(x[i]));
@@ -159,6 +161,7 @@ mod tests {
                     let exact_m = 0.9 * m0 + 0.1 * g;
                     let exact_v = 0.99 * f64::from(second[i]) + 0.01 * g * g;
                     let exact_w = 0.98 * w0 - 0.02 * exact_m / (exact_v.sqrt() * 1.5 + 1e-8);
+
                     let exact = [exact_w, exact_m, exact_v];
                     for (got, exact) in [w[i], m[i], v[i]].into_iter().zip(exact) {
                         assert!((f64::from(got) - exact).abs() < 1e-6, "{got} for {exact}");

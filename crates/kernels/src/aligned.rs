@@ -1,16 +1,18 @@
-//! Memory that begins with a line of the cache: a vector that straddles two lines costs twice.
+//! Memory that begins with a cache line: a vector that straddles two lines costs twice.
 
-/// Bytes of a line of the cache.
+/// Bytes of a cache line.
 const LINE: usize = 64;
-/// Values of a line.
+
+/// Number of values of a cache line.
 pub(crate) const VALUES: usize = LINE / size_of::<f32>();
 
-/// Memory kept from call to call; holds what the last one has left.
+/// Memory kept from call to call; it holds what the last use has left.
 #[derive(Debug, Default)]
 pub(crate) struct Aligned(Vec<f32>);
 
 impl Aligned {
-    /// Room for `len` values.
+    /// Returns the first `len` values, enlarging the memory if necessary. They are left from the
+    /// last use.
     pub(crate) fn room(&mut self, len: usize) -> &mut [f32] {
         if self.0.len() < len + VALUES {
             self.0.resize(len + VALUES, 0.0);
@@ -19,13 +21,13 @@ impl Aligned {
         &mut self.0[start..start + len]
     }
 
-    /// What was written last.
+    /// Returns the values from the start of the cache line on, as last written.
     pub(crate) fn values(&self) -> &[f32] {
         &self.0[self.start()..]
     }
 
     fn start(&self) -> usize {
-        // Without an answer (never on a real machine) the memory is merely slower.
+        // Without an offset (never so on a real machine) the memory is merely slower.
         self.0.as_ptr().align_offset(LINE).min(VALUES.min(self.0.len()))
     }
 }

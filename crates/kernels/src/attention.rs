@@ -1,10 +1,12 @@
-//! Single-head self-attention over the points of an image, forward and backward, without ever
-//! holding the matrix of all pairs (as Dao et al. 2022, arXiv 2205.14135): a block of points at a
-//! time meets all others, and the way back computes its weights again from the logarithms of their
-//! sums.
+//! Single-head self-attention over the points of an image, forward and backward, without the matrix
+//! of all pairs of points in memory (as in Dao et al. 2022, arXiv 2205.14135).
 //!
-//! A block's points lie along the vector's lanes, so that everything is one kind of matrix product,
-//! a value of the one side times a row of the other, and the softmax needs no sum across lanes.
+//! A block of points at a time meets all others. The backward pass recomputes a block's weights
+//! from the logarithms of their sums, which the forward pass returns.
+//!
+//! The points of a block lie along the lanes of a vector. Every operation is then a matrix product
+//! of one kind: a value of one factor times a row of the other. The softmax needs no sum across
+//! lanes.
 
 use std::cell::Cell;
 
@@ -13,13 +15,14 @@ use rayon::prelude::*;
 use crate::silu::exp;
 use crate::simd::{Kernel, Simd, dispatch};
 
-/// Points of a block.
+/// Number of points of a block.
 const BLOCK: usize = 64;
-/// Rows of a product whose sums are kept in registers.
+
+/// Number of rows of a product whose sums are kept in registers.
 const ROWS: usize = 6;
 
 thread_local! {
-    /// What blocks leave, and what one works on, kept from call to call.
+    /// Memory kept from call to call: the results of the blocks, and the workspace of one block.
     static PANELS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
     static SCRATCH: Cell<[Vec<f32>; 4]> =
         const { Cell::new([Vec::new(), Vec::new(), Vec::new(), Vec::new()]) };
@@ -28,21 +31,22 @@ thread_local! {
 /// The sizes of an attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttentionShape {
-    /// Samples.
+    /// Number of samples.
     pub batch: usize,
-    /// Channels of queries, keys and values each.
+    /// Number of channels of queries, keys and values each.
     pub channels: usize,
-    /// Points of an image.
+    /// Number of points of an image.
     pub points: usize,
 }
 
 impl AttentionShape {
-    /// Values of the output; queries, keys and values together are three times as many.
+    /// Returns the number of values of the output. Queries, keys and values together are three
+    /// times as many.
     pub fn len(&self) -> usize {
         self.batch * self.channels * self.points
     }
 
-    /// Whether there are none.
+    /// Tells whether the output has no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -56,18 +60,21 @@ impl AttentionShape {
     }
 }
 
-/// `out` `[batch, channel, point]` = v softmax(q^T k / sqrt(channels))^T for `qkv`
-/// `[batch, 3 channels, point]`, queries before keys before values. Returned, for the way back, are
-/// the logarithms of each point's sum of exponentials, `[batch, point]`.
+/// Computes `out` `[batch, channel, point]` = v softmax(q^T k / sqrt(channels))^T. The input `qkv`
+/// `[batch, 3 channels, point]` holds queries q, keys k and values v in this order.
+///
+/// Returns the logarithm of each query's sum of exponentials, `[batch, point]`, for the backward
+/// pass.
 ///
 /// # Panics
-/// Slices whose lengths do not fit the shape.
+/// Panics on slices whose lengths do not fit the shape.
 pub fn attention_forward(qkv: &[f32], shape: &AttentionShape, out: &mut [f32]) -> Vec<f32> {
     assert!(qkv.len() == 3 * shape.len() && out.len() == shape.len(), "lengths of {shape:?}");
     let mut log_sums = vec![0.0; shape.batch * shape.points];
     if shape.is_empty() {
         return log_sums;
     }
+
     let sums = log_sums.par_chunks_mut(shape.points);
     let samples = qkv.par_chunks(3 * shape.sample()).zip(sums);
     samples.zip(out.par_chunks_mut(shape.sample())).for_each(|((qkv, log_sums), out)| {
@@ -79,11 +86,11 @@ pub fn attention_forward(qkv: &[f32], shape: &AttentionShape, out: &mut [f32]) -
     log_sums
 }
 
-/// The gradient of `qkv` for `grad`, that of the output, from what [`attention_forward`] took,
-/// gave and returned.
+/// Computes the gradient of `qkv` from `grad`, that of the output. `out` and `log_sums` are what
+/// [`attention_forward`] wrote and returned for this `qkv`.
 ///
 /// # Panics
-/// Slices whose lengths do not fit the shape.
+/// Panics on slices whose lengths do not fit the shape.
 pub fn attention_backward(
     qkv: &[f32],
     [out, log_sums]: [&[f32]; 2],
@@ -98,24 +105,29 @@ pub fn attention_backward(
     if shape.is_empty() {
         return;
     }
+
     let given = out.par_chunks(shape.sample()).zip(grad.par_chunks(shape.sample()));
     let given = given.zip(log_sums.par_chunks(shape.points));
     let samples = qkv.par_chunks(3 * shape.sample()).zip(given);
     let grads = qkv_grad.par_chunks_mut(3 * shape.sample());
+
     samples.zip(grads).for_each(|((qkv, ((out, grad), log_sums)), qkv_grad)| {
         let sample = Sample::new(qkv, shape);
+
         let mut means = vec![0.0; shape.points];
         for (out, grad) in out.chunks_exact(shape.points).zip(grad.chunks_exact(shape.points)) {
             means.iter_mut().zip(out.iter().zip(grad)).for_each(|(m, (o, g))| *m += o * g);
         }
+
         in_blocks(3 * shape.channels, qkv_grad, &mut vec![0.0; shape.points], |first, panel, _| {
             dispatch(Backward { sample, grad, log_sums, means: &means, first, panel });
         });
     });
 }
 
-/// Fills `out` `[row, point]` by blocks of points, each into a panel `[row, BLOCK]` of its own
-/// beside its part of `each`, one value a point.
+/// Fills `out` `[row, point]` by blocks of points, in parallel. `fill` takes the first point of a
+/// block, a panel `[row, BLOCK]` for its values, and its part of `each`, which has one value for
+/// each point.
 fn in_blocks(
     rows: usize,
     out: &mut [f32],
@@ -125,13 +137,16 @@ fn in_blocks(
     let points = each.len();
     let mut panels = PANELS.take();
     panels.resize(points.div_ceil(BLOCK) * rows * BLOCK, 0.0);
+
     let blocks = panels.par_chunks_mut(rows * BLOCK).zip(each.par_chunks_mut(BLOCK)).enumerate();
     blocks.for_each(|(block, (panel, each))| fill(block * BLOCK, panel, each));
+
     for (row, out) in out.chunks_exact_mut(points).enumerate() {
         for (out, panel) in out.chunks_mut(BLOCK).zip(panels.chunks_exact(rows * BLOCK)) {
             out.copy_from_slice(&panel[row * BLOCK..][..out.len()]);
         }
     }
+
     PANELS.set(panels);
 }
 
@@ -151,19 +166,19 @@ impl<'a> Sample<'a> {
         Self { q, k, v, shape }
     }
 
-    /// `values` as a matrix with a row for each channel.
+    /// Returns `values` as a matrix with a row for each channel.
     fn channels(&self, values: &'a [f32]) -> Matrix<'a> {
         let AttentionShape { channels, points, .. } = *self.shape;
         Matrix { values, rows: channels, depth: points, row: points, step: 1 }
     }
 
-    /// `values` as a matrix with a row for each point.
+    /// Returns `values` as a matrix with a row for each point.
     fn points(&self, values: &'a [f32]) -> Matrix<'a> {
         let AttentionShape { channels, points, .. } = *self.shape;
         Matrix { values, rows: points, depth: channels, row: 1, step: points }
     }
 
-    /// A block of `values`, times `factor`, with zeros where there are no points any more.
+    /// Copies a block of `values`, times `factor`, to `block`, with zeros beyond the last point.
     fn block(&self, values: &[f32], first: usize, factor: f32, block: &mut Vec<f32>) {
         let points = self.shape.points;
         let len = BLOCK.min(points - first);
@@ -174,13 +189,13 @@ impl<'a> Sample<'a> {
         }
     }
 
-    /// Room for a product with a row for each point.
+    /// Resizes `array` to hold a product with a row for each point.
     fn room(&self, array: &mut Vec<f32>) {
         array.resize(self.shape.points * BLOCK, 0.0);
     }
 }
 
-/// A block of queries.
+/// The forward pass of a block of queries.
 struct Forward<'a> {
     sample: Sample<'a>,
     first: usize,
@@ -196,12 +211,17 @@ impl Kernel for Forward<'_> {
         let [query, weights, ..] = &mut scratch;
         sample.block(sample.q, first, sample.shape.scale(), query);
         sample.room(weights);
+
         product(simd, &sample.points(sample.k), query, weights);
         let (largest, sums) = exponentials::<S>(weights);
+
         product(simd, &sample.channels(sample.v), weights, panel);
+
+        // The softmax is normalised after its product with the values.
         for row in panel.chunks_exact_mut(BLOCK) {
             row.iter_mut().zip(&sums).for_each(|(value, sum)| *value /= sum);
         }
+
         for (to, (largest, sum)) in log_sums.iter_mut().zip(largest.iter().zip(sums)) {
             *to = largest + sum.ln();
         }
@@ -209,8 +229,8 @@ impl Kernel for Forward<'_> {
     }
 }
 
-/// Each column's values less their largest, exponentiated; the largest, and the sums of what
-/// they became.
+/// Replaces each column's values by the exponentials of their differences to the column's largest
+/// value. Returns the largest values, and the sums of the exponentials.
 #[inline(always)]
 fn exponentials<S: Simd>(values: &mut [f32]) -> ([f32; BLOCK], [f32; BLOCK]) {
     let mut largest = [f32::NEG_INFINITY; BLOCK];
@@ -218,6 +238,7 @@ fn exponentials<S: Simd>(values: &mut [f32]) -> ([f32; BLOCK], [f32; BLOCK]) {
     for row in rows.iter() {
         largest.iter_mut().zip(row).for_each(|(m, &v)| *m = if v > *m { v } else { *m });
     }
+
     let mut sums = [0.0; BLOCK];
     for row in rows {
         for ((value, largest), sum) in row.iter_mut().zip(&largest).zip(&mut sums) {
@@ -225,16 +246,18 @@ fn exponentials<S: Simd>(values: &mut [f32]) -> ([f32; BLOCK], [f32; BLOCK]) {
             *sum += *value;
         }
     }
+
     (largest, sums)
 }
 
-/// A block of points, as queries and as keys.
+/// The backward pass of a block of points, as queries and as keys.
 struct Backward<'a> {
     sample: Sample<'a>,
-    /// Of the output, `[channel, point]`.
+    /// Gradient of the output, `[channel, point]`.
     grad: &'a [f32],
     log_sums: &'a [f32],
-    /// Each query's gradient times its output: the mean of its weights' gradients.
+    /// Each query's gradient times its output: the mean of the gradients of its weights, under
+    /// these weights.
     means: &'a [f32],
     first: usize,
     /// Gradients of queries, keys and values, `[3 channels, BLOCK]`.
@@ -252,30 +275,34 @@ impl Kernel for Backward<'_> {
         let (query_grad, others) = panel.split_at_mut(sample.shape.channels * BLOCK);
         let (key_grad, value_grad) = others.split_at_mut(sample.shape.channels * BLOCK);
 
-        // As queries, a row of the products for each key.
+        // The block as queries: a row of the products for each key.
         sample.block(sample.q, first, scale, &mut block);
         sample.block(grad, first, 1.0, &mut pulled);
         product(simd, &sample.points(sample.k), &block, &mut weights);
         product(simd, &sample.points(sample.v), &pulled, &mut slopes);
+
         let of_block = |values: &[f32]| {
             let mut own = [0.0; BLOCK];
             own.iter_mut().zip(&values[first..]).for_each(|(to, v)| *to = *v);
             own
         };
         let (sums, mean) = (of_block(log_sums), of_block(means));
+
         let rows = weights.as_chunks::<BLOCK>().0.iter();
         for (weights, slopes) in rows.zip(slopes.as_chunks_mut::<BLOCK>().0) {
             for i in 0..BLOCK {
                 slopes[i] = exp::<S>(weights[i] - sums[i]) * (slopes[i] - mean[i]) * scale;
             }
         }
+
         product(simd, &sample.channels(sample.k), &slopes, query_grad);
 
-        // As keys and values, a row for each query.
+        // The block as keys and values: a row for each query.
         sample.block(sample.k, first, scale, &mut block);
         sample.block(sample.v, first, 1.0, &mut pulled);
         product(simd, &sample.points(sample.q), &block, &mut weights);
         product(simd, &sample.points(grad), &pulled, &mut slopes);
+
         let rows = weights.as_chunks_mut::<BLOCK>().0.iter_mut();
         let rows = rows.zip(slopes.as_chunks_mut::<BLOCK>().0).zip(log_sums.iter().zip(means));
         for ((weights, slopes), (sum, mean)) in rows {
@@ -284,13 +311,14 @@ impl Kernel for Backward<'_> {
                 slopes[i] = weights[i] * (slopes[i] - mean) * scale;
             }
         }
+
         product(simd, &sample.channels(sample.q), &slopes, key_grad);
         product(simd, &sample.channels(grad), &weights, value_grad);
         SCRATCH.set([block, pulled, weights, slopes]);
     }
 }
 
-/// A matrix whose rows lie `row` values apart and the values of a row `step`.
+/// A matrix whose rows lie `row` values apart, and the values of a row `step` apart.
 struct Matrix<'a> {
     values: &'a [f32],
     rows: usize,
@@ -299,7 +327,7 @@ struct Matrix<'a> {
     step: usize,
 }
 
-/// `out` `[row, BLOCK]` = `a` times `b` `[depth, BLOCK]`.
+/// Computes `out` `[row, BLOCK]` = `a` times `b` `[depth, BLOCK]`.
 #[inline(always)]
 fn product<S: Simd>(simd: S, a: &Matrix<'_>, b: &[f32], out: &mut [f32]) {
     let mut first = 0;
@@ -318,8 +346,10 @@ fn product<S: Simd>(simd: S, a: &Matrix<'_>, b: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Rows `first..first + R`, `W` registers of each at a time. Indexed loops of constant length,
-/// which the compiler unrolls: the sums stay in registers.
+/// Computes rows `first..first + R` of a product, `W` registers of each at a time.
+///
+/// The loops have indices and constant lengths, so that the compiler unrolls them and keeps the
+/// sums in registers.
 #[inline(always)]
 fn rows_of<S: Simd, const R: usize, const W: usize>(
     simd: S,
@@ -337,6 +367,7 @@ fn rows_of<S: Simd, const R: usize, const W: usize>(
             for w in 0..W {
                 row[w] = simd.load(&b[w * S::LANES..]);
             }
+
             for (r, acc) in acc.iter_mut().enumerate() {
                 let factor = simd.splat(a.values[d * a.step + r * a.row]);
                 for w in 0..W {
@@ -344,6 +375,7 @@ fn rows_of<S: Simd, const R: usize, const W: usize>(
                 }
             }
         }
+
         for (acc, out) in acc.iter().zip(out.chunks_exact_mut(BLOCK)) {
             for w in 0..W {
                 simd.store(acc[w], &mut out[from + w * S::LANES..]);
@@ -367,12 +399,12 @@ mod tests {
         })
     }
 
-    /// Widely spread, so that some points attend to few others.
+    /// Returns widely spread values, for which some points attend to few others.
     fn qkv(shape: &AttentionShape) -> Vec<f32> {
         values(3 * shape.len(), 1).iter().map(|v| 3.0 * v).collect()
     }
 
-    /// The formula, in `f64`.
+    /// Computes the formula in `f64`.
     fn naive(qkv: &[f64], shape: &AttentionShape) -> Vec<f64> {
         let AttentionShape { channels, points, .. } = *shape;
         let mut out = Vec::new();
@@ -382,6 +414,7 @@ mod tests {
                 let sum: f64 = (0..channels).map(|c| at(0, c, i) * at(1, c, j)).sum();
                 (sum / (channels as f64).sqrt()).exp()
             };
+
             for c in 0..channels {
                 for i in 0..points {
                     let weights: Vec<f64> = (0..points).map(|j| score(i, j)).collect();
@@ -422,6 +455,7 @@ mod tests {
             let pulled = |qkv: &[f64]| -> f64 {
                 naive(qkv, &shape).iter().zip(&grad).map(|(o, &g)| o * f64::from(g)).sum()
             };
+
             let run = || {
                 let mut out = vec![0.0; shape.len()];
                 let log_sums = attention_forward(&qkv, &shape, &mut out);
@@ -429,8 +463,10 @@ mod tests {
                 attention_backward(&qkv, [&out, &log_sums], &grad, &shape, &mut qkv_grad);
                 qkv_grad
             };
+
             let all = each_unit(run);
-            // Every value of the small shapes, some of the large.
+
+            // Every value of the small shapes, and some of the large ones.
             for at in (0..qkv.len()).step_by(1 + qkv.len() / 40) {
                 let h = 1e-5;
                 let moved = |by: f64| {
@@ -438,11 +474,13 @@ mod tests {
                     moved[at] += by;
                     pulled(&moved)
                 };
+
                 let expected = (moved(h) - moved(-h)) / (2.0 * h);
                 for ours in &all {
                     assert_close(&ours[at..=at], &[expected], 2e-5, &format!("{shape:?} at {at}"));
                 }
             }
+
             assert_eq!(threads(1, run), threads(2, run));
         }
     }

@@ -1,13 +1,15 @@
-//! "Same" convolution in two dimensions, stride 1, odd square kernel, zero padding: forward,
-//! gradient of the input, gradient of weight and bias.
+//! "Same" convolution in two dimensions, with stride 1, an odd square kernel and zero padding:
+//! forward pass, gradient of the input, and gradients of weight and bias.
 //!
 //! Kernels of side 3 between eight channels or more go through `winograd`, those of side 1 through
-//! `pointwise`. All others are direct convolutions without im2col. Each channel is copied once into
-//! a plane whose rows are followed by as many zeros as the padding is wide, so that every tap of the
-//! kernel is one offset into the plane, whatever the row: the convolution becomes a correlation of
-//! flat signals, with full vectors at any image width (rows' ends compute a few unused values).
-//! A tile of output channels times pixels stays in registers, as in Georganas et al., "Anatomy
-//! of high-performance deep learning convolutions on SIMD architectures" (arXiv 1808.05567).
+//! `pointwise`. All others are direct convolutions without im2col.
+//!
+//! Each channel is copied once into a plane. Its rows are followed by as many zeros as the padding
+//! is wide, so that every tap of the kernel is one offset into the plane, whatever the row. The
+//! convolution becomes a correlation of flat signals. It uses full vectors at any image width, at
+//! the price of a few unused values at the rows' ends. A tile of output channels times pixels stays
+//! in registers, as in Georganas et al., "Anatomy of high-performance deep learning convolutions on
+//! SIMD architectures" (arXiv 1808.05567).
 
 use std::cell::Cell;
 
@@ -23,37 +25,37 @@ use crate::winograd;
 /// Sizes of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvShape {
-    /// Samples.
+    /// Number of samples.
     pub batch: usize,
-    /// Channels of the input.
+    /// Number of channels of the input.
     pub in_channels: usize,
-    /// Channels of the output.
+    /// Number of channels of the output.
     pub out_channels: usize,
-    /// Rows of the image.
+    /// Number of rows of the image.
     pub height: usize,
-    /// Points in a row.
+    /// Number of points in a row.
     pub width: usize,
     /// Side of the square kernel, odd.
     pub kernel: usize,
 }
 
 impl ConvShape {
-    /// Values of the input.
+    /// Returns the number of values of the input.
     pub fn input_len(&self) -> usize {
         self.batch * self.in_channels * self.pixels()
     }
 
-    /// Values of the output.
+    /// Returns the number of values of the output.
     pub fn output_len(&self) -> usize {
         self.batch * self.out_channels * self.pixels()
     }
 
-    /// Values of the weight.
+    /// Returns the number of values of the weight.
     pub fn weight_len(&self) -> usize {
         self.out_channels * self.in_channels * self.taps()
     }
 
-    /// The convolution whose forward pass is this one's gradient of the input.
+    /// Returns the shape of the convolution whose forward pass is this one's gradient of the input.
     pub(crate) fn transposed(&self) -> Self {
         Self { in_channels: self.out_channels, out_channels: self.in_channels, ..*self }
     }
@@ -71,12 +73,15 @@ impl ConvShape {
     }
 }
 
-/// Output `[batch, out, y, x]` of input `[batch, in, y, x]`, weight `[out, in, ky, kx]` and bias
-/// `[out]`: `y[o] = bias[o] + sum over i, ky, kx of w[o, i, ky, kx] x[i, y + ky - p, x + kx - p]`,
-/// p the half width of the kernel.
+/// Computes the output `y` `[batch, out, y, x]` from input `x` `[batch, in, y, x]`, weight `w`
+/// `[out, in, ky, kx]` and bias `[out]`. With p the half width of the kernel,
+///
+/// ```text
+/// y[o] = bias[o] + sum over i, ky, kx of w[o, i, ky, kx] x[i, y + ky - p, x + kx - p]
+/// ```
 ///
 /// # Panics
-/// Slices whose lengths are not those of `shape`, or an even kernel.
+/// Panics on slices whose lengths are not those of `shape`, and on an even kernel.
 pub fn conv2d_forward(
     x: &[f32],
     weight: &[f32],
@@ -94,12 +99,12 @@ pub fn conv2d_forward(
     correlate(x, &packed, bias, shape, Outcome::Write, out);
 }
 
-/// What becomes of a convolution's result.
+/// The way in which a result reaches the output array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Written over what was there.
+    /// The result overwrites the array.
     Write,
-    /// Added to it.
+    /// The result is added to the array.
     Add,
 }
 
@@ -113,8 +118,8 @@ impl Outcome {
     }
 }
 
-/// A convolution whose weights are brought into their kernel's order once, for inference: those of
-/// Winograd's method when the first image of its size comes.
+/// A convolution for inference, whose weights are brought into their kernel's order once. Those of
+/// Winograd's method are transformed when the first image of a size comes.
 #[derive(Debug)]
 pub struct PackedConv {
     in_channels: usize,
@@ -131,15 +136,17 @@ enum Packed {
 }
 
 impl PackedConv {
-    /// `weight` `[out, in, k, k]` with odd k, `bias` `[out]`.
+    /// Returns the convolution with `weight` `[out, in, k, k]`, k = `kernel` odd, and `bias`
+    /// `[out]`.
     ///
     /// # Panics
-    /// A weight of another length, or an even kernel.
+    /// Panics on a weight of another length, and on an even kernel.
     pub fn new(weight: &[f32], bias: &[f32], in_channels: usize, kernel: usize) -> Self {
         let out_channels = bias.len();
         let shape = ConvShape { batch: 1, in_channels, out_channels, height: 1, width: 1, kernel };
         assert!(kernel % 2 == 1, "an odd kernel");
         assert_eq!(weight.len(), shape.weight_len(), "weight length");
+
         let taps = shape.taps();
         let weights = if winograd::suits(&shape) {
             Packed::Winograd(winograd::Kept::new(weight))
@@ -150,23 +157,24 @@ impl PackedConv {
         Self { in_channels, out_channels, kernel, weights, bias: bias.to_vec() }
     }
 
-    /// Channels of the output.
+    /// Returns the number of channels of the output.
     pub fn out_channels(&self) -> usize {
         self.out_channels
     }
 
-    /// As [`conv2d_forward`], for `x` `[batch, in, height, width]`.
+    /// Computes the output as [`conv2d_forward`] does, for `x` `[batch, in, height, width]` with
+    /// `size` = `[batch, height, width]`.
     ///
     /// # Panics
-    /// Slices of other lengths.
+    /// Panics on slices of other lengths.
     pub fn forward(&self, x: &[f32], size: [usize; 3], out: &mut [f32]) {
         self.run(x, size, Outcome::Write, out);
     }
 
-    /// As [`Self::forward`], added to what `out` holds.
+    /// Adds what [`Self::forward`] computes to `out`.
     ///
     /// # Panics
-    /// Slices of other lengths.
+    /// Panics on slices of other lengths.
     pub fn add(&self, x: &[f32], size: [usize; 3], out: &mut [f32]) {
         self.run(x, size, Outcome::Add, out);
     }
@@ -182,6 +190,7 @@ impl PackedConv {
         let shape = ConvShape { batch, in_channels, out_channels, height, width, kernel };
         assert_eq!(x.len(), shape.input_len(), "input length");
         assert_eq!(out.len(), shape.output_len(), "output length");
+
         match &self.weights {
             Packed::Winograd(weights) => {
                 let weights = weights.of(&shape);
@@ -194,26 +203,30 @@ impl PackedConv {
     }
 }
 
-/// Gradient of the input, `[batch, in, y, x]`, from that of the output, `[batch, out, y, x]`.
+/// Computes the gradient of the input, `[batch, in, y, x]`, from that of the output,
+/// `[batch, out, y, x]`.
 ///
 /// # Panics
-/// As [`conv2d_forward`].
+/// Panics as [`conv2d_forward`] does.
 pub fn conv2d_input_grad(grad: &[f32], weight: &[f32], shape: &ConvShape, out: &mut [f32]) {
     check(shape, out, weight, grad);
     if winograd::suits(shape) {
         return winograd::input_grad(grad, weight, shape, out);
     }
+
     let (channels, taps) = (shape.in_channels, shape.taps());
     let transposed = shape.transposed();
+    // Outputs and inputs are exchanged, and the order of the taps is reversed.
     let packed =
         pack_weights(&transposed, |i, o, t| weight[(o * channels + i) * taps + taps - 1 - t]);
     correlate(grad, &packed, None, &transposed, Outcome::Write, out);
 }
 
-/// Gradients of the weight, `[out, in, ky, kx]`, and of the bias, `[out]`, summed over the batch.
+/// Computes the gradients of the weight, `[out, in, ky, kx]`, and of the bias, `[out]`, summed over
+/// the batch.
 ///
 /// # Panics
-/// As [`conv2d_forward`].
+/// Panics as [`conv2d_forward`] does.
 pub fn conv2d_weight_grad(
     x: &[f32],
     grad: &[f32],
@@ -228,18 +241,22 @@ pub fn conv2d_weight_grad(
         winograd::weight_grad(x, grad, shape, weight_grad);
         return bias_sums(grad, shape, bias_grad);
     }
+
     weight_grad.fill(0.0);
     if shape.is_empty() || shape.weight_len() == 0 {
         return;
     }
+
     if shape.kernel == 1 {
         pointwise::weight_grad(x, grad, shape, weight_grad);
         return bias_sums(grad, shape, bias_grad);
     }
+
     let planes = Planes::of(shape);
     let [mut x_signals, mut grad_signals] = SCRATCH.take();
     planes.signals(x, shape.in_channels, &mut x_signals);
     planes.signals(grad, shape.out_channels, &mut grad_signals);
+
     let row = shape.in_channels * shape.taps();
     weight_grad
         .par_chunks_mut(OUTPUTS * row)
@@ -249,10 +266,11 @@ pub fn conv2d_weight_grad(
             let (x, planes) = (&x_signals[..], &planes);
             dispatch(WeightTile { shape, planes, x, grad, weight_grad, bias_grad });
         });
+
     SCRATCH.set([x_signals, grad_signals]);
 }
 
-/// Sums of the output's gradient over samples and pixels.
+/// Sums the output's gradient over samples and pixels.
 fn bias_sums(grad: &[f32], shape: &ConvShape, bias_grad: &mut [f32]) {
     let (pixels, sample) = (shape.pixels(), shape.out_channels * shape.pixels());
     bias_grad.par_iter_mut().enumerate().for_each(|(o, bias)| {
@@ -263,8 +281,8 @@ fn bias_sums(grad: &[f32], shape: &ConvShape, bias_grad: &mut [f32]) {
 }
 
 thread_local! {
-    // Memory kept from call to call: fresh pages cost as much as the arithmetic. Padded planes and a
-    // tile of the output; signals of the weight gradient.
+    // Memory is kept from call to call: fresh pages cost as much as the arithmetic. It holds the
+    // padded planes, a tile of the output, and the signals of the weight gradient.
     static PADDED: Cell<Option<Aligned>> = const { Cell::new(None) };
     static FLAT: Cell<Option<Aligned>> = const { Cell::new(None) };
     static SCRATCH: Cell<[Vec<f32>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
@@ -277,10 +295,11 @@ fn check(shape: &ConvShape, x: &[f32], weight: &[f32], out: &[f32]) {
     assert_eq!(out.len(), shape.output_len(), "output length");
 }
 
-/// Output channels whose results stay in registers together.
+/// Number of output channels whose sums stay in registers together.
 pub(crate) const TILE: usize = 8;
 
-/// Weights as `[output tile, in, tap, output in tile]`, the last tile filled up with zeros.
+/// Returns the weights as `[output tile, in, tap, output in tile]`, the last tile filled up with
+/// zeros.
 fn pack_weights(shape: &ConvShape, at: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
     let tiles = shape.out_channels.div_ceil(TILE);
     let mut packed = Vec::with_capacity(tiles * TILE * shape.in_channels * shape.taps());
@@ -295,7 +314,8 @@ fn pack_weights(shape: &ConvShape, at: impl Fn(usize, usize, usize) -> f32) -> V
     packed
 }
 
-/// The forward pass with packed weights, parallel over samples and tiles of output channels.
+/// Computes the forward pass with packed weights, in parallel over samples and tiles of output
+/// channels.
 fn correlate(
     x: &[f32],
     packed: &[f32],
@@ -314,14 +334,17 @@ fn correlate(
     let offsets = planes.offsets();
     let pixels = shape.pixels();
     let tile_weights = shape.in_channels * shape.taps() * TILE;
+
     out.par_chunks_mut(shape.out_channels * pixels).enumerate().for_each(|(sample, out)| {
         let images = &x[sample * shape.in_channels * pixels..][..shape.in_channels * pixels];
+
         let mut memory = PADDED.take().unwrap_or_default();
         let padded = memory.room(shape.in_channels * planes.plane);
         padded.fill(0.0);
         let each = images.chunks_exact(pixels).zip(padded.chunks_mut(planes.plane));
         each.for_each(|(image, plane)| planes.pad(image, plane));
         let padded = &*padded;
+
         out.par_chunks_mut(TILE * pixels).enumerate().for_each(|(tile, out)| {
             let weights = &packed[tile * tile_weights..][..tile_weights];
             let bias = bias.map(|b| &b[tile * TILE..]);
@@ -329,23 +352,24 @@ fn correlate(
             let tile = OutputTile { planes, offsets, x: padded, weights, bias };
             dispatch(Image { tile, outcome, out });
         });
+
         PADDED.set(Some(memory));
     });
 }
 
-/// One sample's tile of output channels.
+/// A tile of output channels of one sample.
 pub(crate) struct OutputTile<'a> {
     pub(crate) planes: &'a Planes,
-    /// Those of the taps.
+    /// Offsets of the kernel's taps in a plane.
     pub(crate) offsets: &'a [usize],
-    /// Padded planes.
+    /// Padded planes of the sample.
     pub(crate) x: &'a [f32],
-    /// `[in, tap, output in tile]`.
+    /// Weights of the tile, `[in, tap, output in tile]`.
     pub(crate) weights: &'a [f32],
     pub(crate) bias: Option<&'a [f32]>,
 }
 
-/// A tile and the images that it becomes.
+/// A tile and the images that it is written to.
 struct Image<'a> {
     tile: OutputTile<'a>,
     outcome: Outcome,
@@ -370,7 +394,7 @@ impl Kernel for Image<'_> {
 }
 
 impl OutputTile<'_> {
-    /// All positions of the tile's channels, unused ones at rows' ends included.
+    /// Computes all positions of the tile's channels, unused ones at rows' ends included.
     #[inline(always)]
     pub(crate) fn fill<S: Simd>(&self, simd: S, flat: &mut [f32]) {
         let positions = self.planes.positions;
@@ -385,8 +409,8 @@ impl OutputTile<'_> {
         }
     }
 
-    /// `W` registers of positions from `p` on, all channels of the tile; in two halves where
-    /// registers are few.
+    /// Computes `W` registers of positions from `p` on, for all channels of the tile. The channels
+    /// are treated in two halves where registers are few.
     #[inline(always)]
     fn tile<S: Simd, const W: usize>(&self, simd: S, p: usize, flat: &mut [f32]) {
         if S::MANY_REGISTERS {
@@ -397,7 +421,7 @@ impl OutputTile<'_> {
         }
     }
 
-    /// Channels `first..first + R` of the tile.
+    /// Computes channels `first..first + R` of the tile.
     #[inline(always)]
     fn channels<S: Simd, const W: usize, const R: usize>(
         &self,
@@ -412,16 +436,19 @@ impl OutputTile<'_> {
                 *acc = [simd.splat(bias); W];
             }
         }
+
         let per_channel = self.offsets.len() * TILE;
         let planes = self.x.chunks_exact(self.planes.plane);
         for (plane, weights) in planes.zip(self.weights.chunks_exact(per_channel)) {
             let plane = &plane[p..];
             for (&offset, weights) in self.offsets.iter().zip(weights.chunks_exact(TILE)) {
                 let signal = &plane[offset..offset + W * S::LANES];
+
                 let mut x = [simd.splat(0.0); W];
                 for w in 0..W {
                     x[w] = simd.load(&signal[w * S::LANES..]);
                 }
+
                 let weights = &weights[first..first + R];
                 for r in 0..R {
                     let weight = simd.splat(weights[r]);
@@ -431,6 +458,7 @@ impl OutputTile<'_> {
                 }
             }
         }
+
         for (r, row) in acc.into_iter().enumerate() {
             let flat = &mut flat[(first + r) * self.planes.positions + p..];
             for (to, value) in flat.chunks_exact_mut(S::LANES).zip(row) {
@@ -464,7 +492,8 @@ mod tests {
                 }
             }
         }
-        // Cut into bands of rows by two threads, and into groups of panels by five.
+
+        // Five threads cut it into groups of panels, and two into bands of rows.
         for kernel in [1, 3] {
             let (height, width) = (32, 33);
             let (in_channels, out_channels) = (9, 70);
@@ -538,7 +567,7 @@ mod tests {
         }
     }
 
-    /// Output, input gradient, weight gradient, bias gradient.
+    /// Returns the output and the gradients of input, weight and bias.
     fn all(s: &ConvShape, c: &Case) -> [Vec<f32>; 4] {
         let mut out = vec![f32::NAN; s.output_len()];
         let mut dx = vec![f32::NAN; s.input_len()];
@@ -549,12 +578,14 @@ mod tests {
         [out, dx, dw, db]
     }
 
+    /// Computes the same by the sums over [`terms`], in `f64`.
     fn naive(s: &ConvShape, c: &Case) -> [Vec<f64>; 4] {
         let channel = |at: usize| at / s.pixels() % s.out_channels;
         let mut out: Vec<f64> =
             (0..s.output_len()).map(|at| f64::from(c.bias[channel(at)])).collect();
         let (mut dx, mut dw) = (vec![0.0; s.input_len()], vec![0.0; s.weight_len()]);
         let mut db = vec![0.0; s.out_channels];
+
         terms(s, |o, w, x| {
             out[o] += f64::from(c.w[w]) * f64::from(c.x[x]);
             dx[x] += f64::from(c.w[w]) * f64::from(c.grad[o]);

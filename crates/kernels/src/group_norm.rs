@@ -1,9 +1,14 @@
-//! Group normalisation with feature-wise modulation and SiLU in one pass:
-//! y = silu(h (1 + scale) + shift), h = gamma (x - mean) / sqrt(variance + eps) + beta, mean and
-//! variance over the channels of a group and all pixels of a sample.
+//! Group normalisation with feature-wise modulation and SiLU in one pass.
 //!
-//! Wu and He, "Group normalization" (arXiv 1803.08494); Perez et al., "FiLM" (arXiv 1709.07871).
-//! The backward pass recomputes h from x instead of storing it.
+//! ```text
+//! y = silu(h (1 + scale) + shift)
+//! h = gamma (x - mean) / sqrt(variance + eps) + beta
+//! ```
+//!
+//! The mean and the variance are those over the channels of a group and all pixels of a sample (Wu
+//! and He, "Group normalization", arXiv 1803.08494). The modulation by scale and shift is that of
+//! Perez et al., "FiLM" (arXiv 1709.07871). The backward pass recomputes h from x instead of
+//! storing it.
 
 use rayon::prelude::*;
 
@@ -13,25 +18,25 @@ use crate::simd::{Kernel, Simd, dispatch};
 /// Sizes of a normalisation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NormShape {
-    /// Samples.
+    /// Number of samples.
     pub batch: usize,
-    /// Channels; a multiple of `groups`.
+    /// Number of channels, a multiple of `groups`.
     pub channels: usize,
-    /// Groups of neighbouring channels normalised together.
+    /// Number of groups of neighbouring channels that are normalised together.
     pub groups: usize,
-    /// Values of a channel.
+    /// Number of values of a channel.
     pub pixels: usize,
-    /// Added to the variance.
+    /// Number added to the variance.
     pub eps: f32,
 }
 
 impl NormShape {
-    /// Values of the input and of the output.
+    /// Returns the number of values of the input and of the output.
     pub fn len(&self) -> usize {
         self.batch * self.channels * self.pixels
     }
 
-    /// Whether there are none.
+    /// Tells whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -41,19 +46,19 @@ impl NormShape {
     }
 }
 
-/// What the layer is modulated by.
+/// The parameters that the normalised values are modulated by.
 #[derive(Debug, Clone, Copy)]
 pub struct Modulation<'a> {
     /// Gain of each channel, `[channel]`.
     pub gamma: &'a [f32],
     /// Offset of each channel, `[channel]`.
     pub beta: &'a [f32],
-    /// Scale and shift of each sample and channel, each `[batch, channel]`; none means zeros.
+    /// Scale and shift of each sample and channel, each `[batch, channel]`; `None` means zeros.
     pub film: Option<(&'a [f32], &'a [f32])>,
 }
 
 impl Modulation<'_> {
-    /// gamma, beta, scale and shift of channel `c` of sample `b`.
+    /// Returns gamma, beta, scale and shift of channel `c` of sample `b`.
     fn at(&self, shape: &NormShape, b: usize, c: usize) -> [f32; 4] {
         let at = b * shape.channels + c;
         let [scale, shift] = self.film.map_or([0.0; 2], |(scale, shift)| [scale[at], shift[at]]);
@@ -61,29 +66,30 @@ impl Modulation<'_> {
     }
 }
 
-/// Values that one task normalises at least.
+/// Smallest number of values that one task normalises.
 const SHARE: usize = 1 << 12;
 
 /// Mean and reciprocal standard deviation of each sample's groups, `[batch, group]`.
 pub type Moments = Vec<[f32; 2]>;
 
-/// Gradients of everything but the input.
+/// The gradients of all parameters of the modulation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModulationGrad {
-    /// `[channel]`.
+    /// Gradient of gamma, `[channel]`.
     pub gamma: Vec<f32>,
-    /// `[channel]`.
+    /// Gradient of beta, `[channel]`.
     pub beta: Vec<f32>,
-    /// `[batch, channel]`.
+    /// Gradient of the scale, `[batch, channel]`.
     pub scale: Vec<f32>,
-    /// `[batch, channel]`.
+    /// Gradient of the shift, `[batch, channel]`.
     pub shift: Vec<f32>,
 }
 
-/// The output, `[batch, channel, y, x]` as the input is, and the moments for the way back.
+/// Computes `out`, `[batch, channel, y, x]` like the input `x`. Returns the moments for the
+/// backward pass.
 ///
 /// # Panics
-/// Slices whose lengths are not those of `shape`.
+/// Panics on slices whose lengths are not those of `shape`.
 pub fn norm_film_silu_forward(
     x: &[f32],
     modulation: &Modulation<'_>,
@@ -95,6 +101,7 @@ pub fn norm_film_silu_forward(
     if shape.is_empty() {
         return moments;
     }
+
     let size = shape.per_group() * shape.pixels;
     let groups = out.par_chunks_mut(size).zip(x.par_chunks(size)).zip(&mut moments);
     groups.with_min_len(SHARE.div_ceil(size)).enumerate().for_each(
@@ -102,13 +109,15 @@ pub fn norm_film_silu_forward(
             dispatch(Forward { group: Group { shape, modulation, group }, x, out, moments });
         },
     );
+
     moments
 }
 
-/// The input's gradient into `x_grad`, and the others, from the output's.
+/// Computes the input's gradient `x_grad` from the output's, `grad`. Returns the gradients of the
+/// modulation.
 ///
 /// # Panics
-/// Slices whose lengths are not those of `shape`.
+/// Panics on slices whose lengths are not those of `shape`.
 pub fn norm_film_silu_backward(
     x: &[f32],
     modulation: &Modulation<'_>,
@@ -119,6 +128,7 @@ pub fn norm_film_silu_backward(
 ) -> ModulationGrad {
     check(shape, modulation, &[x, grad, x_grad]);
     assert_eq!(moments.len(), shape.batch * shape.groups, "moments");
+
     let mut sums = vec![[0.0; 2]; shape.batch * shape.channels];
     if !shape.is_empty() {
         let size = shape.per_group() * shape.pixels;
@@ -131,11 +141,12 @@ pub fn norm_film_silu_backward(
             },
         );
     }
+
     modulation_grad(modulation, shape, &sums)
 }
 
-/// From each sample's and channel's sums of the gradient of z = h (1 + scale) + shift, plain and
-/// times the normalised input.
+/// Returns the gradients of the modulation, given two sums for each sample and channel. They are
+/// those of the gradient of z = h (1 + scale) + shift, plain and times the normalised input.
 fn modulation_grad(
     modulation: &Modulation<'_>,
     shape: &NormShape,
@@ -148,6 +159,7 @@ fn modulation_grad(
         scale: vec![0.0; sums.len()],
         shift: vec![0.0; sums.len()],
     };
+
     for (i, &[plain, normalised]) in sums.iter().enumerate() {
         let c = i % channels;
         let [gamma, beta, scale, _] = modulation.at(shape, i / channels, c);
@@ -171,7 +183,7 @@ fn check(shape: &NormShape, modulation: &Modulation<'_>, arrays: &[&[f32]]) {
     assert!(modulation.film.is_none_or(|(a, b)| a.len() == film && b.len() == film), "film");
 }
 
-/// One sample's group.
+/// One group of one sample.
 struct Group<'a> {
     shape: &'a NormShape,
     modulation: &'a Modulation<'a>,
@@ -179,7 +191,7 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
-    /// gamma, beta, scale and shift of the group's `c`-th channel.
+    /// Returns gamma, beta, scale and shift of the group's `c`-th channel.
     #[inline(always)]
     fn modulation(&self, c: usize) -> [f32; 4] {
         let NormShape { groups, .. } = *self.shape;
@@ -187,7 +199,7 @@ impl Group<'_> {
         self.modulation.at(self.shape, self.group / groups, channel)
     }
 
-    /// z = factor * x + offset for the group's `c`-th channel.
+    /// Returns factor and offset of z = factor * x + offset for the group's `c`-th channel.
     #[inline(always)]
     fn affine(&self, c: usize, [mean, rstd]: [f32; 2]) -> [f32; 2] {
         let [gamma, beta, scale, shift] = self.modulation(c);
@@ -210,6 +222,7 @@ impl Kernel for Forward<'_> {
         let [mean] = sums(self.x, self.x, |x, _| [x]).map(|s| s / count);
         let [variance] = sums(self.x, self.x, |x, _| [(x - mean) * (x - mean)]).map(|s| s / count);
         *self.moments = [mean, 1.0 / (variance + self.group.shape.eps).sqrt()];
+
         let pixels = self.group.shape.pixels;
         let channels = self.out.chunks_exact_mut(pixels).zip(self.x.chunks_exact(pixels));
         for (c, (out, x)) in channels.enumerate() {
@@ -232,25 +245,31 @@ struct Backward<'a> {
 }
 
 impl Kernel for Backward<'_> {
-    /// The gradient of z goes through `x_grad`; then that of x is
-    /// rstd (g - mean(g) - xhat mean(g xhat)), g = gamma (1 + scale) dz, xhat the normalised x.
+    /// Writes the gradient dz of z to `x_grad` first, and then replaces it by the gradient of x.
+    ///
+    /// Let g = gamma (1 + scale) dz, and xhat the normalised x. The gradient of x is
+    /// rstd (g - mean(g) - xhat mean(g xhat)), with means over the group.
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
         let pixels = self.group.shape.pixels;
         let [mean, rstd] = self.moments;
         let mut means = [0.0; 2];
+
         let channels = self.x_grad.chunks_exact_mut(pixels).zip(self.x.chunks_exact(pixels));
         for (c, ((dz, x), grad)) in channels.zip(self.grad.chunks_exact(pixels)).enumerate() {
             let [factor, offset] = self.group.affine(c, self.moments);
             for ((dz, x), grad) in dz.iter_mut().zip(x).zip(grad) {
                 *dz = grad * silu_slope::<S>(factor * x + offset);
             }
+
             let [plain, centred] = sums(dz, x, |dz, x| [dz, dz * (x - mean)]);
             self.sums[c] = [plain, centred * rstd];
+
             let [gamma, _, scale, _] = self.group.modulation(c);
             means[0] += gamma * (1.0 + scale) * plain / self.x.len() as f32;
             means[1] += gamma * (1.0 + scale) * centred * rstd / self.x.len() as f32;
         }
+
         let channels = self.x_grad.chunks_exact_mut(pixels).zip(self.x.chunks_exact(pixels));
         for (c, (x_grad, x)) in channels.enumerate() {
             let [factor, _] = self.group.affine(c, self.moments);
@@ -262,11 +281,13 @@ impl Kernel for Backward<'_> {
     }
 }
 
-/// Sums over pairs of values, in so many lanes that they vectorise, always in the same order.
+/// Sums terms of pairs of values in so many lanes that the loop vectorises, always in the same
+/// order.
 #[inline(always)]
 fn sums<const N: usize>(a: &[f32], b: &[f32], terms: impl Fn(f32, f32) -> [f32; N]) -> [f32; N] {
     const LANES: usize = 32;
     let mut lanes = [[0.0f32; LANES]; N];
+
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     for (a, b) in a.iter().zip(b) {
         for l in 0..LANES {
@@ -276,6 +297,7 @@ fn sums<const N: usize>(a: &[f32], b: &[f32], terms: impl Fn(f32, f32) -> [f32; 
             }
         }
     }
+
     let mut sums = lanes.map(|lanes| lanes.iter().sum::<f32>());
     for (&a, &b) in a_rest.iter().zip(b_rest) {
         let terms = terms(a, b);
@@ -303,7 +325,7 @@ mod tests {
         shapes
     }
 
-    /// x, gamma, beta, scale, shift, and the output's gradient.
+    /// Returns x, gamma, beta, scale, shift, and the output's gradient.
     fn inputs(s: &NormShape) -> [Vec<f32>; 6] {
         let (film, len) = (s.batch * s.channels, s.len());
         let x = values(len, 1).iter().map(|v| 3.0 * v + 2.0).collect();
@@ -311,7 +333,7 @@ mod tests {
         [x, gamma, values(s.channels, 3), values(film, 4), values(film, 5), values(len, 6)]
     }
 
-    /// Output and the gradients of x, gamma, beta, scale, shift.
+    /// Returns the output and the gradients of x, gamma, beta, scale and shift.
     fn all(s: &NormShape, film: bool) -> [Vec<f32>; 6] {
         let [x, gamma, beta, scale, shift, grad] = inputs(s);
         let film = film.then_some((&scale[..], &shift[..]));
@@ -322,14 +344,16 @@ mod tests {
         [y, dx, g.gamma, g.beta, g.scale, g.shift]
     }
 
-    /// The formula of the module's head, in f64.
+    /// Computes the formula of the module's documentation in `f64`.
     fn naive(s: &NormShape, inputs: &[Vec<f64>]) -> Vec<f64> {
         let [x, gamma, beta, scale, shift] = [0, 1, 2, 3, 4].map(|i| &inputs[i]);
         let size = s.per_group() * s.pixels;
         let mut out = Vec::new();
+
         for (group, x) in x.chunks(size).enumerate() {
             let mean = x.iter().sum::<f64>() / size as f64;
             let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / size as f64;
+
             for (i, x) in x.iter().enumerate() {
                 let film = (group * size + i) / s.pixels;
                 let c = film % s.channels;
@@ -350,11 +374,13 @@ mod tests {
                 if !film {
                     (at[3], at[4]) = (vec![0.0; at[3].len()], vec![0.0; at[4].len()]);
                 }
+
                 let exact = naive(&s, &at);
                 let each = each_unit(|| all(&s, film));
                 for ours in &each {
                     assert_close(&ours[0], &exact, 3e-6, &format!("{s:?}"));
                 }
+
                 let pull = at[5].clone();
                 for which in 0..5 {
                     for i in (0..at[which].len()).step_by(37) {
@@ -364,6 +390,7 @@ mod tests {
                             at[which][i] -= h;
                             y.iter().zip(&pull).map(|(y, p)| y * p).sum::<f64>()
                         };
+
                         let exact = (loss(1e-5) - loss(-1e-5)) / 2e-5;
                         let tolerance = 2e-5 * exact.abs().max(1.0);
                         for ours in &each {

@@ -1,5 +1,5 @@
 //! CPU kernels of the network, forward and backward, on `f32` slices in `[batch, channel, y, x]`
-//! order. Results do not depend on the number of threads.
+//! order. The results do not depend on the number of threads.
 
 mod aligned;
 mod planes;
@@ -22,10 +22,11 @@ pub use simd::{VARIABLE, asked, unit};
 
 #[cfg(test)]
 mod test_values {
-    //! What the tests of several kernels share.
+    //! Helpers that the tests of several kernels share.
     #![allow(clippy::unwrap_used)]
 
-    /// Values in [-1, 1), the same on every run (a multiplicative hash of the index).
+    /// Returns values in [-1, 1) that are the same on every run (a multiplicative hash of the
+    /// index).
     pub fn values(count: usize, seed: u64) -> Vec<f32> {
         (0..count as u64)
             .map(|i| {
@@ -37,7 +38,7 @@ mod test_values {
             .collect()
     }
 
-    /// Largest difference below `tolerance` times the largest value (or 1).
+    /// Asserts that the largest difference is below `tolerance` times the largest value (or 1).
     pub fn assert_close(ours: &[f32], reference: &[f64], tolerance: f64, what: &str) {
         assert_eq!(ours.len(), reference.len(), "{what}");
         let scale = reference.iter().fold(1.0f64, |m, v| m.max(v.abs()));
@@ -46,12 +47,12 @@ mod test_values {
         }
     }
 
-    /// Runs on so many threads.
+    /// Runs `run` in a pool of `count` threads.
     pub fn threads<T: Send>(count: usize, run: impl FnOnce() -> T + Send) -> T {
         rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap().install(run)
     }
 
-    /// Runs on each vector unit (the widest, eight lanes, portable) that this processor has.
+    /// Runs `run` on each vector unit (the widest, eight lanes, portable) that this processor has.
     pub fn each_unit<T: Send>(run: impl Fn() -> T + Sync) -> Vec<T> {
         let on = |lanes: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(2);

@@ -5,29 +5,31 @@ use rayon::prelude::*;
 use crate::aligned::Aligned;
 use crate::simd::{Kernel, Simd, dispatch};
 
-/// Outputs whose weights lie together: whole registers of every vector unit.
+/// Number of outputs whose weights lie together: whole registers of every vector unit.
 const CHUNK: usize = 64;
-/// Chunks that one task computes at least.
+
+/// Smallest number of chunks that one task computes.
 const SHARE: usize = 2;
 
-/// An affine map whose weights are brought into the kernel's order once.
+/// An affine map for inference, whose weights are brought into the kernel's order once.
 #[derive(Debug)]
 pub struct PackedLinear {
     inputs: usize,
-    /// `[chunk of outputs, input, output in chunk]`, the last chunk filled up with zeros.
+    /// Weights, `[chunk of outputs, input, output in chunk]`, the last chunk filled up with zeros.
     weight: Aligned,
     bias: Vec<f32>,
 }
 
 impl PackedLinear {
-    /// `weight` `[inputs, outputs]`, `bias` `[outputs]`.
+    /// Returns the map with `weight` `[inputs, outputs]` and `bias` `[outputs]`.
     ///
     /// # Panics
-    /// A weight of another length.
+    /// Panics on a weight of another length.
     pub fn new(weight: &[f32], bias: &[f32]) -> Self {
         let outputs = bias.len();
         let inputs = weight.len().checked_div(outputs).unwrap_or(0);
         assert_eq!(weight.len(), inputs * outputs, "weight length");
+
         let mut packed = Aligned::default();
         let chunks = packed.room(inputs * outputs.next_multiple_of(CHUNK));
         for (c, chunk) in chunks.chunks_mut((inputs * CHUNK).max(1)).enumerate() {
@@ -40,29 +42,32 @@ impl PackedLinear {
         Self { inputs, weight: packed, bias: bias.to_vec() }
     }
 
-    /// Values of an output.
+    /// Returns the number of values of an output.
     pub fn outputs(&self) -> usize {
         self.bias.len()
     }
 
-    /// `out` `[batch, outputs]` of `x` `[batch, inputs]`.
+    /// Computes `out` `[batch, outputs]` from `x` `[batch, inputs]`.
     ///
     /// # Panics
-    /// Slices whose lengths do not fit each other.
+    /// Panics on slices whose lengths do not fit each other.
     pub fn forward(&self, x: &[f32], out: &mut [f32]) {
         let (inputs, outputs) = (self.inputs, self.outputs());
         if outputs == 0 || out.is_empty() {
             return;
         }
+
         let batch = out.len() / outputs;
         assert_eq!(out.len(), batch * outputs, "output length");
         assert_eq!(x.len(), batch * inputs, "input length");
+
         let mut chunks = vec![0.0; batch * outputs.next_multiple_of(CHUNK)];
         let tasks = chunks.par_chunks_mut(batch * CHUNK).with_min_len(SHARE).enumerate();
         tasks.for_each(|(c, out)| {
             let weight = &self.weight.values()[c * inputs * CHUNK..][..inputs * CHUNK];
             dispatch(Columns { x, weight, inputs, out });
         });
+
         for (c, chunk) in chunks.chunks_exact(batch * CHUNK).enumerate() {
             let bias = &self.bias[c * CHUNK..outputs.min((c + 1) * CHUNK)];
             for (out, values) in out.chunks_exact_mut(outputs).zip(chunk.chunks_exact(CHUNK)) {
@@ -73,13 +78,13 @@ impl PackedLinear {
     }
 }
 
-/// A chunk of outputs of every vector, without the bias.
+/// A chunk of the outputs of every vector, without the bias.
 struct Columns<'a> {
     x: &'a [f32],
-    /// `[input, output in chunk]`.
+    /// Weights, `[input, output in chunk]`.
     weight: &'a [f32],
     inputs: usize,
-    /// `[batch, output in chunk]`.
+    /// Outputs, `[batch, output in chunk]`.
     out: &'a mut [f32],
 }
 
@@ -97,6 +102,7 @@ impl Kernel for Columns<'_> {
                         acc[w] = simd.mul_add(factor, simd.load(&row[w * S::LANES..]), acc[w]);
                     }
                 }
+
                 for w in 0..4 {
                     simd.store(acc[w], &mut out[c + w * S::LANES..]);
                 }
@@ -117,6 +123,7 @@ mod tests {
         {
             let x = values(batch * inputs, 1);
             let (weight, bias) = (values(inputs * outputs, 2), values(outputs, 3));
+
             let naive: Vec<f64> = (0..batch * outputs)
                 .map(|at| {
                     let (b, o) = (at / outputs, at % outputs);
@@ -126,11 +133,13 @@ mod tests {
                     f64::from(bias[o]) + (0..inputs).map(term).sum::<f64>()
                 })
                 .collect();
+
             let run = || {
                 let mut out = vec![f32::NAN; batch * outputs];
                 PackedLinear::new(&weight, &bias).forward(&x, &mut out);
                 out
             };
+
             for ours in each_unit(run) {
                 assert_close(&ours, &naive, 1e-5, &format!("{batch} {inputs}->{outputs}"));
             }

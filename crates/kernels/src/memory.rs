@@ -1,32 +1,34 @@
-//! Keeping memory: fresh pages, and clearing them, cost as much as the arithmetic done on them.
+//! Reuse of arrays: fresh pages, and clearing them, cost as much as the arithmetic done on them.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-/// Arrays of one length that are kept, and values of all: a training step has some sixty outputs, a pass
-/// of inference three or four for each thread.
+/// Largest number of arrays of one length that are kept. A training step has some sixty outputs,
+/// and inference takes three or four for each thread.
 const ALIKE: usize = 64;
 const MOST: usize = 1 << 28;
 
-/// Arrays by their length. Of the whole process, since a step may run on any thread.
+/// Spare arrays by their length. They belong to the whole process, since a step may run on any
+/// thread.
 static SPARES: LazyLock<Mutex<Spares>> = LazyLock::new(Mutex::default);
 
 type Spares = HashMap<usize, Vec<Vec<f32>>>;
 
-/// An array to be written over, whose values are left from an earlier use. Best where the same
-/// lengths come back; a length without a spare array is taken anew.
+/// Returns an array of `len` values to be overwritten. Its values are left from an earlier use.
+///
+/// This pays where the same lengths come back; a length without a spare array is allocated.
 pub fn room(len: usize) -> Vec<f32> {
     let spare = spares().entry(len).or_default().pop();
     spare.unwrap_or_else(|| vec![0.0; len])
 }
 
-/// Hands an array to the next [`room`] of its length, if there has been one.
+/// Leaves an array to the next [`room`] of its length, if that length has been asked for before.
 pub fn recycle(array: Vec<f32>) {
     let mut all = spares();
     let kept: usize = all.iter().map(|(len, alike)| len * alike.len()).sum();
     match all.get_mut(&array.len()) {
         Some(alike) if alike.len() < ALIKE && kept + array.len() <= MOST => alike.push(array),
-        // Other lengths than now needed may fill the room.
+        // The lengths in use may have changed: the spares of old ones fill the memory.
         Some(_) if kept + array.len() > MOST => all.clear(),
         _ => {}
     }
@@ -36,10 +38,12 @@ fn spares() -> MutexGuard<'static, Spares> {
     SPARES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks the C library's allocator to keep what is freed instead of giving it back to the system,
-/// for the rest of the process: training frees and takes the same arrays at every step, and
-/// fresh pages cost as much as the arithmetic done on them. To be called once, early, by a
-/// program (not by a library). Does nothing where the allocator is not glibc's.
+/// Asks the C library's allocator to keep freed memory instead of returning it to the system, for
+/// the rest of the process.
+///
+/// Training frees and allocates the same arrays at every step, and fresh pages cost as much as the
+/// arithmetic done on them. A program, not a library, should call this once and early. Nothing
+/// happens where the allocator is not glibc's.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     glibc::keep_freed_memory();
@@ -74,7 +78,7 @@ mod tests {
 
     #[test]
     fn arrays_come_back_by_their_length() {
-        // Nobody has asked for this length.
+        // This length has not been asked for yet.
         recycle(vec![1.0; 1013]);
         assert_eq!(room(1013), [0.0; 1013]);
         recycle(vec![1.0; 1013]);

@@ -1,17 +1,18 @@
-//! Patches of an image folded into channels, and back.
+//! Folding of an image's patches into channels, and its inverse.
 
 use rayon::prelude::*;
 
 use crate::simd::{Kernel, Simd, dispatch};
 
-/// Values that one task moves at least.
+/// Smallest number of values that one task moves.
 const SHARE: usize = 1 << 13;
 
-/// Folds `side` x `side` patches of each plane of `x`, images `width` points wide of `size` points
-/// `[plane, y, x]`, into planes of their own, `[plane, side^2, y / side, x / side]`.
+/// Folds each plane of `x` `[plane, y, x]` into `side^2` planes of its own,
+/// `[plane, side^2, y / side, x / side]`. Each of these holds one point of every `side` x `side`
+/// patch. A plane of `x` has `size` points, `width` of them in a row.
 ///
 /// # Panics
-/// Lengths that do not fit each other, or sides that do not divide the image's.
+/// Panics on lengths that do not fit each other, and on sides that do not divide the image's.
 pub fn unshuffle(x: &[f32], [size, width]: [usize; 2], side: usize, out: &mut [f32]) {
     check(x, out, size, width, side);
     let planes = out.par_chunks_mut(size).zip(x.par_chunks(size));
@@ -31,7 +32,7 @@ impl Kernel for Unshuffle<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         match self.side {
-            // A step that the compiler knows becomes shuffles of registers.
+            // A side known to the compiler becomes shuffles of registers.
             2 => self.unshuffle(2),
             side => self.unshuffle(side),
         }
@@ -53,10 +54,10 @@ impl Unshuffle<'_> {
     }
 }
 
-/// The inverse of [`unshuffle`]: `size` and `width` are those of the images made.
+/// Inverts [`unshuffle`]; `size` and `width` are those of the unfolded planes.
 ///
 /// # Panics
-/// As [`unshuffle`].
+/// Panics as [`unshuffle`] does.
 pub fn shuffle(x: &[f32], [size, width]: [usize; 2], side: usize, out: &mut [f32]) {
     check(x, out, size, width, side);
     let planes = out.par_chunks_mut(size).zip(x.par_chunks(size));
@@ -96,7 +97,7 @@ impl Shuffle<'_> {
         }
     }
 
-    /// Patches of 2x2: two lines of values become one, in shuffles of registers.
+    /// Unfolds patches of 2x2: two rows of values become one, by shuffles of registers.
     #[inline(always)]
     fn shuffle_pairs(self) {
         let Self { parts, width, image, .. } = self;
@@ -131,6 +132,7 @@ mod tests {
             let [height, width] = [rows * side, columns * side];
             let size = height * width;
             let x = values(planes * size, 1);
+
             let run = || {
                 let [mut folded, mut back] = [vec![0.0; x.len()], vec![0.0; x.len()]];
                 unshuffle(&x, [size, width], side, &mut folded);
@@ -139,6 +141,7 @@ mod tests {
             };
             let [[folded, back], rest @ ..] = &each_unit(run)[..] else { unreachable!() };
             assert!(rest.iter().all(|[f, b]| f == folded && b == back));
+
             for (i, v) in folded.iter().enumerate() {
                 let (plane, place) = (i / size, i % size);
                 let (part, place) = (place / (rows * columns), place % (rows * columns));

@@ -1,8 +1,11 @@
-//! 1x1 convolution: a matrix product of the weights with the image's channels; and the gradient of
-//! its weights, the products of two images' channels summed over their points.
+//! 1x1 convolution, and the gradient of its weights.
 //!
-//! Neighbouring values of a channel are far from those of the next, so that a block of positions is
-//! copied together once and then read from the cache for every tile of output channels.
+//! The convolution is a matrix product of the weights with the image's channels. The gradient
+//! consists of products of two images' channels, summed over their points.
+//!
+//! Values of neighbouring points are close in memory, but those of neighbouring channels are far
+//! apart. A block of positions is therefore copied once, and then read from the cache for every
+//! tile of output channels.
 
 // Indexed loops of constant length, which the compiler unrolls: the sums stay in registers.
 #![allow(clippy::needless_range_loop)]
@@ -18,18 +21,19 @@ use crate::conv::{ConvShape, Outcome, OutputTile, TILE};
 use crate::planes::{LANES_MAX, Planes};
 use crate::simd::{Kernel, Simd, dispatch};
 
-/// Positions of a block.
+/// Number of positions of a block.
 const BLOCK: usize = 256;
 
 thread_local! {
     /// A block of the input and a tile of the output, kept from call to call.
     static SCRATCH: Cell<Option<[Aligned; 2]>> = const { Cell::new(None) };
-    /// Gradients that one task of [`weight_grad`] sums.
+    /// Gradients of the output that one task of [`weight_grad`] sums over.
     static PANEL: Cell<Option<Aligned>> = const { Cell::new(None) };
 }
 
-/// As `conv::correlate`, which checks the lengths; `packed` `[output tile, in, output in tile]`.
-/// Parallel over samples, and over groups of tiles where samples are fewer than threads.
+/// Computes the forward pass as `conv::correlate` does, which checks the lengths; `packed` is
+/// `[output tile, in, output in tile]`. It is parallel over samples, and over groups of tiles where
+/// samples are fewer than threads.
 pub(crate) fn forward(
     x: &[f32],
     packed: &[f32],
@@ -67,9 +71,12 @@ impl Kernel for Tiles<'_> {
         let Self { x, packed, bias, pixels, outcome, out } = self;
         let inputs = x.len() / pixels;
         let [mut block, mut flat] = SCRATCH.take().unwrap_or_default();
+
         for first in (0..pixels).step_by(BLOCK) {
             let len = BLOCK.min(pixels - first);
             let planes = Planes::of_row(len);
+
+            // An input of one block is used where it is.
             let block = if planes.plane == pixels {
                 x
             } else {
@@ -79,6 +86,7 @@ impl Kernel for Tiles<'_> {
                 }
                 &*block
             };
+
             let flat = flat.room(TILE * planes.positions);
             for (t, out) in out.chunks_mut(TILE * pixels).enumerate() {
                 let weights = &packed[t * TILE * inputs..][..TILE * inputs];
@@ -90,17 +98,19 @@ impl Kernel for Tiles<'_> {
                 }
             }
         }
+
         SCRATCH.set(Some([block, flat]));
     }
 }
 
-/// Outputs whose weights' gradients one task sums.
+/// Number of outputs whose weights' gradients one task sums.
 const OUTPUTS: usize = 8;
-/// Positions summed at once, so that a task's gradients stay in the nearest cache.
+
+/// Number of positions summed at once, so that a task's gradients stay in the first-level cache.
 const SPAN: usize = 1024;
 
-/// As `conv2d_weight_grad`, which checks the lengths and clears the result: the sum over samples and
-/// pixels of `grad[o] x[i]`.
+/// Computes the gradient of the weights as `conv2d_weight_grad` does, which checks the lengths and
+/// clears the result. It is the sum over samples and pixels of `grad[o] x[i]`.
 pub(crate) fn weight_grad(x: &[f32], grad: &[f32], shape: &ConvShape, weight_grad: &mut [f32]) {
     weight_grad.par_chunks_mut(OUTPUTS * shape.in_channels).enumerate().for_each(
         |(tile, weight_grad)| {
@@ -116,11 +126,11 @@ struct Correlate<'a> {
     grad: &'a [f32],
     shape: &'a ConvShape,
     outs: Range<usize>,
-    /// `[output of the task, input]`.
+    /// The gradient, `[output of the task, input]`.
     weight_grad: &'a mut [f32],
 }
 
-/// Samples and pixels of each that are summed at once.
+/// The samples, and the pixels of each, that are summed at once.
 struct Span {
     samples: Range<usize>,
     pixels: Range<usize>,
@@ -131,13 +141,15 @@ impl Kernel for Correlate<'_> {
     fn run<S: Simd>(mut self, simd: S) {
         let (batch, pixels) = (self.shape.batch, self.shape.height * self.shape.width);
         let (samples, len) = ((SPAN / pixels).max(1), SPAN.min(pixels));
+
         let mut panel = PANEL.take().unwrap_or_default();
         for b in (0..batch).step_by(samples) {
             for p in (0..pixels).step_by(len) {
                 let span =
                     Span { samples: b..batch.min(b + samples), pixels: p..pixels.min(p + len) };
                 let panel = self.fill::<S>(&span, &mut panel);
-                // As many sums as leave registers for a value of each side.
+
+                // As many sums at a time as leave registers for one value of each factor.
                 if S::MANY_REGISTERS {
                     self.inputs::<S, OUTPUTS, 2>(simd, 0, &span, panel);
                 } else {
@@ -146,21 +158,25 @@ impl Kernel for Correlate<'_> {
                 }
             }
         }
+
         PANEL.set(Some(panel));
     }
 }
 
 impl Correlate<'_> {
-    /// The gradients of a span, `[sample, register of pixels, output, pixel in register]`, the last
-    /// register and missing outputs filled up with zeros.
+    /// Copies the gradients of a span to `panel`,
+    /// `[sample, register of pixels, output, pixel in register]`. The last register and missing
+    /// outputs are filled up with zeros.
     #[inline(always)]
     fn fill<'p, S: Simd>(&self, span: &Span, panel: &'p mut Aligned) -> &'p [f32] {
         let (len, pixels) = (span.pixels.len(), self.shape.height * self.shape.width);
         let sample = len.div_ceil(S::LANES) * OUTPUTS * S::LANES;
         let panel = panel.room(span.samples.len() * sample);
+
         if self.outs.len() < OUTPUTS || !len.is_multiple_of(S::LANES) {
             panel.fill(0.0);
         }
+
         for (b, panel) in span.samples.clone().zip(panel.chunks_exact_mut(sample)) {
             for (o, out) in self.outs.clone().enumerate() {
                 let at = (b * self.shape.out_channels + out) * pixels;
@@ -174,7 +190,8 @@ impl Correlate<'_> {
         panel
     }
 
-    /// All inputs for outputs `first..first + R` of the panel, `C` at a time.
+    /// Adds the sums over a span for all inputs, `C` at a time, and outputs `first..first + R` of
+    /// the panel.
     #[inline(always)]
     fn inputs<S: Simd, const R: usize, const C: usize>(
         &mut self,
@@ -195,6 +212,7 @@ impl Correlate<'_> {
         }
     }
 
+    /// Adds the sums over a span for inputs `i..i + C` and outputs `first..first + R` of the panel.
     #[inline(always)]
     fn add<S: Simd, const R: usize, const C: usize>(
         &mut self,
@@ -208,12 +226,15 @@ impl Correlate<'_> {
         let len = span.pixels.len();
         let whole = len - len % S::LANES;
         let sample = len.div_ceil(S::LANES) * OUTPUTS * S::LANES;
+
         let mut acc = [[simd.splat(0.0); C]; R];
         for (b, panel) in span.samples.clone().zip(panel.chunks_exact(sample)) {
             let x = &self.x[(b * inputs + i) * pixels + span.pixels.start..];
-            // Slices of one length, so that one bounds check serves them all.
+
+            // Slices of one length: one bounds check serves them all.
             let x: [&[f32]; C] = from_fn(|c| &x[c * pixels..][..len]);
             let (body, last) = panel.split_at(whole * OUTPUTS);
+
             for (p, grad) in (0..).step_by(S::LANES).zip(body.chunks_exact(OUTPUTS * S::LANES)) {
                 let mut v = [simd.splat(0.0); C];
                 for c in 0..C {
@@ -221,6 +242,8 @@ impl Correlate<'_> {
                 }
                 multiply_add(simd, &grad[first * S::LANES..], v, &mut acc);
             }
+
+            // The last register is filled up with zeros, on both sides.
             if whole < len {
                 let mut v = [simd.splat(0.0); C];
                 for c in 0..C {
@@ -231,6 +254,7 @@ impl Correlate<'_> {
                 multiply_add(simd, &last[first * S::LANES..], v, &mut acc);
             }
         }
+
         for (r, acc) in acc.iter().enumerate().take(self.outs.len().saturating_sub(first)) {
             for c in 0..C {
                 self.weight_grad[(first + r) * inputs + i + c] += simd.sum(acc[c]);
@@ -239,7 +263,7 @@ impl Correlate<'_> {
     }
 }
 
-/// Adds the products of `R` registers of gradients and `C` of inputs to their sums.
+/// Adds the products of `R` registers of gradients and `C` registers of inputs to their sums.
 #[inline(always)]
 fn multiply_add<S: Simd, const R: usize, const C: usize>(
     simd: S,

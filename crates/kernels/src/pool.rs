@@ -1,16 +1,18 @@
-//! Work that is one sequence of small parallel parts.
+//! Work that consists of a sequence of small parallel parts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rayon::Yield;
 
-/// How long a thread looks for work before it may sleep. Above a layer's serial part; bounded,
-/// since a thread may begin to look while another waits for what it does beneath.
+/// Time for which a thread looks for work before it may sleep.
+///
+/// It is longer than the serial part of a layer. It is bounded because a thread may begin to look
+/// for work on top of a frame that another thread waits for.
 const PATIENCE: Duration = Duration::from_micros(300);
 
-/// Runs `work` in the thread pool and keeps the pool's other threads awake meanwhile: to wake one
-/// for each part takes longer than a small layer of a network.
+/// Runs `work` in the thread pool and keeps the pool's other threads awake meanwhile. To wake a
+/// thread for each part takes longer than a small layer of a network.
 pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     let done = AtomicBool::new(false);
     rayon::scope(|scope| {
@@ -28,6 +30,7 @@ pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     })
 }
 
+/// Takes work of the pool until `done` is set, or until there has been none for [`PATIENCE`].
 fn look_for_work(done: &AtomicBool) {
     let mut idle_since = Instant::now();
     while !done.load(Ordering::Relaxed) && idle_since.elapsed() < PATIENCE {
@@ -38,7 +41,7 @@ fn look_for_work(done: &AtomicBool) {
     }
 }
 
-/// Ends the search for work, after a panic too.
+/// A guard that ends the search for work when dropped, after a panic too.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {

@@ -1,16 +1,16 @@
-//! SiLU, y = x / (1 + exp(-x)), elementwise, and its derivative.
+//! The elementwise SiLU, y = x / (1 + exp(-x)), and its derivative.
 
 use rayon::prelude::*;
 
 use crate::simd::{Kernel, Simd, dispatch};
 
-/// Values one task treats.
+/// Number of values that one task treats.
 const CHUNK: usize = 1 << 14;
 
-/// `out` = silu(`x`).
+/// Computes `out` = silu(`x`).
 ///
 /// # Panics
-/// Slices of different lengths.
+/// Panics on slices of different lengths.
 pub fn silu_forward(x: &[f32], out: &mut [f32]) {
     assert_eq!(x.len(), out.len(), "lengths");
     out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(out, x)| {
@@ -18,10 +18,10 @@ pub fn silu_forward(x: &[f32], out: &mut [f32]) {
     });
 }
 
-/// `x_grad` = `grad` silu'(`x`).
+/// Computes `x_grad` = `grad` silu'(`x`).
 ///
 /// # Panics
-/// Slices of different lengths.
+/// Panics on slices of different lengths.
 pub fn silu_backward(x: &[f32], grad: &[f32], x_grad: &mut [f32]) {
     assert!(x.len() == grad.len() && x.len() == x_grad.len(), "lengths");
     let inputs = x.par_chunks(CHUNK).zip(grad.par_chunks(CHUNK));
@@ -59,33 +59,40 @@ impl Kernel for Backward<'_> {
     }
 }
 
-/// silu'(x).
+/// Returns silu'(x).
 #[inline(always)]
 pub(crate) fn silu_slope<S: Simd>(x: f32) -> f32 {
     let s = sigmoid::<S>(x);
     s * (1.0 + x * (1.0 - s))
 }
 
-/// 1 / (1 + exp(-x)).
+/// Returns 1 / (1 + exp(-x)).
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<S>(-x))
 }
 
-/// exp(x) to 5e-7 relative, in operations that vectorise: x = n ln 2 + r with |r| <= ln 2 / 2,
-/// 2^n from the exponent bits, exp(r) from its Taylor polynomial of degree 7 (remainder below
-/// 1e-8). Saturates at exp(-87) and exp(88).
+/// Returns exp(x) with a relative error of 5e-7, by operations that vectorise. The result saturates
+/// at exp(-87) and exp(88).
+///
+/// The argument is split into x = n ln 2 + r with |r| <= ln 2 / 2. The factor 2^n comes from the
+/// exponent bits. The factor exp(r) comes from its Taylor polynomial of degree 7, with a remainder
+/// below 1e-8.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(x: f32) -> f32 {
-    /// Adding this rounds to an integer, which is then in the low bits.
+    /// Addend that rounds to an integer, which is then in the low bits.
     const ROUND: f32 = 12_582_912.0;
-    /// ln 2 in two parts, the first with few bits, so that n times it is exact.
+
+    /// ln 2 in two parts; the first has few bits, so that n times it is exact.
     const LN2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+
     let x = x.clamp(-87.0, 88.0);
     let shifted = multiply_add::<S>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
     let r = multiply_add::<S>(n, -LN2[1], multiply_add::<S>(n, -LN2[0], x));
+
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()));
+
     let mut p = 1.0 / 5040.0;
     for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         p = multiply_add::<S>(p, r, c);
@@ -93,7 +100,7 @@ pub(crate) fn exp<S: Simd>(x: f32) -> f32 {
     p * power
 }
 
-/// a * b + c, by one instruction where the unit has it.
+/// Returns a * b + c, by one instruction where the vector unit has it.
 #[inline(always)]
 fn multiply_add<S: Simd>(a: f32, b: f32, c: f32) -> f32 {
     if S::FUSED { a.mul_add(b, c) } else { a * b + c }
@@ -144,12 +151,14 @@ mod tests {
                 silu_backward(&x, &grad, &mut dx);
                 [y, dx]
             };
+
             let silu = |x: f64| x / (1.0 + (-x).exp());
             let h = 1e-5;
             let exact: Vec<f64> = x.iter().map(|&x| silu(f64::from(x))).collect();
             let slope =
                 x.iter().map(|&x| f64::from(x)).map(|x| (silu(x + h) - silu(x - h)) / h / 2.0);
             let exact_grad: Vec<f64> = slope.zip(&grad).map(|(s, &g)| s * f64::from(g)).collect();
+
             let [y, dx] = threads(2, run);
             assert_close(&y, &exact, 1e-6, "silu");
             assert_close(&dx, &exact_grad, 1e-6, "slope");

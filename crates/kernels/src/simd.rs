@@ -1,46 +1,49 @@
-//! The few vector operations the kernels need, chosen by what the processor offers at run time.
+//! The few vector operations that the kernels need, on the unit that the processor turns out to
+//! have at run time.
 //!
 //! A [`Simd`] value is a proof that the processor has the instructions: only [`dispatch`] makes
-//! one, after asking. All `unsafe` of this crate is in this file.
+//! one, after asking. All `unsafe` code of this crate is in this file, but for the allocator's
+//! settings in `memory`.
 
-/// A vector unit.
+/// The operations of a vector unit.
 pub(crate) trait Simd: Copy {
     /// A register of `LANES` values.
     type V: Copy;
-    /// Values in a register.
+    /// Number of values in a register.
     const LANES: usize;
-    /// Whether there are 32 registers rather than 16.
+    /// True for 32 registers, false for 16.
     const MANY_REGISTERS: bool;
-    /// Whether a product and a sum are one instruction.
+    /// True if a product and a sum are one instruction.
     const FUSED: bool;
-    /// A register of equal values.
+    /// Returns a register of equal values.
     fn splat(self, value: f32) -> Self::V;
-    /// The first `LANES` values of a slice; panics where there are fewer.
+    /// Returns the first `LANES` values of a slice; panics if there are fewer.
     fn load(self, from: &[f32]) -> Self::V;
-    /// Writes the first `LANES` values of a slice; panics where there are fewer.
+    /// Writes the first `LANES` values of a slice; panics if there are fewer.
     fn store(self, value: Self::V, to: &mut [f32]);
-    /// a + b.
+    /// Returns a + b.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
-    /// a - b.
+    /// Returns a - b.
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
-    /// a * b.
+    /// Returns a * b.
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
-    /// a * b + c.
+    /// Returns a * b + c.
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// The sum of a register's values, in a fixed order.
+    /// Returns the sum of a register's values, in a fixed order.
     fn sum(self, value: Self::V) -> f32;
-    /// Transposes an 8 by 8 block, rows of it `from_row` and `to_row` values apart; panics where
-    /// a slice does not hold its block.
+    /// Transposes an 8 by 8 block, whose rows are `from_row` and `to_row` values apart. Panics if a
+    /// slice does not hold its block.
     fn transpose8(self, from: &[f32], from_row: usize, to: &mut [f32], to_row: usize);
-    /// Asks the cache for the line `ahead` values after a slice's start, be it in the slice or not.
+    /// Prefetches the cache line `ahead` values after a slice's start, whether or not it is in the
+    /// slice.
     #[inline(always)]
     fn prefetch(self, _from: &[f32], _ahead: usize) {}
 }
 
-/// Work that runs on any vector unit; mark `run` `#[inline(always)]`, so that it is compiled
-/// with that unit's instructions.
+/// Work that runs on any vector unit. Implementations mark `run` `#[inline(always)]`, so that it is
+/// compiled with that unit's instructions.
 pub(crate) trait Kernel {
-    /// Does the work.
+    /// Does the work on the vector unit `simd`.
     fn run<S: Simd>(self, simd: S);
 }
 
@@ -61,7 +64,7 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) {
     }
 }
 
-/// What a kernel runs on.
+/// The vector units that a kernel can run on.
 enum Unit {
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -72,7 +75,7 @@ enum Unit {
     Portable,
 }
 
-/// The widest unit that the processor has and that may be used.
+/// Returns the widest unit that the processor has and that may be used.
 fn chosen() -> Unit {
     #[cfg(target_arch = "x86_64")]
     {
@@ -83,31 +86,34 @@ fn chosen() -> Unit {
             return Unit::Avx2;
         }
     }
+
     // Every processor of this architecture has it.
     #[cfg(target_arch = "aarch64")]
     if widest() >= 8 {
         return Unit::Neon;
     }
+
     Unit::Portable
 }
 
-/// The environment variable that names the widest unit to use, for measuring one processor's
-/// narrower units; the widest there is without it.
+/// The environment variable that names the widest unit to use, for measuring a processor's narrower
+/// units. Without it the widest available unit is used.
 pub const VARIABLE: &str = "PHYS_INSTRUCT_SIMD";
-/// What it may hold, with the lanes each asks for.
+
+/// The values that the variable may have, with the number of lanes that each allows.
 const UNITS: [(&str, usize); 4] = [("avx512", 16), ("avx2", 8), ("neon", 8), ("portable", 0)];
 
-/// Lanes of the widest unit to use; 0 asks for the portable one.
+/// Returns the number of lanes of the widest unit to use; 0 asks for the portable one.
 #[cfg(not(test))]
 fn widest() -> usize {
     static LANES: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
     *LANES.get_or_init(|| asked().ok().flatten().unwrap_or(16))
 }
 
-/// The lanes that [`VARIABLE`] asks for; none where it is not set.
+/// Returns the number of lanes that [`VARIABLE`] asks for, or `None` if it is not set.
 ///
 /// # Errors
-/// A name that is none of a unit, with those that are.
+/// Fails on a name that is no unit's; the message lists the known ones.
 pub fn asked() -> Result<Option<usize>, String> {
     let Ok(name) = std::env::var(VARIABLE) else { return Ok(None) };
     match UNITS.iter().find(|(known, _)| *known == name) {
@@ -119,7 +125,7 @@ pub fn asked() -> Result<Option<usize>, String> {
     }
 }
 
-/// The unit that the kernels run on.
+/// Returns the name of the unit that the kernels run on.
 pub fn unit() -> &'static str {
     match chosen() {
         #[cfg(target_arch = "x86_64")]
@@ -140,7 +146,7 @@ fn widest() -> usize {
 
 #[cfg(test)]
 thread_local! {
-    /// Set by tests in the threads of their own pools.
+    /// Lanes of the widest unit, which tests set in the threads of their own pools.
     pub(crate) static WIDEST: std::cell::Cell<usize> = const { std::cell::Cell::new(16) };
 }
 
@@ -154,7 +160,7 @@ fn has_avx512() -> bool {
         && is_x86_feature_detected!("fma")
 }
 
-/// Eight values which the compiler maps to what the target always has.
+/// The portable unit: eight values, which the compiler maps to what the target always has.
 #[derive(Clone, Copy)]
 struct Portable;
 
@@ -228,7 +234,8 @@ impl Simd for Portable {
     }
 }
 
-/// Two registers of four values together, so that what suits AVX2's sixteen of eight suits these.
+/// Two registers of four values as one: sixteen of these, as AVX2 has of eight values, suit the
+/// kernels.
 #[cfg(target_arch = "aarch64")]
 #[allow(unsafe_code)]
 mod neon {
@@ -365,11 +372,14 @@ mod x86 {
             // SAFETY: the caller's promise.
             *r = unsafe { _mm256_loadu_ps(from.add(i * from_row)) };
         }
+
         let mut t = r;
+        // Pairs of rows, then quadruples, then the halves of all eight.
         for i in 0..4 {
             t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
             t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
         }
+
         for half in 0..2 {
             let (a, b) = (4 * half, 4 * half + 2);
             r[a] = _mm256_shuffle_ps::<0x44>(t[a], t[b]);
@@ -377,10 +387,12 @@ mod x86 {
             r[a + 2] = _mm256_shuffle_ps::<0x44>(t[a + 1], t[b + 1]);
             r[a + 3] = _mm256_shuffle_ps::<0xEE>(t[a + 1], t[b + 1]);
         }
+
         for i in 0..4 {
             t[i] = _mm256_permute2f128_ps::<0x20>(r[i], r[i + 4]);
             t[i + 4] = _mm256_permute2f128_ps::<0x31>(r[i], r[i + 4]);
         }
+
         for (i, t) in t.into_iter().enumerate() {
             // SAFETY: the caller's promise.
             unsafe { _mm256_storeu_ps(to.add(i * to_row), t) };

@@ -1,5 +1,5 @@
-//! The gradient of a convolution's weights: correlations of the output's gradient with the
-//! shifted input, the sums of a few output channels times all taps kept in registers.
+//! The gradient of a convolution's weights: correlations of the output's gradient with the shifted
+//! input. The sums of a few output channels times all taps stay in registers.
 
 use std::array::from_fn;
 use std::ops::Range;
@@ -12,17 +12,18 @@ use crate::simd::{Kernel, Simd};
 pub(crate) struct WeightTile<'a> {
     pub(crate) shape: &'a ConvShape,
     pub(crate) planes: &'a Planes,
-    /// Signals of the input's channels.
+    /// Flat signals of the input's channels, see [`Planes`].
     pub(crate) x: &'a [f32],
-    /// Signals of the tile's channels of the output's gradient.
+    /// Flat signals of the output's gradient, for the tile's channels.
     pub(crate) grad: &'a [f32],
     pub(crate) weight_grad: &'a mut [f32],
     pub(crate) bias_grad: &'a mut [f32],
 }
 
-/// Output channels of a tile.
+/// Number of output channels of a tile.
 pub(crate) const OUTPUTS: usize = 3;
-/// Positions of a signal treated at once, so that a tile's part of it stays in the cache.
+
+/// Number of positions of a signal treated at once, so that a tile's part of it stays in the cache.
 const BLOCK: usize = 8192;
 
 impl Kernel for WeightTile<'_> {
@@ -42,7 +43,8 @@ impl Kernel for WeightTile<'_> {
 }
 
 impl WeightTile<'_> {
-    /// All rows one by one. A loop, since a closure would not get the unit's instructions.
+    /// Treats all rows one by one, in a loop: a closure would not be compiled with the vector
+    /// unit's instructions.
     #[inline(always)]
     fn single_rows<S: Simd>(&mut self, simd: S, kernel: usize, block: Range<usize>) {
         for r in 0..self.bias_grad.len() {
@@ -53,8 +55,8 @@ impl WeightTile<'_> {
         }
     }
 
-    /// Adds a block's part to rows `r..r + R` of the tile's weights, `K` by `K` taps at a time
-    /// (the whole kernel, or single taps).
+    /// Adds a block's part to rows `r..r + R` of the tile's weights. Taps are treated `K` by `K` at
+    /// a time: the whole kernel, or single taps.
     #[inline(always)]
     fn rows<S: Simd, const R: usize, const K: usize>(
         &mut self,
@@ -77,9 +79,11 @@ impl WeightTile<'_> {
         }
     }
 
-    /// Sums of output gradient times shifted input, for outputs `r..r + R`, input `i` and the
-    /// `K` by `K` taps from `offset` on. Indexed loops of constant length, which the compiler
-    /// unrolls: the sums stay in registers.
+    /// Returns the sums of output gradient times shifted input, for outputs `r..r + R`, input `i`
+    /// and the `K` by `K` taps from `offset` on.
+    ///
+    /// The loops have indices and constant lengths, so that the compiler unrolls them and keeps the
+    /// sums in registers.
     #[inline(always)]
     fn pair<S: Simd, const R: usize, const K: usize>(
         &self,
@@ -93,9 +97,11 @@ impl WeightTile<'_> {
         let x = &self.x[i * signal + offset + block.start..];
         let grads = &self.grad[r * signal + self.planes.start() + block.start..];
         let len = block.len();
-        // Slices of one length, so that one bounds check serves them all.
+
+        // Slices of one length: one bounds check serves them all.
         let x: [&[f32]; K] = from_fn(|ky| &x[ky * self.planes.row..][..len + K - 1]);
         let grads: [&[f32]; R] = from_fn(|dr| &grads[dr * signal..][..len]);
+
         let mut acc = [[[simd.splat(0.0); K]; K]; R];
         let mut p = 0;
         while p < len {
@@ -103,6 +109,7 @@ impl WeightTile<'_> {
             for dr in 0..R {
                 g[dr] = simd.load(&grads[dr][p..p + S::LANES]);
             }
+
             for ky in 0..K {
                 for kx in 0..K {
                     let x = simd.load(&x[ky][p + kx..p + kx + S::LANES]);
@@ -111,8 +118,10 @@ impl WeightTile<'_> {
                     }
                 }
             }
+
             p += S::LANES;
         }
+
         let mut sums = [[[0.0; K]; K]; R];
         for dr in 0..R {
             for ky in 0..K {
@@ -133,7 +142,7 @@ impl WeightTile<'_> {
     }
 }
 
-/// A sum in so many lanes that it vectorises, always in the same order.
+/// Sums values in so many lanes that the loop vectorises, always in the same order.
 #[inline(always)]
 pub(crate) fn lane_sum(values: &[f32]) -> f32 {
     let (chunks, rest) = values.as_chunks::<LANES_MAX>();

@@ -1,16 +1,30 @@
-//! 3x3 convolution by Winograd's minimal filtering F(4x4, 3x3), with a quarter of the direct
-//! convolution's multiplications: Lavin and Gray, "Fast algorithms for convolutional neural
-//! networks" (arXiv 1509.09308). Per tile of 4x4 outputs, Y = A^T [(G g G^T) . (B^T d B)] A, the
-//! sum over channels at each of the 36 points a matrix product. Small images have so few tiles that
-//! reading the weights, four times as many points as taps, takes longer than the arithmetic: theirs
-//! are 2x2, of 16 points.
+//! 3x3 convolution by Winograd's minimal filtering F(4x4, 3x3), with a quarter of the
+//! multiplications of the direct convolution (Lavin and Gray, "Fast algorithms for convolutional
+//! neural networks", arXiv 1509.09308).
 //!
-//! The weight's gradient is the adjoint in the same points: G^T [sum over tiles of (A dY A^T) .
-//! (B^T d B)] G.
+//! An image is cut into tiles of 4x4 outputs Y. Let d be the window of inputs that a tile sees and
+//! g the weights of one input and output channel. With the constant matrices A, B and G of the
+//! method and the elementwise product `.`,
 //!
-//! Images are turned to channels-last strip by strip, so that every transform works on vectors
-//! of channels; transformed tiles lie as `[panel of channels, point, tile, channel in panel]`.
-//! In `f32` the error is a few times that of the direct sum.
+//! ```text
+//! Y = A^T [sum over inputs of (G g G^T) . (B^T d B)] A
+//! ```
+//!
+//! The transformed window B^T d B has 36 entries, called points. The sum over input channels is a
+//! matrix product at each point. Small images have so few tiles that reading the weights takes
+//! longer than the arithmetic, since there are four times as many points as taps. Their tiles are
+//! therefore 2x2, with 16 points.
+//!
+//! The gradient of the weight is the adjoint map, with the same points:
+//!
+//! ```text
+//! dg = G^T [sum over tiles of (A dY A^T) . (B^T d B)] G
+//! ```
+//!
+//! Images are brought to a channels-last order strip by strip, so that every transform works on
+//! vectors of channels. Transformed tiles are stored as
+//! `[panel of channels, point, tile, channel in panel]`. In `f32` the error is a few times that of
+//! the direct sum.
 
 // Indexed loops of constant length, which the compiler unrolls: the values stay in registers.
 #![allow(clippy::needless_range_loop)]
@@ -32,21 +46,22 @@ use transform::{
     tile_columns, tile_rows, transform_strip,
 };
 
-/// The tiles that an image is cut into.
+/// The size of the tiles that an image is cut into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tiling {
-    /// 2x2 outputs.
+    /// Tiles of 2x2 outputs.
     Two,
-    /// 4x4 outputs.
+    /// Tiles of 4x4 outputs.
     Four,
 }
 
 impl Tiling {
+    /// Returns the tiling for images of a size.
     fn of(shape: &ConvShape) -> Self {
         if shape.height.max(shape.width) <= SMALL { Self::Two } else { Self::Four }
     }
 
-    /// Side of a tile of outputs.
+    /// Returns the side of a tile of outputs.
     fn side(self) -> usize {
         match self {
             Self::Two => 2,
@@ -54,7 +69,7 @@ impl Tiling {
         }
     }
 
-    /// Entries of a transformed tile: those of the window of inputs that it sees.
+    /// Returns the number of entries of a transformed tile, which is that of the inputs it sees.
     fn points(self) -> usize {
         (self.side() + 2).pow(2)
     }
@@ -62,64 +77,70 @@ impl Tiling {
 
 /// Side of the largest images that are cut into tiles of 2x2.
 const SMALL: usize = 8;
-/// Channels of a panel; the last panel of an image may have half of them.
+
+/// Channels of a panel; the last panel of an image may have half as many.
 const PANEL: usize = 32;
-/// Values between one point's and the next's, a line of the cache: a power of two apart, all points of a
-/// tile would share a few lines of the nearest.
+
+/// Gap between the values of one point and those of the next: one cache line. At a distance of a
+/// power of two, all points of a tile would compete for a few sets of the first-level cache.
 const GAP: usize = aligned::VALUES;
-/// How far ahead of the values in use weights are asked for.
+
+/// Distance, in values, by which weights are prefetched before they are used.
 const AHEAD: usize = 1024;
-/// Tiles of a strip, at most, where an image's row of tiles has fewer.
+
+/// Largest number of tiles of a strip; a strip has one row of tiles at least.
 const STRIP: usize = 64;
 
-/// How an image with `channels` is cut into panels.
+/// The division of an image of `channels` channels into panels.
 #[derive(Debug, Clone, Copy)]
 struct Panels {
     channels: usize,
 }
 
 impl Panels {
+    /// Returns the number of channels with padding.
     fn padded(self) -> usize {
         self.channels.next_multiple_of(PANEL / 2)
     }
 
+    /// Returns the number of panels.
     fn count(self) -> usize {
         self.padded().div_ceil(PANEL)
     }
 
-    /// Width of panel `p`.
+    /// Returns the width of panel `p`, with padding.
     fn width(self, p: usize) -> usize {
         PANEL.min(self.padded() - p * PANEL)
     }
 
-    /// Channels of panel `p` that are no padding.
+    /// Returns the channels of panel `p` without padding.
     fn real(self, p: usize) -> Range<usize> {
         p * PANEL..self.channels.min((p + 1) * PANEL)
     }
 
-    /// Values of `[panel, point, row, channel in panel]`, gaps included.
+    /// Returns the number of values of `[panel, point, row, channel in panel]`, gaps included.
     fn len(self, tiling: Tiling, rows: usize) -> usize {
         tiling.points() * (rows * self.padded() + GAP * self.count())
     }
 
-    /// Those of one panel, unless it is the last.
+    /// Returns the number of values of one panel, unless it is the last.
     fn panel_len(points: usize, rows: usize) -> usize {
         points * (rows * PANEL + GAP)
     }
 
-    /// From one point of panel `p` to the next.
+    /// Returns the distance from one point of panel `p` to the next.
     fn point_len(self, rows: usize, p: usize) -> usize {
         rows * self.width(p) + GAP
     }
 
-    /// Where `[row, channel in panel]` of a panel and point lies.
+    /// Returns the range of the values `[row, channel in panel]` of a panel and point.
     fn at(self, tiling: Tiling, rows: usize, p: usize, point: usize) -> Range<usize> {
         let from = Self::panel_len(tiling.points(), rows) * p + self.point_len(rows, p) * point;
         from..from + rows * self.width(p)
     }
 }
 
-/// The weights in Winograd's points, `[panel of outputs, point, input, output in panel]`.
+/// The transformed weights, `[panel of outputs, point, input, output in panel]`.
 #[derive(Debug)]
 pub(crate) struct Weights {
     tiling: Tiling,
@@ -129,9 +150,12 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// `shape` is that of the convolution to be done; `points` is memory to use.
-    /// Without `threads` the calling thread does all: one that waits for others might be given work
-    /// that waits for it.
+    /// Transforms `weight` for the convolution that is done, of shape `shape`, into the memory
+    /// `points`.
+    ///
+    /// Without `threads` the calling thread does all the work. This avoids a deadlock where the
+    /// caller holds a lock: a worker that waits for others may be given work that waits for this
+    /// lock.
     fn pack(
         weight: &[f32],
         shape: &ConvShape,
@@ -143,32 +167,36 @@ impl Weights {
         let tiling = Tiling::of(shape);
         let memory = points.room(outputs.len(tiling, inputs));
         let len = Panels::panel_len(tiling.points(), inputs);
+
         let panel = |(p, points)| {
             dispatch(WeightTransform { tiling, direction, inputs, outputs, p, weight, points });
         };
+
         if threads {
             memory.par_chunks_mut(len).enumerate().for_each(panel);
         } else {
             memory.chunks_mut(len).enumerate().for_each(panel);
         }
+
         Self { tiling, inputs, outputs, points }
     }
 
-    /// Hands the memory to the next call.
+    /// Leaves the memory to the next call.
     fn recycle(self) {
         WEIGHTS.set(Some(self.points));
     }
 
-    /// `[input, output in panel]` of panel `p` at a point.
+    /// Returns the weights `[input, output in panel]` of panel `p` at a point.
     fn point(&self, p: usize, point: usize) -> &[f32] {
         &self.points.values()[self.outputs.at(self.tiling, self.inputs, p, point)]
     }
 }
 
-/// Weights of forward passes, transformed for each tiling when the first image of its size comes.
+/// Weights for forward passes. They are transformed for a tiling when the first image of such a
+/// size comes.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// `[out, in, 3, 3]`.
+    /// The weights as given, `[out, in, 3, 3]`.
     weight: Vec<f32>,
     transformed: [OnceLock<Weights>; 2],
 }
@@ -178,6 +206,7 @@ impl Kept {
         Self { weight: weight.to_vec(), transformed: Default::default() }
     }
 
+    /// Returns the weights for images of a size, transformed at its first use.
     pub(crate) fn of(&self, shape: &ConvShape) -> &Weights {
         let memory = Aligned::default();
         self.transformed[Tiling::of(shape) as usize]
@@ -185,7 +214,7 @@ impl Kept {
     }
 }
 
-/// Memory of one task.
+/// The workspace of one task.
 #[derive(Default)]
 struct Scratch {
     interleaved: Aligned,
@@ -193,29 +222,29 @@ struct Scratch {
     product: Aligned,
 }
 
-/// Memory of one call of [`weight_grad`].
+/// The workspace of one call of [`weight_grad`].
 #[derive(Default)]
 struct Sums {
-    /// `[point, panel of outputs, input, output in panel]`.
+    /// Sums, `[point, panel of outputs, input, output in panel]`.
     sums: Aligned,
     /// Transformed strips of the input and of the output's gradient.
     strips: Vec<[Aligned; 2]>,
 }
 
 thread_local! {
-    // Memory kept from call to call: fresh pages, and clearing them, cost as much as the
+    // Memory is kept from call to call: to get fresh pages and clear them costs as much as the
     // arithmetic.
     static SCRATCH: Cell<Option<Scratch>> = const { Cell::new(None) };
     static WEIGHTS: Cell<Option<Aligned>> = const { Cell::new(None) };
     static SUMS: Cell<Option<Sums>> = const { Cell::new(None) };
 }
 
-/// Whether this convolution is faster here than directly.
+/// Tells whether this method is faster for the convolution than the direct one.
 pub(crate) fn suits(shape: &ConvShape) -> bool {
     shape.kernel == 3 && shape.in_channels >= 8 && shape.out_channels >= 8
 }
 
-/// The forward pass; as `conv2d_forward`, which checks the lengths.
+/// Computes the forward pass as `conv2d_forward` does, which checks the lengths.
 pub(crate) fn forward(
     x: &[f32],
     weight: &[f32],
@@ -229,7 +258,7 @@ pub(crate) fn forward(
     weights.recycle();
 }
 
-/// The gradient of the input; as `conv2d_input_grad`, which checks the lengths.
+/// Computes the gradient of the input as `conv2d_input_grad` does, which checks the lengths.
 pub(crate) fn input_grad(grad: &[f32], weight: &[f32], shape: &ConvShape, out: &mut [f32]) {
     let shape = &shape.transposed();
     let weights = Weights::pack(
@@ -243,7 +272,7 @@ pub(crate) fn input_grad(grad: &[f32], weight: &[f32], shape: &ConvShape, out: &
     weights.recycle();
 }
 
-/// The convolution with transformed weights.
+/// Computes the convolution with transformed weights.
 pub(crate) fn convolve(
     x: &[f32],
     weights: &Weights,
@@ -262,30 +291,33 @@ pub(crate) fn convolve(
     });
 }
 
-/// What one task computes: some panels of outputs, in some rows of tiles of some samples.
+/// The outputs that one task computes: some panels, in some rows of tiles of some samples.
 struct Part<'a> {
     samples: Range<usize>,
     rows: Range<usize>,
     panels: Range<usize>,
-    /// The part's rows of its panels' channels, sample by sample.
+    /// The rows of the outputs' channels that belong to the part, sample by sample.
     planes: Vec<&'a mut [f32]>,
 }
 
-/// With so many tiles it pays that a part reads all the weights, and with fewer that it transforms
-/// all the tiles.
+/// Number of tiles of a piece from which on an image is cut into bands of rows. Each band then
+/// reads all the weights. With fewer tiles it is cut into groups of panels, and each group
+/// transforms all the tiles.
 const MANY_TILES: usize = 32;
 
 impl<'a> Part<'a> {
-    /// Groups of samples, cut further as [`Part::steps`] says.
+    /// Cuts the output into groups of samples, and these further into pieces of [`Part::steps`].
     fn cut(outputs: Panels, shape: &ConvShape, out: &'a mut [f32]) -> Vec<Self> {
         let (pixels, all_rows) = (shape.height * shape.width, tile_rows(shape));
         let group = Strip::samples(shape).min(shape.batch.div_ceil(rayon::current_num_threads()));
         let [rows, panels] = Self::steps(outputs, shape);
         let columns = outputs.count().div_ceil(panels);
+
         let mut parts: Vec<Self> = Vec::new();
         for (i, out) in out.chunks_mut(group * outputs.channels * pixels).enumerate() {
             let samples = i * group..shape.batch.min((i + 1) * group);
             let first = parts.len();
+
             for row in (0..all_rows).step_by(rows) {
                 for panel in (0..outputs.count()).step_by(panels) {
                     parts.push(Self {
@@ -296,6 +328,7 @@ impl<'a> Part<'a> {
                     });
                 }
             }
+
             for (channel, plane) in out.chunks_mut(pixels).enumerate() {
                 let column = channel % outputs.channels / (panels * PANEL);
                 for (band, plane) in
@@ -308,7 +341,8 @@ impl<'a> Part<'a> {
         parts
     }
 
-    /// Rows of tiles and panels of a part: all, or a piece where samples are fewer than threads.
+    /// Returns the numbers of rows of tiles and of panels of a part. They are all there are, or a
+    /// share of one of them where samples are fewer than threads.
     fn steps(outputs: Panels, shape: &ConvShape) -> [usize; 2] {
         let pieces = rayon::current_num_threads().div_ceil(shape.batch);
         let (rows, panels) = (tile_rows(shape), outputs.count());
@@ -319,7 +353,7 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// Where channels `real` of a sample go, from image row `top()` on.
+    /// Returns the planes of channels `real` of a sample, from image row `top()` on.
     fn planes(&mut self, sample: usize, real: Range<usize>) -> &mut [&'a mut [f32]] {
         let per_sample = self.planes.len() / self.samples.len();
         let first =
@@ -327,13 +361,13 @@ impl<'a> Part<'a> {
         &mut self.planes[first..][..real.len()]
     }
 
-    /// The image row that the planes begin with.
+    /// Returns the image row that the planes begin with.
     fn top(&self, tiling: Tiling) -> usize {
         self.rows.start * tiling.side()
     }
 }
 
-/// One part of a convolution.
+/// The computation of one part of a convolution.
 struct Convolve<'a> {
     x: &'a [f32],
     weights: &'a Weights,
@@ -350,13 +384,16 @@ impl Kernel for Convolve<'_> {
         let Self { x, weights, bias, shape, outcome, mut part, scratch } = self;
         let Scratch { interleaved, transformed, product } = scratch;
         let input = Panels { channels: weights.inputs };
+
         for strip in Strip::cut(part.samples.clone(), part.rows.clone(), shape) {
             transform_strip::<S, true>(simd, x, shape, &strip, input, interleaved, transformed);
+
             let tiles = strip.tiles(shape);
             let tiling = weights.tiling;
             let values = transformed.values();
             let input = Transformed { tiling, panels: input, tiles, values };
             let product = product.room(Panels::panel_len(tiling.points(), tiles));
+
             for p in part.panels.clone() {
                 let width = weights.outputs.width(p);
                 let step = weights.outputs.point_len(tiles, p);
@@ -364,6 +401,7 @@ impl Kernel for Convolve<'_> {
                     let product = &mut product[point * step..][..tiles * width];
                     multiply(simd, &input, point, weights.point(p, point), product);
                 }
+
                 let real = weights.outputs.real(p);
                 let bias = bias.map(|b| &b[real.clone()]);
                 let panel = Panel { width, real, bias, outcome };
@@ -373,8 +411,8 @@ impl Kernel for Convolve<'_> {
     }
 }
 
-/// `product[tile, output] = sum over inputs of input[tile, input] weights[input, output]` at one
-/// point, for one panel of outputs.
+/// Computes `product[tile, output] = sum over inputs of input[tile, input] weights[input, output]`
+/// at one point, for one panel of outputs.
 #[inline(always)]
 fn multiply<S: Simd>(
     simd: S,
@@ -385,14 +423,17 @@ fn multiply<S: Simd>(
 ) {
     let width = weights.len() / input.panels.channels;
     let mut column = 0;
+
     while column < width {
         let mut t = 0;
+        // Wider blocks of sums where there are registers for them; the rest in smaller ones.
         if S::MANY_REGISTERS && width == PANEL {
             while t + 8 <= input.tiles {
                 rows::<S, 8, 2>(simd, input, point, weights, width, t, column, product);
                 t += 8;
             }
         }
+
         if column + 2 * S::LANES <= width {
             while t + 4 <= input.tiles {
                 rows::<S, 4, 2>(simd, input, point, weights, width, t, column, product);
@@ -417,7 +458,7 @@ fn multiply<S: Simd>(
     }
 }
 
-/// Tiles `t..t + R` and `W` registers of outputs from `column` on.
+/// Computes tiles `t..t + R` and `W` registers of outputs from `column` on.
 #[allow(clippy::too_many_arguments)]
 #[inline(always)]
 fn rows<S: Simd, const R: usize, const W: usize>(
@@ -432,6 +473,7 @@ fn rows<S: Simd, const R: usize, const W: usize>(
 ) {
     let mut acc = [[simd.splat(0.0); W]; R];
     let mut weights = weights.chunks_exact(width);
+
     for p in 0..input.panels.count() {
         let (stride, depth) = (input.panels.width(p), input.panels.real(p).len());
         let values = &input.point(p, point)[t * stride..];
@@ -439,17 +481,21 @@ fn rows<S: Simd, const R: usize, const W: usize>(
         for r in 0..R {
             a[r] = &values[r * stride..][..depth];
         }
+
         for k in 0..depth {
             let Some(b) = weights.next() else { return };
+            // The first tiles of a panel read its weights first; later ones find them in the cache.
             if t == 0 {
                 simd.prefetch(b, AHEAD);
                 simd.prefetch(b, AHEAD + aligned::VALUES);
             }
+
             let b = &b[column..column + W * S::LANES];
             let mut w = [simd.splat(0.0); W];
             for c in 0..W {
                 w[c] = simd.load(&b[c * S::LANES..]);
             }
+
             for r in 0..R {
                 let value = simd.splat(a[r][k]);
                 for c in 0..W {
@@ -458,6 +504,7 @@ fn rows<S: Simd, const R: usize, const W: usize>(
             }
         }
     }
+
     for r in 0..R {
         let to = &mut product[(t + r) * width + column..][..W * S::LANES];
         for c in 0..W {
@@ -466,20 +513,24 @@ fn rows<S: Simd, const R: usize, const W: usize>(
     }
 }
 
-/// Strips whose transformed tiles are in memory at once in [`weight_grad`].
+/// Number of strips whose transformed tiles are in memory at once in [`weight_grad`].
 const ROUND: usize = 8;
 
-/// The gradient of the weight; as `conv2d_weight_grad`, which checks the lengths.
+/// Computes the gradient of the weight as `conv2d_weight_grad` does, which checks the lengths.
 pub(crate) fn weight_grad(x: &[f32], grad: &[f32], shape: &ConvShape, weight_grad: &mut [f32]) {
     let (inputs, outputs) =
         (Panels { channels: shape.in_channels }, Panels { channels: shape.out_channels });
     let rows = inputs.padded();
+
     let Sums { mut sums, strips: mut memory } = SUMS.take().unwrap_or_default();
     memory.resize_with(ROUND, Default::default);
+
     let tiling = Tiling::of(shape);
     let step = rows * outputs.padded() + GAP;
     let all = sums.room(tiling.points() * step);
+
     let strips = Strip::cut(0..shape.batch, 0..tile_rows(shape), shape);
+
     for (number, round) in strips.chunks(ROUND).enumerate() {
         memory.par_iter_mut().zip(round).for_each(|([x_points, grad_points], strip)| {
             let x = Tiles::<true> { images: x, shape, strip, panels: inputs, points: x_points };
@@ -487,6 +538,7 @@ pub(crate) fn weight_grad(x: &[f32], grad: &[f32], shape: &ConvShape, weight_gra
             let grad = Tiles::<false> { images: grad, shape, strip, panels, points: grad_points };
             rayon::join(|| dispatch(x), || dispatch(grad));
         });
+
         let points = all.par_chunks_mut(step);
         points.enumerate().for_each(|(point, sums)| {
             for (i, ([x, grad], strip)) in memory.iter().zip(round).enumerate() {
@@ -494,21 +546,23 @@ pub(crate) fn weight_grad(x: &[f32], grad: &[f32], shape: &ConvShape, weight_gra
                 let x = Transformed { tiling, panels: inputs, tiles, values: x.values() };
                 let values = grad.values();
                 let grad = Transformed { tiling, panels: outputs, tiles, values };
-                // The first writes over what another call has left.
+                // The first sum overwrites what an earlier call has left.
                 let fresh = number == 0 && i == 0;
                 dispatch(Correlate { x, grad, point, fresh, sums });
             }
         });
     }
+
     let per_output = shape.in_channels * 9;
     weight_grad.par_chunks_mut(PANEL * per_output).enumerate().for_each(|(p, weight_grad)| {
         let sums = &*all;
         dispatch(WeightAdjoint { tiling, inputs, outputs, p, sums, weight_grad });
     });
+
     SUMS.set(Some(Sums { sums, strips: memory }));
 }
 
-/// Transforms a strip of the input (`INPUT`), or of the output's gradient.
+/// The transformation of a strip of the input (`INPUT`), or of the output's gradient.
 struct Tiles<'a, const INPUT: bool> {
     images: &'a [f32],
     shape: &'a ConvShape,
@@ -528,14 +582,14 @@ impl<const INPUT: bool> Kernel for Tiles<'_, INPUT> {
     }
 }
 
-/// Adds the sum over a strip's tiles of input times gradient at one point.
+/// The addition of the sum over a strip's tiles of input times gradient, at one point.
 struct Correlate<'a> {
     x: Transformed<'a>,
     grad: Transformed<'a>,
     point: usize,
-    /// Nothing has been summed yet.
+    /// Tells that nothing has been summed yet, so that `sums` is overwritten.
     fresh: bool,
-    /// `[panel of outputs, input, output in panel]`.
+    /// Sums at the point, `[panel of outputs, input, output in panel]`.
     sums: &'a mut [f32],
 }
 
@@ -562,7 +616,7 @@ impl Kernel for Correlate<'_> {
 }
 
 impl Correlate<'_> {
-    /// All inputs (their padding too: its sums are never read), `R` at a time.
+    /// Sums over all inputs, `R` at a time. Padding is summed too, but never read.
     #[inline(always)]
     fn inputs<S: Simd, const R: usize, const W: usize>(
         &mut self,
@@ -574,11 +628,14 @@ impl Correlate<'_> {
         let width = self.grad.panels.width(p);
         let sums = &mut self.sums[rows * PANEL * p..][..rows * width];
         let grad = self.grad.point(p, self.point);
+
         for q in 0..self.x.panels.count() {
             let depth = self.x.panels.width(q);
             let x = self.x.point(q, self.point);
+
             for i in (0..depth).step_by(R) {
                 let mut acc = [[simd.splat(0.0); W]; R];
+
                 for (x, grad) in x.chunks_exact(depth).zip(grad.chunks_exact(width)) {
                     let (x, grad) = (&x[i..i + R], &grad[column..column + W * S::LANES]);
                     let mut g = [simd.splat(0.0); W];
@@ -592,6 +649,7 @@ impl Correlate<'_> {
                         }
                     }
                 }
+
                 for r in 0..R {
                     let to = &mut sums[(q * PANEL + i + r) * width + column..][..W * S::LANES];
                     for c in 0..W {

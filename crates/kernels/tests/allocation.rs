@@ -1,4 +1,4 @@
-//! After its first call inference asks for little more than lists of what goes where.
+//! After its first call, inference allocates little more than lists of its parts.
 
 #![allow(unsafe_code)]
 
@@ -31,7 +31,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Bytes asked for by the fewest of some calls after the first ones, on whichever threads.
+/// Returns the bytes allocated by one call: the fewest of some calls after the first ones, on all
+/// threads.
 fn asked(mut call: impl FnMut() + Send) -> usize {
     let mut count = || {
         let before = ASKED.load(Ordering::Relaxed);
@@ -42,12 +43,13 @@ fn asked(mut call: impl FnMut() + Send) -> usize {
     (0..8).map(|_| count()).min().unwrap_or(usize::MAX)
 }
 
-/// The share of the `values` read and written that a call asks for as memory.
+/// Returns the bytes that a call allocates, as a share of those of the `values` it reads and
+/// writes.
 fn share(values: usize, call: impl FnMut() + Send) -> f64 {
     asked(call) as f64 / (4 * values) as f64
 }
 
-/// One test: others beside it would be counted.
+/// All cases are one test: the allocations of tests beside it would be counted.
 #[test]
 fn the_kernels_of_inference_keep_their_memory() {
     for batch in [1, 3] {
@@ -56,16 +58,20 @@ fn the_kernels_of_inference_keep_their_memory() {
         {
             let weight = vec![0.1; outputs * inputs * kernel * kernel];
             let conv = PackedConv::new(&weight, &vec![0.0; outputs], inputs, kernel);
+
             let x = vec![1.0; batch * inputs * size * size];
             let mut out = vec![0.0; batch * outputs * size * size];
+
             let share =
                 share(x.len() + out.len(), || conv.forward(&x, [batch, size, size], &mut out));
             assert!(share < 0.06, "{inputs} to {outputs} channels, kernel {kernel}: {share}");
         }
+
         let shape = NormShape { batch, channels: 32, groups: 8, pixels: 256, eps: 1e-5 };
         let modulation = Modulation { gamma: &[1.0; 32], beta: &[0.0; 32], film: None };
         let x = vec![1.0; batch * 32 * 256];
         let mut out = x.clone();
+
         let norm = share(2 * x.len(), || {
             norm_film_silu_forward(&x, &modulation, &shape, &mut out);
         });

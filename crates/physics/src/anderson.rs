@@ -1,59 +1,70 @@
-//! Anderson's acceleration of a fixed-point iteration x <- x + g(x): over the combinations of all
-//! earlier iterates that the linearised g allows, the one where g is least, and from there by that
-//! least step (Walker and Ni, SIAM J. Numer. Anal. 49, 2011). On a linear g these are the iterates of
-//! GMRES.
+//! Anderson acceleration of a fixed-point iteration x <- x + g(x) (Walker and Ni, SIAM J. Numer.
+//! Anal. 49, 2011).
+//!
+//! The linearised g predicts g at every combination of the earlier iterates. Each step starts from
+//! the combination where the predicted g is smallest, and adds that g. On a linear g the iterates
+//! are those of GMRES.
 
-/// Earlier iterates that a step looks back on.
+/// Number of earlier directions that a step takes into account; the oldest is dropped first.
 const MEMORY: usize = 12;
 
-/// What the iterations so far have shown: how the plain step g changed as x moved.
+/// The history of the iteration: changes of the plain step g, and the moves of x that caused them.
 #[derive(Debug, Clone)]
 pub struct Anderson {
-    /// A direction is left out where the others already hold all but this share of it.
+    /// Share of a new direction, in (0, 1), that must be independent of the stored ones. A
+    /// direction with less is left out.
     independent: f64,
     /// The last x and its plain step.
     last: Option<[Vec<f64>; 2]>,
-    /// Orthonormal changes of the step, and the moves (x plus step) that belong to them.
+    /// Orthonormal changes of the plain step, and the changes of x + g(x) that belong to them.
     changes: Vec<Vec<f64>>,
     moves: Vec<Vec<f64>>,
 }
 
 impl Anderson {
-    /// Without memory yet. Where a new direction lies but for the share `independent` of it, in (0, 1),
-    /// in the space of the others, what remains is taken for rounding.
+    /// Returns a method with an empty history.
+    ///
+    /// A new direction is dropped if the part of it outside the space of the others is at most the
+    /// share `independent`, in (0, 1). That part is treated as rounding.
     pub fn new(independent: f64) -> Self {
         Self { independent, last: None, changes: Vec::new(), moves: Vec::new() }
     }
 
-    /// Moves `x`, whose plain step is `step`, of one length always.
+    /// Advances `x`, whose plain step g(x) is `step`. Both have the same length at every call.
     pub fn advance(&mut self, x: &mut [f64], step: &[f64]) {
         let last = self.last.replace([x.to_vec(), step.to_vec()]);
         if let Some([last_x, last_step]) = last {
             self.learn(difference(x, &last_x), difference(step, &last_step));
         }
+
         x.iter_mut().zip(step).for_each(|(x, s)| *x += s);
         for (change, moved) in self.changes.iter().zip(&self.moves) {
             subtract(x, dot(step, change), moved);
         }
     }
 
-    /// Takes in that a move of x changed its step, less what was known before.
+    /// Adds to the history that the move `moved` of x changed the plain step by `change`. Both are
+    /// orthogonalised against the stored directions first.
     fn learn(&mut self, mut moved: Vec<f64>, mut change: Vec<f64>) {
         moved.iter_mut().zip(&change).for_each(|(m, c)| *m += c);
+
         let whole = dot(&change, &change).sqrt();
         for (known, known_move) in self.changes.iter().zip(&self.moves) {
             let share = dot(&change, known);
             subtract(&mut change, share, known);
             subtract(&mut moved, share, known_move);
         }
+
         let rest = dot(&change, &change).sqrt();
         if rest <= self.independent * whole {
             return;
         }
+
         if self.changes.len() == MEMORY {
             self.changes.remove(0);
             self.moves.remove(0);
         }
+
         change.iter_mut().for_each(|c| *c /= rest);
         moved.iter_mut().for_each(|m| *m /= rest);
         self.changes.push(change);
@@ -65,7 +76,7 @@ fn difference(new: &[f64], old: &[f64]) -> Vec<f64> {
     new.iter().zip(old).map(|(n, o)| n - o).collect()
 }
 
-/// In eight partial sums, which the compiler keeps in vector registers.
+/// The dot product, in eight partial sums that the compiler keeps in vector registers.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let (a, a_rest) = a.as_chunks::<8>();
     let (b, b_rest) = b.as_chunks::<8>();
@@ -79,6 +90,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     sums.iter().sum::<f64>() + rest
 }
 
+/// Subtracts `share * what` from `from`.
 fn subtract(from: &mut [f64], share: f64, what: &[f64]) {
     from.iter_mut().zip(what).for_each(|(f, w)| *f -= share * w);
 }
@@ -87,7 +99,7 @@ fn subtract(from: &mut [f64], share: f64, what: &[f64]) {
 mod tests {
     use super::*;
 
-    /// Plain steps of this one diverge: an eigenvalue of I - A is -2.
+    /// Plain steps of this system diverge: an eigenvalue of I - A is -2.
     #[test]
     fn a_linear_system_is_solved_in_one_step_more_than_it_has_unknowns() {
         const A: [[f64; 3]; 3] = [[3.0, 1.0, 0.0], [0.0, 0.5, -1.0], [0.0, 1.0, 2.0]];

@@ -1,9 +1,11 @@
 //! Burgers' equation u_t + u u_x = nu u_xx for x periodic in [0, 1) and t in [0, 1].
 //!
-//! Fourier pseudo-spectral in x, `u^2 / 2` formed from and projected on the modes `|k| < n / 3`
-//! (Orszag's 2/3 rule), ETDRK4 in time. On n points, at `j / n`, a sample has n rows at the times
-//! `i / (n - 1)`, the first of them the initial line. Modes above n / 3 keep the input's values and
-//! decay by viscosity alone. A line that this grid does not carry is solved on a finer one by
+//! The solver is Fourier pseudo-spectral in x and ETDRK4 in time. The flux `u^2 / 2` is formed from
+//! and projected on the modes `|k| < n / 3` (Orszag's 2/3 rule). Modes above keep the input's
+//! values and decay by viscosity alone.
+//!
+//! The n points lie at `j / n`. A sample has n rows at the times `i / (n - 1)`, the first of them
+//! the initial line. A line that this grid does not resolve is solved on a finer one by
 //! `solve_checked`.
 
 use std::f64::consts::PI;
@@ -25,11 +27,12 @@ mod refined;
 
 const NAME: &str = "burgers";
 const SMALLEST: usize = 8;
-/// Courant number of a time step, small for accuracy and not for stability: the time error of
-/// the benchmark is then below 1e-6 of the field.
+
+/// Courant number of a time step. It is small for accuracy, not for stability: the benchmark's time
+/// error is then below 1e-6 of the field.
 const COURANT: f64 = 0.2;
 
-/// Burgers' equation; its initial line is a periodic one of law `input`.
+/// Burgers' equation. Its initial line is a periodic one of law `input`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Burgers {
     /// Viscosity, in (0, 1].
@@ -121,14 +124,15 @@ impl Pde for Burgers {
 impl Burgers {
     /// Refuses a viscosity too small for the grid.
     ///
-    /// A front of jump d is d / 2 tanh(d x / 4 nu), whose poles lie 2 pi nu / d off the real line,
-    /// so that its modes fall like exp(-2 pi nu k / d). At the largest wave number kept that must
-    /// be at most 1 / e: `nu >= d / (2 pi k)`, d the range of the input, which never grows. (For
-    /// four digits it should be ten times that.)
+    /// A front of jump d is d / 2 tanh(d x / 4 nu). Its poles lie 2 pi nu / d off the real line, so
+    /// that its modes fall like exp(-2 pi nu k / d). This must be at most 1 / e at the largest wave
+    /// number kept. The condition is `nu >= d / (2 pi k)`, with d the range of the input, which
+    /// never grows. (Four digits take ten times that.)
     fn check_grid(&self, input: &[f64]) -> Result<()> {
         let largest = input.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let jump = largest - input.iter().copied().fold(f64::INFINITY, f64::min);
         let smallest = jump / (2.0 * PI * largest_wave_number(input.len()));
+
         if self.nu >= smallest {
             return Ok(());
         }
@@ -141,6 +145,7 @@ impl Burgers {
     }
 }
 
+/// Checks the input and returns its number of points.
 fn line_size(input: &Fields) -> Result<usize> {
     let bad = |reason| Err(Error::BadInput { pde: NAME, reason });
     let Fields { channels, height, width, data } = input;
@@ -156,7 +161,7 @@ fn line_size(input: &Fields) -> Result<usize> {
     }
 }
 
-/// A sample of `size` rows with `steps` time steps between two.
+/// Returns the sample of `size` rows, with `steps` time steps between two of them.
 fn solution(size: usize, data: Vec<f64>, steps: usize) -> Result<Solution> {
     let fields = Fields { channels: 1, height: size, width: size, data };
     if !fields.is_finite() {
@@ -170,13 +175,13 @@ fn solution(size: usize, data: Vec<f64>, steps: usize) -> Result<Solution> {
     Ok(Solution { fields, report })
 }
 
-/// Refuses a line so fast that `steps` time steps between rows would never end.
+/// Refuses a line so fast that `steps` time steps between rows exceed [`MOST_STEPS`] in all.
 fn check_steps(input: &[f64], steps: usize) -> Result<()> {
     let intervals = input.len() - 1;
     if steps <= MOST_STEPS / intervals {
         return Ok(());
     }
-    // As many whole steps between rows as are allowed, each at the Courant number.
+    // The largest allowed number of whole steps between rows, each at the Courant number.
     let most = (MOST_STEPS / intervals) as f64 * intervals as f64 * COURANT / input.len() as f64;
     let reason = format!(
         "|u| reaches {:.3e}; on {} points it may be at most {most:.3e}, so that {MOST_STEPS} time \
@@ -187,29 +192,34 @@ fn check_steps(input: &[f64], steps: usize) -> Result<()> {
     Err(Error::BadInput { pde: NAME, reason })
 }
 
-/// Time steps between rows.
+/// Returns the number of time steps between rows.
 fn steps_of(input: &[f64], interval: f64) -> usize {
     (interval / largest_step(input)).ceil().max(1.0) as usize
 }
 
-/// The speed never grows, so that the first line's bounds the step for all times.
+/// Returns the largest time step. The speed never grows, so that the first line's holds for all
+/// times.
 fn largest_step(input: &[f64]) -> f64 {
     COURANT / (input.len() as f64 * largest_speed(input))
 }
 
+/// Returns the largest |u| of a line.
 fn largest_speed(line: &[f64]) -> f64 {
     line.iter().map(|u| u.abs()).fold(0.0, f64::max)
 }
 
-/// Everything that depends on the wave numbers of one grid, and room to work in.
+/// The equation on one grid: everything that depends on the wave numbers, and a workspace.
 #[derive(Clone)]
 struct Line {
     fft: Fft1,
+    /// Decay rates nu k^2 of all modes.
     decay: Vec<f64>,
+    /// 1 for modes that the 2/3 rule keeps, 0 for the others.
     kept: Vec<f64>,
-    /// -i k / 2, 0 where the 2/3 rule drops the mode.
+    /// Multipliers -i k / 2 of the modes of u^2; 0 where the 2/3 rule drops the mode.
     to_rate: Vec<Complex<f64>>,
-    /// The kept modes, in points, of the last line whose rate was asked for.
+    /// The velocity at the grid points, kept modes alone, of the last line whose rate was asked
+    /// for.
     velocity: Vec<Complex<f64>>,
 }
 
@@ -226,7 +236,8 @@ impl Line {
         }
     }
 
-    /// `rows` rows `interval` apart, the first of them `initial`, with `steps` steps between.
+    /// Returns `rows` rows `interval` apart, the first of them `initial`, with `steps` time steps
+    /// between.
     fn march(&mut self, initial: &[f64], rows: usize, interval: f64, steps: usize) -> Vec<f64> {
         let mut method = Etdrk4::new(&self.decay, interval / steps as f64);
         let mut modes = self.modes_of(initial);
@@ -238,28 +249,28 @@ impl Line {
         data
     }
 
-    /// Takes `steps` steps of `method`.
+    /// Advances the modes by `steps` steps of `method`.
     fn advance(&mut self, method: &mut Etdrk4, modes: &mut [Complex<f64>], steps: usize) {
         for _ in 0..steps {
             method.step(modes, |u, rate| self.rate(u, rate));
         }
     }
 
-    /// The line of these modes.
+    /// Returns the line with these modes.
     fn values_of(&self, modes: &[Complex<f64>]) -> Vec<f64> {
         let mut values = modes.to_vec();
         self.fft.inverse(&mut values);
         real(&values)
     }
 
-    /// The modes of a line.
+    /// Returns the modes of a line.
     fn modes_of(&self, values: &[f64]) -> Vec<Complex<f64>> {
         let mut modes = complex(values);
         self.fft.forward(&mut modes);
         modes
     }
 
-    /// The kept modes in points.
+    /// Writes the line of the kept modes to `values`.
     fn kept_values(&self, modes: &[Complex<f64>], values: &mut [Complex<f64>]) {
         for ((v, u), keep) in values.iter_mut().zip(modes).zip(&self.kept) {
             *v = u * keep;
@@ -267,7 +278,7 @@ impl Line {
         self.fft.inverse(values);
     }
 
-    /// -(product / 2)_x, in place of a product in points.
+    /// Replaces a product at the grid points by the modes of -(product / 2)_x.
     fn minus_half_derivative(&self, product: &mut [Complex<f64>]) {
         self.fft.forward(product);
         product.iter_mut().zip(&self.to_rate).for_each(|(p, factor)| *p *= factor);
@@ -275,7 +286,7 @@ impl Line {
 }
 
 impl Nonlinear for Line {
-    /// -(u^2 / 2)_x.
+    /// Writes -(u^2 / 2)_x.
     fn rate(&mut self, modes: &[Complex<f64>], rate: &mut [Complex<f64>]) {
         let mut velocity = std::mem::take(&mut self.velocity);
         self.kept_values(modes, &mut velocity);
@@ -324,15 +335,18 @@ impl Differentiable for Burgers {
         let mut line = Line::new(size, self.nu);
         let mut method = Etdrk4::new(&line.decay, interval / steps as f64);
         let mut gradient = vec![Complex::default(); size];
+
         for (i, (row, pull)) in rows.enumerate() {
             if i > 0 {
                 let start = line.modes_of(row);
                 method.pull_back(&mut line, start, steps, std::slice::from_mut(&mut gradient));
             }
-            // The adjoint of the inverse transform, that of the forward one being left to the end.
+            // The row's own pull enters by the adjoint of the inverse transform. That of the
+            // forward transform is applied once, after the loop.
             let own = line.modes_of(pull);
             gradient.iter_mut().zip(own).for_each(|(g, o)| *g += o);
         }
+
         line.fft.inverse(&mut gradient);
         Ok(self.input.periodic_modes(size).pull_back(&real(&gradient)))
     }
@@ -345,7 +359,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// For viscosity `nu` > 0 on grids of `size` points a side, at least 2.
+    /// Returns the chain for viscosity `nu` > 0 on grids of `size` points a side, at least 2.
     pub fn new(nu: f64, size: usize) -> Self {
         let line = Line::new(size, nu);
         let interval = 1.0 / (size - 1) as f64;
@@ -361,6 +375,7 @@ impl Collocation for Rows {
         let mut rows = sample.data.chunks_exact_mut(sample.width);
         let Some(first) = rows.next().filter(|_| sweeps > 0) else { return };
         let (mut line, mut step) = (self.line.clone(), self.step.clone());
+
         let mut last = line.modes_of(first);
         for row in rows {
             let mut next = line.modes_of(row);
@@ -394,8 +409,9 @@ mod tests {
         a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     }
 
-    /// Cole-Hopf: u = -2 nu phi_x / phi, phi the heat flow of exp(A cos(2 pi x) / (4 pi nu)),
-    /// whose cosine coefficients come from the trapezoidal rule (exact here to rounding).
+    /// The Cole-Hopf solution u = -2 nu phi_x / phi, with phi the heat flow of
+    /// exp(A cos(2 pi x) / (4 pi nu)). Its cosine coefficients come from the trapezoidal rule,
+    /// exact here to rounding.
     fn exact(nu: f64, x: f64, t: f64) -> f64 {
         let a = AMPLITUDE / (4.0 * PI * nu);
         let coefficient = |k: i32| {
@@ -454,7 +470,7 @@ mod tests {
 
     #[test]
     fn the_mean_is_conserved_and_carries_the_line_along() {
-        // Galilean invariance: u + c is u moved by c t.
+        // Galilean invariance: the solution for u + c is that for u, moved by c t.
         let plain = Burgers::default().solve(&line(&sine(64))).unwrap().fields;
         let shifted: Vec<_> = sine(64).iter().map(|u| u + 0.5).collect();
         let moved = Burgers::default().solve(&line(&shifted)).unwrap().fields;

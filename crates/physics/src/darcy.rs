@@ -1,11 +1,13 @@
 //! Darcy flow -div(a grad u) = f on the unit square, u = 0 on the boundary.
 //!
-//! Points at `(j + b) h`, h = 1/(size - 1 + 2 b): cell centres for b = 1/2, the inner nodes of a
-//! grid of nodes for b = 1. Finite volumes: the flux through a face carries the harmonic mean of
-//! the two cells' coefficients, through a boundary face the cell's own over the distance b h
-//! (Patankar, "Numerical Heat Transfer and Fluid Flow", 1980, section 4.2). Harmonic faces keep
-//! the flux continuous where the coefficient jumps. The equations are solved by a sparse Cholesky
-//! factorisation and one step of iterative refinement.
+//! Points lie at `(j + b) h` with h = 1/(size - 1 + 2 b). They are cell centres for b = 1/2, and
+//! the inner nodes of a grid of nodes for b = 1.
+//!
+//! The discretisation is by finite volumes (Patankar, "Numerical Heat Transfer and Fluid Flow",
+//! 1980, section 4.2). The flux through a face between two cells carries the harmonic mean of their
+//! coefficients. The flux through a boundary face carries the cell's own coefficient over the
+//! distance b h. Harmonic means keep the flux continuous where the coefficient jumps. The equations
+//! are solved by a sparse Cholesky factorisation and one step of iterative refinement.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,16 +31,16 @@ mod two_grids;
 const NAME: &str = "darcy";
 const SMALLEST: usize = 2;
 
-/// The largest backward error a solution may have.
+/// The largest backward error that a solution may have.
 const TOLERANCE: f64 = 1e-12;
 
-/// Darcy flow; its coefficient is `high` where a Neumann field of law `input` is at least 0, else
-/// `low`.
+/// Darcy flow with a two-valued coefficient. It is `high` where a Neumann field of law `input` is
+/// at least 0, and `low` elsewhere.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Darcy {
     /// The coefficient where the random field is negative, above 0.
     pub low: f64,
-    /// The coefficient elsewhere, above 0.
+    /// The coefficient where the random field is at least 0, above 0.
     pub high: f64,
     /// The constant source f, not 0.
     pub source: f64,
@@ -52,9 +54,10 @@ pub struct Darcy {
 const BOUNDARY: &str = "distance of the outermost points from the boundary in grid spacings: \
                         0.5 (cell centres) or 1 (inner nodes)";
 
-/// Cell centres.
+/// The value of `boundary` for cell centres.
 const CELLS: f64 = 0.5;
-/// Inner nodes.
+
+/// The value of `boundary` for inner nodes.
 const NODES: f64 = 1.0;
 
 impl Default for Darcy {
@@ -65,8 +68,8 @@ impl Default for Darcy {
 }
 
 impl Darcy {
-    /// The basis of the pressure along either axis: the eigenvectors of the Laplacian with this
-    /// distance from the boundary.
+    /// Returns the basis of the pressure along either axis: the eigenvectors of the Laplacian whose
+    /// points have this distance from the boundary.
     pub fn solution_basis(&self) -> Basis {
         if self.boundary == NODES { Basis::SineInner } else { Basis::SineCells }
     }
@@ -166,19 +169,21 @@ impl Pde for Darcy {
     }
 }
 
-/// Width of a smoothed step of the coefficient, in units of the field behind it, whose deviation is
-/// about 0.3: [`Differentiable`].
+/// Width of a smoothed step of the coefficient for [`Differentiable`], in units of the random field
+/// behind it. The field's standard deviation is about 0.3.
 const STEP: f64 = 0.05;
 
 impl Darcy {
-    /// The coefficient with steps smoothed, and its slope in the field.
+    /// Returns the smoothed coefficient at a value of the random field, and its derivative in that
+    /// value.
     fn smoothed(&self, field: f64) -> [f64; 2] {
         let (tanh, rise) = ((field / STEP).tanh(), 0.5 * (self.high - self.low));
         [self.low + rise * (1.0 + tanh), rise * (1.0 - tanh * tanh) / STEP]
     }
 }
 
-/// The step where the field changes its sign is smoothed to a sixth of the field's deviation.
+/// The jump of the coefficient, where the field changes its sign, is smoothed over a sixth of the
+/// field's standard deviation.
 impl Differentiable for Darcy {
     fn unknowns(&self, size: usize) -> usize {
         size * size
@@ -200,20 +205,25 @@ impl Differentiable for Darcy {
         let (a, u) = (sample.channel(0), sample.channel(1));
         let cells = Cells { size, a, boundary: self.boundary };
         let (of_a, of_u) = pull.split_at(a.len());
-        // A is symmetric: its adjoint is solved as itself.
+
+        // A is symmetric: the adjoint equation is solved by the same factor.
         let mut adjoint = of_u.to_vec();
         Factor::new(&cells)?.solve_in_place(&mut adjoint)?;
+
         let modes = self.input.neumann_modes(size);
         let field = modes.field(white);
+        // d(pull)/da_i = of_a_i - adjoint^T (dA / da_i) u, then the chain rule through the smoothed
+        // step.
         let in_field = (0..a.len()).map(|i| {
             (of_a[i] - cells.influence(i, u).along(i, &adjoint)) * self.smoothed(field[i])[1]
         });
+
         Ok(modes.pull_back(&in_field.collect::<Vec<f64>>()))
     }
 }
 
-/// By this factor a coefficient may be beyond its two values to be admitted: where a linear step is in
-/// doubt which of them, it goes beyond, and far beyond it says nothing.
+/// Factor by which an admissible coefficient may lie outside of its two values. A linear step that
+/// is in doubt between them leads slightly outside; a coefficient far outside is meaningless.
 const BEYOND: f64 = 1.5;
 
 impl Linearisable for Darcy {
@@ -231,15 +241,15 @@ impl Linearisable for Darcy {
     }
 }
 
-/// The equation near one coefficient: A du = -(dA / da da) u.
+/// The linearised equation A du = -(dA / da da) u at one coefficient a and its solution u.
 struct Near {
     pde: Darcy,
-    /// Of every cell.
+    /// The influence of every cell's coefficient on the fluxes.
     influence: Vec<Influence>,
     factor: Factor,
 }
 
-/// Right-hand sides solved for at a time.
+/// Number of right-hand sides that are solved for at a time, as one thread's task.
 const BLOCK: usize = 16;
 
 impl Linearised for Near {
@@ -249,6 +259,7 @@ impl Linearised for Near {
             let reason = format!("point {point} of a solution of {cells} values");
             return Err(Error::BadInput { pde: NAME, reason });
         }
+
         let mut slopes = vec![0.0; functionals.len() * cells];
         let blocks = slopes.par_chunks_mut(BLOCK * cells).zip(functionals.par_chunks(BLOCK));
         blocks.try_for_each(|(slopes, functionals)| {
@@ -256,8 +267,10 @@ impl Linearised for Near {
             for (right, terms) in adjoint.chunks_exact_mut(cells).zip(functionals) {
                 terms.iter().for_each(|&(point, weight)| right[point] += weight);
             }
-            // A is symmetric: its adjoint is solved as itself.
+
+            // A is symmetric: the adjoint equation is solved by the same factor.
             self.factor.solve_in_place(&mut adjoint)?;
+
             for (slopes, v) in slopes.chunks_exact_mut(cells).zip(adjoint.chunks_exact(cells)) {
                 let along = self.influence.iter().enumerate().map(|(i, own)| -own.along(i, v));
                 slopes.iter_mut().zip(along).for_each(|(slope, along)| *slope = along);
@@ -277,6 +290,7 @@ impl Linearised for Near {
             let reason = format!("a change of {} values, expected {cells}", change.len());
             return Err(Error::BadInput { pde: NAME, reason });
         }
+
         let mut moved = vec![0.0; cells];
         for (i, (Influence(faces), change)) in self.influence.iter().zip(change).enumerate() {
             for &(neighbour, by) in faces {
@@ -286,20 +300,24 @@ impl Linearised for Near {
                 }
             }
         }
+
         self.factor.solve_in_place(&mut moved)?;
         Ok(moved)
     }
 }
 
-/// Solves -div(a grad u) = source for a coefficient `[1, size, size]` and any source of
-/// `size * size` values on points `boundary` (0.5 or 1, see [`Darcy::boundary`]) grid spacings
-/// from the walls. The reported residual is the backward error |r| / | |A||u| + |b| |: what
-/// `f64` can promise, since |r| / |b| is bounded by the rounding of u alone, about
+/// Solves -div(a grad u) = source for a coefficient a of shape `[1, size, size]` and any source of
+/// `size * size` values. The outermost points lie `boundary` grid spacings from the walls (0.5 or
+/// 1, see [`Darcy::boundary`]).
+///
+/// The reported residual is the backward error |r| / | |A||u| + |b| |, with r = b - A u. This is
+/// what `f64` can promise. The ratio |r| / |b| is limited by the rounding of u alone, to about
 /// 1e-16 max(a) |u| / h^2.
 ///
 /// # Errors
-/// A coefficient that is not square, finite and positive, a source of another size or not finite,
-/// another distance, or a backward error above 1e-12.
+/// Fails on a coefficient that is not square, finite and positive, and on a source of another size
+/// or with a non-finite value. Fails on any other distance from the walls, and on a backward error
+/// above 1e-12.
 pub fn solve_with_source(
     coefficient: &Fields,
     source: &[f64],
@@ -309,7 +327,7 @@ pub fn solve_with_source(
     Ok((u, report))
 }
 
-/// A solution with the factor that gave it.
+/// A solution with the Cholesky factor that it came from.
 struct Solved {
     u: Vec<f64>,
     factor: Factor,
@@ -317,49 +335,56 @@ struct Solved {
 }
 
 impl Solved {
-    /// As [`solve_with_source`].
+    /// Solves as [`solve_with_source`] does.
     fn new(coefficient: &Fields, source: &[f64], boundary: f64) -> Result<Self> {
         let size = square_size(NAME, coefficient, SMALLEST)?;
         Darcy::default().set_param("boundary", boundary)?;
         let cells = Cells { size, a: coefficient.channel(0), boundary };
         cells.check(source)?;
+
         let h2 = spacing(size, boundary).powi(2);
         let rhs: Vec<f64> = source.iter().map(|f| f * h2).collect();
+
         let factor = Factor::new(&cells)?;
         let mut u = rhs.clone();
         factor.solve_in_place(&mut u)?;
+
+        // One step of iterative refinement.
         let (mut correction, _) = cells.defect(&u, &rhs);
         factor.solve_in_place(&mut correction)?;
         u.iter_mut().zip(&correction).for_each(|(u, c)| *u += c);
         let (_, backward_error) = cells.defect(&u, &rhs);
+
         if backward_error <= TOLERANCE {
             let residual = Some(backward_error);
             let report = SolveReport { steps: 1, residual, ..SolveReport::default() };
             return Ok(Self { u, factor, report });
         }
+
         let reason = format!("backward error {backward_error:e} above {TOLERANCE:e}");
         Err(Error::NotConverged { pde: NAME, reason })
     }
 }
 
-/// The grid spacing h of `size` points a side, the outermost `boundary` spacings from the walls.
+/// Returns the grid spacing h of `size` points a side, the outermost of them `boundary` spacings
+/// from the walls.
 pub fn spacing(size: usize, boundary: f64) -> f64 {
     1.0 / (size as f64 - 1.0 + 2.0 * boundary)
 }
 
-/// The neighbours of a cell, none beyond the boundary, and by what the flux to each changes with the
-/// cell's coefficient.
+/// The four neighbours of a cell, `None` beyond the boundary. The number beside each is the
+/// derivative of the flux to it with respect to the cell's coefficient.
 struct Influence([(Option<usize>, f64); 4]);
 
 impl Influence {
-    /// v^T (dA / da_i) u, of cell `i`.
+    /// Returns v^T (dA / da_i) u for cell `i`, with the u of this influence.
     fn along(&self, i: usize, v: &[f64]) -> f64 {
         let at = |j: Option<usize>| j.map_or(0.0, |j| v[j]);
         self.0.iter().map(|&(j, by)| by * (v[i] - at(j))).sum()
     }
 }
 
-/// The coefficient on its grid.
+/// A coefficient on its grid.
 struct Cells<'a> {
     size: usize,
     a: &'a [f64],
@@ -367,24 +392,30 @@ struct Cells<'a> {
 }
 
 impl Cells<'_> {
+    /// Refuses a coefficient that is not positive, and a source of another size or with a
+    /// non-finite value.
     fn check(&self, source: &[f64]) -> Result<()> {
         let bad = |reason| Err(Error::BadInput { pde: NAME, reason });
         let Self { size, a, .. } = self;
+
         if let Some(i) = a.iter().position(|v| *v <= 0.0) {
             let (y, x) = (i / size, i % size);
             return bad(format!("coefficient {} at row {y}, column {x}, expected above 0", a[i]));
         }
+
         if source.len() != a.len() || source.iter().any(|f| !f.is_finite()) {
             return bad(format!("expected a source of {} finite values", a.len()));
         }
+
         Ok(())
     }
 
-    /// The neighbours of cell `i` and the coefficients of its four faces (times h^2); no
-    /// neighbour beyond the boundary, where u = 0.
+    /// Returns the neighbours of cell `i` and the coefficients of its four faces, times h^2. There
+    /// is no neighbour beyond the boundary, where u = 0.
     fn faces(&self, i: usize) -> [(Option<usize>, f64); 4] {
         let Self { size, a, boundary } = *self;
         let (y, x) = (i / size, i % size);
+
         let face = |inside: bool, j: usize| {
             if inside {
                 (Some(j), 2.0 * a[i] * (a[j] / (a[i] + a[j])))
@@ -392,6 +423,7 @@ impl Cells<'_> {
                 (None, a[i] / boundary)
             }
         };
+
         [
             face(y > 0, i.wrapping_sub(size)),
             face(y + 1 < size, i + size),
@@ -400,7 +432,7 @@ impl Cells<'_> {
         ]
     }
 
-    /// That of a_i on the flow of `u`.
+    /// Returns the influence of a_i on the fluxes of `u`.
     fn influence(&self, i: usize, u: &[f64]) -> Influence {
         Influence(self.faces(i).map(|(neighbour, _)| match neighbour {
             Some(j) => {
@@ -411,9 +443,10 @@ impl Cells<'_> {
         }))
     }
 
-    /// The defect b - A u and its size relative to | |A||u| + |b| |.
+    /// Returns the defect b - A u, and its norm relative to | |A||u| + |b| |.
     fn defect(&self, u: &[f64], rhs: &[f64]) -> (Vec<f64>, f64) {
         let [mut defect_square, mut terms_square] = [0.0, 0.0];
+
         let defect = (0..u.len())
             .map(|i| {
                 let [mut flux, mut terms] = [0.0, rhs[i].abs()];
@@ -428,16 +461,19 @@ impl Cells<'_> {
                 value
             })
             .collect();
+
         let relative = if terms_square > 0.0 { (defect_square / terms_square).sqrt() } else { 0.0 };
         (defect, relative)
     }
 
-    /// The flux operator's entries, as [`Pattern`] has them.
+    /// Returns the entries of the flux operator A, in the order of [`Pattern`].
     fn lower_triangle(&self) -> Vec<f64> {
         let mut entries = Vec::with_capacity(3 * self.a.len());
         for i in 0..self.a.len() {
             let faces = self.faces(i);
             entries.push(faces.iter().map(|(_, c)| c).sum());
+            // The right and the lower neighbour come after the cell: their entries are below the
+            // diagonal.
             let after = [faces[3], faces[1]];
             entries.extend(after.iter().filter(|(j, _)| j.is_some()).map(|(_, c)| -c));
         }
@@ -445,15 +481,16 @@ impl Cells<'_> {
     }
 }
 
-/// Where the flux operator of a grid has entries, on and below the diagonal, and what follows for its
-/// Cholesky factor.
+/// The sparsity pattern of a grid's flux operator, on and below the diagonal, and the symbolic
+/// Cholesky factor that follows from it.
 struct Pattern {
     entries: SymbolicSparseColMat<usize>,
     factor: SymbolicCholesky<usize>,
 }
 
 impl Pattern {
-    /// Of `size` points a side. It takes as long to find as a factor, and is kept.
+    /// Returns the pattern for `size` points a side. Its computation takes as long as a
+    /// factorisation, so that it is cached.
     fn of(size: usize) -> Result<Arc<Self>> {
         static KNOWN: Mutex<BTreeMap<usize, Arc<Pattern>>> = Mutex::new(BTreeMap::new());
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -468,12 +505,14 @@ impl Pattern {
     fn new(size: usize) -> Result<Self> {
         let cells = size * size;
         let (mut starts, mut rows) = (vec![0], Vec::with_capacity(3 * cells));
+
         for i in 0..cells {
             rows.push(i);
             rows.extend(((i + 1) % size != 0).then_some(i + 1));
             rows.extend((i + size < cells).then_some(i + size));
             starts.push(rows.len());
         }
+
         let entries = SymbolicSparseColMat::new_checked(cells, cells, starts, None, rows);
         let (ordering, params) = (Default::default(), Default::default());
         let factor = factorize_symbolic_cholesky(entries.as_ref(), Side::Lower, ordering, params)
@@ -488,7 +527,7 @@ struct Factor {
     values: Vec<f64>,
 }
 
-// One sample is one thread's work: a factorisation on several threads would sum in an order that
+// A sample is solved on one thread. A factorisation on several threads would sum in an order that
 // depends on their number.
 const SEQUENTIAL: Par = Par::Seq;
 
@@ -497,8 +536,10 @@ impl Factor {
         let pattern = Pattern::of(cells.size)?;
         let (entries, symbolic) = (cells.lower_triangle(), &pattern.factor);
         let mut values = vec![0.0; symbolic.len_val()];
+
         let scratch = symbolic.factorize_numeric_llt_scratch::<f64>(SEQUENTIAL, Default::default());
         let mut memory = MemBuffer::try_new(scratch).map_err(failed)?;
+
         symbolic
             .factorize_numeric_llt(
                 &mut values,
@@ -510,10 +551,11 @@ impl Factor {
                 Default::default(),
             )
             .map_err(failed)?;
+
         Ok(Self { pattern, values })
     }
 
-    /// For any number of right-hand sides after each other.
+    /// Solves in place for any number of right-hand sides, one after the other.
     fn solve_in_place(&self, rhs: &mut [f64]) -> Result<()> {
         let symbolic = &self.pattern.factor;
         let rows = symbolic.nrows();
@@ -563,9 +605,10 @@ mod tests {
         rms_difference(&u.unwrap().0, &on_points(&|y, x| (PI * x).sin() * (2.0 * PI * y).sin()))
     }
 
-    /// Root mean square error for layers: a = 3 below y = 1/2, 12 above, u = sin(pi x) g(y) with
-    /// a g' continuous across the jump: g = s below and s / 4 above, s = sin(2 pi y). An even
-    /// number of points puts the jump on a face.
+    /// Root mean square error for two layers: a = 3 below y = 1/2 and a = 12 above.
+    ///
+    /// The solution is u = sin(pi x) g(y) with a g' continuous across the jump: g = s below and s /
+    /// 4 above, s = sin(2 pi y). An even number of points puts the jump on a face.
     fn layered_error(size: usize, boundary: f64) -> f64 {
         let on_points = |f: &dyn Fn(f64, f64) -> f64| on_points(size, boundary, f);
         let layer = |y: f64| if y < 0.5 { 3.0 } else { 12.0 };
@@ -581,7 +624,7 @@ mod tests {
         (sum / u.len() as f64).sqrt()
     }
 
-    /// The observed order between grids of 16 and 64 points a side.
+    /// The observed order of convergence between grids of 16 and 64 points a side.
     fn order(error: impl Fn(usize) -> f64, boundary: f64) -> f64 {
         let refinement = spacing(16, boundary) / spacing(64, boundary);
         (error(16) / error(64)).ln() / refinement.ln()
@@ -629,6 +672,7 @@ mod tests {
             let inside = |v: i64| (0..size as i64).contains(&v);
             (inside(y) && inside(x)).then(|| f[y as usize * size + x as usize])
         };
+
         let h = 1.0 / size as f64;
         for (y, x) in (0..size as i64).flat_map(|y| (0..size as i64).map(move |x| (y, x))) {
             let [a0, u0] = [at(a, y, x).unwrap(), at(u, y, x).unwrap()];
@@ -672,15 +716,18 @@ mod tests {
     fn bad_coefficients_are_refused() {
         let pde = Darcy::default();
         let reason = |input: &Fields| pde.solve(input).unwrap_err().to_string();
+
         let mut a = Fields::stack(4, 4, &[&[1.0; 16]]);
         a.data[6] = 0.0;
         assert!(reason(&a).contains("row 1, column 2"));
         a.data[6] = f64::INFINITY;
         assert!(reason(&a).contains("row 1, column 2"));
         assert!(reason(&Fields::zeros(1, 4, 5)).contains("[1, 4, 5]"));
+
         let a = Fields::stack(4, 4, &[&[1.0; 16]]);
         assert!(solve_with_source(&a, &[1.0; 15], CELLS).is_err());
         assert!(solve_with_source(&a, &[1.0; 16], 0.7).unwrap_err().to_string().contains("0.7"));
+
         let mut pde = Darcy::default();
         assert!(pde.set_param("low", 0.0).is_err());
         assert!(pde.set_param("source", 0.0).is_err());
@@ -688,8 +735,8 @@ mod tests {
         assert!(pde.set_param("boundary", 0.0).is_err());
     }
 
-    /// Coefficients that are far from the law, with the largest pressure that finite volumes with
-    /// harmonic faces have (computed with another program).
+    /// Coefficients far from the law, with the largest pressure that finite volumes with harmonic
+    /// faces have (computed with another program).
     #[test]
     fn any_coefficient_has_the_pressure_of_finite_volumes_and_loses_no_flow() {
         const N: usize = 32;
@@ -704,13 +751,15 @@ mod tests {
             ("channel", field(&channel), 0.037_707_8),
             ("checker", field(&checker), 0.011_417_8),
         ];
+
         for (name, a, largest) in cases {
             let solved = Darcy::default().solve(&Fields::stack(N, N, &[&a])).unwrap().fields;
             let u = solved.channel(1);
             let most = u.iter().fold(0.0f64, |m, v| m.max(*v));
             assert!((most / largest - 1.0).abs() < 1e-5, "{name}: {most}");
 
-            // Through a wall half a cell away flows a u / (h / 2) over a face of h; the source is 1.
+            // Through a wall half a cell away flows a u / (h / 2) over a face of length h. The
+            // source is 1.
             let walls = (0..N).flat_map(|i| [i, (N - 1) * N + i, i * N, i * N + N - 1]);
             let outflow: f64 = walls.map(|i| 2.0 * a[i] * u[i]).sum();
             assert!((outflow - 1.0).abs() < 1e-6, "{name}: {outflow}");

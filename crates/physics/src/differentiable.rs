@@ -1,25 +1,27 @@
-//! From independent standard normal values to an input and its solution, and back by the adjoint: what
-//! a classical search for the most probable input asks of a PDE.
+//! PDEs as differentiable maps from independent standard normal values to an input and its
+//! solution.
+//!
+//! A classical search for the most probable input needs this map and its adjoint.
 
 use crate::{Fields, Result};
 
 /// A PDE whose joint sample is a smooth map of standard normal values.
 pub trait Differentiable: Send + Sync {
-    /// Number of values behind an input on a grid of `size` points a side.
+    /// The number of standard normal values behind an input on a grid of `size` points a side.
     fn unknowns(&self, size: usize) -> usize;
 
-    /// The joint sample of `white`. Its law for standard normal values is that of the data (of an input
-    /// of two values: with steps smoothed).
+    /// Returns the joint sample that `white` is mapped to. Standard normal values give samples with
+    /// the law of the data, except that the steps of a two-valued input are smoothed.
     ///
     /// # Errors
-    /// As [`Pde::solve`](crate::Pde::solve).
+    /// Fails as [`Pde::solve`](crate::Pde::solve) does.
     fn sample(&self, size: usize, white: &[f64]) -> Result<Fields>;
 
-    /// The gradient in `white` of `sum(pull * sample)`, `sample` being that of `white` and `pull` one
-    /// value for each of its values.
+    /// Returns the gradient of `sum(pull * sample)` with respect to `white`. `sample` is the joint
+    /// sample of `white`, and `pull` holds one value for each value of the sample.
     ///
     /// # Errors
-    /// As [`Differentiable::sample`].
+    /// Fails as [`Differentiable::sample`] does.
     fn gradient(
         &self,
         size: usize,
@@ -42,7 +44,7 @@ mod tests {
         rng::normals(&mut rng::stream(5, stream, 0, pde.len() as u64), count)
     }
 
-    /// `<pull, dx/dwhite change>` by a difference of samples against `<gradient, change>`.
+    /// Compares `<pull, dx/dwhite change>` by a difference of samples with `<gradient, change>`.
     #[test]
     fn the_gradient_is_the_adjoint_of_the_change() {
         let mut known = 0;
@@ -55,6 +57,7 @@ mod tests {
             }
             let Some(map) = pde.differentiable() else { continue };
             known += 1;
+
             let count = map.unknowns(SIZE);
             let [white, change] = ["white", "change"].map(|stream| draw(name, stream, count));
             let at = |step: f64| {
@@ -62,15 +65,19 @@ mod tests {
                     white.iter().zip(&change).map(|(w, c)| w + step * c).collect();
                 map.sample(SIZE, &moved).unwrap()
             };
+
             let sample = at(0.0);
             let pull = draw(name, "pull", sample.data.len());
+
             let step = 1e-5;
             let [below, above] = [at(-step), at(step)];
+
             let by_difference: f64 = pull
                 .iter()
                 .zip(above.data.iter().zip(&below.data))
                 .map(|(p, (a, b))| p * (a - b) / (2.0 * step))
                 .sum();
+
             let gradient = map.gradient(SIZE, &white, &sample, &pull).unwrap();
             let by_adjoint: f64 = gradient.iter().zip(&change).map(|(g, c)| g * c).sum();
             let far = (by_difference - by_adjoint).abs() / by_difference.abs();
@@ -79,7 +86,7 @@ mod tests {
         assert_eq!(known, 5);
     }
 
-    /// The same values give the same input as the PDE's own draw.
+    /// Equal standard normal values give the input that the PDE's own draw gives.
     #[test]
     fn samples_of_white_noise_are_those_of_the_law() {
         for name in ["navier-stokes", "burgers"] {

@@ -1,14 +1,14 @@
 //! The one error type of this crate.
 
-/// What can go wrong in the physics.
+/// The failures of a PDE, its input or its solver.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// No PDE of that name.
     #[error("unknown PDE `{name}`; known: {known}")]
     UnknownPde {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The names there are.
+        /// The known names.
         known: String,
     },
     /// A parameter the PDE does not have.
@@ -16,9 +16,9 @@ pub enum Error {
     UnknownParam {
         /// The PDE.
         pde: &'static str,
-        /// The parameter asked for.
+        /// The requested parameter.
         name: String,
-        /// The parameters there are.
+        /// The known parameters.
         known: String,
     },
     /// A parameter outside the range in which the solver is valid.
@@ -28,9 +28,9 @@ pub enum Error {
         pde: &'static str,
         /// The parameter.
         name: &'static str,
-        /// Its value.
+        /// The value that was refused.
         value: f64,
-        /// What would be valid, and why.
+        /// The valid range, and the reason for it.
         expected: String,
     },
     /// Inputs that have no law to be drawn from.
@@ -44,7 +44,7 @@ pub enum Error {
     BadInput {
         /// The PDE.
         pde: &'static str,
-        /// What is wrong with the input and what was expected.
+        /// The fault of the input, and the shape or values that were expected.
         reason: String,
     },
     /// The solver did not reach its tolerance.
@@ -52,7 +52,7 @@ pub enum Error {
     NotConverged {
         /// The PDE.
         pde: &'static str,
-        /// What happened.
+        /// The tolerance that was missed, or the cause.
         reason: String,
     },
 }

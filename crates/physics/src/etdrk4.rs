@@ -1,25 +1,27 @@
 //! Exponential time differencing of order 4 for v' = -decay v + N(v), mode by mode.
 //!
 //! The decay is integrated exactly, so that it puts no bound on the time step (Cox and Matthews,
-//! "Exponential time differencing for stiff systems", J. Comput. Phys. 176, 2002). Its
-//! coefficients are moments of the exponential, computed here without the cancellation that
-//! Kassam and Trefethen (SIAM J. Sci. Comput. 26, 2005) avoid by contour integrals.
+//! "Exponential time differencing for stiff systems", J. Comput. Phys. 176, 2002). The
+//! coefficients of the scheme are moments of the exponential. They are computed without the
+//! cancellation that Kassam and Trefethen (SIAM J. Sci. Comput. 26, 2005) avoid by contour
+//! integrals.
 
 use rustfft::num_complex::Complex;
 
 use crate::hermite::Nonlinear;
 
-/// The most time steps of one solution. The benchmarks take hundreds; a million take minutes on
-/// their grids, and what asks for more is taken for a mistake in the input.
+/// The largest number of time steps of one solution. The benchmarks take hundreds, and a million
+/// take minutes on their grids. An input that asks for more is treated as a mistake.
 pub(crate) const MOST_STEPS: usize = 1_000_000;
 
-/// The moments `int_0^1 s^p e^(-z (1 - s)) ds` for p = 0, 1, 2, 3 and z >= 0: `p! phi_(p+1)(-z)`
-/// in the usual notation.
+/// Returns the moments `int_0^1 s^p e^(-z (1 - s)) ds` for p = 0, 1, 2, 3 and z >= 0. In the usual
+/// notation they are `p! phi_(p+1)(-z)`.
 pub fn moments(z: f64) -> [f64; 4] {
     // The recursion divides by z; below 1 it would lose digits, and the series converges at once.
     if z < 1.0 {
         return [0, 1, 2, 3].map(|p| moment_by_series(z, p));
     }
+
     let mut moments = [-(-z).exp_m1() / z; 4];
     for p in 1..4 {
         moments[p] = (1.0 - p as f64 * moments[p - 1]) / z;
@@ -27,7 +29,7 @@ pub fn moments(z: f64) -> [f64; 4] {
     moments
 }
 
-/// `sum_j (-z)^j p! / (p + j + 1)!`, to rounding for z < 1.
+/// Sums the series `sum_j (-z)^j p! / (p + j + 1)!`, which converges to rounding for z < 1.
 fn moment_by_series(z: f64, p: u32) -> f64 {
     let mut term = 1.0 / f64::from(p + 1);
     let mut sum = term;
@@ -38,23 +40,28 @@ fn moment_by_series(z: f64, p: u32) -> f64 {
     sum
 }
 
-/// The weights of one mode for one time step h:
-/// a = half v + stage N(v), b = half v + stage N(a), c = half a + stage (2 N(b) - N(v)), and v becomes
-/// full v + outer0 N(v) + outer1 (N(a) + N(b)) + outer2 N(c).
+/// The weights of one mode for one time step h from v.
+///
+/// ```text
+/// a = half v + stage N(v)
+/// b = half v + stage N(a)
+/// c = half a + stage (2 N(b) - N(v))
+/// v <- full v + outer[0] N(v) + outer[1] (N(a) + N(b)) + outer[2] N(c)
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Weights {
-    /// e^(-decay h).
+    /// The share of v that remains after the step: e^(-decay h).
     pub full: f64,
-    /// e^(-decay h / 2).
+    /// The share of v that remains after half the step: e^(-decay h / 2).
     pub half: f64,
-    /// What a constant N adds in half a step, over N.
+    /// The weight of N in a stage: the contribution of a constant N = 1 within half a step.
     pub stage: f64,
-    /// Of N at the start, at each of the two stages at the middle, and at the end.
+    /// Weights of N at the start, at each of the two stages at the middle, and at the end.
     pub outer: [f64; 3],
 }
 
 impl Weights {
-    /// For a mode that decays at the rate `decay` >= 0, over a time `step` > 0.
+    /// Returns the weights of a mode that decays at the rate `decay` >= 0, over a time `step` > 0.
     pub fn new(decay: f64, step: f64) -> Self {
         let z = decay * step;
         let [m0, m1, m2, _] = moments(z);
@@ -72,12 +79,15 @@ impl Weights {
 #[derive(Debug, Clone)]
 pub struct Etdrk4 {
     weights: Vec<Weights>,
+    /// N at the start and at the stages a, b and c.
     rates: [Vec<Complex<f64>>; 4],
+    /// The stages a, b and c of the current step.
     stages: [Vec<Complex<f64>>; 3],
 }
 
 impl Etdrk4 {
-    /// Prepares steps of length `step` for modes that decay at the rates `decay` (>= 0).
+    /// Returns the method for steps of length `step`, for modes that decay at the rates `decay` >=
+    /// 0.
     pub fn new(decay: &[f64], step: f64) -> Self {
         let zeros = vec![Complex::default(); decay.len()];
         Self {
@@ -95,6 +105,7 @@ impl Etdrk4 {
     ) {
         self.evaluate_stages(state, &mut nonlinear);
         let Self { weights, rates: [n0, na, nb, nc], stages: [_, _, c] } = self;
+
         nonlinear(c, nc);
         for (k, w) in weights.iter().enumerate() {
             let [first, middle, last] = w.outer;
@@ -102,21 +113,24 @@ impl Etdrk4 {
         }
     }
 
-    /// The stages of a step from `state`, at which N is evaluated after it.
+    /// Computes the stages a, b and c of a step from `state`, and N at all of them but c.
     fn evaluate_stages(
         &mut self,
         state: &[Complex<f64>],
         nonlinear: &mut impl FnMut(&[Complex<f64>], &mut [Complex<f64>]),
     ) {
         let Self { weights, rates: [n0, na, nb, _], stages: [a, b, c] } = self;
+
         nonlinear(state, n0);
         for (k, w) in weights.iter().enumerate() {
             a[k] = state[k] * w.half + n0[k] * w.stage;
         }
+
         nonlinear(a, na);
         for (k, w) in weights.iter().enumerate() {
             b[k] = state[k] * w.half + na[k] * w.stage;
         }
+
         nonlinear(b, nb);
         for (k, w) in weights.iter().enumerate() {
             c[k] = a[k] * w.half + (nb[k] * 2.0 - n0[k]) * w.stage;
@@ -125,8 +139,8 @@ impl Etdrk4 {
 }
 
 impl Etdrk4 {
-    /// The adjoint of so many steps from `start`: `pulls`, gradients in the state after them, become
-    /// those in `start`.
+    /// Applies the adjoint of `steps` steps from `start`. On entry `pulls` are gradients with
+    /// respect to the state after the steps; on return they are gradients with respect to `start`.
     pub(crate) fn pull_back(
         &mut self,
         law: &mut impl Nonlinear,
@@ -134,15 +148,18 @@ impl Etdrk4 {
         steps: usize,
         pulls: &mut [Vec<Complex<f64>>],
     ) {
+        // The forward states are kept: each step's adjoint needs N' at its own stages.
         let mut states = vec![start];
         for k in 1..steps {
             let mut next = states[k - 1].clone();
             self.step(&mut next, |v, rate| law.rate(v, rate));
             states.push(next);
         }
+
         states.iter().rev().for_each(|state| self.pull_step(law, state, pulls));
     }
 
+    /// Applies the adjoint of one step from `state` to every gradient of `pulls`.
     fn pull_step(
         &mut self,
         law: &mut impl Nonlinear,
@@ -151,7 +168,8 @@ impl Etdrk4 {
     ) {
         self.evaluate_stages(state, &mut |v, rate| law.rate(v, rate));
         let Self { weights: w, stages: [a, b, c], .. } = self;
-        // Each stage is looked at once, for all gradients.
+
+        // N'(at)^T of every gradient; N is evaluated once at each stage.
         let mut through = |at: &[Complex<f64>], y: Vec<Vec<Complex<f64>>>| {
             let mut out = vec![Complex::default(); at.len()];
             law.rate(at, &mut out);
@@ -161,23 +179,29 @@ impl Etdrk4 {
             };
             y.into_iter().map(one).collect::<Vec<_>>()
         };
+
         let y = &*pulls;
         let outer = |of: usize, i: usize, k: usize| y[i][k] * w[k].outer[of];
+
+        // The chain rule in the reverse order of the stages: c, b, a, then the state.
         let of_c = through(c, each(y, |i, k| outer(2, i, k)));
         let to_b = |i: usize, k: usize| outer(1, i, k) + of_c[i][k] * (2.0 * w[k].stage);
         let of_b = through(b, each(y, to_b));
         let to_a = |i: usize, k: usize| outer(1, i, k) + of_b[i][k] * w[k].stage;
         let from_a = through(a, each(y, to_a));
+
         let of_a = each(y, |i, k| of_c[i][k] * w[k].half + from_a[i][k]);
+
         let first = |i: usize, k: usize| (of_a[i][k] - of_c[i][k]) * w[k].stage;
         let from_state = through(state, each(y, |i, k| outer(0, i, k) + first(i, k)));
+
         let halves = |i: usize, k: usize| (of_a[i][k] + of_b[i][k]) * w[k].half;
         let all = each(y, |i, k| y[i][k] * w[k].full + halves(i, k) + from_state[i][k]);
         pulls.iter_mut().zip(all).for_each(|(pull, all)| *pull = all);
     }
 }
 
-/// `of(i, k)` for every mode k of every gradient i.
+/// Returns `of(i, k)` for every mode k of every gradient i.
 fn each(
     like: &[Vec<Complex<f64>>],
     of: impl Fn(usize, usize) -> Complex<f64>,

@@ -5,7 +5,7 @@
 pub struct Fields {
     /// Number of fields.
     pub channels: usize,
-    /// Points along y (time for Burgers).
+    /// Points along y (instants of time for Burgers).
     pub height: usize,
     /// Points along x.
     pub width: usize,
@@ -14,7 +14,7 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Zero fields.
+    /// Returns fields of zeros.
     pub fn zeros(channels: usize, height: usize, width: usize) -> Self {
         Self { channels, height, width, data: vec![0.0; channels * height * width] }
     }
@@ -24,19 +24,19 @@ impl Fields {
         Self { channels: fields.len(), height, width, data: fields.concat() }
     }
 
-    /// The values of field `c`, row by row.
+    /// Returns the values of field `c`, row by row.
     pub fn channel(&self, c: usize) -> &[f64] {
         let n = self.height * self.width;
         &self.data[c * n..(c + 1) * n]
     }
 
-    /// The values of field `c`, row by row.
+    /// Returns the values of field `c`, row by row, to be changed.
     pub fn channel_mut(&mut self, c: usize) -> &mut [f64] {
         let n = self.height * self.width;
         &mut self.data[c * n..(c + 1) * n]
     }
 
-    /// Whether every value is finite.
+    /// Tells whether every value is finite.
     pub fn is_finite(&self) -> bool {
         self.data.iter().all(|v| v.is_finite())
     }

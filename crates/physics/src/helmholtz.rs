@@ -1,7 +1,7 @@
 //! The Helmholtz problem lap u + k^2 u = a on the unit square, u = 0 on the boundary.
 //!
-//! Nodes at `j h`, h = 1/(size - 1), five-point Laplacian, solved exactly in its sine modes like
-//! [`crate::poisson`].
+//! Nodes lie at `j h`, h = 1/(size - 1), with the five-point Laplacian. The discrete equations are
+//! solved exactly in its sine modes, as in [`crate::poisson`].
 
 use crate::input::{nodes, square_size};
 use crate::law::clear_boundary;
@@ -18,18 +18,18 @@ mod resonance;
 const NAME: &str = "helmholtz";
 const SMALLEST: usize = 3;
 
-/// How near k^2 may come to an eigenvalue of the discrete -lap, relative to that eigenvalue: the
-/// resonant mode is then magnified a million times and still has ten digits.
+/// Smallest distance of k^2 from an eigenvalue of the discrete -lap, relative to that eigenvalue.
+/// At this distance the resonant mode is amplified a million times and still has ten digits.
 const RESONANCE: f64 = 1e-6;
 
-/// How near k^2 may come to an eigenvalue of -lap itself, relative to that: nearer, k is a
-/// resonance written with eight digits or more, at which the equation has no solution.
+/// Smallest distance of k^2 from an eigenvalue of -lap itself, relative to that eigenvalue. A
+/// nearer k is a resonance written with eight digits or more, where the equation has no solution.
 const EXACT_RESONANCE: f64 = 1e-8;
 
-/// The Helmholtz problem; its source `a` is a Neumann field of law `input`, 0 on the boundary.
+/// The Helmholtz problem. Its source `a` is a Neumann field of law `input`, 0 on the boundary.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Helmholtz {
-    /// Wave number, at least 0; at most 1/h on the grid it is solved on.
+    /// Wave number, at least 0, and at most 1/h on the grid that it is solved on.
     pub k: f64,
     /// The law of the random source.
     pub input: FieldLaw,
@@ -52,8 +52,8 @@ impl Pde for Helmholtz {
 
     fn channels(&self) -> Vec<Channel> {
         vec![
-            // In sines too its modes would depend on each other: next to the boundary it does not fall
-            // to zero, but is cut.
+            // The source is cut at the boundary and does not fall to zero there: its sine modes
+            // would depend on each other too.
             Channel {
                 name: "a",
                 meaning: "source, 0 on the boundary",
@@ -89,7 +89,7 @@ impl Pde for Helmholtz {
         SMALLEST
     }
 
-    /// The source on boundary nodes plays no part and is returned as 0.
+    /// Solves the equation. The source on boundary nodes plays no part and is returned as 0.
     fn solve(&self, input: &Fields) -> Result<Solution> {
         let size = square_size(NAME, input, SMALLEST)?;
         self.check_wave_number(size)?;
@@ -124,7 +124,7 @@ impl Pde for Helmholtz {
 }
 
 impl Helmholtz {
-    /// Refuses waves the grid cannot carry, and resonance.
+    /// Refuses wave numbers that the grid does not resolve, and resonances.
     fn check_wave_number(&self, size: usize) -> Result<()> {
         let largest = (size - 1) as f64;
         if self.k > largest {

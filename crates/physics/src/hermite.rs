@@ -1,22 +1,30 @@
-//! Collocation in time of v' = -decay v + N(v), mode by mode, between two states v0 and v1 a time h
-//! apart:
+//! Exponential Hermite collocation of v' = -decay v + N(v), mode by mode, over one time step.
 //!
-//! (v1 - e^(-decay h) v0) / h = 1/h int_0^h e^(-decay (h - t)) p(t) dt,
+//! Let h be the length of the step, v0 the state at its start (t = 0) and v1 the state at its end
+//! (t = h). The two are related by the variation of constants, in which an interpolant p(t) takes
+//! the place of N along the step:
 //!
-//! p(t) = a + b t + e^(-decay t) (c + d t), which has N and dN/dt = N'(v) dv/dt at both ends. The decay is
-//! exact, the integral too, so that only the interpolation of N is left: the right-hand side errs at order
-//! h^4. (Hermite collocation, in the exponential quadrature of Hochbruck and Ostermann, "Exponential
-//! integrators", Acta Numerica 19, 2010.)
+//! ```text
+//! (v1 - e^(-decay h) v0) / h = 1/h int_0^h e^(-decay (h - t)) p(t) dt
+//! p(t) = a + b t + e^(-decay t) (c + d t)
+//! ```
 //!
-//! N of a mode that decays much within the step is a product of modes that do so too: it falls off like
-//! them at first and changes slowly then, which a cubic (to which p tends for slow decay) does not follow.
+//! The coefficients a, b, c and d make p agree with N and with dN/dt = N'(v) dv/dt at both ends.
+//! Decay and integral are exact, so that the interpolation of N is the only error. The right-hand
+//! side has an error of order h^4. (This is Hermite collocation in the exponential quadrature of
+//! Hochbruck and Ostermann, "Exponential integrators", Acta Numerica 19, 2010.)
 //!
-//! At the start dv/dt = -decay v0 + N(v0). At the end it is that of the path which N at both ends and dN/dt
-//! at the start make ([`Arrival`]), not -decay v1 + N(v1): the difference is within the error of p, but
-//! v1's fine modes are not magnified by their decay, which would make the equation a stiff one for v1.
+//! The exponential in p is there for stiff modes, those that decay much within the step. N of such
+//! a mode is a product of modes that are stiff as well. It falls off as fast as they do at first
+//! and varies slowly afterwards. A cubic, to which p tends for slow decay, does not follow this.
 //!
-//! Given v0, this is an equation for v1. A sweep evaluates N at the present v1 and puts the right-hand
-//! side in its place, accelerated by [`Anderson`]'s method.
+//! The derivative dv/dt at the start is -decay v0 + N(v0). The obvious counterpart at the end,
+//! -decay v1 + N(v1), would multiply the fine modes of v1 by their decay rates and make the
+//! equation stiff in v1. The derivative at the end is therefore that of the path which a simpler
+//! interpolant of N leads to ([`Arrival`]). The difference is within the error of p.
+//!
+//! Given v0, the collocation is a fixed-point equation for v1. A sweep evaluates N at the current
+//! v1 and replaces v1 by what the right-hand side gives, accelerated by [`Anderson`]'s method.
 
 use rustfft::num_complex::Complex;
 
@@ -24,62 +32,82 @@ use crate::Fields;
 use crate::anderson::Anderson;
 use crate::etdrk4::moments;
 
-/// A state is left as it is where a plain sweep would change it by less than this share: about the
-/// rounding of fields kept in `f32`.
+/// Relative size of a plain sweep's change below which the state counts as converged. It is about
+/// the rounding of fields stored in `f32`.
 const SETTLED: f64 = 1e-7;
-/// Below this decay within a step p is the cubic, to which the other tends and whose weights divide by
-/// less.
+
+/// Value of decay * step below which p is a cubic. The exponential form tends to it, but its
+/// weights divide by a vanishing determinant.
 const SLOWEST_FITTED: f64 = 1e-3;
-/// See [`Anderson::new`].
+
+/// The threshold of linear independence that [`Anderson::new`] takes.
 const INDEPENDENT: f64 = 1e-8;
 
-/// The snapshots of an evolution as a chain of such equations.
+/// The snapshots of an evolution as a chain of collocation equations, one for each pair of
+/// neighbours.
 pub trait Collocation: Send + Sync {
-    /// Brings every snapshot of `sample` but the first, one after the other, to the equation with
-    /// the one before it, by at most `sweeps` sweeps from what it is; none changes nothing.
+    /// Solves for every snapshot of `sample` but the first, one after the other. Each is brought to
+    /// the collocation equation with the snapshot before it by at most `sweeps` sweeps. The
+    /// iteration starts from the snapshot's present values; 0 sweeps change nothing.
     fn march(&self, sample: &mut Fields, sweeps: usize);
 }
 
-/// The weights of one mode.
+/// The weights of one mode over a step h.
+///
+/// Let N0, N1 be the values of N and N0', N1' those of dN/dt, at the start and at the end. Then
+///
+/// ```text
+/// (v1 - kept v0) / h = rate[0] N0 + rate[1] N1 + slope[0] N0' + slope[1] N1'
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Weights {
-    /// (1 - e^(-decay h)) / h: what v0 loses.
+    /// The share of v0 that decays within the step, per unit of time: (1 - e^(-decay h)) / h.
     pub lost: f64,
-    /// e^(-decay h).
+    /// The share of v0 that remains at the end: e^(-decay h).
     pub kept: f64,
-    /// Of N at the start and at the end.
+    /// Weights of N at the start and at the end.
     pub rate: [f64; 2],
-    /// Of dN/dt at the start and at the end.
+    /// Weights of dN/dt at the start and at the end, which include the factor h.
     pub slope: [f64; 2],
-    /// For dv/dt at the end.
+    /// Weights that give dv/dt at the end.
     pub arrival: Arrival,
 }
 
-/// The weights that give dv/dt at the end, where N takes the path of p with b = 0 through N at both ends
-/// and dN/dt at the start.
+/// The weights that give dv/dt of one mode at the end of a step.
+///
+/// Along the step N is replaced by the form of p with b = 0 that agrees with N at both ends and
+/// with dN/dt at the start. The derivative is that of the path this leads to:
+///
+/// ```text
+/// dv/dt = state v0 + rate[0] N0 + rate[1] N1 + slope N0'
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Arrival {
-    /// Of v0.
+    /// Weight of v0.
     pub state: f64,
-    /// Of N at the start and at the end.
+    /// Weights of N at the start and at the end.
     pub rate: [f64; 2],
-    /// Of dN/dt at the start.
+    /// Weight of dN/dt at the start.
     pub slope: f64,
 }
 
 impl Weights {
-    /// For a mode that decays at the rate `decay` >= 0, over a time `step` > 0.
+    /// Returns the weights of a mode that decays at the rate `decay` >= 0, over a time `step` > 0.
     pub fn new(decay: f64, step: f64) -> Self {
         let z = decay * step;
         let moments = moments(z);
+        // The cubic's weights need no division; the determinant of the others vanishes with z.
         let (of_p, of_path) = if z < SLOWEST_FITTED {
             (of_cubic(moments), of_parabola(moments))
         } else {
             (of_transient(z, moments), of_fading(z, moments))
         };
+
         let [rate, slope] = of_p;
+        // dv/dt = -decay v + N, with v the end of the path and N1 itself at the end.
         let [first, turn, last] = of_path.map(|w| -z * w);
         let kept = (-z).exp();
+
         Self {
             lost: decay * moments[0],
             kept,
@@ -94,32 +122,39 @@ impl Weights {
     }
 }
 
-/// The weights of rates and slopes for p a cubic, in time units of the step.
+/// The weights of N0, N1 and of N0', N1' for a cubic p, in time units of the step.
 fn of_cubic([m0, m1, m2, m3]: [f64; 4]) -> [[f64; 2]; 2] {
     [[m0 - 3.0 * m2 + 2.0 * m3, 3.0 * m2 - 2.0 * m3], [m1 - 2.0 * m2 + m3, m3 - m2]]
 }
 
-/// The same for p = a + b s + e^(-z s) (c + d s), s the time.
+/// The weights of N0, N1 and of N0', N1' for p = a + b s + e^(-z s) (c + d s).
 ///
-/// With D = N1 - N0 - N0' and G = N1' - N0', c and d solve
-/// (e^-z - 1 + z) c - (1 - e^-z) d = D and z (1 - e^-z) c - (1 - e^-z + z e^-z) d = G.
+/// The time s is in units of the step.
+///
+/// Let D = N1 - N0 - N0' and G = N1' - N0'. Then c and d solve
+///
+/// ```text
+/// (e^-z - 1 + z)  c - (1 - e^-z)           d = D
+/// z (1 - e^-z)    c - (1 - e^-z + z e^-z)  d = G
+/// ```
 fn of_transient(z: f64, [m0, m1, ..]: [f64; 4]) -> [[f64; 2]; 2] {
     let (kept, lost) = ((-z).exp(), -(-z).exp_m1());
     let (bend, turn) = (z - lost, lost + z * kept);
     let determinant = z * lost * lost - bend * turn;
-    // What c and d add to the integral, beside N0 m0 + N0' m1.
+
+    // The contributions of c and d to the integral, beside N0 m0 + N0' m1.
     let [of_c, of_d] = [1.0 - 2.0 * m0 + kept, 0.5 * kept - m1];
     let of_change = -(turn * of_c + z * lost * of_d) / determinant;
     let of_slopes = (lost * of_c + bend * of_d) / determinant;
     [[m0 - of_change, of_change], [m1 - of_change - of_slopes, of_slopes]]
 }
 
-/// The weights of N0, N0' and N1 for a parabola.
+/// The weights of N0, N0' and N1 for a parabola, the limit of [`of_fading`] for slow decay.
 fn of_parabola([m0, m1, m2, _]: [f64; 4]) -> [f64; 3] {
     [m0 - m2, m1 - m2, m2]
 }
 
-/// The same for a + e^(-z s) (c + d s).
+/// The weights of N0, N0' and N1 for a + e^(-z s) (c + d s).
 fn of_fading(z: f64, [m0, ..]: [f64; 4]) -> [f64; 3] {
     let kept = (-z).exp();
     let last = (m0 - kept - 0.5 * z * kept) / (-(-z).exp_m1() - z * kept);
@@ -128,39 +163,45 @@ fn of_fading(z: f64, [m0, ..]: [f64; 4]) -> [f64; 3] {
 
 /// The nonlinear term of an evolution, in the modes of real fields.
 pub(crate) trait Nonlinear {
-    /// N(v), of which modes that are always zero need not be written.
+    /// Writes N(v). Modes that are always zero need not be written.
     fn rate(&mut self, state: &[Complex<f64>], rate: &mut [Complex<f64>]);
 
-    /// N'(v) w, v the state of the last [`Nonlinear::rate`].
+    /// Writes N'(v) w for the change w, at the v of the last call of [`Nonlinear::rate`].
     fn slope(&mut self, change: &[Complex<f64>], slope: &mut [Complex<f64>]);
 
-    /// N'(v)^T y, likewise, in the product Re sum conj(a) b.
+    /// Writes N'(v)^T y, the adjoint in the product Re sum conj(a) b, at the v of the last call of
+    /// [`Nonlinear::rate`].
     fn pull_back(&mut self, y: &[Complex<f64>], pulled: &mut [Complex<f64>]);
 }
 
-/// Hears of a state and of the one that a sweep leads to, and puts a nearer one in the latter's place.
+/// A correction that [`Hermite::solve`] calls once. It receives the state before the first sweep
+/// and the one after it, and overwrites the latter by one nearer to the solution.
 pub(crate) type Nearer<'a> = &'a mut dyn FnMut(&[Complex<f64>], &mut [Complex<f64>]);
 
-/// The equation of one step.
+/// The collocation equation of one step, with its workspace.
 #[derive(Debug, Clone)]
 pub(crate) struct Hermite {
     step: f64,
     decay: Vec<f64>,
     weights: Vec<Weights>,
-    /// The modes that N changes, each with the one that is its conjugate in a real field.
+    /// The modes that N changes, each paired with its complex conjugate in a real field.
     moved: Vec<[usize; 2]>,
-    /// What the right-hand side has of the start, times h.
+    /// The part of v1 that v0 alone determines: `kept v0 + h rate[0] N0 + h slope[0] N0'`.
     start: Vec<Complex<f64>>,
-    /// What dv/dt at the end has of it.
+    /// The part of dv/dt at the end that v0 alone determines.
     arriving: Vec<Complex<f64>>,
+    /// N at the state that was evaluated last.
     rate: Vec<Complex<f64>>,
+    /// dv/dt there.
     change: Vec<Complex<f64>>,
+    /// dN/dt there.
     slope: Vec<Complex<f64>>,
 }
 
 impl Hermite {
-    /// Of modes that decay at the rates `decay` >= 0 over a time `step` > 0; N changes those `moved`
-    /// alone, one of each pair of conjugates and the other.
+    /// Returns the equation for modes that decay at the rates `decay` >= 0, over a time `step` > 0.
+    ///
+    /// `moved` lists the modes that N changes, as pairs of a mode and its complex conjugate.
     pub fn new(decay: &[f64], step: f64, moved: Vec<[usize; 2]>) -> Self {
         let zeros = vec![Complex::default(); decay.len()];
         Self {
@@ -176,8 +217,8 @@ impl Hermite {
         }
     }
 
-    /// Brings `end` to the equation with `start`, by at most `sweeps` sweeps; `nearer` is asked after the
-    /// first.
+    /// Solves for `end`, given `start`, by at most `sweeps` sweeps. The correction `nearer` is
+    /// called after the first sweep.
     pub fn solve(
         &mut self,
         law: &mut impl Nonlinear,
@@ -190,9 +231,12 @@ impl Hermite {
         self.sweep(law, end, sweeps, nearer);
     }
 
-    /// Corrects `end` for a finer equation, whose plain sweep leads from there to `wanted`: brings it to
-    /// this equation with what that one has more on its right-hand side there (the full approximation
-    /// scheme of Brandt, Math. Comput. 31, 1977). What the finer one leaves alone stays as it is.
+    /// Improves `end` towards the solution of a finer equation, whose plain sweep leads from `end`
+    /// to `wanted`.
+    ///
+    /// An extra term is added to this equation's right-hand side: the difference of the two plain
+    /// sweeps at `end`. It is the full approximation scheme of Brandt (Math. Comput. 31, 1977). An
+    /// `end` that already solves the finer equation is left unchanged.
     pub fn correct(
         &mut self,
         law: &mut impl Nonlinear,
@@ -203,14 +247,17 @@ impl Hermite {
     ) {
         self.leave(law, start);
         let own = self.plain_step(law, end);
+
         for (&[k, other], &[re, im]) in self.moved.iter().zip(own.as_chunks::<2>().0) {
             let moved = self.start[k] + wanted[k] - end[k] - Complex::new(re, im);
             self.start[other] = moved.conj();
             self.start[k] = moved;
         }
+
         self.sweep(law, end, sweeps, None);
     }
 
+    /// Iterates `end` towards the fixed point, from the start that [`Hermite::leave`] has set.
     fn sweep(
         &mut self,
         law: &mut impl Nonlinear,
@@ -219,14 +266,17 @@ impl Hermite {
         mut nearer: Option<Nearer>,
     ) {
         let mut x = self.values_of(end);
+        // Modes that N does not change have no equation: they follow from the decay alone.
         end.copy_from_slice(&self.start);
         self.put(&x, end);
+
         let mut method = Anderson::new(INDEPENDENT);
         for _ in 0..sweeps {
             let step = self.plain_step(law, end);
             if norm(&step) <= SETTLED * norm(&x) {
                 break;
             }
+
             let first = nearer.take().map(|nearer| (nearer, end.to_vec()));
             method.advance(&mut x, &step);
             self.put(&x, end);
@@ -237,12 +287,14 @@ impl Hermite {
         }
     }
 
-    /// Sets out from `start`.
+    /// Computes everything that depends on `start` alone.
     fn leave(&mut self, law: &mut impl Nonlinear, start: &[Complex<f64>]) {
         law.rate(start, &mut self.rate);
+
         let Self { moved, decay, rate, change, .. } = self;
         write(moved, change, |k| rate[k] - start[k] * decay[k]);
         law.slope(&self.change, &mut self.slope);
+
         for (k, Weights { kept, rate, slope, arrival, .. }) in self.weights.iter().enumerate() {
             let added = self.rate[k] * rate[0] + self.slope[k] * slope[0];
             self.start[k] = start[k] * *kept + added * self.step;
@@ -251,26 +303,30 @@ impl Hermite {
         }
     }
 
-    /// From `end` to the right-hand side, in the layout of [`Hermite::values_of`].
+    /// Returns the change of the moved modes by one plain sweep from `end`, in the layout of
+    /// [`Hermite::values_of`].
     fn plain_step(&mut self, law: &mut impl Nonlinear, end: &[Complex<f64>]) -> Vec<f64> {
         law.rate(end, &mut self.rate);
         let Self { moved, weights, arriving, rate, change, .. } = self;
         write(moved, change, |k| arriving[k] + rate[k] * weights[k].arrival.rate[1]);
         law.slope(&self.change, &mut self.slope);
+
         let step = |&[k, _]: &[usize; 2]| {
             let w = &self.weights[k];
             let added = self.rate[k] * w.rate[1] + self.slope[k] * w.slope[1];
             let step = self.start[k] + added * self.step - end[k];
             [step.re, step.im]
         };
+
         self.moved.iter().flat_map(step).collect()
     }
 
-    /// The moved modes, one of each pair of conjugates.
+    /// The moved modes as real and imaginary parts, one of each pair of conjugates.
     fn values_of(&self, state: &[Complex<f64>]) -> Vec<f64> {
         self.moved.iter().flat_map(|&[k, _]| [state[k].re, state[k].im]).collect()
     }
 
+    /// Writes `values`, in the layout of [`Hermite::values_of`], to the modes of `state`.
     fn put(&self, values: &[f64], state: &mut [Complex<f64>]) {
         let (values, _) = values.as_chunks::<2>();
         for (&[k, mirror], &[re, im]) in self.moved.iter().zip(values) {
@@ -280,7 +336,7 @@ impl Hermite {
     }
 }
 
-/// Writes the `moved` modes of a real field.
+/// Writes `mode(k)` to the `moved` modes of a real field, and its conjugate to their partners.
 fn write(moved: &[[usize; 2]], modes: &mut [Complex<f64>], mode: impl Fn(usize) -> Complex<f64>) {
     for &[k, other] in moved {
         let mode = mode(k);
@@ -297,7 +353,8 @@ fn norm(values: &[f64]) -> f64 {
 pub(crate) mod tests {
     use super::*;
 
-    /// The slope is the change of the rate at `state` as that moves by `change`.
+    /// Asserts that the slope is the change of the rate as `state` moves along `change`, and that
+    /// the adjoint agrees with it.
     pub(crate) fn assert_slope(
         law: &mut impl Nonlinear,
         state: &[Complex<f64>],
@@ -309,6 +366,7 @@ pub(crate) mod tests {
             law.rate(&moved, &mut rate);
             rate
         };
+
         let [below, above] = [rate(-1e-4), rate(1e-4)];
         let mut slope = vec![Complex::default(); state.len()];
         rate(0.0);
@@ -316,8 +374,10 @@ pub(crate) mod tests {
         for ((a, b), s) in above.iter().zip(&below).zip(&slope) {
             assert!(((a - b) / 2e-4 - s).norm() < 1e-6, "{a} {b} {s}");
         }
+
         let mut pulled = vec![Complex::default(); state.len()];
         law.pull_back(&slope, &mut pulled);
+
         let product = |a: &[Complex<f64>], b: &[Complex<f64>]| -> f64 {
             a.iter().zip(b).map(|(a, b)| (a.conj() * b).re).sum()
         };
@@ -325,7 +385,7 @@ pub(crate) mod tests {
         assert!((forward / back - 1.0).abs() < 1e-9, "{forward} {back}");
     }
 
-    /// int_0^h e^(-decay (h - t)) n(t) dt by Simpson's rule.
+    /// The integral int_0^h e^(-decay (h - t)) n(t) dt by Simpson's rule.
     fn seen(decay: f64, h: f64, n: impl Fn(f64) -> f64) -> f64 {
         let parts = 20_000;
         let term = |i: i32| {
@@ -366,7 +426,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// The path that N makes, integrated; its end, and dv/dt there.
+    /// Asserts dv/dt at the end of the path that the rates `n` make, against its integral.
     fn assert_arrival(decay: f64, n: impl Fn(f64) -> f64, slope: f64) {
         let (h, v0) = (0.7, 0.3);
         let end = (-decay * h).exp() * v0 + seen(decay, h, &n);
@@ -385,7 +445,7 @@ pub(crate) mod tests {
         assert_arrival(1e-3, |t| 0.8 - 0.5 * t + 1.3 * t * t, -0.5);
     }
 
-    /// v' = -v + v^2 in one mode.
+    /// The law v' = -v + v^2 of one mode; the field is the v of the last rate.
     struct Logistic(f64);
 
     impl Nonlinear for Logistic {

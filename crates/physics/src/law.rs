@@ -1,4 +1,4 @@
-//! The laws of the inputs: how they are drawn, and the values that they can take.
+//! The probability laws of the inputs: how they are drawn, and which values they can take.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -35,27 +35,27 @@ impl GaussianField {
     }
 }
 
-/// The two values of a field that takes no others, `low < high`.
+/// The two values of a two-valued field, `low < high`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TwoValues {
-    /// The lesser.
+    /// The smaller value.
     pub low: f64,
-    /// The greater.
+    /// The larger value.
     pub high: f64,
 }
 
 impl TwoValues {
-    /// The two values in either order.
+    /// Returns the two values, given in either order.
     pub fn new(one: f64, other: f64) -> Self {
         Self { low: one.min(other), high: one.max(other) }
     }
 
-    /// The number midway: values from there on are nearer to the greater.
+    /// The midpoint; values at or above it are nearer to the larger value.
     pub fn middle(self) -> f64 {
         0.5 * (self.low + self.high)
     }
 
-    /// Tells whether the greater value is the nearer one.
+    /// Tells whether the larger value is the nearer one.
     pub fn is_high(self, value: f64) -> bool {
         value >= self.middle()
     }
@@ -76,31 +76,31 @@ impl TwoValues {
     }
 }
 
-/// The law that a PDE's inputs are drawn from.
+/// The probability law of a PDE's inputs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum InputLaw {
     /// A Gaussian field.
     Gaussian {
         /// The field.
         field: GaussianField,
-        /// The field is cut to zero on the boundary nodes.
+        /// Tells whether the field is set to zero on the boundary nodes.
         zero_boundary: bool,
     },
-    /// A field of two values, by the sign of a Gaussian one.
+    /// A field of two values, chosen by the sign of a Gaussian field.
     TwoValued {
         /// The Gaussian field.
         field: GaussianField,
-        /// The value where that is negative.
+        /// The value where the Gaussian field is negative.
         negative: f64,
         /// The value elsewhere.
         positive: f64,
     },
-    /// Inputs that data give, of which no formula is known.
+    /// Inputs given by data alone, without a formula for their law.
     Data,
 }
 
 impl InputLaw {
-    /// A Gaussian field, as it is.
+    /// The law of a Gaussian field that is used unchanged.
     pub fn gaussian(field: GaussianField) -> Self {
         Self::Gaussian { field, zero_boundary: false }
     }
@@ -108,7 +108,7 @@ impl InputLaw {
     /// Draws the input of `pde` on a grid of `size` points a side.
     ///
     /// # Errors
-    /// [`Error::NoLaw`] where data alone give inputs.
+    /// Fails with [`Error::NoLaw`] if the inputs are given by data alone.
     pub fn draw(&self, pde: &str, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
         match *self {
             Self::Gaussian { field, zero_boundary } => {
@@ -130,7 +130,7 @@ impl InputLaw {
         }
     }
 
-    /// Returns the two values of an input that takes no others.
+    /// Returns the two values of a two-valued input.
     pub fn two_values(&self) -> Option<TwoValues> {
         match *self {
             Self::TwoValued { negative, positive, .. } => Some(TwoValues::new(negative, positive)),

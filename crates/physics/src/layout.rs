@@ -1,4 +1,5 @@
-//! The parts of a joint sample x = (a, u): the input, which a solver is given, and the solution.
+//! The parts of a joint sample x = (a, u): the input a, which a solver is given, and the solution
+//! u.
 
 use std::ops::Range;
 
@@ -9,18 +10,18 @@ use crate::Fields;
 pub enum Rows {
     /// Every row.
     All,
-    /// The first row alone: the start of an evolution whose time runs along y.
+    /// The first row alone: the initial state of an evolution whose time runs along y.
     First,
     /// Every row but the first.
     Later,
 }
 
-/// Some channels of a joint sample, with all their rows or some.
+/// A range of channels of a joint sample, with all their rows or some.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Part {
-    /// The channels.
+    /// The range of channels.
     pub channels: Range<usize>,
-    /// Their rows.
+    /// The rows of each channel.
     pub rows: Rows,
 }
 
@@ -29,18 +30,18 @@ pub struct Part {
 pub struct Layout {
     /// The coefficient, source or initial condition.
     pub input: Part,
-    /// Everything that is solved for.
+    /// The fields that are solved for.
     pub solution: Part,
 }
 
 impl Layout {
-    /// The layout of `channels` fields of which the first is the input.
+    /// Returns the layout of `channels` fields of which the first is the input.
     pub fn first_channel(channels: usize) -> Self {
         let whole = |channels| Part { channels, rows: Rows::All };
         Self { input: whole(0..1), solution: whole(1..channels) }
     }
 
-    /// The layout of one field whose first row evolves into the others.
+    /// Returns the layout of one field whose first row evolves into the others.
     pub fn first_row() -> Self {
         let part = |rows| Part { channels: 0..1, rows };
         Self { input: part(Rows::First), solution: part(Rows::Later) }
@@ -53,7 +54,7 @@ impl Part {
         self.rows == Rows::First
     }
 
-    /// Returns the rows of fields that are `height` points high.
+    /// Returns the range of the part's rows in fields that are `height` points high.
     pub fn rows_of(&self, height: usize) -> Range<usize> {
         match self.rows {
             Rows::All => 0..height,
@@ -65,7 +66,7 @@ impl Part {
     /// Copies the part out of a joint sample.
     ///
     /// # Panics
-    /// On a sample without these channels.
+    /// Panics on a sample without these channels.
     pub fn of(&self, sample: &Fields) -> Fields {
         let rows = self.rows_of(sample.height);
         let parts: Vec<&[f64]> = self
@@ -76,7 +77,7 @@ impl Part {
         Fields::stack(rows.len(), sample.width, &parts)
     }
 
-    /// Returns the part's places in a flat joint sample `[channel, y, x]`, in order.
+    /// Returns the flat indices of the part in a joint sample `[channel, y, x]`, in order.
     pub fn entries(&self, height: usize, width: usize) -> Vec<usize> {
         let rows = self.rows_of(height);
         let of_channel =
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn parts_are_copied_from_their_entries() {
-        // Values that are their own places.
+        // Each value is its own flat index.
         let data: Vec<f64> = (0..24).map(f64::from).collect();
         let sample = Fields { channels: 2, height: 3, width: 4, data };
         let [channel, row] = [Layout::first_channel(2), Layout::first_row()];

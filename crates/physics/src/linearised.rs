@@ -1,41 +1,41 @@
-//! How a solution changes with its input, to first order: what conditional solving asks of an equation
-//! that is not linear.
+//! Derivatives of a solution with respect to its input, which conditional solving of nonlinear
+//! equations needs.
 
 use crate::{Fields, Result};
 
-/// A PDE whose solution's derivative in the input is known.
+/// A PDE with a known derivative of the solution with respect to the input.
 pub trait Linearisable: Send + Sync {
-    /// The equation near `input`.
+    /// Returns the equation linearised at `input`.
     ///
     /// # Errors
-    /// As [`Pde::solve`](crate::Pde::solve).
+    /// Fails as [`Pde::solve`](crate::Pde::solve) does.
     fn linearised(&self, input: &Fields) -> Result<Box<dyn Linearised>>;
 
-    /// Brings an input that a linear step has moved to the nearest for which the equation can be solved
-    /// and such a step means anything.
+    /// Moves an input that a linear step has led to onto the nearest admissible one: the equation
+    /// must have a solution there, and the linear step must be meaningful.
     fn admit(&self, input: &mut Fields);
 }
 
 /// The derivative of the solution at one input.
 pub trait Linearised: Send + Sync {
-    /// The derivative of each of `functionals` of the solution in every value of the input,
-    /// `[functional, value]`. A functional is a sum of values of the solution, each by its flat
-    /// place and its weight.
+    /// Returns the derivative of each functional in every value of the input,
+    /// `[functional, value]`. A functional is a weighted sum of values of the solution, given as
+    /// pairs of flat index and weight.
     ///
     /// # Errors
-    /// Places outside of the solution, and failures of the solver.
+    /// Fails on an index outside the solution, and on failures of the solver.
     fn slopes(&self, functionals: &[Vec<(usize, f64)>]) -> Result<Vec<f64>>;
 
-    /// The solution of an input near that one.
+    /// Returns the solution for `input`, which is near the one of the linearisation.
     ///
     /// # Errors
-    /// As [`Pde::solve`](crate::Pde::solve).
+    /// Fails as [`Pde::solve`](crate::Pde::solve) does.
     fn solution(&self, input: &Fields) -> Result<Vec<f64>>;
 
-    /// By what the solution changes, to first order, if the input does by `change`.
+    /// Returns the first-order change of the solution for a change `change` of the input.
     ///
     /// # Errors
-    /// A change of another length than the input, and what the solver answers.
+    /// Fails on a change of another length than the input, and on failures of the solver.
     fn change(&self, change: &[f64]) -> Result<Vec<f64>>;
 }
 
@@ -56,32 +56,39 @@ mod tests {
             let mut pde = by_name(name).unwrap();
             pde.set_param(param, value).unwrap();
             let equation = pde.linearisable().unwrap();
+
             let draw = |stream| rng::normals(&mut rng::stream(5, stream, 0, 0), SIZE * SIZE);
             let a: Vec<f64> = draw("a").iter().map(|v| 5.0 + v).collect();
             let change = draw("change");
+
             let solution = |by: f64| {
                 let a: Vec<f64> = a.iter().zip(&change).map(|(a, c)| a + by * c).collect();
                 let solved = pde.solve(&Fields::stack(SIZE, SIZE, &[&a])).unwrap().fields;
                 pde.solution_of(&solved).data
             };
+
             let [below, above] = [-1e-4, 1e-4].map(&solution);
             let near = equation.linearised(&Fields::stack(SIZE, SIZE, &[&a])).unwrap();
             let own = near.change(&change).unwrap();
-            // Between the point and the one before it, but for the first.
+
+            // Averages of each point and the one before it, except for the first point.
             let points = (0..SIZE * SIZE).rev();
             let between =
                 |p: usize| if p == 0 { vec![(0, 1.0)] } else { vec![(p, 0.7), (p - 1, 0.3)] };
             let functionals: Vec<_> = points.map(between).collect();
+
             let slopes = near.slopes(&functionals).unwrap();
             let outside = [vec![(0, 1.0), (SIZE * SIZE, 0.5)]];
             assert!(near.slopes(&outside).is_err() && near.change(&[1.0]).is_err());
+
             let largest = own.iter().fold(0.0f64, |m, v| m.max(v.abs()));
-            // Of an evolution the steps of time are longer than the solver's.
+            // An evolution is linearised with longer time steps than the solver's.
             let exact = if name == "darcy" { 1e-6 } else { 1e-2 };
             for p in 0..SIZE * SIZE {
                 let expected = (above[p] - below[p]) / 2e-4;
                 assert!((own[p] - expected).abs() < exact * largest, "{name}: {p}");
             }
+
             for (row, functional) in slopes.chunks_exact(SIZE * SIZE).zip(&functionals) {
                 let expected: f64 = functional.iter().map(|&(p, weight)| weight * own[p]).sum();
                 let by_slopes: f64 = row.iter().zip(&change).map(|(s, c)| s * c).sum();

@@ -1,11 +1,15 @@
-//! The two-dimensional Navier-Stokes equations in vorticity form on the periodic unit square,
-//! w_t + v . grad w = nu lap w + f, with v = (psi_y, -psi_x), -lap psi = w and
-//! f = forcing (sin 2 pi (x + y) + cos 2 pi (x + y)).
+//! The two-dimensional Navier-Stokes equations in vorticity form on the periodic unit square.
 //!
-//! Fourier pseudo-spectral in space, the advection formed from and projected on the modes
-//! `|k| < n / 3` (Orszag's 2/3 rule), ETDRK4 in time. Modes above keep the input's values and
-//! decay by viscosity alone. Points at `j / n`. A mean vorticity, which no periodic flow has, is
-//! carried along and moves nothing.
+//! ```text
+//! w_t + v . grad w = nu lap w + f
+//! v = (psi_y, -psi_x),  -lap psi = w
+//! f = forcing (sin 2 pi (x + y) + cos 2 pi (x + y))
+//! ```
+//!
+//! The solver is Fourier pseudo-spectral in space and ETDRK4 in time, with points at `j / n`. The
+//! advection is formed from and projected on the modes `|k| < n / 3` (Orszag's 2/3 rule). Modes
+//! above keep the input's values and decay by viscosity alone. A mean vorticity, which no periodic
+//! flow has, is conserved and moves nothing.
 
 use std::f64::consts::PI;
 
@@ -30,7 +34,7 @@ const NAME: &str = "navier-stokes";
 const SMALLEST: usize = 8;
 const BETWEEN: [&str; 7] = ["w1", "w2", "w3", "w4", "w5", "w6", "w7"];
 
-/// The Navier-Stokes problem; its initial vorticity is a periodic field of law `input`.
+/// The Navier-Stokes problem. Its initial vorticity is a periodic field of law `input`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NavierStokes {
     /// Kinematic viscosity, in (0, 1].
@@ -39,9 +43,10 @@ pub struct NavierStokes {
     pub forcing: f64,
     /// Final time T, in (0, 100].
     pub time: f64,
-    /// Number K of equal intervals between stored snapshots, 1 to 8. The default of 1 stores
-    /// (w0, wT), which already defines a residual (see the residual's own documentation); more
-    /// are needed only where the flow moves further, say for larger T.
+    /// Number K of equal intervals between stored snapshots, 1 to 8.
+    ///
+    /// The default of 1 stores (w0, wT), which already defines a residual (see the residual's own
+    /// documentation). More are needed only where the flow moves further, say for larger T.
     pub intervals: usize,
     /// The law of the random initial vorticity.
     pub input: FieldLaw,
@@ -130,19 +135,23 @@ impl Pde for NavierStokes {
         self.check_grid(size, input.channel(0))?;
         let mut flow = Flow::new(size, self.nu, self.forcing);
         let mut vorticity = flow.modes_of(input.channel(0));
+
         let intervals = self.intervals.max(1);
         let interval = self.time / intervals as f64;
         let mut fields = Fields { channels: intervals + 1, ..input.clone() };
         let mut report = SolveReport::default();
+
         for _ in 0..intervals {
             let steps = flow.steps(&vorticity, interval);
             check_steps(steps, report.steps)?;
             flow.advance(&mut vorticity, interval, steps);
             fields.data.extend(flow.values_of(&vorticity));
             report.steps += steps;
+
             let step = interval / steps as f64;
             report.time_step = Some(report.time_step.map_or(step, |shortest| step.min(shortest)));
         }
+
         if !fields.is_finite() {
             return Err(Error::NotConverged {
                 pde: NAME,
@@ -159,7 +168,7 @@ impl Pde for NavierStokes {
         Ok(solution)
     }
 
-    /// Shifts along the lines of equal forcing.
+    /// Returns shifts along the lines of equal forcing.
     fn symmetries(&self, size: usize) -> Vec<Symmetry> {
         Symmetry::shifts(size, -1)
     }
@@ -177,7 +186,7 @@ impl Pde for NavierStokes {
     }
 }
 
-/// Refuses `steps` more time steps after those `done`, if that would never end.
+/// Refuses `steps` more time steps after `done` ones if their sum exceeds [`MOST_STEPS`].
 fn check_steps(steps: usize, done: usize) -> Result<()> {
     if steps <= MOST_STEPS - done.min(MOST_STEPS) {
         return Ok(());
@@ -194,12 +203,15 @@ impl NavierStokes {
     /// Refuses a viscosity too small for the grid.
     ///
     /// Strain of the size of the vorticity w thins filaments down to sqrt(nu / w), where viscosity
-    /// stops it. That length must not be below 1 / k, k the largest wave number kept:
-    /// `nu >= w / k^2`, w the rms vorticity that input and forcing can reach by the final time.
+    /// stops it. This length must be at least 1 / k, k being the largest wave number kept. The
+    /// condition is `nu >= w / k^2`, with w the rms vorticity that input and forcing can reach by
+    /// the final time.
     fn check_grid(&self, size: usize, input: &[f64]) -> Result<()> {
         let rms = (input.iter().map(|w| w * w).sum::<f64>() / input.len() as f64).sqrt();
+        // The rate at which viscosity damps the forced mode, of wave vector 2 pi (1, 1).
         let forcing_decay = 8.0 * PI * PI * self.nu;
         let reached = rms + self.forcing.abs() * self.time.min(1.0 / forcing_decay);
+
         let smallest = reached / largest_wave_number(size).powi(2);
         if self.nu >= smallest {
             return Ok(());
@@ -232,12 +244,14 @@ impl Differentiable for NavierStokes {
         let mut flow = Flow::new(size, self.nu, self.forcing);
         let interval = self.time / (sample.channels - 1) as f64;
         let mut gradient = flow.modes_of(&pull[pull.len() - size * size..]);
+
         for k in (0..sample.channels - 1).rev() {
             let start = flow.modes_of(sample.channel(k));
             let steps = flow.steps(&start, interval);
             let mut method = Etdrk4::new(&flow.decay, interval / steps as f64);
             method.pull_back(&mut flow, start, steps, std::slice::from_mut(&mut gradient));
-            // The adjoint of the inverse transform, that of the forward one being left to the end.
+            // The snapshot's own pull enters by the adjoint of the inverse transform. That of the
+            // forward transform is applied once, after the loop.
             let own = flow.modes_of(&pull[k * size * size..][..size * size]);
             gradient.iter_mut().zip(own).for_each(|(g, o)| *g += o);
         }
@@ -245,7 +259,7 @@ impl Differentiable for NavierStokes {
     }
 }
 
-/// The forcing f on `size * size` points, row by row.
+/// Returns the forcing f on `size * size` points, row by row.
 pub fn force(size: usize, amplitude: f64) -> Vec<f64> {
     let phase = |i: usize| 2.0 * PI * ((i / size + i % size) % size) as f64 / size as f64;
     (0..size * size).map(|i| amplitude * (phase(i).sin() + phase(i).cos())).collect()
@@ -301,7 +315,8 @@ mod tests {
         }
     }
 
-    /// For w = a cos 2 pi x + b cos 4 pi y, v . grad w = -1.5 a b sin 2 pi x sin 4 pi y by hand.
+    /// The product v . grad w for w = a cos 2 pi x + b cos 4 pi y is, by hand,
+    /// -1.5 a b sin 2 pi x sin 4 pi y.
     #[test]
     fn the_first_change_is_that_of_the_equation() {
         let (nu, forcing, a, b) = (0.01, 0.7, 1.3, -0.8);

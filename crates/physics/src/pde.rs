@@ -1,4 +1,4 @@
-//! The trait of every PDE, and the drawing of its samples.
+//! The trait that every PDE implements, and the generation of its samples.
 
 use std::any::Any;
 use std::ops::Range;
@@ -10,10 +10,10 @@ use crate::input::check_size;
 use crate::symmetry::Symmetry;
 use crate::{Differentiable, Fields, InputLaw, Layout, Linearisable, Result, Warning, rng};
 
-/// The orthonormal basis that fits a field's boundary along one axis of `n` points.
+/// The orthonormal basis along one axis of `n` points that fits the boundary condition of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Basis {
-    /// Zero normal derivative, cell centres: type-II cosines.
+    /// Zero normal derivative, points at cell centres: type-II cosines.
     Cosine,
     /// Zero on the first and last node: type-I sines on the `n - 2` inner nodes.
     SineNodes,
@@ -27,38 +27,39 @@ pub enum Basis {
     Fourier,
 }
 
-/// One field of the joint sample x.
+/// One field of the joint sample x = (input, solution).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Channel {
     /// The name used in files and on the command line, as in the literature (`a`, `u`, `w0`).
     pub name: &'static str,
-    /// What it is, with its unit (all five benchmarks are dimensionless).
+    /// The quantity and its unit, in words (all five benchmarks are dimensionless).
     pub meaning: &'static str,
     /// The basis along y and along x.
     pub basis: [Basis; 2],
 }
 
-/// A physical parameter and its present value.
+/// A physical parameter and its current value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Param {
     /// The name used on the command line and in configs.
     pub name: &'static str,
-    /// Its value.
+    /// The current value.
     pub value: f64,
-    /// Meaning and valid range, in words.
+    /// The meaning and the valid range, in words.
     pub meaning: &'static str,
 }
 
-/// What a solver did.
+/// The work that a solver did, and its doubts about the result.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SolveReport {
     /// Linear iterations or time steps taken.
     pub steps: usize,
     /// The time step chosen, for evolution problems.
     pub time_step: Option<f64>,
-    /// The solver's own relative residual, where it iterates.
+    /// The solver's own relative residual, if it iterates.
     pub residual: Option<f64>,
-    /// Points of the finer grid that the solution was found on, where that is not the input's own.
+    /// Number of points of the inner grid, if the solution was found on a finer grid than the
+    /// input's.
     pub inner_points: Option<usize>,
     /// Doubts about the solution, from [`Pde::solve_checked`].
     pub warnings: Vec<Warning>,
@@ -69,7 +70,7 @@ pub struct SolveReport {
 pub struct Solution {
     /// All channels of the PDE, input included.
     pub fields: Fields,
-    /// What the solver did.
+    /// The solver's report.
     pub report: SolveReport,
 }
 
@@ -84,56 +85,58 @@ pub trait Pde: Any + Send + Sync {
     /// The channels of the joint sample x, in order.
     fn channels(&self) -> Vec<Channel>;
 
-    /// The physical parameters with their present values.
+    /// The physical parameters with their current values.
     fn params(&self) -> Vec<Param>;
 
-    /// Sets a parameter.
+    /// Sets a parameter to a value within its documented range.
     ///
     /// # Errors
-    /// An unknown name, or a value outside the documented range.
+    /// Fails on an unknown name, or a value outside the documented range.
     fn set_param(&mut self, name: &str, value: f64) -> Result<()>;
 
-    /// The law of the input.
+    /// The probability law of the random input.
     fn input_law(&self) -> InputLaw;
 
-    /// The parts of the joint sample x.
+    /// The rows and channels of the joint sample x that are input and solution.
     fn layout(&self) -> Layout {
         Layout::first_channel(self.channels().len())
     }
 
-    /// The fewest points a side of a grid.
+    /// The smallest number of points a side of a grid.
     fn smallest_grid(&self) -> usize {
         3
     }
 
-    /// Draws the random input on a grid of `size` points a side: `[1, size, size]`, or
+    /// Draws the random input on a grid of `size` points a side. The shape is `[1, size, size]`, or
     /// `[1, 1, size]` where the input is a line.
     ///
     /// # Errors
-    /// A grid too small for the field, or a law that data alone give.
+    /// Fails on a grid too small for the field, or where the inputs are given by data alone.
     fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
         check_size(self.name(), size, self.smallest_grid())?;
         self.input_law().draw(self.name(), size, rng)
     }
 
-    /// Solves for the given input (any grid the shape of [`Pde::random_input`]'s).
+    /// Solves for the given input, on the grid of the input. Its shape is that of
+    /// [`Pde::random_input`] for any size.
     ///
     /// # Errors
-    /// Wrong shape, non-finite or inadmissible values, a parameter the grid cannot carry, or no
-    /// convergence.
+    /// Fails on a wrong shape, on non-finite or inadmissible values, on a parameter that the grid
+    /// does not resolve, and if the solver does not converge.
     fn solve(&self, input: &Fields) -> Result<Solution>;
 
-    /// Bytes that [`Pde::solve`] takes at most, about, on a grid of `size` points a side.
+    /// Returns an approximate upper bound of the bytes that [`Pde::solve`] allocates on a grid of
+    /// `size` points a side.
     fn solve_bytes(&self, size: usize) -> f64 {
-        // Measured: Poisson, Helmholtz and Burgers 50 a point, Navier-Stokes 290.
+        // Measured bytes a point: Poisson, Helmholtz and Burgers 50, Navier-Stokes 290.
         400.0 * (size as f64).powi(2)
     }
 
-    /// Solves as [`Pde::solve`] does and asks whether the grid carries the answer.
+    /// Solves as [`Pde::solve`] does, and checks whether the grid resolves the solution.
     ///
-    /// Where it does not, the solution comes from a finer grid, or the report has a warning. Data
-    /// sets and everything measured against them use [`Pde::solve`], whose error is that of the
-    /// grid.
+    /// If it does not, the solution comes from a finer grid, or the report carries a warning. Data
+    /// sets and everything measured against them use [`Pde::solve`], so that their error is that of
+    /// the grid.
     ///
     /// # Errors
     /// Fails as [`Pde::solve`] does.
@@ -141,50 +144,51 @@ pub trait Pde: Any + Send + Sync {
         self.solve(input)
     }
 
-    /// What the equation multiplies each sine mode of the input's inner nodes by to give the
-    /// solution's (its symbol), in the layout of [`Basis::SineNodes`] along both axes, where it is
-    /// diagonal in those; 0 for boundary nodes.
+    /// Returns the equation's symbol: the factor from each sine mode of the input's inner nodes to
+    /// that mode of the solution. The layout is that of [`Basis::SineNodes`] along both axes, with
+    /// 0 for boundary nodes. The result is `None` where the equation is not diagonal in these
+    /// modes.
     fn symbol(&self, _size: usize) -> Option<Vec<f64>> {
         None
     }
 
-    /// Some symmetries of law and equation on grids of `size` points a side, the identity not among
-    /// them.
+    /// Returns some symmetries that law and equation share on grids of `size` points a side. The
+    /// identity is not among them.
     fn symmetries(&self, _size: usize) -> Vec<Symmetry> {
         Vec::new()
     }
 
-    /// The PDE as a smooth map of standard normal values, where its adjoint is known.
+    /// Returns the PDE as a smooth map of standard normal values, if its adjoint is implemented.
     fn differentiable(&self) -> Option<&dyn Differentiable> {
         None
     }
 
-    /// The PDE with its solution's derivative in the input, where that is known and the equation is not
-    /// linear.
+    /// Returns the PDE with the derivative of its solution in the input. The result is `None` for a
+    /// linear equation, or where the derivative is not implemented.
     fn linearisable(&self) -> Option<&dyn Linearisable> {
         None
     }
 
-    /// Coordinates of the grid points of a joint sample along y and along x, `size` each: in the
-    /// unit interval, time over the final time.
+    /// The coordinates of a joint sample's grid points along y and along x, `size` each. They lie
+    /// in the unit interval; time is given as a share of the final time.
     fn points(&self, size: usize) -> [Vec<f64>; 2];
 
-    /// The input part of a joint sample: what [`Pde::solve`] takes.
+    /// Returns the input part of a joint sample, which is what [`Pde::solve`] takes.
     fn input_of(&self, sample: &Fields) -> Fields {
         self.layout().input.of(sample)
     }
 
-    /// The solved part of a joint sample: what a solution error is measured on.
+    /// Returns the solution part of a joint sample, on which errors of solutions are measured.
     fn solution_of(&self, sample: &Fields) -> Fields {
         self.layout().solution.of(sample)
     }
 }
 
-/// Draws and solves the samples `indices` of the data set that `seed` names, on all threads.
-/// Sample i depends on (seed, i) alone.
+/// Draws and solves the samples `indices` of the data set that `seed` names, on all threads. Sample
+/// i depends on (seed, i) alone.
 ///
 /// # Errors
-/// The first failure of [`Pde::random_input`] or [`Pde::solve`].
+/// Fails with an error of [`Pde::random_input`] or [`Pde::solve`] on one of the samples.
 pub fn generate(pde: &dyn Pde, size: usize, seed: u64, indices: Range<u64>) -> Result<Vec<Fields>> {
     indices
         .into_par_iter()

@@ -1,7 +1,7 @@
 //! The Poisson problem lap u = a on the unit square, u = 0 on the boundary.
 //!
-//! Nodes at `j h`, h = 1/(size - 1), five-point Laplacian. The discrete sine transform of the
-//! inner nodes diagonalises it, so the discrete equations are solved exactly (Buzbee, Golub and
+//! Nodes lie at `j h`, h = 1/(size - 1), with the five-point Laplacian. The discrete sine transform
+//! of the inner nodes diagonalises it: the discrete equations are solved exactly (Buzbee, Golub and
 //! Nielson, "On direct methods for solving Poisson's equations", SIAM J. Numer. Anal. 7, 1970).
 
 use std::f64::consts::PI;
@@ -18,7 +18,7 @@ use crate::{
 const NAME: &str = "poisson";
 const SMALLEST: usize = 3;
 
-/// The Poisson problem; its source `a` is a Neumann field of law `input`.
+/// The Poisson problem. Its source `a` is a Neumann field of law `input`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Poisson {
     /// The law of the random source.
@@ -41,8 +41,8 @@ impl Pde for Poisson {
     }
 
     fn channels(&self) -> Vec<Channel> {
-        // Sines would tie a to u mode by mode, but a does not vanish on the boundary: its sine
-        // modes are strongly correlated, and whitening them one by one lost the large scales.
+        // Sines would relate a to u mode by mode. But a does not vanish on the boundary: its sine
+        // modes are strongly correlated, and whitening them one by one loses the large scales.
         vec![
             Channel { name: "a", meaning: "source", basis: [Basis::Cosine; 2] },
             Channel { name: "u", meaning: "solution", basis: [Basis::SineNodes; 2] },
@@ -92,8 +92,8 @@ impl Pde for Poisson {
     }
 }
 
-/// Solves lap u + shift u = source on the nodes, u = 0 on the boundary (where the source is not
-/// used). The caller keeps `shift` off the eigenvalues.
+/// Solves lap u + shift u = source on the nodes, with u = 0 on the boundary, where the source is
+/// not used. The caller makes sure that -`shift` is no eigenvalue.
 pub(crate) fn solve_nodes(size: usize, source: &[f64], shift: f64) -> Vec<f64> {
     let inner = size - 2;
     let mut modes = source.to_vec();
@@ -108,7 +108,7 @@ pub(crate) fn solve_nodes(size: usize, source: &[f64], shift: f64) -> Vec<f64> {
     modes
 }
 
-/// The symbol of lap u + shift u = a on the inner nodes, 0 for the boundary's.
+/// Returns the symbol of lap u + shift u = a on the inner nodes, and 0 for boundary nodes.
 pub(crate) fn symbol(size: usize, shift: f64) -> Vec<f64> {
     let is_inner = |k: usize| k + 2 < size;
     let of_mode = |i: usize| {
@@ -119,15 +119,16 @@ pub(crate) fn symbol(size: usize, shift: f64) -> Vec<f64> {
     (0..size * size).map(of_mode).collect()
 }
 
-/// The relative L2 change of the solution of lap u + shift u = a, of the sample (a, u), by which
-/// the five-point Laplacian differs from the Laplacian of the same sine series; 0 for no source.
+/// Returns the relative L2 change of the solution of lap u + shift u = a by the grid: from the
+/// Laplacian of the source's sine series to the five-point Laplacian. The `sample` is (a, u); the
+/// change is 0 for a source of zeros.
 pub(crate) fn operator_change(sample: &Fields, shift: f64) -> f64 {
     let size = sample.width;
     let inner = size - 2;
     let mut modes = sample.channel(0).to_vec();
     forward_2d([Basis::SineNodes; 2], size, size, &mut modes);
 
-    // Scaled by the largest mode, whose square may not be a number.
+    // Divided by the largest mode first, whose square may overflow.
     let scale = modes.iter().fold(f64::MIN_POSITIVE, |most, v| most.max(v.abs()));
     let [mut change, mut all] = [0.0, 0.0];
     for (ky, kx) in (0..inner).flat_map(|ky| (0..inner).map(move |kx| (ky, kx))) {
@@ -137,13 +138,14 @@ pub(crate) fn operator_change(sample: &Fields, shift: f64) -> f64 {
         change += (mode / (eigenvalue(size, ky, kx) + shift) - exact).powi(2);
         all += exact * exact;
     }
+
     if all > 0.0 { (change / all).sqrt() } else { 0.0 }
 }
 
-/// The [`operator_change`] that is told.
+/// Value of [`operator_change`] from which on there is a warning.
 const TOLD: f64 = 0.01;
 
-/// A warning of a grid that changes the solution by a share `change`.
+/// Returns a warning if the grid changes the solution by a share `change` of [`TOLD`] or more.
 pub(crate) fn coarse_grid(pde: &str, change: f64) -> Option<Warning> {
     if change < TOLD {
         return None;
@@ -156,7 +158,7 @@ pub(crate) fn coarse_grid(pde: &str, change: f64) -> Option<Warning> {
     Some(Warning { kind: WarningKind::CoarseGrid, severity: change, text })
 }
 
-/// The eigenvalue of the five-point Laplacian for sine modes `ky` and `kx` (from 0).
+/// Returns the eigenvalue of the five-point Laplacian for sine modes `ky` and `kx`, counted from 0.
 pub(crate) fn eigenvalue(size: usize, ky: usize, kx: usize) -> f64 {
     let intervals = (size - 1) as f64;
     let along = |k: usize| {
@@ -178,7 +180,7 @@ mod tests {
         (0..size * size).map(|i| f((i / size) as f64 * h, (i % size) as f64 * h)).collect()
     }
 
-    /// u = x (1-x) sin(3 y) (1-y), which no sine mode equals.
+    /// The function x (1-x) sin(3 y) (1-y), which is no sine mode.
     fn exact(y: f64, x: f64) -> f64 {
         x * (1.0 - x) * (3.0 * y).sin() * (1.0 - y)
     }
@@ -219,8 +221,10 @@ mod tests {
         }
     }
 
-    /// The solution for a = -1, by its double sine series: 16 / (pi^4 m n (m^2 + n^2)) for odd m,
-    /// n, at the centre times the sines' signs, over the square times 4 / (pi^2 m n).
+    /// The value at the centre and the mean of the solution for a = -1, by its double sine series.
+    ///
+    /// The coefficient of modes m, n, both odd, is 16 / (pi^4 m n (m^2 + n^2)). It is multiplied by
+    /// the signs of the sines at the centre, and by 4 / (pi^2 m n) for the mean over the square.
     fn torsion() -> [f64; 2] {
         let mut sums = [0.0; 2];
         for (m, n) in (0..600).flat_map(|i| (0..600).map(move |j| (2 * i + 1, 2 * j + 1))) {
@@ -237,6 +241,7 @@ mod tests {
     fn a_constant_source_has_the_centre_and_mean_of_its_series() {
         let [centre, mean] = torsion();
         assert!((centre - 0.0736714).abs() < 1e-7 && (mean - 0.0351443).abs() < 1e-7);
+
         let errors = [33, 65, 129].map(|size| {
             let source = Fields::stack(size, size, &[&vec![-1.0; size * size]]);
             let solution = Poisson::default().solve_checked(&source).unwrap();
@@ -246,6 +251,7 @@ mod tests {
             let integral = u.iter().sum::<f64>() / (intervals * intervals);
             [centre - u[size * size / 2], mean - integral]
         });
+
         for pair in errors.windows(2) {
             for (coarse, fine) in pair[0].iter().zip(pair[1]) {
                 assert!((coarse / fine - 4.0).abs() < 0.1, "{errors:?}");

@@ -1,8 +1,8 @@
 //! Gaussian random fields with Matern-like spectra, as DiffusionPDE draws its inputs (Huang et al.,
 //! NeurIPS 2024; after Li et al., "Fourier Neural Operator", 2021).
 //!
-//! Each field is a sum of independent modes, the constant mode 0, so that another grid samples
-//! the same law (up to the modes it cannot carry).
+//! Each field is a sum of independent modes, of which the constant one is 0. Another grid therefore
+//! samples the same law, up to the modes that it cannot represent.
 
 use std::f64::consts::{PI, SQRT_2};
 
@@ -21,7 +21,7 @@ pub struct FieldLaw {
 }
 
 impl FieldLaw {
-    /// The law as a PDE's parameters.
+    /// Returns the law's parameters in the form of a PDE's.
     pub fn params(&self) -> Vec<Param> {
         vec![
             Param {
@@ -37,10 +37,10 @@ impl FieldLaw {
         ]
     }
 
-    /// Sets `alpha` or `tau`; `others` are the PDE's further parameters, for the message.
+    /// Sets `alpha` or `tau`. `others` lists the PDE's further parameters for the error message.
     ///
     /// # Errors
-    /// Another name, or a value outside the range.
+    /// Fails on another name, or a value outside the range.
     pub fn set(&mut self, pde: &'static str, name: &str, value: f64, others: &str) -> Result<()> {
         let (slot, name, above) = match name {
             "alpha" => (&mut self.alpha, "alpha", 1.0),
@@ -58,8 +58,12 @@ impl FieldLaw {
         Ok(())
     }
 
-    /// A field on the unit square with zero normal derivative, `size * size` values, row by row:
-    /// `idct2(size tau^(alpha-1) (pi^2 |k|^2 + tau^2)^(-alpha/2) xi)`, xi ~ N(0, 1).
+    /// Draws a field on the unit square with zero normal derivative, `size * size` values, row by
+    /// row. With xi ~ N(0, 1) for each mode k it is
+    ///
+    /// ```text
+    /// idct2(size tau^(alpha-1) (pi^2 |k|^2 + tau^2)^(-alpha/2) xi)
+    /// ```
     pub fn neumann(&self, size: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
         self.neumann_modes(size).field(&rng::normals(rng, size * size))
     }
@@ -69,20 +73,24 @@ impl FieldLaw {
         self.modes(Basis::Cosine, size, |mode| PI * mode as f64, 1.0)
     }
 
-    /// A periodic field on the unit square, `size * size` values, row by row: the real part of
-    /// `ifft2(size^2 sqrt2 tau^(alpha-1) (4 pi^2 |k|^2 + tau^2)^(-alpha/2) (xi + i eta))`.
+    /// Draws a periodic field on the unit square, `size * size` values, row by row. With
+    /// xi, eta ~ N(0, 1) for each mode k it is the real part of
+    ///
+    /// ```text
+    /// ifft2(size^2 sqrt2 tau^(alpha-1) (4 pi^2 |k|^2 + tau^2)^(-alpha/2) (xi + i eta))
+    /// ```
     pub fn periodic(&self, size: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
         self.periodic_modes(size).field(&rng::normals(rng, size * size))
     }
 
     /// The modes of [`FieldLaw::periodic`].
     pub fn periodic_modes(&self, size: usize) -> Modes {
-        // That real part has covariance sum_k c_k^2 cos(2 pi k.(x-y)): the real Fourier modes are
-        // its eigenvectors, with variance size^2 c_k^2 each.
+        // The real part has covariance sum_k c_k^2 cos(2 pi k.(x-y)), c_k the amplitude of the
+        // formula. The real Fourier modes are its eigenvectors, with variance size^2 c_k^2 each.
         self.modes(Basis::Fourier, size, |row| 2.0 * PI * row.div_ceil(2) as f64, SQRT_2)
     }
 
-    /// Independent modes of standard deviation
+    /// Returns independent modes of standard deviation
     /// `factor size tau^(alpha-1) (|wave|^2 + tau^2)^(-alpha/2)`, the constant one 0.
     fn modes(&self, basis: Basis, size: usize, wave: impl Fn(usize) -> f64, factor: f64) -> Modes {
         let amplitude = factor * size as f64 * self.tau.powf(self.alpha - 1.0);
@@ -96,12 +104,12 @@ impl FieldLaw {
     }
 }
 
-/// A Gaussian field as independent modes of an orthonormal basis along both axes, or of a line.
+/// A Gaussian field as independent modes of an orthonormal basis, along both axes or along a line.
 #[derive(Debug, Clone)]
 pub struct Modes {
     basis: Basis,
     width: usize,
-    /// Row by row.
+    /// The standard deviations, row by row.
     deviations: Vec<f64>,
 }
 
@@ -116,7 +124,8 @@ impl Modes {
         self.basis
     }
 
-    /// The field of standard normal values, one for each mode.
+    /// Returns the field whose modes are `white` times their standard deviations. There is one
+    /// value of `white` for each mode.
     pub fn field(&self, white: &[f64]) -> Vec<f64> {
         let mut modes: Vec<f64> = white.iter().zip(&self.deviations).map(|(w, d)| w * d).collect();
         match modes.len() / self.width {
@@ -126,7 +135,7 @@ impl Modes {
         modes
     }
 
-    /// The adjoint of [`Modes::field`].
+    /// Applies the adjoint of [`Modes::field`].
     pub fn pull_back(&self, field: &[f64]) -> Vec<f64> {
         let mut modes = field.to_vec();
         match modes.len() / self.width {
@@ -150,9 +159,13 @@ pub struct LineLaw {
 }
 
 impl LineLaw {
-    /// A periodic line on [0, 1) of mean 0, `size` values at `j / size`:
-    /// `sum_{k=1}^{size/2} sqrt2 sigma ((2 pi k)^2 + tau^2)^(-gamma/2) (xi_k cos 2 pi k x +
-    /// eta_k sin 2 pi k x)`.
+    /// Draws a periodic line on [0, 1) of mean 0, `size` values at `j / size`. With
+    /// xi_k, eta_k ~ N(0, 1) it is
+    ///
+    /// ```text
+    /// sum_{k=1}^{size/2} sqrt2 sigma ((2 pi k)^2 + tau^2)^(-gamma/2)
+    ///     (xi_k cos 2 pi k x + eta_k sin 2 pi k x)
+    /// ```
     pub fn periodic(&self, size: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
         self.periodic_modes(size).field(&rng::normals(rng, size))
     }
@@ -161,7 +174,7 @@ impl LineLaw {
     pub fn periodic_modes(&self, size: usize) -> Modes {
         let deviation = |row: usize| {
             let wave = 2.0 * PI * row.div_ceil(2) as f64;
-            // The cosine and sine of the sum have norm sqrt(size/2), the Nyquist cosine sqrt(size).
+            // Cosine and sine of the sum have norm sqrt(size/2), the Nyquist cosine has sqrt(size).
             let nyquist = size.is_multiple_of(2) && row == size - 1;
             let norm = if nyquist { size as f64 } else { size as f64 / 2.0 }.sqrt();
             let decay = (wave * wave + self.tau * self.tau).powf(-self.gamma / 2.0);
@@ -179,7 +192,7 @@ mod tests {
 
     const SIZE: usize = 128;
 
-    /// Root mean square over `count` fields, and its standard error from the fields' spread.
+    /// Root mean square over `count` fields, and its standard error from the spread of the fields.
     fn rms(count: usize, draw: impl Fn(&mut ChaCha8Rng) -> Vec<f64>) -> (f64, f64) {
         let squares: Vec<f64> = (0..count)
             .map(|i| {
@@ -263,7 +276,7 @@ mod tests {
         assert!((variance / expected - 1.0).abs() < four_standard_errors, "{variance} {expected}");
     }
 
-    /// The formula of the periodic field taken literally, as a double sum.
+    /// The formula of the periodic field as a literal double sum.
     #[test]
     fn the_periodic_field_has_the_covariance_of_the_complex_formula() {
         let (size, count) = (6_usize, 20_000);

@@ -1,4 +1,4 @@
-//! The problems there are, by name.
+//! The registry of problems, by name.
 
 use crate::burgers::Burgers;
 use crate::darcy::Darcy;
@@ -7,7 +7,7 @@ use crate::navier_stokes::NavierStokes;
 use crate::poisson::Poisson;
 use crate::{Error, Pde, Result};
 
-/// All problems, with their benchmark parameters.
+/// Returns all problems, with their benchmark parameters.
 pub fn all() -> Vec<Box<dyn Pde>> {
     vec![
         Box::new(Darcy::default()),
@@ -18,15 +18,15 @@ pub fn all() -> Vec<Box<dyn Pde>> {
     ]
 }
 
-/// The names of all problems, in the order of [`all`].
+/// Returns the names of all problems, in the order of [`all`].
 pub fn names() -> Vec<&'static str> {
     all().iter().map(|pde| pde.name()).collect()
 }
 
-/// The problem of that name, with its benchmark parameters.
+/// Returns the problem named `name`, with its benchmark parameters.
 ///
 /// # Errors
-/// No problem of that name; the message lists those there are.
+/// Fails if there is no problem of that name; the message lists the known ones.
 pub fn by_name(name: &str) -> Result<Box<dyn Pde>> {
     let found = all().into_iter().find(|pde| pde.name() == name);
     found.ok_or_else(|| Error::UnknownPde { name: name.into(), known: names().join(", ") })
@@ -96,7 +96,7 @@ mod tests {
         }
     }
 
-    /// Mean and root mean square of each channel, each with its standard error over samples.
+    /// Mean and root mean square of each channel, each with its standard error over the samples.
     fn moments(name: &str, count: u64) -> Vec<[(f64, f64); 2]> {
         let samples = generate(by_name(name).unwrap().as_ref(), 128, 17, 0..count).unwrap();
         let moment = |c: usize, power: i32| {
@@ -114,29 +114,35 @@ mod tests {
             .collect()
     }
 
-    /// Within four standard errors, and one percent for the error of the published figure (for
-    /// Darcy also for its face coefficients: arithmetic means lower u by 0.6 percent).
+    /// Asserts agreement within four standard errors and one percent, the error of the published
+    /// figure. Darcy's published figure also has other face coefficients: arithmetic means lower u
+    /// by 0.6 percent.
     fn assert_near(what: &str, (value, error): (f64, f64), published: f64) {
         let margin = 4.0 * error + 0.01 * published;
         assert!((value - published).abs() < margin, "{what}: {value} +- {error}, {published}");
     }
 
-    /// The variance of each sine mode of the Neumann field with alpha 2, tau 3 on 128 nodes.
+    /// The variance of each sine mode of the Neumann field with alpha = 2 and tau = 3 on 128 nodes.
     fn source_spectrum() -> Vec<f64> {
         let n = 128;
         let [cosine, sine] = [Basis::Cosine, Basis::SineNodes].map(|b| basis_matrix(b, n));
+
         let dot = |i: usize| -> f64 {
             (0..n).map(|p| sine[i / n * n + p] * cosine[i % n * n + p]).sum::<f64>()
         };
         let share: Vec<f64> = (0..n * n).map(|i| dot(i).powi(2)).collect();
+
+        // The variance of a cosine mode, then the shares along y and along x.
         let variance = |ky: usize, kx: usize| {
             let wave = PI * PI * (ky * ky + kx * kx) as f64;
             if ky + kx == 0 { 0.0 } else { (n * n) as f64 * 9.0 * (wave + 9.0).powi(-2) }
         };
+
         let along_y = |i: usize| -> f64 {
             (0..n).map(|ky| share[i / n * n + ky] * variance(ky, i % n)).sum()
         };
         let half: Vec<f64> = (0..n * n).map(along_y).collect();
+
         let along_x = |i: usize| -> f64 {
             (0..n).map(|kx| share[i % n * n + kx] * half[i / n * n + kx]).sum()
         };

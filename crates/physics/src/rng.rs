@@ -1,13 +1,13 @@
-//! Counter-based randomness: every draw is a function of (seed, stream, step, index), so that
+//! Counter-based random numbers. Every draw is a function of (seed, stream, step, index), so that
 //! resuming, reordering and the number of workers change nothing.
 
 pub use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// A generator that depends on its four coordinates alone.
+/// Returns a generator that depends on its four coordinates alone.
 ///
-/// `stream` names the purpose (`"input"`, `"noise"`), `step` the training step or 0, `index` the
-/// sample within the step.
+/// `stream` names the purpose (`"input"`, `"noise"`). `step` is the training step or 0, and `index`
+/// is the sample within the step.
 pub fn stream(seed: u64, stream: &str, step: u64, index: u64) -> ChaCha8Rng {
     let mut key = [0u8; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -17,22 +17,23 @@ pub fn stream(seed: u64, stream: &str, step: u64, index: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(key)
 }
 
-/// A uniform draw in the open interval (0, 1).
+/// Returns a uniform draw in the open interval (0, 1).
 pub fn uniform(rng: &mut ChaCha8Rng) -> f64 {
     ((rng.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
 }
 
-/// A standard normal draw (Box-Muller).
+/// Returns a standard normal draw (by Box and Muller).
 pub fn normal(rng: &mut ChaCha8Rng) -> f64 {
     let radius = (-2.0 * uniform(rng).ln()).sqrt();
     radius * (std::f64::consts::TAU * uniform(rng)).cos()
 }
 
-/// `n` standard normal draws.
+/// Returns `n` standard normal draws.
 pub fn normals(rng: &mut ChaCha8Rng, n: usize) -> Vec<f64> {
     (0..n).map(|_| normal(rng)).collect()
 }
 
+/// Returns the 64-bit FNV-1a hash of a text.
 fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

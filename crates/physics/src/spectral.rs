@@ -6,29 +6,29 @@ use std::sync::Arc;
 use rustfft::num_complex::Complex;
 use rustfft::{Fft, FftPlanner};
 
-/// The wave number of bin `i` of `n`, times 2 pi: what a derivative multiplies by.
+/// The wave number of bin `i` of `n`, times 2 pi. A derivative multiplies the mode by i times it.
 pub(crate) fn wave_number(i: usize, n: usize) -> f64 {
     let signed = if 2 * i > n { i as f64 - n as f64 } else { i as f64 };
     2.0 * PI * signed
 }
 
-/// Whether bin `i` of `n` survives the 2/3 rule: `|k| < n / 3`, so that a product of two such
-/// modes aliases onto none of them.
+/// Tells whether bin `i` of `n` is kept by the 2/3 rule, `|k| < n / 3`. The product of two kept
+/// modes aliases onto no kept mode.
 pub(crate) fn resolved(i: usize, n: usize) -> bool {
     3 * i.min(n - i) < n
 }
 
-/// The largest wave number the 2/3 rule lets pass on `n` points, times 2 pi, as a real number.
+/// The largest wave number that the 2/3 rule keeps on `n` points, times 2 pi, as a real number.
 pub(crate) fn largest_wave_number(n: usize) -> f64 {
     2.0 * PI * n as f64 / 3.0
 }
 
-/// The bin of minus the wave number of bin `i` of `n`.
+/// The bin of the wave number -k, k being that of bin `i` of `n`.
 pub(crate) fn mirrored(i: usize, n: usize) -> usize {
     (n - i) % n
 }
 
-/// The transform of periodic lines of `n` points.
+/// The complex FFT of periodic lines of `n` points.
 #[derive(Clone)]
 pub(crate) struct Fft1 {
     size: usize,
@@ -43,12 +43,13 @@ impl Fft1 {
         Self { size, forward, inverse: planner.plan_fft_inverse(size) }
     }
 
-    /// Values to modes, unnormalised; any number of lines after each other.
+    /// Transforms values to modes, without a norm. `lines` holds any number of lines one after the
+    /// other.
     pub(crate) fn forward(&self, lines: &mut [Complex<f64>]) {
         self.forward.process(lines);
     }
 
-    /// Modes to values: undoes [`Fft1::forward`].
+    /// Transforms modes to values: the inverse of [`Fft1::forward`].
     pub(crate) fn inverse(&self, lines: &mut [Complex<f64>]) {
         self.inverse.process(lines);
         let scale = 1.0 / self.size as f64;
@@ -56,14 +57,15 @@ impl Fft1 {
     }
 }
 
-/// The transform of periodic fields of `n * n` points.
+/// The complex FFT of periodic fields of `n * n` points.
 ///
-/// Fields are stored row by row; spectra column by column, mode (kx, ky) at `kx * n + ky`, which
+/// Fields are stored row by row, spectra column by column: mode (kx, ky) is at `kx * n + ky`. This
 /// saves a transposition each way.
 #[derive(Clone)]
 pub(crate) struct Fft2 {
     line: Fft1,
-    /// How many lines of a spectrum, the first and the last ones, the 2/3 rule keeps.
+    /// Number of lines at the start and at the end of a spectrum that hold modes kept by the 2/3
+    /// rule.
     kept: [usize; 2],
 }
 
@@ -74,29 +76,29 @@ impl Fft2 {
         Self { line: Fft1::new(size), kept: [first, kept - first] }
     }
 
-    /// Values to modes, unnormalised.
+    /// Transforms values to modes, without a norm.
     pub(crate) fn forward(&self, field: &mut [Complex<f64>]) {
         self.line.forward(field);
         transpose(field, self.line.size);
         self.line.forward(field);
     }
 
-    /// Modes to values: undoes [`Fft2::forward`].
+    /// Transforms modes to values: the inverse of [`Fft2::forward`].
     pub(crate) fn inverse(&self, modes: &mut [Complex<f64>]) {
         self.line.inverse(modes);
         transpose(modes, self.line.size);
         self.line.inverse(modes);
     }
 
-    /// [`Fft2::forward`] where only kept modes are wanted: of the lines without any there is
-    /// something else.
+    /// Transforms like [`Fft2::forward`] where only kept modes are needed. Lines of the spectrum
+    /// without kept modes are left with meaningless values.
     pub(crate) fn forward_kept(&self, field: &mut [Complex<f64>]) {
         self.line.forward(field);
         transpose(field, self.line.size);
         self.kept_lines(field).into_iter().for_each(|lines| self.line.forward(lines));
     }
 
-    /// [`Fft2::inverse`] of modes that are zero but for kept ones.
+    /// Transforms like [`Fft2::inverse`], provided that all modes but the kept ones are zero.
     pub(crate) fn inverse_kept(&self, modes: &mut [Complex<f64>]) {
         let inverse = &self.line.inverse;
         let scale = 1.0 / (self.line.size as f64).powi(2);
@@ -108,6 +110,7 @@ impl Fft2 {
         inverse.process(modes);
     }
 
+    /// Returns the lines of a spectrum that hold kept modes: the first ones and the last ones.
     fn kept_lines<'a>(&self, spectrum: &'a mut [Complex<f64>]) -> [&'a mut [Complex<f64>]; 2] {
         let ([first, last], n) = (self.kept, self.line.size);
         let (first, rest) = spectrum.split_at_mut(first * n);
@@ -116,7 +119,8 @@ impl Fft2 {
     }
 }
 
-/// A side of the blocks that a transposition swaps, so that rows of both stay in the cache.
+/// The side of the square blocks that a transposition swaps, so that the rows of both stay in the
+/// cache.
 const BLOCK: usize = 8;
 
 fn transpose(data: &mut [Complex<f64>], n: usize) {
@@ -131,12 +135,12 @@ fn transpose(data: &mut [Complex<f64>], n: usize) {
     }
 }
 
-/// Real values as complex ones.
+/// Converts real values to complex ones.
 pub(crate) fn complex(values: &[f64]) -> Vec<Complex<f64>> {
     values.iter().map(|&v| Complex::new(v, 0.0)).collect()
 }
 
-/// The real parts.
+/// Returns the real parts.
 pub(crate) fn real(values: &[Complex<f64>]) -> Vec<f64> {
     values.iter().map(|v| v.re).collect()
 }
@@ -171,9 +175,11 @@ mod tests {
             let modes: Vec<_> =
                 (0..n * n).map(|i| if kept(i) { value(i) } else { Complex::default() }).collect();
             let [mut all, mut own] = [modes.clone(), modes];
+
             fft.inverse(&mut all);
             fft.inverse_kept(&mut own);
             assert!(all.iter().zip(&own).all(|(a, o)| (a - o).norm() < 1e-12), "{n}");
+
             fft.forward(&mut all);
             fft.forward_kept(&mut own);
             for i in (0..n * n).filter(|&i| kept(i)) {

@@ -1,15 +1,17 @@
-//! Symmetries of a random input's law and the equation together: they make of one sample others.
+//! Symmetries that a random input's law and the equation share: each turns a sample into another
+//! one.
 
-/// A map of the grid's points, the same for every channel, that takes each sample of a PDE to an equally
-/// likely one.
+/// A map of the grid's points, common to all channels, that takes each sample of a PDE to an
+/// equally likely one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Symmetry {
-    /// For every point, row by row, the one whose value it gets.
+    /// The point that each point takes its value from, row by row.
     pub source: Vec<usize>,
 }
 
 impl Symmetry {
-    /// On `size` points a side the value at row y, column x is that at `source(y, x)`.
+    /// Returns the map on `size` points a side by which the value at row y, column x is that at
+    /// `source(y, x)`.
     fn new(size: usize, source: impl Fn(usize, usize) -> [usize; 2]) -> Self {
         let at = |i: usize| {
             let [y, x] = source(i / size, i % size);
@@ -18,7 +20,7 @@ impl Symmetry {
         Self { source: (0..size * size).map(at).collect() }
     }
 
-    /// The seven reflections and turns of a square whose grid they map onto itself.
+    /// The seven reflections and rotations of a square that map its grid onto itself.
     pub(crate) fn of_square(size: usize) -> Vec<Self> {
         let flipped = |i: usize, flip: bool| if flip { size - 1 - i } else { i };
         let one = |k: usize| {
@@ -30,7 +32,8 @@ impl Symmetry {
         (1..8).map(one).collect()
     }
 
-    /// Seven shifts by about eighths of the period along x, and by as much of `along_y` along y.
+    /// Returns seven shifts by about eighths of the period along x, and by `along_y` times as much
+    /// along y.
     pub(crate) fn shifts(size: usize, along_y: isize) -> Vec<Self> {
         let one = |k: usize| {
             let by = k * size / 8;
@@ -40,7 +43,7 @@ impl Symmetry {
         (1..8).map(one).collect()
     }
 
-    /// The field's values moved.
+    /// Returns the field with its values moved by the map.
     pub fn apply<T: Copy>(&self, field: &[T]) -> Vec<T> {
         self.source.iter().map(|&i| field[i]).collect()
     }
@@ -74,10 +77,12 @@ mod tests {
             let largest = x.data.iter().fold(0.0f64, |m, v| m.max(v.abs()));
             let all = pde.symmetries(SIZE);
             assert_eq!(all.len(), 7, "{name}");
+
             for (i, symmetry) in all.iter().enumerate() {
                 assert!(!all[..i].contains(symmetry), "{name}: {i} twice");
                 let moved = moved(symmetry, &x);
                 assert_ne!(moved, x, "{name} {i}");
+
                 let again = pde.solve(&pde.input_of(&moved)).unwrap().fields;
                 let far = again.data.iter().zip(&moved.data).map(|(a, b)| (a - b).abs());
                 assert!(far.fold(0.0, f64::max) < 1e-8 * largest, "{name} {i}");
@@ -85,7 +90,7 @@ mod tests {
         }
     }
 
-    /// The covariance of two points' values is that of the points they are moved from.
+    /// The covariance of two points' values equals that of the points they are moved from.
     #[test]
     fn moved_samples_have_the_same_law() {
         const COUNT: u64 = 600;
@@ -93,6 +98,7 @@ mod tests {
             let pde = by_name(name).unwrap();
             let all: Vec<Fields> = (0..COUNT).map(|i| sample(pde.as_ref(), i)).collect();
             let mean = |f: &dyn Fn(&Fields) -> f64| all.iter().map(f).sum::<f64>() / COUNT as f64;
+
             let last = all[0].channels - 1;
             let places = [5 * SIZE + 3, 9 * SIZE + 6];
             let covariance = |[p, q]: [usize; 2]| {
@@ -100,6 +106,7 @@ mod tests {
                 let [mp, mq] = [mean(&|x| at(x, p)), mean(&|x| at(x, q))];
                 mean(&|x| (at(x, p) - mp) * (at(x, q) - mq))
             };
+
             let own = covariance(places);
             let spread = covariance([places[0]; 2]);
             for symmetry in pde.symmetries(SIZE) {

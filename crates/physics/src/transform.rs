@@ -1,15 +1,25 @@
 //! Orthonormal trigonometric transforms, one for each [`Basis`].
 //!
-//! Cosine: DCT-II forward, DCT-III back, by one complex FFT of the reordered line (Makhoul, "A fast
-//! cosine transform in one and two dimensions", IEEE Trans. ASSP 28, 1980). Sine on cells: DST-II
-//! and DST-III, the cosine transform of the line with alternating signs. Sine on nodes: DST-I of
-//! the inner nodes, by the FFT of the odd extension; sine on inner nodes: of all. Fourier: the
-//! real FFT.
+//! Algorithms, forward and back:
 //!
-//! Modes run from low to high frequency: Cosine `cos(pi k (j+1/2)/n)`, k = 0..n; SineCells
-//! `sin(pi k (j+1/2)/n)`, k = 1..=n; SineNodes `sin(pi k j/(n-1))`, k = 1..=n-2, then the first
-//! and the last node themselves; CosineNodes the cosines of the inner nodes, then likewise; SineInner `sin(pi k (j+1)/(n+1))`, k = 1..=n; Fourier 1, cos 1, sin 1, cos 2, sin 2, ... and for even n last
-//! the Nyquist cosine. A spectrum holds its values in this order, and is `basis_matrix * line`.
+//! - Cosine: DCT-II and DCT-III, by one complex FFT of the reordered line (Makhoul, "A fast cosine
+//!   transform in one and two dimensions", IEEE Trans. ASSP 28, 1980).
+//! - SineCells: DST-II and DST-III, as the cosine transform of the line with alternating signs.
+//! - SineNodes: DST-I of the inner nodes, by the FFT of the odd extension.
+//! - CosineNodes: the cosine transform of the inner nodes.
+//! - SineInner: DST-I of all points.
+//! - Fourier: the real FFT.
+//!
+//! Modes run from low to high frequency. Mode k at point j of n is proportional to
+//!
+//! - Cosine: `cos(pi k (j+1/2)/n)`, k = 0..n.
+//! - SineCells: `sin(pi k (j+1/2)/n)`, k = 1..=n.
+//! - SineNodes: `sin(pi k j/(n-1))`, k = 1..=n-2, then the first and the last node themselves.
+//! - CosineNodes: the cosines of the inner nodes, then the first and the last node themselves.
+//! - SineInner: `sin(pi k (j+1)/(n+1))`, k = 1..=n.
+//! - Fourier: 1, cos 1, sin 1, cos 2, sin 2, ... and for even n last the Nyquist cosine.
+//!
+//! A spectrum holds its values in this order, and equals `basis_matrix * line`.
 
 use std::f64::consts::{FRAC_PI_2, PI};
 use std::sync::Arc;
@@ -41,10 +51,12 @@ impl Transform {
             Basis::SineInner => 2 * (n + 1),
             _ => n,
         };
+
         let forward = planner.plan_fft_forward(length);
         let inverse = planner.plan_fft_inverse(length);
         let twiddle = |k: usize| Complex::cis(-FRAC_PI_2 * k as f64 / length as f64);
         let twiddles = (0..length).map(twiddle).collect();
+
         Self { basis, n, forward, inverse, twiddles }
     }
 
@@ -95,6 +107,7 @@ impl Transform {
     fn cosine(&self, line: &mut [f64]) {
         let n = line.len();
         let mut work: Vec<_> = (0..n).map(|i| real(line[makhoul(i, n)])).collect();
+
         self.forward.process(&mut work);
         for (k, value) in line.iter_mut().enumerate() {
             *value = (work[k] * self.twiddles[k]).re * cosine_norm(k, n);
@@ -103,11 +116,12 @@ impl Transform {
 
     fn cosine_back(&self, modes: &mut [f64]) {
         let n = modes.len();
-        // The partner of mode k is mode n - k; that of mode 0 is mode n, which vanishes.
+        // The partner of mode k is mode n - k. Mode n, the partner of mode 0, vanishes.
         let plain = |k: usize| if k == n { 0.0 } else { modes[k] / cosine_norm(k, n) };
         let mut work: Vec<_> = (0..n)
             .map(|k| Complex::new(plain(k), -plain(n - k)) * self.twiddles[k].conj())
             .collect();
+
         self.inverse.process(&mut work);
         for (i, value) in work.iter().enumerate() {
             modes[makhoul(i, n)] = value.re / n as f64;
@@ -121,6 +135,7 @@ impl Transform {
             work[j + 1] = real(value);
             work[2 * intervals - 1 - j] = real(-value);
         }
+
         self.forward.process(&mut work);
         let norm = (2.0 / intervals as f64).sqrt();
         for (k, value) in inner.iter_mut().enumerate() {
@@ -145,6 +160,7 @@ impl Transform {
             work[row.div_ceil(2)] +=
                 if fourier_is_sine(row) { Complex::new(0.0, -scaled) } else { real(scaled) };
         }
+
         self.inverse.process(&mut work);
         for (value, w) in modes.iter_mut().zip(&work) {
             *value = w.re;
@@ -152,21 +168,21 @@ impl Transform {
     }
 }
 
-/// Transforms a field `[height, width]` along both axes, `bases` for y and x.
+/// Transforms a field `[height, width]` along both axes in place. `bases` are those for y and x.
 pub fn forward_2d(bases: [Basis; 2], height: usize, width: usize, field: &mut [f64]) {
     let [along_y, along_x] = [Transform::new(bases[0], height), Transform::new(bases[1], width)];
     along_rows(field, width, |row| along_x.forward(row));
     along_columns(field, width, |column| along_y.forward(column));
 }
 
-/// The inverse of [`forward_2d`].
+/// Inverts [`forward_2d`] in place.
 pub fn inverse_2d(bases: [Basis; 2], height: usize, width: usize, modes: &mut [f64]) {
     let [along_y, along_x] = [Transform::new(bases[0], height), Transform::new(bases[1], width)];
     along_columns(modes, width, |column| along_y.inverse(column));
     along_rows(modes, width, |row| along_x.inverse(row));
 }
 
-/// The orthonormal basis of lines of `n` points: row k is mode k, row-major `n * n`.
+/// Returns the orthonormal basis of lines of `n` points, row-major `n * n`. Row k is mode k.
 pub fn basis_matrix(basis: Basis, n: usize) -> Vec<f64> {
     (0..n * n).map(|i| basis_value(basis, n, i / n, i % n)).collect()
 }
@@ -180,7 +196,7 @@ fn basis_value(basis: Basis, n: usize, k: usize, j: usize) -> f64 {
         Basis::SineNodes => sine_nodes_value(n, k, j),
         Basis::SineInner => sine_nodes_value(n + 2, k, j + 1),
         Basis::Fourier => {
-            // The phase is reduced in integers: large products would cost digits.
+            // The phase is reduced in integers: a large product would lose digits in the sine.
             let phase = 2.0 * PI * ((k.div_ceil(2) * j) % n) as f64 / n as f64;
             fourier_norm(k, n) * if fourier_is_sine(k) { phase.sin() } else { phase.cos() }
         }
@@ -203,8 +219,8 @@ fn sine_nodes_value(n: usize, k: usize, j: usize) -> f64 {
     })
 }
 
-/// Where the last two of `n` modes are the first and the last node: their values, and the other modes'
-/// there; none at the inner nodes of those.
+/// The value of mode `k` at point `j` in a basis whose last two of `n` modes are the first and the
+/// last node. It is `None` for the other modes at inner nodes, which the caller computes.
 fn edge_value(n: usize, k: usize, j: usize) -> Option<f64> {
     let edge = |node: usize| Some(if j == node { 1.0 } else { 0.0 });
     match k + 2 {
@@ -229,7 +245,8 @@ fn along_columns(field: &mut [f64], width: usize, mut apply: impl FnMut(&mut [f6
     }
 }
 
-/// Where slot `i` of the reordered line comes from: even points forward, then odd points back.
+/// The point of a line that goes to slot `i` of the reordered line: even points forward, then odd
+/// points back.
 fn makhoul(i: usize, n: usize) -> usize {
     if 2 * i < n { 2 * i } else { 2 * (n - 1 - i) + 1 }
 }
@@ -291,10 +308,12 @@ mod tests {
         for (basis, n) in ALL.into_iter().flat_map(|b| SIZES.map(|n| (b, n))) {
             let matrix = basis_matrix(basis, n);
             let line = rng::normals(&mut rng::stream(1, "line", 0, n as u64), n);
+
             let modes: Vec<f64> = matrix
                 .chunks(n)
                 .map(|row| row.iter().zip(&line).map(|(m, v)| m * v).sum())
                 .collect();
+
             let transform = Transform::new(basis, n);
             let mut fast = line.clone();
             transform.forward(&mut fast);
@@ -311,6 +330,7 @@ mod tests {
             let matrix = basis_matrix(basis, n);
             let nodes = [Basis::SineNodes, Basis::CosineNodes].contains(&basis);
             let modes = if nodes { n - 2 } else { n };
+
             let sign_changes: Vec<usize> = (0..modes)
                 .map(|k| {
                     let row = &matrix[k * n..(k + 1) * n];
@@ -318,6 +338,7 @@ mod tests {
                     signs.windows(2).filter(|w| w[0] * w[1] < 0.0).count()
                 })
                 .collect();
+
             assert!(
                 sign_changes.windows(2).all(|w| w[0] <= w[1] + 1),
                 "{basis:?} {sign_changes:?}"

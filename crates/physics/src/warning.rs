@@ -1,15 +1,15 @@
-//! What a solver says of an answer that its grid may not carry.
+//! Warnings about solutions that their grid may not resolve.
 
-/// The kinds of warnings, by which those of many samples are gathered.
+/// The kinds of warnings, by which those of many samples are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WarningKind {
-    /// The solution's spectrum has not fallen off at the largest wave number of the grid.
+    /// The solution's spectrum has not decayed at the largest wave number of the grid.
     UnresolvedSpectrum,
-    /// An eigenvalue lies so near that the grid's own error decides the answer.
+    /// An eigenvalue lies so near that the grid's own discretisation error decides the answer.
     NearResonance,
     /// The answer on this grid differs visibly from a more exact one.
     CoarseGrid,
-    /// The grid is too large for the answer to be held against a finer one.
+    /// The grid is too large for the answer to be compared with one on a finer grid.
     Unchecked,
 }
 
@@ -30,9 +30,9 @@ impl WarningKind {
 pub struct Warning {
     /// The kind of doubt.
     pub kind: WarningKind,
-    /// The number behind it, which grows with the doubt; of a kind, the text says which number it
-    /// is.
+    /// The number behind the doubt, which grows with it. Its meaning depends on the kind and is
+    /// stated in `text`.
     pub severity: f64,
-    /// The doubt in words, with its number and what to do.
+    /// The doubt in words, with its number and a remedy.
     pub text: String,
 }

@@ -21,9 +21,10 @@ mod residual;
 use pde::ReactionDiffusion;
 use residual::ReactionDiffusionResidual;
 
-/// Samples drawn from each model.
+/// Number of samples drawn from each model.
 const COUNT: usize = 500;
-/// Network calls of the teacher.
+
+/// Number of network calls of the teacher.
 const TEACHER_CALLS: usize = 35;
 
 fn main() -> ExitCode {
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Makes the PDE known; from here on its name works in every config and model file.
+/// Registers the PDE. Its name then works in every config and model file.
 fn register() -> Result<()> {
     problem::register(Problem::of(|pde: &ReactionDiffusion, size, device| {
         Ok(Box::new(ReactionDiffusionResidual::new(pde, size, device)))
@@ -76,8 +77,8 @@ fn distill(config: &Config, teacher: Model, held_out: Samples) -> Result<Model> 
     Ok(training.model())
 }
 
-/// Takes every step. `phys_instruct::training::run` does the same with checkpoints, metrics and
-/// Ctrl-C.
+/// Takes every step of a training. `phys_instruct::training::run` does the same with checkpoints,
+/// metrics and Ctrl-C.
 fn finish(training: &mut dyn Training) -> Result<()> {
     while training.step_count() < training.total() {
         training.step()?;
@@ -85,12 +86,13 @@ fn finish(training: &mut dyn Training) -> Result<()> {
     Ok(())
 }
 
-/// Draws from a model and prints the figures that belong together.
+/// Draws from a model, and prints and returns its measures.
 fn measure(name: &str, model: &Model, calls: usize, held_out: &Samples) -> Result<Report> {
     let options = SampleOptions { count: COUNT, nfe: calls, ..SampleOptions::default() };
     let drawn = sample(model, options, &mut |_| ())?;
     let pde = model.card.pde()?;
     let residual = phys_instruct::residual::build(pde.as_ref(), model.card.grid, &device::cpu())?;
+
     let report = evaluate(
         &drawn.samples,
         held_out,
@@ -98,6 +100,7 @@ fn measure(name: &str, model: &Model, calls: usize, held_out: &Samples) -> Resul
         residual.as_ref(),
         EvalOptions::default(),
     )?;
+
     println!("{name}, {} network call(s)", drawn.nfe);
     println!("  PDE error          {:.3} (data: {:.1e})", report.pde_error, report.data_floor);
     println!("  solution error     {:.3}", report.solution_error.unwrap_or(f64::NAN));
@@ -108,8 +111,8 @@ fn measure(name: &str, model: &Model, calls: usize, held_out: &Samples) -> Resul
     Ok(report)
 }
 
-/// The bound: at one network call the student has a clearly smaller PDE error than its teacher at
-/// 35, and the fields vary as much as the data's. (Without the second test a student that always
+/// Tells whether the student's one call has a clearly smaller PDE error than its teacher's 35,
+/// while its fields vary as much as the data's. (Without the second test a student that always
 /// draws the same good field would pass.)
 fn passes(teacher: &Report, student: &Report) -> bool {
     let error = student.pde_error < 0.7 * teacher.pde_error;

@@ -1,11 +1,12 @@
-//! Steady reaction-diffusion: a substance of concentration u is fed by the source a, spreads, and
-//! is consumed by a reaction of third order,
+//! Steady reaction-diffusion on the unit square: D lap u - u^3 + a = 0, with u = 0 on the boundary.
 //!
-//!   D lap u - u^3 + a = 0 on the unit square, u = 0 on the boundary.
+//! A substance of concentration u is fed by the source a, spreads, and is consumed by a reaction of
+//! third order.
 //!
-//! Points at `(j + 1) h`, h = 1/(size + 1): the boundary lies one spacing outside and is not
-//! stored. Five-point Laplacian. The discrete equations are solved by Newton's method, each linear
-//! system by conjugate gradients: D (-lap) + 3 u^2 is symmetric and positive definite.
+//! Points lie at `(j + 1) h` with h = 1/(size + 1). The boundary lies one spacing outside and is
+//! not stored. The Laplacian is the five-point one. Newton's method solves the discrete equations.
+//! Each linear system is solved by conjugate gradients, since D (-lap) + 3 u^2 is symmetric and
+//! positive definite.
 
 use phys_instruct_physics::random_field::FieldLaw;
 use phys_instruct_physics::{
@@ -16,22 +17,24 @@ use phys_instruct_physics::{
 /// The name in configs and model files.
 pub const NAME: &str = "reaction-diffusion";
 
-/// Residual, relative to the source, at which Newton's method has converged.
+/// Norm of the residual, relative to that of the source, at which Newton's method has converged.
 const TOLERANCE: f64 = 1e-11;
-/// Newton steps before the solver gives up; benchmark samples take six or seven.
+
+/// Number of Newton steps after which the solver gives up. Benchmark samples take six or seven.
 const MOST_STEPS: usize = 50;
 
-/// The problem; its source `a` is a Neumann field of law `source`, as Poisson's.
+/// The reaction-diffusion problem. Its source `a` is a Neumann field of law `source`, as Poisson's
+/// is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReactionDiffusion {
-    /// D, above 0.
+    /// The diffusion coefficient D, above 0.
     pub diffusion: f64,
     /// The law of the random source.
     pub source: FieldLaw,
 }
 
 impl Default for ReactionDiffusion {
-    /// At this D the reaction takes about as much of the source as diffusion does.
+    /// Chooses D so that the reaction takes about as much of the source as diffusion does.
     fn default() -> Self {
         Self { diffusion: 0.01, source: FieldLaw { alpha: 2.0, tau: 3.0 } }
     }
@@ -81,6 +84,7 @@ impl Pde for ReactionDiffusion {
         let (size, a) = (input.height, input.channel(0));
         let small = TOLERANCE * dot(a, a).sqrt();
         let mut u = vec![0.0; size * size];
+
         for steps in 0..MOST_STEPS {
             let residual = self.residual(size, a, &u);
             if dot(&residual, &residual).sqrt() <= small {
@@ -104,13 +108,13 @@ impl Pde for ReactionDiffusion {
 }
 
 impl ReactionDiffusion {
-    /// D lap u - u^3 + a.
+    /// Returns D lap u - u^3 + a.
     fn residual(&self, size: usize, a: &[f64], u: &[f64]) -> Vec<f64> {
         let spread = minus_laplacian(size, u);
         (0..u.len()).map(|i| a[i] - self.diffusion * spread[i] - u[i].powi(3)).collect()
     }
 
-    /// The solution c of (D (-lap) + 3 u^2) c = residual.
+    /// Returns the solution c of (D (-lap) + 3 u^2) c = residual.
     fn newton_correction(&self, size: usize, u: &[f64], residual: &[f64]) -> Vec<f64> {
         let apply = |v: &[f64]| -> Vec<f64> {
             let spread = minus_laplacian(size, v);
@@ -120,7 +124,7 @@ impl ReactionDiffusion {
     }
 }
 
-/// Five-point, u = 0 one spacing outside the grid.
+/// Returns -lap u by the five-point formula, with u = 0 one spacing outside the grid.
 fn minus_laplacian(size: usize, u: &[f64]) -> Vec<f64> {
     let inverse_h_square = ((size + 1) * (size + 1)) as f64;
     let at = |inside: bool, i: usize| if inside { u[i] } else { 0.0 };
@@ -133,20 +137,24 @@ fn minus_laplacian(size: usize, u: &[f64]) -> Vec<f64> {
     (0..u.len()).map(value).collect()
 }
 
-/// Solves a symmetric positive definite system (Hestenes and Stiefel 1952), as far as `f64` goes:
-/// what is left over is Newton's to correct.
+/// Solves a symmetric positive definite system by conjugate gradients (Hestenes and Stiefel 1952),
+/// as far as `f64` goes. Newton's method corrects the rest.
 fn conjugate_gradients(apply: impl Fn(&[f64]) -> Vec<f64>, right: &[f64]) -> Vec<f64> {
     let (mut x, mut rest, mut direction) = (vec![0.0; right.len()], right.to_vec(), right.to_vec());
     let start = dot(right, right);
     let mut square = start;
+
     for _ in 0..right.len() {
+        // The rounding of `f64` ends the progress at a relative residual of about 1e-10.
         if square <= 1e-20 * start {
             break;
         }
+
         let image = apply(&direction);
         let step = square / dot(&direction, &image);
         x.iter_mut().zip(&direction).for_each(|(x, d)| *x += step * d);
         rest.iter_mut().zip(&image).for_each(|(r, i)| *r -= step * i);
+
         let turn = dot(&rest, &rest) / square;
         square *= turn;
         direction.iter_mut().zip(&rest).for_each(|(d, r)| *d = r + turn * *d);
@@ -158,7 +166,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Refuses what is not one finite field on a square grid.
+/// Refuses anything but one finite field on a square grid.
 fn check(input: &Fields) -> Result<()> {
     let Fields { channels, height, width, .. } = *input;
     let square = channels == 1 && height == width && input.data.len() == height * width;
@@ -184,7 +192,8 @@ mod tests {
         (0..size * size).map(at).collect()
     }
 
-    /// The largest error against u = sin(pi x) y (1-y) e^y, whose source is known in closed form.
+    /// Returns the largest error for u = sin(pi x) y (1-y) e^y, whose source is known in closed
+    /// form.
     fn error(size: usize) -> f64 {
         let pde = ReactionDiffusion { diffusion: 0.05, ..Default::default() };
         let exact = |y: f64, x: f64| (PI * x).sin() * y * (1.0 - y) * y.exp();

@@ -1,5 +1,5 @@
-//! Its residual as tensor operations: R = D lap u - u^3 + a, the same five points as the solver's,
-//! measured against the source a.
+//! The residual R = D lap u - u^3 + a as tensor operations. It has the same five points as the
+//! solver, and is measured against the source a.
 
 use burn::tensor::{Device, Tensor, ops::PadMode};
 use phys_instruct::residual::operator::{
@@ -10,7 +10,7 @@ use phys_instruct_physics::Basis;
 
 use crate::pde::ReactionDiffusion;
 
-/// The residual of (a, u), `[batch, 2, size, size]`.
+/// The residual of samples (a, u), `[batch, 2, size, size]`.
 pub struct ReactionDiffusionResidual {
     diffusion: f64,
     size: usize,
@@ -19,7 +19,7 @@ pub struct ReactionDiffusionResidual {
 }
 
 impl ReactionDiffusionResidual {
-    /// The residual of `pde` on grids of `size` points a side.
+    /// Returns the residual of `pde` on grids of `size` points a side.
     pub fn new(pde: &ReactionDiffusion, size: usize, device: &Device) -> Self {
         let inverse = InverseLaplacian::new(Basis::SineInner, size, device);
         Self { diffusion: pde.diffusion, size, inverse }
@@ -62,7 +62,7 @@ mod tests {
         Tensor::from_data(TensorData::new(data, shape), &Device::flex())
     }
 
-    /// The gradient of the squared relative residual at `leaf`.
+    /// Returns the gradient of the squared relative residual at `leaf`.
     fn gradient(leaf: &Tensor<4>, terms: ResidualTerms) -> Vec<f32> {
         let gradients = terms.relative_square().sum().backward();
         leaf.grad(&gradients).unwrap().into_data().iter::<f32>().collect()
@@ -79,7 +79,8 @@ mod tests {
             };
             let floor = relative(&samples);
             assert!(floor < 1e-4, "{size}: {floor}");
-            // No solution at all has a residual of 1: the whole source is left.
+
+            // The zero solution has a residual of 1: the whole source is left.
             let empty: Vec<Fields> = samples
                 .iter()
                 .map(|s| Fields::stack(size, size, &[s.channel(0), &vec![0.0; size * size]]))
@@ -97,21 +98,25 @@ mod tests {
             let options = ResidualOptions { preconditioned, ..Default::default() };
             let terms = |x: Tensor<4>| residual(size).terms(x, options);
             let scale = terms(batch(std::slice::from_ref(&x))).scale;
-            // The scale is detached: the difference quotient must hold it too.
+
+            // The scale is detached, so that the difference quotient must hold it fixed too.
             let loss = |x: &Fields| {
                 let terms =
                     ResidualTerms { scale: scale.clone(), ..terms(batch(std::slice::from_ref(x))) };
                 f64::from(terms.relative_square().into_scalar::<f32>())
             };
+
             let leaf = batch(std::slice::from_ref(&x)).autodiff().require_grad();
             let gradient = gradient(&leaf, terms(leaf.clone()));
             let largest = gradient.iter().fold(0f32, |m, g| m.max(g.abs()));
+
             for (i, &g) in gradient.iter().enumerate() {
                 let moved = |by: f64| {
                     let mut moved = x.clone();
                     moved.data[i] += by;
                     loss(&moved)
                 };
+
                 let quotient = (moved(5e-3) - moved(-5e-3)) / 1e-2;
                 let off = (f64::from(g) - quotient).abs() / f64::from(largest);
                 assert!(off < 1e-2, "{preconditioned} {i}: {g} {quotient} of {largest}");

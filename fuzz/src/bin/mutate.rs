@@ -1,8 +1,10 @@
-//! Mutated inputs for every reader, counted: panics, aborts, hangs, memory. The inputs depend on
-//! seed, target and number alone. Each target runs in a process of its own, so that an abort is
-//! seen and the next input goes on.
+//! A program that gives mutated inputs to every reader, and counts panics, aborts, hangs and
+//! memory.
+//!
+//! The inputs depend on seed, target and number alone. Each target runs in a process of its own. An
+//! abort is noticed there, and the next input follows in a new process.
 
-// A test tool: what cannot be set up ends it.
+// A test tool: a failure to set something up ends it.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -21,18 +23,23 @@ use serde::{Deserialize, Serialize};
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// The most bytes that reading may take beyond the file's own size.
+/// The largest number of bytes that reading may take beyond the file's own size.
 const MOST_MEMORY: usize = 256 << 20;
-/// The most address space of a process, in KiB: an allocation beyond it fails, which ends a
+
+/// The largest address space of a process, in KiB. An allocation beyond it fails and ends the
 /// process as an abort, instead of taking the machine's memory.
 const ADDRESS_SPACE: u64 = 8 << 20;
-/// The longest that one input may take.
+
+/// The longest time that one input may take.
 const MOST_TIME: Duration = Duration::from_secs(10);
+
 /// The exit code of a process whose input takes longer.
 const HANGS: i32 = 124;
-/// Aborts after which a target is given up.
+
+/// Number of aborts after which a target is given up.
 const MOST_ABORTS: usize = 20;
-/// Inputs that are kept of one kind of finding.
+
+/// Number of inputs that are kept of one kind of finding.
 const KEPT: u64 = 3;
 
 /// Gives mutated inputs to the readers; exit code 1 if one does what it must not
@@ -64,12 +71,12 @@ struct Options {
     first: Option<u64>,
 }
 
-/// What one target did.
+/// The outcome of one target's inputs.
 #[derive(Default, Serialize, Deserialize)]
 struct Report {
     inputs: u64,
     accepted: u64,
-    /// Findings by what they are, and how often.
+    /// Findings by their description, with the number of each.
     findings: BTreeMap<String, u64>,
     peak: usize,
     longest_ms: f64,
@@ -81,6 +88,7 @@ fn main() -> ExitCode {
         true => TARGETS.iter().collect(),
         false => options.targets.iter().map(|name| Target::named(name).unwrap()).collect(),
     };
+
     if let Some(folder) = &options.corpus {
         chosen.iter().for_each(|target| write_corpus(target, folder));
         return ExitCode::SUCCESS;
@@ -123,7 +131,7 @@ fn write_corpus(target: &Target, folder: &Path) {
     }
 }
 
-/// Runs a target's inputs in processes, a new one after each that died.
+/// Runs a target's inputs in processes, with a new process after each that died.
 fn attack(target: &Target, options: &Options) -> Report {
     let scratch = scratch();
     let mut all = Report::default();
@@ -134,20 +142,23 @@ fn attack(target: &Target, options: &Options) -> Report {
         let report = std::fs::read(scratch.path().join("report")).unwrap_or_default();
         let report: Report = serde_json::from_slice(&report)
             .unwrap_or_else(|_| panic!("{}: no input was read: {stderr}", target.name));
+
         let code = output.status.code();
         first += report.inputs;
         add(&mut all, report);
+        // The exit code is 0 only after the last input.
         if code == Some(0) || aborts == MOST_ABORTS {
             return all;
         }
 
-        // The input that was being read is the one after those that were counted.
+        // The input that was being read follows those that were counted.
         let input = target.input(&(target.seeds)(), options.seed, first);
         let said = stderr.lines().last().unwrap_or_default();
         let finding = match code {
             Some(HANGS) => format!("hang: more than {} s", MOST_TIME.as_secs()),
             _ => format!("abort ({}): {said}", output.status),
         };
+
         keep(options, target, first, &input);
         *all.findings.entry(finding).or_default() += 1;
         all.inputs += 1;
@@ -155,6 +166,7 @@ fn attack(target: &Target, options: &Options) -> Report {
     }
 }
 
+/// Adds the report of a process to that of the target.
 fn add(all: &mut Report, more: Report) {
     all.inputs += more.inputs;
     all.accepted += more.accepted;
@@ -165,7 +177,8 @@ fn add(all: &mut Report, more: Report) {
     }
 }
 
-/// A folder that goes with the value; in memory where there is such a place.
+/// Returns a folder that is deleted with the value. It is in memory where the system has such a
+/// place.
 fn scratch() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap()
@@ -190,13 +203,13 @@ fn keep(options: &Options, target: &Target, index: u64, input: &[u8]) {
     std::fs::write(options.keep.join(name), input).unwrap();
 }
 
-/// The beginning of the present input, in milliseconds of the process; 0 between inputs.
+/// The time at which the current input began, in milliseconds of the process; 0 between inputs.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 
-/// The words and the place of the last panic.
+/// The message and the place of the last panic.
 static PANIC: Mutex<String> = Mutex::new(String::new());
 
-/// Reads the inputs from number `first` on, and writes the report before every one.
+/// Reads the inputs from number `first` on. The report is written before each of them.
 fn work(target: &Target, options: &Options, first: u64) {
     let clock = Instant::now();
     watch(clock);
@@ -210,15 +223,18 @@ fn work(target: &Target, options: &Options, first: u64) {
     std::panic::set_hook(Box::new(|news| {
         *PANIC.lock().unwrap() = news.to_string().replace('\n', " ");
     }));
+
     for index in first..options.count {
         save(&mut file, &report);
         if options.seconds.is_some_and(|seconds| clock.elapsed().as_secs() >= seconds) {
             break;
         }
+
         let input = target.input(&seeds, options.seed, index);
         BEGUN.store(1 + clock.elapsed().as_millis() as u64, Ordering::Relaxed);
         let found = measure(target, &input, &mut report);
         BEGUN.store(0, Ordering::Relaxed);
+
         report.inputs += 1;
         if let Some(finding) = found {
             let count = report.findings.entry(finding).or_default();
@@ -231,7 +247,7 @@ fn work(target: &Target, options: &Options, first: u64) {
     save(&mut file, &report);
 }
 
-/// A seed that is refused tests nothing but the refusal.
+/// Reports refused seeds: such a seed would test nothing but the refusal.
 fn check_seeds(target: &Target, seeds: &[Vec<u8>], report: &mut Report) {
     for (i, seed) in seeds.iter().enumerate() {
         if let Err(reason) = (target.read)(seed) {
@@ -240,7 +256,7 @@ fn check_seeds(target: &Target, seeds: &[Vec<u8>], report: &mut Report) {
     }
 }
 
-/// The report over the former one; blanks make it as long.
+/// Overwrites the former report. Blanks make all reports equally long.
 fn save(file: &mut std::fs::File, report: &Report) {
     let text = serde_json::to_string(report).unwrap();
     file.rewind().unwrap();
@@ -261,7 +277,7 @@ fn watch(clock: Instant) {
     });
 }
 
-/// Reads one input; the words of a finding if it is one.
+/// Reads one input. Returns a description if it is a finding.
 fn measure(target: &Target, input: &[u8], report: &mut Report) -> Option<String> {
     MEMORY.reset_peak_usage();
     let (before, begun) = (MEMORY.current_usage(), Instant::now());

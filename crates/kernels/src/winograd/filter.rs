@@ -1,29 +1,30 @@
-//! Winograd's transforms along one axis, for two sizes of tile.
+//! Winograd's transforms along one axis, for two sizes of tiles.
 
 use crate::simd::Simd;
 
-/// Side of the largest window.
+/// Side of the largest window of inputs.
 pub(super) const WIDEST: usize = 6;
 
-/// The transforms along one axis; a window's or tile's entries come first in an array.
+/// The transforms along one axis. Arrays have the size of the largest window; the entries of a
+/// smaller window or tile come first.
 pub(super) trait Filter {
     /// Side of a tile of outputs.
     const SIDE: usize;
     /// Side of the window of inputs that a tile sees.
     const WINDOW: usize = Self::SIDE + 2;
-    /// B^T d.
+    /// Returns B^T d.
     fn bt<S: Simd>(simd: S, d: [S::V; WIDEST]) -> [S::V; WIDEST];
-    /// A^T m.
+    /// Returns A^T m.
     fn at<S: Simd>(simd: S, m: [S::V; WIDEST]) -> [S::V; WIDEST];
-    /// A y.
+    /// Returns A y.
     fn a<S: Simd>(simd: S, y: [S::V; WIDEST]) -> [S::V; WIDEST];
-    /// G g.
+    /// Returns G g.
     fn g<S: Simd>(simd: S, g: [S::V; 3]) -> [S::V; WIDEST];
-    /// G^T u.
+    /// Returns G^T u.
     fn gt<S: Simd>(simd: S, u: [S::V; WIDEST]) -> [S::V; 3];
 }
 
-/// F(2, 3), of the points 0, 1, -1 and infinity.
+/// F(2, 3), with the interpolation points 0, 1, -1 and infinity.
 pub(super) struct Two;
 
 impl Filter for Two {
@@ -75,7 +76,7 @@ impl Filter for Two {
     }
 }
 
-/// F(4, 3), of the points 0, 1, -1, 2, -2 and infinity.
+/// F(4, 3), with the interpolation points 0, 1, -1, 2, -2 and infinity.
 pub(super) struct Four;
 
 impl Filter for Four {

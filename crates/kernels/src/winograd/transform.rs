@@ -11,7 +11,7 @@ use crate::aligned::Aligned;
 use crate::conv::{ConvShape, Outcome};
 use crate::simd::{Kernel, Simd};
 
-/// Neighbouring rows of tiles of one sample, or all those of several.
+/// Neighbouring rows of tiles of one sample, or all rows of several samples.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Strip {
     samples: Range<usize>,
@@ -19,15 +19,16 @@ pub(super) struct Strip {
 }
 
 impl Strip {
-    /// Samples of which one strip takes all rows.
+    /// Returns the number of samples of which one strip takes all rows, at least 1.
     pub(super) fn samples(shape: &ConvShape) -> usize {
         (STRIP / (tile_rows(shape) * tile_columns(shape))).max(1)
     }
 
-    /// All tiles of `rows` of `samples`, in order.
+    /// Cuts the tiles of `rows` of `samples` into strips, in order.
     pub(super) fn cut(samples: Range<usize>, rows: Range<usize>, shape: &ConvShape) -> Vec<Self> {
         let per_strip = Self::samples(shape);
         let step = if per_strip > 1 { rows.len() } else { (STRIP / tile_columns(shape)).max(1) };
+
         let mut strips = Vec::new();
         for first in samples.clone().step_by(per_strip) {
             for row in rows.clone().step_by(step) {
@@ -38,21 +39,23 @@ impl Strip {
         strips
     }
 
-    /// Number of tiles.
+    /// Returns the number of tiles.
     pub(super) fn tiles(&self, shape: &ConvShape) -> usize {
         self.samples.len() * self.rows.len() * tile_columns(shape)
     }
 }
 
+/// Returns the number of rows of tiles of an image.
 pub(super) fn tile_rows(shape: &ConvShape) -> usize {
     shape.height.div_ceil(Tiling::of(shape).side())
 }
 
+/// Returns the number of tiles in a row.
 pub(super) fn tile_columns(shape: &ConvShape) -> usize {
     shape.width.div_ceil(Tiling::of(shape).side())
 }
 
-/// The tiles of a strip in Winograd's points, `[panel, point, tile, channel in panel]`.
+/// The transformed tiles of a strip, `[panel, point, tile, channel in panel]`.
 pub(super) struct Transformed<'a> {
     pub(super) tiling: Tiling,
     pub(super) panels: Panels,
@@ -61,29 +64,30 @@ pub(super) struct Transformed<'a> {
 }
 
 impl Transformed<'_> {
-    /// `[tile, channel in panel]` of panel `p` at a point.
+    /// Returns the tiles `[tile, channel in panel]` of panel `p` at a point.
     #[inline(always)]
     pub(super) fn point(&self, p: usize, point: usize) -> &[f32] {
         &self.values[self.panels.at(self.tiling, self.tiles, p, point)]
     }
 }
 
-/// The window of an image that a strip's tiles of one sample see, channels last and padded:
-/// where it lies and how large it is.
+/// The window of an image that a strip's tiles of one sample see, channels last and padded: its
+/// position and its size.
 #[derive(Clone, Copy)]
 struct Window {
-    /// Channels, padded.
+    /// Number of channels, with padding.
     channels: usize,
-    /// Row of the image that comes first; -1 is the padding above.
+    /// The first row of the image in the window; -1 is the padding above.
     top: isize,
     height: usize,
-    /// Column of the image that comes first, likewise.
+    /// The first column of the image in the window; -1 is the padding on the left.
     left: isize,
     width: usize,
 }
 
 impl Window {
-    /// For inputs (a point more on every side) or for gradients of outputs.
+    /// Returns the window for inputs, with a `halo` of one point on every side, or for gradients of
+    /// outputs, without.
     fn new(shape: &ConvShape, strip: &Strip, panels: Panels, halo: bool) -> Self {
         let (halo, side) = (usize::from(halo), Tiling::of(shape).side());
         Self {
@@ -99,19 +103,19 @@ impl Window {
         self.height * self.width * self.channels
     }
 
-    /// Rows of the image inside the window.
+    /// Returns the rows of the image inside the window.
     fn image_rows(&self, shape: &ConvShape) -> Range<usize> {
         let from = self.top.max(0) as usize;
         from..shape.height.min((self.top + self.height as isize) as usize)
     }
 
-    /// Where point (`y`, `x`) of the image lies.
+    /// Returns the index of point (`y`, `x`) of the image.
     fn at(&self, y: usize, x: usize) -> usize {
         let (row, column) = (y as isize - self.top, x as isize - self.left);
         (row as usize * self.width + column as usize) * self.channels
     }
 
-    /// Turns planes `[channel, y, x]` of one sample to channels last.
+    /// Copies planes `[channel, y, x]` of one sample to channels-last order.
     #[inline(always)]
     fn fill<S: Simd>(&self, simd: S, planes: &[f32], shape: &ConvShape, to: &mut [f32]) {
         let (width, pixels) = (shape.width, shape.height * shape.width);
@@ -123,12 +127,13 @@ impl Window {
         }
     }
 
-    /// Zeros where the image has no values.
+    /// Writes zeros where the image has no values.
     #[inline(always)]
     fn clear_padding(&self, channels: usize, shape: &ConvShape, to: &mut [f32]) {
         if channels < self.channels {
             return to[..self.len()].fill(0.0);
         }
+
         let rows = self.image_rows(shape);
         let (row, left) = (self.width * channels, (-self.left) as usize * channels);
         to[..self.at(rows.start, 0) - left].fill(0.0);
@@ -137,12 +142,13 @@ impl Window {
             to[start..start + left].fill(0.0);
             to[start + left + shape.width * channels..start + row].fill(0.0);
         }
+
         let below = self.at(rows.end, 0) - left;
         to[below..self.len()].fill(0.0);
     }
 
-    /// The inverse of [`Window::fill`] for the first channels, as many as there are `planes`, which
-    /// begin with row `top` of the image.
+    /// Inverts [`Window::fill`] for the first channels. There are as many as `planes`, which begin
+    /// with row `top` of the image.
     #[inline(always)]
     fn empty<S: Simd>(
         &self,
@@ -166,8 +172,8 @@ impl Window {
     }
 }
 
-/// `count` rows of `from`, `row` values apart, become columns `at..at + count` of `to`; eight of
-/// each at most.
+/// Turns `count` rows of `from`, `row` values apart, to columns `at..at + count` of `to`. There are
+/// at most eight rows and eight columns.
 #[inline(always)]
 fn untranspose<S: Simd>(
     simd: S,
@@ -186,6 +192,7 @@ fn untranspose<S: Simd>(
         }
         return;
     }
+
     for (j, to) in to.iter_mut().enumerate() {
         for (i, to) in to[at..at + count].iter_mut().enumerate() {
             outcome.store(&from[i * row + j..][..1], std::slice::from_mut(to));
@@ -193,8 +200,8 @@ fn untranspose<S: Simd>(
     }
 }
 
-/// Transposes `rows` rows of `columns` values; a row of each side is `from_row` or `to_row` values
-/// from the next.
+/// Transposes `rows` rows of `columns` values. Rows of `from` and `to` are `from_row` and `to_row`
+/// values apart.
 #[inline(always)]
 fn transpose<S: Simd>(
     simd: S,
@@ -212,6 +219,8 @@ fn transpose<S: Simd>(
                 simd.transpose8(from, from_row, to, to_row);
                 continue;
             }
+
+            // The block at the edge is not full.
             for j in 0..(columns - c).min(8) {
                 for i in 0..(rows - r).min(8) {
                     to[j * to_row + i] = from[i * from_row + j];
@@ -221,8 +230,8 @@ fn transpose<S: Simd>(
     }
 }
 
-/// Transforms a strip of `images` `[sample, channel, y, x]`: inputs by B^T d B (`INPUT`), or
-/// gradients of outputs by A d A^T.
+/// Transforms a strip of `images` `[sample, channel, y, x]`. Inputs (`INPUT`) become B^T d B, and
+/// gradients of outputs become A d A^T.
 #[inline(always)]
 pub(super) fn transform_strip<S: Simd, const INPUT: bool>(
     simd: S,
@@ -239,7 +248,7 @@ pub(super) fn transform_strip<S: Simd, const INPUT: bool>(
     }
 }
 
-/// The same for panel `p` of the channels.
+/// Transforms panel `p` of the channels as [`transform_strip`] does.
 #[allow(clippy::too_many_arguments)]
 #[inline(always)]
 fn transform_panel<S: Simd, const INPUT: bool>(
@@ -254,15 +263,19 @@ fn transform_panel<S: Simd, const INPUT: bool>(
 ) {
     let (tiling, tiles, pixels) =
         (Tiling::of(shape), strip.tiles(shape), shape.height * shape.width);
+
     let real = panels.real(p);
     let window = Window::new(shape, strip, Panels { channels: real.len() }, INPUT);
     let interleaved = interleaved.room(window.len());
+
     let step = panels.point_len(tiles, p);
     let points = &mut points[panels.at(tiling, tiles, p, 0).start..];
     let mut t = 0;
+
     for sample in strip.samples.clone() {
         let first = (sample * panels.channels + real.start) * pixels;
         window.fill(simd, &images[first..][..real.len() * pixels], shape, interleaved);
+
         for row in 0..strip.rows.len() {
             for column in 0..tile_columns(shape) {
                 let corner = (row * window.width + column) * tiling.side() * window.channels;
@@ -277,7 +290,8 @@ fn transform_panel<S: Simd, const INPUT: bool>(
     }
 }
 
-/// All channels of one tile, from its corner in the window to points `step` values apart.
+/// Transforms all channels of one tile, from its corner in the window to points `step` values
+/// apart.
 #[inline(always)]
 fn tile_points<S: Simd, F: Filter, const INPUT: bool>(
     simd: S,
@@ -289,6 +303,7 @@ fn tile_points<S: Simd, F: Filter, const INPUT: bool>(
     let side = if INPUT { F::WINDOW } else { F::SIDE };
     for c in (0..window.channels).step_by(S::LANES) {
         let mut half = [[simd.splat(0.0); WIDEST]; WIDEST];
+
         for x in 0..side {
             let mut column = [simd.splat(0.0); WIDEST];
             for y in 0..side {
@@ -299,6 +314,7 @@ fn tile_points<S: Simd, F: Filter, const INPUT: bool>(
                 half[y][x] = column[y];
             }
         }
+
         for y in 0..F::WINDOW {
             let row = if INPUT { F::bt(simd, half[y]) } else { F::a(simd, half[y]) };
             for x in 0..F::WINDOW {
@@ -308,18 +324,19 @@ fn tile_points<S: Simd, F: Filter, const INPUT: bool>(
     }
 }
 
-/// A panel of outputs.
+/// A panel of outputs, and what to do with it.
 pub(super) struct Panel<'a> {
+    /// Number of channels with padding.
     pub(super) width: usize,
-    /// Its channels.
+    /// The panel's channels without padding.
     pub(super) real: Range<usize>,
-    /// Their biases.
+    /// The biases of these channels.
     pub(super) bias: Option<&'a [f32]>,
     pub(super) outcome: Outcome,
 }
 
-/// Transforms products `[point, tile, output in panel]` back, adds the bias, and writes the
-/// panel's planes.
+/// Transforms products `[point, tile, output in panel]` back, adds the bias, and writes the panel's
+/// planes.
 #[inline(always)]
 pub(super) fn output_strip<S: Simd>(
     simd: S,
@@ -335,16 +352,20 @@ pub(super) fn output_strip<S: Simd>(
     let window = Window::new(shape, strip, Panels { channels: width }, false);
     let interleaved = interleaved.room(window.len());
     let tiles = strip.tiles(shape);
+
     let mut biases = [0.0; PANEL];
     if let Some(bias) = panel.bias {
         biases[..bias.len()].copy_from_slice(bias);
     }
+
     let mut t = 0;
+
     for sample in strip.samples.clone() {
         for row in 0..strip.rows.len() {
             for column in 0..tile_columns(shape) {
                 let corner = (row * window.width + column) * tiling.side() * width;
                 let to = &mut interleaved[corner..];
+
                 for c in (0..width).step_by(S::LANES) {
                     let bias = simd.load(&biases[c..]);
                     let (product, to) = (&product[t * width + c..], &mut to[c..]);
@@ -361,13 +382,14 @@ pub(super) fn output_strip<S: Simd>(
                 t += 1;
             }
         }
+
         let top = part.top(tiling);
         let planes = part.planes(sample, panel.real.clone());
         window.empty(simd, interleaved, shape, top, panel.outcome, planes);
     }
 }
 
-/// One vector of channels of one tile: A^T m A + bias.
+/// Transforms one vector of channels of one tile back: A^T m A + bias.
 #[inline(always)]
 fn tile_outputs<S: Simd, F: Filter>(
     simd: S,
@@ -388,6 +410,7 @@ fn tile_outputs<S: Simd, F: Filter>(
             half[y][x] = m[y];
         }
     }
+
     for y in 0..F::SIDE {
         let m = F::at(simd, half[y]);
         for x in 0..F::SIDE {
@@ -396,29 +419,33 @@ fn tile_outputs<S: Simd, F: Filter>(
     }
 }
 
-/// Inputs whose weights are turned at once, so that they stay in the nearest cache.
+/// Number of inputs whose weights are transposed at once, so that they stay in the first-level
+/// cache.
 const BLOCK: usize = 8;
-/// Taps of a kernel.
+
+/// Number of taps of a kernel.
 const TAPS: usize = 9;
 
-/// What a convolution does with a weight `[out, in, 3, 3]`.
+/// The use that a convolution makes of a weight `[out, in, 3, 3]`.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Direction {
+    /// The weight as it is.
     Forward,
-    /// Outputs and inputs change places, and the taps their order.
+    /// Outputs and inputs exchanged, and the order of the taps reversed.
     InputGradient,
 }
 
-/// G g G^T for a panel of outputs (those of the convolution that is done, whatever its direction).
+/// The transform G g G^T for a panel of outputs of the convolution that is done, whatever its
+/// direction.
 pub(super) struct WeightTransform<'a> {
     pub(super) tiling: Tiling,
     pub(super) direction: Direction,
     pub(super) inputs: usize,
     pub(super) outputs: Panels,
-    /// The panel.
+    /// The index of the panel.
     pub(super) p: usize,
     pub(super) weight: &'a [f32],
-    /// `[point, input, output in panel]`.
+    /// Transformed weights, `[point, input, output in panel]`.
     pub(super) points: &'a mut [f32],
 }
 
@@ -438,15 +465,18 @@ impl WeightTransform<'_> {
         let width = self.outputs.width(self.p);
         let point = self.outputs.point_len(self.inputs, self.p);
         let mut taps = [0.0; BLOCK * TAPS * PANEL];
+
         for first in (0..self.inputs).step_by(BLOCK) {
             let count = BLOCK.min(self.inputs - first);
             self.turn(simd, first, count, &mut taps);
+
             for (i, taps) in taps.chunks_exact(TAPS * width).take(count).enumerate() {
                 for c in (0..width).step_by(S::LANES) {
                     let tap = |t: usize| match self.direction {
                         Direction::Forward => &taps[t * width + c..],
                         Direction::InputGradient => &taps[(TAPS - 1 - t) * width + c..],
                     };
+
                     let mut half = [[simd.splat(0.0); 3]; WIDEST];
                     for x in 0..3 {
                         let mut column = [simd.splat(0.0); 3];
@@ -458,6 +488,7 @@ impl WeightTransform<'_> {
                             half[y][x] = column[y];
                         }
                     }
+
                     for y in 0..F::WINDOW {
                         let row = F::g(simd, half[y]);
                         for x in 0..F::WINDOW {
@@ -470,7 +501,8 @@ impl WeightTransform<'_> {
         }
     }
 
-    /// Weights of inputs `first..first + count`, `[input, tap, output in panel]`.
+    /// Copies the weights of inputs `first..first + count` to `taps`,
+    /// `[input, tap, output in panel]`.
     #[inline(always)]
     fn turn<S: Simd>(&self, simd: S, first: usize, count: usize, taps: &mut [f32]) {
         let (width, real) = (self.outputs.width(self.p), self.outputs.real(self.p));
@@ -491,16 +523,17 @@ impl WeightTransform<'_> {
     }
 }
 
-/// G^T s G for a panel of outputs: from sums at the points to the weight's gradient.
+/// The adjoint transform G^T s G for a panel of outputs: from sums at the points to the weight's
+/// gradient.
 pub(super) struct WeightAdjoint<'a> {
     pub(super) tiling: Tiling,
     pub(super) inputs: Panels,
     pub(super) outputs: Panels,
-    /// The panel.
+    /// The index of the panel.
     pub(super) p: usize,
-    /// `[point, panel of outputs, input, output in panel]`.
+    /// Sums, `[point, panel of outputs, input, output in panel]`.
     pub(super) sums: &'a [f32],
-    /// `[output of the panel, input, tap]`.
+    /// The gradient, `[output of the panel, input, tap]`.
     pub(super) weight_grad: &'a mut [f32],
 }
 
@@ -522,6 +555,7 @@ impl WeightAdjoint<'_> {
         let (rows, point) = (inputs.padded(), inputs.padded() * outputs.padded() + GAP);
         let sums = &sums[rows * PANEL * p..];
         let mut block = [0.0; BLOCK * TAPS * PANEL];
+
         for first in (0..inputs.channels).step_by(BLOCK) {
             let count = BLOCK.min(inputs.channels - first);
             for (i, taps) in block.chunks_exact_mut(TAPS * width).take(count).enumerate() {
@@ -533,11 +567,13 @@ impl WeightAdjoint<'_> {
                             let at = (y * F::WINDOW + x) * point + (first + i) * width + c;
                             column[y] = simd.load(&sums[at..]);
                         }
+
                         let column = F::gt(simd, column);
                         for y in 0..3 {
                             half[y][x] = column[y];
                         }
                     }
+
                     for y in 0..3 {
                         let row = F::gt(simd, half[y]);
                         for x in 0..3 {
@@ -546,6 +582,7 @@ impl WeightAdjoint<'_> {
                     }
                 }
             }
+
             let (to, row) = (&mut weight_grad[first * TAPS..], inputs.channels * TAPS);
             transpose(simd, [count * TAPS, real.len()], &block, width, to, row);
         }

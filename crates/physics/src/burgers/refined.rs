@@ -1,4 +1,4 @@
-//! The solution on as fine a grid as its fronts ask for, sampled on the points of the input.
+//! The solution on a grid fine enough for its fronts, sampled at the points of the input.
 
 use rustfft::num_complex::Complex;
 
@@ -7,23 +7,23 @@ use crate::etdrk4::{Etdrk4, MOST_STEPS};
 use crate::spectral::wave_number;
 use crate::{Result, Solution, Warning, WarningKind};
 
-/// The largest share of the slope that may be left in the [`tail`] of a row's spectrum: the field
-/// is then right to some 1e-5 of its range, a test against Cole and Hopf shows.
+/// The largest [`tail`] of a row's spectrum without a finer grid. The field then has an error of
+/// some 1e-5 of its range, as a test against the Cole-Hopf solution shows.
 const LARGEST_TAIL: f64 = 1e-3;
 
-/// Points of the finest inner grid: a minute's work for a line of speed 1.
+/// Points of the finest inner grid, which takes a minute for a line of speed 1.
 pub(super) const FINEST: usize = 8192;
 
-/// The solution by one inner grid.
+/// The solution on one inner grid.
 struct Attempt {
     solution: Solution,
-    /// The largest [`tail`] of a row.
+    /// The largest [`tail`] of all rows.
     tail: f64,
 }
 
 impl Burgers {
-    /// The solution for a line that was checked, on the first of the grids of n, 2 n, 4 n, ...
-    /// points that carries it; none of more than `finest` points is tried.
+    /// Returns the solution for a line that was checked, on the first of the grids of n, 2 n, 4 n,
+    /// ... points that resolves it. No grid of more than `finest` points is tried.
     pub(super) fn solve_refined(&self, input: &[f64], finest: usize) -> Result<Solution> {
         let mut points = input.len();
         loop {
@@ -31,6 +31,7 @@ impl Burgers {
             if points > input.len() {
                 solution.report.inner_points = Some(points);
             }
+
             if tail <= LARGEST_TAIL {
                 return Ok(solution);
             }
@@ -43,8 +44,8 @@ impl Burgers {
         }
     }
 
-    /// Marches the trigonometric interpolant of the input on `points` points, a multiple of its
-    /// own.
+    /// Marches the trigonometric interpolant of the input on `points` points, a multiple of the
+    /// input's.
     fn attempt(&self, input: &[f64], points: usize) -> Result<Attempt> {
         let (size, stride) = (input.len(), points / input.len());
         let mut line = Line::new(points, self.nu);
@@ -79,12 +80,13 @@ fn line_modes(input: &[f64], nu: f64) -> Vec<Complex<f64>> {
     Line::new(input.len(), nu).modes_of(input)
 }
 
-/// The modes on `points` points of the line whose modes on fewer are `coarse`.
+/// Returns the modes on `points` points of the line whose modes on fewer points are `coarse`.
 fn interpolated(coarse: &[Complex<f64>], points: usize) -> Vec<Complex<f64>> {
     let size = coarse.len();
     if points == size {
         return coarse.to_vec();
     }
+
     let scale = points as f64 / size as f64;
     let mut fine = vec![Complex::default(); points];
     for (i, mode) in coarse.iter().enumerate() {
@@ -92,7 +94,7 @@ fn interpolated(coarse: &[Complex<f64>], points: usize) -> Vec<Complex<f64>> {
         match (2 * i).cmp(&size) {
             std::cmp::Ordering::Less => fine[i] = mode,
             std::cmp::Ordering::Greater => fine[points - (size - i)] = mode,
-            // The mode of half the points is a cosine: half of it at either sign.
+            // The mode of half the points is a cosine, which has one half at either sign.
             std::cmp::Ordering::Equal => {
                 fine[i] = mode * 0.5;
                 fine[points - i] = mode * 0.5;
@@ -102,18 +104,18 @@ fn interpolated(coarse: &[Complex<f64>], points: usize) -> Vec<Complex<f64>> {
     fine
 }
 
-/// The share of a line's root mean square slope at the wave numbers of the last sixth that the 2/3
-/// rule keeps, and beyond.
+/// Returns the share of a line's root mean square slope at large wave numbers: those in the last
+/// sixth that the 2/3 rule keeps, and beyond.
 ///
-/// The modes of a front fall geometrically with the wave number, so that the modes a grid leaves
-/// out hold less than those of its last sixth.
+/// The modes of a front fall geometrically with the wave number. The modes that a grid leaves out
+/// therefore hold less than those of its last sixth.
 fn tail(modes: &[Complex<f64>]) -> f64 {
     let points = modes.len();
     let [mut all, mut last] = [0.0, 0.0];
     for (i, mode) in modes.iter().enumerate() {
         let square = mode.norm_sqr() * wave_number(i, points).powi(2);
         all += square;
-        // 5/6 of the cut at a third of the points.
+        // The 2/3 rule cuts at a third of the points; this is 5/6 of that.
         if 18 * i.min(points - i) >= 5 * points {
             last += square;
         }
@@ -129,8 +131,10 @@ mod tests {
     use crate::{Fields, Pde};
     use std::f64::consts::PI;
 
-    /// Value and slope at (x, t) by Cole and Hopf: the mean of (x - y) / t over all y under the
-    /// weight exp(-F(y) / 2 nu - (x - y)^2 / 4 nu t), F a primitive of the first line. All weights
+    /// Value and slope at (x, t) of the Cole-Hopf solution.
+    ///
+    /// The value is the mean of (x - y) / t over all y under the weight
+    /// exp(-F(y) / 2 nu - (x - y)^2 / 4 nu t). Here F is a primitive of the first line. All weights
     /// are positive, so that no digits cancel.
     fn cole_hopf(nu: f64, primitive: impl Fn(f64) -> f64, x: f64, t: f64) -> [f64; 2] {
         let count = 8000;
@@ -230,17 +234,20 @@ mod tests {
     fn a_step_becomes_the_front_and_the_fan_of_cole_and_hopf() {
         let size = 128;
         let step: Vec<f64> = (0..size).map(|j| if j < size / 2 { 1.0 } else { 0.0 }).collect();
-        // The nodes' values stand for the half spacings around them.
+
+        // Each node's value stands for the half spacings around it.
         let edge = 0.5 / size as f64;
         let primitive = |y: f64| {
             let y = y + edge;
             0.5 * y.floor() + (y - y.floor()).min(0.5)
         };
+
         let solution = with_viscosity(0.01).solve_checked(&line(&step)).unwrap();
         for i in [16, 64, 127] {
             let error = row_error(&solution.fields, i, |x, t| cole_hopf(0.01, primitive, x, t)[0]);
             assert!(error < 5e-4, "row {i}: {error:.1e}");
         }
+
         let range = -1e-5..=1.00001;
         assert!(solution.fields.data[size..].iter().all(|u| range.contains(u)));
     }

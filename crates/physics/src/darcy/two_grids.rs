@@ -1,26 +1,26 @@
-//! The pressure held against that on a grid three times as fine.
+//! Comparison of the pressure with that on a grid three times as fine.
 //!
-//! Every cell is cut into 3 x 3 of its own coefficient, so that both grids describe one problem and
-//! a third of the finer grid's points along each axis are the coarser one's.
+//! Every cell is cut into 3 x 3 cells with its coefficient, so that both grids describe one
+//! problem. A third of the finer grid's points along each axis are those of the coarser grid.
 
 use super::{Darcy, NAME, Solved};
 use crate::{Fields, Result, Warning, WarningKind};
 
-/// The greatest ratio of two coefficients that is taken without a second look: that of the
-/// benchmark.
+/// The largest ratio of two coefficients that needs no comparison: that of the benchmark.
 const PLAIN_CONTRAST: f64 = 4.0;
 
-/// The relative difference of two grids that is told.
+/// Relative difference of the two pressures from which on there is a warning.
 const TOLD: f64 = 0.01;
 
-/// Points a side of the largest grid that is cut: its finer one needs some 300 MB.
+/// Points a side of the largest grid that is compared; its finer grid needs some 300 MB.
 const LARGEST: usize = 256;
 
-/// Cells that a cell is cut into along an axis.
+/// Number of finer cells along an axis of a cell.
 const CUT: usize = 3;
 
 impl Darcy {
-    /// What the comparison of two grids has to say of the pressure `u` for the coefficient `input`.
+    /// Returns a warning if the pressure `u` for the coefficient `input` differs from that on the
+    /// finer grid, or if the grid is too large to compare.
     pub(super) fn second_look(&self, input: &Fields, u: &[f64]) -> Result<Option<Warning>> {
         let size = input.width;
         let contrast = contrast(&input.data);
@@ -40,6 +40,7 @@ impl Darcy {
         if difference < TOLD {
             return Ok(None);
         }
+
         let text = format!(
             "{NAME}: the pressure differs by {:.3} % (relative L2) from that on a grid three times as \
              fine, at a contrast of {contrast:.1e}; its error is at least that; take a finer grid",
@@ -48,7 +49,7 @@ impl Darcy {
         Ok(Some(Warning { kind: WarningKind::CoarseGrid, severity: difference, text }))
     }
 
-    /// The pressure on the points of `input`, from the finer grid.
+    /// Returns the finer grid's pressure on the points of `input`.
     fn on_finer_grid(&self, input: &Fields) -> Result<Vec<f64>> {
         let size = input.width;
         let nodes = self.boundary == super::NODES;
@@ -73,9 +74,9 @@ fn contrast(a: &[f64]) -> f64 {
     largest / a.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
-/// | u - exact | / | exact |.
+/// Returns | u - exact | / | exact |.
 fn relative_difference(u: &[f64], exact: &[f64]) -> f64 {
-    // Scaled by the largest value: pressures of 1e200 have no squares.
+    // Divided by the largest value first: the square of a pressure of 1e200 overflows.
     let scale = exact.iter().fold(f64::MIN_POSITIVE, |most, v| most.max(v.abs()));
     let norm = |values: &mut dyn Iterator<Item = f64>| {
         values.map(|v| (v / scale).powi(2)).sum::<f64>().sqrt()
@@ -134,7 +135,7 @@ mod tests {
         let pde = Darcy::default();
         let sample = &generate(&pde, 16, 1, 0..1).unwrap()[0];
         let input = pde.input_of(sample);
-        // A pressure of zero differs from every other: were it compared, it would be told.
+        // A pressure of zero differs from every other, so that a comparison would give a warning.
         assert_eq!(pde.second_look(&input, &[0.0; 256]), Ok(None));
         assert_eq!(pde.solve_checked(&input), pde.solve(&input));
     }

@@ -1,8 +1,9 @@
-//! How near k^2 lies to an eigenvalue of -lap, and what the grid's error does to that mode.
+//! The distance of k^2 from the eigenvalues of -lap, and the effect of the grid's error on the
+//! nearest mode.
 //!
-//! A mode of the source is divided by k^2 - lambda, lambda its eigenvalue of -lap. The five-point
-//! operator has a lambda too small by about h^2: close to a resonance that changes the amplitude
-//! beyond any use, or its sign.
+//! A mode of the source is divided by k^2 - lambda, with lambda its eigenvalue of -lap. The
+//! five-point operator has a lambda that is too small, by an amount of order h^2. Close to a
+//! resonance this makes the amplitude useless, or changes its sign.
 
 use std::f64::consts::PI;
 
@@ -10,32 +11,33 @@ use super::{Helmholtz, NAME};
 use crate::poisson::eigenvalue;
 use crate::{Warning, WarningKind};
 
-/// The relative change of an amplitude between the two operators from which on it is told.
+/// Relative change of an amplitude between the two operators from which on there is a warning.
 const TOLD: f64 = 0.1;
 
-/// A mode sin(pi my y) sin(pi mx x) and its eigenvalue of -lap.
+/// A mode sin(pi my y) sin(pi mx x) and its eigenvalues of -lap.
 pub(super) struct Mode {
     /// Half waves along y and along x, from 1.
     pub waves: [usize; 2],
-    /// On the unit square.
+    /// The eigenvalue on the unit square.
     pub continuous: f64,
-    /// On the grid.
+    /// The eigenvalue on the grid.
     pub discrete: f64,
 }
 
 impl Mode {
-    /// The nearer of its two distances from `square`.
+    /// Returns the distance of `square` from the nearer of the two eigenvalues.
     fn distance(&self, square: f64) -> f64 {
         (square - self.continuous).abs().min((square - self.discrete).abs())
     }
 
-    /// What the grid makes of the amplitude, relative to what it is on the unit square.
+    /// Returns the relative change of the mode's amplitude from the unit square to the grid, for
+    /// k^2 = `square`.
     fn amplitude_change(&self, square: f64) -> f64 {
         ((square - self.continuous) / (square - self.discrete) - 1.0).abs()
     }
 }
 
-/// The modes of a grid of `size` points a side, one of two that mirror each other.
+/// The modes of a grid of `size` points a side; of two that mirror each other there is one.
 pub(super) fn modes(size: usize) -> impl Iterator<Item = Mode> {
     let pairs = (0..size - 2).flat_map(|ky| (0..=ky).map(move |kx| [ky, kx]));
     pairs.map(move |[ky, kx]| {
@@ -46,8 +48,8 @@ pub(super) fn modes(size: usize) -> impl Iterator<Item = Mode> {
 }
 
 impl Helmholtz {
-    /// A warning where the nearest mode is changed by [`TOLD`] or more; `source_change` is the
-    /// relative change of the whole solution for the source at hand.
+    /// Returns a warning if the grid changes the nearest mode by [`TOLD`] or more. `source_change`
+    /// is the relative change of the whole solution for the given source.
     pub(super) fn near_resonance(&self, size: usize, source_change: f64) -> Option<Warning> {
         let square = self.k * self.k;
         let nearest =

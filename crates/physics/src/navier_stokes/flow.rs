@@ -1,4 +1,5 @@
-//! The right-hand side f - v . grad w on one grid, in Fourier modes, and the passage to a smaller grid.
+//! The right-hand side f - v . grad w on one grid, in Fourier modes, and the transfer to a coarser
+//! grid.
 
 use std::f64::consts::{PI, SQRT_2};
 
@@ -9,34 +10,39 @@ use crate::etdrk4::Etdrk4;
 use crate::hermite::Nonlinear;
 use crate::spectral::{Fft2, complex, mirrored, real, resolved, wave_number};
 
-/// Courant number of a time step, small for accuracy and not for stability: the time error of
-/// the benchmark is then below 1e-7.
+/// Courant number of a time step. It is small for accuracy, not for stability: the benchmark's time
+/// error is then below 1e-7.
 const COURANT: f64 = 0.25;
-/// Largest product of time step and vorticity: a fluid element turns by half of it, in radians.
+
+/// Largest product of time step and vorticity. A fluid element turns by half of it, in radians.
 const TURN: f64 = 0.05;
-/// Modes that the heat flow alone leaves less than this share of need no place on the smaller grid.
+
+/// Modes that viscosity alone damps below this share by the final time are dropped from the coarse
+/// grid.
 const LEFT: f64 = 0.01;
 
-/// The flow on one grid: everything that depends on the wave numbers, and room to work in.
-/// Spectra are in the order of [`Fft2`].
+/// The flow on one grid: everything that depends on the wave numbers, and a workspace. Spectra are
+/// in the order of [`Fft2`].
 #[derive(Clone)]
 pub(super) struct Flow {
     pub size: usize,
     forcing: f64,
     fft: Fft2,
+    /// Decay rates nu |k|^2 of all modes.
     pub decay: Vec<f64>,
-    /// The modes that the 2/3 rule keeps, each with the one that is its conjugate in a real field.
+    /// The modes that the 2/3 rule keeps, each paired with its complex conjugate in a real field.
     pub kept: Vec<[usize; 2]>,
-    /// Multipliers of w that give c = u + i v; 0 but for kept modes.
+    /// Multipliers of w that give the velocity (u, v) as c = u + i v; 0 for modes that are not
+    /// kept.
     to_velocity: Vec<Complex<f64>>,
-    /// Multipliers of c^2 that give, with the conjugate of the other mode's product, v . grad w: for
-    /// both modes of each entry of `kept`.
+    /// Multipliers of the modes of c^2, one for both modes of each pair of `kept`. The product at a
+    /// mode plus the conjugate of that at its partner is v . grad w.
     to_advection: Vec<Complex<f64>>,
-    /// The modes of f that are not zero.
+    /// The nonzero modes of f, with their indices.
     source: Vec<(usize, Complex<f64>)>,
-    /// c of the last flow that was looked at, in points.
+    /// The velocity c at the grid points, of the last vorticity that was set.
     velocity: Vec<Complex<f64>>,
-    /// A product of it.
+    /// A product with c at the grid points.
     product: Vec<Complex<f64>>,
 }
 
@@ -48,23 +54,28 @@ impl Flow {
             bins.iter().map(|&(x, y)| (wave_number(x, size), wave_number(y, size))).collect();
         let keep = |&(x, y): &(usize, usize)| resolved(x, size) && resolved(y, size);
         let mirror = |&(x, y): &(usize, usize)| mirrored(x, size) * size + mirrored(y, size);
+
         let pairs = bins.iter().enumerate().filter(|(_, bin)| keep(bin));
         let pairs = pairs.map(|(k, bin)| [k, mirror(bin)]).filter(|[k, other]| k <= other);
         let kept: Vec<_> = pairs.collect();
+
         let velocity = |((kx, ky), bin): (&(f64, f64), _)| {
             let square: f64 = kx * kx + ky * ky;
             let factor = if keep(bin) && square > 0.0 { 1.0 / square } else { 0.0 };
             Complex::new(*kx, *ky) * factor
         };
+
         // v . grad w = (d_xx - d_yy) u v - d_xy (u^2 - v^2), the curl of the divergence of vv.
         let advection = |&[k, _]: &[usize; 2]| {
             let (kx, ky) = waves[k];
             Complex::new(2.0 * kx * ky, kx * kx - ky * ky) * 0.25
         };
+
         let mut source = complex(&force(size, forcing));
         fft.forward(&mut source);
         let largest = source.iter().map(|f| f.norm()).fold(0.0, f64::max);
         let source = source.into_iter().enumerate().filter(|(_, f)| f.norm() > 1e-9 * largest);
+
         let zeros = vec![Complex::default(); size * size];
         Self {
             size,
@@ -80,38 +91,44 @@ impl Flow {
         }
     }
 
+    /// Returns the modes of a field.
     pub fn modes_of(&self, values: &[f64]) -> Vec<Complex<f64>> {
         let mut modes = complex(values);
         self.fft.forward(&mut modes);
         modes
     }
 
+    /// Returns the field with these modes.
     pub fn values_of(&self, modes: &[Complex<f64>]) -> Vec<f64> {
         let mut values = modes.to_vec();
         self.fft.inverse(&mut values);
         real(&values)
     }
 
-    /// The largest time step that is stable and accurate over the next `interval`.
+    /// Returns the largest time step that is stable and accurate over the next `interval`.
     pub fn largest_step(&mut self, vorticity: &[Complex<f64>], interval: f64) -> f64 {
         self.set_velocity(vorticity);
         let fastest = self.velocity.iter().map(|v| v.re.abs() + v.im.abs()).fold(0.0, f64::max);
         let strongest = self.values_of(vorticity).iter().map(|w| w.abs()).fold(0.0, f64::max);
-        // What the forcing can add within the interval: the maximum principle bounds the
+
+        // The contribution of the forcing within the interval. The maximum principle bounds the
         // vorticity, and the velocity of f itself is at most |u| + |v| = forcing / (sqrt2 pi).
         let added = self.forcing.abs() * interval;
         let speed = fastest + added / (SQRT_2 * PI);
         let turn = strongest + SQRT_2 * added;
+
         (COURANT / (self.size as f64 * speed)).min(TURN / turn)
     }
 
+    /// Sets the velocity at the grid points to that of `vorticity`, kept modes alone.
     fn set_velocity(&mut self, vorticity: &[Complex<f64>]) {
         let Self { fft, to_velocity, velocity, .. } = self;
         multiply(to_velocity, vorticity, velocity);
         fft.inverse_kept(velocity);
     }
 
-    /// Minus v . grad w of c^2 in points, which it takes from `product`; kept modes alone are written.
+    /// Writes the modes of -v . grad w, given c^2 at the grid points in `product`. Modes that are
+    /// not kept are not written.
     fn advection(&mut self, advection: &mut [Complex<f64>]) {
         let Self { fft, product, to_advection, kept, .. } = self;
         fft.forward_kept(product);
@@ -122,11 +139,12 @@ impl Flow {
         }
     }
 
-    /// Time steps of an interval.
+    /// Returns the number of time steps of an interval.
     pub fn steps(&mut self, vorticity: &[Complex<f64>], interval: f64) -> usize {
         (interval / self.largest_step(vorticity, interval)).ceil().max(1.0) as usize
     }
 
+    /// Advances the vorticity by `time` in `steps` equal steps.
     pub fn advance(&mut self, vorticity: &mut [Complex<f64>], time: f64, steps: usize) {
         let mut method = Etdrk4::new(&self.decay, time / steps as f64);
         for _ in 0..steps {
@@ -136,7 +154,7 @@ impl Flow {
 }
 
 impl Nonlinear for Flow {
-    /// f - v . grad w.
+    /// Writes f - v . grad w.
     fn rate(&mut self, vorticity: &[Complex<f64>], rate: &mut [Complex<f64>]) {
         self.set_velocity(vorticity);
         multiply(&self.velocity, &self.velocity, &mut self.product);
@@ -158,6 +176,7 @@ impl Nonlinear for Flow {
             pulled[k] = to.conj() * (y[k] + y[other].conj());
             pulled[other] = to.conj() * (y[other] + y[k].conj());
         }
+
         self.fft.inverse_kept(pulled);
         pulled.iter_mut().zip(&self.velocity).for_each(|(p, c)| *p *= 2.0 * c.conj());
         self.fft.forward_kept(pulled);
@@ -165,8 +184,8 @@ impl Nonlinear for Flow {
     }
 }
 
-/// A flow, and one on the grid of no more points than the modes need that the heat flow leaves by the
-/// final time.
+/// The flow on the full grid and on a coarse one, the smallest that holds the modes which viscosity
+/// leaves by the final time.
 #[derive(Clone)]
 pub(super) struct Nested {
     pub full: Flow,
@@ -176,15 +195,17 @@ pub(super) struct Nested {
 
 impl Nested {
     pub fn new(pde: &NavierStokes, size: usize) -> Self {
+        // The wave number at which exp(-nu (2 pi k)^2 T) equals LEFT, and a grid that keeps it.
         let largest = (-LEFT.ln() / (pde.nu * pde.time)).sqrt() / (2.0 * PI);
         let needed = (3.0 * (largest + 1.0)).ceil().min(size as f64);
         let needed = (needed as usize).next_multiple_of(2).min(size);
+
         let [full, needed] = [size, needed].map(|size| Flow::new(size, pde.nu, pde.forcing));
         let shared = Shared::new(size, &needed);
         Self { full, needed, shared }
     }
 
-    /// The field on the full grid of modes of the smaller one.
+    /// Returns the field on the full grid, given modes of the smaller one.
     pub fn values_of(&self, modes: &[Complex<f64>]) -> Vec<f64> {
         let mut all = vec![Complex::default(); self.full.size.pow(2)];
         self.shared.put(modes, &mut all);
@@ -193,13 +214,15 @@ impl Nested {
     }
 }
 
-/// The modes that a grid shares with a smaller one: all that the latter keeps.
+/// The modes that a grid shares with a smaller one: all that the smaller one keeps.
 #[derive(Clone)]
 pub(super) struct Shared {
-    /// In the spectra of the one and of the other.
+    /// Indices of each mode in the spectrum of the larger grid and in that of the smaller one.
     modes: Vec<[usize; 2]>,
-    /// What a transform of the smaller grid is of the other's.
+    /// Factor from a mode of the larger grid to that of the smaller one, for transforms without a
+    /// norm.
     scale: f64,
+    /// Points a side of the smaller grid.
     small: usize,
 }
 
@@ -212,19 +235,20 @@ impl Shared {
         Self { modes, scale: (small as f64 / size as f64).powi(2), small }
     }
 
-    /// Those of a spectrum, as one of the smaller grid.
+    /// Returns the shared modes of a spectrum, as a spectrum of the smaller grid.
     pub fn restricted(&self, all: &[Complex<f64>]) -> Vec<Complex<f64>> {
         let mut modes = vec![Complex::default(); self.small.pow(2)];
         self.modes.iter().for_each(|&[here, there]| modes[there] = all[here] * self.scale);
         modes
     }
 
-    /// Puts those of the smaller grid in their places.
+    /// Writes the modes of the smaller grid to their places in a spectrum of the larger one.
     pub fn put(&self, modes: &[Complex<f64>], all: &mut [Complex<f64>]) {
         self.modes.iter().for_each(|&[here, there]| all[here] = modes[there] / self.scale);
     }
 }
 
+/// Writes the products `factors * modes`, entry by entry.
 fn multiply(factors: &[Complex<f64>], modes: &[Complex<f64>], product: &mut [Complex<f64>]) {
     for ((p, f), m) in product.iter_mut().zip(factors).zip(modes) {
         *p = f * m;

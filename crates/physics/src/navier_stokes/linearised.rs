@@ -1,5 +1,5 @@
-//! The equation linearised near one flow: gradients by adjoint marches, changes by differences, on the
-//! smaller grid and in longer steps.
+//! The equation linearised at one flow: gradients by adjoint marches and changes by differences.
+//! Both use the coarse grid and longer time steps.
 
 use rayon::prelude::*;
 use rustfft::num_complex::Complex;
@@ -9,16 +9,18 @@ use super::{NAME, NavierStokes};
 use crate::etdrk4::Etdrk4;
 use crate::{Error, Fields, Linearisable, Linearised, Pde, Result};
 
-/// Steps of time are so many times longer than the solver's.
+/// Ratio of these time steps to the solver's.
 const LONGER: f64 = 4.0;
 
 impl Linearisable for NavierStokes {
     fn linearised(&self, input: &Fields) -> Result<Box<dyn Linearised>> {
         let solved = self.solve(input)?.fields;
         let (grids, solution) = (Nested::new(self, input.width), solved.channel(1).to_vec());
+
         let [start, end] = [vec![], vec![]];
         let mut near = Near { grids, time: self.time, steps: 1, start, end, solution };
         near.start = near.modes_of(input.channel(0))?;
+
         let flow = &mut near.grids.needed;
         let longest = LONGER * flow.largest_step(&near.start, self.time);
         near.steps = (self.time / longest).ceil().max(1.0) as usize;
@@ -30,30 +32,34 @@ impl Linearisable for NavierStokes {
     fn admit(&self, _input: &mut Fields) {}
 }
 
-/// The flow near one that starts at `start`, on the smaller grid.
+/// The flow linearised at the initial vorticity `start`, on the coarse grid.
 struct Near {
     grids: Nested,
     time: f64,
     steps: usize,
+    /// Modes of the initial vorticity on the coarse grid.
     start: Vec<Complex<f64>>,
+    /// Modes of the final vorticity on the coarse grid, in the longer steps.
     end: Vec<Complex<f64>>,
-    /// The solver's.
+    /// The solver's final vorticity on the full grid.
     solution: Vec<f64>,
 }
 
-/// Gradients taken through the flow at a time.
+/// Number of gradients that are taken through the flow at a time, as one thread's task.
 const BLOCK: usize = 16;
-/// Size of the difference that takes the derivative along a change, over that of the start.
+
+/// Size of the step of the central difference along a change, relative to the norm of the start.
 const DIFFERENCE: f64 = 1e-3;
 
 impl Near {
-    /// The change of the solution if the start changes by these modes.
+    /// Returns the change of the final modes if the start changes by `by` times `change`.
     fn moved(&self, change: &[Complex<f64>], by: f64) -> Vec<Complex<f64>> {
         let mut end: Vec<_> = self.start.iter().zip(change).map(|(s, c)| s + c * by).collect();
         self.grids.needed.clone().advance(&mut end, self.time, self.steps);
         end.iter().zip(&self.end).map(|(moved, end)| moved - end).collect()
     }
 
+    /// Checks the number of values of a field and returns its modes on the coarse grid.
     fn modes_of(&self, values: &[f64]) -> Result<Vec<Complex<f64>>> {
         if values.len() != self.solution.len() {
             let expected = self.solution.len();
@@ -75,6 +81,7 @@ impl Linearised for Near {
             let reason = format!("point {point} of a field of {} values", self.solution.len());
             return Err(Error::BadInput { pde: NAME, reason });
         }
+
         let block = |functionals: &[Vec<(usize, f64)>]| {
             let mut flow = self.grids.needed.clone();
             let pull = |terms: &Vec<(usize, f64)>| {
@@ -82,6 +89,7 @@ impl Linearised for Near {
                 terms.iter().for_each(|&(point, weight)| values[point] += weight);
                 self.restricted(&values)
             };
+
             let mut pulls: Vec<_> = functionals.iter().map(pull).collect();
             let mut method = Etdrk4::new(&flow.decay, self.time / self.steps as f64);
             method.pull_back(&mut flow, self.start.clone(), self.steps, &mut pulls);

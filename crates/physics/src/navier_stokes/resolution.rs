@@ -1,16 +1,17 @@
-//! Whether the vorticity's spectrum has fallen off at the grid's largest wave numbers.
+//! The check whether the vorticity's spectrum has decayed at the grid's largest wave numbers.
 
 use rustfft::num_complex::Complex;
 
 use super::{Flow, NAME, NavierStokes};
 use crate::{Fields, Warning, WarningKind};
 
-/// The largest share of the root mean square vorticity in the [`tail`] that is taken without a
-/// word: the error of the field is then below a percent, a test against a finer grid shows.
+/// The largest [`tail`] without a warning. The error of the field is then below a percent, as a
+/// test against a finer grid shows.
 const LARGEST_TAIL: f64 = 0.01;
 
 impl NavierStokes {
-    /// A warning of the later snapshots of a sample, the input being what it is.
+    /// Returns a warning if a snapshot of the sample is not resolved. The input, which is given, is
+    /// left out.
     pub(super) fn unresolved(&self, sample: &Fields) -> Option<Warning> {
         let flow = Flow::new(sample.width, self.nu, self.forcing);
         let of = |c| tail(&flow.modes_of(sample.channel(c)), sample.width);
@@ -29,15 +30,17 @@ impl NavierStokes {
     }
 }
 
-/// The share of the root mean square vorticity, its mean apart, in modes whose larger wave number
-/// is in the last sixth of those that the 2/3 rule keeps, or beyond.
+/// The share of the root mean square vorticity at large wave numbers, the mean excluded.
+///
+/// A mode counts if the larger of its two wave numbers is in the last sixth of those that the 2/3
+/// rule keeps, or beyond.
 fn tail(modes: &[Complex<f64>], size: usize) -> f64 {
     let wave = |i: usize| i.min(size - i);
     let [mut all, mut last] = [0.0, 0.0];
     for (i, mode) in modes.iter().enumerate().skip(1) {
         let square = mode.norm_sqr();
         all += square;
-        // 5/6 of the cut at a third of the points.
+        // The 2/3 rule cuts at a third of the points; this is 5/6 of that.
         if 18 * wave(i / size).max(wave(i % size)) >= 5 * size {
             last += square;
         }
@@ -53,7 +56,7 @@ mod tests {
     use crate::navier_stokes::tests::{eddies, field, on_grid};
     use crate::{Pde, generate};
 
-    /// Severity of the warning, if any, and the relative error against twice as fine a grid.
+    /// Severity of the warning, if any, and the relative error against a grid twice as fine.
     fn doubt_and_error(pde: &NavierStokes, size: usize) -> (Option<f64>, f64) {
         let solve = |size| pde.solve_checked(&field(size, &on_grid(size, eddies))).unwrap();
         let [coarse, fine] = [size, 2 * size].map(solve);

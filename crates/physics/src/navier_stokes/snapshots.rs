@@ -1,4 +1,5 @@
-//! The snapshots of a sample as a chain of steps, each marched at first and collocated then.
+//! The snapshots of a sample as a chain of steps, each of which is marched at first and then
+//! collocated.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,34 +11,36 @@ use crate::Fields;
 use crate::etdrk4::Etdrk4;
 use crate::hermite::{Collocation, Hermite, Nearer, Nonlinear};
 
-/// Sweeps on the smaller grid after the first one on the whole: with fewer, two sweeps on the whole lead
-/// less far.
+/// Sweeps on the coarse grid after the first one on the full grid. With fewer, two sweeps on the
+/// full grid make less progress.
 const SMALL_SWEEPS: usize = 8;
 
-/// What of each interval is marched from its start.
+/// The part of each interval that is marched from its start.
 ///
-/// One step over three tenths evaluates the advection half as often, but leaves five times the error; over
-/// four tenths it multiplies the power of fine modes (`compare_leads` in the tests). Two steps over six tenths
-/// begin to do so too.
+/// One step over three tenths evaluates the advection half as often, but leaves five times the
+/// error. One step over four tenths amplifies the power of fine modes (`compare_leads` in the
+/// tests), and so do, slightly, two steps over six tenths.
 pub const LEAD: Lead = Lead { steps: 2, share: 0.5 };
 
-/// The first part of an interval between snapshots, which is marched by [`Etdrk4`]: its end depends on the
-/// interval's start alone, and the collocation of what remains is the sharper the shorter that is.
+/// The first part of an interval between snapshots, which is marched by [`Etdrk4`].
+///
+/// The end of this part depends on the interval's start alone. The shorter the rest, the more
+/// accurate is its collocation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lead {
     /// Number of steps, all of one length.
     pub steps: usize,
-    /// Its share of the interval, in (0, 1).
+    /// Share of the interval that is marched, in (0, 1).
     pub share: f64,
 }
 
 impl Lead {
-    /// The length of a step.
+    /// Returns the length of a step, for an interval of length `interval`.
     pub fn step(&self, interval: f64) -> f64 {
         self.share * interval / self.steps as f64
     }
 
-    /// What remains of the interval.
+    /// Returns the length of the rest of the interval, which is collocated.
     pub fn rest(&self, interval: f64) -> f64 {
         (1.0 - self.share) * interval
     }
@@ -45,29 +48,32 @@ impl Lead {
 
 /// [`Collocation`] of the snapshots of samples on one grid.
 ///
-/// After the first sweep the modes that the heat flow leaves are corrected on the smaller grid, where a
-/// sweep costs a third, for the equation that has the same residual there.
+/// After the first sweep the modes that viscosity leaves are corrected on a coarse grid, where a
+/// sweep costs a third. The coarse equation is given the residual of the full one.
 pub struct Snapshots {
     room: Room,
     lead: Lead,
-    /// Left by marches that are over, for the next ones.
+    /// Workspaces left by finished marches, for the next ones.
     idle: Mutex<Vec<Room>>,
 }
 
-/// Both grids and their steps, with room to work in.
+/// Both grids and their steps, with workspace.
 #[derive(Clone)]
 struct Room {
     grids: Nested,
+    /// The method of the lead, on the full grid.
     march: Etdrk4,
+    /// The collocation of the rest, on the full grid and on the coarse one.
     steps: [Hermite; 2],
 }
 
 impl Snapshots {
-    /// Of `pde` on grids of `size` points a side.
+    /// Returns the chain for `pde` on grids of `size` points a side.
     pub fn new(pde: &NavierStokes, size: usize) -> Self {
         Self::led(pde, size, LEAD)
     }
 
+    /// Returns the chain with another lead than [`LEAD`].
     fn led(pde: &NavierStokes, size: usize, lead: Lead) -> Self {
         let grids = Nested::new(pde, size);
         let interval = pde.time / pde.intervals.max(1) as f64;
@@ -87,28 +93,34 @@ impl Collocation for Snapshots {
         if sweeps == 0 {
             return;
         }
+
         let idle = self.idle().pop();
         let mut room = idle.unwrap_or_else(|| self.room.clone());
         let Room { grids: Nested { full, needed, shared }, march, steps: [step, corrections] } =
             &mut room;
         let smaller = needed.size < full.size;
+
         let mut last = full.modes_of(sample.channel(0));
         for snapshot in 1..sample.channels {
             let mut next = full.modes_of(sample.channel(snapshot));
+            // The lead is marched; the rest of the interval is collocated from there.
             for _ in 0..self.lead.steps {
                 march.step(&mut last, |w, rate| full.rate(w, rate));
             }
+
             let start = shared.restricted(&last);
             let mut correct = |before: &[Complex<f64>], after: &mut [Complex<f64>]| {
                 let [mut end, wanted] = [before, &*after].map(|modes| shared.restricted(modes));
                 corrections.correct(needed, &start, &mut end, &wanted, SMALL_SWEEPS);
                 shared.put(&end, after);
             };
+
             let nearer: Option<Nearer> = if smaller { Some(&mut correct) } else { None };
             step.solve(full, &last, &mut next, sweeps, nearer);
             sample.channel_mut(snapshot).copy_from_slice(&full.values_of(&next));
             last = next;
         }
+
         self.idle().push(room);
     }
 }
@@ -141,7 +153,7 @@ mod tests {
         assert!((3.5..4.6).contains(&order), "order {order}: {coarse} {fine}");
     }
 
-    /// However near a sample is: the smaller grid's own error is none of the correction's.
+    /// The correction helps however near a sample is: it adds no error of the coarse grid.
     #[test]
     fn one_sweep_and_its_correction_lead_most_of_the_way() {
         let pde = NavierStokes::default();
@@ -159,7 +171,8 @@ mod tests {
         }
     }
 
-    /// Power of the last snapshots in each ring of wavenumbers, |k| rounded, up to the last ring.
+    /// Power of the last snapshots in each ring of wave numbers, |k| rounded, up to the ring
+    /// `last`.
     fn power(pde: &NavierStokes, samples: &[Fields], last: usize) -> Vec<f64> {
         let flow = Flow::new(samples[0].width, pde.nu, 0.0);
         let ring = |decay: &f64| ((decay / pde.nu).sqrt() / (2.0 * PI)).round() as usize;
@@ -173,8 +186,8 @@ mod tests {
         power
     }
 
-    /// How far marching moves the solver's own snapshots: their error, and that of the power in each
-    /// ring of wavenumbers from 1 to 16.
+    /// The changes that marching makes to the solver's own snapshots: the error of the last one,
+    /// and the relative error of its power in each ring of wave numbers from 1 to 16.
     fn moved(pde: &NavierStokes, exact: &[Fields], snapshots: &Snapshots) -> (f64, Vec<f64>) {
         let mut samples = exact.to_vec();
         samples.iter_mut().for_each(|sample| snapshots.march(sample, 8));
@@ -188,7 +201,7 @@ mod tests {
         (exact.iter().zip(&samples).map(far).sum::<f64>() / exact.len() as f64, errors)
     }
 
-    /// Also in modes that have a hundred-thousandth of the largest ones and less.
+    /// The spectrum is kept even in modes of a hundred-thousandth of the largest ones and less.
     #[test]
     fn marching_keeps_the_solver_s_spectrum() {
         let pde = NavierStokes::default();
@@ -200,7 +213,7 @@ mod tests {
         }
     }
 
-    /// What [`LEAD`] was chosen by.
+    /// The comparison by which [`LEAD`] was chosen.
     #[test]
     #[ignore = "prints a table"]
     fn compare_leads() {
