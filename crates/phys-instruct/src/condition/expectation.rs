@@ -10,9 +10,8 @@
 //! - all together: sqrt(r^T a / n), the Mahalanobis distance for each of n values;
 //! - a common offset of a field: 1^T a / sqrt(1^T K^-1 1), where the vector 1 is 1 at the values
 //!   of that field and 0 elsewhere.
-//!
-//! For a Gaussian prior each is near 1. The student's prior is not Gaussian. Its own samples, seen
-//! at the same places with errors of the same size, therefore give the usual range of these
+//! Each number is near 1 for a Gaussian prior. The student's prior is not Gaussian. Its own
+//! samples, seen at the same places with errors of the same size, therefore give the usual range.
 //! numbers.
 
 use faer::Mat;
@@ -69,7 +68,7 @@ pub(super) struct Expectation {
     pub samples: Mat<f64>,
 }
 
-/// How unusual observed values are.
+/// The degree to which observed values are unusual under the prior.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Surprise {
     /// The indices of the observations that were examined, in

@@ -12,11 +12,11 @@
 //! 1. Gauss-Newton steps (G^T G + I) c <- G^T (r + G c) lead to the most probable c. They start at
 //!    refinement's mean. The errors S are large at first and then smaller and smaller (tempering),
 //!    because the cost of nearly exact values has many minima.
-//! 2. Each member draws its own c' ~ N(0, I) and e' ~ N(0, I), and minimises |c - c'|^2 / 2 + |r +
-//!    e'|^2 / 2 (randomised maximum likelihood, Oliver, He and Reynolds 1996). It starts at the
-//!    most probable c and uses the slopes there. If it does not reach v, it starts again with
-//!    slopes of its own. Every second member has the draws of the one before it with opposite
-//!    sign.
+//! 2. Each member draws its own c' ~ N(0, I) and e' ~ N(0, I). Its cost is
+//!    |c - c'|^2 / 2 + |r + e'|^2 / 2
+//!    (randomised maximum likelihood, Oliver, He and Reynolds 1996). It starts at the most probable
+//!    c and uses the slopes there. If it does not reach v, it starts again with slopes of its own.
+//!    Every second member has the draws of the one before it with opposite sign.
 //!
 //! No network is called. All is in `f64`, so that exact values are followed to their rounding.
 //!

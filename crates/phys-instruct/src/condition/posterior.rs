@@ -31,8 +31,8 @@ pub struct Posterior {
 /// The score of a posterior against a known truth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Score {
-    /// |mean - truth| / |truth| over the entries asked for. Where each entry has one of two values, the
-    /// share of entries on the wrong side.
+    /// The relative error |mean - truth| / |truth| over the entries asked for. Where each entry has
+    /// one of two values, the share of entries on the wrong side.
     pub error: f64,
     /// The share of the entries within the 90 % interval; none for a single member.
     ///
@@ -177,8 +177,8 @@ impl Posterior {
 
 /// The share of a truth's randomised rank that lies within the middle 90 % of all ranks.
 ///
-/// Of the `members`, `below` lie below the truth and `alike` are equal to it. The truth's rank
-/// among these is drawn at random. The mean share is 0.9 where the truth is distributed as the
+/// Among the `members`, `below` lie below the truth and `alike` are equal to it. The truth's rank
+/// among the equal ones is drawn at random. The mean share is 0.9 where the truth is distributed as the
 /// members are. This is the randomised probability integral transform (Czado, Gneiting and Held,
 /// Biometrics 65, 2009).
 fn within_middle(below: usize, alike: usize, members: usize) -> f64 {

@@ -10,7 +10,7 @@
 //! 4. Subtract A d, the part of d that the call would retain if the fields were Gaussian.
 //! 5. Repeat from step 2 to the last level, and end with step 2.
 //!
-//! At high noise the large structures follow the observations, at low noise the small ones.
+//! Large structures follow the observations at high noise, small ones at low noise.
 //!
 //! Step 4 prevents that the observations count twice, since the call has seen d already. For
 //! Gaussian fields with covariance C a call is A x + B z, where A C A^T + B B^T = C. Every round

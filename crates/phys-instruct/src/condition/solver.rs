@@ -29,11 +29,11 @@ use crate::{Error, Result, Samples};
 /// where the equation is linear. It keeps the covariance of samples that satisfy the equation
 /// regular.
 const EXACT_LINEAR: f64 = 1e-4;
-/// The same error where the equation is not linear: less than a student's pair misses the equation
-/// by.
+/// The error of an exact observation where the equation is not linear: less than a student's pair
+/// misses the equation by.
 const EXACT: f64 = 1e-3;
-/// The same error in input space, where pairs are the solver's. It covers the rounding of values
-/// in `f32` and the solver's choice of time steps.
+/// The error of an exact observation in input space, where pairs are the solver's. It covers the
+/// rounding of values in `f32` and the solver's choice of time steps.
 const EXACT_PAIR: f64 = 3.5e-8;
 /// Tempering: the larger errors, in standard deviations of the field, with which the search in
 /// input space begins, one after the other.
@@ -264,7 +264,7 @@ impl<'a> Solver<'a> {
         Ok(observations.with_errors(|i, _| sd[i]))
     }
 
-    /// At most `most` of the observations, evenly spaced, with their law under the prior.
+    /// Returns at most `most` of the observations, evenly spaced, with their law under the prior.
     fn seen(&self, observations: &Observations, most: usize) -> Result<Seen> {
         let n = observations.points().len();
         let count = n.min(most);

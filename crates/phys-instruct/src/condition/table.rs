@@ -31,7 +31,7 @@ use self::numbers::Numbers;
 /// The most faults of a table that are told one by one.
 const MOST_FAULTS: usize = 20;
 
-/// Where an observation lies.
+/// The place of an observation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Place {
     /// A point of the grid, from 0.
@@ -57,7 +57,7 @@ pub struct Entry {
     pub line: u64,
     /// Index of the field.
     pub channel: usize,
-    /// Where it lies.
+    /// The place of the value.
     pub place: Place,
     /// The value, finite.
     pub value: f64,
