@@ -7,7 +7,8 @@
 //!
 //! Robust errors follow Student's t with four degrees of freedom instead of the normal law. Each
 //! error is normal with its own variance sd^2 / w. Let e^2 be the expected square of the error in
-//! units of sd. The weight is iterated to its expectation w = (4 + 1) / (4 + e^2). This is the EM algorithm of Lange, Little and Taylor, J. Am. Stat. Assoc. 84, 1989.
+//! units of sd. The weight is iterated to its expectation w = (4 + 1) / (4 + e^2). This is the EM
+//! algorithm of Lange, Little and Taylor, J. Am. Stat. Assoc. 84, 1989.
 
 use faer::Mat;
 use faer::linalg::solvers::DenseSolveCore;

@@ -5,7 +5,9 @@
 //! observed values are v = F w + e, where the errors e have the covariance S. A draw from the
 //! posterior of w is
 //!
-//!     w' + F^T (F F^T + S)^-1 (v + e' - F w')
+//! ```text
+//! w' + F^T (F F^T + S)^-1 (v + e' - F w')
+//! ```
 //!
 //! for w' and e' drawn from their laws (Matheron's rule), with w' = 0 and e' = 0 for the mean. A
 //! row of F is the transpose of the map from w to one value. It costs one solve and one cosine

@@ -5,7 +5,9 @@
 //! solution of each input, and x(c) is the pair of both. The observations are v = H x(c) + e,
 //! where H takes the observed values and the errors e have the covariance S. Let
 //!
-//!     r = S^-1/2 (v - H x(c)),    G = S^-1/2 H dx/dc.
+//! ```text
+//! r = S^-1/2 (v - H x(c)),    G = S^-1/2 H dx/dc.
+//! ```
 //!
 //! The columns of H dx/dc are differences of solved pairs. The search has two parts.
 //!

@@ -5,7 +5,9 @@
 //! the observed entries, so that X^T X is the covariance. Let S hold the variances of the errors.
 //! Given values v, the linear posterior mean is
 //!
-//!     mean + X^T X_o^T (X_o X_o^T + S)^-1 (v - mean_o).
+//! ```text
+//! mean + X^T X_o^T (X_o X_o^T + S)^-1 (v - mean_o).
+//! ```
 //!
 //! This is the best linear estimate of all channels. For a linear equation and Gaussian fields it
 //! is the best of all as the number of samples grows. [`Posterior::solved`] makes it a pair of the

@@ -5,7 +5,9 @@
 //! With the observed values v = H x(w) + e and the covariance S of their errors e, the most
 //! probable w minimises
 //!
-//!     |w|^2 / 2 + |S^-1/2 (v - H x(w))|^2 / 2
+//! ```text
+//! |w|^2 / 2 + |S^-1/2 (v - H x(w))|^2 / 2
+//! ```
 //!
 //! by L-BFGS (Nocedal, Math. Comp. 35, 1980) from w = 0. Every evaluation is one solve, every
 //! gradient one adjoint solve. The method knows the law that a student has to learn. Its result is

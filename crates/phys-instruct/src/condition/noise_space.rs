@@ -8,12 +8,16 @@
 //! where G is linear. Each member of an ensemble draws its own z' ~ N(0, I) and errors e' of the
 //! observations ([`Aim`]), and minimises
 //!
-//!     |z - z'|^2 / 2 + |S^-1/2 (H G(z) - v - e')|^2 / 2.
+//! ```text
+//! |z - z'|^2 / 2 + |S^-1/2 (H G(z) - v - e')|^2 / 2.
+//! ```
 //!
 //! S includes the student's own error; e' does not. Let A = S^-1/2 H G'(z), and let the misfit be
 //! r = S^-1/2 (v + e' - H G(z)). A Gauss-Newton step is
 //!
-//!     z <- z' + A^T l,    (A A^T + I) l = r + A (z - z').
+//! ```text
+//! z <- z' + A^T l,    (A A^T + I) l = r + A (z - z').
+//! ```
 //!
 //! The system has the size of the observations. It is solved by conjugate gradients,
 //! preconditioned with the prior's covariance in place of that at z. Products with A^T are

@@ -178,9 +178,9 @@ impl Posterior {
 /// The share of a truth's randomised rank that lies within the middle 90 % of all ranks.
 ///
 /// Among the `members`, `below` lie below the truth and `alike` are equal to it. The truth's rank
-/// among the equal ones is drawn at random. The mean share is 0.9 where the truth is distributed as the
-/// members are. This is the randomised probability integral transform (Czado, Gneiting and Held,
-/// Biometrics 65, 2009).
+/// among the equal ones is drawn at random. The mean share is 0.9 where the truth is distributed as
+/// the members are. This is the randomised probability integral transform (Czado, Gneiting and
+/// Held, Biometrics 65, 2009).
 fn within_middle(below: usize, alike: usize, members: usize) -> f64 {
     let [start, end] = [below, below + alike + 1].map(|rank| rank as f64 / (members + 1) as f64);
     (end.min(0.95) - start.max(0.05)).max(0.0) / (end - start)
