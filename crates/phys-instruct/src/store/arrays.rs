@@ -23,7 +23,7 @@ const HDF5_STARTS: [usize; 4] = [0, 512, 1024, 2048];
 /// Bytes that tell the format.
 const START: u64 = 2056;
 
-/// A file's format, as far as readers treat it differently.
+/// A file's format, as far as readers treat formats differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// One array of NumPy's.
@@ -42,8 +42,8 @@ pub enum Format {
 /// The contents of a file.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// The names of all arrays of numbers, in the order of the file. Arrays in groups of HDF5 or
-    /// in structures of MATLAB are named by their path, `group/array`.
+    /// The names of all arrays of numbers, in the order of the file. Arrays in groups of HDF5 or in
+    /// structures of MATLAB are named by their path, `group/array`.
     pub names: Vec<String>,
     /// The arrays that were wanted; values may be NaN or infinite.
     pub arrays: BTreeMap<String, NdArray>,
@@ -71,12 +71,12 @@ const COPIES: f64 = 3.0;
 /// A function that takes arrays by name.
 type Each<'a> = dyn FnMut(&str, NdArray) + 'a;
 
-/// What a reader is told and where it puts what it finds.
+/// The arrays that a reader looks for, the memory it may use, and the items that it finds.
 pub(crate) struct Collector<'a> {
     wanted: &'a dyn Fn(&str) -> bool,
-    /// Takes every wanted array at once, so that no two are kept.
+    /// A function that takes every wanted array at once, so that no two are held in memory.
     each: Option<&'a mut Each<'a>>,
-    /// Decoded bytes that are kept.
+    /// The number of decoded bytes that are held.
     kept: u64,
     /// The most bytes that may be decoded.
     most: u64,
@@ -84,7 +84,7 @@ pub(crate) struct Collector<'a> {
 }
 
 impl<'a> Collector<'a> {
-    /// A collector for a file of `len` bytes.
+    /// Makes a collector for a file of `len` bytes.
     pub fn new(len: u64, wanted: &'a dyn Fn(&str) -> bool) -> Self {
         let most = most_decompressed(len);
         Self { wanted, each: None, kept: 0, most, found: Contents::default() }
@@ -98,7 +98,7 @@ impl<'a> Collector<'a> {
     /// Allows an array of so many decoded bytes, before any is decoded.
     ///
     /// # Errors
-    /// A reason, where the file cannot honestly hold as much, or the machine has not as much.
+    /// Fails with a reason if the file cannot honestly hold as much, or the machine has less.
     pub fn allow(&mut self, bytes: u64) -> std::result::Result<(), String> {
         let all = self.kept.saturating_add(bytes);
         if all > self.most {
@@ -116,7 +116,7 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    /// Files one item under its name; an error for a second array of that name.
+    /// Files one item under its name; fails for a second array of that name.
     pub fn insert(&mut self, name: String, item: Item) -> std::result::Result<(), String> {
         match item {
             Item::Other(kind) => {
@@ -138,10 +138,10 @@ impl<'a> Collector<'a> {
 }
 
 impl Contents {
-    /// Hands out the array of that name.
+    /// Removes the array of that name and returns it.
     ///
     /// # Errors
-    /// The things that are there instead, in words: no array of numbers, or other names.
+    /// Fails with the names or the kind of the items that are there instead.
     pub fn take(&mut self, name: &str) -> std::result::Result<NdArray, String> {
         self.arrays.remove(name).ok_or_else(|| self.why_missing(name))
     }
@@ -174,7 +174,7 @@ pub fn read(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
     Ok(Contents { format, ..collector.found })
 }
 
-/// Hands every array of numbers to `each`, one after the other, so that a file may be larger than
+/// Passes every array of numbers to `each`, one after the other, so that a file may be larger than
 /// the memory. [`Contents::arrays`] is then empty.
 ///
 /// # Errors

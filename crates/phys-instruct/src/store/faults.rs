@@ -85,8 +85,8 @@ fn prepare(folder: &Path) {
     run.append_metrics(&json!({ "step": 0 })).unwrap();
 }
 
-/// What the process does that may write no file of more than some bytes: everything anew. Each
-/// write either fails, and nothing has changed, or it could be done.
+/// Writes everything anew in a process whose files may not grow beyond some bytes. Each write
+/// either succeeds, or fails and changes nothing.
 fn write_all(folder: &Path) {
     let mut before = contents(folder);
     let mut check = |file: &str, answer: Result<()>| {

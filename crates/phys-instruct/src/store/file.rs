@@ -1,4 +1,4 @@
-//! What all readers share: bounded reading and the errors that name file and field.
+//! Bounded reading shared by all readers, and the errors that name file and field.
 
 use std::fs::File;
 use std::io::{self, Read};
