@@ -6,10 +6,10 @@ use super::page::{Picture, Section};
 use crate::Result;
 use crate::plot::ticks::significant;
 
-/// One column: its name, and a row's value.
+/// A column: its name, and a function that returns a row's value.
 type Column = (&'static str, fn(&Row) -> String);
 
-/// The figures in the order of the tables.
+/// The measures in the order of the tables.
 const FIGURES: [Column; 16] = [
     ("pde_error", |r| exact(r.pde_error)),
     ("pde_error_sd", |r| exact(r.pde_error_sd)),
@@ -53,7 +53,7 @@ fn list(values: &[f64]) -> String {
     values.iter().map(|v| exact(*v)).collect::<Vec<_>>().join(" ")
 }
 
-/// All figures, one line a row; lists are separated by spaces.
+/// All measures as CSV, one line a row. Lists are separated by spaces.
 pub fn csv(rows: &[Row]) -> String {
     let columns = || KEYS.iter().chain(&FIGURES);
     let mut text = columns().map(|c| c.0).collect::<Vec<_>>().join(",") + "\n";
@@ -106,7 +106,7 @@ pub fn cells(row: &Row) -> [String; 10] {
     ]
 }
 
-/// The solution error, with the share of refused samples where there are any.
+/// The solution error, with the share of refused samples if there are any.
 fn solution(row: &Row) -> String {
     let short = |v: f64| significant(v, 3);
     let rounded = row.rounded_solution_error.map(|e| format!(", input rounded {}", short(e)));
@@ -116,10 +116,10 @@ fn solution(row: &Row) -> String {
     own + &rounded.unwrap_or_default() + &refused.unwrap_or_default()
 }
 
-/// One section per PDE, without pictures but the paper's Figure 1.
+/// The sections of the page, one per PDE, with no picture but the paper's Figure 1.
 ///
 /// # Errors
-/// Figures that cannot be drawn.
+/// Fails for figures that cannot be drawn.
 pub fn sections(rows: &[Row]) -> Result<Vec<Section>> {
     rows.chunk_by(|a, b| a.key.pde == b.key.pde).map(section).collect()
 }
