@@ -21,23 +21,23 @@ use crate::output::{line, number, seconds, show, tell};
 use crate::progress::bar;
 use crate::warnings;
 
-/// Network calls of a teacher unless told otherwise.
+/// The default number of network calls of a teacher.
 const TEACHER_CALLS: usize = 35;
 
-/// Samples, and what is known of their making.
+/// Samples, with the known facts of their origin.
 pub struct Subject {
     pub pde: Box<dyn Pde>,
     pub samples: Samples,
-    /// The file's name.
+    /// The name of the model's file.
     pub model: Option<String>,
     pub kind: Option<Kind>,
     pub nfe: Option<usize>,
     pub seed: Option<u64>,
     pub seconds_per_sample: Option<f64>,
     pub polish: Option<Polish>,
-    /// The model was trained on data that the reference solver did not make.
+    /// True if the model was trained on data that the reference solver did not make.
     pub imported: bool,
-    /// What is known to be wrong with the model.
+    /// The known faults of the model.
     pub warnings: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ pub struct Polish {
     seconds_per_sample: f64,
 }
 
-/// What is printed.
+/// The figures that are printed.
 #[derive(Serialize)]
 pub struct Figures {
     pde: String,
@@ -82,11 +82,13 @@ impl Subject {
             seed: drawing.seed,
         };
         ask_for_figures(model, count)?;
+
         let bar = bar(count, "sampling");
         let start = Instant::now();
         let drawn = sample(model, options, &mut |done| bar.set_position(done as u64))?;
         let spent = start.elapsed().as_secs_f64();
         bar.finish_and_clear();
+
         let subject = Self {
             pde: model.card.pde()?,
             samples: drawn.samples,
@@ -102,7 +104,7 @@ impl Subject {
         subject.polished(drawing.polish)
     }
 
-    /// The samples after so many sweeps of polish.
+    /// Returns the samples after so many sweeps of polish.
     pub fn polished(self, sweeps: usize) -> Result<Self, Failure> {
         if sweeps == 0 {
             return Ok(self);
@@ -114,7 +116,7 @@ impl Subject {
         Ok(Self { samples, polish: Some(Polish { sweeps, seconds_per_sample }), ..self })
     }
 
-    /// Samples of unknown making.
+    /// Makes a subject of samples whose origin is unknown.
     pub fn of_file(pde: Box<dyn Pde>, samples: Samples) -> Self {
         Self {
             pde,
@@ -130,12 +132,12 @@ impl Subject {
         }
     }
 
-    /// The residual that the samples are measured with.
+    /// The residual by which the samples are measured.
     pub fn residual(&self) -> Result<Box<dyn Residual>, Failure> {
         Ok(residual::build(self.pde.as_ref(), self.samples.width, &device::cpu())?)
     }
 
-    /// Held-out data: `path`, or twice as many samples from the reference solver.
+    /// The held-out data: those of `path`, or twice as many samples from the reference solver.
     pub fn reference(&self, path: Option<&Path>) -> Result<Samples, Failure> {
         if let Some(path) = path {
             return Ok(dataset::load_any(path, self.pde.as_ref())?);
@@ -201,7 +203,7 @@ impl Figures {
         format!("{}, {calls}{polish}PDE error {error} (data {floor})", self.pde)
     }
 
-    /// Prints them, and what is wrong with the model to stderr.
+    /// Prints the figures, and the faults of the model to stderr.
     pub fn print(&self, json: bool) -> Outcome {
         self.warnings.iter().for_each(|text| tell!("warning: {text}"));
         let value = serde_json::to_value(self).map_err(|e| Failure::Usage(e.to_string()))?;
@@ -217,6 +219,7 @@ impl Figures {
         let calls = self.nfe.map(|nfe| format!(", {} each", calls(nfe))).unwrap_or_default();
         lines.push(line("samples", format!("{}{calls}", r.count)));
         let against = |value, floor| format!("{} (data: {})", number(value), number(floor));
+
         lines.push(line("PDE error", against(r.pde_error, r.data_floor)));
         lines.push(line("solution error", solution(r)));
         if let Some(error) = r.rounded_solution_error {
@@ -224,16 +227,19 @@ impl Figures {
         }
         let distance = against(r.sliced_wasserstein, r.sliced_wasserstein_floor);
         lines.push(line("sliced Wasserstein", distance));
+
         let each = self.channels.iter().zip(&r.std_ratio);
         let ratios: Vec<String> =
             each.map(|(c, ratio)| format!("{c} {}", number(*ratio))).collect();
         lines.push(line("deviation / data's", ratios.join(", ")));
+
         if let Some(list) = &r.frechet {
             let each = self.channels.iter().zip(list);
             let all: Vec<String> =
                 each.map(|(c, f)| format!("{c} {}", against(f.distance, f.floor))).collect();
             lines.push(line("Fréchet distance", all.join(", ")));
         }
+
         if let Some(spent) = self.seconds_per_sample {
             lines.push(line("time per sample", seconds(spent)));
         }

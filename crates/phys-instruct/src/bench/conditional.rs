@@ -33,8 +33,9 @@ use crate::{Error, Result, Samples, seeds};
 
 mod row;
 
-/// Steps and weights of the residual tried for DiffusionPDE.
+/// The weights of guidance that are tried for DiffusionPDE.
 const WEIGHTS: [f64; 3] = [0.3, 1.0, 3.0];
+/// The weights of the residual in relation to the misfit that are tried for DiffusionPDE.
 const PHYSICS: [f64; 3] = [0.0, 0.3, 1.0];
 /// The extent of the table.
 #[derive(Debug, Clone, PartialEq)]

@@ -22,11 +22,11 @@ use crate::models;
 use crate::output::{seconds, tell};
 use crate::progress::bar;
 
-/// Where rows, tables and the page go unless told otherwise.
+/// The default folder of rows, tables and the page.
 const FOLDER: &str = "runs/bench-five";
-/// Samples of a picture.
+/// The number of samples in a picture.
 const PICTURED: usize = 3;
-/// Samples of each set whose spectra and histograms the page shows.
+/// The number of samples of each set whose spectra and histograms the page shows.
 const COMPARED: usize = 64;
 
 /// Measure the student against EDM, DiffusionPDE, CoCoGen, PIDM and the reference solver
@@ -79,10 +79,12 @@ impl Five {
             .into_iter()
             .map(|pde| Ok(five::plan(&pde, &options, &tuning, &find)?))
             .collect::<Result<Vec<Vec<Item>>, Failure>>()?;
+
         let _lock = Lock::take(&self.out)?;
         let log = self.out.join(LOG);
         let mut known = read_rows::<Row>(&log)?;
         let (mut rows, mut pictures) = (Vec::<Row>::new(), Vec::new());
+
         let bar = bar(plans.iter().map(Vec::len).sum(), "rows");
         for items in &plans {
             let setting = Setting::of(items, options.count, &stop)
@@ -99,6 +101,7 @@ impl Five {
             pictures.push(pictures_of(items, &setting)?);
         }
         bar.finish_and_clear();
+
         let mut sections = table::sections(&rows)?;
         sections.iter_mut().zip(pictures).for_each(|(section, own)| section.pictures = own);
         atomic::write(&self.out.join("rows.csv"), table::csv(&rows).as_bytes())?;
@@ -130,7 +133,7 @@ impl Five {
     }
 }
 
-/// A method by its name in the table.
+/// A parser of methods by their names in the table.
 fn sampling_method() -> impl TypedValueParser<Value = SamplingMethod> {
     PossibleValuesParser::new(SamplingMethod::ALL.iter().map(|method| method.name()))
         .try_map(|name| name.parse::<SamplingMethod>())
@@ -152,8 +155,8 @@ fn measured(
     Ok(row)
 }
 
-/// Samples of held-out data, the student at one step, and the plain teacher at its largest number
-/// of steps, alone and guided; spectra and histograms of all but the guided.
+/// The pictures of held-out data, of the student at one step, and of the plain teacher at its
+/// largest number of steps, alone and guided. Spectra and histograms are of all but the guided.
 fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failure> {
     let most = |item: &&Item| item.key.steps;
     let last = |method: SamplingMethod| {
@@ -165,6 +168,7 @@ fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failur
     let first = items.iter().find(|item| item.key.method == SamplingMethod::PhysInstruct);
     let reference = setting.reference();
     let compared = COMPARED.min(reference.count);
+
     let mut sets = vec![("held-out data".to_owned(), reference.slice(0..compared))];
     for item in [first, last(SamplingMethod::Edm)].into_iter().flatten() {
         sets.push((title_of(item), setting.draw(item, compared, 0)?));
@@ -175,6 +179,7 @@ fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failur
     if let Some(item) = last(SamplingMethod::DiffusionPde) {
         sets.push((title_of(item), setting.draw(item, PICTURED.min(compared), 0)?));
     }
+
     let sheet = |(title, samples): &(String, Samples)| {
         let residual = Some(setting.residual());
         let sheet = Sheet::of_samples(samples, pde, residual, PICTURED, title)?;
