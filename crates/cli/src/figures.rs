@@ -142,17 +142,20 @@ impl Subject {
         if let Some(path) = path {
             return Ok(dataset::load_any(path, self.pde.as_ref())?);
         }
+
         if self.imported {
             tell!(
                 "note: the model was trained on imported data; --reference F measures against it"
             );
         }
+
         let count = 2 * self.samples.count.max(2);
         let bar = bar(count, "solving the reference");
         let mut watch = Watch {
             progress: &mut |done| bar.set_position(done as u64),
             stop: &AtomicBool::new(false),
         };
+
         let size = self.samples.width;
         let made = data::generate(self.pde.as_ref(), size, seeds::REFERENCE, count, &mut watch);
         bar.finish_and_clear();
@@ -167,6 +170,7 @@ impl Subject {
     ) -> Result<Figures, Failure> {
         let pde = self.pde.as_ref();
         let report = evaluate(&self.samples, reference, pde, residual, EvalOptions::default())?;
+
         Ok(Figures {
             pde: self.samples.pde.clone(),
             model: self.model.clone(),

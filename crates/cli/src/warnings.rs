@@ -42,6 +42,7 @@ impl<'a> Gathered<'a> {
                 }
             }
         }
+
         Self(kinds)
     }
 

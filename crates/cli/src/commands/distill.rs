@@ -81,6 +81,7 @@ impl Distill {
     fn config(&self) -> Result<Config, Failure> {
         let mut config = load::load(&self.config, &self.overrides.list("distill")?)?;
         let named = self.teacher.clone().unwrap_or_else(|| PathBuf::from(&config.distill.teacher));
+
         if named.as_os_str().is_empty() {
             let reason = "no teacher: give --teacher F, or distill.teacher in the config";
             return Err(Failure::Usage(reason.into()));
@@ -89,11 +90,13 @@ impl Distill {
             let name = named.display();
             return Err(Failure::Usage(format!("the teacher {name}: no such file or folder")));
         }
+
         let file = models::find(&named)?;
         let Some(teacher) = file.to_str() else {
             let reason = "the config holds the teacher's name, which has to be UTF-8";
             return Err(Failure::Usage(format!("the teacher {}: {reason}", file.display())));
         };
+
         config.distill.teacher = teacher.into();
         Ok(config)
     }

@@ -64,6 +64,7 @@ fn inputs(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<Vec<Fields>, 
     let line = pde.layout().input.is_line();
     let (one, many) = if line { ("[x]", "[sample, x]") } else { ("[y, x]", "[sample, y, x]") };
     let shape = array.shape.clone();
+
     let (count, height, width) = match (shape.as_slice(), line) {
         // Columns hold lines in MATLAB and in meshgrids.
         (&[x], true) | (&[x, 1], true) => (1, 1, x),
@@ -72,9 +73,11 @@ fn inputs(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<Vec<Fields>, 
         (&[n, y, x], false) | (&[n, 1, y, x], false) => (n, y, x),
         _ => return Err(bad(path, format!("shape {shape:?} found, {one} or {many} expected"))),
     };
+
     if count * height * width == 0 {
         return Err(bad(path, format!("shape {shape:?} holds no values")));
     }
+
     let data = array.into_f64();
     let field = |values: &[f64]| Fields { channels: 1, height, width, data: values.to_vec() };
     Ok(data.chunks(height * width).map(field).collect())

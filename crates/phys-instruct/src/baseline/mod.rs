@@ -59,6 +59,7 @@ pub fn sample(
     if model.card.kind != Kind::Teacher || steps == 0 {
         return Err(Error::Config("guided sampling needs a teacher and at least one step".into()));
     }
+
     let levels = sampler::schedule(steps, &model.card.diffusion);
     let samples = collect(model, lot.count, progress, |shape, first| {
         let draw = Draw { seed: lot.seed, stream: "sample", step: 0, first };
@@ -73,6 +74,7 @@ pub fn sample(
             }
         })
     })?;
+
     let nfe = match method {
         GuidedSampler::DiffusionPde(_) => diffusionpde::nfe(steps),
         GuidedSampler::CoCoGen(_) => sampler::nfe(steps, sampler::Method::Heun),

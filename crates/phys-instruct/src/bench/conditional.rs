@@ -443,11 +443,13 @@ impl<'a> Question<'a> {
         let Setting { student, teacher, pde, .. } = self.setting;
         let grid = student.model.card.grid;
         let guided = method == SolvingMethod::DiffusionPde;
+
         let model = match method {
             SolvingMethod::DiffusionPde => teacher.as_ref(),
             _ => Some(student).filter(|_| method.is_student()),
         };
         let (points, sensors) = self.extent();
+
         Key {
             pde: pde.name().into(),
             task: self.task,

@@ -253,9 +253,11 @@ impl Solver<'_> {
         let stated = self.errors(&observations);
         let weighed = self.robust(observations)?;
         let factor = |i: usize| weighed.points()[i].deviation() / stated[i];
+        // Only enlarged errors are worth a note, the largest first.
         let mut enlarged: Vec<usize> =
             (0..stated.len()).filter(|&i| factor(i) > ENLARGED).collect();
         enlarged.sort_by(|&i, &j| factor(j).total_cmp(&factor(i)));
+
         if !enlarged.is_empty() {
             let one = |&i: &usize| {
                 format!("{}, error x {:.3}", warnings::named(&weighed, lattice, i), factor(i))
@@ -264,6 +266,7 @@ impl Solver<'_> {
             let count = enlarged.len();
             notes.push(format!("robust: {count} values count for less: {}", listed.join("; ")));
         }
+
         Ok(weighed)
     }
 

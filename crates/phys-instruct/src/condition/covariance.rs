@@ -209,6 +209,7 @@ impl Covariance {
     fn seen(&self, samples: &[f32], stencils: &[Stencil]) -> Mat<f32> {
         let (len, n, all) = (self.mean.dims()[1], stencils.len(), samples);
         let (samples, moved) = (all.len() / len, n * self.moves.len());
+
         // The loop is over samples, whose entries lie together in memory.
         let mut seen = vec![0.0; samples * moved];
         let bank = all.par_chunks_exact(len).zip(seen.par_chunks_exact_mut(moved.max(1)));
@@ -220,12 +221,14 @@ impl Covariance {
             let all = self.moves.iter().flat_map(|from| stencils.iter().map(|s| value(from, s)));
             seen.iter_mut().zip(all).for_each(|(to, v)| *to = v);
         });
+
         // Sorted by functional: sample s under symmetry g becomes row g `samples` + s.
         let mut all = Mat::zeros(samples * self.moves.len(), n);
         all.par_col_iter_mut().enumerate().for_each(|(p, all)| {
             let seen = (0..self.moves.len()).flat_map(|g| seen[g * n + p..].iter().step_by(moved));
             all.iter_mut().zip(seen).for_each(|(to, v)| *to = *v);
         });
+
         all
     }
 
@@ -452,6 +455,7 @@ fn rows_of(
 ) -> Vec<f32> {
     let [channels, height, width] = prior.shape();
     let n = channels * height * width;
+
     let chunk = |first: usize| {
         let part = ROWS.min(count - first);
         let mut rows = vec![0f32; part * n];
@@ -460,6 +464,7 @@ fn rows_of(
         let rows = Tensor::<4>::from_data(TensorData::new(rows, shape), &prior.device());
         values(linear.transposed(prior, rows))
     };
+
     let chunks = (0..count.div_ceil(ROWS)).into_par_iter().map(|chunk| chunk * ROWS);
     in_pool(|| chunks.flat_map_iter(chunk).collect())
 }

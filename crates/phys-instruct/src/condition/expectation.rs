@@ -187,10 +187,12 @@ impl Seen {
                 (0..self.values.len()).filter(|&i| self.channels[i] == c).collect();
             let square =
                 |of: &dyn Fn(usize) -> f64| own.iter().map(|&i| of(i).powi(2)).sum::<f64>();
+
             let expected = square(&|i| self.expectation.mean[i].hypot(deviation[i]));
             if own.is_empty() || expected == 0.0 {
                 return None;
             }
+
             let size = |of: &dyn Fn(usize) -> f64| (square(of) / expected).sqrt();
             let mut all: Vec<f64> = (0..count).map(|s| size(&|i| drawn(i, s))).collect();
             all.sort_by(f64::total_cmp);

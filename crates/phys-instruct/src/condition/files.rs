@@ -97,6 +97,7 @@ pub fn write_posterior(path: &Path, posterior: &Posterior) -> Result<()> {
     let [n, points] = [samples.count, samples.height * samples.width];
     let (mean, sd) = (posterior.mean(), posterior.deviation());
     let mut arrays = Vec::new();
+
     for (c, name) in samples.channels.iter().enumerate() {
         let all = (0..n).flat_map(|i| samples.field(i, c)).copied().collect();
         let part = |field: &[f32]| field[c * points..][..points].to_vec();
@@ -111,6 +112,7 @@ pub fn write_posterior(path: &Path, posterior: &Posterior) -> Result<()> {
             arrays.push((format!("{name}{suffix}"), array));
         }
     }
+
     let named: Vec<(&str, &NdArray)> = arrays.iter().map(|(n, a)| (n.as_str(), a)).collect();
     npz::write(path, &named)
 }

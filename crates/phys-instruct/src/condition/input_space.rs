@@ -384,6 +384,7 @@ impl Linearised {
     fn damped(&self, r: Mat<f64>, own: Mat<f64>, damping: f64) -> Mat<f64> {
         let (points, components) = (self.seen.nrows(), self.seen.ncols());
         let unit = damping.sqrt();
+        // The rows of G, then those of the prior, then those of the damping.
         let entry = |i: usize, k: usize| match i.checked_sub(points) {
             None => self.seen[(i, k)],
             Some(row) if row < components => f64::from(u8::from(row == k)),
@@ -395,6 +396,7 @@ impl Linearised {
                 }
             }
         };
+
         let mut right = Mat::zeros(points + 2 * components, 1);
         right.subrows_mut(0, points).copy_from(&r);
         right.subrows_mut(points, components).copy_from(&own);

@@ -1,11 +1,11 @@
 //! Conditional solving: fields and their uncertainty from sparse and noisy observations of any
 //! channel, with the student as prior.
 //!
-//! - [`refinement`]: the student's own steps with linear corrections, for all other cases.
 //! - [`linearised`]: refinement with the equation linearised, for equations whose derivative is
 //!   known.
 //! - [`input_space`]: Gauss-Newton in the input, for inputs of few values.
-//! - [`noise_space`]: Gauss-Newton in the student's noise.
+//! - [`refinement`]: the student's own steps with linear corrections, for other inputs and equations.
+//! - [`noise_space`]: Gauss-Newton in the student's noise, for comparison.
 //! - [`exact`], [`interpolation`], [`most_probable`]: answers without a network, for comparison.
 
 pub mod answer;

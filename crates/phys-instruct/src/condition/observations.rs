@@ -264,6 +264,7 @@ impl Observations {
                 _ => terms.iter().any(|term| is_allowed(term.0)),
             }
         };
+
         match (0..self.points.len()).find(|&i| !fits(i)) {
             None => Ok(()),
             Some(i) => {

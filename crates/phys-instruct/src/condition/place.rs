@@ -147,6 +147,7 @@ impl Axis {
             n => (at[n - 1] - first) / (n - 1) as f64,
         };
         let last = points as f64 - 1.0;
+
         let rule = match basis {
             _ if nearest => Rule::Nearest,
             Basis::Fourier => Rule::Periodic,

@@ -209,6 +209,7 @@ fn interval(members: usize, mirrored: bool) -> Option<f64> {
     }
     let (degrees, of_mean) =
         if mirrored { (members / 2, 0.0) } else { (members - 1, 1.0 / members as f64) };
+
     // Cornish-Fisher expansion of the 95 % quantile in 1 / degrees (Abramowitz and Stegun 26.7.5).
     // Exact values are taken for the few degrees where it is poor.
     let z = 1.644_853_626_951f64;
@@ -222,6 +223,7 @@ fn interval(members: usize, mirrored: bool) -> Option<f64> {
             z + first / degrees as f64 + second / degrees.pow(2) as f64
         }
     };
+
     Some(t * f64::sqrt(1.0 + of_mean))
 }
 

@@ -268,11 +268,13 @@ pub(super) fn of_explained(explained: &Explained) -> Option<Warning> {
     if largest <= LARGEST_CHI && single <= LARGEST_SINGLE {
         return None;
     }
+
     let one = |w: &super::explained::Worst| {
         let (value, answer, chi) = (short(w.value), short(w.answer), short(w.chi));
         format!("number {} ({} = {value}, answered {answer}, chi {chi})", w.number, w.field)
     };
     let worst: Vec<String> = explained.worst.iter().map(one).collect();
+
     let message = format!(
         "the answer does not agree with the observations within their errors: chi {} of the mean, {} \
          of the members, where 1 is expected; worst {}",

@@ -62,6 +62,7 @@ pub fn norm_film_silu(
     if !has_kernels(&x) {
         return norm_film_silu_by_burn(x, gamma, beta, groups, scale_shift);
     }
+
     let [batch, channels, ..] = x.dims();
     let zeros = || Tensor::zeros([batch, channels], &x.device());
     let (scale, shift) = scale_shift.unwrap_or_else(|| (zeros(), zeros()));
@@ -365,6 +366,7 @@ impl Backward<Flex, 5> for NormBackward {
             &state.shape,
             &mut x_grad,
         );
+
         let all = [x_grad, other.gamma, other.beta, other.scale, other.shift];
         for ((node, grad), input) in ops.parents.into_iter().zip(all).zip(&state.inputs) {
             if let Some(node) = node {

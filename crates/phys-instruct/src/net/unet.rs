@@ -68,6 +68,7 @@ impl UNet {
         let area = config.patch * config.patch;
         let widths: Vec<usize> = config.multipliers.iter().map(|m| m * config.width).collect();
         let coarsest = widths[widths.len() - 1];
+
         Self {
             embed_in: Linear::new([2 * FREQUENCIES, embedding], 1.0, init),
             embed_out: Linear::new([embedding, embedding], 1.0, init),
@@ -145,6 +146,7 @@ impl Level {
     ) -> Self {
         let width = widths[i];
         let attention = config.attention.contains(&i);
+
         let stages = |first: usize, init: &mut Init| -> Vec<Stage> {
             (0..config.blocks)
                 .map(|b| {
@@ -157,6 +159,7 @@ impl Level {
                 })
                 .collect()
         };
+
         let coarser = widths.get(i + 1).copied();
         Self {
             down: stages(width, init),

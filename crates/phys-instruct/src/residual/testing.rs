@@ -151,6 +151,7 @@ fn check_preconditioned_gradient(residual: &dyn Residual, x: &Fields, oracle: &O
     let scale = rms(&solve(oracle, &(oracle.source)(x), size), points);
     let loss =
         |x: &Fields| (rms(&solve(oracle, &(oracle.residual)(x), size), points) / scale).powi(2);
+
     let got = gradient(residual, x, options(true, true));
     let cells = size * size;
     let expected: Vec<f64> = (cells..2 * cells)
@@ -163,6 +164,7 @@ fn check_preconditioned_gradient(residual: &dyn Residual, x: &Fields, oracle: &O
             (moved(0.1) - moved(-0.1)) / 0.2
         })
         .collect();
+
     assert!(got[..cells].iter().all(|g| *g == 0.0));
     assert_close(&got[cells..], &expected, 1e-3);
 }

@@ -131,6 +131,7 @@ impl FromStr for Axes {
             )
         };
         let (mut order, mut reversed, mut minus) = (Vec::new(), [false; 2], false);
+
         for letter in text.chars().filter(|c| !c.is_whitespace() && *c != ',') {
             let axis = match letter {
                 'n' => Axis::Sample,
@@ -144,6 +145,7 @@ impl FromStr for Axes {
                 _ => return Err(wrong()),
             };
             let place = axis as usize;
+
             if order.contains(&axis) || (minus && place < 2) {
                 return Err(wrong());
             }
@@ -153,11 +155,13 @@ impl FromStr for Axes {
             minus = false;
             order.push(axis);
         }
+        // Without y, times are the rows.
         if !order.contains(&Axis::Y)
             && let Some(rows) = order.iter_mut().find(|axis| **axis == Axis::Time)
         {
             *rows = Axis::Y;
         }
+
         let whole = order.contains(&Axis::Y) && order.contains(&Axis::X) && !minus;
         if whole { Ok(Self { order, reversed }) } else { Err(wrong()) }
     }

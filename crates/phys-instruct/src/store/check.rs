@@ -47,6 +47,7 @@ impl Check {
         let some = spread(samples);
         let mut check = Self { measured: some.count, ..Self::default() };
         check.constants(&some);
+
         match equation(&some, pde) {
             Ok([pde_error, misfit]) => {
                 (check.pde_error, check.misfit) = (Some(pde_error), Some(misfit));
@@ -61,6 +62,7 @@ impl Check {
             Err(Error::NonFinite(_)) => check.complaints.push(not_finite(&some, pde)),
             Err(e) => check.unmeasured = Some(e.to_string()),
         }
+
         check.law(&some, pde);
         check
     }

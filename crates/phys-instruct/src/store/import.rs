@@ -178,6 +178,7 @@ fn read(path: &Path, pde: &dyn Pde, layouts: &[Vec<Source>]) -> Result<(Contents
         let mapped = layouts.iter().flatten().any(|s| s.array == name);
         mapped || is_coordinate(name) || name == arrays::LONE
     };
+
     let mut contents = arrays::read(path, &wanted)?;
     // A lone array is the one channel of a PDE that has no other.
     if let (Format::Npy, [only]) = (contents.format, &pde.channels()[..])
@@ -186,6 +187,7 @@ fn read(path: &Path, pde: &dyn Pde, layouts: &[Vec<Source>]) -> Result<(Contents
         contents.names = vec![only.name.into()];
         contents.arrays.insert(only.name.into(), array);
     }
+
     let whole = |l: &&Vec<Source>| l.iter().all(|s| contents.arrays.contains_key(&s.array));
     match layouts.iter().find(whole) {
         Some(layout) => Ok((contents, layout.clone())),
@@ -237,8 +239,10 @@ fn assemble(
         let count = reading.count;
         return Err(Refusal::Range(format!("samples {start}..{end} asked for, it holds {count}")));
     }
+
     let samples = reading.samples(given, range.clone());
     let Some(i) = samples.data.iter().position(|v| !v.is_finite()) else { return Ok(samples) };
+
     let field = i / (samples.height * samples.width).max(1);
     let channel = &samples.channels[field % samples.channels.len()];
     let sample = range.start + field / samples.channels.len();

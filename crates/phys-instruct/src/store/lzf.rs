@@ -33,6 +33,7 @@ pub(crate) fn unpack(packed: &[u8], most: usize) -> Result<Vec<u8>, String> {
                 out.push(out[i]);
             }
         }
+
         if out.len() > most {
             return Err(format!("LZF: more than {most} bytes"));
         }

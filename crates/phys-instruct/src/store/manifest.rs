@@ -131,6 +131,7 @@ impl Manifest {
         {
             return Err(format!("channel `{}`: mean {}, std {}", c.name, c.mean, c.std));
         }
+
         self.recipe.check()?;
         let [height, width] = self.grid;
         let shape = [self.recipe.count, self.channels.len(), height, width, 4];
@@ -140,6 +141,7 @@ impl Manifest {
                 self.recipe.count
             ));
         }
+
         if self.shards.len() != self.recipe.shards() {
             let (found, wanted) = (self.shards.len(), self.recipe.shards());
             return Err(format!("shards: {found} found, {wanted} expected"));
@@ -223,6 +225,7 @@ impl Partial {
             let recipe: Option<Recipe> = serde_json::from_str(&recipe).ok();
             (p.format, p.generator.clone(), recipe)
         };
+
         if heads(self) != heads(asked) {
             return Err(format!(
                 "the folder holds another data set: {}; asked for: {}; choose another folder",

@@ -320,6 +320,7 @@ fn parse_dtype(descr: &str) -> Option<Dtype> {
         ('u', 1 | 2 | 4 | 8) | ('b', 1) => Kind::Uint,
         _ => return None,
     };
+
     let big_endian = match order {
         '<' => false,
         '>' => true,

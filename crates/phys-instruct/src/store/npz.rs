@@ -146,6 +146,7 @@ fn entry(
         let todo = "pack it again with numpy.savez_compressed";
         return Ok(Item::Other(format!("compressed by {method}; {todo}")));
     }
+
     let len = file.size();
     npy::item(file, len, name, collector)
 }

@@ -184,6 +184,7 @@ impl Reading {
                 }
             }
         }
+
         let channels = given.channels.iter().map(|(name, ..)| name.to_string()).collect();
         let (height, width) = (self.height, self.width);
         Samples { pde: given.pde.name().into(), channels, count: range.len(), height, width, data }

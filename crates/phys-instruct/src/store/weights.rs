@@ -104,6 +104,7 @@ fn to_bytes(
             _ => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
         }
     };
+
     let raw: Vec<(&String, &[usize], Vec<u8>)> =
         bundle.tensors.iter().map(|(name, a)| (name, &a.shape[..], bytes(name, &a.data))).collect();
     let views = raw
@@ -114,6 +115,7 @@ fn to_bytes(
                 .map_err(|e| format!("tensor `{name}`: {e}"))
         })
         .collect::<std::result::Result<BTreeMap<_, _>, _>>()?;
+
     let document = HashMap::from([(KEY.to_string(), sealed(&bundle.metadata, &views))]);
     safetensors::serialize(views, Some(document)).map_err(|e| e.to_string())
 }
@@ -207,6 +209,7 @@ fn to_array(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Array> {
             ));
         }
     };
+
     let array = Array { shape: view.shape().to_vec(), data };
     check_shape(name, &array).map_err(|e| bad(path, e.to_string()))?;
     check_finite(path, name, &array.data)?;

@@ -96,6 +96,7 @@ impl Row {
     pub(super) fn of(key: Key, answers: &[Answer], data_floor: f64) -> Result<Self> {
         let none = || Error::NonFinite(format!("{}: no problem was answered", key.method));
         let nfe = answers.last().ok_or_else(none)?.nfe;
+
         let all = |of: &dyn Fn(&Answer) -> Option<f64>| -> Vec<f64> {
             answers.iter().filter_map(of).collect()
         };
@@ -103,6 +104,7 @@ impl Row {
         let (error, error_sd) = mean_and_sd(&all(&|a| Some(a.score.error)));
         let mut seconds = all(&|a| Some(a.seconds));
         seconds.sort_by(f64::total_cmp);
+
         Ok(Self {
             error,
             error_sd,
