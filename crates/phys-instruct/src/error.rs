@@ -31,7 +31,7 @@ pub enum Error {
         /// The system's own error.
         source: std::io::Error,
     },
-    /// A file whose content is not what it should be.
+    /// A file with wrong content.
     #[error("{}: {reason}", path.display())]
     BadFile {
         /// The file.

@@ -1,8 +1,8 @@
 //! Requests for memory before it is taken. Work that cannot fit is refused with the number of
 //! bytes, instead of ending the process half-way.
 //!
-//! An estimate counts what grows with the request (samples, members, weights, activations) and
-//! leaves out what every run takes.
+//! An estimate counts the parts that grow with the request (samples, members, weights,
+//! activations). It leaves out the memory that every run takes.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};

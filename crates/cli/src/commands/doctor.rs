@@ -1,4 +1,4 @@
-//! `doctor`: what this machine offers.
+//! `doctor`: the threads, vector instructions, memory and models of this machine.
 
 use clap::Args;
 use phys_instruct::device;

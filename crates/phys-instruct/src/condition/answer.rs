@@ -146,6 +146,7 @@ impl Solver<'_> {
         let (pde, grid) = (self.model().card.pde()?, self.model().card.grid);
         let pde = pde.as_ref();
         ask_for_members(self.model(), &question)?;
+
         let lattice = Lattice::new(pde, grid);
         let Question { task, observations, options, .. } = &question;
         self.check_grid(observations)?;
@@ -154,10 +155,13 @@ impl Solver<'_> {
         let mut notes = Vec::new();
         let Errors { observations, known, shares } =
             self.with_errors(&question, pde, &mut notes)?;
+
+        // The observations are compared with the prior before robust errors hide what is wrong.
         let surprise = self.surprise(&observations)?;
         let mut unusual = warnings::of_surprise(&surprise, &observations, &lattice, &self.laws());
         let named = shares.iter().zip(observations.channels());
         unusual.extend(named.filter_map(|(share, name)| warnings::of_share(name, (*share)?)));
+
         let observations = match question.robust {
             true => self.weighed(observations, &lattice, &mut notes)?,
             false => observations,
@@ -281,6 +285,7 @@ impl Solver<'_> {
         let unstated = |c: usize| {
             observations.points().iter().filter(move |p| p.channel == c && p.sd.is_none())
         };
+
         let mut shares = vec![None; observations.channels().len()];
         let two_values = pde.input_law().two_values();
         let estimated = (0..shares.len()).filter(|&c| c > 0 || two_values.is_none());

@@ -154,7 +154,7 @@ impl Problem<'_> {
     /// image.
     ///
     /// # Errors
-    /// Fails if the solver refuses an input without which the search cannot go on.
+    /// Fails if the solver refuses an input that the search cannot do without.
     pub fn infer(&self, count: usize, seed: u64) -> Result<Found> {
         let stages = self.stages();
 

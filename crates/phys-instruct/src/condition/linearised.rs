@@ -108,8 +108,8 @@ impl Problem<'_> {
         for number in 2..=levels {
             for _ in 0..rounds {
                 let noise = refinement::noise(self.prior, aim, calls, seed);
-                // The last level changes inputs of two values little, and other inputs change
-                // little anyway.
+                // Inputs of two values are linearised anew at every level but the last, others
+                // once.
                 let near = match last {
                     Some(near) if number == levels || !self.has_jumps() => near,
                     _ => self.near(&x)?,

@@ -4,7 +4,7 @@
 //! - [`linearised`]: refinement with the equation linearised, for equations whose derivative is
 //!   known.
 //! - [`input_space`]: Gauss-Newton in the input, for inputs of few values.
-//! - [`refinement`]: the student's own steps with linear corrections, for other inputs and equations.
+//! - [`refinement`]: the student's own steps with linear corrections, for all others.
 //! - [`noise_space`]: Gauss-Newton in the student's noise, for comparison.
 //! - [`exact`], [`interpolation`], [`most_probable`]: answers without a network, for comparison.
 

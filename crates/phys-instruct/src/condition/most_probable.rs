@@ -57,6 +57,7 @@ pub fn posterior(pde: &dyn Pde, observations: &Observations) -> Result<Posterior
     // deviation.
     let steepness = search.gradient_at(&start)?.iter().map(|g| g * g).sum::<f64>().sqrt();
     search.unit = steepness.max(f64::MIN_POSITIVE);
+
     let settled = SETTLED / search.unit;
     let settings = LBFGS::new(MoreThuenteLineSearch::new(), MEMORY).with_tolerance_cost(settled);
     let method = settings.map_err(|e| Error::Config(format!("L-BFGS: {e}")))?;
@@ -64,6 +65,7 @@ pub fn posterior(pde: &dyn Pde, observations: &Observations) -> Result<Posterior
         .configure(|state| state.param(start).max_iters(ITERATIONS))
         .run();
     run.map_err(|e| Error::NonFinite(format!("the most probable input: {e}")))?;
+
     // A search that fails, at rounding or at an input that the solver refuses, leaves the best of
     // the points it tried.
     let best = search.best.into_inner();

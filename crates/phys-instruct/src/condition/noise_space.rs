@@ -86,6 +86,8 @@ impl Problem<'_> {
             let cost = cost(&(trial.clone() - self.aim.noise.clone()), &self.misfit(&fields));
             let lower = cost.lower(before.clone()).float() * open.clone();
             let keep = lower.clone().lower_elem(0.5).reshape([-1, 1, 1, 1]).expand(z.dims());
+
+            // Members that have accepted a length before stay there.
             next = (trial.mask_where(keep.clone(), next.0), fields.mask_where(keep, next.1));
             open = open - lower;
             if open.clone().sum().into_scalar::<f32>() == 0.0 {

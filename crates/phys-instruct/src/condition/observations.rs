@@ -246,7 +246,7 @@ impl Observations {
     /// Refuses observations that `task` does not take.
     ///
     /// # Errors
-    /// Fails for an observation of what the task asks for.
+    /// Fails for an observation of the fields that the task asks for.
     pub fn check_task(&self, task: Task, allowed: &[usize]) -> Result<()> {
         let allowed: HashSet<usize> = allowed.iter().copied().collect();
         // Between the input's line and the next, a value belongs to the solution. An observed input

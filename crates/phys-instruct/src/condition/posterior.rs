@@ -150,8 +150,9 @@ impl Posterior {
             let mean = mean(&members);
             square += (mean - truth).powi(2);
             crps += ranked_probability(&members, self.mirrored, truth);
+
+            // Coverage of a cell, of values known to their rounding, and of any other value.
             if let Some(two) = two_valued.filter(|two| two.contains(entry)) {
-                // Coverage of a cell, of values known to their rounding, and of any other value.
                 cells += 1;
                 wrong += usize::from(two.is_high(mean) != two.is_high(truth));
                 let same = members.iter().filter(|&&m| two.is_high(m) == two.is_high(truth));

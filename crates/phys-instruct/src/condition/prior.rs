@@ -64,8 +64,8 @@ pub trait Prior: Sync {
 /// A student as prior.
 ///
 /// If its equation is linear, the solution and its covariance are computed from the input. If the
-/// student's samples come with the input rounded, its first call is calibrated for that. Here
-/// nothing is rounded, so that the first call's calibration is left out.
+/// student's samples come with the input rounded, the input's calibration is for rounded values.
+/// Nothing is rounded here, so that the input is left uncalibrated.
 pub struct Student<'a> {
     model: &'a Model,
     residual: Box<dyn Residual>,

@@ -12,7 +12,7 @@
 //!
 //! Large structures follow the observations at high noise, small ones at low noise.
 //!
-//! Step 4 prevents that the observations count twice, since the call has seen d already. For
+//! Step 4 prevents the observations from counting twice, since the call has seen d already. For
 //! Gaussian fields with covariance C a call is A x + B z, where A C A^T + B B^T = C. Every round
 //! then ends at (1 - K H) (A x + B z) + K v, a draw from the posterior (Matheron's rule).
 //!

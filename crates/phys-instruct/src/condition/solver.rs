@@ -322,6 +322,7 @@ impl<'a> Solver<'a> {
         if options.ensemble == 0 {
             return Err(Error::Config("an ensemble needs at least one member".into()));
         }
+
         let observed = Observed::new(observations, &self.model.device());
         let aim = Aim::draw(&self.student, observations, options.ensemble, options.seed);
         let (x, nfe) = match options.method {
@@ -350,6 +351,7 @@ impl<'a> Solver<'a> {
             }
             _ => (self.samples(x), 0),
         };
+
         if let Some(member) = samples.first_not_finite() {
             return Err(Error::NonFinite(format!("member {member} of the posterior")));
         }

@@ -190,6 +190,7 @@ pub(super) fn of_surprise(
         );
         warnings.push(warning(Concern::Together, message));
     }
+
     if found.offset > UNUSUAL * usual.offset && surprise.alone.len() > 1 {
         let message = format!(
             "a field's values are off by a common amount, {} deviations, where at most {} is usual: \

@@ -1,6 +1,6 @@
 //! The U-Net for inference on the processor, with the arithmetic of [`UNet::forward`].
 //!
-//! It is faster than [`UNet::forward`] for three reasons. The weights are brought into the kernels'
+//! It differs from [`UNet::forward`] in three ways. The weights are brought into the kernels'
 //! order once (some in the first pass), all FiLM maps are joined into one, and memory is reused
 //! from call to call. `x` is `[batch, channel, y, x]` throughout.
 

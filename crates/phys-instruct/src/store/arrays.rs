@@ -1,8 +1,8 @@
 //! Named arrays from any file: `.npy`, `.npz`, MATLAB's `.mat` of versions 5 to 7.3, HDF5, or a
-//! data set folder. Files are told apart by their first bytes, not by their names.
+//! data set folder. Formats are recognised by the first bytes of a file, not by its name.
 //!
-//! Only what is wanted is decoded. Anything that is no array of numbers is passed over and
-//! described, so that whoever misses it can say why it is not there.
+//! Only wanted arrays are decoded. Anything that is no array of numbers is skipped and described,
+//! so that an error can say why it is missing.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -47,7 +47,7 @@ pub struct Contents {
     pub names: Vec<String>,
     /// The arrays that were wanted; values may be NaN or infinite.
     pub arrays: BTreeMap<String, NdArray>,
-    /// Everything else by name, and what it is: "text", "complex numbers".
+    /// Everything else by name, with its kind in words: "text", "complex numbers".
     pub others: BTreeMap<String, String>,
     /// The file's format.
     pub format: Format,
@@ -249,7 +249,7 @@ pub(crate) fn format_of(path: &Path) -> Result<Format> {
     }
 }
 
-/// Says what a file of no known format seems to be, and what to do.
+/// Says what a file of unknown format seems to be, and how to convert it.
 fn unknown(path: &Path, start: &[u8]) -> String {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     let matlab = extension.eq_ignore_ascii_case("mat");

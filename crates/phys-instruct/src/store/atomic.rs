@@ -26,7 +26,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with(path, |out| out.write_all(bytes))
 }
 
-/// Replaces the file at `path` by what `fill` writes.
+/// Replaces the file at `path` by the output of `fill`.
 ///
 /// # Errors
 /// [`crate::Error::Io`], also where `fill` fails; the old file is then untouched.

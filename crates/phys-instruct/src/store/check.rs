@@ -10,7 +10,7 @@ use crate::eval::physics::pde_error;
 use crate::residual::{self, Residual, ResidualOptions};
 use crate::{Error, Result, Samples};
 
-/// The largest misfit with which samples pass for solutions. Data of the same equation from other
+/// The largest misfit with which samples count as solutions. Data of the same equation from other
 /// discretisations have 0.001 to 0.1, those of another equation or scale mostly above 0.5.
 pub const MOST: f64 = 0.3;
 /// The largest share of inputs' values that may be none of the law's two.

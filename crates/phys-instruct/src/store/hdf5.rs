@@ -368,7 +368,7 @@ fn unsupported(error: &Error) -> bool {
     error.to_string().contains("unsupported")
 }
 
-/// The error, and what to do about it where the file is whole.
+/// The error, with advice if the file is whole.
 fn advised(error: &Error) -> String {
     let advice = "; `h5repack -f NONE -l CONTI in.h5 out.h5` makes a file that is read";
     format!("{error}{}", if unsupported(error) { advice } else { "" })

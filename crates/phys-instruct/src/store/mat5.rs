@@ -2,9 +2,9 @@
 //!
 //! Format: MathWorks, *MAT-File Format*, "Level 5 MAT-file format": a header of 128 bytes, then
 //! tagged elements, each a matrix or a zlib stream of one. Either byte order. The fields of a
-//! structure are named `structure/field`. Text, cells, objects, sparse and complex arrays are told
-//! by name. The published crate for the format panics on damage and decompresses without bound,
-//! hence this reader.
+//! structure are named `structure/field`. Text, cells, objects, sparse and complex arrays are
+//! reported by name. The published crate for the format panics on damage and decompresses without
+//! bound, hence this reader.
 
 use std::io::{BufReader, Read};
 use std::path::Path;

@@ -2,8 +2,8 @@
 //! (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>).
 //!
 //! Read: `f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1`, either byte order, C and Fortran order. Texts,
-//! objects (pickles) and structured types are told by name. Written: version 1, little-endian `f4`
-//! and `f8` in C order.
+//! objects (pickles) and structured types are reported by name. Written: version 1, little-endian
+//! `f4` and `f8` in C order.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -111,7 +111,7 @@ pub(crate) fn item(
     }
     collector.allow(dtype.decoded(count).ok_or_else(overflows)?)?;
     let data = decode_from(dtype, &mut reader, len - header_len).map_err(|e| e.to_string())?;
-    // Reaching the end is what makes an archive check its checksum.
+    // An archive checks its checksum only when its end is reached.
     if reader.read(&mut [0]).map_err(|e| e.to_string())? != 0 {
         return Err(format!("more than the declared {len} bytes"));
     }

@@ -145,7 +145,7 @@ impl Reading {
         }
     }
 
-    /// The reading of all arrays by the same axes, or by a channel's own where they were told.
+    /// Reads all arrays by the same axes, or by a channel's own if the options give them.
     fn new(given: &Given, axes: &Axes, reason: &str) -> Result<Self, String> {
         let (mut parts, mut problem) = (Vec::new(), None);
         for &(channel, source, array) in &given.channels {
@@ -236,10 +236,12 @@ fn candidates(given: &Given) -> Result<Vec<Reading>, String> {
             }
         }
     }
+
     prefer(&mut readings, |r| r.problem.is_none());
     by_coordinates(given, &mut readings);
     // A grid of a single row is taken only if there is no other.
     prefer(&mut readings, |r| r.height.min(r.width) > 1);
+
     match reason {
         Some(reason) if readings.iter().all(|r| r.problem.is_some() && !r.usual) => Err(reason),
         _ => Ok(readings),

@@ -141,7 +141,7 @@ fn field(sum: &str) -> String {
 /// the names, in hexadecimal digits.
 fn checksum(document: &str, tensors: &BTreeMap<&str, TensorView<'_>>) -> String {
     let mut sum = Sha256::new();
-    // The length before each part prevents that different parts give the same bytes.
+    // The length before each part prevents different parts from giving the same bytes.
     let mut add = |part: &[u8]| {
         sum.update((part.len() as u64).to_le_bytes());
         sum.update(part);

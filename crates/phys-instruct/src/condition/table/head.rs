@@ -1,4 +1,4 @@
-//! The head of a table: what each column means.
+//! The head of a table: the meaning of each column.
 
 use super::lines::Row;
 
