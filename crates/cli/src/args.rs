@@ -24,7 +24,8 @@ pub struct Cli {
 
 /// The most threads: more than any one machine has cores, and few enough to start.
 const MOST_THREADS: u64 = 1024;
-/// The most network calls of a sample, sweeps of polish and the like, each of which takes time alone.
+/// The most network calls of a sample, sweeps of polish and the like; each of them takes time
+/// alone.
 pub const MOST_CALLS: u64 = 10_000;
 
 /// The first page of help.
@@ -43,7 +44,7 @@ fn long_about() -> String {
 /// The heading of the options that every command has.
 const EVERYWHERE: &str = "Options everywhere";
 
-/// What every command understands.
+/// The options that every command has.
 #[derive(Args, Clone)]
 pub struct Global {
     /// Threads to use [default: all]
@@ -114,7 +115,7 @@ pub struct Overrides {
     pub seed: Option<u64>,
 }
 
-/// How to draw samples from a model.
+/// The options for drawing samples from a model.
 #[derive(Args, Clone)]
 pub struct SamplingArgs {
     /// Network calls per sample [default: 1 for a student, 35 for a teacher]
@@ -167,10 +168,10 @@ impl Params {
 }
 
 impl Overrides {
-    /// All overrides as `key=value`; `section` is where the steps are.
+    /// All overrides as `key=value`; `section` is the section of the config that holds the steps.
     ///
     /// # Errors
-    /// A key that is given twice.
+    /// Fails for a key that is given twice.
     pub fn list(&self, section: &str) -> Result<Vec<String>> {
         let named = [
             (format!("{section}.steps"), self.steps),
@@ -185,8 +186,8 @@ impl Overrides {
     }
 }
 
-/// Refuses an option of [`Global`] that is given before the verb and after it, of which one would be
-/// passed over. What stands twice at one place is refused by the parser.
+/// Refuses an option of [`Global`] that is given both before and after the verb, since one of the
+/// two would be ignored. The parser itself refuses an option given twice in one place.
 pub fn check_global_once(given: impl Iterator<Item = OsString>) -> Outcome {
     let names: Vec<String> = Global::augment_args(Command::new(""))
         .get_arguments()
@@ -204,7 +205,7 @@ pub fn check_global_once(given: impl Iterator<Item = OsString>) -> Outcome {
     }
 }
 
-/// Refuses a name that an option is given twice.
+/// Refuses a name that is given twice for an option.
 fn check_once<'a>(option: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
     let mut seen = BTreeSet::new();
     for name in names.map(str::trim) {
@@ -224,17 +225,17 @@ impl From<Sampler> for Method {
     }
 }
 
-/// Whole numbers from `LEAST` on, of things that memory bounds.
+/// A parser of whole numbers from `LEAST` on, for quantities that memory bounds.
 pub fn at_least<const LEAST: u64>() -> RangedU64ValueParser<usize> {
     between::<LEAST, 1_000_000_000>()
 }
 
-/// Whole numbers from `LEAST` to `MOST`.
+/// A parser of whole numbers from `LEAST` to `MOST`.
 pub fn between<const LEAST: u64, const MOST: u64>() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(LEAST..=MOST)
 }
 
-/// A finite number of at least 0.
+/// Parses a finite number of at least 0.
 pub fn at_least_zero(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
@@ -242,12 +243,12 @@ pub fn at_least_zero(text: &str) -> std::result::Result<f64, String> {
     }
 }
 
-/// A grid the solvers may take, in points a side.
+/// A parser of grids that the solvers may take, in points a side.
 pub fn grid() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(4..=4096)
 }
 
-/// `name=value`.
+/// Parses `name=value`.
 pub fn assignment(text: &str) -> std::result::Result<(String, f64), String> {
     let (name, value) = text.split_once('=').ok_or("NAME=VALUE expected")?;
     match value.trim().parse::<f64>() {

@@ -1,27 +1,28 @@
-//! How a command ends when it does not end well.
+//! The failures of commands, and their exit codes.
 
 use phys_instruct::Error;
 
-/// A failure and, by its kind, the exit code.
+/// A failure, whose kind determines the exit code.
 #[derive(Debug)]
 pub enum Failure {
-    /// It ran, and what it looked at is not as it should be.
+    /// The command ran, and the object of its check has a fault.
     Check(String),
-    /// It could not run as asked.
+    /// The command could not run as asked.
     Usage(String),
-    /// Ctrl-C, SIGTERM or SIGHUP; the text says what was kept.
+    /// Ctrl-C, SIGTERM or SIGHUP ended the command; the text says what was saved.
     Interrupted(String),
-    /// The library's answer.
+    /// The library failed.
     Library(Error),
     /// A picture that cannot be drawn.
     Picture(phys_instruct_report::Error),
 }
 
-/// What every command answers.
+/// The result of every command.
 pub type Outcome = Result<(), Failure>;
 
 impl Failure {
-    /// 1 where the work was done and failed, 2 for usage and environment, 130 for interruption.
+    /// The exit code: 1 if the work was done and failed, 2 for usage and environment, 130 for
+    /// interruption.
     pub fn code(&self) -> u8 {
         use phys_instruct_physics::Error::NotConverged;
         match self {
@@ -35,7 +36,7 @@ impl Failure {
     }
 }
 
-/// The failure of work that keeps something else than a checkpoint when it is interrupted.
+/// The failure of work that saves something other than a checkpoint when it is interrupted.
 pub fn interrupted(error: Error, kept: &str) -> Failure {
     match error {
         Error::Interrupted => Failure::Interrupted(format!("interrupted; {kept}")),

@@ -23,23 +23,23 @@ use crate::picture::calls;
 use crate::progress::bar;
 use crate::warnings;
 
-/// Network calls of a teacher unless told otherwise.
+/// The default number of network calls of a teacher.
 const TEACHER_CALLS: usize = 35;
 
-/// Samples, and what is known of their making.
+/// Samples, with the known facts of their origin.
 pub struct Subject {
     pub pde: Box<dyn Pde>,
     pub samples: Samples,
-    /// The file's name.
+    /// The name of the model's file.
     pub model: Option<String>,
     pub kind: Option<Kind>,
     pub nfe: Option<usize>,
     pub seed: Option<u64>,
     pub seconds_per_sample: Option<f64>,
     pub polish: Option<Polish>,
-    /// The model was trained on data that the reference solver did not make.
+    /// True if the model was trained on data that the reference solver did not make.
     pub imported: bool,
-    /// What is known to be wrong with the model.
+    /// The known faults of the model.
     pub warnings: Vec<String>,
 }
 
@@ -50,7 +50,7 @@ pub struct Polish {
     seconds_per_sample: f64,
 }
 
-/// What is printed.
+/// The figures that are printed.
 #[derive(Serialize)]
 pub struct Figures {
     pde: String,
@@ -84,11 +84,13 @@ impl Subject {
             seed: sampling.seed,
         };
         ask_for_figures(model, count)?;
+
         let bar = bar(count, "sampling");
         let start = Instant::now();
         let drawn = sample(model, options, &mut |done| bar.set_position(done as u64))?;
         let spent = start.elapsed().as_secs_f64();
         bar.finish_and_clear();
+
         let subject = Self {
             pde: model.card.pde()?,
             samples: drawn.samples,
@@ -104,7 +106,7 @@ impl Subject {
         subject.polished(sampling.polish)
     }
 
-    /// The samples after so many sweeps of polish.
+    /// Returns the samples after so many sweeps of polish.
     pub fn polished(self, sweeps: usize) -> Result<Self, Failure> {
         if sweeps == 0 {
             return Ok(self);
@@ -116,7 +118,7 @@ impl Subject {
         Ok(Self { samples, polish: Some(Polish { sweeps, seconds_per_sample }), ..self })
     }
 
-    /// Samples of unknown making.
+    /// Makes a subject of samples whose origin is unknown.
     pub fn of_file(pde: Box<dyn Pde>, samples: Samples) -> Self {
         Self {
             pde,
@@ -132,27 +134,30 @@ impl Subject {
         }
     }
 
-    /// The residual that the samples are measured with.
+    /// The residual by which the samples are measured.
     pub fn residual(&self) -> Result<Box<dyn Residual>, Failure> {
         Ok(residual::build(self.pde.as_ref(), self.samples.width, &device::cpu())?)
     }
 
-    /// Held-out data: `path`, or twice as many samples from the reference solver.
+    /// The held-out data: those of `path`, or twice as many samples from the reference solver.
     pub fn reference(&self, path: Option<&Path>) -> Result<Samples, Failure> {
         if let Some(path) = path {
             return Ok(dataset::load_any(path, self.pde.as_ref())?);
         }
+
         if self.imported {
             tell!(
                 "note: the model was trained on imported data; --reference F measures against it"
             );
         }
+
         let count = 2 * self.samples.count.max(2);
         let bar = bar(count, "solving the reference");
         let mut watch = Watch {
             progress: &mut |done| bar.set_position(done as u64),
             stop: &AtomicBool::new(false),
         };
+
         let size = self.samples.width;
         let made = data::generate(self.pde.as_ref(), size, seeds::REFERENCE, count, &mut watch);
         bar.finish_and_clear();
@@ -167,6 +172,7 @@ impl Subject {
     ) -> Result<Figures, Failure> {
         let pde = self.pde.as_ref();
         let report = evaluate(&self.samples, reference, pde, residual, EvalOptions::default())?;
+
         Ok(Figures {
             pde: self.samples.pde.clone(),
             model: self.model.clone(),
@@ -217,7 +223,7 @@ impl Figures {
         )
     }
 
-    /// Prints them, and what is wrong with the model to stderr.
+    /// Prints the figures, and the faults of the model to stderr.
     pub fn print(&self, json: bool) -> Outcome {
         self.warnings.iter().for_each(|text| tell!("warning: {text}"));
         let value = serde_json::to_value(self).map_err(|e| Failure::Usage(e.to_string()))?;
@@ -240,15 +246,18 @@ impl Figures {
         }
         let distance = against(r.sliced_wasserstein, r.sliced_wasserstein_floor);
         lines.push(line("sliced Wasserstein", distance));
+
         let each = self.channels.iter().zip(&r.std_ratio);
         let ratios: Vec<String> = each.map(|(c, ratio)| format!("{c} {}", plain(*ratio))).collect();
         lines.push(line("deviation / data's", ratios.join(", ")));
+
         if let Some(list) = &r.frechet {
             let each = self.channels.iter().zip(list);
             let all: Vec<String> =
                 each.map(|(c, f)| format!("{c} {}", against(f.distance, f.floor))).collect();
             lines.push(line("Fréchet distance", all.join(", ")));
         }
+
         if let Some(spent) = self.seconds_per_sample {
             lines.push(line("time per sample", seconds(spent)));
         }

@@ -1,4 +1,4 @@
-//! Finding a model: a file, a run folder, or the bundled student of a PDE.
+//! The search for a model: a file, a run folder, or the bundled student of a PDE.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ use phys_instruct::problem;
 
 use crate::failure::Failure;
 
-/// Names one folder to look into instead of the usual ones.
+/// The environment variable that names one folder to search in place of the usual ones.
 const VARIABLE: &str = "PHYS_INSTRUCT_MODELS";
 
-/// The folders that may hold the bundled models, the first that does wins.
+/// The folders that may hold the bundled models; the first that does is used.
 fn folders() -> Vec<PathBuf> {
     if let Some(folder) = std::env::var_os(VARIABLE) {
         return vec![folder.into()];
@@ -23,7 +23,7 @@ fn folders() -> Vec<PathBuf> {
         .collect()
 }
 
-/// The bundled models there are.
+/// The files of the bundled models.
 pub fn bundled() -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
     for path in folders().iter().filter_map(|f| std::fs::read_dir(f).ok()).flatten().flatten() {
@@ -54,18 +54,18 @@ pub fn find(name: &Path) -> Result<PathBuf, Failure> {
     if problem::names().iter().any(starts_with) { bundled_as(&text) } else { Err(unknown(&text)) }
 }
 
-/// The folder that a new file of the models goes into.
+/// The folder for a new file beside the models.
 pub fn folder() -> PathBuf {
     folders().into_iter().next().unwrap_or_else(|| PathBuf::from("models"))
 }
 
-/// A file in the first of the models' folders that has it.
+/// A file of the first of the models' folders that holds it.
 pub fn file(name: &str) -> Option<PathBuf> {
     folders().into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// The student of a PDE, on 64 x 64 if there is one, of a PDE on a grid (`darcy-32`), or any bundled
-/// model by the name of its file.
+/// A bundled model by the name of its file, or the student of a PDE: on 64 x 64 if there is one, or
+/// on the grid that is named (`darcy-32`).
 fn bundled_as(name: &str) -> Result<PathBuf, Failure> {
     let is_pde = problem::names().iter().any(|pde| pde == name);
     let kinds = if is_pde { &["-64-student", "-32-student"][..] } else { &["-student", ""] };

@@ -1,4 +1,4 @@
-//! stdout: figures as JSON or as aligned lines.
+//! Output on stdout: figures as JSON or as aligned lines.
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
 
-/// Writes `text` and a newline to stdout; a reader that has gone is no error.
+/// Writes `text` and a newline to stdout. A reader that has closed it is no error.
 pub fn print(text: &str) -> Outcome {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
@@ -20,8 +20,8 @@ pub fn print(text: &str) -> Outcome {
     }
 }
 
-/// Writes a line to stderr, formatted as by `eprintln`; a reader or a terminal that has gone is no
-/// error.
+/// Writes a line to stderr, formatted as by `eprintln`. A reader or a terminal that has closed it
+/// is no error.
 macro_rules! tell {
     ($($text:tt)*) => {{
         use std::io::Write as _;
@@ -35,12 +35,12 @@ pub fn show(json: bool, value: &Value, lines: &[(String, String)]) -> Outcome {
     print(&if json { format!("{value:#}") } else { columns(lines) })
 }
 
-/// Makes the folder that `path` will lie in and tries to write there, before any work is done.
+/// Makes the parent folder of `path` and tries to write there, before any work is done.
 pub fn make_room(path: &Path) -> Outcome {
     Ok(atomic::make_room(path)?)
 }
 
-/// Two columns, the first as wide as its longest entry.
+/// Formats two columns, the first as wide as its longest entry.
 pub fn columns(lines: &[(String, String)]) -> String {
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let line = |(name, value): &(String, String)| format!("{name:width$}  {value}");
@@ -58,7 +58,7 @@ pub fn seconds(value: f64) -> String {
     }
 }
 
-/// `(name, value)` as owned text.
+/// Returns `(name, value)` as owned text.
 pub fn line(name: &str, value: impl ToString) -> (String, String) {
     (name.into(), value.to_string())
 }

@@ -1,4 +1,4 @@
-//! stderr: bars where it is a terminal, a rare line where it is not.
+//! Progress on stderr: bars on a terminal, an occasional line elsewhere.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use crate::output::tell;
 
-/// Time between two lines where there is no terminal.
+/// The time between two lines if there is no terminal.
 const RARELY: Duration = Duration::from_secs(30);
 
-/// A bar of `total` things; silent where stderr is no terminal.
+/// A bar of `total` items, which is silent if stderr is no terminal.
 pub fn bar(total: usize, what: &str) -> ProgressBar {
     let bar = ProgressBar::new(total as u64);
     let template = "{msg} [{bar:30}] {pos}/{len}, {eta} left";
@@ -23,7 +23,7 @@ pub fn bar(total: usize, what: &str) -> ProgressBar {
     bar
 }
 
-/// What a training says of itself.
+/// The progress report of a training.
 pub struct Talk {
     bar: ProgressBar,
     terminal: bool,
@@ -32,7 +32,7 @@ pub struct Talk {
 }
 
 impl Talk {
-    /// For a training of `total` steps.
+    /// Makes the report of a training of `total` steps.
     pub fn new(total: u64) -> Self {
         let bar = ProgressBar::new(total);
         if let Ok(style) = ProgressStyle::with_template("[{bar:24}] {pos}/{len}, {eta} left {msg}")
@@ -42,7 +42,7 @@ impl Talk {
         Self { bar, terminal: std::io::stderr().is_terminal(), last: None, total }
     }
 
-    /// One step and its figures, which are none for most steps.
+    /// Reports one step and its figures, of which most steps have none.
     pub fn step(&mut self, step: u64, figures: &Map<String, Value>) {
         if let Some(Value::String(warning)) = figures.get("warning") {
             self.bar.suspend(|| tell!("warning: {warning}"));
@@ -60,7 +60,7 @@ impl Talk {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
@@ -77,6 +77,7 @@ fn summary(figures: &Map<String, Value>) -> String {
         ("sliced_wasserstein", "SWD"),
         ("skipped", "skipped"),
     ];
+
     let text = |value: &Value| match value {
         Value::Number(n) => Some(plain(n.as_f64()?)),
         Value::Array(list) => {
@@ -86,6 +87,7 @@ fn summary(figures: &Map<String, Value>) -> String {
         _ => None,
     };
     let worth = |name: &str, value: &Value| name != "skipped" || value.as_u64() != Some(0);
+
     let shown = names.iter().filter_map(|(key, name)| {
         let value = figures.get(*key).filter(|value| worth(key, value))?;
         Some(format!("{name} {}", text(value)?))

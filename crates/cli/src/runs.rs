@@ -1,4 +1,4 @@
-//! What `train` and `distill` share: the run folder, interruption, the model at the end.
+//! Shared parts of `train` and `distill`: the run folder, interruption, and the model at the end.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -16,14 +16,14 @@ use crate::output::{line, seconds, show, tell};
 use crate::progress::Talk;
 use crate::warnings;
 
-/// `out`, or a folder under `runs` named after the config file.
+/// Returns `out`, or a folder under `runs` named after the config file.
 pub fn folder(out: Option<&Path>, config: &Path, role: &str) -> PathBuf {
     let stem = config.file_stem().unwrap_or_default().to_string_lossy();
     out.map_or_else(|| Path::new("runs").join(format!("{stem}-{role}")), Path::to_path_buf)
 }
 
-/// Holds `folder` against other processes, before any work is done, and refuses one that holds a
-/// run of another configuration.
+/// Locks `folder` against other processes before any work is done, and refuses a folder that holds
+/// a run of another configuration.
 pub fn claim(folder: &Path, config: &Config, kind: Kind) -> Result<Lock, Failure> {
     let lock = Lock::take(folder)?;
     if Run::exists_in(folder) {
@@ -33,7 +33,7 @@ pub fn claim(folder: &Path, config: &Config, kind: Kind) -> Result<Lock, Failure
     Ok(lock)
 }
 
-/// Refuses a run of another configuration than its own, `text`, but for more steps at its end.
+/// Refuses a run whose configuration differs from `text` by more than the number of its last steps.
 fn check(run: &Run, text: &str, config: &Config, kind: Kind) -> Outcome {
     let theirs = Config::from_toml(text)?;
     let differences = load::differences(config, &theirs);
@@ -48,7 +48,7 @@ fn check(run: &Run, text: &str, config: &Config, kind: Kind) -> Outcome {
     )))
 }
 
-/// Begins the run, or goes on with one of the same configuration, which may have got more steps.
+/// Begins the run, or resumes one of the same configuration, which may have been given more steps.
 pub fn open(folder: &Path, config: &Config, kind: Kind) -> Result<Run, Failure> {
     let written = load::to_toml(config)?;
     if !Run::exists_in(folder) {
@@ -66,7 +66,7 @@ pub fn open(folder: &Path, config: &Config, kind: Kind) -> Result<Run, Failure> 
     Ok(run)
 }
 
-/// Trains to the end and true, or to the pause and false.
+/// Trains to the end or to the pause. Returns true at the end, false at a pause.
 pub fn train(
     training: &mut dyn Training,
     run: &Run,
@@ -82,13 +82,14 @@ pub fn train(
     Ok(training.step_count() >= training.total())
 }
 
-/// Writes the model of a finished run and says so.
+/// Writes the model of a finished run and prints its description.
 pub fn finish(run: &Run, model: &Model, json: bool) -> Outcome {
     let path = run.folder().join("model.safetensors");
     model.save(&path)?;
     let card = &model.card;
     let warnings = warnings::of_model(card);
     warnings.iter().for_each(|text| tell!("warning: {text}"));
+
     let value = json!({
         "warnings": warnings, "model": path.to_string_lossy(), "pde": card.pde, "grid": card.grid, "kind": card.kind,
         "steps": card.steps, "samples_seen": card.samples_seen, "seconds": card.seconds,
@@ -102,7 +103,7 @@ pub fn finish(run: &Run, model: &Model, json: bool) -> Outcome {
     show(json, &value, &lines)
 }
 
-/// Says where a paused run stands.
+/// Prints the number of steps of a paused run.
 pub fn paused(run: &Run, training: &dyn Training, json: bool) -> Outcome {
     let (step, total) = (training.step_count(), training.total());
     let value = json!({ "run": run.folder().to_string_lossy(), "step": step, "steps": total });

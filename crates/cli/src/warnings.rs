@@ -1,4 +1,4 @@
-//! The doubts of many solutions, each kind told once, and those of a model.
+//! The warnings about many solutions, each kind printed once, and those about a model.
 
 use crate::output::tell;
 use std::collections::BTreeMap;
@@ -7,24 +7,24 @@ use phys_instruct::model::Card;
 use phys_instruct_physics::{Solution, Warning, WarningKind};
 use serde_json::{Value, json};
 
-/// Ranges of sample numbers that a line names before it says how many more there are.
+/// The number of ranges of sample numbers that a line names before it counts the rest.
 const NAMED: usize = 8;
 
-/// One kind of doubt.
+/// One kind of warning.
 struct Doubt<'a> {
-    /// The gravest.
+    /// The warning of highest severity.
     worst: &'a Warning,
-    /// The number of the sample that it is of.
+    /// The number of the sample with that warning.
     worst_sample: usize,
     /// The numbers of all samples concerned, from 0.
     samples: Vec<usize>,
 }
 
-/// Every kind of doubt there is about some solutions.
+/// The kinds of warnings about some solutions.
 pub struct Gathered<'a>(BTreeMap<WarningKind, Doubt<'a>>);
 
 impl<'a> Gathered<'a> {
-    /// The doubts about the solutions.
+    /// Collects the warnings about the solutions.
     pub fn of(solutions: &'a [Solution]) -> Self {
         let mut kinds: BTreeMap<WarningKind, Doubt> = BTreeMap::new();
         for (sample, solution) in solutions.iter().enumerate() {
@@ -42,10 +42,11 @@ impl<'a> Gathered<'a> {
                 }
             }
         }
+
         Self(kinds)
     }
 
-    /// Prints them to stderr, a line each.
+    /// Prints the warnings to stderr, a line each.
     pub fn print(&self) {
         self.lines().for_each(|line| tell!("warning: {line}"));
     }
@@ -59,7 +60,7 @@ impl<'a> Gathered<'a> {
         })
     }
 
-    /// A list of objects.
+    /// Returns the warnings as a list of objects.
     pub fn to_json(&self) -> Value {
         let one = |(kind, doubt): (&WarningKind, &Doubt)| {
             json!({
@@ -71,12 +72,12 @@ impl<'a> Gathered<'a> {
     }
 }
 
-/// What is known to be wrong with a model.
+/// The known faults of a model.
 pub fn of_model(card: &Card) -> Vec<String> {
     card.collapse().into_iter().collect()
 }
 
-/// Rising numbers as `0-3, 5`.
+/// Formats ascending numbers as `0-3, 5`.
 fn ranges(numbers: &[usize]) -> String {
     let mut found: Vec<[usize; 2]> = Vec::new();
     for &n in numbers {
@@ -85,6 +86,7 @@ fn ranges(numbers: &[usize]) -> String {
             _ => found.push([n, n]),
         }
     }
+
     let text = |[first, last]: &[usize; 2]| {
         if first == last { first.to_string() } else { format!("{first}-{last}") }
     };

@@ -1,4 +1,4 @@
-//! The samples that a run trains on and is measured against.
+//! The samples on which a run trains and against which it is measured.
 
 use std::ops::Range;
 use std::path::Path;
@@ -10,22 +10,23 @@ use rayon::prelude::*;
 use crate::store::dataset;
 use crate::{Config, Error, Result, Samples, memory};
 
-/// Samples solved between two looks at the stop flag.
+/// The number of samples solved between two tests of the stop flag.
 const GROUP: usize = 256;
 
-/// Hears of finished samples and may stop the work.
+/// A receiver of progress that may stop the work.
 pub struct Watch<'a> {
-    /// Told the number of finished samples.
+    /// A function that receives the number of finished samples.
     pub progress: &'a mut dyn FnMut(usize),
-    /// Raised to stop.
+    /// A flag that is raised to stop.
     pub stop: &'a AtomicBool,
 }
 
-/// Draws and solves `count` samples on a grid of `size` points a side; sample i depends on the
-/// seed and i alone.
+/// Draws and solves `count` samples on a grid of `size` points a side. Sample i depends on the seed
+/// and i alone.
 ///
 /// # Errors
-/// No samples asked for, what the solver refuses, [`Error::Interrupted`].
+/// Fails if no samples are asked for, if the solver refuses an input, and with
+/// [`Error::Interrupted`].
 pub fn generate(
     pde: &dyn Pde,
     size: usize,
@@ -60,24 +61,24 @@ pub fn generate(
     all.ok_or_else(|| Error::Shape("no samples asked for".into()))
 }
 
-/// Refuses samples of which the memory cannot hold `count`, or not the solving of them.
+/// Refuses samples if the memory cannot hold `count` of them or the work of solving them.
 ///
 /// # Errors
-/// [`Error::Memory`].
+/// Fails with [`Error::Memory`].
 pub fn ask_for_samples(pde: &dyn Pde, size: usize, count: usize) -> Result<()> {
     let one = memory::of_samples(1, [pde.channels().len(), size, size]);
-    // Solutions come in double precision, a group at a time.
+    // Solutions are in double precision, a group at a time.
     let group = 3.0 * one * count.min(GROUP) as f64;
     let solving = pde.solve_bytes(size) * count.min(rayon::current_num_threads()) as f64;
     let bytes = one * count as f64 + group + solving;
     memory::ask(bytes, format_args!("{count} samples of {size} x {size}"))
 }
 
-/// Solves for the given inputs, on all threads, and asks of each whether its grid carries the
-/// answer.
+/// Solves for the given inputs in parallel, and checks for each that its grid resolves the
+/// solution.
 ///
 /// # Errors
-/// The first failure of [`Pde::solve_checked`].
+/// Fails with the first failure of [`Pde::solve_checked`].
 pub fn solve_checked(pde: &dyn Pde, inputs: &[Fields]) -> Result<Vec<Solution>> {
     inputs.par_iter().map(|input| Ok(pde.solve_checked(input)?)).collect()
 }
@@ -85,7 +86,7 @@ pub fn solve_checked(pde: &dyn Pde, inputs: &[Fields]) -> Result<Vec<Solution>> 
 /// The training samples of a run: the first of `data.path`, or generated from `data.seed`.
 ///
 /// # Errors
-/// Data that is missing, damaged, too little or of another grid, and those of [`generate`].
+/// Fails for data that are missing, damaged, too few or of another grid, and as [`generate`] does.
 pub fn training(config: &Config, watch: &mut Watch) -> Result<Samples> {
     let (pde, data) = (config.pde()?, &config.data);
     match &data.path {
@@ -101,7 +102,7 @@ pub fn training(config: &Config, watch: &mut Watch) -> Result<Samples> {
 /// `data.seed`.
 ///
 /// # Errors
-/// As [`training`].
+/// Fails as [`training`] does.
 pub fn validation(config: &Config, watch: &mut Watch) -> Result<Samples> {
     let (pde, data) = (config.pde()?, &config.data);
     match &data.path {
@@ -124,6 +125,7 @@ fn part_of(
     let samples = dataset::load_any(path, pde)?;
     let bad = |reason| Err(Error::BadFile { path: path.into(), reason });
     let (total, training, validation) = (samples.count, config.data.count, config.data.validation);
+
     if [samples.height, samples.width] != [config.grid; 2] {
         let [y, x] = [samples.height, samples.width];
         return bad(format!("a grid of {y} x {x} found, {0} x {0} configured", config.grid));

@@ -1,10 +1,10 @@
-//! Where tensors live.
+//! The devices of tensors.
 
 pub use burn::tensor::Device;
 
 use crate::Result;
 
-/// The processor, on all threads.
+/// The processor, with all threads.
 pub fn cpu() -> Device {
     Device::flex()
 }
@@ -12,7 +12,7 @@ pub fn cpu() -> Device {
 /// The vector instructions that the kernels use on this processor.
 ///
 /// # Errors
-/// An unknown name in `PHYS_INSTRUCT_SIMD`, which otherwise names the widest to use.
+/// Fails for an unknown name in `PHYS_INSTRUCT_SIMD`, which limits the width to use.
 pub fn vector_unit() -> Result<&'static str> {
     phys_instruct_kernels::asked().map_err(crate::Error::Config)?;
     Ok(phys_instruct_kernels::unit())
@@ -21,7 +21,7 @@ pub fn vector_unit() -> Result<&'static str> {
 /// The first graphics processor.
 ///
 /// # Errors
-/// A build without the `gpu` feature.
+/// Fails in a build without the `gpu` feature.
 #[cfg(feature = "gpu")]
 pub fn gpu() -> Result<Device> {
     Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice))
@@ -30,14 +30,14 @@ pub fn gpu() -> Result<Device> {
 /// The first graphics processor.
 ///
 /// # Errors
-/// A build without the `gpu` feature.
+/// Fails in a build without the `gpu` feature.
 #[cfg(not(feature = "gpu"))]
 pub fn gpu() -> Result<Device> {
     let reason = "this build has no GPU support; build it with `--features gpu`";
     Err(crate::Error::Backend(reason.into()))
 }
 
-/// Whether [`gpu`] can answer at all.
+/// Tells whether this build can return a [`gpu`].
 pub const fn has_gpu() -> bool {
     cfg!(feature = "gpu")
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// What can go wrong in the library.
+/// The failures of the library.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The physics refused.
@@ -25,15 +25,15 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's own error.
         source: std::io::Error,
     },
-    /// A file whose content is not what it should be.
+    /// A file with wrong content.
     #[error("{}: {reason}", path.display())]
     BadFile {
         /// The file.
         path: PathBuf,
-        /// The field that is wrong, what was found and what was expected.
+        /// The field that is wrong, with what was found and what was expected.
         reason: String,
     },
     /// Work that would take more memory than there is.

@@ -1,8 +1,8 @@
-//! Memory is asked for before it is taken: work that cannot fit is refused with the number, where
-//! it would otherwise end the process half-way.
+//! Requests for memory before it is taken. Work that cannot fit is refused with the number of
+//! bytes, instead of ending the process half-way.
 //!
-//! An estimate counts what grows with the request (samples, members, weights, activations) and
-//! leaves out what every run takes.
+//! An estimate counts the parts that grow with the request (samples, members, weights,
+//! activations). It leaves out the memory that every run takes.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,14 +11,14 @@ use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::{Error, Result};
 
-/// The bytes that a user allows; 0 where nobody has said.
+/// The number of bytes that a user allows; 0 if no limit was set.
 static LIMIT: AtomicU64 = AtomicU64::new(0);
 
 /// Requests below this, 64 MiB, are granted without asking the system.
 const SMALL: f64 = (64u64 << 20) as f64;
 
-/// Sets the most bytes that one piece of work may take, instead of what the machine has free.
-/// 0 goes back to that.
+/// Sets the most bytes that one piece of work may take, in place of the machine's free memory. 0
+/// removes the limit.
 pub fn set_limit(bytes: u64) {
     LIMIT.store(bytes, Ordering::Relaxed);
 }
@@ -28,8 +28,8 @@ pub fn limit() -> Option<u64> {
     Some(LIMIT.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0)
 }
 
-/// Returns the bytes that may be taken: the limit that was set, or what the machine has free, or
-/// the process's control group if that is less.
+/// Returns the number of bytes that may be taken. It is the limit that was set, or the free memory
+/// of the machine or of the process's control group, whichever is less.
 pub fn available() -> u64 {
     limit().unwrap_or_else(|| {
         let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
@@ -77,11 +77,11 @@ pub fn sized(bytes: f64) -> String {
     format!("{value:.decimals$} {}", UNITS[unit])
 }
 
-/// Reads a number of bytes, with a unit or without: `2G`, `512MiB`, `1.5 GB`; units are powers of
+/// Parses a number of bytes, with a unit or without: `2G`, `512MiB`, `1.5 GB`. Units are powers of
 /// 1024.
 ///
 /// # Errors
-/// A reason, for anything but a positive number with one of the units K, M, G and T.
+/// Fails with a reason for anything but a positive number with one of the units K, M, G and T.
 pub fn parse(text: &str) -> std::result::Result<u64, String> {
     let text = text.trim();
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
@@ -95,7 +95,7 @@ pub fn parse(text: &str) -> std::result::Result<u64, String> {
         _ => return Err(format!("`{unit}`: one of K, M, G and T expected")),
     };
     match number.trim().parse::<f64>() {
-        // Beyond 2^63 a number of bytes is a slip of the pen.
+        // More than 2^63 bytes can only be a mistake.
         Ok(value) if value > 0.0 && value < 9.2e18 => Ok((value * 1024f64.powi(power)) as u64),
         _ => Err(format!("`{text}`: a size expected, for example 8G or 500M")),
     }

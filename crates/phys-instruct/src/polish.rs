@@ -1,11 +1,13 @@
-//! Polish: a few sweeps of a classical correction of the solution for the generated input. Never
-//! part of sampling unless asked for.
+//! Polish: a few sweeps of a classical correction of the solution for the generated input. It is
+//! never part of sampling unless asked for.
 //!
-//! Of an evolution each snapshot is brought to the equation with the one before it
-//! ([`phys_instruct_physics::hermite`]), where a sweep is one evaluation of the right-hand side.
-//! Elsewhere a sweep evaluates the preconditioned residual g(u) = P^-1 R(u) once, P the
-//! constant-coefficient operator, and takes an accelerated step of u <- u - w g(u), w the residual's
-//! damping ([`phys_instruct_physics::anderson`]).
+//! Each snapshot of an evolution is brought to the equation with the one before it
+//! ([`phys_instruct_physics::hermite`]). A sweep is then one evaluation of the right-hand side.
+//!
+//! If the equation is no evolution, let P be the constant-coefficient operator, R the residual of
+//! the solution u, and w the residual's damping. A sweep evaluates the preconditioned residual
+//! g(u) = P^-1 R(u) once. It takes an accelerated step of u <- u - w g(u)
+//! ([`phys_instruct_physics::anderson`]).
 
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::anderson::Anderson;
@@ -16,26 +18,26 @@ use crate::net::params::read;
 use crate::residual::{Residual, ResidualOptions};
 use crate::{Error, Result, Samples};
 
-/// Samples corrected at a time.
+/// The number of samples corrected at a time.
 const BATCH: usize = 64;
 
-/// A sample is left as it is where |P^-1 R| is below this share of |P^-1| of the source: a few times what
-/// rounding leaves of a solved one.
+/// A sample is left unchanged if |P^-1 R| is below this share of |P^-1| of the source. It is a few
+/// times what rounding leaves of a solved sample.
 const SETTLED: f32 = 1e-7;
 
-/// See [`Anderson::new`]; residuals are of `f32`.
+/// The threshold of [`Anderson::new`] for residuals in `f32`.
 const INDEPENDENT: f64 = 1e-4;
 
-/// Whether a correction is known for samples of `residual`.
+/// Tells whether a correction is known for samples of `residual`.
 pub fn is_known(residual: &dyn Residual) -> bool {
     residual.collocation().is_some() || residual.damping().is_some()
 }
 
-/// `samples` after at most `sweeps` corrections, fewer where the equation holds to rounding before
-/// that; the input stays as it is. `residual` lives on the CPU.
+/// Returns `samples` after at most `sweeps` corrections, fewer if the equation holds to rounding
+/// before that. The input is unchanged. `residual` must be built on the CPU.
 ///
 /// # Errors
-/// A PDE whose residual names no correction, or corrections that are not finite.
+/// Fails for a PDE whose residual has no correction, and for corrections that are not finite.
 pub fn polish(samples: &Samples, residual: &dyn Residual, sweeps: usize) -> Result<Samples> {
     let polished = match (residual.collocation(), residual.damping()) {
         (Some(method), _) => marched(samples, method, sweeps),
@@ -60,7 +62,7 @@ fn marched(samples: &Samples, method: &dyn Collocation, sweeps: usize) -> Sample
     };
     let len = samples.sample_len().max(1);
     match samples.count {
-        // To wake a thread takes as long as a sweep.
+        // Waking a thread takes as long as a sweep.
         0 | 1 => polished.data.chunks_exact_mut(len).enumerate().for_each(one),
         _ => polished.data.par_chunks_exact_mut(len).enumerate().for_each(one),
     }
@@ -79,6 +81,7 @@ fn swept(
         let count = data.len() / len;
         let shape = [count, samples.channels.len(), samples.height, samples.width];
         let mut methods = vec![Anderson::new(INDEPENDENT); count];
+
         for _ in 0..sweeps {
             let x = Tensor::<4>::from_data(TensorData::new(data.to_vec(), shape), &Device::flex());
             let options = ResidualOptions { preconditioned: true, ..ResidualOptions::default() };
@@ -88,12 +91,13 @@ fn swept(
             if errors.iter().all(settled) {
                 break;
             }
+
             let steps = read(terms.residual * -damping)?;
             let step_len = steps.len() / count;
             let samples = data.par_chunks_exact_mut(len).zip(steps.par_chunks_exact(step_len));
             let samples = samples.zip(&mut methods).zip(&errors);
             samples.filter(|(_, error)| !settled(error)).for_each(|(((x, step), method), _)| {
-                // The solution's channels are the last.
+                // The solution's channels come last.
                 advance(method, &mut x[len - step_len..], step);
             });
         }
@@ -119,7 +123,7 @@ mod tests {
     use crate::eval::testing::samples_from;
     use crate::residual::ResidualTerms;
 
-    /// A residual whose author names no damping.
+    /// A residual without a damping.
     struct Undamped(Box<dyn Residual>);
 
     impl Residual for Undamped {
@@ -136,7 +140,7 @@ mod tests {
         assert!(polish(&samples, &Undamped(residual), 1).is_err());
     }
 
-    /// Samples whose solution is off by a tenth, and how far they are after some sweeps.
+    /// The errors of samples before and after some sweeps, if their solution is off by a tenth.
     fn errors(name: &str, sweeps: usize) -> [f64; 2] {
         let pde = by_name(name).unwrap();
         let mut samples = samples_from(pde.as_ref(), 4, 32, 1);
@@ -175,7 +179,7 @@ mod tests {
         }
     }
 
-    /// However many more sweeps were allowed, and whatever else is in the batch.
+    /// The result depends neither on further sweeps that are allowed nor on the rest of the batch.
     #[test]
     fn a_sample_that_holds_the_equation_is_left_alone() {
         let pde = by_name("poisson").unwrap();

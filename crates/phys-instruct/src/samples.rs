@@ -13,18 +13,18 @@ pub struct Samples {
     pub pde: String,
     /// The channels' names.
     pub channels: Vec<String>,
-    /// Number of samples.
+    /// The number of samples.
     pub count: usize,
-    /// Points along y.
+    /// The number of points along y.
     pub height: usize,
-    /// Points along x.
+    /// The number of points along x.
     pub width: usize,
     /// The values.
     pub data: Vec<f32>,
 }
 
 impl Samples {
-    /// Values in one sample.
+    /// The number of values in one sample.
     pub fn sample_len(&self) -> usize {
         self.channels.len() * self.height * self.width
     }
@@ -47,7 +47,7 @@ impl Samples {
         Some(value / self.sample_len())
     }
 
-    /// Sample `i` in `f64`, as the physics crate takes it.
+    /// Sample `i` in `f64`, in the form of the physics crate.
     pub fn fields(&self, i: usize) -> Fields {
         Fields {
             channels: self.channels.len(),
@@ -60,7 +60,7 @@ impl Samples {
     /// Gathers solved fields.
     ///
     /// # Errors
-    /// No sample at all, or samples of different shapes.
+    /// Fails if there is no sample, and for samples of different shapes.
     pub fn from_fields(pde: &str, channels: &[impl AsRef<str>], fields: &[Fields]) -> Result<Self> {
         let first = fields.first().ok_or_else(|| Error::Shape("no samples".into()))?;
         let shape = (channels.len(), first.height, first.width);
@@ -78,7 +78,7 @@ impl Samples {
         })
     }
 
-    /// The samples `range`, copied.
+    /// A copy of the samples in `range`.
     pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
         let n = self.sample_len();
         Self {
@@ -88,8 +88,8 @@ impl Samples {
         }
     }
 
-    /// The samples with an input of two values ([`InputLaw::two_values`]) rounded to the nearer of
-    /// them; unchanged where the law has no such values.
+    /// Returns the samples with an input of two values ([`InputLaw::two_values`]) rounded to the
+    /// nearer of them. They are unchanged if the law has no such values.
     #[must_use]
     pub fn with_input_rounded(mut self, pde: &dyn Pde) -> Self {
         if let Some(two) = pde.input_law().two_values() {

@@ -7,15 +7,15 @@ use crate::model::{Kind, Model};
 use crate::net::params::read;
 use crate::{Error, Result, Samples, memory};
 
-/// Samples per network call.
+/// The number of samples per network call.
 const BATCH: usize = 64;
 
-/// How to sample.
+/// The options of sampling.
 #[derive(Debug, Clone, Copy)]
 pub struct SampleOptions {
-    /// Samples to draw.
+    /// The number of samples to draw.
     pub count: usize,
-    /// Network calls per sample: 1..=K for a student, any number for a teacher.
+    /// The number of network calls per sample: 1 to K for a student, any number for a teacher.
     pub nfe: usize,
     /// The solver of a teacher's ODE.
     pub method: Method,
@@ -30,18 +30,19 @@ impl Default for SampleOptions {
     }
 }
 
-/// Samples drawn from a model and the network calls that each took.
+/// Samples drawn from a model, and the number of network calls behind each.
 pub struct Drawn {
     /// The joint fields.
     pub samples: Samples,
-    /// Network calls per sample.
+    /// The number of network calls per sample.
     pub nfe: usize,
 }
 
-/// Draws samples; sample i depends on the seed and i alone. `progress` hears of finished samples.
+/// Draws samples; sample i depends on the seed and i alone. `progress` receives the number of
+/// finished samples.
 ///
 /// # Errors
-/// A number of steps the model cannot take.
+/// Fails for a number of steps that the model cannot take.
 pub fn sample(
     model: &Model,
     options: SampleOptions,
@@ -64,10 +65,11 @@ pub fn sample(
     }
 }
 
-/// Samples of a student at `steps` network calls, `steps` in 1..=K.
+/// Draws samples of a student at `steps` network calls, 1 to K.
 ///
 /// # Errors
-/// A PDE that this program does not know, or fields that the device does not give back.
+/// Fails for a PDE that this program does not know, and for fields that the device does not give
+/// back.
 pub fn student_samples(
     model: &Model,
     count: usize,
@@ -105,7 +107,7 @@ fn teacher_samples(
 /// Draws in batches and decodes to physical units.
 ///
 /// # Errors
-/// Fails as `draw` does, or for fields that the device does not give back.
+/// Fails if `draw` does, and for fields that the device does not give back.
 pub(crate) fn collect(
     model: &Model,
     count: usize,

@@ -1,4 +1,5 @@
-//! The seeds behind the sets of samples that no config names, in one place so that no two sets meet.
+//! The seeds behind the sets of samples that no config names, in one place so that no two sets
+//! meet.
 //!
 //! A run's own seed and its data's come from its config; shipped configs stay below [`RESERVED`].
 

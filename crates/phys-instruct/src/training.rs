@@ -1,4 +1,4 @@
-//! The loop that every training shares: steps, metrics, checkpoints by time, interruption,
+//! The loop that every training shares: steps, metrics, checkpoints by time, interruption and
 //! resumption.
 
 use std::collections::BTreeMap;
@@ -18,64 +18,66 @@ use crate::store::run::Run;
 use crate::store::weights::{Array, Bundle};
 use crate::{Error, Result, Samples};
 
-/// Consecutive non-finite steps after which a training is given up.
+/// The number of consecutive non-finite steps after which a training is given up.
 const PATIENCE: usize = 50;
 
-/// Steps after which a training is given up once more than half of its steps were not finite.
+/// The number of steps after which a training is given up if more than half of them were not
+/// finite.
 const ENOUGH: u64 = 100;
 
 /// Something that is trained step by step; step n depends on the state and on n alone.
 pub trait Training: Send {
-    /// Steps done.
+    /// The number of steps done.
     fn step_count(&self) -> u64;
-    /// Steps to do.
+    /// The number of steps to do.
     fn total(&self) -> u64;
-    /// Steps that were skipped as not finite.
+    /// The number of steps that were skipped because they were not finite.
     fn skipped(&self) -> u64;
-    /// One step; its figures where they are due, and whether it was skipped as non-finite.
+    /// Takes one step. Returns its figures if they are due, and whether it was skipped as
+    /// non-finite.
     ///
     /// # Errors
-    /// What the step's own work answers.
+    /// Fails if the step's own work does.
     fn step(&mut self) -> Result<Outcome>;
-    /// Everything needed to go on.
+    /// Returns the state that is needed to resume.
     ///
     /// # Errors
-    /// State that cannot be described.
+    /// Fails for a state that cannot be described.
     fn checkpoint(&self) -> Result<Bundle>;
-    /// Goes back to a checkpoint. After an error another one can be tried.
+    /// Restores a checkpoint. After an error another one can be tried.
     ///
     /// # Errors
-    /// A checkpoint that does not fit this training.
+    /// Fails for a checkpoint that does not fit this training.
     fn restore(&mut self, checkpoint: &Bundle) -> Result<()>;
-    /// Notes wall-clock time spent, for the model's description.
+    /// Adds wall-clock time to that spent, for the model's description.
     fn add_seconds(&mut self, seconds: f64);
 }
 
-/// What a step did.
+/// The outcome of a step.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Figures for the metrics file; empty where none are due.
+    /// The figures for the metrics file; empty if none are due.
     pub metrics: Map<String, Value>,
-    /// The step was not finite and changed nothing.
+    /// Tells whether the step was not finite and changed nothing.
     pub skipped: bool,
 }
 
-/// When a training writes its checkpoints and where it pauses.
+/// The time between checkpoints, and the step at which to pause.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Minutes between two checkpoints.
+    /// The number of minutes between two checkpoints.
     pub checkpoint_minutes: f64,
     /// The number of steps at which to pause; None trains to the end.
     pub until: Option<u64>,
 }
 
-/// Trains to the end, to the pause, or until `stop` is set; resumes from the run's checkpoint if
-/// there is one. `progress` hears of every step with its figures, and of a `warning` where the
-/// newest checkpoint could not be restored.
+/// Trains to the end, to the pause, or until `stop` is set. Resumes from the run's checkpoint if
+/// there is one. `progress` receives every step with its figures, and a `warning` if the newest
+/// checkpoint could not be restored.
 ///
 /// # Errors
-/// [`Error::Interrupted`] after the checkpoint was written, [`Error::Diverged`] when too many
-/// steps were not finite, and whatever reading and writing answer.
+/// Fails with [`Error::Interrupted`] after the checkpoint was written, with [`Error::Diverged`] if
+/// too many steps were not finite, and if reading or writing fails.
 pub fn run(
     training: &mut dyn Training,
     run: &Run,
@@ -95,9 +97,10 @@ pub fn run(
     let end = pace.until.map_or(training.total(), |until| until.min(training.total()));
     let (mut saved, mut lap) = (Instant::now(), Instant::now());
     let mut skipped_in_a_row = 0;
+
     while training.step_count() < end {
         let mut outcome = in_pool(|| training.step())?;
-        // A figure that there is not, or that is no number, is left out.
+        // A figure that does not exist or is no number is left out.
         outcome.metrics.retain(|_, figure| !figure.is_null());
         training.add_seconds(lap.elapsed().as_secs_f64());
         lap = Instant::now();
@@ -109,6 +112,7 @@ pub fn run(
         if !outcome.metrics.is_empty() {
             run.append_metrics(&Value::Object(outcome.metrics))?;
         }
+
         let stopping = stop.load(Ordering::Relaxed);
         if stopping || saved.elapsed() >= every {
             run.write_checkpoint(&training.checkpoint()?)?;
@@ -123,14 +127,14 @@ pub fn run(
     }
 
     check_skipped(training, run)?;
-    // A run that took no step has its checkpoint: writing it again would lose the one before.
+    // A run that took no step has its checkpoint; writing it again would lose the one before.
     if saved_step == Some(training.step_count()) {
         return Ok(());
     }
     run.write_checkpoint(&training.checkpoint()?)
 }
 
-/// Gives up a training most steps of which were skipped.
+/// Gives up a training if most of its steps were skipped.
 fn check_skipped(training: &dyn Training, run: &Run) -> Result<()> {
     let (skipped, steps) = (training.skipped(), training.step_count());
     if 2 * skipped <= steps {
@@ -140,7 +144,7 @@ fn check_skipped(training: &dyn Training, run: &Run) -> Result<()> {
 }
 
 /// The error of a training in which `what` was not finite. A skipped step changes no weight, so
-/// that the state after the last good step is kept as a checkpoint if there was such a step.
+/// that the state after the last good step is saved as a checkpoint if there was such a step.
 fn given_up(training: &dyn Training, run: &Run, what: &str) -> Error {
     let any_good = training.skipped() < training.step_count();
     let written = any_good
@@ -157,7 +161,7 @@ fn given_up(training: &dyn Training, run: &Run, what: &str) -> Error {
     ))
 }
 
-/// The steps of the last phase of a training: a finished run can be given more of them.
+/// The number of steps of the last phase of a training, which can be raised for a finished run.
 pub fn last_steps(config: &mut Config, kind: Kind) -> &mut usize {
     match kind {
         Kind::Teacher => &mut config.train.steps,
@@ -174,17 +178,19 @@ pub fn has_more_steps(ours: &Config, theirs: &Config, kind: Kind) -> bool {
     more > before && grown == *ours
 }
 
-/// SHA-256 of what a training starts from, by name: its config, its data and the models it uses.
+/// The SHA-256 sums of a training's origin, by name: of its config, its data and the models it
+/// uses.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Origin(BTreeMap<String, String>);
 
 impl Origin {
-    /// The origin of a training of a `kind` of model by `config` on `data`; PDE and seed are part
-    /// of the config. The steps of the last phase do not count, so that a run can be given more.
+    /// Computes the origin of a training of a `kind` of model by `config` on `data`. PDE and seed
+    /// are part of the config. The steps of the last phase do not count, so that a run can be given
+    /// more.
     ///
     /// # Errors
-    /// A config that cannot be written out.
+    /// Fails for a config that cannot be written out.
     pub fn new(config: &Config, kind: Kind, data: &Samples) -> Result<Self> {
         let mut config = config.clone();
         *last_steps(&mut config, kind) = 0;
@@ -207,11 +213,11 @@ impl Origin {
         self.0.insert(name.into(), digits(hasher));
     }
 
-    /// Compares this origin with the one that the metadata of a checkpoint name. Checkpoints of
-    /// before there were origins name none and are taken.
+    /// Compares this origin with the one in the metadata of a checkpoint. An older checkpoint
+    /// without an origin is accepted.
     ///
     /// # Errors
-    /// [`Error::Config`] naming what the checkpoint was made from otherwise.
+    /// Fails with [`Error::Config`] that names the first part that differs.
     pub fn check(&self, metadata: &Value) -> Result<()> {
         let Some(found) = metadata.get("origin") else { return Ok(()) };
         let differs = |name: &&String| {
@@ -228,7 +234,7 @@ impl Origin {
 }
 
 fn add_values(hasher: &mut Sha256, values: &[f32]) {
-    // Some thousand values at a time, which costs no memory worth naming.
+    // The values are hashed some thousand at a time, which costs little memory.
     for part in values.chunks(4096) {
         let bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
         hasher.update(&bytes);
@@ -248,8 +254,8 @@ pub fn learning_rate(step: u64, total: u64, warmup: usize, decay: f64) -> f64 {
     rise * 0.5 * (1.0 + (std::f64::consts::PI * into_decay).cos())
 }
 
-/// Weight of the old average at `step` for a half-life in steps; young averages forget faster, so
-/// that the initial weights are soon forgotten (Karras et al. 2022, appendix F).
+/// The weight of the old average at `step` for a half-life in steps. Young averages forget faster,
+/// so that the initial weights are soon forgotten (Karras et al. 2022, appendix F).
 pub fn ema_decay(step: u64, half_life: f64) -> f64 {
     let half_life = half_life.min(0.1 * (step + 1) as f64);
     0.5f64.powf(1.0 / half_life.max(1e-9))

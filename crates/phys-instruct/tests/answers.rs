@@ -1,4 +1,4 @@
-//! Questions as users ask them, of the bundled students: what the answer is, and what is said.
+//! Questions as users ask them of the bundled students: the answers, and the notes and warnings.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -24,13 +24,13 @@ fn question(task: Task, observations: Observations) -> Question {
     Question { task, observations, noise, robust, resolve, method, options }
 }
 
-/// A solved problem that no training data hold.
+/// A solved problem that is in no training data.
 fn truth(pde: &dyn Pde) -> Fields {
     generate(pde, SIZE, 9_300_000, 0..1).unwrap().remove(0)
 }
 
-/// Values of a channel at some random places, between grid points or on the nearest one, by the
-/// interpolation of the test's own, errors of `sd` among them.
+/// Observations of a channel at random places, with errors of deviation `sd`. The places are
+/// between grid points, with values by the test's own interpolation, or at the nearest grid point.
 fn sensors(pde: &dyn Pde, x: &Fields, channel: usize, between: bool, sd: f64) -> Vec<Observation> {
     let lattice = Lattice::new(pde, SIZE);
     let field = x.channel(channel);
@@ -46,7 +46,7 @@ fn sensors(pde: &dyn Pde, x: &Fields, channel: usize, between: bool, sd: f64) ->
         .collect()
 }
 
-/// The Catmull-Rom interpolation of a field, which is not that of the library.
+/// The Catmull-Rom interpolation of a field, which is not the library's.
 fn cubic(field: &[f64], [row, column]: [f64; 2]) -> f64 {
     let weights = |t: f64| {
         let f = t.fract();
@@ -143,7 +143,7 @@ fn a_coefficient_given_everywhere_is_followed_and_one_given_here_and_there_is_he
         (0..SIZE * SIZE).map(at).collect::<Vec<_>>()
     };
     let answer_24 = answer("darcy", Task::Forward, everywhere(24.0)).unwrap();
-    // -24 lap u = 1: the maximum of the torsion function over 24.
+    // -24 lap u = 1: the maximum of the torsion function is divided by 24.
     let u = answer_24.posterior.mean()[SIZE * SIZE..].iter().fold(0.0f32, |m, v| m.max(*v));
     assert!((f64::from(u) - 0.073_671 / 24.0).abs() < 0.01 * 0.073_671 / 24.0, "{u}");
     assert!(answer_24.warnings.is_empty(), "{}", said(&answer_24));
@@ -167,12 +167,12 @@ fn a_fixed_boundary_is_held_against_values_on_it() {
     assert!(wall(0.5).contains("the boundary condition fixes the value there"));
 }
 
-/// Two thermometers in one cell are two observations: their mean is known better than either.
+/// Two thermometers in one cell are two observations, whose mean is known better than either.
 #[test]
 fn two_measurements_of_one_point_are_two() {
     let at = |value| Observation::at_point(1, 10, 10, value, Some(2e-4));
     let [one, two] = [vec![at(8.145e-3)], vec![at(8.0e-3), at(8.2e-3)]].map(|points| {
-        // Enough members that their own spread is known to a tenth.
+        // There are enough members to know their spread to a tenth.
         let model = model("darcy");
         let lattice = Lattice::new(by_name("darcy").unwrap().as_ref(), SIZE);
         let asked = question(Task::Inverse, Observations::on(&lattice, points).unwrap());

@@ -1,4 +1,4 @@
-//! Distillation where everything is known: teacher, student and auxiliary model are Gaussians
+//! Distillation in a case that is known exactly: teacher, student and auxiliary model are Gaussians
 //! with independent entries, whose denoisers, divergences and optima have closed forms.
 #![allow(clippy::unwrap_used)]
 
@@ -43,7 +43,7 @@ fn normal(stream: &str, step: u64) -> Tensor<4> {
     draw.normal([BATCH, 2, SIDE, SIDE], &Device::flex())
 }
 
-/// Per channel, the mean of `x` and of `x` times `z`.
+/// The means of `x` and of `x` times `z`, per channel.
 fn moments(x: &Tensor<4>, z: &Tensor<4>) -> [[f64; 2]; 2] {
     let mean = |t: Tensor<4>| -> [f64; 2] {
         let per_channel = values(t.mean_dims(&[0, 2, 3]));
@@ -70,7 +70,7 @@ fn measured(
     moments(&gradient(settings, &teacher, &auxiliary, y0, noise, level).unwrap(), &z)
 }
 
-/// sigma^2 times the gradient of KL(N(mean, std^2 + sigma^2) || N(m, s^2 + sigma^2)).
+/// The product of sigma^2 and the gradient of KL(N(mean, std^2 + sigma^2) || N(m, s^2 + sigma^2)).
 fn exact_kl_gradient(student: Student, sigma: f64) -> [[f64; 2]; 2] {
     let square = sigma * sigma;
     let entry = |c: usize| {
@@ -134,7 +134,7 @@ impl Residual for Equal {
     }
 }
 
-/// Coordinates in which y is x.
+/// Coordinates in which y equals x.
 fn identity() -> Coordinates {
     let statistics = Statistics {
         mean: vec![0.0; 2 * AREA],
@@ -178,7 +178,7 @@ fn guidance_moves_the_optimum_as_a_linear_constraint_predicts() {
     };
     let sigma = 1.0;
     let student = guided_optimum(&guidance, sigma);
-    // Balance of kappa_c (mean_c - m_c) against +-weight delta / (points rms(delta)).
+    // The pull kappa_c (mean_c - m_c) balances +-weight delta / (points rms(delta)).
     let kappa: Vec<f64> =
         TARGET_STD.iter().map(|s| sigma * sigma / (s * s + sigma * sigma)).collect();
     let spread = TARGET_STD.iter().map(|s| s * s).sum::<f64>();

@@ -1,5 +1,5 @@
-//! What was found in the Darcy data of the neuraloperator project (`experiments/neuralop-darcy-16`),
-//! on the 50 samples kept with the tests.
+//! Properties of the Darcy data of the neuraloperator project (`experiments/neuralop-darcy-16`),
+//! tested on the 50 samples kept with the tests.
 #![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use phys_instruct::residual;
 use phys_instruct::store::{Affine, ImportOptions, import};
 use phys_instruct_physics::{Pde, darcy::Darcy};
 
-/// The inner nodes: without the first row and column, which lie on the boundary.
+/// The crop to the inner nodes: the first row and column lie on the boundary.
 const INNER: [usize; 4] = [1, 0, 1, 0];
 /// The values of the coefficient where the file holds 0 and 1, for a source of 1.
 const FOUND: [f64; 2] = [0.0201, 0.3755];
@@ -28,8 +28,8 @@ fn read(pde: &Darcy, crop: [usize; 4]) -> Samples {
     import::import(&path, pde, &ImportOptions { crop, affine, ..Default::default() }).unwrap()
 }
 
-/// With coefficients 1 and `ratio`: the factor that brings each sample's own solution closest to
-/// the data (least squares), its mean and its spread relative to that.
+/// Fits each sample's own solution, for the coefficients 1 and `ratio`, to the data by a factor
+/// (least squares). Returns the factor's mean, and its spread relative to the mean.
 fn fitted_factor(ratio: f64, boundary: f64, crop: [usize; 4]) -> [f64; 2] {
     let pde = darcy([1.0, ratio], boundary);
     let samples = read(&pde, crop);
@@ -88,8 +88,8 @@ fn inner_nodes_fit_better_than_cell_centres() {
     }
 }
 
-/// The solution is a finer grid's: between neighbours 1/16 apart, across jumps, its flux balance
-/// is off by more than the source.
+/// The solution is that of a finer grid. Between neighbours 1/16 apart, across jumps, its flux
+/// balance misses zero by more than the source.
 #[test]
 fn the_coarse_residual_of_the_data_exceeds_its_source() {
     let pde = darcy(FOUND, 1.0);

@@ -1,4 +1,4 @@
-//! What is written is read again, whatever it is.
+//! Round trips: anything that is written is read back the same.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -14,13 +14,13 @@ use phys_instruct_physics::poisson::Poisson;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Any finite `f32`, the rarest kinds as often as any other.
+/// Any finite `f32`, with the rarest kinds as often as any other.
 fn finite() -> impl Strategy<Value = f32> {
     use proptest::num::f32::{NEGATIVE, NORMAL, POSITIVE, SUBNORMAL, ZERO};
     NORMAL | SUBNORMAL | ZERO | POSITIVE | NEGATIVE
 }
 
-/// A shape of up to four axes, and values to fill it; some have none.
+/// A shape of up to four axes, and values to fill it; some shapes hold none.
 fn shaped() -> impl Strategy<Value = (Vec<usize>, Vec<f32>)> {
     prop::collection::vec(0usize..5, 0..4).prop_flat_map(|shape| {
         let count = shape.iter().product::<usize>();
@@ -37,7 +37,7 @@ fn array() -> impl Strategy<Value = NdArray> {
     prop_oneof![single, double]
 }
 
-/// JSON without fractions, whose last place may change, at most three levels deep.
+/// JSON of at most three levels. Fractions are left out, since their last place may change.
 fn document() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         any::<bool>().prop_map(Value::from),
@@ -53,7 +53,7 @@ fn document() -> impl Strategy<Value = Value> {
                 .prop_map(|fields| Value::Object(fields.into_iter().collect())),
         ]
     });
-    // The checksum stands under a name of its own.
+    // The checksum has a name of its own, which documents must not use.
     prop::collection::btree_map("[a-rt-z]{1,9}", tree, 0..4)
         .prop_map(|fields| Value::Object(fields.into_iter().collect()))
 }
@@ -102,7 +102,7 @@ proptest! {
     ) {
         let tensors: BTreeMap<String, Array> = tensors
             .into_iter()
-            // The container's own name for its metadata.
+            // The container uses this name for its own metadata.
             .filter(|(name, _)| name != "__metadata__")
             .map(|(name, (shape, data))| (name, Array { shape, data }))
             .collect();
@@ -192,7 +192,7 @@ proptest! {
             count: shard_size.min(count - i * shard_size),
             sha256: "0123456789abcdef".repeat(4),
         });
-        // What has gone through JSON once stays as it is.
+        // A value that has passed through JSON once does not change again.
         let manifest: Manifest = through_json(&Manifest {
             format: FORMAT,
             generator: pde.clone(),

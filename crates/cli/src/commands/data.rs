@@ -1,4 +1,4 @@
-//! `data`: what is in a data set, whether it is whole, and data from elsewhere.
+//! `data`: the content of a data set, its integrity, and data from elsewhere.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ pub struct Import {
     out: PathBuf,
 }
 
-/// Rows at the top and the bottom, columns at the left and the right.
+/// The rows at the top and the bottom, and the columns at the left and the right.
 type Crop = [usize; 4];
 
 impl DataVerb {
@@ -132,7 +132,7 @@ impl Import {
         }
     }
 
-    /// Prints what was read, and keeps it beside the samples.
+    /// Prints how the data were read, and writes that beside the samples.
     fn report(&self, imported: &Imported, json: bool) -> Outcome {
         let Imported { samples, axes, reason, check } = imported;
         let axes = axes.to_string();
@@ -192,7 +192,7 @@ fn file_info(path: &Path, json: bool) -> Outcome {
     show(json, &Value::Object(value), &lines)
 }
 
-/// Shape and statistics of the finite values, in words and in figures.
+/// The shape and the statistics of the finite values, in words and as JSON.
 fn array_info(array: &NdArray) -> (String, Value) {
     let (shape, all) = (&array.shape, array.data.len());
     let finite = array.data.iter().filter(|v| v.is_finite()).count();
@@ -200,6 +200,7 @@ fn array_info(array: &NdArray) -> (String, Value) {
     if finite == 0 {
         return (format!("{shape:?}, no values"), json!({ "shape": shape, "not_finite": missing }));
     }
+
     let [mean, sd, low, high] = statistics(|| array.data.iter().filter(|v| v.is_finite()));
     let mut text = format!(
         "{shape:?}, mean {}, sd {}, {} to {}",
@@ -217,7 +218,8 @@ fn array_info(array: &NdArray) -> (String, Value) {
     (text, figures)
 }
 
-/// Mean, standard deviation, least and greatest of some values, which are gone through again.
+/// The mean, standard deviation, least and greatest of some values, which are iterated several
+/// times.
 fn statistics<I: Iterator<Item = f64>>(values: impl Fn() -> I) -> [f64; 4] {
     let n = values().count().max(1) as f64;
     let mean = values().sum::<f64>() / n;
@@ -236,6 +238,7 @@ fn verify(path: &Path, json: bool) -> Outcome {
         arrays::read_each(path, &mut |_, _| count += 1)?;
         (count, Vec::new())
     };
+
     let texts: Vec<String> =
         problems.iter().map(|p| format!("{}: {}", p.file.display(), p.reason)).collect();
     if json {
@@ -246,6 +249,7 @@ fn verify(path: &Path, json: bool) -> Outcome {
     } else {
         print(&texts.join("\n"))?;
     }
+
     match texts.len() {
         0 => Ok(()),
         n => Err(Failure::Check(format!(

@@ -55,6 +55,7 @@ impl Distill {
         let teacher = Model::load(Path::new(&config.distill.teacher), &device)?;
         let pde = config.pde()?;
         check_params(&config, &teacher)?;
+
         let stop = interrupt::stop_flag()?;
         let folder = runs::folder(self.out.as_deref(), &self.config, "student");
         let _lock = runs::claim(&folder, &config, Kind::Student)?;
@@ -63,21 +64,24 @@ impl Distill {
         check_data(&validation, pde.as_ref(), path, self.unchecked)?;
         let build = |device: &Device| residual::build(pde.as_ref(), config.grid, device);
         let monitor = monitor::against(validation.clone(), config.pde()?, build(&device::cpu())?);
+
         let mut training =
             StudentTraining::new(&config, teacher, build(&device)?, monitor, &validation, &device)?;
         let run = runs::open(&folder, &config, Kind::Student)?;
         let checkpoint_minutes = config.distill.checkpoint_minutes;
         let pace = Pace { checkpoint_minutes, until: self.until };
+
         if !runs::train(&mut training, &run, pace, &stop)? {
             return runs::paused(&run, &training, global.json);
         }
         runs::finish(&run, &training.model(), global.json)
     }
 
-    /// The config, with the teacher's file in its place.
+    /// The config, with the path of the teacher's file in it.
     fn config(&self) -> Result<Config, Failure> {
         let mut config = load::load(&self.config, &self.overrides.list("distill")?)?;
         let named = self.teacher.clone().unwrap_or_else(|| PathBuf::from(&config.distill.teacher));
+
         if named.as_os_str().is_empty() {
             let reason = "no teacher: give --teacher F, or distill.teacher in the config";
             return Err(Failure::Usage(reason.into()));
@@ -86,11 +90,13 @@ impl Distill {
             let name = named.display();
             return Err(Failure::Usage(format!("the teacher {name}: no such file or folder")));
         }
+
         let file = models::find(&named)?;
         let Some(teacher) = file.to_str() else {
             let reason = "the config holds the teacher's name, which has to be UTF-8";
             return Err(Failure::Usage(format!("the teacher {}: {reason}", file.display())));
         };
+
         config.distill.teacher = teacher.into();
         Ok(config)
     }
@@ -105,7 +111,7 @@ fn validation(config: &Config, stop: &AtomicBool) -> Result<phys_instruct::Sampl
     Ok(samples)
 }
 
-/// The student's equation is the teacher's.
+/// Refuses a config whose PDE parameters are not the teacher's.
 fn check_params(config: &Config, teacher: &Model) -> Outcome {
     let ours = config.pde()?.params();
     let differs = |name: &str, value: f64| teacher.card.params.get(name) != Some(&value);

@@ -1,4 +1,4 @@
-//! `doctor`: what this machine offers.
+//! `doctor`: the threads, vector instructions, memory and models of this machine.
 
 use clap::Args;
 use phys_instruct::device;
@@ -27,6 +27,7 @@ impl Doctor {
         let threads = rayon::current_num_threads();
         let memory = memory_gib();
         let simd = device::vector_unit()?;
+
         let value = json!({
             "version": version, "system": system, "threads": threads, "simd": simd,
             "memory_gib": memory, "gpu": device::has_gpu(), "models": names,
@@ -34,6 +35,7 @@ impl Doctor {
         let gpu = if device::has_gpu() { "built in" } else { "not built in (--features gpu)" };
         let memory = memory.map_or("unknown".into(), |gib| format!("{gib:.1} GiB"));
         let models = if names.is_empty() { "none found".into() } else { names.join(", ") };
+
         let lines = [
             line("phys-instruct", version),
             line("system", system),
@@ -47,7 +49,7 @@ impl Doctor {
     }
 }
 
-/// Memory of the machine, where the system says.
+/// The memory of the machine, if the system reports it.
 fn memory_gib() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;

@@ -54,6 +54,7 @@ impl Generate {
             }
             _ => self.folder(&stop)?,
         }
+
         let value = json!({
             "pde": self.problem.pde, "count": self.count, "grid": self.grid, "seed": self.seed,
             "out": self.out.to_string_lossy(),

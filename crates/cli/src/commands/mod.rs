@@ -56,13 +56,14 @@ pub fn run(cli: Cli) -> Outcome {
     device::vector_unit()?;
     keep_freed_memory();
     memory::set_limit(global.memory_limit.unwrap_or_default());
-    // The main thread is one of the pool: another would have to be woken for each piece of work.
+    // The main thread belongs to the pool; another would have to be woken for each piece of work.
     let threads = global.threads.unwrap_or_default();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
     pool.build_global().map_err(|e| match global.threads {
         Some(threads) => Failure::Usage(format!("--threads {threads}: {e}")),
         None => Failure::Usage(format!("thread pool: {e}; --threads asks for fewer")),
     })?;
+
     match &cli.verb {
         Verb::Generate(verb) => verb.run(global),
         Verb::Simulate(verb) => verb.run(global),
@@ -81,7 +82,7 @@ pub fn run(cli: Cli) -> Outcome {
     }
 }
 
-/// The device asked for.
+/// The device that is asked for.
 pub fn open_device(global: &Global) -> Result<Device, Error> {
     match global.device {
         DeviceName::Cpu => Ok(device::cpu()),
@@ -89,8 +90,8 @@ pub fn open_device(global: &Global) -> Result<Device, Error> {
     }
 }
 
-/// Measures the samples of a file against the equation and the law before training; samples that
-/// are none are refused unless told otherwise. Without a path they were just solved.
+/// Measures the samples of a file against the equation and the law before training. Samples that
+/// fail are refused unless the user allows them. Without a path they were just solved and pass.
 pub fn check_data(
     samples: &Samples,
     pde: &dyn Pde,

@@ -1,4 +1,4 @@
-//! `model`: what is in a model file, and a smaller one.
+//! `model`: the content of a model file, and a smaller copy.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub enum ModelVerb {
     Pack(Pack),
 }
 
-/// What to pack.
+/// The arguments of `model pack`.
 #[derive(Args)]
 pub struct Pack {
     #[command(flatten)]
@@ -55,7 +55,7 @@ impl Pack {
     }
 }
 
-/// What stands for the checksum of a file that was written before there were any.
+/// The line for a file of the first format, which has no checksum.
 const NO_CHECKSUM: &str = "no checksum (`model pack` writes a copy with one)";
 
 fn info(path: &Path, json: bool) -> Outcome {
@@ -67,6 +67,7 @@ fn info(path: &Path, json: bool) -> Outcome {
     let mut value = serde_json::to_value(card).map_err(|e| Failure::Usage(e.to_string()))?;
     value["parameters"] = json!(parameters);
     value["sha256"] = json!(checksum);
+
     let net = format!(
         "U-Net, width {}, multipliers {:?}, {} block(s) a level, patch {}",
         card.net.width, card.net.multipliers, card.net.blocks, card.net.patch
@@ -86,6 +87,7 @@ fn info(path: &Path, json: bool) -> Outcome {
         line("weights", parameters),
         line("process", process),
     ];
+
     if !card.levels.is_empty() {
         lines.push(line("noise levels", format!("{:?}", card.levels)));
         let calibrated = if model.calibrations.is_empty() { "" } else { ", calibrated" };
@@ -101,7 +103,7 @@ fn info(path: &Path, json: bool) -> Outcome {
     show(json, &value, &lines)
 }
 
-/// JSON without quotes.
+/// Formats JSON without quotes.
 fn word(value: &serde_json::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

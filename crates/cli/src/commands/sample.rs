@@ -51,6 +51,7 @@ impl Sample {
         let reference = subject.reference(self.reference.as_deref())?;
         let residual = subject.residual()?;
         let figures = subject.measure(&reference, residual.as_ref())?;
+
         let out = match self.out.as_slice() {
             [] => vec![PathBuf::from(format!("{}.png", model.card.pde))],
             given => given.to_vec(),

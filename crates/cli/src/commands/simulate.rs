@@ -59,23 +59,26 @@ impl Simulate {
     }
 }
 
-/// The fields of the file, each the shape of the PDE's own input.
+/// The fields of the file, each in the shape of the PDE's input.
 fn inputs(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<Vec<Fields>, Failure> {
     let array = read(path, pde, map)?;
     let line = pde.layout().input.is_line();
     let (one, many) = if line { ("[x]", "[sample, x]") } else { ("[y, x]", "[sample, y, x]") };
     let shape = array.shape.clone();
+
     let (count, height, width) = match (shape.as_slice(), line) {
-        // A column, as MATLAB and meshgrids have lines.
+        // Columns hold lines in MATLAB and in meshgrids.
         (&[x], true) | (&[x, 1], true) => (1, 1, x),
         (&[n, x], true) | (&[n, 1, x], true) => (n, 1, x),
         (&[y, x], false) => (1, y, x),
         (&[n, y, x], false) | (&[n, 1, y, x], false) => (n, y, x),
         _ => return Err(bad(path, format!("shape {shape:?} found, {one} or {many} expected"))),
     };
+
     if count * height * width == 0 {
         return Err(bad(path, format!("shape {shape:?} holds no values")));
     }
+
     let data = array.into_f64();
     let field = |values: &[f64]| Fields { channels: 1, height, width, data: values.to_vec() };
     Ok(data.chunks(height * width).map(field).collect())
@@ -85,7 +88,7 @@ fn inputs(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<Vec<Fields>, 
 fn read(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<NdArray, Failure> {
     let names = arrays::read(path, &|_| false)?;
     let own = pde.channels().first().map_or("", |c| c.name);
-    // What is mapped is `array` or `channel=array`.
+    // The argument is `array` or `channel=array`.
     let mapped = map.map(|text| text.split_once('=').map_or(text, |(_, array)| array.trim()));
     let problem = problem::find(pde.name())?;
     let known = problem.arrays().iter().map(|[input, _]| input.as_str());
@@ -100,6 +103,7 @@ fn read(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<NdArray, Failur
             return Err(bad(path, format!("{reason}; {todo}")));
         }
     };
+
     let mut contents = arrays::read(path, &|n| n == name)?;
     contents.take(name).map_err(|reason| bad(path, reason))
 }
@@ -126,11 +130,13 @@ fn report(pde: &dyn Pde, solutions: &[Solution], spent: f64, json: bool) -> Outc
     let inner_points = reports().filter_map(|r| r.inner_points).max();
     let warnings = Gathered::of(solutions);
     warnings.print();
+
     let value = json!({
         "pde": pde.name(), "count": solutions.len(), "params": params(pde), "steps": steps,
         "time_step": time_step, "residual": residual, "inner_points": inner_points,
         "seconds_per_sample": spent, "warnings": warnings.to_json(),
     });
+
     let mut lines = vec![line("PDE", pde.equation()), line("solved", solutions.len())];
     lines.extend(pde.params().iter().map(|p| line(p.name, p.value)));
     lines.extend(steps.filter(|&n| n > 0).map(|n| line("solver steps", n)));

@@ -101,12 +101,12 @@ pub struct Solve {
     out: Vec<PathBuf>,
 }
 
-/// The way from observations to fields.
+/// The method of inference.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Way {
     /// Observations between the student's own steps
     Refinement,
-    /// The same with the equation linearised near the answer
+    /// Refinement with the equation linearised near the answer
     Linearised,
     /// Gauss-Newton in the input, the equation solved between
     InputSpace,
@@ -136,6 +136,7 @@ impl Solve {
             )));
         }
         make_room(file)?;
+
         let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
         let seed = seeds::PROBLEM + self.seed;
         let truth = data::generate(pde.as_ref(), card.grid, seed, 1, &mut watch)?;
@@ -145,6 +146,7 @@ impl Solve {
             allowed = Observations::columns(&allowed, card.grid, count, self.seed);
             points = allowed.len();
         }
+
         let drawn =
             Observations::draw(&truth, 0, &allowed, points, self.noise.unwrap_or(0.0), self.seed)?;
         files::write(file, &drawn)?;
@@ -225,7 +227,7 @@ impl Way {
     }
 }
 
-/// An answer and what it is measured against.
+/// An answer, with the fields by which it is measured.
 struct Report<'a> {
     model: &'a Model,
     /// The name of the model's file.
@@ -237,12 +239,12 @@ struct Report<'a> {
     answer: Answer,
     truth: Option<Samples>,
     unobserved: usize,
-    /// Seconds to draw the prior's covariance, and to answer.
+    /// The seconds for the prior's covariance, and for the answer.
     times: [f64; 2],
 }
 
 impl Report<'_> {
-    /// Tells on stderr what was assumed and what does not fit.
+    /// Prints to stderr what was assumed and what does not fit.
     fn say(&self) {
         self.answer.notes.iter().for_each(|note| tell!("note: {note}"));
         self.answer.warnings.iter().for_each(|w| tell!("warning: {}", w.message));

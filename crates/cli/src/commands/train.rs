@@ -51,12 +51,14 @@ impl Train {
         let stop = interrupt::stop_flag()?;
         let folder = runs::folder(self.out.as_deref(), &self.config, "teacher");
         let _lock = runs::claim(&folder, &config, Kind::Teacher)?;
+
         let bar = bar(config.data.count, "data");
         let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop: &stop };
         let samples =
             data::training(&config, &mut watch).map_err(|e| interrupted(e, "no step was taken"))?;
         bar.finish_and_clear();
         check_data(&samples, pde.as_ref(), config.data.path.as_deref(), self.unchecked)?;
+
         let start = start(&config.train.start, &device)?;
         let mut training = TeacherTraining::new(&config, pde.as_ref(), samples, start, &device)?;
         let run = runs::open(&folder, &config, Kind::Teacher)?;
@@ -65,13 +67,14 @@ impl Train {
         if !runs::train(&mut training, &run, pace, &stop)? {
             return runs::paused(&run, &training, global.json);
         }
+
         let mut model: Model = training.model();
         model.card.data = config.data.path.unwrap_or_default();
         runs::finish(&run, &model, global.json)
     }
 }
 
-/// The teacher to go on from, if there is one.
+/// The teacher to start from, if there is one.
 fn start(named: &str, device: &Device) -> Result<Option<Model>, Failure> {
     if named.is_empty() {
         return Ok(None);

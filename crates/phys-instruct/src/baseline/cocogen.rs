@@ -1,7 +1,8 @@
-//! CoCoGen (arXiv 2312.10527): the sampler unguided but for its last fifth, where each step is
-//! followed by one down the gradient of the residual, taken at the state itself; then a few more
-//! such corrections of the finished sample. No network is differentiated. The descent is in y, the
-//! state's own coordinates, whatever the noise.
+//! CoCoGen (arXiv 2312.10527): the unguided sampler with corrections at its end.
+//!
+//! Each of the last fifth of the steps is followed by one down the gradient of the residual, taken
+//! at the state itself. A few more such corrections of the finished sample follow. No network is
+//! differentiated. The descent is in y, the state's own coordinates, at any noise level.
 
 use burn::tensor::Tensor;
 
@@ -13,16 +14,17 @@ use crate::diffusion::sampler::{self, Method};
 use crate::net::gradient::gradient;
 use crate::residual::Residual;
 
-/// Share of the steps that are corrected.
+/// The share of the steps that are corrected.
 const CORRECTED: f64 = 0.2;
-/// Corrections of the finished sample, the first at full size, each next at half the one before.
+/// The number of corrections of the finished sample. The first has full size, each next half of the
+/// one before.
 const FINAL: usize = 5;
 
 /// Carries `noise` (standard normal, `[batch, channel, y, x]`) to a sample of y along `levels`,
 /// with corrections of RMS `size` in units of y.
 ///
 /// # Errors
-/// A residual that does not depend on the sample.
+/// Fails for a residual that does not depend on the sample.
 pub fn sample(
     network: &Network,
     residual: &dyn Residual,

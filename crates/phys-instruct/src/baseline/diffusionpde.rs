@@ -1,12 +1,16 @@
-//! DiffusionPDE (arXiv 2406.17763, algorithm 1): Heun's sampler, each step followed by one down the
-//! gradient of the PDE loss, and of the misfit of observations if there are any, taken at the
-//! denoised estimate and carried back to the noisy state through the network.
+//! DiffusionPDE (arXiv 2406.17763, algorithm 1): Heun's sampler with guidance by gradients.
 //!
-//! The PDE loss is the sample's relative RMS residual (the root, as in DPS, so that the step does
-//! not vanish with the residual), the misfit the RMS difference from the observations in units of
-//! their fields' deviations. The gradient is taken in the metric of the noise, whose covariance is
-//! sigma^2 profile^2, and brought to the profile's size: at weight 1 guidance moves the state by
-//! as much as noise of the step's change in sigma.
+//! Each step is followed by one down the gradient of the PDE loss, and of the misfit of
+//! observations if there are any. The loss is taken at the denoised estimate, and its gradient is
+//! carried back to the noisy state through the network.
+//!
+//! The PDE loss is the sample's relative RMS residual. It is the root, as in DPS, so that the step
+//! does not vanish with the residual. The misfit is the RMS difference from the observations in
+//! units of their fields' deviations.
+//!
+//! The gradient is taken in the metric of the noise, whose covariance is sigma^2 profile^2, and
+//! scaled to the profile's size. At weight 1 guidance moves the state by as much as noise of the
+//! step's change in sigma.
 
 use burn::tensor::Tensor;
 
@@ -18,29 +22,29 @@ use crate::diffusion::{Denoiser, Network};
 use crate::net::gradient::gradient;
 use crate::residual::Residual;
 
-/// What a sample is guided by.
+/// The guidance of a sample.
 pub struct Guide<'a> {
-    /// The equation.
+    /// The residual of the equation.
     pub residual: &'a dyn Residual,
-    /// Size of a step.
+    /// The size of a step.
     pub weight: f64,
-    /// The observations.
+    /// The observations, if there are any.
     pub target: Option<Target<'a>>,
 }
 
-/// Observations to be met.
+/// The observations that guide a sample.
 pub struct Target<'a> {
-    /// The places.
+    /// The operator that takes the observed values.
     pub observed: &'a Observed,
     /// The values, `[sample or 1, point]`.
     pub values: Tensor<2>,
-    /// 1 / standard deviation of each one's field, `[1, point]`.
+    /// 1 / standard deviation of each value's field, `[1, point]`.
     pub scale: Tensor<2>,
-    /// Weight of the relative residual beside the misfit.
+    /// The weight of the relative residual in relation to the misfit.
     pub physics: f64,
 }
 
-/// Network passes, forward and backward, of `steps` steps.
+/// The number of network passes, forward and backward, of `steps` steps.
 pub fn nfe(steps: usize) -> usize {
     3 * steps - 1
 }
@@ -48,7 +52,7 @@ pub fn nfe(steps: usize) -> usize {
 /// Carries `noise` (standard normal, `[batch, channel, y, x]`) to a sample of y along `levels`.
 ///
 /// # Errors
-/// A loss that does not depend on the sample.
+/// Fails for a loss that does not depend on the sample.
 pub fn sample(
     network: &Network,
     guide: &Guide,
@@ -60,6 +64,7 @@ pub fn sample(
         let (sigma, next) = (pair[0], pair[1]);
         let (denoised, pull) = denoised_and_pull(network, guide, &y, sigma)?;
         let first = (y.clone() - denoised) / sigma;
+
         let mut moved = y.clone() + first.clone() * (next - sigma);
         if next > 0.0 {
             let mean = (first + slope(network, &moved, next)) * 0.5;
@@ -70,7 +75,8 @@ pub fn sample(
     Ok(y)
 }
 
-/// D(y; sigma), and the direction in which each sample's loss there rises, at the profile's size.
+/// Returns D(y; sigma), and the direction in which each sample's loss there rises, at the profile's
+/// size.
 fn denoised_and_pull(
     network: &Network,
     guide: &Guide,
@@ -96,9 +102,10 @@ fn loss(network: &Network, guide: &Guide, denoised: Tensor<4>) -> Tensor<1> {
     if target.physics == 0.0 { misfit } else { misfit + physics(denoised) * target.physics }
 }
 
-/// Each sample at RMS 1.
+/// Scales each sample to RMS 1.
 pub fn normalised(gradient: Tensor<4>) -> Tensor<4> {
-    // Squares of what spans many orders of magnitude leave the range of f32.
+    // The values span many orders of magnitude, so that their squares would leave the range of
+    // `f32`.
     let largest = gradient.clone().abs().flatten::<2>(1, 3).max_dim(1).reshape([-1, 1, 1, 1]);
     let gradient = gradient / (largest + 1e-30);
     let rms = gradient.clone().square().mean_dims(&[1, 2, 3]).sqrt();

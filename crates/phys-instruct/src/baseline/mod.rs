@@ -1,7 +1,8 @@
-//! The methods that few-step students are measured against, each on the same teacher, the same
-//! residual and the same evaluation: EDM's own sampler ([`crate::diffusion::sampler`]),
-//! DiffusionPDE's guidance, CoCoGen's correction, and PIDM, a teacher trained with the residual in
-//! its loss.
+//! The methods to which few-step students are compared, each on the same teacher, the same residual
+//! and the same evaluation.
+//!
+//! These methods are EDM's own sampler ([`crate::diffusion::sampler`]), DiffusionPDE's guidance,
+//! CoCoGen's correction, and PIDM, a teacher trained with the residual in its loss.
 
 use burn::tensor::Tensor;
 use phys_instruct_kernels::pool::in_pool;
@@ -34,18 +35,19 @@ pub enum GuidedSampler {
 /// The samples to draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lot {
-    /// Their number.
+    /// The number of samples.
     pub count: usize,
-    /// The seed of their noise.
+    /// The seed of the samples' noise.
     pub seed: u64,
 }
 
-/// Draws a lot of samples in `steps` Heun steps from a teacher; the noise is that of
-/// [`crate::sampling::sample`] at the same seed. `nfe` of the answer counts passes forward and
-/// backward. `progress` hears of finished samples.
+/// Draws a lot of samples in `steps` Heun steps from a teacher. The noise is that of
+/// [`crate::sampling::sample`] at the same seed. The result's `nfe` counts forward and backward
+/// passes. `progress` receives the number of finished samples.
 ///
 /// # Errors
-/// A model that is no teacher, no step, or a residual that does not depend on the sample.
+/// Fails for a model that is no teacher, for no step, and for a residual that does not depend on
+/// the sample.
 pub fn sample(
     model: &Model,
     residual: &dyn Residual,
@@ -57,6 +59,7 @@ pub fn sample(
     if model.card.kind != Kind::Teacher || steps == 0 {
         return Err(Error::Config("guided sampling needs a teacher and at least one step".into()));
     }
+
     let levels = sampler::schedule(steps, &model.card.diffusion);
     let samples = collect(model, lot.count, progress, |shape, first| {
         let draw = Draw { seed: lot.seed, stream: "sample", step: 0, first };
@@ -71,6 +74,7 @@ pub fn sample(
             }
         })
     })?;
+
     let nfe = match method {
         GuidedSampler::DiffusionPde(_) => diffusionpde::nfe(steps),
         GuidedSampler::CoCoGen(_) => sampler::nfe(steps, sampler::Method::Heun),
@@ -78,19 +82,21 @@ pub fn sample(
     Ok(Drawn { samples, nfe })
 }
 
-/// How DiffusionPDE is guided by observations.
+/// The strength of DiffusionPDE's guidance by observations.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Guidance {
-    /// Size of a step.
+    /// The size of a step.
     pub weight: f64,
-    /// Weight of the relative residual beside the misfit.
+    /// The weight of the relative residual in relation to the misfit.
     pub physics: f64,
 }
 
-/// DiffusionPDE's answer to `observations` in `steps` Heun steps of a teacher: one sample a member.
+/// DiffusionPDE's answer to `observations` in `steps` Heun steps of a teacher, with one sample a
+/// member.
 ///
 /// # Errors
-/// A model that is no teacher or of another grid, no step, or samples that are not finite.
+/// Fails for a model that is no teacher or of another grid, for no step, and for samples that are
+/// not finite.
 pub fn solve(
     model: &Model,
     residual: &dyn Residual,
@@ -103,10 +109,12 @@ pub fn solve(
         let wanted = "guided sampling needs a teacher of the observations' grid and a step";
         return Err(Error::Config(wanted.into()));
     }
+
     let levels = sampler::schedule(steps, &model.card.diffusion);
     let device = model.device();
     let observed = Observed::new(observations, &device);
     let deviations = model.deviations();
+
     let guide = Guide {
         residual,
         weight: guidance.weight,
@@ -117,6 +125,7 @@ pub fn solve(
             physics: guidance.physics,
         }),
     };
+
     let samples = collect(model, lot.count, &mut |_| (), |shape, first| {
         let noise =
             Draw { seed: lot.seed, stream: "sample", step: 0, first }.normal(shape, &device);

@@ -1,10 +1,12 @@
-//! PIDM (arXiv 2403.14404, eq. 13): the denoiser's own loss plus the likelihood of a vanishing
-//! residual at its clean estimate, c |R(D(x_t))|^2 / (2 Sigma_t). A trained teacher is tuned with
-//! it (`train.start`, `train.physics_weight`) and then sampled as any other.
+//! PIDM (arXiv 2403.14404, eq. 13): a teacher trained with the residual in its loss.
 //!
-//! Sigma_t, the variance of the estimate, is here what EDM's preconditioning takes it to be,
-//! c_out^2 = sigma^2 sigma_data^2 / (sigma^2 + sigma_data^2), by which EDM's loss is divided too;
-//! the residual is relative to its source term.
+//! The loss is the denoiser's own plus the likelihood of a vanishing residual at its clean
+//! estimate, c |R(D(x_t))|^2 / (2 Sigma_t). A trained teacher is tuned with it (`train.start`,
+//! `train.physics_weight`) and then sampled as any other.
+//!
+//! Sigma_t is the variance of the estimate. Here it is that of EDM's preconditioning, c_out^2 =
+//! sigma^2 sigma_data^2 / (sigma^2 + sigma_data^2), by which EDM's loss is divided too. The
+//! residual is relative to its source term.
 
 use burn::tensor::Tensor;
 
@@ -12,8 +14,8 @@ use super::relative_residual;
 use crate::diffusion::{Denoiser, Network};
 use crate::residual::Residual;
 
-/// EDM's loss plus `physics_weight` times the residual's part. `y0` clean, `noise` standard normal
-/// of the same shape, `sigma` `[batch]`, `weights` as in [`Network::loss`].
+/// EDM's loss plus `physics_weight` times the residual's part. `y0` is clean, `noise` is standard
+/// normal of the same shape, `sigma` is `[batch]`, and `weights` are those of [`Network::loss`].
 pub fn loss(
     network: &Network,
     residual: &dyn Residual,

@@ -1,10 +1,12 @@
-//! The table of conditional solving: the student as prior against DiffusionPDE's guidance, the
-//! exact posterior where it is known, the most probable input where the solver's adjoint is, and
-//! Gaussian-process interpolation, on the same observations.
+//! The table of conditional solving: the student as prior, compared with other methods on the same
+//! observations.
 //!
-//! Every problem is solved by itself, so that its seconds are those of one answer. What a method
-//! prepares once for all problems (the student's covariance, the interpolation's training samples)
-//! is not in them; `prepare_seconds` has it.
+//! The other methods are DiffusionPDE's guidance, the exact posterior if it is known, the most
+//! probable input if the solver's adjoint is known, and Gaussian-process interpolation.
+//!
+//! Every problem is solved by itself, so that its seconds are those of one answer. They exclude
+//! what a method prepares once for all problems (the student's covariance, the interpolation's
+//! training samples). `prepare_seconds` holds that.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,34 +31,36 @@ use crate::{Error, Result, Samples, seeds};
 
 mod row;
 
-/// Steps and weights of the residual tried for DiffusionPDE.
+/// The weights of guidance that are tried for DiffusionPDE.
 const WEIGHTS: [f64; 3] = [0.3, 1.0, 3.0];
+/// The weights of the residual in relation to the misfit that are tried for DiffusionPDE.
 const PHYSICS: [f64; 3] = [0.0, 0.3, 1.0];
-/// What to spend.
+/// The extent of the table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Problems of each row.
+    /// The number of problems of each row.
     pub count: usize,
-    /// Problems of DiffusionPDE's rows.
+    /// The number of problems of DiffusionPDE's rows.
     pub slow_count: usize,
-    /// Problems on which its weights are searched.
+    /// The number of problems on which DiffusionPDE's weights are searched.
     pub searched: usize,
-    /// Whether the weights found for the first places and noise of a task are kept for its others.
+    /// Tells whether the weights found for a task's first places and noise serve for its others
+    /// too.
     pub search_once: bool,
-    /// Its numbers of steps.
+    /// The numbers of DiffusionPDE's steps.
     pub steps: Vec<usize>,
     /// The tasks to measure.
     pub tasks: Vec<Task>,
-    /// Random points observed.
+    /// The numbers of random points observed.
     pub points: Vec<usize>,
-    /// Random columns observed in every row, where the input is a line (Burgers, reconstruct): these
-    /// sensors see every time.
+    /// The numbers of random columns observed in every row, if the input is a line (Burgers,
+    /// reconstruct). Such sensors see every time.
     pub sensors: Vec<usize>,
-    /// Errors of the observations, in standard deviations of their field.
+    /// The errors of the observations, in standard deviations of their field.
     pub noise: Vec<f64>,
-    /// Members of every ensemble.
+    /// The number of members of every ensemble.
     pub ensemble: usize,
-    /// Training samples of the interpolation.
+    /// The number of training samples of the interpolation.
     pub training: usize,
     /// The methods to measure.
     pub methods: Vec<SolvingMethod>,
@@ -83,7 +87,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// A table in minutes.
+    /// A table that takes minutes.
     pub fn quick() -> Self {
         Self {
             count: 24,
@@ -97,7 +101,7 @@ impl Options {
     }
 }
 
-/// A student prepared to answer, and the seconds that took.
+/// A student prepared to answer, and the seconds that its preparation took.
 pub struct Prepared<'a> {
     solver: Solver<'a>,
     seconds: f64,
@@ -131,9 +135,9 @@ pub struct Example {
 /// Where the fields are observed.
 #[derive(Clone, Copy)]
 enum Places {
-    /// At so many random points.
+    /// The number of random points observed.
     Points(usize),
-    /// In so many random columns.
+    /// The number of random columns observed.
     Sensors(usize),
 }
 
@@ -148,10 +152,12 @@ struct Question<'a> {
 }
 
 impl Setting {
-    /// The student of `pde` on `grid` points a side, and its teacher if there is one.
+    /// Loads the student of `pde` on `grid` points a side, and its teacher if there is one, and
+    /// makes the problems.
     ///
     /// # Errors
-    /// No student, a file that cannot be read, what the solver answers, [`Error::Interrupted`].
+    /// Fails if there is no student, if a file cannot be read, if the solver refuses an input, and
+    /// with [`Error::Interrupted`].
     pub fn of(
         pde: &str,
         grid: usize,
@@ -167,11 +173,13 @@ impl Setting {
             let mut watch = Watch { progress: &mut |_| (), stop };
             data::generate(problem.as_ref(), grid, seed, count, &mut watch)
         };
+
         let truths = made(seeds::CONDITIONAL, options.count.max(options.slow_count))?;
         let validation = made(seeds::CONDITIONAL_TUNING, options.searched.max(2))?;
         let by_samples = [SolvingMethod::Classical, SolvingMethod::ClassicalSolved];
         let interpolated = options.methods.iter().any(|method| by_samples.contains(method));
         let training = made(seeds::INTERPOLATION, if interpolated { options.training } else { 1 })?;
+
         let residual = residual::build(problem.as_ref(), grid, &Device::flex())?;
         Ok(Self {
             teacher: loaded("teacher")?,
@@ -186,22 +194,22 @@ impl Setting {
         })
     }
 
-    /// The student, prepared once for rows and pictures.
+    /// Prepares the student once for rows and pictures.
     ///
     /// # Errors
-    /// A model that is no student.
+    /// Fails for a model that is no student.
     pub fn prepare(&self) -> Result<Prepared<'_>> {
         let start = Instant::now();
         let solver = Solver::new(&self.student.model)?;
         Ok(Prepared { solver, seconds: start.elapsed().as_secs_f64() })
     }
 
-    /// All rows; those of `known` with the same key are taken over, `done` hears of every other as
-    /// it is measured.
+    /// Measures all rows. Those of `known` with the same key are taken over; `done` receives every
+    /// other as it is measured.
     ///
     /// # Errors
-    /// What the methods answer, but for inputs that the solver refuses; [`Error::Interrupted`]; what
-    /// `done` answers.
+    /// Fails if a method does, except for inputs that the solver refuses. Fails with
+    /// [`Error::Interrupted`], and if `done` fails.
     pub fn rows(
         &self,
         prepared: &Prepared,
@@ -221,6 +229,7 @@ impl Setting {
                     rows.extend(old);
                     continue;
                 }
+
                 let mut of_task = rows.iter().filter(|row| row.key.task == question.task);
                 let found = of_task.find_map(|row| row.guidance);
                 let guidance = found.filter(|_| options.search_once);
@@ -288,7 +297,7 @@ impl Setting {
             for places in points.chain(sensors.filter(|_| lines)) {
                 for &noise in &options.noise {
                     let question = Question::new(self, task, places, noise);
-                    // More points than there are is all of them, once.
+                    // A number of points beyond all there are means all of them, once.
                     if !questions.iter().any(|other: &Question| other.asks_as(&question)) {
                         questions.push(question);
                     }
@@ -319,7 +328,7 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// What `solve` does of itself.
+    /// The answer that `solve` gives by default.
     fn own_answer(&self, solver: &Solver, o: &Observations, ensemble: usize) -> Result<Posterior> {
         let method = solver.suggested(o)?;
         let options = SolveOptions { method, ensemble, ..SolveOptions::default() };
@@ -330,7 +339,7 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// The error of the exact posterior mean.
+    /// The error of the exact posterior's mean; none if it is not known.
     fn limit(&self, options: &Options) -> Result<Option<f64>> {
         let exact = |o: &Observations| exact::posterior(self.setting.pde.as_ref(), o, 1, 0);
         if !exact::is_known(self.setting.pde.as_ref()) {
@@ -340,7 +349,7 @@ impl<'a> Question<'a> {
         Ok(Some(self.measure(key, &self.setting.truths, &exact)?.error))
     }
 
-    /// All rows of one method if `known` has them.
+    /// All rows of one method, if `known` has them.
     fn known(&self, method: SolvingMethod, options: &Options, known: &[Row]) -> Option<Vec<Row>> {
         let guided = method == SolvingMethod::DiffusionPde;
         let steps = if guided { options.steps.as_slice() } else { &[0] };
@@ -351,7 +360,8 @@ impl<'a> Question<'a> {
         steps.iter().map(row).collect()
     }
 
-    /// The rows of one method, DiffusionPDE's with `guidance` if given; none where it does not apply.
+    /// The rows of one method; none if it does not apply. DiffusionPDE's use `guidance` if it is
+    /// given.
     fn rows(
         &self,
         method: SolvingMethod,
@@ -362,6 +372,7 @@ impl<'a> Question<'a> {
         let pde = &self.setting.pde;
         let first = self.observations(&self.setting.truths, 0)?;
         let (members, suggested) = (options.ensemble, solver.suggested(&first)?);
+
         let solve = |o: &Observations, method| {
             solver.posterior(
                 o,
@@ -371,6 +382,7 @@ impl<'a> Question<'a> {
         let classical =
             |o: &Observations| interpolation::posterior(&self.setting.training, o, members, 0);
         let solved = |p: Posterior| p.solved(pde.as_ref());
+
         let answer: &dyn Fn(&Observations) -> Result<Posterior> = match method {
             SolvingMethod::PhysInstruct => &|o| self.own_answer(solver, o, members),
             SolvingMethod::Unsolved if self.task.wants_solver() => &|o| solve(o, suggested),
@@ -394,7 +406,7 @@ impl<'a> Question<'a> {
         Ok(vec![self.measure(key, &self.setting.truths, answer)?])
     }
 
-    /// DiffusionPDE at every number of steps, with `guidance` or the best on other problems.
+    /// DiffusionPDE's rows at every number of steps, with `guidance` or the best on other problems.
     fn guided(&self, guidance: Option<Guidance>, options: &Options) -> Result<Vec<Row>> {
         let Some(teacher) = &self.setting.teacher else { return Ok(Vec::new()) };
         let at = |steps, guidance: Guidance| {
@@ -410,13 +422,14 @@ impl<'a> Question<'a> {
                 )
             }
         };
+
         let tried = |guidance| {
             let steps = options.steps.first().copied().unwrap_or(100);
             let key = Key {
                 count: options.searched,
                 ..self.key(SolvingMethod::DiffusionPde, steps, options)
             };
-            // Guidance that takes the samples out of range is not chosen.
+            // Guidance whose samples overflow is not chosen.
             let row = self.measure(key, &self.setting.validation, &at(steps, guidance)).ok()?;
             Some((row.error, guidance))
         };
@@ -425,6 +438,7 @@ impl<'a> Question<'a> {
             let all = all.filter_map(|(weight, physics)| tried(Guidance { weight, physics }));
             all.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, guidance)| guidance)
         };
+
         let Some(guidance) = guidance.or_else(searched) else { return Ok(Vec::new()) };
         let row = |&steps: &usize| {
             let row = self.measure(
@@ -437,7 +451,7 @@ impl<'a> Question<'a> {
         options.steps.iter().map(row).collect()
     }
 
-    /// Points observed, and in how many columns they are all there are.
+    /// The number of points observed, and the number of columns in which they are all points.
     fn extent(&self) -> (usize, Option<usize>) {
         let grid = self.setting.student.model.card.grid;
         match self.places {
@@ -455,11 +469,13 @@ impl<'a> Question<'a> {
         let Setting { student, teacher, pde, .. } = self.setting;
         let grid = student.model.card.grid;
         let guided = method == SolvingMethod::DiffusionPde;
+
         let model = match method {
             SolvingMethod::DiffusionPde => teacher.as_ref(),
             _ => Some(student).filter(|_| method.is_student()),
         };
         let (points, sensors) = self.extent();
+
         Key {
             pde: pde.name().into(),
             task: self.task,
@@ -475,7 +491,7 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// The first problems of `truths`, one by one.
+    /// Measures the first problems of `truths`, one by one.
     fn measure(
         &self,
         key: Key,
@@ -490,11 +506,12 @@ impl<'a> Question<'a> {
             let start = Instant::now();
             let posterior = match answer(&observations) {
                 Ok(posterior) => posterior,
-                // Counted by the row as the problems without an answer.
+                // The row counts these as problems without an answer.
                 Err(Error::Physics(_) | Error::NonFinite(_)) => continue,
                 Err(error) => return Err(error),
             };
             let seconds = start.elapsed().as_secs_f64();
+
             let mean = posterior.mean_sample();
             let residual = self.setting.residual.as_ref();
             answers.push(Answer {

@@ -1,5 +1,5 @@
-//! The table of unconditional sampling: the student against the diffusion baselines and the
-//! reference solver, for each PDE.
+//! The table of unconditional sampling: the student, the diffusion baselines and the reference
+//! solver, for each PDE.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,31 +24,31 @@ use crate::store::dataset::sha256;
 use crate::store::file::{MAX_BYTES, read};
 use crate::{Error, Result, Samples, seeds};
 
-/// Samples drawn one by one for the latency: at least, and at most.
+/// The numbers of samples drawn one by one for the latency: at least, and at most.
 const LATENCY_RUNS: [usize; 2] = [3, 51];
-/// Seconds after which no more than the least are drawn.
+/// The seconds after which no more than the least number are drawn.
 const LATENCY_SECONDS: f64 = 1.0;
-/// Grids that bundled models are looked for, the finest wins.
+/// The grids for which bundled models are searched; the finest found is used.
 const GRIDS: [usize; 3] = [128, 64, 32];
 
-/// What to spend.
+/// The extent of the table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Points a side; none for the finest grid with a student.
+    /// The number of points a side; none for the finest grid with a student.
     pub grid: Option<usize>,
-    /// Samples per seed.
+    /// The number of samples per seed.
     pub count: usize,
-    /// Samples per seed for rows of more than [`Options::slow_steps`] steps.
+    /// The number of samples per seed for rows of more than [`Options::slow_steps`] steps.
     pub slow_count: usize,
-    /// See there.
+    /// The number of steps above which a row counts as slow.
     pub slow_steps: usize,
-    /// Samples solved for the solution error.
+    /// The number of samples solved for the solution error.
     pub solved: usize,
-    /// Sampling seeds.
+    /// The sampling seeds.
     pub seeds: Vec<u64>,
-    /// Sampler steps of the baselines.
+    /// The numbers of sampler steps of the baselines.
     pub steps: Vec<usize>,
-    /// Sweeps of correction of the student's second set of rows; 0 for none.
+    /// The number of sweeps of polish in the student's second set of rows; 0 for no such rows.
     pub polish: usize,
     /// The methods to measure.
     pub methods: Vec<SamplingMethod>,
@@ -72,7 +72,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// A table in minutes: fewer samples, one seed, no baseline above 100 steps.
+    /// A table that takes minutes: fewer samples, one seed, no baseline above 100 steps.
     pub fn quick() -> Self {
         Self {
             count: 200,
@@ -87,7 +87,7 @@ impl Options {
 
 /// One row to be measured.
 pub struct Item {
-    /// What it is.
+    /// The key of the row.
     pub key: Key,
     /// The name of the model's file; none for the solver.
     pub file: Option<String>,
@@ -102,14 +102,14 @@ pub(super) struct Loaded {
     pub model: Arc<Model>,
 }
 
-/// The rows of one PDE, by the models that `find` finds (name without extension to file):
-/// `<pde>-<grid>-` with `student`, `diff-instruct` (a student without guidance), `edm`, `teacher` and
-/// `pidm`.
+/// Plans the rows of one PDE with the models that `find` maps from a name without extension to a
+/// file. The names are `<pde>-<grid>-` with `student`, `diff-instruct` (a student without
+/// guidance), `edm`, `teacher` and `pidm`. The student's own teacher has guided rows only if its
+/// weights were searched.
 ///
 /// # Errors
-/// No student of the PDE, a file that cannot be read, models that differ in PDE, parameters or
-/// grid, or a plain EDM teacher without searched weights; the student's own teacher then has no guided
-/// rows.
+/// Fails if there is no student of the PDE, if a file cannot be read, or if models differ in PDE,
+/// parameters or grid. Fails for a plain EDM teacher without searched weights.
 pub fn plan(
     pde: &str,
     options: &Options,
@@ -122,6 +122,7 @@ pub fn plan(
     let loaded = |kind: &str| find(&format!("{pde}-{grid}-{kind}")).map(load).transpose();
     let [student, edm, teacher, pidm] = ["student", "edm", "teacher", "pidm"].map(loaded);
     let mut items = Vec::new();
+
     let student = student?;
     if let Some(student) = &student {
         items.extend(student_rows(SamplingMethod::PhysInstruct, options, student));
@@ -129,11 +130,13 @@ pub fn plan(
             items.extend(student_rows(SamplingMethod::Polished, options, student));
         }
     }
+
     let same = |other: &Loaded| student.iter().try_for_each(|s| same_problem(s, other));
     if let Some(unguided) = &loaded("diff-instruct")? {
         same(unguided)?;
         items.extend(student_rows(SamplingMethod::DiffInstruct, options, unguided));
     }
+
     for (teacher, is_plain) in [(edm?, true), (teacher?, false)] {
         let Some(teacher) = &teacher else { continue };
         same(teacher)?;
@@ -166,8 +169,8 @@ fn same_problem(one: &Loaded, other: &Loaded) -> Result<()> {
     )))
 }
 
-/// The finest grid (or the one asked for) that `find` knows a student of `pde` on; one with a plain
-/// EDM teacher, on which the baselines stand, if there is any.
+/// The grid asked for, or the finest on which `find` knows a student of `pde`. Grids with a plain
+/// EDM teacher, on which the baselines depend, are preferred.
 pub fn grid(pde: &str, options: &Options, find: &dyn Fn(&str) -> Option<PathBuf>) -> Option<usize> {
     let grids = options.grid.map_or(GRIDS.to_vec(), |grid| vec![grid]);
     let has = |grid: usize, kind: &str| find(&format!("{pde}-{grid}-{kind}")).is_some();
@@ -221,7 +224,7 @@ fn student_rows(method: SamplingMethod, options: &Options, student: &Loaded) -> 
     (1..=student.model.card.levels.len()).map(row).collect()
 }
 
-/// Whether sweeps of correction converge for the model's PDE.
+/// Tells whether sweeps of correction converge for the model's PDE.
 fn converges(model: &Model) -> Result<bool> {
     let pde = model.card.pde()?;
     let residual = residual::build(pde.as_ref(), model.card.grid, &Device::flex())?;
@@ -249,10 +252,10 @@ fn teacher_rows(
     options.steps.iter().map(row).collect()
 }
 
-/// SHA-256 of a model file.
+/// The SHA-256 of a model file.
 ///
 /// # Errors
-/// A file that cannot be read.
+/// Fails for a file that cannot be read.
 pub fn file_hash(file: &Path) -> Result<String> {
     Ok(sha256(&read(file, MAX_BYTES)?))
 }
@@ -263,7 +266,8 @@ pub(super) fn load(file: PathBuf) -> Result<Loaded> {
     Ok(Loaded { file, hash, model })
 }
 
-/// What the rows of one PDE on one grid are measured against.
+/// The PDE, its residual and the held-out data by which the rows of one PDE on one grid are
+/// measured.
 pub struct Setting {
     pde: Box<dyn Pde>,
     residual: Box<dyn Residual>,
@@ -271,10 +275,12 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// With the parameters of the items' models; twice as much held-out data as samples.
+    /// Makes the setting with the parameters of the items' models. There is twice as much held-out
+    /// data as samples.
     ///
     /// # Errors
-    /// No model among the items, what the solver answers, or [`Error::Interrupted`].
+    /// Fails if no item has a model, if the solver refuses an input, and with
+    /// [`Error::Interrupted`].
     pub fn of(items: &[Item], count: usize, stop: &AtomicBool) -> Result<Self> {
         let model = items.iter().find_map(|item| item.model.as_ref());
         let card = &model
@@ -288,7 +294,7 @@ impl Setting {
         Ok(Self { pde, residual, reference })
     }
 
-    /// The first samples of the row's own making, for a picture.
+    /// Draws the first samples of a row for a picture.
     ///
     /// # Errors
     /// As [`measure`].
@@ -296,7 +302,7 @@ impl Setting {
         self.samples(item, count, seed)
     }
 
-    /// Held-out data.
+    /// The held-out data.
     pub fn reference(&self) -> &Samples {
         &self.reference
     }
@@ -323,12 +329,14 @@ impl Setting {
             let (residual, lot) = (self.residual(), Lot { count, seed });
             return baseline::sample(model, residual, guided, key.steps, lot, &mut |_| ());
         }
+
         let nfe = match model.card.kind {
             Kind::Teacher => sampler::nfe(key.steps, sampler::Method::Heun),
             Kind::Student => key.steps,
         };
         let options = SampleOptions { count, nfe, seed, ..SampleOptions::default() };
         let mut drawn = sampling::sample(model, options, &mut |_| ())?;
+
         if let Some(sweeps) = key.sweeps {
             drawn.samples = polish::polish(&drawn.samples, self.residual(), sweeps)?;
         }
@@ -336,10 +344,10 @@ impl Setting {
     }
 }
 
-/// Measures one row; `stop` is looked at between seeds.
+/// Measures one row; `stop` is tested between seeds.
 ///
 /// # Errors
-/// Samples that are not finite, [`Error::Interrupted`], and what sampling answers.
+/// Fails for samples that are not finite, with [`Error::Interrupted`], and if sampling fails.
 pub fn measure(
     item: &Item,
     setting: &Setting,
@@ -349,6 +357,7 @@ pub fn measure(
     let key = &item.key;
     let reference = setting.reference.slice(0..2 * key.count);
     let spend = EvalOptions { solve_at_most: Some(options.solved), ..EvalOptions::default() };
+
     let mut measured = Vec::new();
     for &seed in &key.seeds {
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
@@ -365,7 +374,7 @@ pub fn measure(
     Ok(Row::of(key.clone(), &measured, latency))
 }
 
-/// Median seconds of one sample drawn by itself, the first not counted.
+/// The median seconds of one sample drawn by itself. The first draw is not counted.
 fn latency(item: &Item, setting: &Setting) -> Result<f64> {
     setting.samples(item, 1, 0)?;
     let mut times = Vec::new();

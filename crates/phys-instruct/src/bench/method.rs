@@ -52,7 +52,7 @@ methods! {
     SamplingMethod {
         /// The student.
         PhysInstruct = "phys-instruct",
-        /// The student with its samples corrected.
+        /// The student with its samples polished.
         Polished = "phys-instruct+polish",
         /// A student distilled without guidance.
         DiffInstruct = "diff-instruct",
@@ -72,23 +72,23 @@ methods! {
 methods! {
     /// The methods of the table of conditional solving.
     SolvingMethod {
-        /// The student as `solve` uses it of itself.
+        /// The student as `solve` uses it by default.
         PhysInstruct = "phys-instruct",
-        /// The student's own solution, where `solve` takes the reference solver's.
+        /// The student's own solution, for tasks where `solve` takes the reference solver's.
         Unsolved = "phys-instruct/unsolved",
-        /// The reference solver's solution, where `solve` takes the student's.
+        /// The reference solver's solution, for tasks where `solve` takes the student's.
         Solved = "phys-instruct+solve",
-        /// The student's own steps alone, where `solve` does more.
+        /// The student's own steps alone, for PDEs where `solve` does more.
         Refinement = "phys-instruct/refinement",
         /// Gauss-Newton in the student's noise.
         NoiseSpace = "phys-instruct/noise-space",
         /// A teacher guided by observations and residual at every step.
         DiffusionPde = "diffusionpde",
-        /// The exact posterior, where it is known.
+        /// The exact posterior, if it is known.
         Exact = "exact-posterior",
         /// Gaussian-process interpolation.
         Classical = "classical",
-        /// Gaussian-process interpolation of the input, the solution solved for.
+        /// Gaussian-process interpolation of the input, with the reference solver's solution.
         ClassicalSolved = "classical+solve",
         /// The most probable input, by the adjoint of the reference solver.
         MostProbable = "most-probable",
@@ -113,7 +113,7 @@ impl SamplingMethod {
 }
 
 impl SolvingMethod {
-    /// Tells whether the student answers.
+    /// Tells whether the student gives the answer.
     pub fn is_student(self) -> bool {
         matches!(
             self,

@@ -13,36 +13,36 @@ use crate::store::atomic::append_line;
 use crate::store::file::{MAX_BYTES, read_text};
 use crate::{Error, Result};
 
-/// What a row is about; on one machine rows of the same key are the same measurement.
+/// The conditions of a row. Rows of the same key on one machine are the same measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Key {
     /// The PDE.
     pub pde: String,
     /// The method.
     pub method: SamplingMethod,
-    /// `pixel`, `modes` or `joint`; none for the solver.
+    /// The coordinates `pixel`, `modes` or `joint`; none for the solver.
     pub preconditioning: Option<Preconditioning>,
-    /// Whether the solution is taken less its regression on the input.
+    /// Tells whether the regression on the input is subtracted from the solution.
     #[serde(default)]
     pub regress: bool,
-    /// Sampler steps; 0 for the solver.
+    /// The number of sampler steps; 0 for the solver.
     pub steps: usize,
-    /// Points a side.
+    /// The number of points a side.
     pub grid: usize,
-    /// Samples per seed.
+    /// The number of samples per seed.
     pub count: usize,
-    /// Sampling seeds.
+    /// The sampling seeds.
     pub seeds: Vec<u64>,
     /// The weight of the baseline's guidance, or the size of its correction.
     pub weight: Option<f64>,
-    /// Sweeps of polish.
+    /// The number of sweeps of polish.
     #[serde(default)]
     pub sweeps: Option<usize>,
-    /// Samples per seed that are solved for the solution error, at most.
+    /// The most samples per seed that are solved for the solution error.
     pub solved: usize,
-    /// Threads.
+    /// The number of threads.
     pub threads: usize,
-    /// SHA-256 of the model file.
+    /// The SHA-256 of the model file.
     pub model: Option<String>,
 }
 
@@ -54,58 +54,60 @@ impl Key {
     }
 }
 
-/// The figures of one row: means over seeds.
+/// The measures of one row, averaged over seeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// What is measured.
+    /// The conditions of the row.
     #[serde(flatten)]
     pub key: Key,
-    /// Network passes per sample, forward and backward.
+    /// The number of network passes per sample, forward and backward.
     pub nfe: usize,
-    /// Relative RMS residual.
+    /// The relative RMS residual.
     pub pde_error: f64,
-    /// Its standard deviation over seeds.
+    /// The standard deviation of the residual over seeds.
     pub pde_error_sd: f64,
-    /// The residual of held-out data.
+    /// The relative RMS residual of held-out data.
     pub data_floor: f64,
-    /// |u - S(a)| / |S(a)|; none where no sample could be solved.
+    /// |u - S(a)| / |S(a)|; none if no sample could be solved.
     pub solution_error: Option<f64>,
-    /// Its standard deviation over seeds.
+    /// The standard deviation of the solution error over seeds.
     pub solution_error_sd: Option<f64>,
-    /// The same with a two-valued input (Darcy's) rounded to the nearer value.
+    /// The solution error with a two-valued input (Darcy's) rounded to the nearer value.
     pub rounded_solution_error: Option<f64>,
-    /// Share of the samples whose input the solver refused; they are not in the error.
+    /// The share of the samples whose input the solver refused. They are not in the solution error.
     pub refused_share: f64,
-    /// Sliced Wasserstein distance to held-out data.
+    /// The sliced Wasserstein distance to held-out data.
     pub sliced_wasserstein: f64,
-    /// Its standard deviation over seeds.
+    /// The standard deviation of the sliced Wasserstein distance over seeds.
     pub sliced_wasserstein_sd: f64,
-    /// The distance of two parts of the held-out data.
+    /// The sliced Wasserstein distance of two parts of the held-out data.
     pub sliced_wasserstein_floor: f64,
-    /// Standard deviation against the data's, per channel.
+    /// The standard deviation relative to the data's, per channel.
     pub std_ratio: Vec<f64>,
-    /// Largest relative error of the radial spectrum up to half the Nyquist, per channel.
+    /// The largest relative error of the radial spectrum up to half the Nyquist wavenumber, per
+    /// channel.
     pub spectrum_error: Vec<f64>,
-    /// Share of values nearer the higher of the two that the input takes, and the data's.
+    /// The share of values nearer the higher of the two that the input takes, and the data's share.
     pub high_share: Option<[f64; 2]>,
-    /// Seconds for one sample drawn by itself, median.
+    /// The median seconds for one sample drawn by itself.
     pub latency_s: f64,
-    /// Samples a second, drawn all together (in batches of 64).
+    /// The number of samples a second, drawn all together (in batches of 64).
     pub throughput: f64,
 }
 
-/// What one seed gave.
+/// The measures of one seed.
 pub struct Measured {
     /// The figures.
     pub report: Report,
-    /// Network passes per sample.
+    /// The number of network passes per sample.
     pub nfe: usize,
-    /// Seconds it took to draw them all.
+    /// The seconds it took to draw all samples.
     pub seconds: f64,
 }
 
 impl Row {
-    /// The row of the measurements of all seeds, at least one, and the latency of one sample.
+    /// Makes the row from the measurements of all seeds, at least one, and the latency of one
+    /// sample.
     pub fn of(key: Key, measured: &[Measured], latency_s: f64) -> Self {
         let over = |f: &dyn Fn(&Report) -> f64| {
             mean_and_sd(&measured.iter().map(|m| f(&m.report)).collect::<Vec<_>>())
@@ -115,14 +117,17 @@ impl Row {
         let (pde_error, pde_error_sd) = over(&|r| r.pde_error);
         let (sliced_wasserstein, sliced_wasserstein_sd) = over(&|r| r.sliced_wasserstein);
         let channels = measured.first().map_or(0, |m| m.report.std_ratio.len());
+
         let seconds: f64 = measured.iter().map(|m| m.seconds).sum();
         let mean_of = |f: &dyn Fn(&Report) -> Option<f64>| {
             let all: Vec<f64> = measured.iter().filter_map(|m| f(&m.report)).collect();
             (!all.is_empty()).then(|| mean_and_sd(&all).0)
         };
+
         let high = mean_of(&|r| r.marginal.two_valued.as_ref().map(|t| t.high_share));
         let data_high =
             mean_of(&|r| r.marginal.two_valued.as_ref().map(|t| t.high_share_reference));
+
         Self {
             nfe: measured.first().map_or(0, |m| m.nfe),
             pde_error,
@@ -145,11 +150,11 @@ impl Row {
     }
 }
 
-/// The rows of a file of one JSON object a line, none if there is no such file; lines that are not
-/// rows are passed over.
+/// Reads the rows of a file of one JSON object a line; none if there is no such file. Lines that
+/// are not rows are ignored.
 ///
 /// # Errors
-/// A file that cannot be read.
+/// Fails for a file that cannot be read.
 pub fn read_rows<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>> {
     if !path.is_file() {
         return Ok(Vec::new());
@@ -161,13 +166,13 @@ pub fn read_rows<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>> {
 /// Appends `row` as a line of such a file.
 ///
 /// # Errors
-/// A file that cannot be written.
+/// Fails for a file that cannot be written.
 pub fn append_row(path: &Path, row: &impl Serialize) -> Result<()> {
     let bad = |e: serde_json::Error| Error::BadFile { path: path.into(), reason: e.to_string() };
     append_line(path, &serde_json::to_string(row).map_err(bad)?)
 }
 
-/// Mean and (unbiased) standard deviation; 0 for a single value.
+/// The mean and the unbiased standard deviation; the latter is 0 for a single value.
 pub(super) fn mean_and_sd(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;

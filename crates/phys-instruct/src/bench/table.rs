@@ -2,10 +2,10 @@
 
 use super::Row;
 
-/// One column: its name, and a row's value.
+/// A column: its name, and a function that returns a row's value.
 type Column = (&'static str, fn(&Row) -> String);
 
-/// The figures in the order of the tables.
+/// The measures in the order of the tables.
 const FIGURES: [Column; 16] = [
     ("pde_error", |r| exact(r.pde_error)),
     ("pde_error_sd", |r| exact(r.pde_error_sd)),
@@ -49,7 +49,7 @@ fn list(values: &[f64]) -> String {
     values.iter().map(|v| exact(*v)).collect::<Vec<_>>().join(" ")
 }
 
-/// All figures, one line a row; lists are separated by spaces.
+/// All measures as CSV, one line a row. Lists are separated by spaces.
 pub fn csv(rows: &[Row]) -> String {
     let columns = || KEYS.iter().chain(&FIGURES);
     let mut text = columns().map(|c| c.0).collect::<Vec<_>>().join(",") + "\n";

@@ -1,8 +1,9 @@
-//! The weights of the guided baselines, searched per teacher, method and number of steps, each
-//! with the same budget: every candidate of one list, on the same validation samples and seed.
+//! The weights of the guided baselines, searched per teacher, method and number of steps.
 //!
-//! Chosen is the lowest PDE error among the candidates that keep the distribution (sliced
-//! Wasserstein distance within a fifth of the unguided sampler's), or the smallest candidate.
+//! Every search has the same budget: all candidates of one list, on the same validation samples and
+//! seed. The candidate of lowest PDE error is chosen among those that preserve the distribution,
+//! that is, whose sliced Wasserstein distance is within a fifth of the unguided sampler's. If there
+//! is none, the smallest candidate is chosen.
 
 use std::path::Path;
 
@@ -19,27 +20,28 @@ use crate::store::atomic;
 use crate::store::file::{bad, read_text};
 use crate::{Error, Result, Samples};
 
-/// The weights tried for DiffusionPDE, in its units.
+/// The weights that are tried for DiffusionPDE, in its units.
 const GUIDANCE: [f64; 6] = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
-/// The sizes tried for CoCoGen.
+/// The sizes that are tried for CoCoGen.
 const CORRECTIONS: [f64; 6] = [3e-5, 3e-4, 1e-3, 3e-3, 0.01, 0.1];
-/// Steps at which a weight is searched; a run takes that of the nearest below or equal.
+/// The numbers of steps at which a weight is searched. A run takes the weight of the nearest number
+/// below or equal.
 pub const STEPS: [usize; 2] = [10, 100];
-/// What the distance may grow by.
+/// The factor by which guidance may increase the sliced Wasserstein distance.
 const KEPT: f64 = 1.2;
-/// Size of a file of searches that is not plausible any more.
+/// The largest plausible size of a file of searches, in bytes.
 const MOST_BYTES: u64 = 1 << 24;
 /// The sampling seed of the search, which no table uses.
 const SEED: u64 = 1_000;
 
-/// One candidate and what it gave.
+/// One candidate and its measures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
     /// The weight.
     pub weight: f64,
-    /// Relative RMS residual.
+    /// The relative RMS residual.
     pub pde_error: f64,
-    /// Sliced Wasserstein distance to the validation data.
+    /// The sliced Wasserstein distance to the validation data.
     pub sliced_wasserstein: f64,
 }
 
@@ -48,26 +50,26 @@ pub struct Trial {
 pub struct Tuned {
     /// The teacher's file name without extension.
     pub teacher: String,
-    /// SHA-256 of its file.
+    /// The SHA-256 of the teacher's file.
     pub sha256: String,
     /// The guided method.
     pub method: SamplingMethod,
-    /// Sampler steps.
+    /// The number of sampler steps.
     pub steps: usize,
     /// The chosen weight.
     pub weight: f64,
-    /// Samples of each trial.
+    /// The number of samples of each trial.
     pub count: usize,
     /// The distance of the unguided sampler at the same steps, seed and number of samples.
     pub unguided_sliced_wasserstein: f64,
-    /// Everything tried.
+    /// All candidates that were tried.
     pub trials: Vec<Trial>,
 }
 
 /// All searches, as stored in `baselines.toml` beside the models.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tuning {
-    /// One per teacher, method and number of steps.
+    /// The searches, one per teacher, method and number of steps.
     #[serde(default)]
     pub tuned: Vec<Tuned>,
 }
@@ -76,7 +78,7 @@ impl Tuning {
     /// Reads a file; none if there is no such file.
     ///
     /// # Errors
-    /// A file that cannot be read or is no such list.
+    /// Fails for a file that cannot be read or holds no such list.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         if !path.is_file() {
             return Ok(None);
@@ -88,19 +90,19 @@ impl Tuning {
     /// Writes the file.
     ///
     /// # Errors
-    /// What writing answers.
+    /// Fails if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = toml::to_string(self).map_err(|e| Error::Config(e.to_string()))?;
         atomic::write(path, text.as_bytes())
     }
 
-    /// Whether the teacher of that file's hash was searched.
+    /// Tells whether the teacher whose file has this hash was searched.
     pub fn knows(&self, sha256: &str) -> bool {
         self.tuned.iter().any(|t| t.sha256 == sha256)
     }
 
-    /// The weight for `steps` steps: that of the largest searched number not above, else of the
-    /// smallest; none if the teacher, known by its file's hash, was not searched.
+    /// The weight for `steps` steps: that of the largest searched number not above it, or else of
+    /// the smallest. None if the teacher, identified by its file's hash, was not searched.
     pub fn weight(&self, sha256: &str, method: SamplingMethod, steps: usize) -> Option<f64> {
         let own = self.tuned.iter().filter(|t| t.sha256 == sha256 && t.method == method);
         let below = own.clone().filter(|t| t.steps <= steps).max_by_key(|t| t.steps);
@@ -110,9 +112,9 @@ impl Tuning {
 
 /// A teacher whose guidance is searched.
 pub struct Teacher<'a> {
-    /// Its file's name without extension.
+    /// The name of its file without extension.
     pub name: &'a str,
-    /// SHA-256 of its file.
+    /// The SHA-256 of its file.
     pub sha256: &'a str,
     /// The model.
     pub model: &'a Model,
@@ -122,7 +124,7 @@ pub struct Teacher<'a> {
 /// `validation`.
 ///
 /// # Errors
-/// A model that is no teacher, or sets that do not fit.
+/// Fails for a model that is no teacher, and for sets that do not fit each other.
 pub fn search(
     teacher: &Teacher,
     pde: &dyn Pde,
@@ -136,6 +138,7 @@ pub fn search(
     let distance = |samples: &Samples| -> Result<f64> {
         Ok(swd::against_floor(samples, validation, SwdOptions::default())?.distance)
     };
+
     let heun = SampleOptions {
         count,
         nfe: sampler::nfe(steps, Method::Heun),
@@ -143,6 +146,7 @@ pub fn search(
         ..SampleOptions::default()
     };
     let unguided = distance(&sampling::sample(model, heun, &mut |_| ())?.samples)?;
+
     let candidates = if method == SamplingMethod::CoCoGen { CORRECTIONS } else { GUIDANCE };
     let trials = candidates
         .iter()
@@ -166,6 +170,7 @@ pub fn search(
             })
         })
         .collect::<Result<Vec<_>>>()?;
+
     Ok(Tuned {
         teacher: teacher.name.into(),
         sha256: teacher.sha256.into(),

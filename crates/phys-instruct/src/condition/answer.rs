@@ -1,8 +1,9 @@
-//! A question answered, and the answer held against what was asked to explain.
+//! A question and its answer, compared with the observations and the equation.
 //!
-//! Errors that nobody stated are given a size ([`super::errors`]). The observations are held against
-//! the prior ([`super::expectation`]). An input that is observed everywhere is solved for, any other
-//! is inferred. The answer is held against the observations ([`super::explained`]) and the equation.
+//! 1. Errors that nobody stated are estimated ([`super::errors`]).
+//! 2. The observations are compared with the prior ([`super::expectation`]).
+//! 3. An input that is observed everywhere is solved for; any other is inferred.
+//! 4. The answer is compared with the observations ([`super::explained`]) and the equation.
 
 use burn::tensor::Device;
 use phys_instruct_physics::{Pde, TwoValues};
@@ -18,23 +19,23 @@ use crate::eval::physics::pde_error;
 use crate::net::size;
 use crate::{Error, Model, Result, memory, residual};
 
-/// Deviations of a value's error within which it may lie from the values that an input can take.
+/// A value may miss the two values of an input by this many deviations of its error.
 const ADMISSIBLE: f64 = 5.0;
-/// The share of the gap between an input's two values within which it may lie, whatever its error.
+/// A value may miss the two values by this share of their gap, whatever its error.
 const NEAR_A_VALUE: f64 = 0.1;
-/// The most that unstated errors of such an input can be, in its deviations.
+/// The largest unstated error of an input of two values, in deviations of the input.
 const LARGEST_SHARE: f64 = 0.1;
 
-/// The largest error that is told from one that says nothing, in deviations of its field.
+/// The largest error in use, in deviations of its field. Larger ones carry no information either.
 const LARGEST_ERROR: f64 = 1e6;
-/// The largest value that is answered, in deviations of its field: `f32` has fields to 1e-7 and
-/// squares of 1e38.
+/// The largest value that is accepted, in deviations of its field: `f32` resolves fields to 1e-7
+/// and holds squares up to 1e38.
 const LARGEST_VALUE: f64 = 1e12;
-/// A robust error is named where it is this many times the one stated.
+/// A robust error is named if it is this many times the one stated.
 const ENLARGED: f64 = 2.0;
-/// Observations that are named.
+/// The most observations that a note names.
 const NAMED: usize = 3;
-/// Turns in which the errors of wrong values are told from those of the others.
+/// The most turns that separate the errors of wrong values from those of the others.
 const ROBUST_TURNS: usize = 4;
 
 /// A question to a student.
@@ -47,11 +48,11 @@ pub struct Question {
     /// Errors of observations without one, in deviations of their field; 0 for exact values.
     /// None lets them be estimated.
     pub noise: Option<f64>,
-    /// Lets errors be far larger than stated here and there (Student's t).
+    /// Allows single errors that are far larger than stated (Student's t).
     pub robust: bool,
-    /// Replaces every member's solution by the reference solver's; what suits the task unless given.
+    /// Replaces every member's solution by the reference solver's; none for the task's default.
     pub resolve: Option<bool>,
-    /// The way to the answer; the one that suits unless given.
+    /// The method; none for the one that suits the observations.
     pub method: Option<super::Method>,
     /// The size of the ensemble, the seed and the effort.
     pub options: Options,
@@ -60,13 +61,14 @@ pub struct Question {
 /// Observations with the errors that are used.
 struct Errors {
     observations: Observations,
-    /// The input, where it is observed everywhere.
+    /// The input, if it is observed everywhere.
     known: Option<KnownInput>,
-    /// The likely share of its deviation that each channel's unstated errors have.
+    /// The most likely errors of each channel's observations, as a share of the channel's
+    /// deviation; none for a channel whose errors are stated.
     shares: Vec<Option<f64>>,
 }
 
-/// An answer and how it stands to the question.
+/// An answer, with its agreement with the question.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The members.
@@ -88,7 +90,7 @@ pub struct Answer {
 /// Mean relative residuals.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct PdeErrors {
-    /// The mean over members.
+    /// The error of the mean field.
     pub members: f64,
     /// The mean field's.
     pub mean: f64,
@@ -102,7 +104,7 @@ pub struct PriorDistance {
     /// The observations' distances.
     #[serde(flatten)]
     pub found: Distances,
-    /// The largest of the prior's samples.
+    /// The distances that the prior's own samples seldom exceed.
     pub usual: Distances,
 }
 
@@ -116,9 +118,9 @@ impl Answer {
 /// Refuses an ensemble, or observations, that the memory cannot hold.
 ///
 /// # Errors
-/// [`Error::Memory`].
+/// Fails with an [`Error::Memory`] that names the need.
 pub fn ask_for_members(model: &Model, question: &Question) -> Result<()> {
-    // Measured: a member is held some 13 times, its state, gain and fields.
+    // Measured: about 13 copies of a member are alive at once, of its state, gain and fields.
     const COPIES: f64 = 16.0;
     let card = &model.card;
     let (members, points) = (question.options.ensemble, question.observations.points().len());
@@ -135,15 +137,16 @@ pub fn ask_for_members(model: &Model, question: &Question) -> Result<()> {
 }
 
 impl Solver<'_> {
-    /// Answers a question and says what does not fit.
+    /// Answers a question and warns of everything that does not fit.
     ///
     /// # Errors
-    /// Observations that the task does not take, values that the input cannot have, and failures of
-    /// the model or the reference solver.
+    /// Fails for observations that the task does not take, for values that the input cannot have,
+    /// and where the model or the reference solver fails.
     pub fn answer(&self, question: Question) -> Result<Answer> {
         let (pde, grid) = (self.model().card.pde()?, self.model().card.grid);
         let pde = pde.as_ref();
         ask_for_members(self.model(), &question)?;
+
         let lattice = Lattice::new(pde, grid);
         let Question { task, observations, options, .. } = &question;
         self.check_grid(observations)?;
@@ -152,17 +155,20 @@ impl Solver<'_> {
         let mut notes = Vec::new();
         let Errors { observations, known, shares } =
             self.with_errors(&question, pde, &mut notes)?;
+
+        // The observations are compared with the prior before robust errors hide what is wrong.
         let surprise = self.surprise(&observations)?;
         let mut unusual = warnings::of_surprise(&surprise, &observations, &lattice, &self.laws());
         let named = shares.iter().zip(observations.channels());
         unusual.extend(named.filter_map(|(share, name)| warnings::of_share(name, (*share)?)));
+
         let observations = match question.robust {
             true => self.weighed(observations, &lattice, &mut notes)?,
             false => observations,
         };
 
-        // With nothing but the input observed, its law counts only where errors have to be told
-        // from values.
+        // If only the input is observed, the law of inputs matters only to separate errors from
+        // values.
         let alone = known.as_ref().is_some_and(|k| k.len() == observations.points().len());
         let solved_for = known.filter(|k| k.is_exact() || (alone && !unusual.is_empty()));
         let (posterior, mut warnings) = match solved_for {
@@ -199,7 +205,7 @@ impl Solver<'_> {
         Ok(Answer { posterior, observations, notes, warnings, surprise, explained, pde_errors })
     }
 
-    /// The observations with an error each, and the input if they tell it everywhere.
+    /// Returns the observations with an error each, and the input if they give it everywhere.
     fn with_errors(
         &self,
         question: &Question,
@@ -207,7 +213,7 @@ impl Solver<'_> {
         notes: &mut Vec<String>,
     ) -> Result<Errors> {
         let mut observations = question.observations.clone();
-        // Where none is stated, nobody says that a field given everywhere has errors.
+        // Without a stated error, a field that is given everywhere counts as exact.
         if let Some(noise) = question.noise {
             observations = observations.with_noise(noise, self.deviations());
         }
@@ -235,13 +241,13 @@ impl Solver<'_> {
             observations = observations.with_noise(0.0, self.deviations());
         }
 
-        // An error beyond this tells nothing, and its square leaves the range of numbers.
+        // An error beyond this carries no information, and its square leaves the range of `f32`.
         let most = |p: &Observation| LARGEST_ERROR * self.deviations()[p.channel];
         observations = observations.with_errors(|_, p| p.deviation().min(most(p)));
         Ok(Errors { observations, known, shares })
     }
 
-    /// Observations with robust errors; those that were enlarged are named.
+    /// Replaces errors by robust ones, and names those that were enlarged.
     fn weighed(
         &self,
         observations: Observations,
@@ -251,9 +257,11 @@ impl Solver<'_> {
         let stated = self.errors(&observations);
         let weighed = self.robust(observations)?;
         let factor = |i: usize| weighed.points()[i].deviation() / stated[i];
+        // Only enlarged errors are worth a note, the largest first.
         let mut enlarged: Vec<usize> =
             (0..stated.len()).filter(|&i| factor(i) > ENLARGED).collect();
         enlarged.sort_by(|&i, &j| factor(j).total_cmp(&factor(i)));
+
         if !enlarged.is_empty() {
             let one = |&i: &usize| {
                 format!("{}, error x {:.3}", warnings::named(&weighed, lattice, i), factor(i))
@@ -262,10 +270,11 @@ impl Solver<'_> {
             let count = enlarged.len();
             notes.push(format!("robust: {count} values count for less: {}", listed.join("; ")));
         }
+
         Ok(weighed)
     }
 
-    /// The most likely size of the unstated errors of each channel, in its deviations; none for a
+    /// The most likely size of each channel's unstated errors, in its deviations; none for a
     /// channel without such errors.
     fn likely_shares(
         &self,
@@ -276,6 +285,7 @@ impl Solver<'_> {
         let unstated = |c: usize| {
             observations.points().iter().filter(move |p| p.channel == c && p.sd.is_none())
         };
+
         let mut shares = vec![None; observations.channels().len()];
         let two_values = pde.input_law().two_values();
         let estimated = (0..shares.len()).filter(|&c| c > 0 || two_values.is_none());
@@ -287,7 +297,7 @@ impl Solver<'_> {
             estimated.filter(|&c| unstated(c).count() > 0).for_each(|c| shares[c] = Some(share));
         }
 
-        // An input of two values shows its errors by itself.
+        // The distance of an input's values from its two values shows their errors directly.
         if let Some(two) = two_values
             && unstated(0).count() > 0
         {
@@ -298,8 +308,8 @@ impl Solver<'_> {
         Ok(shares)
     }
 
-    /// The most likely share of the errors of values that are not far off, the others left out of
-    /// account: they are given large errors of their own, in turns.
+    /// The most likely share of errors when wrong values are left out of account. In turns, values
+    /// far off are found and given large errors of their own.
     fn likely_robust_share(&self, observations: &Observations) -> Result<f64> {
         let mut share = self.likely_share(observations)?;
         for _ in 0..ROBUST_TURNS {
@@ -319,7 +329,7 @@ impl Solver<'_> {
         Ok(share)
     }
 
-    /// Refuses values so far from the model's that its arithmetic cannot follow.
+    /// Refuses values so far from the model's that `f32` arithmetic fails.
     fn check_size(&self, observations: &Observations, lattice: &Lattice) -> Result<()> {
         let far = |p: &Observation| p.value.abs() > LARGEST_VALUE * self.deviations()[p.channel];
         let Some(i) = observations.points().iter().position(far) else { return Ok(()) };
@@ -331,8 +341,8 @@ impl Solver<'_> {
         )))
     }
 
-    /// Refuses values that an input of two values cannot have. Errors that are not stated do not
-    /// excuse any.
+    /// Refuses values that an input of two values cannot have. Errors that are not stated excuse
+    /// none.
     fn check_values(
         &self,
         observations: &Observations,
@@ -343,6 +353,7 @@ impl Solver<'_> {
         let TwoValues { low, high } = two;
         let off = |p: &Observation| two.distance(p.value);
         let most = |p: &Observation| (ADMISSIBLE * p.deviation()).max(NEAR_A_VALUE * two.gap());
+
         let points = observations.points().iter().filter(|p| p.channel == 0);
         let Some(odd) = points.clone().find(|p| off(p) > most(p)) else { return Ok(()) };
         let count = points.filter(|p| off(p) > most(p)).count();
@@ -357,7 +368,7 @@ impl Solver<'_> {
     }
 }
 
-/// The note on an input that is known.
+/// The note that the input is known.
 fn known_note(unusual: &[Warning], pde: &dyn Pde) -> String {
     let solver = "the solution is the reference solver's for the values as given";
     match unusual.first() {

@@ -1,11 +1,14 @@
-//! The prior's covariance, and the linear step it gives from what is observed to all fields.
+//! The prior's covariance, and the best linear estimate of all fields from observed values.
 //!
-//! Two estimates are blended: that of a bank of prior samples, which knows how all values depend on
-//! each other but has the rank of the bank (where the prior has symmetries, each sample stands for
-//! those that they make of it), and a linear one (`linear.rs`), which has full rank. Which, and their
-//! shares, is what best predicts some samples of the bank, left out, from values of one
-//! of their channels. Gaussian fields of a linear equation want the second alone, and have it where it does
-//! nearly as well.
+//! The covariance is a blend of two estimates. The first is the sample covariance of a bank of
+//! prior samples. It knows how all values depend on each other, but its rank is the number of
+//! samples. Where the prior has symmetries, the images of each sample under them are counted as
+//! samples too. The second is a linear estimate (`linear.rs`), which has full rank.
+//!
+//! The kind of linear estimate and its share in the blend are chosen by cross-validation. Some
+//! samples are left out of the bank and predicted from values of one of their channels, and the
+//! choice with the smallest error is taken. The linear estimate alone is preferred where it does
+//! nearly as well, since it is exact for Gaussian fields of a linear equation.
 
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_product};
@@ -27,44 +30,49 @@ use crate::linalg::{cholesky, parts};
 use crate::net::params::values;
 use crate::{Error, Result};
 
-/// Samples drawn for the bank, without symmetries and with them.
+/// Numbers of samples drawn for the bank: without symmetries, and with them.
 const BANK: [usize; 2] = [1024, 512];
-/// Bank samples drawn at a time.
+/// The number of bank samples drawn at a time.
 const BATCH: usize = 64;
-/// Shares of the linear estimate that are tried.
+/// The shares of the linear estimate that are tried.
 const SHARES: [f64; 5] = [0.003, 0.01, 0.03, 0.1, 1.0];
-/// A linear estimate alone is taken if its errors are at most so many times the best blend's: what is
-/// wrong with the prior's samples the bank has in common with those left out.
+/// The linear estimate alone is taken if its error is at most this factor times the best blend's.
+/// Cross-validation favours the bank: the samples left out share the systematic errors of the
+/// prior's samples with it.
 const ALONE: f32 = 1.05;
-/// Samples left out of the bank to choose one of them, the values of a channel that each is predicted
-/// from (an eighth of them, if that is less), and the errors of these, in deviations of each.
+/// The number of samples left out of the bank for cross-validation.
 const LEFT_OUT: usize = 64;
+/// The most values of a channel that a left-out sample is predicted from. At most an eighth of the
+/// channel's values are used.
 const POINTS: usize = 200;
+/// The standard deviation of the errors of these values, in units of each value's deviation.
 const NOISE: f64 = 1e-2;
-/// Samples that have no part in the bank: enough, with the moves of each, for a number that one in a
-/// hundred exceeds.
+/// The number of samples that have no part in the bank. With their symmetric images they suffice
+/// to estimate a number that one sample in a hundred exceeds.
 const FRESH: usize = 128;
-/// Rows of the linear map made at a time, by one thread: few enough for its cache.
+/// The number of rows of the linear map that one thread makes at a time: few enough for its cache.
 const ROWS: usize = 16;
-/// Rows whose products are summed at a time in `f64`.
+/// The number of rows whose products are summed at a time in `f64`.
 const PART: usize = 1024;
-/// Variances of values over those of their errors from which on the rounding of `f32` in them is
-/// not far below the errors.
+/// The ratio of prior variance to error variance from which sums are taken in `f64`. Above it
+/// rounding in `f32` is no longer small against the observation errors.
 const PRECISE: f32 = 1e5;
 
-/// A factor of the blended covariance: fields of that covariance are its transpose times standard
-/// normal noise.
+/// A factor of the blended covariance. Its transpose times standard normal noise is a field of
+/// that covariance.
 pub struct Covariance {
-    /// Mean of the samples and of what is made of them, `[1, entry]`.
+    /// The mean of the samples and of their symmetric images, `[1, entry]`.
     pub(super) mean: Tensor<2>,
-    /// The samples' deviations from it over the root of the number of all, sample by sample.
+    /// The deviations of the samples from the mean, sample by sample, divided by the square root
+    /// of the number of all samples and images less 1.
     bank: Vec<f32>,
-    /// What is made of each sample, itself first: for every entry the one whose value it gets.
+    /// The symmetries, the identity first. Entry e of an image is entry `moves[k][e]` of the
+    /// sample.
     moves: Vec<Vec<usize>>,
     linear: Linear,
-    /// Of the linear estimate.
+    /// The share of the linear estimate in the blend, 0 to 1.
     share: f64,
-    /// Samples that are not in the bank, sample by sample.
+    /// Samples that are not in the bank, one after the other.
     pub(super) fresh: Vec<f32>,
 }
 
@@ -72,28 +80,30 @@ pub struct Covariance {
 pub struct Gain<'a> {
     prior: &'a dyn Prior,
     covariance: &'a Covariance,
-    /// As of [`Covariance::scales`].
+    /// The factors of the bank and of the linear estimate, as [`Covariance::scales`] returns them.
     scales: [f64; 2],
-    /// The observed part of the factor in units of the errors, `[factor, point]`.
+    /// The observed part of the covariance's factor in units of the errors, `[factor, point]`.
     rows: Mat<f32>,
     errors: ErrorUnits,
 }
 
-/// rows rows^T + variances, factorised in units in which the variances are 1: products of fields as
-/// small as 1e-5 leave the range of `f32`. In `f64`: for small errors it is close to singular.
+/// The matrix R R^T + S, factorised, where R holds the observed rows of the covariance's factor
+/// and S the variances of the errors. It is scaled to units in which S = I, because products of
+/// fields as small as 1e-5 leave the range of `f32`. It is held in `f64`, since it is nearly
+/// singular for small errors.
 struct ErrorUnits {
-    /// One over the errors' deviations.
+    /// The reciprocals of the errors' standard deviations.
     scale: Vec<f64>,
     factor: Llt<f64>,
-    /// Whether sums over the rows need `f64`.
+    /// Tells whether sums over the rows need `f64`.
     precise: bool,
 }
 
 impl Covariance {
-    /// Draws the bank from `prior`.
+    /// Draws the bank from `prior` and chooses the linear estimate and its share.
     ///
     /// # Errors
-    /// Samples, or a covariance of them, that are not finite.
+    /// Fails if the samples or their covariance are not finite.
     pub fn new(prior: &dyn Prior, seed: u64) -> Result<Self> {
         let [channels, height, width] = prior.shape();
         let batch = |start: usize| {
@@ -101,12 +111,14 @@ impl Covariance {
             let z = draw.normal([BATCH, channels, height, width], &prior.device());
             prior.solved(prior.fields(z)).flatten::<2>(1, 3)
         };
+
         let symmetries = prior.symmetries();
         let bank = BANK[usize::from(!symmetries.is_empty())];
         let all = Tensor::cat((0..bank).step_by(BATCH).map(batch).collect(), 0);
         if !values(all.clone().sum())[0].is_finite() {
             return Err(Error::NonFinite("samples of the student".into()));
         }
+        // One estimate after the other is measured on the samples that were left out.
         let used = all.clone().narrow(0, 0, bank - LEFT_OUT);
         let left_out = all.clone().narrow(0, bank - LEFT_OUT, LEFT_OUT);
         let of = |samples| Self::of(samples, moves(channels, height * width, symmetries));
@@ -116,9 +128,11 @@ impl Covariance {
             let errors = used.errors(prior, left_out.clone())?;
             tried.extend(errors.into_iter().zip(SHARES).map(|(error, share)| (error, i, share)));
         }
+
         tried.sort_by(|a, b| a.0.total_cmp(&b.0));
         let alone = tried.iter().find(|t| t.2 == 1.0 && t.0 < ALONE * tried[0].0);
         let &(_, i, share) = alone.unwrap_or(&tried[0]);
+        // The bank of the result holds all samples, those left out for the choice too.
         let all = of(all);
         let linear = all.linear_estimates(prior).into_iter().nth(i).unwrap_or(Linear::Own);
 
@@ -127,7 +141,8 @@ impl Covariance {
         Ok(Self { linear, share, fresh, ..all })
     }
 
-    /// With the prior's own linear estimate and the smallest share of it.
+    /// Returns the covariance of `samples` with the prior's own linear estimate at its smallest
+    /// share.
     fn of(samples: Tensor<2>, moves: Vec<Vec<usize>>) -> Self {
         let ([count, len], device) = (samples.dims(), samples.device());
         let own = values(samples.clone().mean_dim(0));
@@ -139,7 +154,7 @@ impl Covariance {
         Self { bank, mean, moves, linear: Linear::Own, share: SHARES[0], fresh: Vec::new() }
     }
 
-    /// The linear estimates that can be had.
+    /// The linear estimates that are possible for this prior.
     fn linear_estimates(&self, prior: &dyn Prior) -> Vec<Linear> {
         let Some(inputs) = prior.solved_inputs() else { return vec![Linear::Own] };
         let [channels, height, width] = prior.shape();
@@ -151,8 +166,8 @@ impl Covariance {
         [Linear::Own].into_iter().chain(cosines.map(|c| Linear::Cosines(Box::new(c)))).collect()
     }
 
-    /// The law of the values of `stencils`, without errors. Its yardstick are the flat joint
-    /// samples `fresh`.
+    /// The law of the values of `stencils` under the prior, without observation errors. The flat
+    /// joint samples `fresh` serve as its reference.
     pub(super) fn expectation(
         &self,
         prior: &dyn Prior,
@@ -162,6 +177,7 @@ impl Covariance {
         let wide = |matrix: Mat<f32>, scale: f64| {
             Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| scale * f64::from(matrix[(i, j)]))
         };
+
         let [of_bank, of_linear] = self.scales();
         let (len, n) = (self.mean.dims()[1], stencils.len());
         let linear = linear_rows(&self.linear, prior, stencils);
@@ -182,18 +198,19 @@ impl Covariance {
         Expectation { mean, covariance, samples }
     }
 
-    /// The deviations of all samples, the moved ones too, in some functionals,
-    /// `[sample, functional]`.
+    /// The deviations of all samples and their symmetric images from the mean, in the functionals
+    /// `stencils`: `[sample, functional]`.
     pub(super) fn deviations(&self, stencils: &[Stencil]) -> Mat<f32> {
         self.seen(&self.bank, stencils)
     }
 
-    /// The values of `stencils` of `samples` and of what the moves make of them,
-    /// `[sample, functional]`.
+    /// The functionals `stencils` of all `samples` and of their symmetric images, `[sample,
+    /// functional]`.
     fn seen(&self, samples: &[f32], stencils: &[Stencil]) -> Mat<f32> {
         let (len, n, all) = (self.mean.dims()[1], stencils.len(), samples);
         let (samples, moved) = (all.len() / len, n * self.moves.len());
-        // Sample by sample: one after the other lies far away.
+
+        // The loop is over samples, whose entries lie together in memory.
         let mut seen = vec![0.0; samples * moved];
         let bank = all.par_chunks_exact(len).zip(seen.par_chunks_exact_mut(moved.max(1)));
         bank.for_each(|(x, seen)| {
@@ -204,24 +221,30 @@ impl Covariance {
             let all = self.moves.iter().flat_map(|from| stencils.iter().map(|s| value(from, s)));
             seen.iter_mut().zip(all).for_each(|(to, v)| *to = v);
         });
+
+        // Sorted by functional: sample s under symmetry g becomes row g `samples` + s.
         let mut all = Mat::zeros(samples * self.moves.len(), n);
         all.par_col_iter_mut().enumerate().for_each(|(p, all)| {
             let seen = (0..self.moves.len()).flat_map(|g| seen[g * n + p..].iter().step_by(moved));
             all.iter_mut().zip(seen).for_each(|(to, v)| *to = *v);
         });
+
         all
     }
 
-    /// The sum of all deviations with the `shares` of each, `[sample, member]`: `[entry, member]`.
+    /// The sum of all deviations, weighted by the `shares` of each sample, `[sample, member]`.
+    /// Returns `[entry, member]`.
     fn fields(&self, shares: MatRef<'_, f32>) -> Mat<f32> {
         let (len, members) = (self.mean.dims()[1], shares.ncols());
         let samples = self.bank.len() / len;
         let bank = MatRef::from_column_major_slice(&self.bank, len, samples);
-        // What is moved alike is summed before it is moved.
+        // Summing before the symmetry is applied needs one permutation a symmetry, not one a
+        // sample.
         let beside = Mat::from_fn(samples, self.moves.len() * members, |i, j| {
             shares[(j / members * samples + i, j % members)]
         });
         let unmoved = bank * beside;
+
         let mut sums = Mat::zeros(len, members);
         sums.par_col_iter_mut().enumerate().for_each(|(m, sum)| {
             let mut sum = sum;
@@ -243,14 +266,17 @@ impl Covariance {
         (0..own.len()).map(|e| self.moves.iter().map(|from| own[from[e]]).sum()).collect()
     }
 
-    /// With each of [`SHARES`], the mean square error of other samples predicted from some values of
-    /// one channel, spread over it, each entry in units of its deviation; the sum over that channel.
+    /// Cross-validation errors, one for each of [`SHARES`]. The `samples`, which are not in the
+    /// bank, are predicted from some values of one channel, spread over it. The squared errors are
+    /// in units of each entry's variance, averaged over samples and entries, and summed over the
+    /// observed channels.
     fn errors(&mut self, prior: &dyn Prior, samples: Tensor<2>) -> Result<[f32; SHARES.len()]> {
         let away = samples - self.mean.clone();
         let variances = self.variances();
         let one = TensorData::new(variances.clone(), [1, variances.len()]);
         let variance = Tensor::<2>::from_data(one, &prior.device());
         let [channels, height, width] = prior.shape();
+
         let size = height * width;
         let mut sums = [0.0; SHARES.len()];
         for channel in 0..channels {
@@ -260,12 +286,14 @@ impl Covariance {
             if points == 0 {
                 continue;
             }
+
             let entries: Vec<_> = (0..points).map(|p| varied[p * varied.len() / points]).collect();
             let errors: Vec<_> =
                 entries.iter().map(|&e| NOISE * NOISE * f64::from(variances[e])).collect();
             let stencils = Stencil::points(&entries);
             let seen = Observed::at(&stencils, &prior.device()).of_flat(away.clone());
             let linear = linear_rows(&self.linear, prior, &stencils);
+
             for (sum, share) in sums.iter_mut().zip(SHARES) {
                 self.share = share;
                 let gain = self.gain_of(prior, self.scales(), &stencils, &linear, &errors)?;
@@ -277,16 +305,16 @@ impl Covariance {
         Ok(sums)
     }
 
-    /// What the factors of both estimates are scaled by in the blend: the bank's, and the linear one.
+    /// The factors that scale both estimates in the blend: the bank's, and the linear one's.
     fn scales(&self) -> [f64; 2] {
         [(1.0 - self.share).sqrt(), self.share.sqrt()]
     }
 
-    /// The gain for the values of `stencils` whose errors have the `variances`, all above 0;
-    /// `prior` is that of [`Covariance::new`].
+    /// The gain for the values of `stencils`, whose errors have the `variances`, all above 0. The
+    /// `prior` is the one that was given to [`Covariance::new`].
     ///
     /// # Errors
-    /// Values whose covariance is not finite.
+    /// Fails if the covariance of the values is not finite.
     pub fn gain<'a>(
         &'a self,
         prior: &'a dyn Prior,
@@ -297,11 +325,12 @@ impl Covariance {
         self.gain_of(prior, self.scales(), stencils, &linear, variances)
     }
 
-    /// The gain by the linear estimate alone for values that are linear in the fields: `rows` writes the
-    /// coefficients of number p, zeros before, with the `variances` of the values' errors, all above 0.
+    /// The gain of the linear estimate alone, for values that are linear in the fields. `rows`
+    /// writes the coefficients of value p into a row of zeros. The `variances` of the errors are
+    /// all above 0.
     ///
     /// # Errors
-    /// Values whose covariance is not finite.
+    /// Fails if the covariance of the values is not finite.
     pub(super) fn linear_gain<'a>(
         &'a self,
         prior: &'a dyn Prior,
@@ -312,8 +341,8 @@ impl Covariance {
         self.gain_of(prior, [0.0, 1.0], &[], &rows, variances)
     }
 
-    /// The gain of a blend with the `scales`, given the linear estimate's rows and, where the bank
-    /// has a part in it, the functionals of the values.
+    /// The gain of a blend with the factors `scales`. `linear` holds the rows of the linear
+    /// estimate. The `stencils` are used only where the bank has a share in the blend.
     fn gain_of<'a>(
         &'a self,
         prior: &'a dyn Prior,
@@ -324,9 +353,10 @@ impl Covariance {
     ) -> Result<Gain<'a>> {
         let [of_bank, of_linear] = scales.map(|scale| scale as f32);
         let (len, scale) = (self.mean.dims()[1], ErrorUnits::scale(variances));
-        // Without a share of its own the bank has no part in the rows.
+        // A bank without a share has no part in the rows.
         let seen = (of_bank > 0.0).then(|| self.deviations(stencils));
         let samples = seen.as_ref().map_or(0, Mat::nrows);
+
         let mut rows = Mat::zeros(samples + len, variances.len());
         let points = rows.par_col_iter_mut().zip(linear.par_chunks_exact(len)).enumerate();
         points.for_each(|(p, (row, linear))| {
@@ -336,16 +366,17 @@ impl Covariance {
             own.iter_mut().zip(seen).for_each(|(to, v)| *to = of_bank * v);
             rest.iter_mut().zip(linear).for_each(|(to, v)| *to = of_linear * v);
         });
+
         let errors = ErrorUnits::new(rows.as_ref(), scale)?;
         Ok(Gain { prior, covariance: self, scales, rows, errors })
     }
 }
 
 impl Gain<'_> {
-    /// The same for errors of other `variances`.
+    /// Returns the same gain for errors of other `variances`.
     ///
     /// # Errors
-    /// As [`Covariance::gain`].
+    /// Fails as [`Covariance::gain`] does.
     pub fn with(&self, variances: &[f64]) -> Result<Self> {
         let (scale, mut rows) = (ErrorUnits::scale(variances), self.rows.clone());
         let units = scale.iter().zip(&self.errors.scale).map(|(new, old)| (new / old) as f32);
@@ -356,7 +387,7 @@ impl Gain<'_> {
         Ok(Self { prior, covariance, scales, rows, errors })
     }
 
-    /// (rows rows^T + variances)^-1, `[point, point]`.
+    /// The inverse of the observed values' covariance, errors included: `[point, point]`.
     pub fn inverse(&self) -> Tensor<2> {
         let ErrorUnits { scale, factor, .. } = &self.errors;
         let (n, inverse) = (scale.len(), factor.inverse());
@@ -365,8 +396,8 @@ impl Gain<'_> {
         Tensor::from_data(TensorData::new(data, [n, n]), &self.prior.device())
     }
 
-    /// How the fields change, `[member, channel, y, x]`, if the observed values do by `misfit`,
-    /// `[member, point]`.
+    /// The change of the fields, `[member, channel, y, x]`, that best explains the `misfit` of the
+    /// observed values, `[member, point]`.
     pub fn apply(&self, misfit: Tensor<2>) -> Tensor<4> {
         let (n, len) = (misfit.dims()[1], self.covariance.mean.dims()[1]);
         let factors = self.errors.product(&self.rows, &self.errors.solve(&values(misfit), n));
@@ -381,7 +412,7 @@ impl Gain<'_> {
     }
 }
 
-/// Of one column a member, `[entry, member]`.
+/// The columns of `matrix`, `[entry, member]`, as joint fields.
 fn fields(prior: &dyn Prior, matrix: MatRef<f32>) -> Tensor<4> {
     let [channels, height, width] = prior.shape();
     let data: Vec<f32> = matrix.col_iter().flat_map(|c| c.iter().copied()).collect();
@@ -389,14 +420,14 @@ fn fields(prior: &dyn Prior, matrix: MatRef<f32>) -> Tensor<4> {
     Tensor::from_data(TensorData::new(data, shape), &prior.device())
 }
 
-/// What deviations of `count` samples, each standing for `moves`, are scaled by: their products then add
-/// up to the covariance.
+/// The factor that scales the deviations of `count` samples with `moves` symmetries each, so that
+/// their products add up to the sample covariance.
 fn unit(count: usize, moves: usize) -> f64 {
     ((count * moves) as f64 - 1.0).sqrt().recip()
 }
 
-/// What leaves a sample of `channels` of `points` each as it is, and what `symmetries` do, as in
-/// [`Covariance::moves`].
+/// The permutations of [`Covariance::moves`]: the identity and the `symmetries`, on `channels` of
+/// `points` each.
 fn moves(channels: usize, points: usize, symmetries: &[Symmetry]) -> Vec<Vec<usize>> {
     let entries = |symmetry: &Symmetry| {
         let entry = |c: usize| symmetry.source.iter().map(move |&i| c * points + i);
@@ -414,7 +445,8 @@ fn linear_rows(linear: &Linear, prior: &dyn Prior, stencils: &[Stencil]) -> Vec<
     })
 }
 
-/// Those for `count` values with the coefficients that `row` writes: the transposed map of these.
+/// The rows of the linear estimate's factor for `count` values: the transposed map of the
+/// coefficients that `row` writes.
 fn rows_of(
     linear: &Linear,
     prior: &dyn Prior,
@@ -423,6 +455,7 @@ fn rows_of(
 ) -> Vec<f32> {
     let [channels, height, width] = prior.shape();
     let n = channels * height * width;
+
     let chunk = |first: usize| {
         let part = ROWS.min(count - first);
         let mut rows = vec![0f32; part * n];
@@ -431,11 +464,12 @@ fn rows_of(
         let rows = Tensor::<4>::from_data(TensorData::new(rows, shape), &prior.device());
         values(linear.transposed(prior, rows))
     };
+
     let chunks = (0..count.div_ceil(ROWS)).into_par_iter().map(|chunk| chunk * ROWS);
     in_pool(|| chunks.flat_map_iter(chunk).collect())
 }
 
-/// The rows that are not zero: noise on which a value depends.
+/// The rows that are not zero: the noise on which some value depends.
 fn used(rows: MatRef<f32>) -> Vec<usize> {
     let mut largest = vec![0f32; rows.nrows()];
     for column in rows.col_iter() {
@@ -449,18 +483,19 @@ impl ErrorUnits {
         variances.iter().map(|v| v.sqrt().recip()).collect()
     }
 
-    /// For rows `[factor, point]` in these units.
+    /// Factorises the matrix of `rows`, `[factor, point]`, which are in units of the errors.
     fn new(rows: MatRef<f32>, scale: Vec<f64>) -> Result<Self> {
         let n = scale.len();
         let largest = rows.col_iter().map(|row| row.squared_norm_l2()).fold(0.0, f32::max);
         let precise = largest >= PRECISE;
         let mut matrix = Mat::zeros(n, n);
+
         if !precise {
             let mut products = Mat::zeros(n, n);
             add_products(rows, &mut products);
             matrix = Mat::from_fn(n, n, |i, j| f64::from(products[(i, j)]));
         } else {
-            // Part by part, so that what is made `f64` stays in the cache.
+            // Part by part, so that the `f64` copy stays in the cache.
             let mut wide = Mat::zeros(PART, n);
             for part in used(rows).chunks(PART) {
                 let mut wide = wide.subrows_mut(0, part.len());
@@ -471,6 +506,7 @@ impl ErrorUnits {
                 add_products(wide.as_ref(), &mut matrix);
             }
         }
+
         for i in 0..scale.len() {
             matrix[(i, i)] += 1.0;
         }
@@ -478,16 +514,16 @@ impl ErrorUnits {
         Ok(Self { scale, factor, precise })
     }
 
-    /// (rows rows^T + variances)^-1 times the misfit of each member, `n` values, all but the misfit in
-    /// these units; `[point, member]`.
+    /// Solves (R R^T + S) x = misfit for each member with `n` values: `[point, member]`. The
+    /// result is in units of the errors, the misfit is not.
     fn solve(&self, misfit: &[f32], n: usize) -> Mat<f64> {
         let members = misfit.len() / n;
         let right = Mat::from_fn(n, members, |i, m| f64::from(misfit[m * n + i]) * self.scale[i]);
         self.factor.solve(&right)
     }
 
-    /// The `rows` times what [`ErrorUnits::solve`] gives, `[factor, member]`. For small errors its
-    /// terms are large and cancel, which `f32` would not survive.
+    /// The `rows` times the solution of [`ErrorUnits::solve`], `[factor, member]`. For small
+    /// errors its terms are large and cancel, so that `f32` would lose all digits.
     fn product(&self, rows: &Mat<f32>, solved: &Mat<f64>) -> Mat<f32> {
         if !self.precise {
             let narrow = Mat::from_fn(solved.nrows(), solved.ncols(), |i, m| solved[(i, m)] as f32);
@@ -535,7 +571,7 @@ mod tests {
     use super::super::prior::testing::{Bordered, SIZE, Smooth, observations};
     use super::*;
 
-    /// RMS of fields.
+    /// The root mean square of fields.
     fn rms(x: &Tensor<4>) -> f32 {
         x.clone().square().mean().into_scalar::<f32>().sqrt()
     }
@@ -567,7 +603,8 @@ mod tests {
         assert!(far < 0.15 * rms(&exact), "{far} of {}", rms(&exact));
     }
 
-    /// [`Smooth`], whose linear estimate knows nothing of how the values depend on each other.
+    /// [`Smooth`] with a linear estimate that knows nothing of how the values depend on each
+    /// other.
     struct Independent(Smooth);
 
     impl Prior for Independent {
@@ -646,7 +683,7 @@ mod tests {
         assert!(kept.iter().zip(&written).all(|(a, b)| (a - b).abs() < 1e-5));
     }
 
-    /// Hilbert's matrix as rows: what `f32` makes of its products is not positive.
+    /// Hilbert's matrix as rows: its products in `f32` are not positive definite.
     #[test]
     fn nearly_dependent_values_with_small_errors_are_followed() {
         const N: usize = 24;

@@ -1,14 +1,14 @@
-//! Errors of observations that nobody stated, and errors that are not what was stated.
+//! Estimates of errors that nobody stated, and of errors that are larger than stated.
 //!
-//! With K = C + S as in [`super::expectation`], the values' density under the prior is that of
-//! N(m, K). Unstated errors are taken to be one share s of their field's deviation, and s is the
-//! most probable one, with ln s ~ N(ln 0.01, (ln 10)^2) before anything was seen. Where few values
-//! say little of s, it stays near 1 %.
+//! Let K = C + S as in [`super::expectation`], so that the density of the values under the prior is
+//! that of N(m, K). Unstated errors are a common share s of their field's deviation. The most
+//! probable s is taken, with ln s ~ N(ln 0.01, (ln 10)^2) as its prior. Where few values carry
+//! little information on s, it stays near 1 %.
 //!
 //! Robust errors follow Student's t with four degrees of freedom instead of the normal law. Each
-//! is normal with a variance of its own, sd^2 / w, and w is iterated to its expectation given the
-//! answer (the EM algorithm of Lange, Little and Taylor, J. Am. Stat. Assoc. 84, 1989): with e^2
-//! the expected square of the error in units of sd, w = (4 + 1) / (4 + e^2).
+//! error is normal with its own variance sd^2 / w. Let e^2 be the expected square of the error in
+//! units of sd. The weight is iterated to its expectation w = (4 + 1) / (4 + e^2). This is the EM
+//! algorithm of Lange, Little and Taylor, J. Am. Stat. Assoc. 84, 1989.
 
 use faer::Mat;
 use faer::linalg::solvers::DenseSolveCore;
@@ -18,27 +18,30 @@ use super::expectation::Seen;
 use crate::Result;
 use crate::linalg::cholesky;
 
-/// The share of its field's deviation that an error is expected to have, and the factor by which
-/// it may well be larger or smaller.
+/// The expected size of an error, as a share of its field's deviation.
 const EXPECTED: f64 = 0.01;
+/// The factor by which an error may well be larger or smaller than expected.
 const FACTOR: f64 = 10.0;
-/// Shares that are tried: from the smallest on, so many for each factor of 10.
+/// The smallest share that is tried.
 const SMALLEST: f64 = 1e-4;
+/// The number of factors of 10 that the shares span.
 const DECADES: usize = 4;
+/// The number of shares for each factor of 10.
 const EACH: usize = 6;
-/// Degrees of freedom of robust errors: tails heavy enough for an error of ten deviations.
+/// The degrees of freedom of robust errors: the tails allow an error of ten deviations.
 const DEGREES: f64 = 4.0;
-/// The least weight: an error a million times as large as stated.
+/// The least weight: that of an error a million times as large as stated.
 const LEAST_WEIGHT: f64 = 1e-12;
-/// Steps of the iteration, and the change of a weight that ends it.
+/// The most iterations.
 const STEPS: usize = 50;
+/// The iteration ends when no weight changes by more than this.
 const SETTLED: f64 = 1e-3;
 
 impl Seen {
-    /// The most probable share of their field's deviation that unstated errors have.
+    /// The most probable size of unstated errors, as a share of their field's deviation.
     ///
     /// # Errors
-    /// A covariance that is not finite.
+    /// Fails if the covariance is not finite.
     pub(super) fn likely_share(&self) -> Result<f64> {
         let shares = (0..=DECADES * EACH).map(|i| SMALLEST * 10f64.powf(i as f64 / EACH as f64));
         let mut best = (f64::NEG_INFINITY, EXPECTED);
@@ -52,7 +55,7 @@ impl Seen {
         Ok(best.1)
     }
 
-    /// ln N(v; m, K), up to a constant.
+    /// Returns ln N(v; m, K) up to a constant.
     fn log_density(&self, share: f64) -> Result<f64> {
         let n = self.values.len();
         let sd = self.errors(share);
@@ -69,20 +72,22 @@ impl Seen {
         Ok(-0.5 * square - determinant)
     }
 
-    /// v - m in units of each value's field.
+    /// The differences v - m in units of each value's field.
     fn away(&self) -> Mat<f64> {
         let one = |i: usize| (self.values[i] - self.expectation.mean[i]) / self.unit[i];
         Mat::from_fn(self.values.len(), 1, |i, _| one(i))
     }
 
-    /// The deviations of robust errors: those stated, over the root of each error's weight.
+    /// The deviations of robust errors: those stated, divided by the square root of each error's
+    /// weight.
     ///
     /// # Errors
-    /// A covariance that is not finite.
+    /// Fails if the covariance is not finite.
     pub(super) fn robust(&self) -> Result<Vec<f64>> {
         let n = self.values.len();
         let stated = self.errors(EXPECTED);
         let away = self.away();
+
         let mut weights = vec![1.0; n];
         for _ in 0..STEPS {
             let variance = |i: usize, w: &[f64]| (stated[i] / self.unit[i]).powi(2) / w[i];
@@ -93,7 +98,7 @@ impl Seen {
             let inverse = cholesky(&covariance)?.inverse();
             let pulls = &inverse * &away;
 
-            // An error's mean given the values is S a, its variance S - S K^-1 S.
+            // Given the values, an error has the mean S a and the variance S - S K^-1 S.
             let next: Vec<f64> = (0..n)
                 .map(|i| {
                     let s = variance(i, &weights);
@@ -102,6 +107,7 @@ impl Seen {
                     ((DEGREES + 1.0) / (DEGREES + in_units)).max(LEAST_WEIGHT)
                 })
                 .collect();
+
             let moved = next.iter().zip(&weights).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             weights = next;
             if moved < SETTLED {

@@ -1,10 +1,17 @@
 //! The exact posterior where the law is Gaussian and the equation linear (Poisson, Helmholtz): the
 //! limit that no method can pass.
 //!
-//! The input is a = C w with w ~ N(0, I) in cosine modes, the solution u = P^-1 a, so that the
-//! observed values are F w + e: the posterior of w is w' + F^T (F F^T + S)^-1 (v + e' - F w'),
-//! member by member (Matheron's rule), with w' = 0 for the mean. A row of F is the transpose of
-//! the map from w to one value; P is symmetric, so that it is one solve and one cosine transform.
+//! Let w ~ N(0, I) be the cosine modes of the input a = C w, and u = P^-1 a the solution. The
+//! observed values are v = F w + e, where the errors e have the covariance S. A draw from the
+//! posterior of w is
+//!
+//! ```text
+//! w' + F^T (F F^T + S)^-1 (v + e' - F w')
+//! ```
+//!
+//! for w' and e' drawn from their laws (Matheron's rule), with w' = 0 and e' = 0 for the mean. A
+//! row of F is the transpose of the map from w to one value. It costs one solve and one cosine
+//! transform, since P is symmetric.
 
 use faer::Mat;
 use faer::prelude::Solve;
@@ -18,30 +25,30 @@ use crate::eval::frechet::neumann_source;
 use crate::linalg::cholesky;
 use crate::{Error, Result, Samples};
 
-/// Least standard deviation of an observation, relative to the root mean square of those of its
-/// field: what keeps the system regular without errors.
+/// The least standard deviation of an observation, relative to the root mean square of its value
+/// under the prior. It keeps the system regular where errors are 0.
 const LEAST: f64 = 1e-6;
 
 /// The law of one PDE's fields on one grid.
 struct Law<'a> {
     pde: &'a dyn Pde,
     size: usize,
-    /// Standard deviation of each cosine mode.
+    /// The standard deviation of each cosine mode.
     amplitude: Vec<f64>,
-    /// Rows are modes.
+    /// The cosine modes, one a row.
     cosines: Vec<f64>,
 }
 
-/// Whether the law of `pde` is one of those.
+/// Tells whether the law of `pde` is Gaussian and its equation linear.
 pub fn is_known(pde: &dyn Pde) -> bool {
-    // The smallest grid with inner nodes tells as well as any.
+    // A grid with one inner node suffices for the test.
     pde.symbol(3).is_some() && neumann_source(pde, 3).is_some()
 }
 
-/// The posterior with `members` draws, at the mean for one.
+/// Draws `members` from the posterior. A single member is the posterior's mean.
 ///
 /// # Errors
-/// Another PDE than Poisson and Helmholtz, or what the solver refuses.
+/// Fails for PDEs other than Poisson and Helmholtz, and if the solver refuses an input.
 pub fn posterior(
     pde: &dyn Pde,
     observations: &Observations,
@@ -55,6 +62,7 @@ pub fn posterior(
         .par_iter()
         .map(|stencil| law.row(stencil))
         .collect::<Result<Vec<Vec<f64>>>>()?;
+
     let (m, n) = (rows.len(), law.amplitude.len());
     let rows = Mat::from_fn(m, n, |i, k| rows[i][k]);
     let mut covariance = &rows * rows.transpose();
@@ -69,6 +77,7 @@ pub fn posterior(
     for i in 0..m {
         covariance[(i, i)] += sds[i] * sds[i];
     }
+
     let factor = cholesky(&covariance)?;
     let member = |i: usize| {
         let mut rng = rng::stream(seed, "exact posterior", 0, i as u64);
@@ -81,6 +90,7 @@ pub fn posterior(
         let w = w + rows.transpose() * gain;
         law.fields(&(0..n).map(|k| w[(k, 0)]).collect::<Vec<_>>())
     };
+
     let fields = (0..members).into_par_iter().map(member).collect::<Result<Vec<_>>>()?;
     let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
     Ok(Posterior::of(Samples::from_fields(pde.name(), &names, &fields)?, false, 0))
@@ -104,7 +114,7 @@ impl<'a> Law<'a> {
         })
     }
 
-    /// The joint fields of modes w.
+    /// The joint fields of the modes w.
     fn fields(&self, w: &[f64]) -> Result<Fields> {
         let modes: Vec<f64> = w.iter().zip(&self.amplitude).map(|(w, a)| w * a).collect();
         let n = self.size;
@@ -115,7 +125,8 @@ impl<'a> Law<'a> {
         self.solve(&a)
     }
 
-    /// The transpose of the map from w to the value of `stencil`, whose entries are of one channel.
+    /// The transpose of the map from w to the value of `stencil`, whose entries are all of one
+    /// channel.
     fn row(&self, stencil: &Stencil) -> Result<Vec<f64>> {
         let n = self.size;
         let channel = stencil.terms().first().map_or(0, |(entry, _)| entry / (n * n));
@@ -127,8 +138,8 @@ impl<'a> Law<'a> {
             }
         }
 
-        // The solver's input channel is the projection onto admissible sources (Helmholtz has
-        // none on the boundary), and the solver is symmetric: both maps are their transposes.
+        // The solver's input channel is the projection onto admissible sources (Helmholtz has none
+        // on the boundary). Projection and solver are symmetric, so each is its own transpose.
         let back = self.solve(&pull)?.channel(channel).to_vec();
         let cosine = |k: usize, p: usize| self.cosines[k * n + p];
         let half = product(n, |ky, x| (0..n).map(|y| cosine(ky, y) * back[y * n + x]).sum());
@@ -193,7 +204,7 @@ mod tests {
         }
     }
 
-    /// Error and coverage over some problems, against the truth.
+    /// The error and the coverage over some problems.
     fn score(name: &str, task: Task, noise: f64) -> (f64, f64) {
         const PROBLEMS: usize = 40;
         let pde = by_name(name).unwrap();

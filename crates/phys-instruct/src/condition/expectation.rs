@@ -1,17 +1,18 @@
-//! Observations held against the prior, before any answer.
+//! Observations compared with the prior, before any answer.
 //!
 //! Let v be the observed values, and m and C the mean and covariance of the prior at their places.
 //! Let S hold the variances of their errors, so that K = C + S is the covariance of v. With
-//! r = v - m and a = K^-1 r four numbers say how unusual v is:
+//! r = v - m and a = K^-1 r, four numbers say how unusual v is:
 //!
 //! - each value alone: r_i / sqrt(K_ii);
 //! - each value given all others: a_i / sqrt((K^-1)_ii), the standardised error of predicting it
 //!   (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, equation 5.12);
 //! - all together: sqrt(r^T a / n), the Mahalanobis distance for each of n values;
-//! - a common offset of a field: 1^T a / sqrt(1^T K^-1 1), the 1 at the values of that field.
-//!
-//! For a Gaussian prior each is near 1. The student's prior is none, so that the same numbers of
-//! samples of its own, seen at the same places with errors of the same size, are the yardstick.
+//! - a common offset of a field: 1^T a / sqrt(1^T K^-1 1), where the vector 1 is 1 at the values
+//!   of that field and 0 elsewhere.
+//! Each number is near 1 for a Gaussian prior. The student's prior is not Gaussian. Its own
+//! samples, seen at the same places with errors of the same size, therefore give the usual range.
+//! numbers.
 
 use faer::Mat;
 use faer::linalg::solvers::DenseSolveCore;
@@ -22,89 +23,91 @@ use serde::Serialize;
 use crate::Result;
 use crate::linalg::cholesky;
 
-/// The share of the prior's own samples that a usual number leaves beyond it.
+/// The share of the prior's own samples that exceeds the usual range.
 const RARE: f64 = 0.01;
 
-/// The most unusual values of an observed field, or of some sample of the prior.
+/// The largest of the four numbers over the observed values, or over those of one sample of the
+/// prior.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Distances {
-    /// The largest value alone.
+    /// The largest of the values alone.
     pub alone: f64,
-    /// The largest value given all others.
+    /// The largest of the values given all others.
     pub given_rest: f64,
-    /// All values together.
+    /// The number of all values together.
     pub together: f64,
-    /// The largest common offset of a field.
+    /// The largest of the fields' common offsets.
     pub offset: f64,
 }
 
-/// Observed values, and their law under the prior, taken as Gaussian.
+/// Observed values, and their law under the prior, approximated as Gaussian.
 pub(super) struct Seen {
-    /// Which of the observations these are.
+    /// The indices of these values among all observations.
     pub chosen: Vec<usize>,
     /// The channel of each value.
     pub channels: Vec<usize>,
     /// The values.
     pub values: Vec<f64>,
-    /// The deviations of their errors; none where they are not stated.
+    /// The stated standard deviations of the errors; none where they are not stated.
     pub sd: Vec<Option<f64>>,
-    /// The deviation of each value's field.
+    /// The standard deviation of each value's field.
     pub unit: Vec<f64>,
-    /// The least deviation of an error, whatever is stated.
+    /// The least deviation of each error, whatever is stated.
     pub least: Vec<f64>,
-    /// The values' law.
+    /// The law of the values under the prior.
     pub expectation: Expectation,
 }
 
-/// The law of some functionals under the prior.
+/// The mean and covariance of some functionals under the prior.
 pub(super) struct Expectation {
-    /// The values' mean.
+    /// The mean of each value.
     pub mean: Vec<f64>,
-    /// Their covariance without errors, `[point, point]`.
+    /// The covariance without observation errors, `[point, point]`.
     pub covariance: Mat<f64>,
-    /// The deviations from the mean of samples that had no part in the covariance,
-    /// `[point, sample]`.
+    /// The deviations from the mean of samples that are not in the covariance, `[point, sample]`.
     pub samples: Mat<f64>,
 }
 
-/// How unusual observed values are.
+/// The degree to which observed values are unusual under the prior.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Surprise {
-    /// Which of the observations were looked at, by their places in
+    /// The indices of the observations that were examined, in
     /// [`Observations::points`](super::Observations::points).
     pub chosen: Vec<usize>,
-    /// The mean of each value alone.
+    /// The mean of each value under the prior.
     pub mean: Vec<f64>,
-    /// The deviation of each value alone, errors included.
+    /// The deviation of each value under the prior, errors included.
     pub deviation: Vec<f64>,
-    /// The distance of each value alone from the mean, in deviations.
+    /// The distance of each value from its mean, in deviations.
     pub alone: Vec<f64>,
-    /// The value expected from all others, and its deviation.
+    /// The value expected from all others, and its deviation, for each value.
     pub expected: Vec<[f64; 2]>,
-    /// The distance of each value from that, in deviations.
+    /// The distance of each value from the value expected, in deviations.
     pub given_rest: Vec<f64>,
-    /// The numbers of the observations.
+    /// The four numbers of the observations.
     pub distances: Distances,
-    /// The numbers that one in a hundred of the prior's own samples exceeds.
+    /// The four numbers that one in a hundred of the prior's own samples exceeds.
     pub usual: Distances,
-    /// The number for all values together below which one in a hundred of them lies.
+    /// The number of all values together below which one in a hundred of the prior's own samples
+    /// lies.
     pub least_together: f64,
-    /// The size of each channel's values; none for a channel without values.
+    /// The size of each channel's values; none for a channel without observations.
     pub sizes: Vec<Option<Size>>,
 }
 
-/// The root mean square of a channel's observed values, over that expected.
+/// The root mean square of a channel's observed values, divided by that expected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Size {
-    /// The observed values' size.
+    /// The size of the observed values.
     pub found: f64,
-    /// The sizes that one in a hundred of the prior's own samples falls below, and exceeds.
+    /// The size below which one in a hundred of the prior's own samples lies, and the size that
+    /// one in a hundred exceeds.
     pub usual: [f64; 2],
-    /// Number of values.
+    /// The number of values.
     pub count: usize,
 }
 
-/// K^-1 and what is made of it, in units of the values' own deviations.
+/// K^-1 in units of the values' own deviations.
 struct Inverse {
     deviation: Vec<f64>,
     inverse: Mat<f64>,
@@ -113,16 +116,17 @@ struct Inverse {
 }
 
 impl Seen {
-    /// The deviations of all errors; those not stated are a `share` of their field's deviation.
+    /// The deviations of all errors. Those not stated are a `share` of their field's deviation.
     pub fn errors(&self, share: f64) -> Vec<f64> {
         let one = |i: usize| self.sd[i].unwrap_or(share * self.unit[i]).hypot(self.least[i]);
         (0..self.values.len()).map(one).collect()
     }
 
-    /// How unusual the values are. The yardstick's errors are drawn by `seed`.
+    /// Measures how unusual the values are. The errors of the reference samples are drawn from
+    /// `seed`.
     ///
     /// # Errors
-    /// A covariance that is not finite.
+    /// Fails if the covariance is not finite.
     pub fn surprise(&self, seed: u64) -> Result<Surprise> {
         let n = self.values.len();
         let sd = self.errors(0.0);
@@ -132,14 +136,14 @@ impl Seen {
         let pulls = &inverse.inverse * &away;
         let given_rest = (0..n).map(|i| pulls[(i, 0)] / inverse.inverse[(i, i)].sqrt()).collect();
 
-        // The prediction error of one value is its pull over the diagonal of the inverse.
+        // The prediction error of one value is its entry of a over the diagonal of the inverse.
         let expected = (0..n).map(|i| {
             let (unit, diagonal) = (inverse.deviation[i], inverse.inverse[(i, i)]);
             [self.values[i] - unit * pulls[(i, 0)] / diagonal, unit / diagonal.sqrt()]
         });
         let expected = expected.collect();
 
-        // The prior's own samples at the same places, with errors of the sizes stated: exact
+        // The prior's own samples at the same places, with errors of the sizes stated. Exact
         // values have none, whatever the covariance allows for.
         let stated = |i: usize| self.sd[i].unwrap_or(0.0);
         let count = samples.ncols();
@@ -170,7 +174,7 @@ impl Seen {
         })
     }
 
-    /// The size of each channel's values, beside that of `count` samples whose values are `drawn`.
+    /// The size of each channel's values, compared with `count` samples whose values are `drawn`.
     fn sizes(
         &self,
         deviation: &[f64],
@@ -183,10 +187,12 @@ impl Seen {
                 (0..self.values.len()).filter(|&i| self.channels[i] == c).collect();
             let square =
                 |of: &dyn Fn(usize) -> f64| own.iter().map(|&i| of(i).powi(2)).sum::<f64>();
+
             let expected = square(&|i| self.expectation.mean[i].hypot(deviation[i]));
             if own.is_empty() || expected == 0.0 {
                 return None;
             }
+
             let size = |of: &dyn Fn(usize) -> f64| (square(of) / expected).sqrt();
             let mut all: Vec<f64> = (0..count).map(|s| size(&|i| drawn(i, s))).collect();
             all.sort_by(f64::total_cmp);
@@ -208,7 +214,7 @@ fn exceeded_by(all: &[Distances], share: f64) -> Distances {
     }
 }
 
-/// The number below which a `share` of all samples lies; 0 of none.
+/// The number below which a `share` of all samples lies; 0 if there are no samples.
 fn quantile(all: &[Distances], share: f64, of: fn(&Distances) -> f64) -> f64 {
     let mut sorted: Vec<f64> = all.iter().map(of).collect();
     sorted.sort_by(f64::total_cmp);
@@ -224,7 +230,7 @@ impl Inverse {
     fn new(covariance: &Mat<f64>, sd: &[f64], channels: &[usize]) -> Result<Self> {
         let n = sd.len();
         let variance = |i: usize| covariance[(i, i)] + sd[i] * sd[i];
-        // A value that is fixed and exact still has a distance: in units of the smallest number.
+        // A value that is fixed and exact still has a distance, in units of the smallest number.
         let deviation: Vec<f64> =
             (0..n).map(|i| variance(i).sqrt().max(f64::MIN_POSITIVE.sqrt())).collect();
         let scaled = Mat::from_fn(n, n, |i, j| match i == j {
@@ -235,7 +241,8 @@ impl Inverse {
         Ok(Self { deviation, inverse: factor.inverse(), channels: channels.to_vec() })
     }
 
-    /// The numbers of each column of `away`, values less their means in units of their deviations.
+    /// The four numbers of each column of `away`, which holds values less their means in units of
+    /// their deviations.
     fn distances(&self, away: &Mat<f64>) -> Vec<Distances> {
         let n = away.nrows();
         let pulls = &self.inverse * away;
@@ -255,7 +262,8 @@ impl Inverse {
         (0..away.ncols()).map(one).collect()
     }
 
-    /// The functional of scaled values that is the standardised estimate of a channel's offset.
+    /// The functional of the scaled values that gives the standardised estimate of a channel's
+    /// offset.
     fn offset_of(&self, channel: usize) -> Vec<f64> {
         let n = self.deviation.len();
         let is_own = |i: usize| self.channels[i] == channel;
@@ -277,7 +285,7 @@ mod tests {
 
     const POINTS: usize = 12;
 
-    /// Values of a random walk with unit steps, and 200 samples of it.
+    /// The values of a random walk with unit steps, and 200 samples of it.
     fn walk(values: Vec<f64>, sd: f64) -> Seen {
         let covariance = Mat::from_fn(POINTS, POINTS, |i, j| (i.min(j) + 1) as f64);
         let mut rng = rng::stream(1, "walk", 0, 0);
@@ -310,7 +318,7 @@ mod tests {
         (0..POINTS).map(|_| step()).collect()
     }
 
-    /// The share of walks one of whose numbers exceeds its usual one by a factor.
+    /// The share of walks that `above` finds unusual after a `change`.
     fn share(change: impl Fn(&mut [f64]), above: impl Fn(&Surprise) -> bool) -> f64 {
         let hit = |seed: &u64| {
             let mut values = drawn(*seed);
@@ -334,7 +342,7 @@ mod tests {
         assert!(share(|v| v.iter_mut().for_each(|v| *v *= 1000.0), alone) > 0.9);
         assert!(share(|v| v.iter_mut().for_each(|v| *v *= 1000.0), together) > 0.99);
         assert!(share(|v| v.iter_mut().for_each(|v| *v *= 1e-3), small) > 0.99);
-        // The neighbours of one value tell it to about 0.7.
+        // One value is known from its neighbours to about 0.7.
         assert!(share(|v| v[5] += 6.0, rest) > 0.95);
         assert!(share(|v| v.iter_mut().for_each(|v| *v += 8.0), offset) > 0.95);
     }
@@ -345,7 +353,7 @@ mod tests {
         values[5] = 60.0;
         let surprise = walk(values, 0.0).surprise(0).unwrap();
         let [expected, sd] = surprise.expected[5];
-        // Between 5 and 7, one step from each.
+        // The value lies between 5 and 7, one step from each.
         assert!((expected - 6.0).abs() < 1e-3 && (sd - 0.5f64.sqrt()).abs() < 1e-3);
         assert!((surprise.given_rest[5] - 54.0 / sd).abs() < 0.1);
         assert!((surprise.alone[5] - 60.0 / 6f64.sqrt()).abs() < 1e-3);

@@ -1,50 +1,51 @@
-//! An answer held against what it was asked to explain.
+//! The agreement of an answer with the observations.
 //!
-//! Let e be the deviation of a value's error. An answer explains the value to (answer - value) / e,
-//! and chi is the root mean square of that over the observations. Values with normal errors have a
-//! chi near 1 at the truth, and below it at the mean of a posterior, which gives way to them.
+//! Let e be the standard deviation of a value's error. An answer misses the value by (answer -
+//! value) / e, and chi is the root mean square of these misses over the observations. With normal
+//! errors chi is near 1 at the truth. It is below 1 at a posterior's mean, which follows the errors
+//! in part.
 
 use serde::Serialize;
 
 use super::place::Lattice;
 use super::{Observations, Posterior};
 
-/// Observations that are listed as the worst.
+/// The most observations that are listed as the worst.
 const LISTED: usize = 3;
 
-/// How well a posterior explains the observations.
+/// The agreement of a posterior with the observations.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explained {
-    /// chi of the mean over members.
+    /// The chi of the mean over members.
     pub chi: f64,
-    /// The root mean square of the members' own chi.
+    /// The root mean square of the members' chi.
     pub chi_of_members: f64,
-    /// The observations that the mean explains worst, the worst first.
+    /// The observations that the mean misses by most, the worst first.
     pub worst: Vec<Worst>,
 }
 
-/// One observation and what the answer makes of it.
+/// One observation and the answer at its place.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Worst {
-    /// The number in the file, from 1.
+    /// The number of the observation in its file, from 1.
     pub number: usize,
     /// The field.
     pub field: String,
-    /// The place, in the unit square.
+    /// The coordinate y, 0 to 1.
     pub y: f64,
-    /// The place, in the unit square.
+    /// The coordinate x, 0 to 1.
     pub x: f64,
     /// The observed value.
     pub value: f64,
-    /// The mean's value there.
+    /// The value of the posterior's mean there.
     pub answer: f64,
-    /// |answer - value| over the deviation of its error.
+    /// |answer - value| over the standard deviation of the value's error.
     pub chi: f64,
 }
 
 impl Explained {
-    /// How well `posterior` explains `observations` on a `lattice`, their errors of the deviations
-    /// `sd`, each above 0.
+    /// Compares `posterior` with `observations` on a `lattice`. `sd` holds the standard deviation
+    /// of each observation's error, above 0.
     pub fn new(
         posterior: &Posterior,
         observations: &Observations,

@@ -1,10 +1,10 @@
 //! Observations in files.
 //!
-//! CSV: a [table], coordinates in the unit square (time over the final time for Burgers).
-//!
-//! `.npz` and every other array file: a field `u` is the array `u` `[y, x]`, where NaN says that a
-//! point was not observed. Or it is `u_values` `[n]` with `u_index` `[n, 2]` (rows and columns) or
-//! `u_points` `[n, 2]` (y and x). Optionally `u_sd`: one number, `[n]`, or `[y, x]`.
+//! - CSV: a [table] with coordinates in the unit square (time over the final time for Burgers).
+//! - `.npz` and every other array file: a field `u` is the array `u` `[y, x]`, where NaN marks a
+//!   point that was not observed. Alternatively it is `u_values` `[n]` with `u_index` `[n, 2]`
+//!   (rows and columns) or `u_points` `[n, 2]` (y and x). `u_sd` is optional: one number, `[n]`, or
+//!   `[y, x]`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::store::file::{self, bad};
 use crate::store::{NdArray, atomic, npz};
 use crate::{Error, Result};
 
-/// A file of observations larger than this is not one.
+/// The largest size of a file of observations, in bytes.
 const MOST_BYTES: u64 = 1 << 26;
 
 /// The extensions of files of arrays.
@@ -30,9 +30,9 @@ const ARRAYS: [&str; 5] = ["npz", "npy", "mat", "h5", "hdf5"];
 pub struct Observed {
     /// The observations.
     pub observations: Observations,
-    /// Places without a value: NaN, or an empty cell.
+    /// The number of places without a value: NaN, or an empty cell.
     pub unobserved: usize,
-    /// Columns or arrays that were passed over.
+    /// The columns or arrays that were ignored.
     pub ignored: Vec<String>,
 }
 
@@ -41,18 +41,20 @@ type Parsed<T> = std::result::Result<T, String>;
 /// Reads observations of `pde` on `size` points a side from a `.csv` or an array file.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::BadFile`] for anything but such a file, naming the lines or the array,
-/// and [`Error::Observation`] for observations that cannot be used.
+/// Fails with [`Error::Io`] if the file cannot be read, and with [`Error::BadFile`] that names the
+/// lines or the array if it is not such a file. Observations that cannot be used give an
+/// [`Error::Observation`].
 pub fn read(path: &Path, pde: &dyn Pde, size: usize) -> Result<Observed> {
     let lattice = Lattice::new(pde, size);
     let known = |e: &std::ffi::OsStr| ARRAYS.iter().any(|known| e.eq_ignore_ascii_case(known));
-    // A file of arrays is told by its name, or by its first bytes.
+    // An array file is recognised by its name, or by its first bytes.
     let is_array = path.extension().is_some_and(known) || arrays::format_of(path).is_ok();
     let read = match is_array {
         true => from_arrays(&lattice, arrays::read(path, &|name| is_asked_for(&lattice, name))?),
         false => from_table(&lattice, &file::read(path, MOST_BYTES)?),
     };
     let read = read.map_err(|reason| bad(path, reason))?;
+
     let Raw { points, unobserved, ignored } = read;
     if points.is_empty() && unobserved > 0 {
         return Err(bad(
@@ -71,10 +73,10 @@ struct Raw {
     ignored: Vec<String>,
 }
 
-/// Writes a `.csv` file, places as rows and columns.
+/// Writes observations as a `.csv` file with rows and columns as places.
 ///
 /// # Errors
-/// Failures of writing a file.
+/// Fails if the file cannot be written.
 pub fn write(path: &Path, observations: &Observations) -> Result<()> {
     let mut text = String::from("field,row,column,value,sd\n");
     for Observation { channel, row, column, value, sd } in observations.points() {
@@ -85,16 +87,17 @@ pub fn write(path: &Path, observations: &Observations) -> Result<()> {
     atomic::write(path, text.as_bytes())
 }
 
-/// Writes a posterior as `.npz`: of every channel `u` the members `u` `[member, y, x]`, their mean
-/// `u_mean` and standard deviation `u_sd` `[y, x]`.
+/// Writes a posterior as `.npz`. Each channel `u` has its members `u` `[member, y, x]`, their mean
+/// `u_mean` and their standard deviation `u_sd` `[y, x]`.
 ///
 /// # Errors
-/// What writing answers.
+/// Fails if the file cannot be written.
 pub fn write_posterior(path: &Path, posterior: &Posterior) -> Result<()> {
     let samples = &posterior.samples;
     let [n, points] = [samples.count, samples.height * samples.width];
     let (mean, sd) = (posterior.mean(), posterior.deviation());
     let mut arrays = Vec::new();
+
     for (c, name) in samples.channels.iter().enumerate() {
         let all = (0..n).flat_map(|i| samples.field(i, c)).copied().collect();
         let part = |field: &[f32]| field[c * points..][..points].to_vec();
@@ -109,6 +112,7 @@ pub fn write_posterior(path: &Path, posterior: &Posterior) -> Result<()> {
             arrays.push((format!("{name}{suffix}"), array));
         }
     }
+
     let named: Vec<(&str, &NdArray)> = arrays.iter().map(|(n, a)| (n.as_str(), a)).collect();
     npz::write(path, &named)
 }
@@ -208,14 +212,14 @@ fn field(
             raw.unobserved += 1;
             continue;
         }
-        // A deviation of NaN is one that is not known.
+        // A deviation of NaN is unknown.
         let sd = sd.as_ref().map(|sd| sd[i % sd.len()]).filter(|sd| !sd.is_nan());
         raw.points.push(Observation { channel, row, column, value, sd });
     }
     Ok(())
 }
 
-/// Rows and columns, which arrays of floating-point numbers may hold too.
+/// Rows and columns, which may be stored as floating-point numbers.
 fn indexed(name: &str, index: NdArray, size: usize) -> Parsed<Vec<[f64; 2]>> {
     let name = format!("{name}_index");
     let places = pairs(&name, index)?;
@@ -284,7 +288,7 @@ mod tests {
             ("a_index", &[1, 2], &[0.0, 3.0]),
             ("a_values", &[1], &[12.0]),
         ]);
-        // A file's own order shows in the numbers alone.
+        // The order of a file shows in the numbers alone.
         let npz = npz.unwrap().observations;
         assert_eq!((index.points(), index.stencils()), (npz.points(), npz.stencils()));
         assert_eq!((index.numbers(), npz.numbers()), (&[2, 1][..], &[1, 2][..]));

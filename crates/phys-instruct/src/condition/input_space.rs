@@ -1,22 +1,29 @@
-//! Inference in the input, with the equation between input and solution.
+//! Inference in the input, with the reference solver between input and solution.
 //!
-//! The student says what inputs there are: mean + B^T c, c ~ N(0, I), B the principal components of
-//! its samples' inputs. The solution belongs to the input by the equation, which the reference solver
-//! solves. So what is observed is v = H x(c) + e, and Gauss-Newton steps
+//! The student's samples give the law of the inputs: mean + B^T c, where c ~ N(0, I) and the rows
+//! of B are the principal components of the samples' inputs. The reference solver gives the
+//! solution of each input, and x(c) is the pair of both. The observations are v = H x(c) + e,
+//! where H takes the observed values and the errors e have the covariance S. Let
 //!
-//! (G^T G + I) c <- G^T (r + G c), G = S^-1/2 H dx/dc, r = S^-1/2 (v - H x(c))
+//! ```text
+//! r = S^-1/2 (v - H x(c)),    G = S^-1/2 H dx/dc.
+//! ```
 //!
-//! lead to the most probable c, the columns of H dx/dc being differences of solved pairs. They
-//! start at refinement's mean, first for larger errors S, then for smaller and smaller ones: the cost
-//! of nearly exact values has many minima. From there each member of the ensemble minimises
-//! |c - c'|^2 / 2 + |S^-1/2 (v + e' - H x(c))|^2 / 2 for its own c' ~ N(0, I) and errors e',
-//! of every second member those of the one before it with the sign turned
-//! (randomised maximum likelihood, Oliver, He and Reynolds 1996), by some such steps with the slopes
-//! that hold there, or, if they do not lead to v + e', with its own. No network is called. All in
-//! `f64`: exact values are followed to the rounding that they come with.
+//! The columns of H dx/dc are differences of solved pairs. The search has two parts.
 //!
-//! This is for inputs of few values, such as a line of initial values: every component costs a
-//! solve. And for inputs near Gaussian, not those of two values.
+//! 1. Gauss-Newton steps (G^T G + I) c <- G^T (r + G c) lead to the most probable c. They start at
+//!    refinement's mean. The errors S are large at first and then smaller and smaller (tempering),
+//!    because the cost of nearly exact values has many minima.
+//! 2. Each member draws its own c' ~ N(0, I) and e' ~ N(0, I). Its cost is
+//!    |c - c'|^2 / 2 + |r + e'|^2 / 2
+//!    (randomised maximum likelihood, Oliver, He and Reynolds 1996). It starts at the most probable
+//!    c and uses the slopes there. If it does not reach v, it starts again with slopes of its own.
+//!    Every second member has the draws of the one before it with opposite sign.
+//!
+//! No network is called. All is in `f64`, so that exact values are followed to their rounding.
+//!
+//! The method is for inputs of few values, such as a line of initial values, since every component
+//! costs a solve. The inputs should be near Gaussian, so inputs of two values are excluded.
 
 use faer::linalg::solvers::Qr;
 use faer::prelude::SolveLstsq;
@@ -28,50 +35,52 @@ use super::place::Stencil;
 use crate::linalg::eigen;
 use crate::{Error, Result};
 
-/// Values of an input, at most.
+/// The most values of an input.
 const MOST: usize = 128;
-/// Components of less than this share of the largest deviation are left out.
+/// Components with less than this share of the largest deviation are left out.
 const LEAST_SHARE: f64 = 1e-4;
-/// Length, in standard deviations, of the difference that takes a derivative: the solver's number of
-/// time steps may change within it, which moves the solution by some 1e-7.
+/// The length of the finite difference for a derivative, in standard deviations. The solver's
+/// number of time steps may change within it, which moves the solution by about 1e-7.
 const DIFFERENCE: f64 = 0.01;
-/// Gauss-Newton steps for one size of the errors, at most, and the share of the cost that the last of
-/// them takes away.
+/// The most Gauss-Newton steps for one size of the errors.
 const STEPS: usize = 12;
+/// The steps end when one of them lowers the cost by less than this share.
 const SETTLED: f64 = 1e-2;
-/// Mean square misfits, in units of the errors: with one below the first the search goes on to smaller
-/// errors; with one above the second it does not lead to the values.
+/// The mean square misfit, in units of the errors, below which the search goes on to smaller
+/// errors.
 const FOLLOWED: f64 = 1.0;
+/// The mean square misfit, in units of the errors, above which a pair does not follow the values.
 const LOST: f64 = 4.0;
-/// Steps of each member from there, at most, with the slopes at the most probable c; one that is lost
-/// then goes on with its own.
+/// The most steps of a member with the slopes at the most probable c. A member that does not
+/// follow the values then goes on with slopes of its own.
 const MEMBER_STEPS: usize = 4;
-/// Weights of a step's own length, tried in turn until the cost falls: the slopes hold only near
-/// where they were taken (Levenberg 1944, Marquardt 1963).
+/// Levenberg-Marquardt weights of the step's squared length, tried in turn until the cost falls.
+/// The slopes hold only near the pair where they were taken (Levenberg 1944, Marquardt 1963).
 const DAMPING: [f64; 5] = [0.0, 1.0, 10.0, 100.0, 1000.0];
 
-/// The law of the inputs as a prior's samples have it: mean + components^T c, c ~ N(0, I).
+/// The law of the inputs, estimated from a prior's samples: mean + components^T c, c ~ N(0, I).
 #[derive(Debug)]
 pub(super) struct Inputs {
-    /// Where a flat joint sample holds the input.
+    /// The entries of the input in a flat joint sample.
     entries: Vec<usize>,
     mean: Vec<f64>,
-    /// Scaled by their deviations, `[component, entry]`.
+    /// The principal components, scaled by their deviations: `[component, entry]`.
     components: Mat<f64>,
 }
 
 impl Inputs {
-    /// Whether the input of `pde` on a grid of `size` is of the kind this is for.
+    /// Tells whether the method suits the input of `pde` on a grid of `size`.
     pub fn suits(pde: &dyn Pde, size: usize) -> bool {
         let entries = pde.layout().input.entries(size, size);
         pde.input_law().two_values().is_none() && entries.len() <= MOST
     }
 
-    /// From the `mean` of samples, `[entry of the sample]`, and the deviations of their input's `entries`
-    /// from it over the root of their number, `[sample, entry]`.
+    /// Computes the principal components. `mean` is that of the samples, `[entry of the sample]`.
+    /// `deviations` are the differences of their inputs' `entries` from it, over the square root
+    /// of the number of samples: `[sample, entry]`.
     ///
     /// # Errors
-    /// Deviations that are not finite.
+    /// Fails if the deviations are not finite.
     pub fn new(mean: &[f32], deviations: MatRef<f32>, entries: Vec<usize>) -> Result<Self> {
         let n = entries.len();
         let inputs = Mat::from_fn(deviations.nrows(), n, |i, e| f64::from(deviations[(i, e)]));
@@ -85,7 +94,7 @@ impl Inputs {
         Ok(Self { entries, mean, components })
     }
 
-    /// The c of a joint sample's input: the nearest.
+    /// The c whose input is nearest to that of a joint sample.
     fn coordinates(&self, sample: &[f64]) -> Mat<f64> {
         let away =
             Mat::from_fn(self.entries.len(), 1, |e, _| sample[self.entries[e]] - self.mean[e]);
@@ -101,26 +110,27 @@ impl Inputs {
     }
 }
 
-/// What is to be explained, and by what.
+/// The observations, the law of inputs and the equation between them.
 pub(super) struct Problem<'a> {
     pub inputs: &'a Inputs,
     pub pde: &'a dyn Pde,
-    /// Joint samples where the search begins, the nearest to the answer first; the others serve
-    /// where it leads from there to no answer. At least one.
+    /// Joint samples from which the search starts, the nearest to the answer first; at least one.
+    /// Each further one serves only if the search from those before it failed.
     pub starts: &'a [Fields],
-    /// The observed functionals, and their values.
+    /// The observed functionals.
     pub stencils: &'a [Stencil],
+    /// The observed values.
     pub values: Vec<f64>,
-    /// The deviations of their errors.
+    /// The standard deviations of the values' errors.
     pub deviations: Vec<f64>,
-    /// Larger ones, in turn, with which the search begins.
+    /// Larger deviations, in descending order, with which the search begins (tempering).
     pub softened: Vec<Vec<f64>>,
-    /// The first of the softened ones that are small enough: a draw that follows the values within
-    /// these is an answer.
+    /// The index in `softened` of the first errors that are small enough. A draw that follows the
+    /// values within these is an answer.
     pub tolerated: usize,
 }
 
-/// A pair of the equation.
+/// A pair of input and solution, with the c of its input.
 #[derive(Clone)]
 struct Pair {
     c: Mat<f64>,
@@ -130,22 +140,24 @@ struct Pair {
 /// Draws from the posterior.
 pub(super) struct Found {
     pub members: Vec<Fields>,
-    /// Members that were asked for and found no input that follows the values.
+    /// The number of members that were asked for and found no input that follows the values.
     pub left_out: usize,
 }
 
-/// Slopes, and the pair they were taken at.
+/// The slopes H dx/dc, and the pair at which they were taken.
 type At = (Mat<f64>, Pair);
 
 impl Problem<'_> {
-    /// `count` draws from the posterior, in pairs of opposite noise. Where the search does not lead to
-    /// the values within their errors, draws for the smallest of the softened ones with which it does.
-    /// A draw that does not follow the values is left out, with the one it is paired with.
+    /// `count` draws from the posterior, in pairs of opposite noise. If the search does not reach
+    /// the values within their errors, the draws are for the smallest softened errors that it
+    /// reaches. A draw that does not follow the values is left out, together with its mirror
+    /// image.
     ///
     /// # Errors
-    /// An input that the solver refuses.
+    /// Fails if the solver refuses an input that the search cannot do without.
     pub fn infer(&self, count: usize, seed: u64) -> Result<Found> {
         let stages = self.stages();
+
         let (mut reached, mut at) = (0, None);
         for start in self.starts {
             let pair = self.start(start)?;
@@ -171,21 +183,21 @@ impl Problem<'_> {
         Ok(Found { left_out: count - members.len(), members })
     }
 
-    /// The errors to aim at in turn, those stated last.
+    /// The sizes of the errors in turn, those stated last.
     fn stages(&self) -> Vec<Stage<'_>> {
         let all = self.softened.iter().chain([&self.deviations]);
         all.map(|deviations| Stage { problem: self, deviations }).collect()
     }
 
-    /// The pair of a start's input, or of the mean where the solver refuses that.
+    /// The pair of a start's input, or of the mean input if the solver refuses the first.
     fn start(&self, near: &Fields) -> Result<Pair> {
         let c = self.inputs.coordinates(&near.data);
         let mean = c.clone() * faer::Scale(0.0);
         self.pair(c).or_else(|_| self.pair(mean))
     }
 
-    /// Where the steps lead from a pair through the `stages`, and the last stage whose values they
-    /// follow (the first in any case).
+    /// Descends from a pair through the `stages`. Returns the last stage whose values are followed
+    /// (or the first), and the pair that is reached there.
     fn descended(&self, from: &Pair, draw: &Member, stages: &[Stage]) -> Result<(usize, At)> {
         let mut at = stages[0].approached(&(self.slopes(from)?, from.clone()), draw, false)?;
         let mut reached = 0;
@@ -199,7 +211,7 @@ impl Problem<'_> {
         Ok((reached, stages[reached].approached(&at, draw, true)?))
     }
 
-    /// One draw from around the most probable pair; none where it does not follow the values.
+    /// A draw that starts at the most probable pair; none if it does not follow the values.
     fn member(
         &self,
         most_probable: &At,
@@ -212,7 +224,8 @@ impl Problem<'_> {
         let linear = stage.linearised(slopes);
         let draw = Member::drawn(slopes, member, seed);
 
-        // Not only downhill: it is after some of them that the errors of the slopes are gone.
+        // The cost need not fall at once: several steps are needed to correct the errors of the
+        // slopes.
         let mut at = pair.clone();
         for _ in 0..MEMBER_STEPS {
             let change = stage.change(&at, &linear, &draw, 0.0);
@@ -223,21 +236,21 @@ impl Problem<'_> {
             return Ok(Some(at.x));
         }
 
-        // Anew, by damped steps with slopes of its own, from the most probable pair and from large
-        // errors on.
+        // Damped steps with slopes of its own follow, from the most probable pair, large errors
+        // first.
         let (reached, (_, at)) = self.descended(pair, &draw, stages)?;
         let enough = reached >= self.tolerated.min(stages.len() - 1);
         let follows = stages[reached].mean_misfit(&at, &draw) <= LOST;
         Ok((enough && follows).then_some(at.x))
     }
 
-    /// The pair of `c`.
+    /// Solves for the pair of `c`.
     fn pair(&self, c: Mat<f64>) -> Result<Pair> {
         let input = Fields { data: self.inputs.at(&c), ..self.pde.input_of(&self.starts[0]) };
         Ok(Pair { c, x: self.pde.solve(&input)?.fields })
     }
 
-    /// H dx/dc at a pair, `[point, component]`.
+    /// H dx/dc at a pair by finite differences, `[point, component]`.
     fn slopes(&self, pair: &Pair) -> Result<Mat<f64>> {
         let moved = |k: usize| {
             let mut c = pair.c.clone();
@@ -252,25 +265,26 @@ impl Problem<'_> {
     }
 }
 
-/// The values with errors of one size.
+/// The observations with errors of one size.
 struct Stage<'a> {
     problem: &'a Problem<'a>,
     deviations: &'a [f64],
 }
 
-/// What one answer is drawn to: c' and e'; both 0 for the most probable one.
+/// The random draws c' and e' of one member; both are 0 for the most probable pair.
 struct Member {
     own: Mat<f64>,
     errors: Mat<f64>,
 }
 
 impl Member {
-    /// The draw of the most probable answer.
+    /// The draws of the most probable pair.
     fn none(points: usize, components: usize) -> Self {
         Self { own: Mat::zeros(components, 1), errors: Mat::zeros(points, 1) }
     }
 
-    /// Draw number `member`, every second one the mirror image of the one before it.
+    /// The draws of number `member`. Those of every second member have the opposite sign of the
+    /// one before.
     fn drawn(slopes: &Mat<f64>, member: usize, seed: u64) -> Self {
         let mut rng = rng::stream(seed, "input space", 0, member as u64 / 2);
         let sign = if member.is_multiple_of(2) { 1.0 } else { -1.0 };
@@ -281,8 +295,8 @@ impl Member {
 }
 
 impl Stage<'_> {
-    /// Where Gauss-Newton steps lead from a pair and the slopes there: until they settle, or, unless to
-    /// the `end`, until the values are followed.
+    /// Takes Gauss-Newton steps from a pair and its slopes. They end when they settle, or already
+    /// when the values are followed, unless `end` is true.
     fn approached(&self, from: &At, draw: &Member, end: bool) -> Result<At> {
         let (mut slopes, mut pair) = from.clone();
         for _ in 0..STEPS {
@@ -293,7 +307,7 @@ impl Stage<'_> {
             let settled = self.cost(&better, draw) > (1.0 - SETTLED) * self.cost(&pair, draw);
             pair = better;
             slopes = self.problem.slopes(&pair)?;
-            // A damped step is short by itself.
+            // A damped step is short by itself, so that its small gain does not mean convergence.
             if settled && !damped {
                 break;
             }
@@ -301,11 +315,12 @@ impl Stage<'_> {
         Ok((slopes, pair))
     }
 
-    /// A pair of lower cost, if one of the steps tried leads to it, and whether the step was damped.
+    /// A pair of lower cost, if one of the steps tried leads to it, and whether the step was
+    /// damped.
     fn step(&self, at: &Pair, slopes: &Mat<f64>, draw: &Member) -> Option<(Pair, bool)> {
         let linear = self.linearised(slopes);
         let before = self.cost(at, draw);
-        // A step too long may lead to an input that the solver refuses.
+        // A step that is too long may lead to an input that the solver refuses.
         let trial = |damping| {
             let change = self.change(at, &linear, draw, damping);
             Some((self.problem.pair(&at.c + change).ok()?, damping > 0.0))
@@ -313,8 +328,8 @@ impl Stage<'_> {
         DAMPING.into_iter().filter_map(trial).find(|(pair, _)| self.cost(pair, draw) < before)
     }
 
-    /// From a pair's c to where the cost would be least if the slopes held everywhere and the
-    /// squared length of the step cost `damping`.
+    /// The change of c to the minimum of the cost, if the slopes held everywhere. `damping` is the
+    /// weight of the change's squared length.
     fn change(&self, at: &Pair, linear: &Linearised, draw: &Member, damping: f64) -> Mat<f64> {
         let misfit = self.misfit(at, draw);
         if damping > 0.0 {
@@ -324,7 +339,7 @@ impl Stage<'_> {
         &draw.own + linear.least_squares(wrong) - &at.c
     }
 
-    /// Twice what a draw minimises.
+    /// Twice the function that a draw minimises.
     fn cost(&self, pair: &Pair, draw: &Member) -> f64 {
         (&pair.c - &draw.own).squared_norm_l2() + self.misfit(pair, draw).squared_norm_l2()
     }
@@ -333,7 +348,7 @@ impl Stage<'_> {
         self.misfit(pair, draw).squared_norm_l2() / self.deviations.len() as f64
     }
 
-    /// r + S^-1/2 e'.
+    /// r + e', the misfit in units of the errors with the member's own errors added.
     fn misfit(&self, pair: &Pair, draw: &Member) -> Mat<f64> {
         let Problem { stencils, values, .. } = self.problem;
         let at = |p: usize| (values[p] - stencils[p].of_f64(&pair.x.data)) / self.deviations[p];
@@ -346,8 +361,8 @@ impl Stage<'_> {
     }
 }
 
-/// G, factorised with the prior below it. Not as G^T G + I, whose condition is beyond `f64` where values
-/// are exact.
+/// The slopes G in units of the errors, and the QR factors of [G; I]. G^T G + I is not formed,
+/// since its condition is beyond `f64` where values are exact.
 struct Linearised {
     seen: Mat<f64>,
     with_prior: Qr<f64>,
@@ -364,10 +379,12 @@ impl Linearised {
         Self { seen, with_prior }
     }
 
-    /// The d that minimises |G d - r|^2 + |d - o|^2 + `damping` |d|^2, o the way to the draw's own c.
+    /// The d that minimises |G d - r|^2 + |d - o|^2 + `damping` |d|^2, where o = `own` is the
+    /// difference between the draw's own c' and c.
     fn damped(&self, r: Mat<f64>, own: Mat<f64>, damping: f64) -> Mat<f64> {
         let (points, components) = (self.seen.nrows(), self.seen.ncols());
         let unit = damping.sqrt();
+        // The rows of G, then those of the prior, then those of the damping.
         let entry = |i: usize, k: usize| match i.checked_sub(points) {
             None => self.seen[(i, k)],
             Some(row) if row < components => f64::from(u8::from(row == k)),
@@ -379,13 +396,14 @@ impl Linearised {
                 }
             }
         };
+
         let mut right = Mat::zeros(points + 2 * components, 1);
         right.subrows_mut(0, points).copy_from(&r);
         right.subrows_mut(points, components).copy_from(&own);
         Mat::from_fn(points + 2 * components, components, entry).qr().solve_lstsq(right)
     }
 
-    /// The least-squares solution c of [G; I] c = [r; 0]: (G^T G + I)^-1 G^T r.
+    /// The least-squares solution c of [G; I] c = [r; 0], which is (G^T G + I)^-1 G^T r.
     fn least_squares(&self, r: Mat<f64>) -> Mat<f64> {
         let mut right = Mat::zeros(self.seen.nrows() + self.seen.ncols(), 1);
         right.subrows_mut(0, r.nrows()).copy_from(&r);
@@ -455,8 +473,8 @@ mod tests {
         }
     }
 
-    /// Answers to values of Burgers' equation on 16 points at some multiples of their deviations, and the
-    /// truth.
+    /// The answers to values of Burgers' equation on 16 points, whose errors are `sizes` times 0.2
+    /// in turn, and the truth.
     fn burgers(points: usize, noise: f64, sizes: &[f64]) -> (Vec<Fields>, Samples, Observations) {
         let pde: &dyn Pde = &Burgers { nu: 0.03, ..Burgers::default() };
         let samples = samples_from(pde, SAMPLES, 16, 5);
@@ -487,14 +505,14 @@ mod tests {
                 members.iter().flat_map(|x| observations.points().iter().map(move |p| (x, p)))
             {
                 let away = x.data[p.row as usize * 16 + p.column as usize] - p.value;
-                // On so few points the solver's time error is larger than rounding.
+                // On so few points the solver's time error exceeds rounding.
                 assert!(away.abs() < 1e-6, "{points} points: {away}");
             }
         }
     }
 
-    /// Every value of a sample, with errors of a hundredth of the deviation, said to be exact: no initial
-    /// line leads to them.
+    /// All values of a sample are given, with errors of a hundredth of the deviation, as if they
+    /// were exact. No initial line reproduces them.
     #[test]
     fn values_less_exact_than_they_are_said_to_be_are_followed_as_far_as_they_can_be() {
         let (honest, truth, _) = burgers(256, 0.01, &[0.1, 0.01]);

@@ -1,11 +1,17 @@
-//! The classical answer without a network: Gaussian-process interpolation, with the mean and
+//! The classical answer without a network: Gaussian-process interpolation with the mean and
 //! covariance of solved training samples.
 //!
-//! With X the centred samples over sqrt(count - 1), `[sample, entry]`, the covariance is X^T X, and
-//! the linear posterior given values v at the observed entries is mean + X^T X_o^T (X_o X_o^T +
-//! S)^-1 (v - mean_o): the best linear estimate of all channels from those that are observed (for a
-//! linear equation and Gaussian fields the best of all, as the number of samples grows). Solving
-//! for the estimated input ([`Posterior::solved`]) makes it a pair of the equation.
+//! Let X hold the centred samples over sqrt(count - 1), `[sample, entry]`, and X_o its columns at
+//! the observed entries, so that X^T X is the covariance. Let S hold the variances of the errors.
+//! Given values v, the linear posterior mean is
+//!
+//! ```text
+//! mean + X^T X_o^T (X_o X_o^T + S)^-1 (v - mean_o).
+//! ```
+//!
+//! This is the best linear estimate of all channels. For a linear equation and Gaussian fields it
+//! is the best of all as the number of samples grows. [`Posterior::solved`] makes it a pair of the
+//! equation by solving for the estimated input.
 
 use faer::Mat;
 use faer::prelude::Solve;
@@ -15,15 +21,15 @@ use super::{Observations, Posterior};
 use crate::linalg::cholesky;
 use crate::{Error, Result, Samples};
 
-/// Least standard deviation of an observation in units of that of its value: the noise of the
-/// estimated covariance.
+/// The least standard deviation of an observation, in units of that of its value: the sampling
+/// noise of the estimated covariance.
 const LEAST: f64 = 1e-2;
 
-/// The linear posterior from the covariance of `samples`, with `members` draws, at the mean for
-/// one.
+/// Draws `members` from the linear posterior with the covariance of `samples`. A single member is
+/// the posterior's mean.
 ///
 /// # Errors
-/// Observations of another grid than the samples', or fewer than two samples.
+/// Fails for observations on another grid than the samples', and for fewer than two samples.
 pub fn posterior(
     samples: &Samples,
     observations: &Observations,
@@ -40,17 +46,20 @@ pub fn posterior(
             samples.channels
         )));
     }
+
     let mean: Vec<f64> = (0..len)
         .map(|e| (0..count).map(|i| f64::from(samples.sample(i)[e])).sum::<f64>() / count as f64)
         .collect();
     let scale = (count as f64 - 1.0).sqrt().recip();
     let centred = |i: usize, e: usize| (f64::from(samples.sample(i)[e]) - mean[e]) * scale;
+
     let stencils = observations.stencils();
     let points = observations.points();
     let m = stencils.len();
     let of = |p: usize, value: &dyn Fn(usize) -> f64| -> f64 {
         stencils[p].terms().iter().map(|&(entry, weight)| weight * value(entry)).sum()
     };
+
     let seen = Mat::from_fn(m, count, |p, i| of(p, &|entry| centred(i, entry)));
     let mut covariance = &seen * seen.transpose();
     for (p, point) in points.iter().enumerate() {
@@ -58,6 +67,7 @@ pub fn posterior(
         covariance[(p, p)] += point.deviation().powi(2) + f64::MIN_POSITIVE;
     }
     let factor = cholesky(&covariance)?;
+
     let mut data = Vec::with_capacity(members * len);
     for member in 0..members {
         let mut rng = rng::stream(seed, "interpolation", 0, member as u64);
@@ -73,6 +83,7 @@ pub fn posterior(
             (mean[e] + sum) as f32
         }));
     }
+
     let samples = Samples { count: members, data, ..samples.slice(0..0) };
     Ok(Posterior::of(samples, false, 0))
 }

@@ -1,5 +1,5 @@
-//! An input that is observed everywhere is known: its solution is the reference solver's, and no
-//! law of inputs is needed.
+//! The answer for an input that is observed everywhere: its solution is the reference solver's, and
+//! no law of inputs is needed.
 
 use phys_instruct_physics::{Fields, Pde, rng};
 use rayon::prelude::*;
@@ -7,20 +7,22 @@ use rayon::prelude::*;
 use super::{Observations, Posterior, Task};
 use crate::{Result, Samples};
 
-/// Shares of its drawn errors that a member is tried with.
+/// The factors of its drawn errors with which a member is tried in turn.
 const ERRORS: [f64; 3] = [1.0, 0.5, 0.25];
 
 /// The observed input of a joint sample.
 pub(super) struct KnownInput {
-    /// Values in the order of the input's entries, and the deviations of their errors.
+    /// The values in the order of the input's entries.
     values: Vec<f64>,
+    /// The standard deviations of the values' errors.
     sd: Vec<f64>,
     /// The entries of the input in a flat joint sample.
     entries: Vec<usize>,
 }
 
 impl KnownInput {
-    /// The input of `pde` if the observations name its value at every grid point, and each once.
+    /// Returns the input of `pde` if the observations give its value at every grid point exactly
+    /// once.
     pub fn of(observations: &Observations, pde: &dyn Pde) -> Option<Self> {
         let entries = Task::Forward.observed(pde, observations.size());
         let all = observations.channels().len() * observations.size().pow(2);
@@ -40,7 +42,7 @@ impl KnownInput {
         Some(Self { values, sd, entries })
     }
 
-    /// Number of values.
+    /// The number of values.
     pub fn len(&self) -> usize {
         self.values.len()
     }
@@ -50,11 +52,11 @@ impl KnownInput {
         self.sd.iter().all(|&sd| sd == 0.0)
     }
 
-    /// `members` pairs of the equation: the input as observed, in mirrored pairs with errors of the
-    /// size stated, and its solution.
+    /// Returns `members` pairs of the equation. Each has the input as observed, with errors of the
+    /// stated size, and the solver's solution. The errors come in mirrored pairs.
     ///
     /// # Errors
-    /// An input that the solver refuses.
+    /// Fails if the solver refuses an input.
     pub fn posterior(
         &self,
         observations: &Observations,
@@ -82,7 +84,7 @@ impl KnownInput {
             ERRORS.iter().find_map(|&share| pair(share).ok()).map_or_else(|| pair(0.0), Ok)
         };
 
-        // Without errors all members are one.
+        // Without errors all members are equal.
         let count = if self.is_exact() { 1 } else { members };
         let drawn = (0..count).into_par_iter().map(draw).collect::<Result<Vec<_>>>()?;
         let all: Vec<Fields> = (0..members).map(|m| drawn[m % count].clone()).collect();

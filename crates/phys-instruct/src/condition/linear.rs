@@ -1,4 +1,4 @@
-//! Linear estimates of the prior's covariance: maps of white noise, of full rank.
+//! Linear estimates of the prior's covariance: linear maps of white noise, of full rank.
 
 use std::ops::Range;
 
@@ -8,26 +8,28 @@ use phys_instruct_physics::transform::basis_matrix;
 
 use super::prior::Prior;
 
-/// A linear map of standard normal noise to fields without their mean, both `[batch, channel, y, x]`.
+/// A linear map of standard normal noise to fields without their mean, both `[batch, channel, y,
+/// x]`.
 pub(super) enum Linear {
     /// [`Prior::linear`].
     Own,
-    /// Cosine modes of the input, measured; the solution solved for.
+    /// Cosine modes of the input, measured on samples; the solution is computed from the input.
     Cosines(Box<Cosines>),
 }
 
-/// Independent cosine modes of the part of each input channel that varies: what a field with zero
-/// slope beyond that part consists of, whatever basis the network sees it in.
+/// Independent cosine modes on the part of each input channel that varies. They span the fields
+/// with zero slope beyond that part, in whatever basis the network sees them.
 pub(super) struct Cosines {
-    /// Those along each axis, `[1, channel, mode, point]`.
+    /// The modes along y, `[1, channel, mode, point]`.
     along_y: Tensor<4>,
+    /// The modes along x, `[1, channel, mode, point]`.
     along_x: Tensor<4>,
-    /// Of each mode, `[1, channel, mode along y, mode along x]`.
+    /// The standard deviation of each mode, `[1, channel, mode along y, mode along x]`.
     deviations: Tensor<4>,
 }
 
 impl Linear {
-    /// Fields of noise.
+    /// The fields of noise `z`.
     pub fn of(&self, prior: &dyn Prior, z: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Own => prior.linear(z),
@@ -45,9 +47,9 @@ impl Linear {
 }
 
 impl Cosines {
-    /// Those of the first `inputs` channels of `samples` without their mean, `[sample, channel, y, x]`,
-    /// `scale` times as large as drawn, with the variances of their entries; none where the part that
-    /// varies is no rectangle.
+    /// Measures the modes of the first `inputs` channels. `samples`, `[sample, channel, y, x]`, are
+    /// without their mean and multiplied by `scale`; `variances` are those of their entries.
+    /// Returns none if the part of a channel that varies is no rectangle.
     pub fn measured(
         inputs: usize,
         samples: Tensor<4>,
@@ -57,6 +59,7 @@ impl Cosines {
         let ([_, channels, height, width], device) = (samples.dims(), samples.device());
         let [mut along_y, mut along_x] = [vec![], vec![]];
         let mut carries = vec![0f32; channels * height * width];
+
         for c in 0..channels {
             let varies = |y: usize, x: usize| variances[(c * height + y) * width + x] > 0.0;
             let rows = part(height, |y| (0..width).any(|x| varies(y, x)));
@@ -73,6 +76,7 @@ impl Cosines {
             along_y.extend(cosines(height, rows));
             along_x.extend(cosines(width, columns));
         }
+
         let tensor = |data, shape| Tensor::<4>::from_data(TensorData::new(data, shape), &device);
         let mut own = Self {
             along_y: tensor(along_y, [1, channels, height, height]),
@@ -95,14 +99,14 @@ impl Cosines {
     }
 }
 
-/// From the first to the last of `size` places for which `any` holds.
+/// The range from the first to the last of `size` points for which `any` holds.
 fn part(size: usize, any: impl Fn(usize) -> bool) -> Range<usize> {
     let first = (0..size).find(|&i| any(i)).unwrap_or(0);
     let last = (0..size).rfind(|&i| any(i)).map_or(0, |i| i + 1);
     first..last
 }
 
-/// The cosine modes of `part` of a line of `size` places, row by row; the rows left over are zero.
+/// The cosine modes of `part` of a line of `size` points, row by row. The remaining rows are zero.
 fn cosines(size: usize, part: Range<usize>) -> Vec<f32> {
     let own = basis_matrix(Basis::Cosine, part.len());
     let mut all = vec![0.0; size * size];

@@ -1,28 +1,33 @@
-//! Refinement with the equation linearised where the answer is.
+//! Refinement with the equation linearised at the ensemble's mean.
 //!
-//! Of an equation that is not linear [`super::refinement`] knows what the covariance of the prior's
-//! samples says, of all of them at once. Here it is linearised ([`Linearised`]) at the mean input of the
-//! ensemble. An observed value of the solution is then one of the input a, and the linear estimate C of
-//! the input's covariance gives the step
+//! [`super::refinement`] knows an equation that is not linear through the covariance of the
+//! prior's samples alone, which is an average over all of them. This method linearises the
+//! equation instead ([`Linearised`]). Symbols: a is the input and u(a) the solution; x is a pair
+//! of both; H takes the observed values of x, v are the values observed, and S holds the variances
+//! of their errors. C is the linear estimate of the input's covariance, and G = H dx/da.
 //!
-//! d = C G^T (G C G^T + S)^-1 (v - H x), G = H dx/da,
+//! 1. Draw samples of one call and move them by refinement's step.
+//! 2. Linearise the equation at the mean input of the ensemble.
+//! 3. Solve for every member's solution, so that x is a pair of the equation.
+//! 4. Move the input by d = C G^T (G C G^T + S)^-1 (v - H x), and the solution by du/da d.
+//! 5. Add noise of the next level and call the student. Its call returns a sample of the prior
+//!    near x + d, with features that a linear step cannot know, such as sharp edges between two
+//!    values.
+//! 6. Repeat from step 2 to the last level, then take a last step without a call.
 //!
-//! x a pair of the equation: every member's solution is solved for. The solution moves by du/da d,
-//! noise of the next level is added, and the student's call makes a sample of the prior of it again,
-//! with what a linear step cannot know, such as two values with sharp edges between them. These are
-//! Gauss-Newton steps of an ensemble (as those of Chen and Oliver, Computational Geosciences 17, 2013),
-//! with the student in the prior's place. They begin with a sample of one call moved by refinement's
-//! step; a student of a single call never comes to more.
+//! These are Gauss-Newton steps of an ensemble (as those of Chen and Oliver, Computational
+//! Geosciences 17, 2013), with the student in the prior's place. A student of a single call stops
+//! after step 1 and the last step.
 //!
-//! An input of two values moves far from round to round: the equation is linearised anew at every
-//! level but the last. In the end refinement's step moves the solution onto the observations, and of
-//! the input what is observed; the rest stays as the student has left it. Any other input is
-//! linearised about once, and ends with a step of its own, so that members are nearly pairs.
+//! The law of the input decides two details. An input of two values moves far from round to round,
+//! so the equation is linearised at every level but the last. Its last step is refinement's: it
+//! moves the solution, and the input only where that is observed. Any other input is linearised
+//! about once, and its last step is that of point 4, so that the members are nearly pairs.
 //!
-//! Unlike refinement's, the members are no draws from the posterior even where the fields are Gaussian:
-//! what a call keeps of a step is not taken back, so that the observations count again in the next
-//! round. Taken back, what the call restores would go with it. That the spread is right is measured,
-//! not derived.
+//! The members are no draws from the posterior even where the fields are Gaussian, unlike
+//! refinement's. The part of a step that a call keeps is not taken back, so the observations count
+//! again in the next round. Taking it back would also remove what the call restores. The spread is
+//! therefore checked by measurement, not derived.
 
 use std::collections::HashSet;
 
@@ -38,25 +43,26 @@ use super::refinement;
 use crate::Result;
 use crate::net::params::values;
 
-/// Network calls at each level but the first, where nothing else is asked for.
+/// The default number of network calls at each level but the first.
 pub(super) const ROUNDS: usize = 1;
 
-/// What is observed, and the equation behind it.
+/// The observations, and the equation behind them.
 pub(super) struct Problem<'a> {
     pub prior: &'a dyn Prior,
     pub pde: &'a dyn Pde,
     pub equation: &'a dyn Linearisable,
     pub covariance: &'a Covariance,
-    /// Refinement's.
+    /// The gain of refinement.
     pub gain: &'a Gain<'a>,
     pub observed: &'a Observed,
-    /// The observed functionals, and the variances of their errors.
+    /// The observed functionals.
     pub stencils: &'a [Stencil],
+    /// The variances of the errors of the observed values.
     pub variances: &'a [f64],
     pub parts: &'a Parts,
 }
 
-/// Where a flat joint sample holds the input and the solution.
+/// The entries of the input and of the solution in a flat joint sample.
 pub(super) struct Parts {
     pub input: Vec<usize>,
     pub solution: Vec<usize>,
@@ -64,7 +70,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Of samples of `pde` on a grid of `size`.
+    /// Returns the entries for samples of `pde` on a grid of `size`.
     pub fn of(pde: &dyn Pde, size: usize) -> Self {
         let layout = pde.layout();
         let [input, solution] = [layout.input, layout.solution].map(|p| p.entries(size, size));
@@ -73,37 +79,42 @@ impl Parts {
         Self { input, solution, places }
     }
 
-    /// The place of an entry among those of the solution.
+    /// The place of an entry of the sample within the solution; none for an entry of the input.
     pub fn place(&self, entry: usize) -> Option<usize> {
         self.places[entry]
     }
 }
 
-/// The equation linearised at one input, and the step d that it gives.
+/// The equation linearised at one input, and the gain that gives the step d.
 struct Near<'a> {
     equation: Box<dyn Linearised>,
     gain: Gain<'a>,
 }
 
 impl Problem<'_> {
-    /// An ensemble of answers, `[member, channel, y, x]`, and network calls behind each; `rounds` calls at
-    /// each level but the first.
+    /// An ensemble of answers, `[member, channel, y, x]`, and the number of network calls behind
+    /// each. The student is called `rounds` times at each level but the first.
     ///
     /// # Errors
-    /// What the solver answers, or values whose covariance is not finite.
+    /// Fails if the solver refuses an input, or if the covariance of the values is not finite.
     pub fn infer(&self, aim: &Aim, rounds: usize, seed: u64) -> Result<(Tensor<4>, usize)> {
         let misfit = |x: &Tensor<4>| aim.values.clone() - self.observed.of(x.clone());
         let x = self.prior.fields(aim.noise.clone());
         let mut x = x.clone() + self.gain.apply(misfit(&x));
+
         let (mut calls, levels) = (1, self.prior.calls());
         let mut last = None;
+
         for number in 2..=levels {
             for _ in 0..rounds {
                 let noise = refinement::noise(self.prior, aim, calls, seed);
+                // Inputs of two values are linearised anew at every level but the last, others
+                // once.
                 let near = match last {
                     Some(near) if number == levels || !self.has_jumps() => near,
                     _ => self.near(&x)?,
                 };
+
                 let pairs = self.pairs(&near, &x)?;
                 let step = self.step(&near, misfit(&pairs))?;
                 x = self.prior.again(pairs + step, noise, number);
@@ -111,6 +122,7 @@ impl Problem<'_> {
                 last = Some(near);
             }
         }
+
         let x = match last {
             Some(near) if !self.has_jumps() => {
                 let pairs = self.pairs(&near, &x)?;
@@ -121,13 +133,13 @@ impl Problem<'_> {
         Ok((x, calls))
     }
 
-    /// Whether the input has two values alone: a round then moves it far, and a linear step away from
-    /// what it may be.
+    /// Tells whether the input has two values alone. A round then moves it far, and a linear step
+    /// leads away from the two values.
     fn has_jumps(&self) -> bool {
         self.pde.input_law().two_values().is_some()
     }
 
-    /// A step that leaves the input as it is where it is not observed.
+    /// Removes the part of a step that moves the input where it is not observed.
     fn outside_unobserved_input(&self, step: Tensor<4>) -> Result<Tensor<4>> {
         let seen = self.stencils.iter().flat_map(|s| s.terms().iter().map(|term| term.0));
         let seen: HashSet<usize> = seen.collect();
@@ -139,7 +151,7 @@ impl Problem<'_> {
         })
     }
 
-    /// The members with their solutions solved for.
+    /// The members with their solutions replaced by those of the equation.
     fn pairs(&self, near: &Near, x: &Tensor<4>) -> Result<Tensor<4>> {
         self.each(x, |x| {
             let solution = near.equation.solution(&self.input(x))?;
@@ -148,13 +160,13 @@ impl Problem<'_> {
         })
     }
 
-    /// The equation near the mean of the members `x`.
+    /// The equation linearised at the mean input of the members `x`, with its gain.
     fn near(&self, x: &Tensor<4>) -> Result<Near<'_>> {
         let mean = self.input(&values(x.clone().mean_dim(0)));
         let equation = self.equation.linearised(&mean)?;
 
-        // An observed value is a sum over the solution, whose slopes are the adjoint's, and over
-        // the input, on which it depends as it stands.
+        // An observed value is a sum over the solution, with slopes from the adjoint, and over the
+        // input, on which it depends directly.
         let solved = |stencil: &Stencil| {
             let term = |&(e, weight): &(usize, f64)| Some((self.parts.place(e)?, weight));
             stencil.terms().iter().filter_map(term).collect::<Vec<_>>()
@@ -165,6 +177,7 @@ impl Problem<'_> {
         let mut slopes = slopes.chunks_exact(self.parts.input.len());
         let own = |f: &Vec<_>| (!f.is_empty()).then(|| slopes.next()).flatten();
         let slopes: Vec<_> = functionals.iter().map(own).collect();
+
         let row = |p: usize, row: &mut [f32]| {
             if let Some(slopes) = slopes[p] {
                 let inputs = self.parts.input.iter().zip(slopes);
@@ -181,7 +194,7 @@ impl Problem<'_> {
         Ok(Near { equation, gain })
     }
 
-    /// d with what it makes of the solution.
+    /// The step d of the input, with the change of the solution that follows from it.
     fn step(&self, near: &Near, misfit: Tensor<2>) -> Result<Tensor<4>> {
         self.each(&near.gain.apply(misfit), |step| {
             let change: Vec<f64> = self.parts.input.iter().map(|&e| f64::from(step[e])).collect();
@@ -191,7 +204,7 @@ impl Problem<'_> {
         })
     }
 
-    /// The input of a flat joint sample, admissible.
+    /// The input of a flat joint sample, made admissible.
     fn input(&self, sample: &[f32]) -> Fields {
         let [channels, height, width] = self.prior.shape();
         let data = sample.iter().map(|&v| f64::from(v)).collect();
@@ -200,7 +213,7 @@ impl Problem<'_> {
         input
     }
 
-    /// Changes every member, a flat joint sample, on all threads.
+    /// Changes every member, a flat joint sample, in parallel.
     fn each(
         &self,
         x: &Tensor<4>,
@@ -230,7 +243,7 @@ mod tests {
     const INPUTS: usize = SIZE * SIZE;
     const MEMBERS: usize = 4;
 
-    /// Pairs of Darcy's equation, their coefficient smooth; a call leaves them as they are.
+    /// Pairs of Darcy's equation with a smooth coefficient, which a call leaves as they are.
     struct Pairs(Smooth);
 
     impl Prior for Pairs {
@@ -276,12 +289,13 @@ mod tests {
         }
     }
 
-    /// Answers after some rounds to values of the solution, some of the input among them if `mixed`.
+    /// The answers after some rounds to values of the solution, and of the input too if `mixed`.
     struct Answer {
         x: Vec<f32>,
         truth: Vec<f32>,
         entries: Vec<usize>,
-        /// How far the members, solved, are from the values that they aim at, in deviations of these.
+        /// The distance of the solved members from the values that they aim at, in deviations of
+        /// these.
         left: f32,
     }
 

@@ -1,5 +1,12 @@
-//! Conditional solving: fields, and how sure they are, from sparse and noisy observations of any
+//! Conditional solving: fields and their uncertainty from sparse and noisy observations of any
 //! channel, with the student as prior.
+//!
+//! - [`linearised`]: refinement with the equation linearised, for equations whose derivative is
+//!   known.
+//! - [`input_space`]: Gauss-Newton in the input, for inputs of few values.
+//! - [`refinement`]: the student's own steps with linear corrections, for all others.
+//! - [`noise_space`]: Gauss-Newton in the student's noise, for comparison.
+//! - [`exact`], [`interpolation`], [`most_probable`]: answers without a network, for comparison.
 
 pub mod answer;
 pub mod covariance;

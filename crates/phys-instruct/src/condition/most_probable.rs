@@ -1,10 +1,17 @@
 //! The classical answer by the adjoint: the most probable input under the random field of the data,
-//! given the observations, with the solution that the reference solver gives it.
+//! given the observations, with the reference solver's solution.
 //!
-//! The input is a smooth map of w ~ N(0, I) ([`Differentiable`]), so that it minimises |w|^2 / 2 +
-//! |S^-1/2 (v - H x(w))|^2 / 2, by L-BFGS (Nocedal, Math. Comp. 35, 1980) from w = 0. Every evaluation
-//! is one solve, every gradient one adjoint solve. It knows the law that a student has to learn; what
-//! it gives is one pair, without a spread, and where the cost has many minima one of them.
+//! The input is a smooth map of w ~ N(0, I) ([`Differentiable`]), and x(w) is the pair of both.
+//! With the observed values v = H x(w) + e and the covariance S of their errors e, the most
+//! probable w minimises
+//!
+//! ```text
+//! |w|^2 / 2 + |S^-1/2 (v - H x(w))|^2 / 2
+//! ```
+//!
+//! by L-BFGS (Nocedal, Math. Comp. 35, 1980) from w = 0. Every evaluation is one solve, every
+//! gradient one adjoint solve. The method knows the law that a student has to learn. Its result is
+//! one pair without a spread, and one of many minima where the cost has several.
 
 use std::cell::RefCell;
 
@@ -17,20 +24,20 @@ use super::place::Stencil;
 use super::{Observations, Posterior};
 use crate::{Error, Result, Samples};
 
-/// Steps that L-BFGS looks back on.
+/// The number of past steps that L-BFGS uses.
 const MEMORY: usize = 10;
-/// Its iterations, at most.
+/// The most iterations.
 const ITERATIONS: u64 = 400;
-/// It ends where an iteration changes the cost, a logarithm of the posterior density, by less.
+/// The search ends when an iteration changes the cost, a negative log density, by less than this.
 const SETTLED: f64 = 1e-2;
-/// What an exact observation is taken to be off by, in units of the root mean square of those of its
-/// channel: a cost of exact values no gradient descends.
+/// The error of an exact observation, in units of the root mean square of its channel's
+/// observations. Gradient descent fails on the cost of exact values.
 const EXACT: f64 = 1e-2;
 
-/// Its least value, for channels observed as zero.
+/// The least such error, for channels observed as zero.
 const SMALLEST: f64 = 1e-9;
 
-/// Whether the adjoint of `pde` is known.
+/// Tells whether the adjoint of `pde` is known.
 pub fn is_known(pde: &dyn Pde) -> bool {
     pde.differentiable().is_some()
 }
@@ -38,16 +45,19 @@ pub fn is_known(pde: &dyn Pde) -> bool {
 /// The most probable pair, as a posterior of one member.
 ///
 /// # Errors
-/// A PDE without an adjoint, or inputs that its solver refuses.
+/// Fails for a PDE without an adjoint, and for inputs that its solver refuses.
 pub fn posterior(pde: &dyn Pde, observations: &Observations) -> Result<Posterior> {
     let map = pde.differentiable().ok_or_else(|| {
         Error::Config(format!("no adjoint of the solver of {} is known", pde.name()))
     })?;
+
     let mut search = Search::new(map, observations);
     let start = vec![0.0; map.unknowns(search.size)];
-    // The first step is a plain one down the gradient: of length 1, that of a deviation.
+    // The first step is a plain one down the gradient, of length 1 in units of the prior's
+    // deviation.
     let steepness = search.gradient_at(&start)?.iter().map(|g| g * g).sum::<f64>().sqrt();
     search.unit = steepness.max(f64::MIN_POSITIVE);
+
     let settled = SETTLED / search.unit;
     let settings = LBFGS::new(MoreThuenteLineSearch::new(), MEMORY).with_tolerance_cost(settled);
     let method = settings.map_err(|e| Error::Config(format!("L-BFGS: {e}")))?;
@@ -55,8 +65,9 @@ pub fn posterior(pde: &dyn Pde, observations: &Observations) -> Result<Posterior
         .configure(|state| state.param(start).max_iters(ITERATIONS))
         .run();
     run.map_err(|e| Error::NonFinite(format!("the most probable input: {e}")))?;
-    // A search that gives up, at rounding or at an input that the solver refuses, leaves the best of
-    // what was tried.
+
+    // A search that fails, at rounding or at an input that the solver refuses, leaves the best of
+    // the points it tried.
     let best = search.best.into_inner();
     let best = best.ok_or_else(|| Error::NonFinite("the most probable input".into()))?;
     let samples = Samples::from_fields(pde.name(), observations.channels(), &[best.sample])?;
@@ -75,11 +86,11 @@ struct Point {
 struct Search<'a> {
     map: &'a dyn Differentiable,
     size: usize,
-    /// Functional, value and deviation.
+    /// The functional, value and deviation of each observation.
     observed: Vec<(Stencil, f64, f64)>,
-    /// The cost is measured in this.
+    /// The unit in which the cost is measured.
     unit: f64,
-    /// The last point asked for, since its gradient is asked for next.
+    /// The last point evaluated, whose gradient is usually needed next.
     last: RefCell<Option<Point>>,
     best: RefCell<Option<Point>>,
 }
@@ -107,12 +118,14 @@ impl<'a> Search<'a> {
         if let Some(last) = self.last.borrow().as_ref().filter(|last| last.white == white) {
             return Ok(last.clone());
         }
+
         let sample = self.map.sample(self.size, white)?;
         let wrong = |(stencil, value, sd): &(Stencil, f64, f64)| {
             ((value - stencil.of_f64(&sample.data)) / sd).powi(2)
         };
         let away: f64 = white.iter().map(|w| w * w).sum();
         let cost = 0.5 * (away + self.observed.iter().map(wrong).sum::<f64>());
+
         let point = Point { white: white.to_vec(), sample, cost };
         *self.last.borrow_mut() = Some(point.clone());
         let mut best = self.best.borrow_mut();

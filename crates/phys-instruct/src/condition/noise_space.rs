@@ -1,16 +1,27 @@
 //! Inference in the student's noise space.
 //!
-//! The student G carries z ~ N(0, I) to a physical pair, so that what is observed, v = H G(z) + e,
-//! has the posterior exp(-|z|^2 / 2 - |S^-1/2 (H G(z) - v)|^2 / 2). It is sampled by randomised
-//! maximum likelihood (Oliver, He and Reynolds 1996; exact where G is linear): each member of an
-//! ensemble draws its own z' ~ N(0, I) and errors e' of the observations ([`Aim`]), and minimises
+//! The student G maps z ~ N(0, I) to a physical pair. The observations are v = H G(z) + e, where H
+//! takes the observed values and S is the covariance of the errors e. The posterior of z is
+//! proportional to exp(-|z|^2 / 2 - |S^-1/2 (H G(z) - v)|^2 / 2).
 //!
-//! |z - z'|^2 / 2 + |S^-1/2 (H G(z) - v - e')|^2 / 2
+//! It is sampled by randomised maximum likelihood (Oliver, He and Reynolds 1996), which is exact
+//! where G is linear. Each member of an ensemble draws its own z' ~ N(0, I) and errors e' of the
+//! observations ([`Aim`]), and minimises
 //!
-//! (S holds what the student itself is off by too; e' does not) by Gauss-Newton steps z <- z' + A^T l, (A A^T + I) l = r + A (z - z'), with A = S^-1/2 H G'(z)
-//! and r the weighted misfit. The system has the size of the observations and is solved by
-//! conjugate gradients, preconditioned with the prior's covariance in place of that at z. Products
-//! with A^T are backward passes, those with A differences of two forward ones.
+//! ```text
+//! |z - z'|^2 / 2 + |S^-1/2 (H G(z) - v - e')|^2 / 2.
+//! ```
+//!
+//! S includes the student's own error; e' does not. Let A = S^-1/2 H G'(z), and let the misfit be
+//! r = S^-1/2 (v + e' - H G(z)). A Gauss-Newton step is
+//!
+//! ```text
+//! z <- z' + A^T l,    (A A^T + I) l = r + A (z - z').
+//! ```
+//!
+//! The system has the size of the observations. It is solved by conjugate gradients,
+//! preconditioned with the prior's covariance in place of that at z. Products with A^T are
+//! backward passes; products with A are differences of two forward passes.
 
 use burn::tensor::Tensor;
 
@@ -19,51 +30,55 @@ use super::prior::Prior;
 use crate::Result;
 use crate::net::gradient::gradient;
 
-/// Length, in standard normal noise, of the difference that takes a derivative.
+/// The length of the finite difference for a derivative, in units of standard normal noise.
 const DIFFERENCE: f64 = 0.1;
-/// Shorter and shorter steps tried until the cost falls.
+/// The lengths of a step that are tried in turn until the cost falls.
 const LENGTHS: [f64; 3] = [1.0, 0.3, 0.1];
 
 /// The minimisation problems of all members.
 pub(super) struct Problem<'a> {
     pub prior: &'a dyn Prior,
     pub observed: &'a Observed,
-    /// 1 / standard deviation of the observations, model error included, `[1, point]`.
+    /// 1 / standard deviation of the observations, model error included: `[1, point]`.
     pub weights: Tensor<2>,
-    /// An approximate inverse of A A^T + I.
+    /// An approximate inverse of A A^T + I, `[point, point]`.
     pub preconditioner: Tensor<2>,
     /// The members' own noise z', and the values they aim at.
     pub aim: Aim,
-    /// Conjugate-gradient iterations of a step.
+    /// The number of conjugate-gradient iterations of a step.
     pub iterations: usize,
 }
 
-/// Where the members are.
+/// The state of all members.
 pub(super) struct State {
+    /// The noise, `[member, channel, y, x]`.
     pub z: Tensor<4>,
     /// G(z).
     pub x: Tensor<4>,
-    /// Network calls so far.
+    /// Network calls per member so far.
     pub calls: usize,
 }
 
 impl Problem<'_> {
-    /// The members' own noise.
+    /// The start: every member at its own noise z'.
     pub fn start(&self) -> State {
         let z = self.aim.noise.clone();
         State { x: self.prior.fields(z.clone()), z, calls: 1 }
     }
 
-    /// One Gauss-Newton step; members whose cost it does not lower stay where they are.
+    /// Takes one Gauss-Newton step. Members whose cost it does not lower stay where they are.
     pub fn step(&self, State { z, x, calls }: State) -> Result<State> {
         let away = z.clone() - self.aim.noise.clone();
         let misfit = self.misfit(&x);
         let before = cost(&away, &misfit);
         let right = misfit + self.forward(&z, &x, away);
         let step = self.aim.noise.clone() + self.solve(&z, &x, right)? - z.clone();
+
         let mut own = 1 + 3 * self.iterations;
         let mut next = (z.clone(), x);
         let mut open = before.ones_like();
+        // Each member takes the first length that lowers its cost; `open` is 1 for those without
+        // one.
         for length in LENGTHS {
             let trial = z.clone() + step.clone() * length;
             let fields = self.prior.fields(trial.clone());
@@ -71,6 +86,8 @@ impl Problem<'_> {
             let cost = cost(&(trial.clone() - self.aim.noise.clone()), &self.misfit(&fields));
             let lower = cost.lower(before.clone()).float() * open.clone();
             let keep = lower.clone().lower_elem(0.5).reshape([-1, 1, 1, 1]).expand(z.dims());
+
+            // Members that have accepted a length before stay there.
             next = (trial.mask_where(keep.clone(), next.0), fields.mask_where(keep, next.1));
             open = open - lower;
             if open.clone().sum().into_scalar::<f32>() == 0.0 {
@@ -80,18 +97,19 @@ impl Problem<'_> {
         Ok(State { z: next.0, x: next.1, calls: calls + own })
     }
 
-    /// In units of the deviations, `[member, point]`.
+    /// The misfit in units of the deviations, `[member, point]`.
     fn misfit(&self, x: &Tensor<4>) -> Tensor<2> {
         (self.aim.values.clone() - self.observed.of(x.clone())) * self.weights.clone()
     }
 
-    /// A^T l of the solution l of (A A^T + I) l = `right`, by preconditioned conjugate gradients.
+    /// A^T l for the solution l of (A A^T + I) l = `right`, by preconditioned conjugate gradients.
     fn solve(&self, z: &Tensor<4>, x: &Tensor<4>, right: Tensor<2>) -> Result<Tensor<4>> {
         let precondition = |r: &Tensor<2>| r.clone().matmul(self.preconditioner.clone());
         let mut residual = right;
         let mut direction = precondition(&residual);
         let mut product = dot(&residual, &direction);
         let mut shift = z.zeros_like();
+
         for _ in 0..self.iterations {
             let back = self.backward(z, direction.clone())?;
             let image = self.forward(z, x, back.clone()) + direction.clone();
@@ -106,7 +124,7 @@ impl Problem<'_> {
         Ok(shift)
     }
 
-    /// A w: how the weighted observed values at `z` change along `w`, by a difference.
+    /// A w, by a finite difference: the change of the weighted observed values at `z` along `w`.
     fn forward(&self, z: &Tensor<4>, x: &Tensor<4>, w: Tensor<4>) -> Tensor<2> {
         let norm = w.clone().square().sum_dims(&[1, 2, 3]).sqrt();
         let h = norm.clamp_min(1e-12).recip() * DIFFERENCE;
@@ -115,7 +133,7 @@ impl Problem<'_> {
         change * self.weights.clone() / h.reshape([-1, 1])
     }
 
-    /// A^T l, by one pass backward.
+    /// A^T l, by one backward pass.
     fn backward(&self, z: &Tensor<4>, l: Tensor<2>) -> Result<Tensor<4>> {
         let leaf = z.clone().autodiff().require_grad();
         let seen = self.observed.of(self.prior.fields(leaf.clone()));
@@ -130,7 +148,7 @@ fn cost(away: &Tensor<4>, misfit: &Tensor<2>) -> Tensor<2> {
     (dot(&away, &away) + dot(misfit, misfit)) * 0.5
 }
 
-/// The product of each member's vectors, `[member, 1]`.
+/// The inner product of each member's vectors, `[member, 1]`.
 fn dot(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
     (a.clone() * b.clone()).sum_dim(1)
 }
@@ -185,7 +203,7 @@ mod tests {
         });
     }
 
-    /// The linear rows A of the toy, by its transpose.
+    /// The rows of the toy's linear map A, from its transpose.
     fn rows(problem: &Problem) -> Tensor<2> {
         let one = |i: usize| {
             let mut unit = vec![0f32; 20];
@@ -201,7 +219,8 @@ mod tests {
     fn on_a_linear_prior_one_step_is_the_exact_posterior() {
         with_problem(15, |problem| {
             let state = problem.step(problem.start()).unwrap();
-            // A^T (misfit of the solution) is the distance from the start where the gradient is 0.
+            // A^T times the misfit of the solution equals the distance from the start where the
+            // gradient is 0.
             let away = (state.z - problem.aim.noise.clone()).flatten::<2>(1, 3);
             let expected = problem.misfit(&state.x).matmul(rows(problem));
             let error = (away.clone() - expected).square().mean().into_scalar::<f32>().sqrt();

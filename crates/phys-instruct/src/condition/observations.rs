@@ -10,22 +10,22 @@ use super::place::{Lattice, Stencil};
 use crate::eval::moments::channel_moments;
 use crate::{Error, Result, Samples};
 
-/// Two exact values of one place conflict if they differ by more than this share of the larger:
-/// some roundings of `f32`.
+/// Two exact values at one place conflict if they differ by more than this share of the larger one,
+/// which is some roundings of `f32`.
 const CONFLICT: f64 = 1e-6;
 
 /// One value of one field at one place.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Observation {
-    /// Index of the channel.
+    /// The index of the channel.
     pub channel: usize,
-    /// Row of the grid, from 0; between two rows where it is no whole number.
+    /// The row of the grid, from 0; fractional between two rows.
     pub row: f64,
-    /// Column of the grid, likewise.
+    /// The column of the grid, from 0; fractional between two columns.
     pub column: f64,
     /// The value, in the field's unit.
     pub value: f64,
-    /// Standard deviation of its error, at least 0; none where nothing is known of it.
+    /// The standard deviation of the value's error, at least 0; none if it is unknown.
     pub sd: Option<f64>,
 }
 
@@ -34,7 +34,7 @@ pub struct Observation {
 pub struct Observations {
     points: Vec<Observation>,
     stencils: Vec<Stencil>,
-    /// The number of each in what it was given with, from 1.
+    /// The number of each observation in its source, from 1.
     numbers: Vec<usize>,
     channels: Vec<String>,
     size: usize,
@@ -52,19 +52,19 @@ impl Observation {
         Self { channel, row: row as f64, column: column as f64, value, sd }
     }
 
-    /// The error's deviation, 0 where none is stated.
+    /// The standard deviation of the error, 0 if none is stated.
     pub fn deviation(&self) -> f64 {
         self.sd.unwrap_or(0.0)
     }
 }
 
 impl Observations {
-    /// Checks `points` at grid points of the `channels`, `size` points a side. Two values of one
+    /// Checks `points` at grid points of the `channels`, on `size` points a side. Two values at one
     /// place are two observations.
     ///
     /// # Errors
-    /// None at all, one outside the grid, between its points or not finite, a negative deviation,
-    /// or two exact values of one point that differ.
+    /// Fails if there are no points, or if one lies outside the grid or between its points. Values
+    /// must be finite and deviations not negative. Two exact values at one point must agree.
     pub fn new(channels: &[String], size: usize, points: Vec<Observation>) -> Result<Self> {
         Self::with(channels, size, points, &|p| {
             if p.row.fract() != 0.0 || p.column.fract() != 0.0 {
@@ -82,7 +82,7 @@ impl Observations {
     /// Checks `points` anywhere on a `lattice`.
     ///
     /// # Errors
-    /// As [`Observations::new`], but for values between grid points.
+    /// Fails as [`Observations::new`] does, except that values between grid points are allowed.
     pub fn on(lattice: &Lattice, points: Vec<Observation>) -> Result<Self> {
         let stencil = |p: &Observation| Ok(lattice.stencil(p.channel, [p.row, p.column]));
         Self::with(lattice.names(), lattice.size(), points, &stencil)
@@ -106,7 +106,7 @@ impl Observations {
             numbered.push((i + 1, point, stencil));
         }
 
-        // One order whatever the file's, since the draws of errors go by it.
+        // The order does not depend on the file, because the draws of errors go by it.
         numbered.sort_by(|(_, p, _), (_, q, _)| {
             let rows = p.row.total_cmp(&q.row).then(p.column.total_cmp(&q.column));
             p.channel.cmp(&q.channel).then(rows)
@@ -128,7 +128,7 @@ impl Observations {
         Ok(all)
     }
 
-    /// Whether the last observation has the same place and exact value.
+    /// Tells whether the last observation has the same place and the same exact value.
     fn repeats(&self, number: usize, point: &Observation) -> Result<bool> {
         let place = |p: &Observation| (p.channel, p.row.to_bits(), p.column.to_bits());
         let Some(last) = self.points.last().filter(|last| place(last) == place(point)) else {
@@ -150,11 +150,11 @@ impl Observations {
         Ok(true)
     }
 
-    /// `count` random points (all, if there are fewer) of what `task` may observe of sample `i`,
-    /// their values with errors of `noise` standard deviations of their channel in `samples`.
+    /// Draws `count` random points (all, if there are fewer) among the `allowed` entries of sample
+    /// `i`. Their values have errors of `noise` standard deviations of their channel in `samples`.
     ///
     /// # Errors
-    /// No point asked for.
+    /// Fails if no point is asked for.
     pub fn draw(
         samples: &Samples,
         i: usize,
@@ -165,12 +165,14 @@ impl Observations {
     ) -> Result<Self> {
         let size = samples.width;
         let mut rng = rng::stream(seed, "observations", 0, i as u64);
+        // A partial Fisher-Yates shuffle: the first `count` entries become the chosen ones.
         let mut entries = allowed.to_vec();
         let count = count.min(entries.len());
         for k in 0..count {
             let other = k + (rng::uniform(&mut rng) * (entries.len() - k) as f64) as usize;
             entries.swap(k, other.min(allowed.len() - 1));
         }
+
         let moments = channel_moments(samples);
         let points = entries[..count]
             .iter()
@@ -185,9 +187,9 @@ impl Observations {
         Self::new(&samples.channels, size, points)
     }
 
-    /// The `allowed` entries of joint samples, on a grid of `size` points a side, that lie in
-    /// `count` random columns (all, if there are fewer). Such sensors see every row, which for
-    /// Burgers is every time.
+    /// The `allowed` entries of joint samples that lie in `count` random columns (all, if there are
+    /// fewer), on a grid of `size` points a side. Such sensors see every row, which for Burgers is
+    /// every time.
     pub fn columns(allowed: &[usize], size: usize, count: usize, seed: u64) -> Vec<usize> {
         let mut rng = rng::stream(seed, "sensors", 0, 0);
         let mut columns: Vec<(f64, usize)> =
@@ -202,7 +204,7 @@ impl Observations {
         &self.points
     }
 
-    /// The functional of a flat joint sample `[channel, y, x]` that each observation is a value of.
+    /// The functionals of a flat joint sample `[channel, y, x]` whose values are observed.
     pub fn stencils(&self) -> &[Stencil] {
         &self.stencils
     }
@@ -227,13 +229,13 @@ impl Observations {
         self.with_errors(|_, p| p.sd.unwrap_or(noise * deviations[p.channel]))
     }
 
-    /// Observations with errors of the deviations that `sd` gives for each, by its place in
-    /// [`Observations::points`].
+    /// Returns the observations with the errors' deviations from `sd`, a function of the index in
+    /// [`Observations::points`] and the observation.
     pub fn with_errors(self, sd: impl Fn(usize, &Observation) -> f64) -> Self {
         self.with_optional_errors(|i, point| Some(sd(i, point)))
     }
 
-    /// Observations with errors that `sd` states, or does not.
+    /// Returns the observations with the deviations from `sd`, which may be none.
     pub fn with_optional_errors(mut self, sd: impl Fn(usize, &Observation) -> Option<f64>) -> Self {
         for (i, point) in self.points.iter_mut().enumerate() {
             point.sd = sd(i, point);
@@ -244,16 +246,16 @@ impl Observations {
     /// Refuses observations that `task` does not take.
     ///
     /// # Errors
-    /// An observation of what the task asks for.
+    /// Fails for an observation of the fields that the task asks for.
     pub fn check_task(&self, task: Task, allowed: &[usize]) -> Result<()> {
         let allowed: HashSet<usize> = allowed.iter().copied().collect();
-        // Between the input's line and the next, a value is one of the solution: all that an
-        // observed input depends on must be input.
+        // Between the input's line and the next, a value belongs to the solution. An observed input
+        // may depend on entries of the input alone.
         let is_allowed = |entry: usize| allowed.contains(&entry);
         let fits = |i: usize| {
             let terms = self.stencils[i].terms();
             match (terms, task) {
-                // On a wall, where the field is zero, the channel alone counts.
+                // On a wall, where the field is zero, only the channel counts.
                 ([], _) => {
                     let channel = self.points[i].channel * self.size * self.size;
                     (channel..channel + self.size * self.size).any(is_allowed)
@@ -262,6 +264,7 @@ impl Observations {
                 _ => terms.iter().any(|term| is_allowed(term.0)),
             }
         };
+
         match (0..self.points.len()).find(|&i| !fits(i)) {
             None => Ok(()),
             Some(i) => {
@@ -275,8 +278,8 @@ impl Observations {
         }
     }
 
-    /// Root mean square difference of the joint sample `x` from the observations, each in units
-    /// of `deviations` of its channel.
+    /// The root mean square difference of the joint sample `x` from the observations, each in units
+    /// of its channel's `deviations`.
     pub fn misfit(&self, x: &[f32], deviations: &[f64]) -> f64 {
         let square = |(p, stencil): (&Observation, &Stencil)| {
             ((stencil.of(x) - p.value) / deviations[p.channel]).powi(2)

@@ -1,4 +1,4 @@
-//! The observation operator on tensors, and what each member of an ensemble aims at.
+//! The observation operator on tensors, and the values at which each member of an ensemble aims.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -8,20 +8,22 @@ use super::place::Stencil;
 use super::prior::Prior;
 use crate::diffusion::noise::Draw;
 
-/// The observed places.
+/// The observation operator H: it takes the observed values of fields.
 pub struct Observed {
-    /// The entries of all observations, as many for each.
+    /// The entries of all observations, the same number for each; shorter ones have weight 0.
     places: Tensor<1, Int>,
-    /// Their weights, `[1, point, entry]`; none where every observation is an entry itself.
+    /// The weights of the entries, `[1, point, entry]`; none if every observation is an entry
+    /// itself.
     weights: Option<Tensor<3>>,
 }
 
-/// What each member draws for itself, every second one the mirror image of the one before it: to first
-/// order the ensemble's mean is the posterior's, for any number of pairs.
+/// The random draws of each member. Those of every second member have the opposite sign of the one
+/// before, so that the ensemble's mean equals the posterior's to first order for any number of
+/// pairs.
 pub struct Aim {
-    /// Standard normal, `[member, channel, y, x]`.
+    /// Standard normal noise, `[member, channel, y, x]`.
     pub noise: Tensor<4>,
-    /// The observed values with errors of observation, `[member, point]`.
+    /// The observed values with the member's own errors added, `[member, point]`.
     pub values: Tensor<2>,
 }
 
@@ -68,7 +70,7 @@ impl Observed {
 }
 
 impl Aim {
-    /// Draws for `members` members.
+    /// Draws noise and errors for `members` members.
     pub fn draw(prior: &dyn Prior, observations: &Observations, members: usize, seed: u64) -> Self {
         let [channels, height, width] = prior.shape();
         let device = prior.device();

@@ -1,4 +1,5 @@
-//! Places on and between grid points: which grid values an observation sees, and with what weights.
+//! Places on and between grid points: the grid values that an observation depends on, and their
+//! weights.
 //!
 //! Along each axis a field is interpolated by the polynomial through the six nearest points. Beyond
 //! an edge the field is continued as its basis does: periodic for Fourier modes, odd about the wall
@@ -7,12 +8,13 @@
 
 use phys_instruct_physics::{Basis, Pde};
 
-/// Points along an axis that an interpolated value depends on: an error of order 6 in the spacing.
+/// The number of points along an axis that an interpolated value depends on. The error is of order
+/// 6 in the spacing.
 const POINTS: usize = 6;
-/// Distance from a grid point, in spacings, below which a place is that point: above the rounding
-/// of coordinates, below any distance that a file states.
+/// The distance from a grid point, in spacings, below which a place counts as that point. It is
+/// above the rounding of coordinates and below any distance that a file states.
 const ON_A_POINT: f64 = 1e-7;
-/// Distance beyond the domain that is taken for rounding, in units of its side.
+/// The distance beyond the domain that counts as rounding, in units of its side.
 const AT_THE_EDGE: f64 = 1e-9;
 
 /// A linear functional of a flat joint sample: the entries it sees, and their weights.
@@ -147,6 +149,7 @@ impl Axis {
             n => (at[n - 1] - first) / (n - 1) as f64,
         };
         let last = points as f64 - 1.0;
+
         let rule = match basis {
             _ if nearest => Rule::Nearest,
             Basis::Fourier => Rule::Periodic,

@@ -1,4 +1,4 @@
-//! A posterior as an ensemble of joint fields, and what is measured of it.
+//! A posterior as an ensemble of joint fields, and its score against a known truth.
 
 use phys_instruct_physics::{Pde, TwoValues};
 use rayon::prelude::*;
@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::eval::marginal;
 use crate::{Error, Result, Samples};
 
-/// Differences of this share of a truth's root mean square are none: less than the rounding of `f32`, more
-/// than what is left of values that should be zero.
+/// Members that differ by less than this share of the truth's root mean square count as equal. The
+/// share is below the rounding of `f32` and above what remains of values that should be zero.
 const ALIKE: f64 = 1e-10;
 
 /// Members drawn from a posterior.
@@ -16,31 +16,34 @@ const ALIKE: f64 = 1e-10;
 pub struct Posterior {
     /// The members.
     pub samples: Samples,
-    /// Whether members 2 i and 2 i + 1 were drawn from noise of opposite sign
-    /// ([`Draw::mirrored`](crate::diffusion::noise::Draw::mirrored)): their mean is steadier, and
-    /// they are further apart, than those of independent ones. With a member left over they count as
-    /// independent, which makes intervals too wide rather than too narrow.
+    /// Tells whether members 2 i and 2 i + 1 were drawn from noise of opposite sign
+    /// ([`Draw::mirrored`](crate::diffusion::noise::Draw::mirrored)). Their mean varies less than
+    /// that of independent members, and they lie further apart. An ensemble with an odd number of
+    /// members counts as independent, which makes intervals too wide rather than too narrow.
     pub mirrored: bool,
     /// Network passes, forward and backward, behind each member.
     pub nfe: usize,
-    /// Members that were asked for and left out, since they do not follow the observations.
+    /// The number of members that were asked for and left out because they do not follow the
+    /// observations.
     pub left_out: usize,
 }
 
-/// What a posterior says of a known truth.
+/// The score of a posterior against a known truth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Score {
-    /// |mean - truth| / |truth| over the entries asked for; where each has one of two values the share
-    /// of those on the wrong side.
+    /// The relative error |mean - truth| / |truth| over the entries asked for. Where each entry has
+    /// one of two values, the share of entries on the wrong side.
     pub error: f64,
-    /// Share of the entries within the 90 % interval. Where an entry has one of two values, or members
-    /// coincide because they are known to their rounding, no interval can hold nine cases of ten; there
-    /// it is the share of the truth's randomised rank among the members that lies within the middle 90 %
-    /// (of two values that finds members too sure; too unsure ones the CRPS finds). None for a single
-    /// member.
+    /// The share of the entries within the 90 % interval; none for a single member.
+    ///
+    /// No interval can hold nine cases of ten where an entry has one of two values, or where
+    /// members coincide because they are known to their rounding. There the score is the share of
+    /// the truth's randomised rank among the members that lies within the middle 90 %. For two
+    /// values this detects members that are too sure; only the CRPS detects members that are too
+    /// unsure.
     pub coverage90: Option<f64>,
-    /// Continuous ranked probability score, mean over the entries, over the truth's root mean
-    /// square.
+    /// The continuous ranked probability score, averaged over the entries and divided by the
+    /// truth's root mean square.
     pub crps: f64,
 }
 
@@ -48,12 +51,13 @@ pub struct Score {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TwoValuedEntries {
     values: TwoValues,
-    /// Ascending.
+    /// The entries in a flat joint sample, ascending.
     entries: Vec<usize>,
 }
 
 impl TwoValuedEntries {
-    /// The inputs of `truths`, if these or the law of `pde` have two values alone.
+    /// Returns the input entries of `truths`, if the truths or the law of `pde` give the input two
+    /// values alone.
     pub fn of(truths: &Samples, pde: &dyn Pde) -> Option<Self> {
         let values =
             marginal::values_of_input(truths, pde).or_else(|| pde.input_law().two_values())?;
@@ -71,7 +75,7 @@ impl TwoValuedEntries {
 }
 
 impl Posterior {
-    /// Members none of which was left out.
+    /// Returns a posterior of which no member was left out.
     pub fn of(samples: Samples, mirrored: bool, nfe: usize) -> Self {
         Self { samples, mirrored, nfe, left_out: 0 }
     }
@@ -91,8 +95,8 @@ impl Posterior {
         self.moments(|values| self.deviation_of(values) as f32)
     }
 
-    /// Of one entry's members: about their own mean, which takes one from the divisor, or, where pairs are
-    /// mirrored, about one that the draws do not move.
+    /// The standard deviation of one entry's members. The divisor is the number of members n for
+    /// mirrored pairs, whose mean is fixed by construction, and n - 1 otherwise.
     fn deviation_of(&self, values: &[f64]) -> f64 {
         let mean = mean(values);
         let square: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
@@ -109,12 +113,12 @@ impl Posterior {
         (0..self.samples.count).map(|i| f64::from(self.samples.sample(i)[entry])).collect()
     }
 
-    /// Every member with its input brought to the nearest admissible one (Darcy's two values) and
-    /// its solution replaced by the reference solver's: pairs of the equation, at the cost of one
-    /// solve each.
+    /// Returns the members as pairs of the equation, at the cost of one solve each. Every input is
+    /// brought to the nearest admissible one (Darcy's two values), and the solution is replaced by
+    /// the reference solver's.
     ///
     /// # Errors
-    /// An input that the solver refuses, or solutions of another shape.
+    /// Fails if the solver refuses an input, or returns solutions of another shape.
     pub fn solved(&self, pde: &dyn Pde) -> Result<Self> {
         let rounded = self.samples.clone().with_input_rounded(pde);
         let solve = |i: usize| Ok(pde.solve(&pde.input_of(&rounded.fields(i)))?.fields);
@@ -126,8 +130,8 @@ impl Posterior {
         Ok(Self { samples, ..*self })
     }
 
-    /// How the posterior stands to the joint sample `truth` at the `entries` asked for. Where all of
-    /// them are `two_valued` the error is the share of those nearer the wrong value.
+    /// Scores the posterior against the joint sample `truth` at `entries`. If all of them are
+    /// among `two_valued`, the error is the share of entries nearer the wrong value.
     pub fn score(
         &self,
         truth: &[f32],
@@ -140,11 +144,14 @@ impl Posterior {
         let alike = ALIKE * (norm / n).sqrt();
         let (mut square, mut inside, mut crps) = (0.0, 0.0, 0.0);
         let (mut cells, mut wrong) = (0, 0);
+
         for &entry in entries {
             let (members, truth) = (self.at(entry), f64::from(truth[entry]));
             let mean = mean(&members);
             square += (mean - truth).powi(2);
             crps += ranked_probability(&members, self.mirrored, truth);
+
+            // Coverage of a cell, of values known to their rounding, and of any other value.
             if let Some(two) = two_valued.filter(|two| two.contains(entry)) {
                 cells += 1;
                 wrong += usize::from(two.is_high(mean) != two.is_high(truth));
@@ -159,6 +166,7 @@ impl Posterior {
                 inside += if within { 1.0 } else { 0.0 };
             }
         }
+
         let all = cells == entries.len();
         Score {
             error: if all { wrong as f64 / n } else { (square / norm).sqrt() },
@@ -168,16 +176,18 @@ impl Posterior {
     }
 }
 
-/// How much of the rank of a truth, drawn at random among the members it is `alike`, with so many
-/// `below` them, lies within the middle 90 % of all ranks: 0.9 in the mean where the truth is as one more
-/// of the `members`.
-/// (Randomised probability integral transform: Czado, Gneiting and Held, Biometrics 65, 2009.)
+/// The share of a truth's randomised rank that lies within the middle 90 % of all ranks.
+///
+/// Among the `members`, `below` lie below the truth and `alike` are equal to it. The truth's rank
+/// among the equal ones is drawn at random. The mean share is 0.9 where the truth is distributed as
+/// the members are. This is the randomised probability integral transform (Czado, Gneiting and
+/// Held, Biometrics 65, 2009).
 fn within_middle(below: usize, alike: usize, members: usize) -> f64 {
     let [start, end] = [below, below + alike + 1].map(|rank| rank as f64 / (members + 1) as f64);
     (end.min(0.95) - start.max(0.05)).max(0.0) / (end - start)
 }
 
-/// Whether members have the same value but for a difference of `alike`.
+/// Tells whether any two members differ by at most `alike`.
 fn coincide(members: &[f64], alike: f64) -> bool {
     let mut sorted = members.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -188,18 +198,21 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Half the 90 % interval of one more draw, in standard deviations of `members` draws of a normal
-/// law: Student's t with `members - 1` degrees of freedom, times sqrt(1 + 1 / members) for the error of
-/// their mean; `mirrored` pairs have half as many degrees, and no such error. None for a single
-/// member.
+/// Half the 90 % interval of one more draw from a normal law, in standard deviations of `members`
+/// draws; none for a single member.
+///
+/// It is the quantile of Student's t with `members - 1` degrees of freedom, times sqrt(1 + 1 /
+/// `members`) for the error of the draws' mean. For `mirrored` pairs there are `members / 2`
+/// degrees, and the mean has no such error.
 fn interval(members: usize, mirrored: bool) -> Option<f64> {
     if members < 2 {
         return None;
     }
     let (degrees, of_mean) =
         if mirrored { (members / 2, 0.0) } else { (members - 1, 1.0 / members as f64) };
-    // Cornish-Fisher expansion of the 95 % quantile in 1 / degrees (Abramowitz and Stegun
-    // 26.7.5); exact values for the few degrees where it is poor.
+
+    // Cornish-Fisher expansion of the 95 % quantile in 1 / degrees (Abramowitz and Stegun 26.7.5).
+    // Exact values are taken for the few degrees where it is poor.
     let z = 1.644_853_626_951f64;
     let t = match degrees {
         1 => 6.313_75,
@@ -211,23 +224,29 @@ fn interval(members: usize, mirrored: bool) -> Option<f64> {
             z + first / degrees as f64 + second / degrees.pow(2) as f64
         }
     };
+
     Some(t * f64::sqrt(1.0 + of_mean))
 }
 
-/// The fair estimate of E|X - t| - E|X - X'| / 2 from the members (Ferro 2014), of pairs that are not
-/// `mirrored`; of a single mirrored one, as far apart as two of a normal law would be. |x - t| for one
-/// member.
+/// The fair estimate of the CRPS, E|X - t| - E|X - X'| / 2, from the members (Ferro 2014).
+///
+/// - Independent members: X - X' runs over all pairs.
+/// - Mirrored pairs: only members of different pairs count.
+/// - A single mirrored pair: its distance over sqrt(2), as for a normal law.
+/// - One member: |x - t|.
 fn ranked_probability(members: &[f64], mirrored: bool, truth: f64) -> f64 {
     let n = members.len() as f64;
     let to_truth = members.iter().map(|x| (x - truth).abs()).sum::<f64>() / n;
     if members.len() == 1 {
         return to_truth;
     }
+    // The sum of |x - x'| over all pairs, from the sorted members.
     let mut sorted = members.to_vec();
     sorted.sort_by(f64::total_cmp);
     let rank = |(i, x): (usize, &f64)| (2.0 * i as f64 + 1.0 - n) * x;
     let mut spread: f64 = sorted.iter().enumerate().map(rank).sum();
     let mut pairs = n * (n - 1.0) / 2.0;
+
     if mirrored && members.len() == 2 {
         spread *= std::f64::consts::FRAC_1_SQRT_2;
     } else if mirrored {
@@ -249,8 +268,9 @@ mod tests {
 
     #[test]
     fn the_score_of_standard_normal_members_is_the_known_one() {
-        // E CRPS of a normal forecast of its own law is 1 / sqrt(pi); the mean of 20 members is
-        // off by sqrt(1 + 1 / 20) of the truth, that of mirrored ones by the truth alone.
+        // The expected CRPS of a normal forecast of its own law is 1 / sqrt(pi). The mean of 20
+        // independent members is off by sqrt(1 + 1 / 20) of the truth, that of mirrored ones by
+        // the truth alone.
         let truth = gaussian_samples(1, 1, 64, 1);
         let entries: Vec<usize> = (0..64 * 64).collect();
         for (members, mirrored, error) in
@@ -332,7 +352,8 @@ mod tests {
         assert!((score.error - (63.0f64 / 306.0).sqrt()).abs() < 1e-6);
     }
 
-    /// Of three members, one low in the first cell, all in the second; the third entry is none.
+    /// Three members: one is low in the first cell, all are low in the second; the third entry is
+    /// no cell.
     #[test]
     fn cells_and_values_are_covered_each_in_their_way() {
         let members = vec![4.0, 3.0, 1.0, 11.0, 3.5, 2.0, 12.0, 4.0, 3.0];
@@ -349,8 +370,8 @@ mod tests {
         assert!((covered([12.0, 3.0, 99.0], &[0, 1, 2]) - (0.7 / 0.75 + 0.9) / 3.0).abs() < 1e-12);
     }
 
-    /// Each cell is high with a chance of its own, from certainty to a coin's; members that do not
-    /// know the chance are found out.
+    /// Cells are high with probabilities from certainty to 1/2. Members that do not know the
+    /// probability are detected.
     #[test]
     fn ranks_of_two_values_are_within_the_middle_nine_times_in_ten() {
         const CELLS: u64 = 20_000;
@@ -370,14 +391,14 @@ mod tests {
             let share = covered(members, false, false);
             assert!((share - 0.9).abs() < 0.01, "{members}: {share}");
         }
-        // Pairs that are mirrored are less often all alike.
+        // Mirrored pairs coincide less often.
         let share = covered(16, true, false);
         assert!((share - 0.9).abs() < 0.02, "{share}");
         assert!(covered(16, false, true) < 0.85);
     }
 
-    /// Of a normal law, rounded to a step that is of the size of its deviation: an interval that holds a
-    /// value holds all that rounds to it.
+    /// Normal values are rounded to a step of the size of their deviation. An interval that holds
+    /// a value then holds all values that round to it.
     #[test]
     fn rounded_values_are_covered_nine_times_in_ten() {
         const STEP: f32 = 1.5;

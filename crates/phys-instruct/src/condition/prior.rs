@@ -1,4 +1,4 @@
-//! A prior as a map from standard normal noise to joint fields: what a few-step student is.
+//! A prior as a map from standard normal noise to joint fields, which a few-step student is.
 
 use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::symmetry::Symmetry;
@@ -9,39 +9,42 @@ use crate::model::{Kind, Model};
 use crate::residual::{self, Residual};
 use crate::{Error, Result};
 
-/// Fields x = G(z) of noise z, both `[batch, channel, y, x]`.
+/// A map G from noise z to fields x = G(z), both `[batch, channel, y, x]`.
 pub trait Prior: Sync {
-    /// Channels, points along y and along x.
+    /// The numbers of channels, of points along y, and of points along x.
     fn shape(&self) -> [usize; 3];
 
-    /// Where it lives.
+    /// The device of its tensors.
     fn device(&self) -> Device;
 
     /// G: physical fields of standard normal noise; differentiable.
     fn fields(&self, z: Tensor<4>) -> Tensor<4>;
 
-    /// Calls of its deepest samples; [`Prior::fields`] is the first.
+    /// The number of calls behind samples of the last level; [`Prior::fields`] is the first.
     fn calls(&self) -> usize;
 
-    /// The fields of call `number`, 2 to [`Prior::calls`], made of fields `x` and of its level's
-    /// share of standard normal noise `z`.
+    /// The fields of call `number`, 2 to [`Prior::calls`]. Noise of the call's level, made from
+    /// standard normal `z`, is added to the fields `x` first.
     fn again(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4>;
 
-    /// What call `number` would keep of a `change` of its fields if they were Gaussian.
+    /// The part of a `change` of its fields that call `number` would retain if the fields were
+    /// Gaussian.
     fn kept(&self, change: Tensor<4>, number: usize) -> Tensor<4>;
 
-    /// A linear map, without the mean, of roughly the covariance of [`Prior::fields`].
+    /// A linear map of noise to fields without their mean, with roughly the covariance of
+    /// [`Prior::fields`].
     fn linear(&self, z: Tensor<4>) -> Tensor<4>;
 
     /// The transposed map of [`Prior::linear`].
     fn transposed(&self, x: Tensor<4>) -> Tensor<4>;
 
-    /// Moves of the fields' points that take every sample to an equally likely one.
+    /// The symmetries of the fields' points, each of which maps a sample to an equally likely one.
     fn symmetries(&self) -> &[Symmetry] {
         &[]
     }
 
-    /// The fields with their solution solved for, where the equation is linear; else as they are.
+    /// The fields with their solution computed from the input, if the equation is linear; else
+    /// unchanged.
     fn solved(&self, x: Tensor<4>) -> Tensor<4> {
         x
     }
@@ -51,15 +54,18 @@ pub trait Prior: Sync {
         x
     }
 
-    /// The number of the input's channels, the first, where the solution is solved for.
+    /// The number of the input's channels, which come first, if the solution is computed from the
+    /// input.
     fn solved_inputs(&self) -> Option<usize> {
         None
     }
 }
 
-/// A student as prior. Where its equation is linear, the solution and its covariance are that
-/// equation's, given the input. Where samples come with the input rounded, it is calibrated for that, and
-/// here, where nothing is rounded, left as the network has it.
+/// A student as prior.
+///
+/// If its equation is linear, the solution and its covariance are computed from the input. If the
+/// student's samples come with the input rounded, the input's calibration is for rounded values.
+/// Nothing is rounded here, so that the input is left uncalibrated.
 pub struct Student<'a> {
     model: &'a Model,
     residual: Box<dyn Residual>,
@@ -68,10 +74,10 @@ pub struct Student<'a> {
 }
 
 impl<'a> Student<'a> {
-    /// Of `model`.
+    /// Prepares `model`.
     ///
     /// # Errors
-    /// A model that is no student, or of a PDE that this program does not know.
+    /// Fails for a model that is no student, or of a PDE that this program does not know.
     pub fn new(model: &'a Model) -> Result<Self> {
         if model.card.kind != Kind::Student {
             let pde = &model.card.pde;
@@ -87,7 +93,7 @@ impl<'a> Student<'a> {
         Ok(Self { model, residual, symmetries, calibrations: own })
     }
 
-    /// Input and solution.
+    /// Splits fields into input and solution.
     fn parts(&self, x: Tensor<4>) -> [Tensor<4>; 2] {
         let input = self.residual.input(x.clone());
         let [first, all] = [&input, &x].map(|t| t.dims()[1]);
@@ -179,8 +185,8 @@ impl Prior for Student<'_> {
     }
 }
 
-/// A Gaussian prior whose posterior is known: smooth fields of one channel, x = m + B^T (v z), drawn in one to
-/// three calls.
+/// A Gaussian prior whose posterior is known. Its fields have one channel and are smooth, x = m +
+/// B^T (v z), drawn in one to three calls.
 #[cfg(test)]
 pub(super) mod testing {
     #![allow(clippy::unwrap_used)]
@@ -196,7 +202,7 @@ pub(super) mod testing {
 
     pub const SIZE: usize = 8;
     const MEAN: f64 = 0.7;
-    /// What is kept of the fields at each call but the first.
+    /// The factor of the fields' deviations that each call but the first retains.
     const KEPT: [f64; 2] = [0.7, 0.95];
 
     pub struct Smooth {
@@ -236,7 +242,7 @@ pub(super) mod testing {
             1 + KEPT.len()
         }
 
-        /// With the noise's spectrum that of the fields, the flow's map is a mean of both.
+        /// The noise has the fields' own spectrum, so that the call is a weighted sum of both.
         fn again(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4> {
             let kept = KEPT[number - 2];
             (x - MEAN) * kept + self.linear(z) * (1.0 - kept * kept).sqrt() + MEAN
@@ -257,8 +263,8 @@ pub(super) mod testing {
         }
     }
 
-    /// An input whose inner points are those of [`Smooth`] and whose border is zero, and a solution
-    /// that is twice the input; its own linear estimate knows neither.
+    /// An input that equals [`Smooth`] at inner points and 0 on the border, and a solution that is
+    /// twice the input. Its own linear estimate knows neither.
     pub struct Bordered {
         smooth: Smooth,
         inside: Tensor<4>,
@@ -323,7 +329,7 @@ pub(super) mod testing {
         }
     }
 
-    /// Observations of the field of the noise drawn at `seed`, errors of `sd` among them.
+    /// Observations of the field drawn from the noise of `seed`, with errors of deviation `sd`.
     pub fn observations(seed: u64, count: usize, sd: f64) -> Observations {
         let draw = Draw { seed, stream: "truth", step: 0, first: 0 };
         let x = Smooth::new().fields(draw.normal([1, 1, SIZE, SIZE], &Device::flex()));
@@ -344,7 +350,7 @@ mod tests {
     use crate::diffusion::noise::Draw;
     use crate::net::params::values;
 
-    /// Of a linear equation, and of another.
+    /// Poisson's equation is linear, Darcy's is not.
     #[test]
     fn a_students_transposed_map_is_the_transpose() {
         for name in ["poisson", "darcy"] {

@@ -1,20 +1,28 @@
-//! Masked few-step refinement: the student's own steps, with what is observed put in between.
+//! Few-step refinement: linear corrections towards the observations between the student's calls.
 //!
-//! A sample x of one call is moved by the best linear step d = K (v - H x) ([`Gain`]) so that it
-//! agrees with the observations v; noise of the next level is added and the student called again,
-//! which makes a sample of the prior of it that is near x + d; and so on to the last level. At high
-//! noise large structures follow the observations, at low noise the small ones. The call has seen
-//! d, and to move by what its result still lacks would count the observations twice: so what it
-//! keeps of d, A d were the fields Gaussian, is taken back before the next step. Then for Gaussian
-//! fields, whose call is A x + B z with A C A^T + B B^T = C, every step ends at
-//! (1 - K H) (A x + B z) + K v, a draw from the posterior (Matheron's rule).
+//! Let x be a sample, v the observed values, H x the values of x at their places, and K the gain
+//! of the best linear estimate ([`Gain`]).
 //!
-//! Where the equation is linear, the covariance behind K is that of pairs of the equation, and a
-//! call's solution is solved for before each step, which stays among such pairs.
+//! 1. Draw a sample x of one call.
+//! 2. Compute the linear step d = K (v - H x), after which x + d agrees with v.
+//! 3. Add noise of the next level to x + d and call the student, which returns a sample of the
+//!    prior near x + d.
+//! 4. Subtract A d, the part of d that the call would retain if the fields were Gaussian.
+//! 5. Repeat from step 2 to the last level, and end with step 2.
 //!
-//! Nothing is differentiated: one forward call for each member of the ensemble at the first level,
-//! and some rounds of one at each other. Each member aims at observations with errors of its own
-//! (randomised maximum likelihood); they come in pairs of opposite noise and errors ([`Aim`]).
+//! Large structures follow the observations at high noise, small ones at low noise.
+//!
+//! Step 4 prevents the observations from counting twice, since the call has seen d already. For
+//! Gaussian fields with covariance C a call is A x + B z, where A C A^T + B B^T = C. Every round
+//! then ends at (1 - K H) (A x + B z) + K v, a draw from the posterior (Matheron's rule).
+//!
+//! If the equation is linear, K comes from the covariance of pairs of the equation. A call's
+//! solution is computed from its input before each step, and the step stays among such pairs.
+//!
+//! Nothing is differentiated. Each member costs one forward call at the first level and some
+//! rounds of one at each other level. Each member aims at observations with errors of its own
+//! (randomised maximum likelihood). The members come in pairs of opposite noise and errors
+//! ([`Aim`]).
 
 use burn::tensor::Tensor;
 
@@ -23,11 +31,11 @@ use super::observed::{Aim, Observed};
 use super::prior::Prior;
 use crate::diffusion::noise::Draw;
 
-/// Network calls at each level but the first, where nothing else is asked for.
+/// The default number of network calls at each level but the first.
 pub(super) const ROUNDS: usize = 2;
 
-/// Members of the posterior, `[member, channel, y, x]`, and network calls behind each; `rounds`
-/// calls at each level but the first.
+/// Members of the posterior, `[member, channel, y, x]`, and the number of network calls behind
+/// each. The student is called `rounds` times at each level but the first.
 pub(super) fn infer(
     prior: &dyn Prior,
     gain: &Gain,
@@ -38,6 +46,7 @@ pub(super) fn infer(
 ) -> (Tensor<4>, usize) {
     let step = |x: &Tensor<4>| gain.apply(aim.values.clone() - observed.of(x.clone()));
     let mut x = prior.solved(prior.fields(aim.noise.clone()));
+
     let mut calls = 1;
     for number in 2..=prior.calls() {
         for _ in 0..rounds {
@@ -47,11 +56,12 @@ pub(super) fn infer(
             calls += 1;
         }
     }
+
     let d = step(&x);
     (x + d, calls)
 }
 
-/// What is added before call number `calls` + 1, standard normal.
+/// The standard normal noise that is added before call number `calls` + 1.
 pub(super) fn noise(prior: &dyn Prior, aim: &Aim, calls: usize, seed: u64) -> Tensor<4> {
     let draw = Draw { seed, stream: "refinement", step: calls as u64, first: 0 };
     draw.mirrored(aim.noise.dims(), &prior.device())
@@ -69,7 +79,7 @@ mod tests {
     const MEMBERS: usize = 600;
     const NOISE: f64 = 0.05;
 
-    /// Mean and deviation of each entry over the members.
+    /// The mean and the deviation of each entry over the members.
     fn moments(x: Tensor<4>) -> [Vec<f32>; 2] {
         let mean = x.clone().mean_dim(0);
         let deviation = (x - mean.clone()).square().mean_dim(0).sqrt();
@@ -87,7 +97,7 @@ mod tests {
         let aim = Aim::draw(&prior, &observations, MEMBERS, 1);
         let (own, calls) = infer(&prior, &gain, &observed, &aim, ROUNDS, 1);
         assert_eq!(calls, 5);
-        // Matheron's rule: exact where prior and observations are linear.
+        // Matheron's rule is exact where prior and observations are linear.
         let drawn = prior.fields(aim.noise.clone());
         let exact = drawn.clone() + gain.apply(aim.values.clone() - observed.of(drawn));
         let [[mean, deviation], [exact, exact_deviation]] = [own, exact].map(moments);

@@ -25,61 +25,65 @@ use crate::net::params::values;
 use crate::residual::Residual;
 use crate::{Error, Result, Samples};
 
-/// What an observation without errors is taken to be off by, in standard deviations of its field: what
-/// keeps its covariance regular where the equation is linear and samples are pairs of it.
+/// The error that an exact observation is taken to have, in standard deviations of its field,
+/// where the equation is linear. It keeps the covariance of samples that satisfy the equation
+/// regular.
 const EXACT_LINEAR: f64 = 1e-4;
-/// Elsewhere: less than a student's pair misses the equation by.
+/// The error of an exact observation where the equation is not linear: less than a student's pair
+/// misses the equation by.
 const EXACT: f64 = 1e-3;
-/// In input space, where pairs are the solver's: the rounding of values in `f32`, and what the solver's
-/// choice of time steps moves them by.
+/// The error of an exact observation in input space, where pairs are the solver's. It covers the
+/// rounding of values in `f32` and the solver's choice of time steps.
 const EXACT_PAIR: f64 = 3.5e-8;
-/// The same, in turn, while the search there begins, but for those that make the errors of no value
-/// larger than `SOFTER` times its own.
+/// Tempering: the larger errors, in standard deviations of the field, with which the search in
+/// input space begins, one after the other.
 const SOFT: [f64; 8] = [0.3, 0.1, 0.03, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
+/// An error of [`SOFT`] is used only if it makes some observation's error larger than its own by
+/// more than this factor.
 const SOFTER: f64 = 1.1;
-/// Members of the refined ensemble from which the search in input space begins where its mean leads
-/// nowhere.
+/// The number of members of the refined ensemble from which the search in input space starts, if
+/// the start at their mean fails.
 const STARTS: usize = 4;
 
-/// Observations that are held against the prior together, at most: a second of work.
+/// The most observations that are compared with the prior together: a second of work.
 pub const TOGETHER: usize = 1000;
-/// Observations that the size of unstated errors is estimated from, at most.
+/// The most observations from which the size of unstated errors is estimated.
 const ESTIMATED: usize = 400;
 
-/// The way from observations to fields.
+/// The method of inference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// The student's steps with linear corrections between them ([`super::refinement`]).
     Refinement,
-    /// The same with the equation linearised at the ensemble's mean and solved for every member
+    /// Refinement with the equation linearised at the ensemble's mean and solved for every member
     /// ([`super::linearised`]).
     Linearised,
     /// Gauss-Newton in the student's noise ([`super::noise_space`]).
     NoiseSpace,
-    /// Gauss-Newton in the input from refinement's mean on, the equation solved between
-    /// ([`super::input_space`]).
+    /// Gauss-Newton in the input, starting at refinement's mean, with the solution from the
+    /// reference solver ([`super::input_space`]).
     InputSpace,
 }
 
-/// How hard to try.
+/// The effort of a method and its random numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
     /// The method.
     pub method: Method,
-    /// Members of the ensemble.
+    /// The number of members of the ensemble.
     pub ensemble: usize,
-    /// Network calls at each of the student's levels but the first (refinement, linearised); what suits
-    /// the method unless given.
+    /// Network calls at each of the student's levels but the first (refinement, linearised). None:
+    /// the method's own default.
     pub rounds: Option<usize>,
-    /// Gauss-Newton steps (noise space).
+    /// The number of Gauss-Newton steps (noise space).
     pub steps: usize,
-    /// Conjugate-gradient iterations of a step.
+    /// The number of conjugate-gradient iterations of a step (noise space).
     pub iterations: usize,
-    /// Standard deviation of what the student itself is off by, in units of each channel's
+    /// The standard deviation of the student's own error, in units of each channel's deviation
     /// (noise space).
     pub model_error: f64,
-    /// The seed.
+    /// The seed of all random numbers.
     pub seed: u64,
 }
 
@@ -97,16 +101,15 @@ impl Default for Options {
     }
 }
 
-/// A student with what it needs for every question: the covariance of its samples.
+/// A student prepared for questions: the covariance of its samples is computed once.
 pub struct Solver<'a> {
     model: &'a Model,
     student: Student<'a>,
     covariance: Covariance,
     deviations: Vec<f64>,
-    /// Samples of the model's inputs with the solution that belongs to them, drawn when first asked
-    /// for.
+    /// Samples of the model's inputs with the solver's solutions, drawn at first use.
     yardstick: OnceLock<Vec<f32>>,
-    /// The PDE error of samples that the model draws, measured when first asked for.
+    /// The PDE error of samples that the model draws, measured at first use.
     own_pde_error: OnceLock<f64>,
 }
 
@@ -114,7 +117,7 @@ impl<'a> Solver<'a> {
     /// Draws the samples whose covariance serves every question.
     ///
     /// # Errors
-    /// A model that is no student, or whose samples are not finite.
+    /// Fails for a model that is no student, or whose samples are not finite.
     pub fn new(model: &'a Model) -> Result<Self> {
         parts();
         let student = Student::new(model)?;
@@ -134,7 +137,7 @@ impl<'a> Solver<'a> {
         &self.deviations
     }
 
-    /// The mean and the deviation of each channel.
+    /// The mean and the standard deviation of each channel.
     pub(super) fn laws(&self) -> Vec<FieldLaw> {
         let mean = values(self.covariance.mean.clone());
         let len = mean.len() / self.deviations.len();
@@ -149,7 +152,7 @@ impl<'a> Solver<'a> {
     /// Samples that the model draws without observations.
     ///
     /// # Errors
-    /// Samples that do not fill their grid.
+    /// Fails if the samples do not fill their grid.
     fn own_samples(&self) -> Result<Samples> {
         let card = &self.model.card;
         let len = card.channels.len() * card.grid * card.grid;
@@ -166,7 +169,7 @@ impl<'a> Solver<'a> {
     /// The mean PDE error of samples that the model draws without observations.
     ///
     /// # Errors
-    /// A residual that is not finite.
+    /// Fails if a residual is not finite.
     pub(super) fn own_pde_error(&self, residual: &dyn Residual) -> Result<f64> {
         if let Some(&measured) = self.own_pde_error.get() {
             return Ok(measured);
@@ -175,8 +178,9 @@ impl<'a> Solver<'a> {
         Ok(*self.own_pde_error.get_or_init(|| measured))
     }
 
-    /// The model's own samples as data are: the input rounded where its law is, its solution the
-    /// reference solver's. A student's own solution is off by more than observations may be.
+    /// The model's own samples in the form of data. Inputs of two values are rounded, and the
+    /// solution is the reference solver's, because a student's own solution is off by more than
+    /// observations may be.
     fn yardstick(&self) -> Result<&[f32]> {
         if let Some(drawn) = self.yardstick.get() {
             return Ok(drawn);
@@ -193,23 +197,23 @@ impl<'a> Solver<'a> {
         Ok(self.yardstick.get_or_init(|| solved.data))
     }
 
-    /// The deviation that each observation's error is taken to have, above 0 for exact ones too.
+    /// The standard deviation of each observation's error, above 0 for exact observations too.
     pub(super) fn errors(&self, observations: &Observations) -> Vec<f64> {
         let one = |p: &Observation| p.deviation().hypot(self.least_error(p));
         observations.points().iter().map(one).collect()
     }
 
-    /// The least deviation of an observation's error: that of pairs that the model draws, or the
-    /// rounding of fields in `f32`.
+    /// The least standard deviation of an observation's error: the error of the model's pairs,
+    /// combined with the rounding of fields in `f32`.
     fn least_error(&self, point: &Observation) -> f64 {
         let rounding = 2.0 * f64::from(f32::EPSILON) * point.value.abs();
         (self.exact() * self.deviations[point.channel]).hypot(rounding)
     }
 
-    /// Refuses observations of another grid or of other fields than the model's.
+    /// Refuses observations on another grid or of other fields than the model's.
     ///
     /// # Errors
-    /// [`Error::Observation`] that names both.
+    /// Fails with an [`Error::Observation`] that names both.
     pub(super) fn check_grid(&self, observations: &Observations) -> Result<()> {
         let card = &self.model.card;
         if observations.channels() == card.channels && observations.size() == card.grid {
@@ -224,28 +228,29 @@ impl<'a> Solver<'a> {
         )))
     }
 
-    /// How unusual the observations are for the model; of more than [`TOGETHER`] some, evenly
-    /// chosen.
+    /// Measures how unusual the observations are for the model. If there are more than
+    /// [`TOGETHER`], that many evenly spaced ones are used.
     ///
     /// # Errors
-    /// A covariance that is not finite.
+    /// Fails if the covariance is not finite.
     pub fn surprise(&self, observations: &Observations) -> Result<Surprise> {
         self.seen(observations, TOGETHER)?.surprise(0)
     }
 
-    /// The most probable share of their field's deviation that errors have which nobody stated.
+    /// The most probable size of errors that nobody stated, as a share of their field's deviation.
     ///
     /// # Errors
-    /// A covariance that is not finite.
+    /// Fails if the covariance is not finite.
     pub fn likely_share(&self, observations: &Observations) -> Result<f64> {
         self.seen(observations, ESTIMATED)?.likely_share()
     }
 
-    /// Observations with the deviations of robust errors in place of those stated. More than
-    /// [`TOGETHER`] are weighed in parts, each of observations from all over the field.
+    /// Returns the observations with robust estimates of the errors' deviations in place of those
+    /// stated. More than [`TOGETHER`] observations are weighed in parts, each spread over the
+    /// whole field.
     ///
     /// # Errors
-    /// A covariance that is not finite.
+    /// Fails if the covariance is not finite.
     pub fn robust(&self, observations: Observations) -> Result<Observations> {
         let n = observations.points().len();
         let parts = n.div_ceil(TOGETHER);
@@ -259,7 +264,7 @@ impl<'a> Solver<'a> {
         Ok(observations.with_errors(|i, _| sd[i]))
     }
 
-    /// At most `most` of the observations, with their law under the prior.
+    /// Returns at most `most` of the observations, evenly spaced, with their law under the prior.
     fn seen(&self, observations: &Observations, most: usize) -> Result<Seen> {
         let n = observations.points().len();
         let count = n.min(most);
@@ -284,11 +289,14 @@ impl<'a> Solver<'a> {
         })
     }
 
-    /// The method that suits the model's PDE best: input space where the input has few values; linearised
-    /// where the equation's derivative is known and some of its solution observed; else refinement.
+    /// The method that suits the model's PDE best.
+    ///
+    /// - Input space, if the input has few values.
+    /// - Linearised, if the equation's derivative is known and some of its solution is observed.
+    /// - Refinement otherwise.
     ///
     /// # Errors
-    /// A PDE that this program does not know.
+    /// Fails for a PDE that this program does not know.
     pub fn suggested(&self, observations: &Observations) -> Result<Method> {
         let (pde, grid) = (self.model.card.pde()?, self.model.card.grid);
         let parts = Parts::of(pde.as_ref(), grid);
@@ -307,13 +315,14 @@ impl<'a> Solver<'a> {
     /// The posterior of the fields given `observations`.
     ///
     /// # Errors
-    /// Observations of another grid or other channels than the model's, no member, or members
-    /// that are not finite.
+    /// Fails for observations on another grid or of other channels than the model's, for an
+    /// ensemble of no member, and for members that are not finite.
     pub fn posterior(&self, observations: &Observations, options: &Options) -> Result<Posterior> {
         self.check_grid(observations)?;
         if options.ensemble == 0 {
             return Err(Error::Config("an ensemble needs at least one member".into()));
         }
+
         let observed = Observed::new(observations, &self.model.device());
         let aim = Aim::draw(&self.student, observations, options.ensemble, options.seed);
         let (x, nfe) = match options.method {
@@ -333,7 +342,8 @@ impl<'a> Solver<'a> {
                 let drawn = self.samples(x);
                 let members = (0..drawn.count.min(STARTS)).map(|i| drawn.fields(i));
                 let starts: Vec<Fields> = std::iter::once(mean).chain(members).collect();
-                // Where no input's solution follows the values, the student's own fields do.
+                // If no input's solution follows the values, the student's own fields are the
+                // answer.
                 match self.in_input_space(observations, &starts, options)? {
                     (None, left_out) => (drawn, left_out),
                     (Some(found), left_out) => (found, left_out),
@@ -341,6 +351,7 @@ impl<'a> Solver<'a> {
             }
             _ => (self.samples(x), 0),
         };
+
         if let Some(member) = samples.first_not_finite() {
             return Err(Error::NonFinite(format!("member {member} of the posterior")));
         }
@@ -349,20 +360,22 @@ impl<'a> Solver<'a> {
         Ok(Posterior { left_out, ..Posterior::of(samples, mirrored, nfe) })
     }
 
-    /// Members whose input, where the law gives it two values, lies between them, but for observed
-    /// values.
+    /// Clamps the input between its two values, where its law has two. Observed values stay as
+    /// they are.
     fn admitted(&self, mut samples: Samples, observations: &Observations) -> Result<Samples> {
         let (pde, grid) = (self.model.card.pde()?, self.model.card.grid);
         let Some(two) = pde.input_law().two_values() else { return Ok(samples) };
+
         let mut is_free = vec![false; samples.sample_len()];
         for entry in Task::Forward.observed(pde.as_ref(), grid) {
             is_free[entry] = true;
         }
-        // A value known to a hundredth of the gap is kept as observed; one less exact is not.
+        // A value known to a hundredth of the gap stays as observed; a less exact one is clamped.
         let exact = |p: &Observation| p.deviation() <= 0.01 * two.gap();
         for (point, stencil) in observations.points().iter().zip(observations.stencils()) {
             stencil.terms().iter().for_each(|(entry, _)| is_free[*entry] &= !exact(point));
         }
+
         let len = samples.sample_len().max(1);
         for sample in samples.data.chunks_mut(len) {
             let free = sample.iter_mut().zip(&is_free).filter(|(_, free)| **free);
@@ -400,6 +413,7 @@ impl<'a> Solver<'a> {
             )));
         };
         let parts = Parts::of(pde.as_ref(), card.grid);
+
         let variances = self.variances(observations, self.exact());
         let problem = linearised::Problem {
             prior: &self.student,
@@ -431,18 +445,22 @@ impl<'a> Solver<'a> {
             )));
         }
         let entries = Task::Forward.observed(pde.as_ref(), grid);
+
         let mean = values(self.covariance.mean.clone());
         let deviations = self.covariance.deviations(&Stencil::points(&entries));
         let inputs = Inputs::new(&mean, deviations.as_ref(), entries)?;
+
         let points = observations.points();
         let at_least = |error: &f64| -> Vec<f64> {
             self.variances(observations, *error).into_iter().map(f64::sqrt).collect()
         };
         let deviations = at_least(&EXACT_PAIR);
+        // Tempering errors that would change nothing are skipped.
         let softer = |soft: &Vec<f64>| soft.iter().zip(&deviations).any(|(s, d)| *s > SOFTER * d);
         let used: Vec<f64> = SOFT.iter().copied().filter(|soft| softer(&at_least(soft))).collect();
         let softened: Vec<Vec<f64>> = used.iter().map(&at_least).collect();
         let tolerated = used.iter().position(|&soft| soft <= EXACT).unwrap_or(used.len());
+
         let problem = input_space::Problem {
             inputs: &inputs,
             pde: pde.as_ref(),
@@ -453,13 +471,14 @@ impl<'a> Solver<'a> {
             tolerated,
             deviations,
         };
+
         let found = in_pool(|| problem.infer(options.ensemble, options.seed))?;
         let some = (!found.members.is_empty()).then_some(&found.members);
         let samples = some.map(|all| Samples::from_fields(&card.pde, &card.channels, all));
         Ok((samples.transpose()?, found.left_out))
     }
 
-    /// What observations without errors are taken to be off by.
+    /// The error that exact observations are taken to have, in standard deviations of their field.
     fn exact(&self) -> f64 {
         if self.student.solved_inputs().is_some() { EXACT_LINEAR } else { EXACT }
     }
@@ -468,7 +487,8 @@ impl<'a> Solver<'a> {
         self.covariance.gain(&self.student, observations.stencils(), variances)
     }
 
-    /// Of the observations, `model_error` deviations of their fields added.
+    /// The variances of the observations' errors, with `model_error` deviations of their fields
+    /// added.
     fn variances(&self, observations: &Observations, model_error: f64) -> Vec<f64> {
         let variance = |p: &Observation| {
             p.deviation().powi(2) + (model_error * self.deviations[p.channel]).powi(2)
@@ -488,6 +508,7 @@ impl<'a> Solver<'a> {
             |p: &Observation| p.deviation().hypot(options.model_error * self.deviations[p.channel]);
         let deviations = row(observations, deviation, &device);
         let gain = self.gain(observations, &self.variances(observations, options.model_error))?;
+
         let target = aim.values.clone();
         let problem = Problem {
             prior: &self.student,
@@ -497,10 +518,13 @@ impl<'a> Solver<'a> {
             aim,
             iterations: options.iterations,
         };
+
         let mut state = problem.start();
         for _ in 0..options.steps {
             state = in_pool(|| problem.step(state))?;
         }
+        // The student's model error is no error of the observations: the last step aims at the
+        // values alone.
         let left = target - observed.of(state.x.clone());
         let exact = gain.with(&self.variances(observations, self.exact()))?;
         Ok((state.x + exact.apply(left), state.calls))

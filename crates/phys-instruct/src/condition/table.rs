@@ -1,4 +1,4 @@
-//! Tables of observations: what a spreadsheet, a logger, pandas or R writes as CSV.
+//! Tables of observations as spreadsheets, loggers, pandas or R write them in CSV.
 //!
 //! A head names the columns, in any order and in capitals or not:
 //!
@@ -12,7 +12,7 @@
 //!
 //! Instead of `field` and `value` a table may have a column for each field, under its name; for a
 //! field u, `u_sd` then holds the deviations, as does `sd` where there is one field. An empty cell
-//! is not observed. So are NaN, NA and null. Other columns are passed over, and a column named
+//! is not observed. So are NaN, NA and null. Other columns are ignored, and a column named
 //! after a field is never anything else.
 //!
 //! Cells are separated by commas, semicolons or tabs, whichever is most frequent in the head. A
@@ -28,10 +28,10 @@ use self::head::{FieldOf, Head, Pair, Values, position};
 use self::lines::{Row, decode, rows, separator};
 use self::numbers::Numbers;
 
-/// The most faults of a table that are told one by one.
+/// The most faults of a table that are reported one by one.
 const MOST_FAULTS: usize = 20;
 
-/// Where an observation lies.
+/// The place of an observation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Place {
     /// A point of the grid, from 0.
@@ -57,7 +57,7 @@ pub struct Entry {
     pub line: u64,
     /// Index of the field.
     pub channel: usize,
-    /// Where it lies.
+    /// The place of the value.
     pub place: Place,
     /// The value, finite.
     pub value: f64,
@@ -70,9 +70,9 @@ pub struct Entry {
 pub struct Table {
     /// The observed values, in the order of the file.
     pub entries: Vec<Entry>,
-    /// Number of values that are empty or NaN.
+    /// The number of values that are empty or NaN.
     pub unobserved: usize,
-    /// Names of the columns that were passed over.
+    /// The names of the columns that were ignored.
     pub ignored_columns: Vec<String>,
 }
 

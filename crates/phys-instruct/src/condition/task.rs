@@ -1,4 +1,4 @@
-//! What is observed and what is asked for.
+//! Conditional tasks: the fields that are observed and those that are asked for.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// A conditional task. What observations of one part say of the other is the same inference each
-/// time; the task names the parts.
+/// A conditional task. The inference is the same for every task; the task names the observed fields
+/// and those asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
@@ -22,7 +22,7 @@ pub enum Task {
 }
 
 impl Task {
-    /// All of them.
+    /// All tasks.
     pub const ALL: [Self; 3] = [Self::Forward, Self::Inverse, Self::Reconstruct];
 
     /// The name used on the command line and in tables.
@@ -34,8 +34,8 @@ impl Task {
         }
     }
 
-    /// Whether answers are better with every member's solution replaced by the reference solver's for
-    /// its input: where the solution alone is asked for.
+    /// Tells whether answers improve if every member's solution is replaced by the reference
+    /// solver's for its input. They do if the solution alone is asked for.
     pub fn wants_solver(self) -> bool {
         self == Self::Forward
     }

@@ -1,4 +1,4 @@
-//! The words for what does not fit.
+//! The wording of warnings.
 
 use serde::Serialize;
 
@@ -7,9 +7,9 @@ use super::expectation::Surprise;
 use super::explained::Explained;
 use super::place::Lattice;
 
-/// A number above its usual one by this factor is unusual. The usual one leaves one in a hundred
-/// of the prior's samples above it; five numbers are looked at, and two cases in a hundred may be
-/// warned of.
+/// A number above its usual one by this factor is unusual. One in a hundred of the prior's samples
+/// exceeds a usual number. Five numbers are examined, so that about two cases in a hundred are
+/// warned of without cause.
 const UNUSUAL: f64 = 1.2;
 /// The factor for a value given all others, whose number grows slowly with a sample's rarity.
 const CONTRADICTED: f64 = 1.05;
@@ -18,21 +18,20 @@ const MISSIZED: f64 = 1.5;
 /// All values together are unusually near the mean where their number is below the least usual one
 /// by this factor: strongly dependent values are often near it by chance.
 const QUIET: f64 = 2.0;
-/// The least number of values that can be.
+/// The least number of values whose size, and whose closeness to the mean, is examined.
 const FEW: usize = 5;
-/// The largest chi that passes. At the truth a single value has a larger one in three cases of a
-/// thousand, many values together never.
+/// The largest chi that passes. At the truth, the chi of a single value exceeds it in three cases
+/// of a thousand, and that of many values never.
 const LARGEST_CHI: f64 = 3.0;
 /// The largest share of a field's deviation that unstated errors may seem to have.
 const LARGEST_SHARE: f64 = 0.25;
 /// The largest chi of a single value that passes, among thousands of them.
 const LARGEST_SINGLE: f64 = 6.0;
-/// An answer's PDE error that passes, over the model's own.
+/// The largest PDE error of an answer that passes, relative to the model's own.
 const LARGEST_PDE_ERROR: f64 = 10.0;
-/// Observations that are named for one reason.
+/// The most observations that a warning names.
 const NAMED: usize = 3;
-/// A field's typical value fits another field of the model where it is off by less than this
-/// factor.
+/// A field's typical size fits another field of the model if both agree within this factor.
 const FITS: f64 = 3.0;
 
 /// The subject of a warning.
@@ -64,7 +63,7 @@ pub struct Warning {
     pub message: String,
 }
 
-/// The mean and the deviation of a channel of the model.
+/// The mean and the standard deviation of a channel of the model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct FieldLaw {
     pub mean: f64,
@@ -75,7 +74,7 @@ fn warning(concern: Concern, message: String) -> Warning {
     Warning { concern, message }
 }
 
-/// A number of three digits, thousands apart.
+/// A number with three digits.
 fn short(value: f64) -> String {
     if value == 0.0 {
         return "0".into();
@@ -125,12 +124,12 @@ pub(super) fn of_surprise(
         warnings.push(warning(Concern::OutsidePrior, message));
     }
 
-    // One wrong value is the whole story: what it does to the others' numbers says nothing more.
+    // A single wrong value explains the other numbers too, so they add nothing.
     if outside.len() == 1 && surprise.alone.len() > 1 {
         return warnings;
     }
 
-    // Where values lie outside by themselves, their neighbours say nothing more.
+    // If values lie outside by themselves, their neighbours add nothing.
     let contradicted = ordered(&surprise.given_rest, CONTRADICTED * usual.given_rest);
     if outside.is_empty() && !contradicted.is_empty() && surprise.alone.len() > 1 {
         let one = |&i: &usize| {
@@ -162,6 +161,7 @@ pub(super) fn of_surprise(
         );
         warnings.push(warning(Concern::Together, message));
     }
+
     for (channel, size) in surprise.sizes.iter().enumerate() {
         let Some(size) = size.filter(|size| size.count >= FEW) else { continue };
         let [least, most] = size.usual;
@@ -177,6 +177,7 @@ pub(super) fn of_surprise(
             warnings.push(warning(Concern::OutsidePrior, message));
         }
     }
+
     if QUIET * found.together < surprise.least_together && surprise.alone.len() >= FEW {
         let all = (0..surprise.alone.len())
             .max_by(|&i, &j| surprise.alone[i].abs().total_cmp(&surprise.alone[j].abs()));
@@ -189,6 +190,7 @@ pub(super) fn of_surprise(
         );
         warnings.push(warning(Concern::Together, message));
     }
+
     if found.offset > UNUSUAL * usual.offset && surprise.alone.len() > 1 {
         let message = format!(
             "a field's values are off by a common amount, {} deviations, where at most {} is usual: \
@@ -201,7 +203,7 @@ pub(super) fn of_surprise(
     warnings
 }
 
-/// The places of the `distances` above `most`, the largest first.
+/// The indices of the `distances` above `most`, the largest distance first.
 fn ordered(distances: &[f64], most: f64) -> Vec<usize> {
     let mut all: Vec<usize> = (0..distances.len()).filter(|&i| distances[i].abs() > most).collect();
     all.sort_by(|&i, &j| distances[j].abs().total_cmp(&distances[i].abs()));
@@ -227,7 +229,7 @@ fn cause(
         return "a wrong value?".into();
     }
 
-    // The typical size of the field's observed values, against that of each field of the model.
+    // The typical size of the field's observed values, compared with each field of the model.
     let own = surprise.chosen.iter().map(|&i| &observations.points()[i]);
     let own: Vec<f64> = own.filter(|p| p.channel == point.channel).map(|p| p.value).collect();
     let rms =
@@ -248,7 +250,7 @@ fn cause(
     }
 }
 
-/// Unstated errors that must be large for the values to be of this model's law.
+/// A warning if unstated errors must be large for the values to follow this model's law.
 pub(super) fn of_share(field: &str, share: f64) -> Option<Warning> {
     let message = || {
         format!(
@@ -267,11 +269,13 @@ pub(super) fn of_explained(explained: &Explained) -> Option<Warning> {
     if largest <= LARGEST_CHI && single <= LARGEST_SINGLE {
         return None;
     }
+
     let one = |w: &super::explained::Worst| {
         let (value, answer, chi) = (short(w.value), short(w.answer), short(w.chi));
         format!("number {} ({} = {value}, answered {answer}, chi {chi})", w.number, w.field)
     };
     let worst: Vec<String> = explained.worst.iter().map(one).collect();
+
     let message = format!(
         "the answer does not agree with the observations within their errors: chi {} of the mean, {} \
          of the members, where 1 is expected; worst {}",
@@ -282,7 +286,7 @@ pub(super) fn of_explained(explained: &Explained) -> Option<Warning> {
     Some(warning(Concern::Unexplained, message))
 }
 
-/// An answer that satisfies the equation worse than the model's own samples do.
+/// A warning if an answer satisfies the equation worse than the model's own samples.
 pub(super) fn of_pde_error(answer: f64, own: f64) -> Option<Warning> {
     let most = LARGEST_PDE_ERROR * own;
     let message = || {
@@ -295,7 +299,7 @@ pub(super) fn of_pde_error(answer: f64, own: f64) -> Option<Warning> {
     (answer > most).then(|| warning(Concern::PdeError, message()))
 }
 
-/// Members that were left out.
+/// A warning if members were left out.
 pub(super) fn of_left_out(left_out: usize, asked: usize) -> Option<Warning> {
     let message = || match left_out == asked {
         true => "no input was found whose solution follows the observations; the answer is the \

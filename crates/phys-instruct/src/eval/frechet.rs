@@ -1,15 +1,18 @@
 //! The Fréchet distance to a Gaussian law whose modes' variances are known.
 //!
 //! Poisson's and Helmholtz's inputs are Gaussian and their solutions linear in them, so every
-//! coefficient of a and of u is a normal variable of known variance. Per channel,
+//! coefficient of a and of u is a normal variable of known variance. Let k run over the modes of a
+//! channel's basis. The distance of the channel is
 //!
-//! d = sum_k (mean_k^2 + (sd_k - sd_exact_k)^2) / sum_k sd_exact_k^2
+//! ```text
+//! d = sum_k (mean_k^2 + (sd_k - sd_exact_k)^2) / sum_k sd_exact_k^2,
+//! ```
 //!
-//! over the modes k of the channel's basis: the squared 2-Wasserstein (Fréchet) distance of
-//! normal laws with independent modes (Dowson and Landau, J. Multivariate Anal. 12, 1982). It is
-//! exact for Poisson's source, whose modes are independent; where modes are correlated (u, and
-//! Helmholtz's source, whose boundary nodes are cut to zero) the sum over the modes' own laws is a
-//! lower bound of the distance of the joint laws. n exact samples give about 1.5 / n.
+//! the squared 2-Wasserstein (Fréchet) distance of normal laws with independent modes (Dowson and
+//! Landau, J. Multivariate Anal. 12, 1982), over the law's total variance. It is exact for
+//! Poisson's source, whose modes are independent. The modes of u are correlated, and so are those
+//! of Helmholtz's source, whose boundary nodes are cut to zero. There the sum is a lower bound of
+//! the distance of the joint laws. n exact samples have a distance of about 1.5 / n.
 
 use phys_instruct_physics::transform::basis_matrix;
 use phys_instruct_physics::{Basis, GaussianField, InputLaw, Pde};
@@ -19,7 +22,8 @@ use serde::Serialize;
 use super::spectrum::modes_of;
 use crate::{Error, Result, Samples};
 
-/// Samples summed in one task; fixed, so that the number of workers changes nothing.
+/// The number of samples summed in one task. It is fixed, so that the number of workers changes
+/// nothing.
 const CHUNK: usize = 32;
 
 /// A channel's law: zero mean, and the variance of each of its modes.
@@ -27,23 +31,23 @@ const CHUNK: usize = 32;
 pub struct ModeLaw {
     /// The basis along y and x.
     pub bases: [Basis; 2],
-    /// Variance of each mode, `[height, width]`, in the channel's unit squared.
+    /// The variance of each mode, `[height, width]`, in the channel's unit squared.
     pub variance: Vec<f64>,
 }
 
-/// One channel's distance beside that of the reference data.
+/// The distance of one channel, with that of the reference data.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Frechet {
     /// The channel's name.
     pub channel: String,
-    /// The samples' squared distance over the law's total variance.
+    /// The squared distance of the samples, over the law's total variance.
     pub distance: f64,
-    /// The same of as many reference samples.
+    /// The squared distance of as many reference samples.
     pub floor: f64,
 }
 
-/// The known laws of the channels of `pde` on `size` points a side; none where the law is not
-/// Gaussian or not known.
+/// The known laws of the channels of `pde` on `size` points a side; none if the law is not Gaussian
+/// or not known.
 pub fn known_laws(pde: &dyn Pde, size: usize) -> Option<Vec<ModeLaw>> {
     let (source, zero_boundary) = neumann_source(pde, size)?;
     let symbol = pde.symbol(size)?;
@@ -56,11 +60,11 @@ pub fn known_laws(pde: &dyn Pde, size: usize) -> Option<Vec<ModeLaw>> {
     Some(vec![input, sine(solution)])
 }
 
-/// The distance of every channel from its law, and that of `min(samples, reference)` reference
-/// samples.
+/// The distances of every channel from its law: those of the samples, and those of `min(samples,
+/// reference)` reference samples.
 ///
 /// # Errors
-/// Laws of another grid or number of channels, or fewer than two samples.
+/// Fails for laws of another grid or number of channels, and for fewer than two samples.
 pub fn frechet(samples: &Samples, reference: &Samples, laws: &[ModeLaw]) -> Result<Vec<Frechet>> {
     let count = samples.count.min(reference.count);
     let fits = |s: &Samples| {
@@ -86,7 +90,7 @@ pub fn distance(samples: &Samples, channel: usize, law: &ModeLaw) -> f64 {
     (0..mean.len()).map(term).sum::<f64>() / law.variance.iter().sum::<f64>()
 }
 
-/// Mean and (unbiased) variance of every mode over the samples.
+/// The mean and the unbiased variance of every mode over the samples.
 pub fn mode_moments(samples: &Samples, channel: usize, bases: [Basis; 2]) -> (Vec<f64>, Vec<f64>) {
     let n = samples.count as f64;
     let mut mean = mode_sums(samples, channel, bases, |_, v| v);
@@ -103,6 +107,7 @@ fn mode_sums(
     term: impl Fn(usize, f64) -> f64 + Sync,
 ) -> Vec<f64> {
     let points = samples.height * samples.width;
+
     let chunk_sum = |start: usize| {
         let mut sum = vec![0.0; points];
         for i in start..(start + CHUNK).min(samples.count) {
@@ -111,13 +116,14 @@ fn mode_sums(
         }
         sum
     };
+
     let starts: Vec<usize> = (0..samples.count).step_by(CHUNK).collect();
     let chunks: Vec<Vec<f64>> = starts.into_par_iter().map(chunk_sum).collect();
     (0..points).map(|k| chunks.iter().map(|chunk| chunk[k]).sum()).collect()
 }
 
-/// The variances of the cosine modes of a Gaussian source with zero normal derivative, and whether it
-/// is cut to zero on the boundary; none for another law.
+/// The variances of the cosine modes of a Gaussian source with zero normal derivative, and whether
+/// it is cut to zero on the boundary; none for another law.
 pub(crate) fn neumann_source(pde: &dyn Pde, size: usize) -> Option<(Vec<f64>, bool)> {
     let InputLaw::Gaussian { field: field @ GaussianField::Neumann(_), zero_boundary } =
         pde.input_law()
@@ -128,11 +134,12 @@ pub(crate) fn neumann_source(pde: &dyn Pde, size: usize) -> Option<(Vec<f64>, bo
     Some((deviations.deviations().iter().map(|d| d * d).collect(), zero_boundary))
 }
 
-/// The variances of the sine modes of that field's inner nodes: with G = sines cosines^T, mode
-/// (i, j) is sum_kl G_ik G_jl a_kl and the a_kl are independent.
+/// The variances of the sine modes of that source's inner nodes. With G = sines cosines^T, mode (i,
+/// j) is sum_kl G_ik G_jl a_kl, where the a_kl are independent.
 fn on_inner_nodes(size: usize, cosine_variance: &[f64]) -> Vec<f64> {
     let sines = basis_matrix(Basis::SineNodes, size);
     let cosines = basis_matrix(Basis::Cosine, size);
+
     let entry = |row: &[f64], k: usize| -> f64 {
         let dot: f64 = row.iter().zip(&cosines[k * size..]).map(|(s, c)| s * c).sum();
         dot * dot
@@ -140,8 +147,9 @@ fn on_inner_nodes(size: usize, cosine_variance: &[f64]) -> Vec<f64> {
     let squares: Vec<f64> =
         sines.chunks(size).flat_map(|row| (0..size).map(move |k| entry(row, k))).collect();
     let half = times_transpose(size, cosine_variance, &squares);
-    // squares V squares^T, the second factor on the transpose of the first product.
+    // squares V squares^T: the second factor multiplies the transpose of the first product.
     let mut variance = times_transpose(size, &squares, &transpose(size, &half));
+    // The boundary nodes, which the basis carries last, are zero.
     for (i, v) in variance.iter_mut().enumerate() {
         if i / size + 2 >= size || i % size + 2 >= size {
             *v = 0.0;
@@ -175,7 +183,7 @@ mod tests {
 
     #[test]
     fn two_opposite_samples_have_an_exact_distance() {
-        // Modes of one point: values 1 +- 2, mean 1, unbiased variance 8.
+        // One point with one mode: the values 1 +- 2 have mean 1 and unbiased variance 8.
         let samples = samples_of(2, 1, 1, 1, vec![3.0, -1.0]);
         let law = ModeLaw { bases: [Basis::Cosine; 2], variance: vec![2.0] };
         let expected = (1.0 + (8f64.sqrt() - 2f64.sqrt()).powi(2)) / 2.0;
@@ -210,8 +218,8 @@ mod tests {
 
     #[test]
     fn the_total_variance_of_the_law_is_that_of_the_field() {
-        // Parseval: the modes' variances over the points are the mean variance at a point, which
-        // for alpha 2, tau 3 on 128x128 is 0.292^2 (FunDPS, NeurIPS 2025).
+        // Parseval: the sum of the modes' variances over the number of points is the mean variance
+        // at a point. For alpha 2, tau 3 on 128 x 128 that is 0.292^2 (FunDPS, NeurIPS 2025).
         let total: f64 = neumann_source(&Poisson::default(), 128).unwrap().0.iter().sum();
         assert!(((total / 16384.0).sqrt() - 0.292).abs() < 0.002);
     }

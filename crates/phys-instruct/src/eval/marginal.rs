@@ -1,4 +1,4 @@
-//! The distribution of the input's values, places and samples pooled.
+//! The distribution of the input's values, pooled over points and samples.
 
 use phys_instruct_physics::{Pde, TwoValues};
 use rayon::prelude::*;
@@ -7,32 +7,33 @@ use serde::Serialize;
 use super::wasserstein::transport_cost;
 use crate::{Error, Result, Samples};
 
-/// How the input's values are distributed against the reference's.
+/// The distribution of the input's values, compared with the reference's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Marginal {
-    /// Wasserstein-1 distance of the two histograms over the reference's standard deviation.
+    /// The Wasserstein-1 distance of the two distributions, over the reference's standard
+    /// deviation.
     pub wasserstein: f64,
-    /// Where the reference takes two values only, as Darcy's coefficient does.
+    /// The statistics of a two-valued input; none if the reference takes more than two values.
     pub two_valued: Option<TwoValued>,
 }
 
-/// How well a two-valued input is met.
+/// The agreement of a two-valued input with the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct TwoValued {
     /// The reference's two values, in the channel's unit.
     pub values: [f64; 2],
-    /// Share of the samples' cells nearer to the higher value.
+    /// The share of the samples' cells that are nearer to the higher value.
     pub high_share: f64,
-    /// The same share of the reference's cells.
+    /// The share of the reference's cells that are nearer to the higher value.
     pub high_share_reference: f64,
-    /// Mean distance of a cell to the nearer of the two values, in the channel's unit.
+    /// The mean distance of a cell from the nearer of the two values, in the channel's unit.
     pub distance: f64,
 }
 
 /// Compares the values of the inputs, which [`Pde::input_of`] takes from the joint samples.
 ///
 /// # Errors
-/// An empty set, or a reference input that does not vary.
+/// Fails for an empty set, and for a reference input that does not vary.
 pub fn marginal(samples: &Samples, reference: &Samples, pde: &dyn Pde) -> Result<Marginal> {
     let [x, y] = [samples, reference].map(|s| sorted_inputs(s, pde));
     let sd = standard_deviation(&y);
@@ -62,7 +63,7 @@ fn standard_deviation(values: &[f32]) -> f64 {
     (values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n).sqrt()
 }
 
-/// The two values of an ascending list that has no others.
+/// The two values of an ascending list; none if it has others.
 fn two_values(sorted: &[f32]) -> Option<TwoValues> {
     let [low, high] = [*sorted.first()?, *sorted.last()?];
     let only = low < high && sorted.iter().all(|&v| v == low || v == high);

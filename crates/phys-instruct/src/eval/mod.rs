@@ -1,4 +1,4 @@
-//! What is measured of a set of samples, always together: the physics, by two independent
+//! The measures of a set of samples, always taken together: the physics, by two independent
 //! measures, and the distribution. A low residual with a bad distribution is a failure.
 
 use phys_instruct_physics::{Pde, TwoValues};
@@ -23,60 +23,63 @@ pub use marginal::Marginal;
 pub use spectrum::SpectrumError;
 pub use swd::SwdOptions;
 
-/// What to spend on an evaluation.
+/// The effort of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EvalOptions {
-    /// Directions of the sliced Wasserstein distance.
+    /// The directions of the sliced Wasserstein distance.
     pub swd: SwdOptions,
-    /// Take the solution error of so many samples only (the first), where solving is slow.
+    /// The largest number of samples for the solution error (the first ones), for slow solvers;
+    /// none for all.
     pub solve_at_most: Option<usize>,
 }
 
-/// The figures of one set of samples.
+/// The measures of one set of samples.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// Number of samples.
+    /// The number of samples.
     pub count: usize,
-    /// Number of reference samples.
+    /// The number of reference samples.
     pub reference_count: usize,
-    /// Relative RMS residual, mean over samples.
+    /// The relative RMS residual, averaged over samples.
     pub pde_error: f64,
-    /// The same of the reference data.
+    /// The relative RMS residual of the reference data.
     pub data_floor: f64,
     /// |u - S(a)| / |S(a)|, mean over the samples that could be solved; none if none could.
     pub solution_error: Option<f64>,
-    /// Samples solved for the solution error.
+    /// The number of samples solved for the solution error.
     pub solved: usize,
-    /// Samples whose input the solver refused.
+    /// The number of samples whose input the solver refused.
     pub refused: usize,
-    /// Why the first was refused.
+    /// The reason for the first refusal.
     pub refusal: Option<String>,
-    /// The solution error with every value of the input rounded to the nearer of the two that the
-    /// reference takes; none where it takes others, or if none could be solved.
+    /// The solution error after every value of the input was rounded to the nearer of the
+    /// reference's two values. None if the reference takes others, or if no sample could be solved.
     pub rounded_solution_error: Option<f64>,
-    /// Sliced Wasserstein-2 distance, in standard deviations of the data.
+    /// The sliced Wasserstein-2 distance, in standard deviations of the data.
     pub sliced_wasserstein: f64,
-    /// The same between two disjoint parts of the reference, at the same sample size.
+    /// The sliced Wasserstein-2 distance of two disjoint parts of the reference, at the same sample
+    /// size.
     pub sliced_wasserstein_floor: f64,
-    /// That sample size: the smaller of `count` and half of `reference_count`.
+    /// The sample size of both distances: the smaller of `count` and half of `reference_count`.
     pub sliced_wasserstein_count: usize,
-    /// Standard deviation over samples, relative to the reference's, per channel.
+    /// The standard deviation over samples, relative to the reference's, per channel.
     pub std_ratio: Vec<f64>,
-    /// Radial power spectra against the reference's, per channel.
+    /// The radial power spectra compared with the reference's, per channel.
     pub spectrum_error: Vec<SpectrumError>,
-    /// The values of the input.
+    /// The distribution of the input's values.
     pub marginal: Marginal,
-    /// Fréchet distance to the exact law, per channel, where it is Gaussian and known.
+    /// The Fréchet distance to the exact law, per channel; none if the law is not Gaussian or not
+    /// known.
     pub frechet: Option<Vec<Frechet>>,
 }
 
 /// Measures `samples` against held-out `reference` data of the same PDE on the same grid.
 ///
-/// The distance and its floor are taken at one sample size, see [`swd::against_floor`].
+/// The distance and its floor are taken at one sample size; see [`swd::against_floor`].
 ///
 /// # Errors
-/// Sets that do not fit each other or the PDE, fewer than two samples or four reference samples,
-/// values that are not finite.
+/// Fails for sets that do not fit each other or the PDE, for fewer than two samples or four
+/// reference samples, and for values that are not finite.
 pub fn evaluate(
     samples: &Samples,
     reference: &Samples,

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::Samples;
 
-/// Mean and standard deviation of all values of one channel.
+/// The mean and the standard deviation of all values of one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Moments {
     /// The mean, in the channel's unit.
@@ -19,14 +19,16 @@ pub fn channel_moments(samples: &Samples) -> Vec<Moments> {
     (0..samples.channels.len()).into_par_iter().map(|c| moments(samples, c)).collect()
 }
 
-/// The spread of each channel: the standard deviation over samples at a point, root mean square
-/// over the points. Samples that are all alike have none, however much the field varies in space.
+/// The spread of each channel: the standard deviation over samples at a point, as a root mean
+/// square over the points. It is 0 for samples that are all alike, however much the field varies in
+/// space.
 pub fn spread(samples: &Samples) -> Vec<f64> {
     (0..samples.channels.len()).into_par_iter().map(|c| channel_spread(samples, c)).collect()
 }
 
-/// [`spread`] of the samples over that of the reference, per channel: below 1 the samples lack
-/// diversity or amplitude. Infinite or not a number where the reference does not vary.
+/// The [`spread`] of the samples over that of the reference, per channel. A ratio below 1 means
+/// that the samples lack diversity or amplitude. It is infinite or NaN if the reference does not
+/// vary.
 pub fn std_ratio(samples: &Samples, reference: &Samples) -> Vec<f64> {
     spread(samples).iter().zip(spread(reference)).map(|(s, r)| s / r).collect()
 }
@@ -67,7 +69,7 @@ mod tests {
         let samples = samples_of(2, 1, 1, 2, vec![1.0, 3.0, 5.0, 7.0]);
         let m = channel_moments(&samples)[0];
         assert!((m.mean - 4.0).abs() < 1e-12 && (m.sd - 5f64.sqrt()).abs() < 1e-12);
-        // Each point has values 4 apart: variance 8 at both.
+        // The two values of each point lie 4 apart: their variance is 8.
         assert!((spread(&samples)[0] - 8f64.sqrt()).abs() < 1e-12);
     }
 

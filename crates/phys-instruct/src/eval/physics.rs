@@ -1,4 +1,4 @@
-//! How far samples are from the equation, in two ways that do not depend on each other.
+//! The distance of samples from the equation, by two independent measures.
 
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use phys_instruct_physics::{Fields, Pde, TwoValues};
@@ -7,15 +7,15 @@ use rayon::prelude::*;
 use crate::residual::{Residual, ResidualOptions};
 use crate::{Error, Result, Samples};
 
-/// Samples whose residual is taken at a time.
+/// The number of samples whose residual is computed at a time.
 const BATCH: usize = 64;
 
-/// The relative RMS residual of each sample: |R| over the source term or the largest term, as
-/// the reference solver itself discretises the equation. The residual must have been built on the
-/// CPU (`Device::flex()`): figures should not depend on the machine.
+/// The relative RMS residual of each sample: |R| over the source term or the largest term, with the
+/// discretisation of the reference solver. The residual must have been built on the CPU
+/// (`Device::flex()`), so that figures do not depend on the machine.
 ///
 /// # Errors
-/// A residual that is not finite, naming the sample.
+/// Fails if a residual is not finite, and names the sample.
 pub fn relative_residuals(samples: &Samples, residual: &dyn Residual) -> Result<Vec<f64>> {
     let mut all = Vec::with_capacity(samples.count);
     for start in (0..samples.count).step_by(BATCH) {
@@ -68,20 +68,20 @@ pub fn residual_fields(samples: &Samples, residual: &dyn Residual) -> Result<Res
 /// The mean of [`relative_residuals`].
 ///
 /// # Errors
-/// As [`relative_residuals`]; no samples.
+/// Fails as [`relative_residuals`] does, and if there are no samples.
 pub fn pde_error(samples: &Samples, residual: &dyn Residual) -> Result<f64> {
     mean(&relative_residuals(samples, residual)?)
         .ok_or_else(|| Error::Shape("no samples to take a residual of".into()))
 }
 
-/// What solving for the samples' own inputs gave.
+/// The errors of the samples' solutions, from solving for their own inputs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SolutionError {
-    /// |u - S(a)| / |S(a)| of each sample that was solved, in order; S the reference solver.
+    /// |u - S(a)| / |S(a)| of each sample that was solved, in order. S is the reference solver.
     pub relative: Vec<f64>,
-    /// Samples whose input the solver refused, or that it could not solve.
+    /// The number of samples whose input the solver refused or could not solve.
     pub refused: usize,
-    /// Why it refused the first of them.
+    /// The reason for the first refusal.
     pub refusal: Option<String>,
 }
 
@@ -92,14 +92,14 @@ impl SolutionError {
     }
 }
 
-/// Solves for each sample's own input and compares with the sample's solution, on all threads.
+/// Solves for each sample's own input and compares with the sample's solution, in parallel.
 pub fn solution_error(samples: &Samples, pde: &dyn Pde) -> SolutionError {
     error_of_inputs(samples, pde, &|input| input)
 }
 
-/// The same with every value of the input rounded to the nearer of `values`: where the law has two
-/// values, a sample that is off by little may be one that the solver refuses, such as a negative
-/// coefficient.
+/// The [`solution_error`] after every value of the input was rounded to the nearer of `values`. If
+/// the law has two values, a small error of the input may lead to one that the solver refuses, such
+/// as a negative coefficient.
 pub fn rounded_solution_error(
     samples: &Samples,
     pde: &dyn Pde,
@@ -141,7 +141,7 @@ fn one_error(sample: &Fields, input: &Fields, pde: &dyn Pde) -> std::result::Res
     }
 }
 
-/// None of no values.
+/// The mean; none for an empty slice.
 pub(crate) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }

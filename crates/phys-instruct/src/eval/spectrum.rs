@@ -1,8 +1,8 @@
 //! Radially averaged power spectra, in the basis that fits each channel's boundary.
 //!
 //! Wavenumbers count cycles over the domain: mode k of a cosine basis has k/2, of a sine basis
-//! (k+1)/2, of the Fourier basis ceil(k/2). Bin b holds the modes with |wavenumber| in
-//! [b - 1/2, b + 1/2); its power is the mean square coefficient per mode, over samples.
+//! (k+1)/2, of the Fourier basis ceil(k/2). Bin b holds the modes with |wavenumber| in [b - 1/2, b
+//! + 1/2). Its power is the mean square coefficient per mode, averaged over samples.
 
 use phys_instruct_physics::transform::forward_2d;
 use phys_instruct_physics::{Basis, Pde};
@@ -11,30 +11,30 @@ use serde::Serialize;
 
 use crate::{Error, Result, Samples};
 
-/// Power below this share of the mean power per mode is `f32` rounding, not signal.
+/// Power below this share of the mean power per mode counts as `f32` rounding.
 const ROUNDING: f64 = 1e-14;
 
-/// The power of one channel against the wavenumber.
+/// The power of one channel as a function of the wavenumber.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Spectrum {
     /// Wavenumber in cycles over the domain: 0, 1, 2, ...
     pub wavenumber: Vec<f64>,
-    /// Mean square coefficient per mode (orthonormal basis), in the channel's unit squared.
+    /// The mean square coefficient per mode (orthonormal basis), in the channel's unit squared.
     pub power: Vec<f64>,
 }
 
-/// How one channel's spectrum differs from the reference's.
+/// The difference of one channel's spectrum from the reference's.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SpectrumError {
     /// The channel's name.
     pub channel: String,
-    /// The bins compared: those whose reference power is above rounding.
+    /// The wavenumbers of the bins compared, whose reference power is above rounding.
     pub wavenumber: Vec<f64>,
-    /// |P - P_ref| / P_ref in each.
+    /// |P - P_ref| / P_ref in each bin.
     pub relative: Vec<f64>,
-    /// The largest over wavenumbers 1 to half the Nyquist.
+    /// The largest relative difference over wavenumbers from 1 to half the Nyquist wavenumber.
     pub max: f64,
-    /// The mean over the same.
+    /// The mean relative difference over the same wavenumbers.
     pub mean: f64,
 }
 
@@ -63,10 +63,10 @@ pub fn power_spectrum(samples: &Samples, channel: usize, bases: [Basis; 2]) -> S
     Spectrum { wavenumber, power: (0..=last).map(mean).collect() }
 }
 
-/// The spectrum of every channel against the reference's.
+/// Compares the spectrum of every channel with the reference's.
 ///
 /// # Errors
-/// Channels or grids that do not fit each other.
+/// Fails for channels or grids that do not fit each other.
 pub fn spectrum_error(
     samples: &Samples,
     reference: &Samples,
@@ -78,6 +78,7 @@ pub fn spectrum_error(
         let [got, want] = [shape(samples), shape(reference)];
         return Err(Error::Shape(format!("spectra of {got:?} against {want:?}")));
     }
+
     let half_nyquist = samples.height.min(samples.width) as f64 / 4.0;
     let compare = |(c, channel): (usize, &phys_instruct_physics::Channel)| {
         let [x, y] = [samples, reference].map(|s| power_spectrum(s, c, channel.basis));
@@ -93,12 +94,14 @@ fn relative_error(
     half_nyquist: f64,
 ) -> SpectrumError {
     let mean_power = reference.power.iter().sum::<f64>() / reference.power.len() as f64;
+
     let kept: Vec<usize> = (0..reference.power.len())
         .filter(|&b| reference.power[b] > ROUNDING * mean_power)
         .collect();
     let wavenumber: Vec<f64> = kept.iter().map(|&b| reference.wavenumber[b]).collect();
     let relative: Vec<f64> =
         kept.iter().map(|&b| (x.power[b] / reference.power[b] - 1.0).abs()).collect();
+
     let resolved: Vec<f64> = wavenumber
         .iter()
         .zip(&relative)
@@ -131,7 +134,7 @@ fn bins(bases: [Basis; 2], height: usize, width: usize) -> Vec<Option<usize>> {
     (0..height * width).map(at).collect()
 }
 
-/// Cycles over the domain of mode `k` of `n`.
+/// The cycles over the domain of mode `k` of `n`.
 fn cycles(basis: Basis, n: usize, k: usize) -> Option<f64> {
     match basis {
         Basis::Cosine => Some(k as f64 / 2.0),
@@ -152,7 +155,8 @@ mod tests {
 
     #[test]
     fn one_cosine_mode_fills_one_bin_with_its_power() {
-        // cos(6 pi x) is 3 cycles; over n*n points its sum of squares is 9 n^2 / 2 for amplitude 3.
+        // cos(6 pi x) has 3 cycles. Over n*n points its sum of squares is 9 n^2 / 2 for amplitude
+        // 3.
         let n = 16;
         let wave = |i: usize| 3.0 * (6.0 * PI * ((i % n) as f64 + 0.5) / n as f64).cos();
         let samples = samples_of(1, 1, n, n, (0..n * n).map(|i| wave(i) as f32).collect());

@@ -1,14 +1,18 @@
 //! The sliced Wasserstein-2 distance of two sets of joint samples.
 //!
-//! Bonneel, Rabin, Peyre and Pfister, "Sliced and Radon Wasserstein barycenters of measures",
-//! 2015. Every channel is shifted and divided by the reference's mean and standard deviation (one
-//! number each per channel), the joint sample (a, u) is flattened to one vector, and
+//! Bonneel, Rabin, Peyre and Pfister, "Sliced and Radon Wasserstein barycenters of measures", 2015.
+//! Every channel is standardised by the reference's mean and standard deviation (one number each
+//! per channel), and the joint sample (a, u) is flattened to one vector. With x and y running over
+//! the two sets and directions t uniform on the unit sphere,
 //!
-//! SWD^2 = mean over directions t of W_2^2({t.x}, {t.y}), t uniform on the unit sphere,
+//! ```text
+//! SWD^2 = mean over t of W_2^2({t.x}, {t.y}),
+//! ```
 //!
-//! each W_2 exact by sorting. A projection of the reference has variance 1 on average whatever
-//! the grid, so the distance is in units of the data's own standard deviation, comparable between
-//! grids and PDEs: samples collapsed onto the mean lie at 1. Between two sets of n samples of one
+//! where each W_2 is exact by sorting. A projection of the reference has variance 1 on average on
+//! any grid. The distance is therefore in units of the data's own standard deviation and comparable
+//! between grids and PDEs: samples collapsed onto the mean have distance 1. The distance between
+//! two sets of n samples of one law is not zero. It falls about as 1 / sqrt(n); this is the floor.
 //! law it is not zero but falls about as 1 / sqrt(n): the floor.
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -19,17 +23,17 @@ use super::moments::{Moments, channel_moments};
 use super::wasserstein::transport_cost;
 use crate::{Error, Result, Samples};
 
-/// Samples projected at a time: bounds the standardised copy.
+/// The number of samples projected at a time, which bounds the standardised copy.
 const BATCH: usize = 256;
 
-/// How many directions, and which.
+/// The number of directions, and their seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SwdOptions {
-    /// Number of directions. The fields here have only a handful of strong modes, so one
-    /// projection's W_2^2 scatters by about its own size over directions; the mean of 512 is good
-    /// to 3 to 4 %, the root to 2 %, below the scatter that 1,000 samples leave.
+    /// The number of directions. The fields here have only a handful of strong modes, so that one
+    /// projection's W_2^2 scatters over directions by about its own size. The mean of 512 has an
+    /// error of 3 to 4 %, its root of 2 %. That is below the scatter that 1,000 samples leave.
     pub projections: usize,
-    /// The directions are a function of this seed and the sample's length alone.
+    /// The seed of the directions, which depend on it and on the sample's length alone.
     pub seed: u64,
 }
 
@@ -39,21 +43,21 @@ impl Default for SwdOptions {
     }
 }
 
-/// A distance beside what the reference's own two parts are apart.
+/// A distance, with the distance between two parts of the reference.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Distance {
-    /// Samples against reference.
+    /// The distance between samples and reference.
     pub distance: f64,
-    /// One part of the reference against another of the same size.
+    /// The distance between two parts of the reference of the same size.
     pub floor: f64,
-    /// Size of every set compared.
+    /// The size of every set compared.
     pub count: usize,
 }
 
 /// The distance of two sets, of any sizes, in standard deviations of the reference.
 ///
 /// # Errors
-/// Sets of different shapes, or a reference channel that does not vary.
+/// Fails for sets of different shapes, and for a reference channel that does not vary.
 pub fn sliced_wasserstein(
     samples: &Samples,
     reference: &Samples,
@@ -64,13 +68,14 @@ pub fn sliced_wasserstein(
     Ok(mean_cost(&x, &y, 0..samples.count, 0..reference.count).sqrt())
 }
 
-/// The distance and its floor at one sample size, so that they can be compared: with
-/// m = min(samples, half the reference), the first m samples are measured against the first and
-/// the second m reference samples (root mean square of the two), and the floor is between those
-/// two parts.
+/// The distance and its floor at one sample size, so that they can be compared.
+///
+/// The sample size is m = min(samples, half the reference). The distance is the root mean square of
+/// two distances: from the first m samples to the first m and to the second m reference samples.
+/// The floor is the distance between these two parts.
 ///
 /// # Errors
-/// As [`sliced_wasserstein`]; fewer than two reference samples.
+/// Fails as [`sliced_wasserstein`] does, and for fewer than two reference samples.
 pub fn against_floor(
     samples: &Samples,
     reference: &Samples,
@@ -80,6 +85,7 @@ pub fn against_floor(
     if count == 0 {
         return Err(Error::Shape("a floor needs a sample and two reference samples".into()));
     }
+
     let projector = Projector::new(reference, options)?;
     let x = projector.project(&samples.slice(0..count))?;
     let y = projector.project(&reference.slice(0..2 * count))?;
@@ -90,7 +96,7 @@ pub fn against_floor(
     Ok(Distance { distance: (0.5 * (to_first + to_second)).sqrt(), floor, count })
 }
 
-/// Standardises and projects.
+/// The standardisation and the directions of a projection.
 struct Projector {
     moments: Vec<Moments>,
     /// Unit directions, `[sample_len, projections]`.
@@ -114,12 +120,13 @@ impl Projector {
         Ok(Self { moments, directions, projections, length })
     }
 
-    /// Projections, one list per direction.
+    /// The projections of all samples, one list per direction.
     fn project(&self, samples: &Samples) -> Result<Vec<Vec<f32>>> {
         if samples.sample_len() != self.length || samples.channels.len() != self.moments.len() {
             let got = samples.sample_len();
             return Err(Error::Shape(format!("samples of {got} values, not {}", self.length)));
         }
+
         let mut lists = vec![Vec::with_capacity(samples.count); self.projections];
         for start in (0..samples.count).step_by(BATCH) {
             let rows = BATCH.min(samples.count - start);
@@ -146,7 +153,7 @@ impl Projector {
     }
 }
 
-/// Unit vectors, row by row; the same whatever the number of workers.
+/// Unit vectors, row by row, independent of the number of workers.
 fn directions(length: usize, projections: usize, seed: u64) -> Vec<f32> {
     let mut rows = vec![0f32; length * projections];
     rows.par_chunks_mut(length.max(1)).enumerate().for_each(|(index, row)| {
@@ -198,7 +205,7 @@ mod tests {
 
     #[test]
     fn scaling_about_the_mean_gives_the_closed_form() {
-        // x = s y projected has W_2^2 = (1 - s)^2 mean (t.y)^2, whose mean over t is 1.
+        // x = s y has W_2^2 = (1 - s)^2 mean (t.y)^2 in projection, whose mean over t is 1.
         let y = gaussian_samples(400, 2, 8, 1);
         let m = channel_moments(&y);
         let mut x = y.clone();
@@ -214,7 +221,7 @@ mod tests {
     fn a_shift_gives_the_shift_in_standard_deviations() {
         let y = gaussian_samples(300, 1, 8, 1);
         let sd = channel_moments(&y)[0].sd as f32;
-        // Alternating signs, so that the shift is no direction the fields prefer.
+        // The signs alternate, so that the shift is no preferred direction of the fields.
         let mut x = y.clone();
         x.data.iter_mut().enumerate().for_each(|(i, v)| *v += [2.0, -2.0][i % 2] * sd);
         // E (t.s)^2 = |s|^2 / d = 4; 128 directions leave sqrt(2/128) of it.

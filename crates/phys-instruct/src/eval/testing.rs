@@ -1,4 +1,4 @@
-//! Sets of samples and a residual for the tests of this folder.
+//! Samples and a residual for the tests of this folder.
 #![allow(clippy::unwrap_used)]
 
 use burn::tensor::Tensor;
@@ -31,7 +31,7 @@ pub fn poisson_samples(count: u64, size: usize, seed: u64) -> (Poisson, Samples)
     (pde, samples)
 }
 
-/// The "equation" u = a, whose residual can be told by hand.
+/// The "equation" u = a, whose residual can be computed by hand.
 pub struct DifferenceOfChannels;
 
 impl Residual for DifferenceOfChannels {

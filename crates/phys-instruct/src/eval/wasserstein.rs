@@ -1,13 +1,13 @@
 //! The Wasserstein distance of two sets of numbers, exact by sorting.
 //!
-//! W_p^p = int_0^1 |F^-1(t) - G^-1(t)|^p dt, F and G the empirical distribution functions
-//! (Peyre and Cuturi, "Computational Optimal Transport", 2019, section 2.6). Sets of different
-//! size need no resampling: both quantile functions are steps, and the integral is a merge.
+//! W_p^p = int_0^1 |F^-1(t) - G^-1(t)|^p dt, where F and G are the empirical distribution functions
+//! (Peyre and Cuturi, "Computational Optimal Transport", 2019, section 2.6). Sets of different size
+//! need no resampling: both quantile functions are steps, and the integral is a merge.
 
-/// The mean of `cost(x - y)` under the optimal coupling of two ascending, non-empty lists:
-/// W_1 for `cost = abs`, W_2 squared for `cost = square` (any convex cost).
+/// The mean of `cost(x - y)` under the optimal coupling of two ascending, non-empty lists, for any
+/// convex cost. It is W_1 for `cost = abs` and W_2 squared for `cost = square`.
 pub fn transport_cost(x: &[f32], y: &[f32], cost: impl Fn(f64) -> f64) -> f64 {
-    // Time t in units of 1 / (n m): x steps every m, y every n.
+    // Time t is in units of 1 / (n m): x steps every m, y every n.
     let [n, m] = [x.len() as u64, y.len() as u64];
     let [mut i, mut j, mut t] = [0u64; 3];
     let mut sum = 0.0;

@@ -4,11 +4,11 @@ use burn::tensor::Tensor;
 
 use crate::{Error, Result};
 
-/// The gradient of `loss` at `leaf` (which requires gradients), plain; `of` names what is
-/// differentiated.
+/// The gradient of `loss` at `leaf`, which must require gradients, as a plain tensor. `of` names
+/// the quantity in error messages.
 ///
 /// # Errors
-/// A loss that does not depend on the leaf.
+/// Fails if the loss does not depend on the leaf.
 pub fn gradient<const D: usize>(of: &str, loss: &Tensor<1>, leaf: &Tensor<D>) -> Result<Tensor<D>> {
     let independent = || Error::Backend(format!("{of} does not depend on the sample"));
     if !loss.is_tracked() {

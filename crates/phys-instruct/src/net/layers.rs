@@ -9,9 +9,9 @@ use super::ops;
 
 /// Draws the initial weights of one network, in order of construction.
 pub struct Init<'a> {
-    /// Where the weights live.
+    /// The device of the weights.
     pub device: &'a Device,
-    /// Where they come from; none makes them all zero, to be loaded.
+    /// The generator of the weights; none makes them all zero, to be loaded.
     pub rng: Option<ChaCha8Rng>,
 }
 
@@ -39,7 +39,8 @@ pub struct Conv {
 }
 
 impl Conv {
-    /// `gain` 1 keeps the variance of its input, 0 starts at zero.
+    /// Draws the weights. A `gain` of 1 preserves the variance of the input; a `gain` of 0 starts
+    /// at zero.
     pub fn new(channels: [usize; 2], side: usize, gain: f64, init: &mut Init) -> Self {
         let fan_in = (channels[0] * side * side) as f64;
         Self {
@@ -48,7 +49,7 @@ impl Conv {
         }
     }
 
-    /// `[batch, in, y, x]` to `[batch, out, y, x]`.
+    /// Maps `[batch, in, y, x]` to `[batch, out, y, x]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         ops::conv2d(x, self.weight.val(), self.bias.val())
     }
@@ -62,7 +63,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// `gain` as for [`Conv::new`].
+    /// Draws the weights with `gain` as for [`Conv::new`].
     pub fn new(features: [usize; 2], gain: f64, init: &mut Init) -> Self {
         Self {
             weight: init.normal(features, gain / (features[0] as f64).sqrt()),
@@ -70,7 +71,7 @@ impl Linear {
         }
     }
 
-    /// `[batch, in]` to `[batch, out]`.
+    /// Maps `[batch, in]` to `[batch, out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         x.matmul(self.weight.val()) + self.bias.val().unsqueeze()
     }
@@ -85,7 +86,7 @@ pub struct NormAct {
 }
 
 impl NormAct {
-    /// As many groups as divide the channels, at most 16, of at least four channels each.
+    /// Takes as many groups as divide the channels, at most 16, with at least four channels each.
     pub fn new(channels: usize, init: &mut Init) -> Self {
         let fits = |groups: &usize| channels.is_multiple_of(*groups) && channels / groups >= 4;
         Self {
@@ -95,7 +96,8 @@ impl NormAct {
         }
     }
 
-    /// `film` is a scale and a shift per sample and channel, each `[batch, channel]`.
+    /// Normalises `x`. `film` holds a scale and a shift per sample and channel, each `[batch,
+    /// channel]`.
     pub fn forward(&self, x: Tensor<4>, film: Option<(Tensor<2>, Tensor<2>)>) -> Tensor<4> {
         ops::norm_film_silu(x, self.gamma.val(), self.beta.val(), self.groups, film)
     }
@@ -113,7 +115,7 @@ pub struct ResBlock {
 }
 
 impl ResBlock {
-    /// A block that starts as the identity (or as a projection).
+    /// Makes a block that starts as the identity (or as a projection).
     pub fn new(channels: [usize; 2], embedding: usize, init: &mut Init) -> Self {
         let [input, output] = channels;
         Self {
@@ -126,7 +128,7 @@ impl ResBlock {
         }
     }
 
-    /// `x` `[batch, in, y, x]`, `embedding` `[batch, embedding]`.
+    /// Maps `x`, `[batch, in, y, x]`, given the `embedding` of the noise, `[batch, embedding]`.
     pub fn forward(&self, x: Tensor<4>, embedding: Tensor<2>) -> Tensor<4> {
         let mut film = self.film.forward(embedding).chunk(2, 1);
         let (scale, shift) = (film.remove(0), film.remove(0));
@@ -149,7 +151,7 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// Attention that starts as the identity.
+    /// Makes attention that starts as the identity.
     pub fn new(channels: usize, init: &mut Init) -> Self {
         Self {
             norm: NormAct::new(channels, init),
@@ -158,7 +160,7 @@ impl Attention {
         }
     }
 
-    /// `[batch, channel, y, x]` to the same.
+    /// Maps `[batch, channel, y, x]` to the same shape.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let qkv = self.qkv.forward(self.norm.forward(x.clone(), None));
         x + self.out.forward(ops::attention(qkv))

@@ -1,5 +1,5 @@
-//! The network's costly operations: on the CPU the kernels of `phys-instruct-kernels`, forward
-//! and backward, elsewhere burn's own operations.
+//! The network's costly operations. On the CPU they are the kernels of `phys-instruct-kernels`,
+//! forward and backward; elsewhere they are burn's own operations.
 
 use burn::backend::autodiff::{
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
@@ -24,14 +24,14 @@ use phys_instruct_kernels::patches;
 pub use phys_instruct_kernels::memory::{keep_freed_memory, recycle};
 pub use phys_instruct_kernels::pool::in_pool;
 
-/// Added to the variance by [`norm_film_silu`].
+/// The constant that [`norm_film_silu`] adds to the variance.
 pub const NORM_EPS: f32 = 1e-5;
 
-/// "Same" convolution, stride 1, zero padding: `x` `[batch, in, y, x]`, `weight`
-/// `[out, in, k, k]` with odd k, `bias` `[out]`; the result is `[batch, out, y, x]`.
+/// "Same" convolution with stride 1 and zero padding. `x` is `[batch, in, y, x]`, `weight` `[out,
+/// in, k, k]` with odd k, and `bias` `[out]`; the result is `[batch, out, y, x]`.
 ///
 /// # Panics
-/// Shapes that do not fit each other.
+/// Panics if the shapes do not fit each other.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
     if !has_kernels(&x) {
         return conv2d_by_burn(x, weight, bias);
@@ -40,18 +40,18 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as NetOps>::conv2d_same(x, weight, bias))
 }
 
-/// [`conv2d`] by burn's operations, on any device: the fallback, and the oracle of the tests.
+/// [`conv2d`] by burn's operations, on any device: the fallback, and the reference of the tests.
 pub fn conv2d_by_burn(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
     let pad = weight.dims()[2] / 2;
     burn_conv2d(x, weight, Some(bias), ConvOptions::new([1, 1], [pad, pad], [1, 1], 1))
 }
 
-/// silu(h (1 + scale) + shift), h the group normalisation of `x` `[batch, channel, y, x]` with
-/// `gamma` and `beta` `[channel]` and [`NORM_EPS`]; scale and shift `[batch, channel]`, zero if
-/// none.
+/// silu(h (1 + scale) + shift), where h is the group normalisation of `x` `[batch, channel, y, x]`
+/// with `gamma` and `beta` `[channel]` and [`NORM_EPS`]. Scale and shift are `[batch, channel]`, or
+/// zero if none are given.
 ///
 /// # Panics
-/// Shapes that do not fit each other, or channels that are no multiple of `groups`.
+/// Panics if the shapes do not fit each other, or if the channels are no multiple of `groups`.
 pub fn norm_film_silu(
     x: Tensor<4>,
     gamma: Tensor<1>,
@@ -62,6 +62,7 @@ pub fn norm_film_silu(
     if !has_kernels(&x) {
         return norm_film_silu_by_burn(x, gamma, beta, groups, scale_shift);
     }
+
     let [batch, channels, ..] = x.dims();
     let zeros = || Tensor::zeros([batch, channels], &x.device());
     let (scale, shift) = scale_shift.unwrap_or_else(|| (zeros(), zeros()));
@@ -73,7 +74,7 @@ pub fn norm_film_silu(
     ))
 }
 
-/// [`norm_film_silu`] by burn's operations, on any device: the fallback, and the oracle of the
+/// [`norm_film_silu`] by burn's operations, on any device: the fallback, and the reference of the
 /// tests.
 pub fn norm_film_silu_by_burn(
     x: Tensor<4>,
@@ -84,10 +85,12 @@ pub fn norm_film_silu_by_burn(
 ) -> Tensor<4> {
     let shape = x.dims();
     let [batch, channels, height, width] = shape;
+
     let x = x.reshape([batch, groups, channels / groups * height * width]);
     let x = x.clone() - x.mean_dim(2);
     let variance = (x.clone() * x.clone()).mean_dim(2);
     let x = (x / (variance + NORM_EPS).sqrt()).reshape(shape);
+
     let [gamma, beta] = [gamma, beta].map(|t| t.reshape([1, channels, 1, 1]));
     let h = x * gamma + beta;
     silu(match scale_shift {
@@ -100,7 +103,8 @@ pub fn norm_film_silu_by_burn(
 }
 
 /// Single-head self-attention over the points of an image: v softmax(q^T k / sqrt(channel))^T,
-/// `[batch, channel, y, x]`, for `qkv` `[batch, 3 channel, y, x]`, queries before keys before values.
+/// `[batch, channel, y, x]`. `qkv` is `[batch, 3 channel, y, x]`, with queries before keys before
+/// values.
 pub fn attention(qkv: Tensor<4>) -> Tensor<4> {
     if !has_kernels(&qkv) {
         return attention_by_burn(qkv);
@@ -108,7 +112,7 @@ pub fn attention(qkv: Tensor<4>) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as NetOps>::attention(qkv.into_dispatch()))
 }
 
-/// [`attention`] by burn's operations, on any device: the fallback, and the oracle of the tests.
+/// [`attention`] by burn's operations, on any device: the fallback, and the reference of the tests.
 pub fn attention_by_burn(qkv: Tensor<4>) -> Tensor<4> {
     let [batch, channels, height, width] = qkv.dims();
     let mut parts = qkv.reshape([batch, channels, height * width]).chunk(3, 1);
@@ -121,7 +125,7 @@ pub fn attention_by_burn(qkv: Tensor<4>) -> Tensor<4> {
 /// Folds `side` x `side` patches into channels: `[b, c, y, x]` to `[b, c s^2, y/s, x/s]`.
 ///
 /// # Panics
-/// A side that does not divide the image's.
+/// Panics if `side` does not divide the image's sides.
 pub fn unshuffle(x: Tensor<4>, side: usize) -> Tensor<4> {
     if side == 1 {
         return x;
@@ -135,7 +139,7 @@ pub fn unshuffle(x: Tensor<4>, side: usize) -> Tensor<4> {
 /// The inverse of [`unshuffle`].
 ///
 /// # Panics
-/// Channels that are no multiple of `side^2`.
+/// Panics if the channels are no multiple of `side^2`.
 pub fn shuffle(x: Tensor<4>, side: usize) -> Tensor<4> {
     if side == 1 {
         return x;
@@ -146,14 +150,14 @@ pub fn shuffle(x: Tensor<4>, side: usize) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as NetOps>::fold(x.into_dispatch(), side, Fold::IntoImage))
 }
 
-/// [`unshuffle`] by burn's operations, on any device: the fallback, and the oracle of the tests.
+/// [`unshuffle`] by burn's operations, on any device: the fallback, and the reference of the tests.
 pub fn unshuffle_by_burn(x: Tensor<4>, side: usize) -> Tensor<4> {
     let [b, c, y, w] = x.dims();
     let folded = [b, c * side * side, y / side, w / side];
     x.reshape([b, c, y / side, side, w / side, side]).permute([0, 1, 3, 5, 2, 4]).reshape(folded)
 }
 
-/// [`shuffle`] by burn's operations, on any device: the fallback, and the oracle of the tests.
+/// [`shuffle`] by burn's operations, on any device: the fallback, and the reference of the tests.
 pub fn shuffle_by_burn(x: Tensor<4>, side: usize) -> Tensor<4> {
     let [b, c, y, w] = x.dims();
     let c = c / (side * side);
@@ -165,7 +169,7 @@ fn has_kernels(x: &Tensor<4>) -> bool {
     x.dtype() == DType::F32 && x.device() == Device::flex()
 }
 
-/// What a backend with kernels of its own offers.
+/// The operations of a backend with kernels of its own.
 #[backend_extension(Flex, Autodiff)]
 trait NetOps: Backend {
     fn conv2d_same(
@@ -188,12 +192,12 @@ trait NetOps: Backend {
     fn fold(x: FloatTensor<Self>, side: usize, to: Fold) -> FloatTensor<Self>;
 }
 
-/// Where patches go.
+/// The direction of a fold.
 #[derive(Debug, Clone, Copy)]
 enum Fold {
-    /// [`unshuffle`].
+    /// Patches into channels, as [`unshuffle`] does.
     IntoChannels,
-    /// [`shuffle`].
+    /// Channels into patches, as [`shuffle`] does.
     IntoImage,
 }
 
@@ -289,6 +293,7 @@ impl Backward<Flex, 3> for ConvBackward {
         let (x, weight) = (contiguous(ops.state.0), contiguous(ops.state.1));
         let shape = conv_shape(&x, &weight);
         let [x_node, weight_node, bias_node] = ops.parents;
+
         if weight_node.is_some() || bias_node.is_some() {
             let mut weight_grad = room(shape.weight_len());
             let mut bias_grad = room(shape.out_channels);
@@ -300,6 +305,7 @@ impl Backward<Flex, 3> for ConvBackward {
                 grads.register::<Flex>(node.id, tensor(bias_grad, &[shape.out_channels]));
             }
         }
+
         if let Some(node) = x_node {
             let mut x_grad = room(shape.input_len());
             conv2d_input_grad(values(&grad), values(&weight), &shape, &mut x_grad);
@@ -309,10 +315,10 @@ impl Backward<Flex, 3> for ConvBackward {
     }
 }
 
-/// What the normalisation keeps for its way back.
+/// The state of the normalisation that the backward pass needs.
 #[derive(Debug, Clone)]
 struct NormState {
-    /// x, gamma, beta, scale, shift, contiguous.
+    /// The inputs x, gamma, beta, scale and shift, contiguous.
     inputs: [Cpu; 5],
     shape: NormShape,
     moments: Moments,
@@ -360,6 +366,7 @@ impl Backward<Flex, 5> for NormBackward {
             &state.shape,
             &mut x_grad,
         );
+
         let all = [x_grad, other.gamma, other.beta, other.scale, other.shift];
         for ((node, grad), input) in ops.parents.into_iter().zip(all).zip(&state.inputs) {
             if let Some(node) = node {
@@ -375,7 +382,7 @@ impl Backward<Flex, 5> for NormBackward {
 struct AttentionBackward;
 
 impl Backward<Flex, 1> for AttentionBackward {
-    /// Queries, keys and values; the output; the logarithms of the sums.
+    /// The queries, keys and values; the output; the logarithms of the sums.
     type State = (Cpu, Cpu, Vec<f32>);
 
     fn backward(
@@ -400,7 +407,7 @@ impl Backward<Flex, 1> for AttentionBackward {
 struct FoldBackward;
 
 impl Backward<Flex, 1> for FoldBackward {
-    /// The side, and where the patches went.
+    /// The side, and the direction of the fold.
     type State = (usize, Fold);
 
     fn backward(
@@ -421,7 +428,7 @@ impl Backward<Flex, 1> for FoldBackward {
     }
 }
 
-/// The patches of a contiguous tensor.
+/// The fold of a contiguous tensor.
 fn folded(x: &Cpu, side: usize, to: Fold) -> Cpu {
     let shape = x.layout().shape();
     let (b, c, y, w) = (shape[0], shape[1], shape[2], shape[3]);
@@ -465,7 +472,7 @@ fn conv_shape(x: &Cpu, weight: &Cpu) -> ConvShape {
     }
 }
 
-/// Itself where it is contiguous, so that no second handle keeps its memory.
+/// Returns a contiguous tensor itself, so that no second handle holds its memory.
 fn contiguous(tensor: Cpu) -> Cpu {
     if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
 }
@@ -475,7 +482,7 @@ fn values(tensor: &Cpu) -> &[f32] {
     tensor.as_slice().expect("made contiguous by the caller; the front functions pass f32 only")
 }
 
-/// Hands the memory of tensors that nobody else needs to the next outputs.
+/// Gives the memory of tensors that are no longer in use to the next outputs.
 fn spend<const N: usize>(tensors: [Cpu; N]) {
     for tensor in tensors.into_iter().filter(Cpu::is_unique) {
         if let Ok(values) = tensor.into_data().try_into_vec::<f32>() {

@@ -21,26 +21,27 @@ pub struct AdamW {
     step: u64,
 }
 
-/// What one step did.
+/// The report of one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
-    /// Global norm of the gradient before clipping.
+    /// The global norm of the gradient before clipping.
     pub gradient_norm: f64,
-    /// The gradient was not finite and nothing was changed.
+    /// Tells whether the step was skipped because the gradient was not finite.
     pub skipped: bool,
 }
 
 impl AdamW {
-    /// A fresh optimizer.
+    /// Makes an optimizer without moments.
     pub fn new(config: &OptimizerConfig) -> Self {
         Self { config: config.clone(), moments: BTreeMap::new(), step: 0 }
     }
 
-    /// One step at `rate` times the configured learning rate, in the memory of weights that no other
-    /// network shares.
+    /// Takes one step at `rate` times the configured learning rate. Weights that no other network
+    /// shares are changed in place.
     ///
     /// # Errors
-    /// Gradients or weights that the device does not give back; the weights are of no use then.
+    /// Fails for gradients or weights that the device does not give back; the weights are then
+    /// unusable.
     pub fn step(&mut self, net: &mut UNet, gradients: Gradients, rate: f64) -> Result<StepReport> {
         let gradients = Values::of(net, gradients)?;
         let gradient_norm = gradients.norm();
@@ -71,6 +72,7 @@ impl AdamW {
         let zeros = || Array { shape: vec![gradient.len()], data: vec![0.0; gradient.len()] };
         let [first, second] = self.moments.entry(name).or_insert_with(|| [zeros(), zeros()]);
         let correction = |beta: f64| 1.0 - beta.powi(self.step.min(1 << 30) as i32);
+
         let rate = c.learning_rate * rate;
         let step = AdamWStep {
             scale: scale as f32,
@@ -84,7 +86,7 @@ impl AdamW {
         adamw(&step, gradient, weights, &mut first.data, &mut second.data);
     }
 
-    /// The state as arrays, each name behind `prefix`.
+    /// The state as arrays, with `prefix` before each name.
     pub fn to_arrays(&self, prefix: &str) -> BTreeMap<String, Array> {
         let step = Array { shape: vec![2], data: split(self.step).to_vec() };
         self.moments
@@ -99,16 +101,17 @@ impl AdamW {
             .collect()
     }
 
-    /// Restores what [`AdamW::to_arrays`] saved.
+    /// Restores the state that [`AdamW::to_arrays`] saved.
     ///
     /// # Errors
-    /// A step count that is missing, or moments without their pair.
+    /// Fails if the step count is missing, or if moments lack their pair.
     pub fn restore(&mut self, arrays: &BTreeMap<String, Array>, prefix: &str) -> Result<()> {
         let missing =
             |what: &str| Error::Shape(format!("optimizer state: {prefix}{what} is missing"));
         let step = arrays.get(&format!("{prefix}step")).ok_or_else(|| missing("step"))?;
         let &[low, high] = step.data.as_slice() else { return Err(missing("step")) };
         self.step = join([low, high]);
+
         self.moments.clear();
         let start = format!("{prefix}first.");
         for (key, first) in arrays.range(start.clone()..).take_while(|(k, _)| k.starts_with(&start))
@@ -133,8 +136,8 @@ fn join([low, high]: [f32; 2]) -> u64 {
     low as u64 + ((high as u64) << 20)
 }
 
-/// The gradients of a module's parameters on the host, in the order in which it is walked; none for a
-/// frozen one.
+/// The gradients of a module's parameters on the host, in the order in which the module is walked;
+/// none for a frozen parameter.
 struct Values(Vec<Option<Vec<f32>>>);
 
 impl Values {
@@ -157,12 +160,12 @@ impl Values {
 
 struct Update<'a> {
     optimizer: &'a mut AdamW,
-    /// As in [`Values`].
+    /// The gradients in the order of [`Values`].
     gradients: std::vec::IntoIter<Option<Vec<f32>>>,
     scale: f64,
     rate: f64,
     path: Path,
-    /// The last failure, which a mapping cannot answer itself.
+    /// The last failure, which the mapping itself cannot return.
     outcome: Result<()>,
 }
 

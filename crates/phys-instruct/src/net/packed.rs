@@ -1,6 +1,8 @@
-//! The U-Net for inference on the processor: weights brought into the kernels' order once (some
-//! in the first pass), all FiLM maps joined into one, memory kept from call to call. `x`
-//! `[batch, channel, y, x]` throughout, as in [`UNet::forward`], whose arithmetic this is.
+//! The U-Net for inference on the processor, with the arithmetic of [`UNet::forward`].
+//!
+//! It differs from [`UNet::forward`] in three ways. The weights are brought into the kernels'
+//! order once (some in the first pass), all FiLM maps are joined into one, and memory is reused
+//! from call to call. `x` is `[batch, channel, y, x]` throughout.
 
 use burn::module::Param;
 use burn::tensor::Tensor;
@@ -19,9 +21,9 @@ use super::ops::NORM_EPS;
 use super::params::values;
 use super::unet::{Stage, UNet, frequencies};
 
-/// Samples of one pass, at most.
+/// The most samples of one pass.
 const MOST: usize = 8;
-/// Values that one task copies at least.
+/// The least number of values that one task copies.
 const SHARE: usize = 1 << 12;
 
 /// A U-Net, ready for inference.
@@ -29,7 +31,7 @@ const SHARE: usize = 1 << 12;
 pub struct PackedUNet {
     embed_in: PackedLinear,
     embed_out: PackedLinear,
-    /// Scale and shift of every block, in the order of the blocks.
+    /// The map to the scales and shifts of all blocks, in the order of the blocks.
     films: PackedLinear,
     stem: PackedConv,
     levels: Vec<Level>,
@@ -54,7 +56,7 @@ struct Block {
     norm_out: Norm,
     conv_out: PackedConv,
     skip: Option<PackedConv>,
-    /// Where its scales start among all FiLM outputs; its shifts follow.
+    /// The index of the block's first scale among all FiLM outputs; its shifts follow its scales.
     film: usize,
 }
 
@@ -79,7 +81,7 @@ struct Level {
     up: Vec<PackedStage>,
 }
 
-/// The batch of images that comes in.
+/// A batch of input images.
 struct Images<'a> {
     data: &'a [f32],
     channels: usize,
@@ -87,7 +89,7 @@ struct Images<'a> {
     width: usize,
 }
 
-/// A batch of images on the way.
+/// A batch of feature maps between two layers.
 #[derive(Debug)]
 struct Map {
     data: Vec<f32>,
@@ -96,10 +98,10 @@ struct Map {
     width: usize,
 }
 
-/// One forward pass: its batch, and all blocks' FiLM outputs.
+/// One forward pass: the size of its batch, and the FiLM outputs of all blocks.
 struct Pass {
     batch: usize,
-    /// `[batch, all blocks' scales and shifts]`.
+    /// The scales and shifts of all blocks, `[batch, output]`.
     films: Vec<f32>,
 }
 
@@ -117,6 +119,7 @@ impl PackedUNet {
                 up: level.up.iter().map(|s| PackedStage::new(s, &mut films)).collect(),
             })
             .collect();
+
         let middle = PackedStage::new(&net.middle, &mut films);
         Self {
             embed_in: linear(&net.embed_in),
@@ -132,7 +135,7 @@ impl PackedUNet {
         }
     }
 
-    /// As [`UNet::forward`], for plain tensors on the processor.
+    /// Computes [`UNet::forward`] for plain tensors on the processor.
     pub fn forward(&self, x: Tensor<4>, c_noise: Tensor<1>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
         let device = x.device();
@@ -140,6 +143,7 @@ impl PackedUNet {
         let outputs = self.head.out_channels() / (self.patch * self.patch);
         let [input, output] = [channels, outputs].map(|c| c * height * width);
         let mut out = vec![0.0; batch * output];
+
         let piece = piece(batch);
         in_pool(|| {
             let inputs = x.par_chunks(piece * input).zip(c_noise.par_chunks(piece));
@@ -148,6 +152,7 @@ impl PackedUNet {
                 self.run(&x, c_noise, out);
             });
         });
+
         let shape = [batch, outputs, height, width];
         Tensor::from_data(burn::tensor::TensorData::new(out, shape), &device)
     }
@@ -157,6 +162,7 @@ impl PackedUNet {
         let pass = Pass { batch: c_noise.len(), films: self.embed(c_noise) };
         let x = pass.stem_input(x, self.patch, self.multiple);
         let mut h = pass.conv(&self.stem, x);
+
         let mut skips = Vec::with_capacity(self.levels.len());
         for level in &self.levels {
             for stage in &level.down {
@@ -172,6 +178,7 @@ impl PackedUNet {
                 None => h = pass.copy(&skips[skips.len() - 1]),
             }
         }
+
         h = pass.stage(&self.middle, h);
         for (level, skip) in self.levels.iter().zip(skips).rev() {
             if let Some(conv) = &level.from_coarser {
@@ -183,6 +190,7 @@ impl PackedUNet {
                 h = pass.stage(stage, h);
             }
         }
+
         let normed = pass.norm(&self.norm, &h, None);
         recycle(h.data);
         let out = pass.conv(&self.head, normed);
@@ -191,7 +199,7 @@ impl PackedUNet {
         recycle(out.data);
     }
 
-    /// All blocks' FiLM outputs.
+    /// The FiLM outputs of all blocks.
     fn embed(&self, c_noise: &[f32]) -> Vec<f32> {
         let frequencies = frequencies();
         let mut waves = Vec::with_capacity(2 * frequencies.len() * c_noise.len());
@@ -277,7 +285,7 @@ impl Pass {
         self.add(&block.conv_out, normed, skip)
     }
 
-    /// A convolution of `x` onto `to`.
+    /// Adds a convolution of `x` to `to`.
     fn add(&self, conv: &PackedConv, x: Map, mut to: Map) -> Map {
         conv.add(&x.data, [self.batch, x.height, x.width], &mut to.data);
         recycle(x.data);
@@ -297,7 +305,7 @@ impl Pass {
         out
     }
 
-    /// Channels of `a`, then those of `b`.
+    /// Joins the channels of `a`, then those of `b`.
     fn join(&self, a: Map, b: Map) -> Map {
         let mut out = self.map(a.channels + b.channels, a.height, a.width);
         let pixels = a.height * a.width;
@@ -313,14 +321,15 @@ impl Pass {
         out
     }
 
-    /// The noisy fields and the points' coordinates, extended by zeros to a multiple of
-    /// `multiple`, in patches.
+    /// The noisy fields and the points' coordinates in patches, extended by zeros to a multiple of
+    /// `multiple`.
     fn stem_input(&self, x: &Images<'_>, patch: usize, multiple: usize) -> Map {
         let (height, width) =
             (x.height.next_multiple_of(multiple), x.width.next_multiple_of(multiple));
         let mut full = self.map(x.channels + 2, height, width);
         let line = |i: usize, n: usize| (2 * i + 1) as f32 / n as f32 - 1.0;
         full.data.fill(0.0);
+
         let sample = (x.channels + 2) * height * width;
         let samples = full.data.par_chunks_mut(sample);
         samples.zip(x.data.par_chunks(x.channels * x.height * x.width)).for_each(|(to, from)| {
@@ -339,19 +348,20 @@ impl Pass {
                 }
             }
         });
+
         let out = self.unshuffle(&full, patch);
         recycle(full.data);
         out
     }
 
-    /// As [`super::ops::unshuffle`].
+    /// Applies [`super::ops::unshuffle`].
     fn unshuffle(&self, x: &Map, side: usize) -> Map {
         let mut out = self.map(x.channels * side * side, x.height / side, x.width / side);
         patches::unshuffle(&x.data, [x.height * x.width, x.width], side, &mut out.data);
         out
     }
 
-    /// As [`super::ops::shuffle`].
+    /// Applies [`super::ops::shuffle`].
     fn shuffle(&self, x: Map, side: usize) -> Map {
         if side == 1 {
             return x;
@@ -364,7 +374,7 @@ impl Pass {
     }
 }
 
-/// The near corner of each image.
+/// Cuts the corner at the origin out of each image.
 fn crop(x: &Map, [height, width]: [usize; 2], to: &mut [f32]) {
     let planes = x.data.chunks_exact(x.height * x.width);
     for (to, from) in to.chunks_exact_mut(height * width).zip(planes) {
@@ -374,23 +384,24 @@ fn crop(x: &Map, [height, width]: [usize; 2], to: &mut [f32]) {
     }
 }
 
-/// Samples of one pass: where every thread can have some, each takes its own through all layers, and
-/// few at a time, so that what one layer writes is still at hand when the next reads it.
+/// The number of samples of one pass. With enough samples each thread takes its own through all
+/// layers. It takes few at a time, so that the output of one layer is still in the cache when the
+/// next reads it.
 fn piece(batch: usize) -> usize {
     let threads = rayon::current_num_threads();
     if batch < 2 * threads { batch.max(1) } else { (batch / threads).min(MOST) }
 }
 
-/// FiLM maps of the blocks, gathered.
+/// The FiLM maps of all blocks.
 #[derive(Default)]
 struct Films {
-    /// Weight and bias of each.
+    /// The weight and the bias of each map.
     maps: Vec<[Vec<f32>; 2]>,
     outputs: usize,
 }
 
 impl Films {
-    /// Adds a map and says where its outputs start.
+    /// Adds a map and returns the index of its first output.
     fn add(&mut self, film: &Linear) -> usize {
         let start = self.outputs;
         let bias = array(&film.bias);
@@ -462,7 +473,7 @@ mod tests {
     use super::*;
     use crate::config::NetConfig;
 
-    /// A network with no zero weight: the head of a fresh one is zero.
+    /// A network without zero weights; the head of a fresh one is zero.
     fn network(config: &NetConfig) -> UNet {
         use burn::module::ModuleMapper;
         struct Shift;

@@ -28,10 +28,10 @@ impl Path {
     }
 }
 
-/// The parameters of `module` as arrays, each name behind `prefix`.
+/// The parameters of `module` as arrays, with `prefix` before each name.
 ///
 /// # Errors
-/// A parameter that the device does not give back.
+/// Fails for a parameter that the device does not give back.
 pub fn to_arrays<M: Module>(module: &M, prefix: &str) -> Result<BTreeMap<String, Array>> {
     struct Collect<'a>(Path, &'a str, Vec<(String, Result<Array>)>);
     impl ModuleVisitor for Collect<'_> {
@@ -50,7 +50,7 @@ pub fn to_arrays<M: Module>(module: &M, prefix: &str) -> Result<BTreeMap<String,
     collect.2.into_iter().map(|(name, array)| Ok((name, array?))).collect()
 }
 
-/// The names of the parameters of `module`, each behind `prefix`.
+/// The names of the parameters of `module`, with `prefix` before each.
 pub fn names<M: Module>(module: &M, prefix: &str) -> BTreeSet<String> {
     struct Collect<'a>(Path, &'a str, BTreeSet<String>);
     impl ModuleVisitor for Collect<'_> {
@@ -69,10 +69,11 @@ pub fn names<M: Module>(module: &M, prefix: &str) -> BTreeSet<String> {
     collect.2
 }
 
-/// `module` with its parameters taken from `arrays`, each name behind `prefix`.
+/// Returns `module` with its parameters taken from `arrays`, where `prefix` stands before each
+/// name.
 ///
 /// # Errors
-/// A parameter that is missing or has another shape.
+/// Fails for a parameter that is missing or has another shape.
 pub fn from_arrays<M: Module>(
     module: M,
     arrays: &BTreeMap<String, Array>,
@@ -97,7 +98,7 @@ pub fn from_arrays<M: Module>(
                         Tensor::from_data(data, &device).set_require_grad(old.is_require_grad())
                     })
                 }
-                // The first parameter that does not fit is the one that is told.
+                // The first parameter that does not fit is the one reported.
                 Some(array) => {
                     let shape = &array.shape;
                     self.3.get_or_insert_with(|| {
@@ -114,6 +115,7 @@ pub fn from_arrays<M: Module>(
             }
         }
     }
+
     let mut load = Load(Path::default(), prefix, arrays, None);
     let module = module.map(&mut load);
     match load.3 {
@@ -122,11 +124,11 @@ pub fn from_arrays<M: Module>(
     }
 }
 
-/// The exponential moving average `average <- decay * average + (1 - decay) * net`, taken of
-/// plain (not differentiated) networks, in the memory of an average that no other network shares.
+/// The exponential moving average `average <- decay * average + (1 - decay) * net`. Both networks
+/// are plain, not differentiated. An average that no other network shares is changed in place.
 ///
 /// # Errors
-/// A parameter that the device does not give back; the average is of no use then.
+/// Fails for a parameter that the device does not give back; the average is then unusable.
 pub fn average(average: &mut UNet, net: &UNet, decay: f64) -> Result<()> {
     struct Values(Vec<Result<Vec<f32>>>);
     impl ModuleVisitor for Values {
@@ -150,6 +152,7 @@ pub fn average(average: &mut UNet, net: &UNet, decay: f64) -> Result<()> {
             })
         }
     }
+
     let mut new = Values(Vec::new());
     net.visit(&mut new);
     let new: Vec<Vec<f32>> = new.0.into_iter().collect::<Result<_>>()?;
@@ -161,15 +164,15 @@ pub fn average(average: &mut UNet, net: &UNet, decay: f64) -> Result<()> {
 /// A tensor's values on the host with its shape.
 ///
 /// # Errors
-/// As [`read`].
+/// Fails as [`read`] does.
 pub fn to_array<const D: usize>(tensor: Tensor<D>) -> Result<Array> {
     Ok(Array { shape: tensor.dims().to_vec(), data: read(tensor)? })
 }
 
-/// A tensor's values on the host, C order.
+/// A tensor's values on the host, in C order.
 ///
 /// # Errors
-/// Values that the device does not give back.
+/// Fails for values that the device does not give back.
 pub fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     let shape = tensor.dims();
     tensor
@@ -177,8 +180,8 @@ pub fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
         .map_err(|e| Error::Backend(format!("a tensor of shape {shape:?} was not read: {e:?}")))
 }
 
-/// A tensor's values on the host, C order, for callers that cannot fail: all NaN where the device
-/// does not give them back, so that no check for finite values lets them pass.
+/// A tensor's values on the host, in C order, for callers that cannot fail. They are all NaN if the
+/// device does not give them back, so that every check for finite values finds them.
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let count = tensor.dims().iter().product();
     read(tensor).unwrap_or_else(|_| vec![f32::NAN; count])

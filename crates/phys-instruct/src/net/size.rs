@@ -2,12 +2,12 @@
 
 use crate::config::NetConfig;
 
-/// Copies of the weights while a network is trained: the weights, their gradient, AdamW's two
-/// moments, the average, the auxiliary models, and a checkpoint being written. Measured at the 64 x
-/// 64 networks: 17 to 18.
+/// The number of copies of the weights during training. They are the weights, their gradient,
+/// AdamW's two moments, the average, the auxiliary models, and a checkpoint being written. Measured
+/// at the 64 x 64 networks: 17 to 18.
 const TRAINING_COPIES: f64 = 20.0;
 
-/// Bytes of a number.
+/// The bytes of a number.
 const BYTES: f64 = 4.0;
 
 /// Returns the number of weights, within about a third.
@@ -19,7 +19,8 @@ fn weights(net: &NetConfig, [inputs, outputs]: [usize; 2]) -> f64 {
 
     // A block has two convolutions of 3 x 3 and takes its scale and shift from the embedding.
     let block = |from: f64, to: f64| 9.0 * to * (from + to) + 2.0 * embedding * to;
-    // On the way up the first block takes the skipped channels too, which one of 1 x 1 reduces.
+    // The first block on the way up takes the skipped channels too, which a convolution of 1 x 1
+    // reduces.
     let level = |&w: &f64| {
         let blocks = net.blocks as f64;
         (2.0 * blocks - 1.0) * block(w, w) + block(2.0 * w, w) + 2.0 * w * w
@@ -47,7 +48,7 @@ fn states(net: &NetConfig, grid: usize) -> f64 {
         .enumerate()
         .map(|(level, &m)| (m * net.width) as f64 * points / 4f64.powi(level as i32))
         .sum();
-    // Scores of attention: every point with every other.
+    // Attention has a score for every pair of points.
     let scores: f64 = net.attention.iter().map(|&i| (points / 4f64.powi(i as i32)).powi(2)).sum();
     // Measured at the 64 x 64 networks of one block: 15 states of each level.
     (BYTES * all).mul_add(6.0 + 12.0 * net.blocks as f64, 2.0 * BYTES * scores)

@@ -9,9 +9,9 @@ use super::layers::{Attention, Conv, Init, Linear, NormAct, ResBlock};
 use super::ops::{shuffle, unshuffle};
 use crate::config::NetConfig;
 
-/// Frequencies of the noise embedding.
+/// The number of frequencies of the noise embedding.
 const FREQUENCIES: usize = 16;
-/// Channels that tell a point where it is.
+/// The number of channels that hold a point's coordinates.
 const POSITIONS: usize = 2;
 
 /// A residual block, with attention where the configuration asks for it.
@@ -30,7 +30,7 @@ pub(super) struct Level {
     pub(super) up: Vec<Stage>,
 }
 
-/// The network: noisy field and noise level in, field out.
+/// The network, which maps noisy fields and their noise level to fields.
 #[derive(Module, Debug)]
 pub struct UNet {
     pub(super) embed_in: Linear,
@@ -45,7 +45,7 @@ pub struct UNet {
 }
 
 impl UNet {
-    /// A network from `inputs` to `outputs` fields, its weights drawn from `seed`; the head
+    /// Makes a network from `inputs` to `outputs` fields, with weights drawn from `seed`. The head
     /// starts at zero.
     pub fn new(
         config: &NetConfig,
@@ -58,7 +58,7 @@ impl UNet {
         Self::build(config, inputs, outputs, &mut Init { device, rng })
     }
 
-    /// A network whose weights are all zero, to be loaded.
+    /// Makes a network whose weights are all zero, to be loaded.
     pub fn zeros(config: &NetConfig, inputs: usize, outputs: usize, device: &Device) -> Self {
         Self::build(config, inputs, outputs, &mut Init { device, rng: None })
     }
@@ -68,6 +68,7 @@ impl UNet {
         let area = config.patch * config.patch;
         let widths: Vec<usize> = config.multipliers.iter().map(|m| m * config.width).collect();
         let coarsest = widths[widths.len() - 1];
+
         Self {
             embed_in: Linear::new([2 * FREQUENCIES, embedding], 1.0, init),
             embed_out: Linear::new([embedding, embedding], 1.0, init),
@@ -83,7 +84,7 @@ impl UNet {
         }
     }
 
-    /// Hands the network itself to `change`, so that nobody else holds its weights meanwhile.
+    /// Hands the network itself to `change`, so that no other handle shares its weights meanwhile.
     pub(super) fn replace(&mut self, change: impl FnOnce(Self) -> Self) {
         let smallest =
             NetConfig { width: 1, multipliers: vec![1], blocks: 0, attention: vec![], patch: 1 };
@@ -91,14 +92,15 @@ impl UNet {
         *self = change(std::mem::replace(self, stand_in));
     }
 
-    /// `x` `[batch, inputs, y, x]`, `c_noise` `[batch]` (a logarithm of the noise level);
-    /// returns `[batch, outputs, y, x]`. A grid that the patch and the levels do not divide is
-    /// extended by zeros on its far sides.
+    /// Maps `x` `[batch, inputs, y, x]` and `c_noise` `[batch]`, a logarithm of the noise level, to
+    /// `[batch, outputs, y, x]`. A grid that the patch and the levels do not divide is extended by
+    /// zeros on its far sides.
     pub fn forward(&self, x: Tensor<4>, c_noise: Tensor<1>) -> Tensor<4> {
         let embedding = self.embed(c_noise);
         let [.., height, width] = x.dims();
         let x = Tensor::cat(vec![x.clone(), positions(&x)], 1);
         let mut h = self.stem.forward(unshuffle(extend(x, self.multiple), self.patch));
+
         let mut skips = Vec::with_capacity(self.levels.len());
         for level in &self.levels {
             for stage in &level.down {
@@ -109,6 +111,7 @@ impl UNet {
                 h = conv.forward(unshuffle(h, 2));
             }
         }
+
         h = self.middle.forward(h, embedding.clone());
         for (level, skip) in self.levels.iter().zip(skips).rev() {
             if let Some(conv) = &level.from_coarser {
@@ -119,6 +122,7 @@ impl UNet {
                 h = stage.forward(h, embedding.clone());
             }
         }
+
         let out = shuffle(self.head.forward(self.norm.forward(h, None)), self.patch);
         out.narrow(2, 0, height).narrow(3, 0, width)
     }
@@ -142,6 +146,7 @@ impl Level {
     ) -> Self {
         let width = widths[i];
         let attention = config.attention.contains(&i);
+
         let stages = |first: usize, init: &mut Init| -> Vec<Stage> {
             (0..config.blocks)
                 .map(|b| {
@@ -154,6 +159,7 @@ impl Level {
                 })
                 .collect()
         };
+
         let coarser = widths.get(i + 1).copied();
         Self {
             down: stages(width, init),
@@ -181,12 +187,12 @@ impl Stage {
     }
 }
 
-/// Of the noise embedding.
+/// The frequencies of the noise embedding.
 pub(super) fn frequencies() -> Vec<f32> {
     (0..FREQUENCIES).map(|i| 0.5 * 1.5f32.powi(i as i32)).collect()
 }
 
-/// Zeros on the far sides, up to the next multiple.
+/// Extends the far sides by zeros, up to the next multiple of `multiple`.
 fn extend(x: Tensor<4>, multiple: usize) -> Tensor<4> {
     let [.., height, width] = x.dims();
     let missing = |n: usize| n.next_multiple_of(multiple) - n;
@@ -196,7 +202,7 @@ fn extend(x: Tensor<4>, multiple: usize) -> Tensor<4> {
     x.pad((0, missing(width), 0, missing(height)), 0.0)
 }
 
-/// Coordinates in [-1, 1] along y and x, `[batch, 2, y, x]`.
+/// The coordinates in [-1, 1] along y and x, `[batch, 2, y, x]`.
 fn positions(x: &Tensor<4>) -> Tensor<4> {
     let [batch, _, height, width] = x.dims();
     let line =

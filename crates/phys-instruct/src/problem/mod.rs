@@ -1,9 +1,9 @@
-//! The record of a PDE: what the library has to know of it beside the equation itself, and the table
-//! of all records, by name.
+//! The record of a PDE: what the library has to know of it beside the equation itself, and the
+//! table of all records, by name.
 //!
 //! Configs and model files hold a PDE's name, and everything comes here to find what belongs to it.
-//! The five benchmarks are in the table from the start. A program with an own PDE calls [`register`]
-//! first thing in `main`; nothing else of the library has to know.
+//! The five benchmarks are in the table from the start. A program with an own PDE calls
+//! [`register`] first thing in `main`; nothing else of the library has to know.
 
 use std::any::Any;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
@@ -47,8 +47,8 @@ impl Problem {
     }
 
     /// This record with the names that a known program gives the array of the input and that of the
-    /// solution. In an evolution the later channels are evenly spaced snapshots of the second; it is
-    /// empty where one array holds all.
+    /// solution. In an evolution the later channels are evenly spaced snapshots of the second; it
+    /// is empty where one array holds all.
     #[must_use]
     pub fn with_arrays(mut self, input: &str, solution: &str) -> Self {
         self.arrays.push([input.into(), solution.into()]);

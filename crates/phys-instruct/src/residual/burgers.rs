@@ -1,17 +1,24 @@
-//! Residual of Burgers' equation between neighbouring rows: Fourier in x with the reference
-//! solver's projection, exponential Hermite collocation in t (see [`phys_instruct_physics::hermite`]).
+//! Residual of Burgers' equation between neighbouring rows.
 //!
-//! R = (u1 - E u0) / h - (what -(u^2 / 2)_x adds on average over the interval), E the heat flow
-//! over h = 1 / (size - 1), in the row of u1; row 0 is zero. Largest term: the second, so that a
-//! sample that is mere heat flow has the relative residual 1. Preconditioner:
-//! (P v)(t1) = (v(t1) - E v(t0)) / h, v = 0 at t = 0. P^-1 R is, but for the advection of errors,
-//! the error of u itself, and P^-1 of the second term what advection has done to u by then.
+//! Space is discretised in Fourier modes with the reference solver's projection. Time is collocated
+//! by exponential Hermite polynomials (see [`phys_instruct_physics::hermite`]). Let h = 1 / (size -
+//! 1) be the interval between rows, E the heat flow over h, and N = -(u^2 / 2)_x. For neighbouring
+//! rows u0 and u1 the residual, in the row of u1, is
 //!
-//! Relative residual of reference data in `f32` on grids of n points a side, mean of four samples
-//! of the benchmark, for collocations in t that all share the discretisation in x. "Interaction"
-//! is Hermite-Simpson on e^(decay t) u; the last two replace p by the polynomial through the
-//! rates at the two or four nearest rows. The last column has noise of standard deviation 1e-3
-//! added to the data; rms of the second term 0.37.
+//! ```text
+//! R = (u1 - E u0) / h - (the average over the interval of what N adds to u1).
+//! ```
+//!
+//! Row 0 is zero. The largest term is the second, so that a sample that is mere heat flow has the
+//! relative residual 1. The preconditioner is (P v)(t1) = (v(t1) - E v(t0)) / h, with v = 0 at t =
+//! 0. P^-1 R is the error of u itself, up to the advection of errors. P^-1 of the second term is
+//! the effect of advection on u up to that time.
+//!
+//! The table lists the relative residual of reference data in `f32`, averaged over four samples of
+//! the benchmark on grids of n points a side. All collocations in t share the discretisation in x.
+//! "Interaction" is Hermite-Simpson on e^(decay t) u. The last two replace the polynomial p for N
+//! by the one through the rates at the two or four nearest rows. The last column has noise of
+//! standard deviation 1e-3 added to the data; the rms of the second term is 0.37.
 //!
 //! | collocation | n = 32 | 64 | 128 | 64, noise |
 //! |---|---|---|---|---|
@@ -38,20 +45,24 @@ use crate::Result;
 pub struct BurgersResidual {
     rows: Rows,
     interval: f64,
-    /// Matrices that act on rows from the right: the projection, the heat operator and minus the
-    /// derivative behind it, what the heat flow takes in an interval, and minus the derivative
-    /// (for the state itself the projection) with each of the weights.
+    /// Matrices that act on rows from the right. The first is the projection.
     project: Tensor<4>,
+    /// The projected heat operator.
     heat: Tensor<4>,
+    /// Minus the projected derivative.
     rate: Tensor<4>,
+    /// The identity less the heat flow over an interval, divided by its length.
     lost: Tensor<4>,
+    /// Minus the derivative, times the collocation weights of N at both ends.
     rates: [Tensor<4>; 2],
+    /// Minus the derivative, times the collocation weights of the slopes of N at both ends.
     slopes: [Tensor<4>; 2],
     arrival: Arrival,
     heat_flow: HeatFlow,
 }
 
-/// [`phys_instruct_physics::hermite::Arrival`] of a row.
+/// The [`phys_instruct_physics::hermite::Arrival`] of a row: the projection or minus the
+/// derivative, times its weights.
 struct Arrival {
     state: Tensor<4>,
     rates: [Tensor<4>; 2],
@@ -59,13 +70,14 @@ struct Arrival {
 }
 
 impl BurgersResidual {
-    /// For viscosity `nu` > 0 and grids of `size` points a side, at least 8.
+    /// The residual for viscosity `nu` > 0 on grids of `size` points a side, at least 8.
     ///
     /// # Errors
-    /// A smaller grid.
+    /// Fails for a smaller grid.
     pub fn new(nu: f64, size: usize, device: &Device) -> Result<Self> {
         operator::check_size(size, 8)?;
         let interval = 1.0 / (size - 1) as f64;
+
         let wave = |k: usize| 2.0 * PI * k as f64;
         let weights = |k: usize| Weights::new(nu * wave(k) * wave(k), interval);
         let kept = |k: usize| if 3 * k < size { 1.0 } else { 0.0 };
@@ -73,6 +85,7 @@ impl BurgersResidual {
         let even =
             |symbol: &dyn Fn(usize) -> f64| square(filter(size, symbol, false), size, device);
         let odd = |symbol: &dyn Fn(usize) -> f64| square(filter(size, symbol, true), size, device);
+
         Ok(Self {
             rows: Rows::new(nu, size),
             interval,
@@ -92,7 +105,7 @@ impl BurgersResidual {
         })
     }
 
-    /// What -(u^2 / 2)_x adds on average over each interval, rows 1 and on.
+    /// The average contribution of -(u^2 / 2)_x over each interval, for rows 1 and on.
     fn advection(&self, u: &Tensor<4>) -> Tensor<4> {
         let projected = u.clone().matmul(self.project.clone());
         let half_square = projected.clone() * projected.clone() * 0.5;
@@ -124,12 +137,14 @@ impl Residual for BurgersResidual {
         // The difference of neighbours is nearly exact; e^(-decay h) u0 would not be.
         let change = (u1 - u0.clone()) / self.interval + u0.matmul(self.lost.clone());
         let residual = change - advection.clone();
+
         let [batch, _, intervals, size] = residual.dims();
         let mut pair = [residual, advection];
         if options.preconditioned {
             let sums = self.heat_flow.sum(Tensor::cat(pair.into(), 0));
             pair = [0, batch].map(|start| sums.clone().narrow(0, start, batch));
         }
+
         let [residual, advection] = pair;
         let points = intervals * size;
         let scale = mean_square(&advection.detach(), points).sqrt();
@@ -157,8 +172,8 @@ fn with_zero_row(rows: Tensor<4>) -> Tensor<4> {
     rows.pad([(1, 0), (0, 0)], burn::tensor::ops::PadMode::Constant(0.0))
 }
 
-/// The matrix that multiplies mode k of a row by `symbol(|k|)`, or by i sign(k) times that:
-/// `matrix[i][j] = 1/n sum_k symbol cos(2 pi k (j - i) / n)`, or minus the sine.
+/// The matrix that multiplies mode k of a row by `symbol(|k|)`, or by i sign(k) times that if
+/// `odd`: `matrix[i][j] = 1/n sum_k symbol cos(2 pi k (j - i) / n)`, or minus the sine.
 fn filter(n: usize, symbol: &dyn Fn(usize) -> f64, odd: bool) -> Vec<f64> {
     let kernel = |d: usize| {
         let term = |k: usize| {
@@ -173,11 +188,12 @@ fn filter(n: usize, symbol: &dyn Fn(usize) -> f64, odd: bool) -> Vec<f64> {
     (0..n * n).map(|i| kernel[(n + i % n - i / n) % n]).collect()
 }
 
-/// v(t1) = E v(t0) + h R, v = 0 at t = 0: in each Fourier mode a lower triangular matrix in t.
+/// The map P^-1 of rates R to v, where v(t1) = E v(t0) + h R and v = 0 at t = 0. It is a lower
+/// triangular matrix in t for each Fourier mode.
 #[derive(Debug, Clone)]
 struct HeatFlow {
     basis: Tensor<4>,
-    /// `[1, mode, interval, interval]`.
+    /// The triangular matrices, `[1, mode, interval, interval]`.
     sums: Tensor<4>,
 }
 
@@ -197,7 +213,7 @@ impl HeatFlow {
         Self { basis: square(basis_matrix(Basis::Fourier, size), size, device), sums }
     }
 
-    /// Applies it to `[batch, 1, interval, x]`.
+    /// Applies the map to rates `[batch, 1, interval, x]`.
     fn sum(&self, rates: Tensor<4>) -> Tensor<4> {
         let modes = rates.matmul(self.basis.clone().swap_dims(2, 3)).permute([1, 3, 2, 0]);
         self.sums.clone().matmul(modes).permute([3, 0, 2, 1]).matmul(self.basis.clone())
@@ -219,7 +235,7 @@ mod tests {
         BurgersResidual::new(NU, size, &Device::flex()).unwrap()
     }
 
-    /// Cosine and sine coefficients of a line, by sums.
+    /// The cosine and sine coefficients of a line, by sums.
     fn coefficients(line: &[f64], k: usize) -> [f64; 2] {
         let n = line.len();
         let norm = if k == 0 || 2 * k == n { 1.0 } else { 2.0 } / n as f64;
@@ -230,7 +246,7 @@ mod tests {
         [sum(f64::cos), sum(f64::sin)]
     }
 
-    /// The line of those coefficients on `m` points.
+    /// The line with these coefficients on `m` points.
     fn evaluate(modes: &[[f64; 2]], m: usize) -> Vec<f64> {
         let at = |j: usize| {
             let angle = |k: usize| 2.0 * PI * (k * j) as f64 / m as f64;
@@ -240,7 +256,8 @@ mod tests {
         (0..m).map(at).collect()
     }
 
-    /// -(product)_x of two lines of kept modes, without aliasing: on three times the points.
+    /// -(product)_x of two lines of kept modes, computed on three times the points to avoid
+    /// aliasing.
     fn advect(left: &[[f64; 2]], right: &[[f64; 2]], n: usize) -> Vec<[f64; 2]> {
         let kept = n.div_ceil(3);
         let [l, r] = [left, right].map(|modes| evaluate(&modes[..kept], 3 * n));
@@ -253,7 +270,7 @@ mod tests {
         (0..left.len()).map(minus_derivative).collect()
     }
 
-    /// R and its second term in plain loops, rows 1 and on.
+    /// R and its second term in plain loops, for rows 1 and on.
     fn oracle(x: &Fields) -> [Vec<f64>; 2] {
         let n = x.width;
         let h = 1.0 / (x.height - 1) as f64;
@@ -326,7 +343,7 @@ mod tests {
         }
     }
 
-    /// P is applied to what P^-1 returned.
+    /// Applying P to P^-1 R returns R.
     #[test]
     fn preconditioning_inverts_the_heat_flow() {
         let (size, x) = (9, rough(9));
@@ -381,7 +398,7 @@ mod tests {
         assert!(smooth[..size].iter().all(|g| *g == 0.0) && smooth.iter().any(|g| *g != 0.0));
     }
 
-    /// In `f64`: the oracle, which the residual agrees with, is not limited by rounding.
+    /// The oracle in `f64`, which the residual agrees with, is not limited by rounding.
     #[test]
     fn the_collocation_has_order_four_in_time() {
         let residual = |size: usize| {
@@ -409,7 +426,7 @@ mod tests {
         assert!(floors.iter().all(|f| f[1] < 1e-3), "{floors:?}");
     }
 
-    /// Heat flow alone leaves out the whole second term.
+    /// Heat flow alone lacks the whole second term.
     #[test]
     fn heat_flow_has_the_relative_residual_one() {
         let (size, nu) = (32, 0.01);

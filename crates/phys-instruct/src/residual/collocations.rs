@@ -1,5 +1,5 @@
-//! Other collocations in time than [`phys_instruct_physics::hermite`], for the tables in the residuals'
-//! documentation.
+//! Collocations in time other than [`phys_instruct_physics::hermite`], for the tables in the
+//! residuals' documentation.
 
 use burn::tensor::Tensor;
 use phys_instruct_physics::etdrk4::moments;
@@ -7,7 +7,7 @@ use phys_instruct_physics::hermite::Weights;
 
 use super::{mean_square, testing};
 
-/// States h apart along `axis`, in mode space, for the comparison with other collocations.
+/// States an interval apart along `axis`, in mode space, for the comparison of collocations.
 pub(super) struct Trajectory<'a> {
     pub states: Tensor<4>,
     pub axis: usize,
@@ -15,7 +15,7 @@ pub(super) struct Trajectory<'a> {
     pub decay: Vec<f64>,
     pub decay_shape: [usize; 4],
     pub rate: &'a dyn Fn(&Tensor<4>) -> Tensor<4>,
-    /// RMS of the second term of each sample.
+    /// The RMS of the second term of each sample.
     pub scale: Tensor<1>,
 }
 
@@ -51,7 +51,7 @@ impl Trajectory<'_> {
         (b - a) / h - (f_a + change(&middle) * 4.0 + f_b) / 6.0
     }
 
-    /// Hermite-Simpson on e^(decay t) v; the growth is capped to keep it finite in `f32`.
+    /// Hermite-Simpson on e^(decay t) v. The growth is capped to keep it finite in `f32`.
     fn interaction(&self) -> Tensor<4> {
         let h = self.interval;
         let half = self.factor(|d| (-d * h / 2.0).exp());
@@ -65,7 +65,7 @@ impl Trajectory<'_> {
         self.change() - seen / 6.0
     }
 
-    /// As the residual, but p linear.
+    /// Exponential collocation with p linear between the rates at both ends.
     fn trapezoid(&self) -> Tensor<4> {
         let [n_a, n_b] = self.pairs(&(self.rate)(&self.states));
         let start = self.factor(|d| moments(d * self.interval)[0] - moments(d * self.interval)[1]);
@@ -73,18 +73,21 @@ impl Trajectory<'_> {
         self.change() - n_a * start - n_b * end
     }
 
-    /// As the residual, but p the polynomial through N at the `count` nearest states.
+    /// Exponential collocation with p the polynomial through the rates at the `count` nearest
+    /// states.
     fn through(&self, count: usize) -> Tensor<4> {
         let intervals = self.states.dims()[self.axis] - 1;
         let rates = (self.rate)(&self.states);
         let lowest = |i: usize| (i + 1).saturating_sub(count / 2).min(intervals + 1 - count);
         let offsets: Vec<usize> = (0..intervals).map(|i| i - lowest(i)).collect();
+
         let weights: Vec<Vec<Option<Tensor<4>>>> = (0..count)
             .map(|offset| {
                 let used = offsets.contains(&offset);
                 (0..count).map(|j| used.then(|| self.lagrange(count, offset, j))).collect()
             })
             .collect();
+
         let added = |i: usize| {
             let term = |j: usize| {
                 let rate = rates.clone().narrow(self.axis, lowest(i) + j, 1);
@@ -95,7 +98,7 @@ impl Trajectory<'_> {
         self.change() - Tensor::cat((0..intervals).filter_map(added).collect(), self.axis)
     }
 
-    /// The weight of state `j` of `count`, the interval starting at state `offset`.
+    /// The weight of state `j` of `count`, if the interval starts at state `offset`.
     fn lagrange(&self, count: usize, offset: usize, j: usize) -> Tensor<4> {
         let polynomial = |s: f64| {
             let factor = |m: usize| (s + offset as f64 - m as f64) / (j as f64 - m as f64);

@@ -1,7 +1,8 @@
-//! Residual of Darcy flow: R = -div(a grad u) - f on cells, the finite-volume balance of the
-//! reference solver: harmonic face coefficients, u = 0 on the boundary, which is half a spacing
-//! away from cell centres and one from inner nodes. Source term: f. The preconditioner is minus
-//! the Laplacian with the same boundary.
+//! Residual of Darcy flow: R = -div(a grad u) - f on cells.
+//!
+//! It is the finite-volume balance of the reference solver, with harmonic face coefficients. On the
+//! boundary u = 0; it lies half a spacing from cell centres and one spacing from inner nodes. The
+//! source term is f. The preconditioner is minus the Laplacian with the same boundary.
 
 use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::darcy::{Darcy, spacing};
@@ -10,15 +11,15 @@ use super::operator::{self, InverseLaplacian, differences};
 use super::{Residual, ResidualOptions, ResidualTerms};
 use crate::Result;
 
-/// The smallest coefficient admitted, as a share of the lower benchmark value: a generated
-/// coefficient may be negative, and the mean of two opposite ones has no bound.
+/// The smallest coefficient admitted, as a share of the lower benchmark value. A generated
+/// coefficient may be negative, and the harmonic mean of two opposite ones has no bound.
 const SMALLEST_SHARE: f64 = 1e-3;
 
 /// The residual of (a, u), `[batch, 2, size, size]`.
 #[derive(Debug, Clone)]
 pub struct DarcyResidual {
     source: f64,
-    /// The lesser and the greater of the law's two coefficients.
+    /// The lower and the higher of the law's two coefficients.
     values: [f64; 2],
     size: usize,
     boundary: f64,
@@ -26,12 +27,11 @@ pub struct DarcyResidual {
 }
 
 impl DarcyResidual {
-    /// For grids of `size` points a side, at least 2, with the source, the distance from the
-    /// boundary and the coefficients of `pde`: those below a thousandth of its lesser value count
-    /// as that.
+    /// The residual of `pde` on grids of `size` points a side, at least 2. Coefficients below a
+    /// thousandth of the law's lower value count as that.
     ///
     /// # Errors
-    /// A smaller grid.
+    /// Fails for a smaller grid.
     pub fn new(pde: &Darcy, size: usize, device: &Device) -> Result<Self> {
         operator::check_size(size, 2)?;
         let inverse = InverseLaplacian::new(pde.solution_basis(), size, device);
@@ -71,13 +71,13 @@ impl DarcyResidual {
         a.clamp_min(SMALLEST_SHARE * self.values[0])
     }
 
-    /// The nearer of the two values, outside of any gradient.
+    /// The nearer of the two values, without a gradient.
     fn nearer(&self, a: Tensor<4>) -> Tensor<4> {
         let [low, high] = self.values;
         a.detach().greater_equal_elem(0.5 * (low + high)).float() * (high - low) + low
     }
 
-    /// Flux in through the two faces of each cell along axis `dim`, times h.
+    /// The flux in through the two faces of each cell along axis `dim`, times h.
     fn net_inflow(&self, a: &Tensor<4>, u: &Tensor<4>, dim: usize) -> Tensor<4> {
         let n = a.dims()[dim];
         let [left, right] = [0, 1].map(|start| a.clone().narrow(dim, start, n - 1));
@@ -98,7 +98,7 @@ mod tests {
     use phys_instruct_physics::Fields;
 
     const SOURCE: f64 = 1.5;
-    /// Cell centres and inner nodes.
+    /// The distance from the boundary in spacings: for cell centres, and for inner nodes.
     const BOUNDARIES: [f64; 2] = [0.5, 1.0];
 
     /// -div(a grad u) - f in plain loops.
@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    /// In the middle, where no boundary is felt: a = e^3x and u = e^-3x (x/3 + 1/9), a u' = -x.
+    /// The solution far from the boundary is a = e^3x and u = e^-3x (x/3 + 1/9), so that a u' = -x.
     #[test]
     fn truncation_error_falls_at_second_order() {
         for boundary in BOUNDARIES {

@@ -1,7 +1,10 @@
-//! Residual of the Helmholtz problem: R = lap u + k^2 u - a at the inner nodes, five-point, u = 0
-//! on the boundary (imposed: a sample's values there are not used). Source term: a. The
-//! preconditioner is the whole operator while k^2 is at most half the smallest eigenvalue of minus the
-//! Laplacian, beyond that the Laplacian alone: definite and far from resonance at any k.
+//! Residual of the Helmholtz problem: R = lap u + k^2 u - a at the inner nodes, with the five-point
+//! Laplacian.
+//!
+//! Boundary values u = 0 are imposed, and a sample's values there are not used. The source term is
+//! a. The preconditioner is the whole operator while k^2 is at most half the smallest eigenvalue of
+//! minus the Laplacian. Beyond that it is the Laplacian alone, which is definite and far from
+//! resonance at any k.
 
 use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::Basis;
@@ -15,17 +18,17 @@ use crate::Result;
 pub struct HelmholtzResidual {
     k_square: f64,
     size: usize,
-    /// The preconditioner's.
+    /// The inverse of the preconditioner.
     inverse: InverseLaplacian,
-    /// The whole operator's, below the smallest eigenvalue.
+    /// The inverse of the whole operator; none if k^2 is above the smallest eigenvalue.
     solution: Option<InverseLaplacian>,
 }
 
 impl HelmholtzResidual {
-    /// For wave number `k` and grids of `size` nodes a side, at least 3.
+    /// The residual for wave number `k` on grids of `size` nodes a side, at least 3.
     ///
     /// # Errors
-    /// A smaller grid.
+    /// Fails for a smaller grid.
     pub fn new(k: f64, size: usize, device: &Device) -> Result<Self> {
         operator::check_size(size, 3)?;
         let k_square = k * k;
@@ -37,14 +40,14 @@ impl HelmholtzResidual {
     }
 }
 
-/// Of minus the five-point Laplacian on `size` nodes a side.
+/// The smallest eigenvalue of minus the five-point Laplacian on `size` nodes a side.
 fn smallest_eigenvalue(size: usize) -> f64 {
     let intervals = (size - 1) as f64;
     8.0 * (intervals * (std::f64::consts::FRAC_PI_2 / intervals).sin()).powi(2)
 }
 
 impl Residual for HelmholtzResidual {
-    /// k^2 has to lie below the smallest eigenvalue of minus the Laplacian.
+    /// Returns a factor if k^2 lies below the smallest eigenvalue of minus the Laplacian.
     fn damping(&self) -> Option<f64> {
         self.solution.as_ref().map(|_| 1.0)
     }
@@ -75,7 +78,7 @@ mod tests {
     use crate::residual::testing::{self, Oracle};
     use phys_instruct_physics::{Fields, Pde, generate, helmholtz::Helmholtz, poisson::Poisson};
 
-    /// Preconditioned by the whole operator, and by the Laplacian.
+    /// Wave numbers preconditioned by the whole operator, and by the Laplacian.
     const K: [f64; 2] = [2.0, 4.0];
 
     /// lap u + k^2 u - a in plain loops.
@@ -103,7 +106,7 @@ mod tests {
                     .map(|i| if inside(i / n) && inside(i % n) { x.channel(0)[i] } else { 0.0 })
                     .collect()
             }),
-            // P v = R means that the residual of (0, v), without k for the Laplacian, is R.
+            // P v = R: the residual of (0, v) is R, without the k term if P is the Laplacian.
             operator: Box::new(move |v, n| {
                 let k = if k == K[0] { k } else { 0.0 };
                 residual(k, &Fields::stack(n, n, &[&vec![0.0; n * n], v]))
@@ -190,7 +193,7 @@ mod tests {
             ];
             assert!((forward - back).abs() < 1e-4 * forward.abs(), "{k}: {forward} {back}");
         }
-        // Beyond the smallest eigenvalue.
+        // This k^2 lies beyond the smallest eigenvalue.
         let beyond = HelmholtzResidual::new(5.0, SIZE, &Device::flex()).unwrap();
         assert!(beyond.solution().is_none());
     }

@@ -1,7 +1,7 @@
 //! Differentiable PDE residuals, one file per PDE.
 //!
-//! Each residual uses the true grid spacing and the discretisation that the reference solver
-//! itself solves, so that held-out reference data shows (almost) none.
+//! Each residual uses the true grid spacing and the discretisation of the reference solver, so that
+//! held-out reference data has almost none.
 
 use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::Pde;
@@ -20,19 +20,19 @@ pub mod poisson;
 #[cfg(test)]
 mod testing;
 
-/// A residual, and the size of the term it is measured against.
+/// A residual, and the size of the term by which it is divided.
 pub struct ResidualTerms {
-    /// The residual field(s), `[batch, equation, y, x]`, zero where the equation does not hold
-    /// (boundary nodes), in the units of the source term.
+    /// The residual field(s), `[batch, equation, y, x]`, in the units of the source term. They are
+    /// zero where the equation does not hold (boundary nodes).
     pub residual: Tensor<4>,
-    /// RMS of the source term, or of the largest term where there is no source, `[batch]`,
-    /// over the same points as the residual; detached from the graph.
+    /// The RMS of the source term, or of the largest term if there is no source, `[batch]`. It is
+    /// taken over the same points as the residual and detached from the graph.
     pub scale: Tensor<1>,
-    /// Number of points per sample at which the equation holds.
+    /// The number of points per sample at which the equation holds.
     pub points: usize,
 }
 
-/// Keeps the root differentiable at a residual of exactly zero.
+/// A constant that keeps the root differentiable at a residual of exactly zero.
 const TINY: f64 = 1e-30;
 
 impl ResidualTerms {
@@ -41,61 +41,62 @@ impl ResidualTerms {
         (mean_square(&self.residual, self.points) + TINY).sqrt() / self.scale.clone()
     }
 
-    /// The squared relative residual of each sample, `[batch]`: what guidance minimises.
+    /// The squared relative residual of each sample, `[batch]`, which guidance minimises.
     pub fn relative_square(&self) -> Tensor<1> {
         mean_square(&self.residual, self.points) / (self.scale.clone() * self.scale.clone())
     }
 }
 
-/// Mean square of each sample's field over `points` points, `[batch]`.
+/// The mean square of each sample's field over `points` points, `[batch]`.
 fn mean_square(field: &Tensor<4>, points: usize) -> Tensor<1> {
     let [batch, ..] = field.dims();
     let squared = field.clone() * field.clone();
     squared.reshape([batch as i32, -1]).sum_dim(1).squeeze_dim::<1>(1) / points as f64
 }
 
-/// How a residual treats the sample.
+/// The treatment of the sample by a residual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ResidualOptions {
-    /// Detach the input part (coefficient, source or initial condition), so that the gradient
-    /// pulls the solution to the input and not the reverse.
+    /// Detaches the input part (coefficient, source or initial condition). The gradient then pulls
+    /// the solution to the input and not the reverse.
     pub detach_input: bool,
-    /// Round a two-valued input (Darcy's coefficient) to the nearer of its values, which detaches
-    /// it too: noise of a few percent of the higher value may be many times the lower one.
+    /// Rounds a two-valued input (Darcy's coefficient) to the nearer of its values, which detaches
+    /// it too. Noise of a few percent of the higher value may be many times the lower one.
     pub round_input: bool,
-    /// Return P^-1 R instead of R, P the constant-coefficient operator, measured against P^-1
-    /// of the source (or of the largest term).
+    /// Returns P^-1 R instead of R, where P is the constant-coefficient operator. The scale is then
+    /// that of P^-1 of the source (or of the largest term).
     pub preconditioned: bool,
 }
 
-/// The solution of a linear equation as a linear map of its input (so that a zero input has a zero
-/// solution): the first channels of a sample are the input, on the full grid, all others the solution.
+/// The solution of a linear equation as a linear map of its input, so that a zero input has a zero
+/// solution. The first channels of a sample are the input, on the full grid, and all others the
+/// solution.
 pub trait LinearSolution: Send + Sync {
-    /// The solution's channels for an input's, `[batch, channel, y, x]` both.
+    /// The solution's channels for an input's, both `[batch, channel, y, x]`.
     fn of(&self, input: Tensor<4>) -> Tensor<4>;
 
-    /// The transposed map, from what is like a solution to what is like an input.
+    /// The transposed map, from the space of solutions to the space of inputs.
     fn transposed(&self, solution: Tensor<4>) -> Tensor<4>;
 }
 
 /// The differentiable residual of one PDE on one grid.
 pub trait Residual: Send + Sync {
-    /// Residual of samples `x` `[batch, channel, y, x]` in physical units.
+    /// The residual of samples `x`, `[batch, channel, y, x]`, in physical units.
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms;
 
-    /// The factor w of the steps u <- u - w P^-1 R on which [`crate::polish`] builds, if accelerated
-    /// they are known to converge.
+    /// The factor w of the steps u <- u - w P^-1 R on which [`crate::polish`] builds; none if these
+    /// steps, accelerated, are not known to converge.
     fn damping(&self) -> Option<f64> {
         None
     }
 
-    /// Of an evolution the equations of its snapshots, which [`crate::polish`] solves one after the
-    /// other.
+    /// The equations of an evolution's snapshots, which [`crate::polish`] solves one after the
+    /// other; none for other PDEs.
     fn collocation(&self) -> Option<&dyn Collocation> {
         None
     }
 
-    /// Of a linear equation its solution, where that costs little.
+    /// The solution of a linear equation, if it is cheap to compute.
     fn solution(&self) -> Option<&dyn LinearSolution> {
         None
     }
@@ -105,16 +106,16 @@ pub trait Residual: Send + Sync {
         x
     }
 
-    /// The input part of `x` (coefficient, source or initial condition), what the solver is given.
+    /// The input part of `x` (coefficient, source or initial condition), which the solver is given.
     fn input(&self, x: Tensor<4>) -> Tensor<4> {
         x.narrow(1, 0, 1)
     }
 }
 
-/// The residual of `pde`, with its present parameters, on grids of `size` points a side.
+/// The residual of `pde`, with its current parameters, on grids of `size` points a side.
 ///
 /// # Errors
-/// A PDE without a residual, or a grid too small for it.
+/// Fails for a PDE without a residual, and for a grid too small for it.
 pub fn build(pde: &dyn Pde, size: usize, device: &Device) -> Result<Box<dyn Residual>> {
     problem::find(pde.name())?.residual(pde, size, device)
 }

@@ -1,21 +1,31 @@
-//! Residual of the Navier-Stokes equations between neighbouring snapshots: Fourier in space with
-//! the reference solver's projection; in time the first part of an interval is marched from w0
-//! ([`LEAD`]) and what remains is collocated between the state there and w1 (exponential Hermite
-//! collocation, see [`phys_instruct_physics::hermite`]).
+//! Residual of the Navier-Stokes equations between neighbouring snapshots w0, ..., wT.
 //!
-//! R = (w1 - E w0) / h - (what f - v . grad w adds on average over the interval), one equation an
-//! interval, E the heat flow over h = T / K. What is added in the march follows from w0 alone.
-//! Largest term: the second. The flow hardly moves, so that w itself would be a flattering measure:
-//! against this one a sample that is mere heat flow has the relative residual 1. Preconditioner:
-//! (P v)(t1) = (v(t1) - E v(t0)) / h, v = 0 at t = 0. P^-1 R is, but for the advection of errors, the
-//! error of w itself; with one interval it is h R, because the heat flow is already solved exactly.
+//! Space is discretised in Fourier modes with the reference solver's projection. Let h = T / K be
+//! the interval between snapshots, E the heat flow over h, and N = f - v . grad w the remaining
+//! rate. For neighbouring snapshots w0 and w1 there is one equation per interval:
 //!
-//! Relative residual of reference data in `f32`, mean of eight samples of the benchmark, for K
-//! intervals on grids of n points a side and methods in time that all share the discretisation in
-//! space. All but this file's collocate the whole interval. "Interaction" is Hermite-Simpson on
-//! e^(decay t) w, its backward heat flow capped at 1e4; the last two replace p by the polynomial
-//! through the rates at both ends or at all K + 1 snapshots. The last column has noise of standard
-//! deviation 1e-3, a hundredth of the second term's rms of 0.10, added to wT.
+//! ```text
+//! R = (w1 - E w0) / h - (the average over the interval of what N adds to w1)
+//! ```
+//!
+//! The first part of the interval is marched from w0 ([`LEAD`]). The rest is collocated between the
+//! state there and w1 (exponential Hermite collocation, see [`phys_instruct_physics::hermite`]).
+//! The contribution of the march follows from w0 alone.
+//!
+//! The largest term is the second. The flow hardly moves, so that w itself would be a flattering
+//! measure. Relative to the second term a sample that is mere heat flow has the residual 1.
+//!
+//! The preconditioner is (P v)(t1) = (v(t1) - E v(t0)) / h, with v = 0 at t = 0. P^-1 R is the
+//! error of w itself, up to the advection of errors. With one interval it is h R, because the heat
+//! flow is already solved exactly.
+//!
+//! The table lists the relative residual of reference data in `f32`, averaged over eight samples of
+//! the benchmark. There are K intervals on grids of n points a side. All methods in time share the
+//! discretisation in space, and all but this file's collocate the whole interval. "Interaction" is
+//! Hermite-Simpson on e^(decay t) w, with its backward heat flow capped at 1e4. The last two
+//! replace the polynomial p for N by the one through the rates at both ends, or at all K + 1
+//! snapshots. The last column has noise of standard deviation 1e-3 added to wT, a hundredth of the
+//! second term's rms of 0.10.
 //!
 //! | method in time | n = 64, K = 1 | 64, 2 | 64, 4 | 128, 1 | 64, 1, noise |
 //! |---|---|---|---|---|---|
@@ -26,11 +36,11 @@
 //! | exponential, all snapshots | 0.039 | 0.011 | 0.0022 | 0.031 | 0.040 |
 //!
 //! Reproduced by `cargo test --release -p phys-instruct --lib compare_collocations -- --ignored
-//! --nocapture`. Over the whole interval the exponential Hermite form had 0.0022 for n = 64 and K = 1
-//! (revision 8ca5934). The interaction picture has less, but runs the heat equation backwards from wT to the midpoint and
-//! so magnifies its high modes; the Hermite form does not, and with it the pair (w0, wT) defines a
-//! residual. On the same measure a sample without advection (heat flow and forcing) has 0.32, one
-//! that stays at w0 has 1.1.
+//! --nocapture`. Exponential Hermite collocation of the whole interval, without the march, has
+//! 0.0022 for n = 64 and K = 1. The interaction picture has less, but it runs the heat equation
+//! backwards from wT to the midpoint and so magnifies its high modes. The Hermite form does not, so
+//! that the pair (w0, wT) defines a residual. On the same measure a sample without advection (heat
+//! flow and forcing) has 0.32, and one that stays at w0 has 1.1.
 
 use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::hermite::{Collocation, Weights};
@@ -47,9 +57,11 @@ pub struct NavierStokesResidual {
     snapshots: Snapshots,
     interval: f64,
     intervals: usize,
-    /// The Fourier basis, modes by points; the modes the 2/3 rule keeps; and their derivative.
+    /// The Fourier basis, `[1, 1, mode, point]`.
     basis: Tensor<4>,
+    /// The basis with zero rows for the modes that the 2/3 rule drops.
     kept: Tensor<4>,
+    /// The derivatives of the rows of `kept`.
     derivative: Tensor<4>,
     /// Factors and fields in mode space, `[1, 1, ky, kx]`.
     stream: Tensor<4>,
@@ -61,7 +73,7 @@ pub struct NavierStokesResidual {
     rest: Rest,
 }
 
-/// [`etdrk4::Weights`] of every mode, for a step of [`LEAD`].
+/// The [`etdrk4::Weights`] of every mode, for a step of [`LEAD`].
 struct Step {
     full: Tensor<4>,
     half: Tensor<4>,
@@ -69,7 +81,7 @@ struct Step {
     outer: [Tensor<4>; 3],
 }
 
-/// [`Weights`] of every mode, for what of an interval [`LEAD`] leaves.
+/// The [`Weights`] of every mode, for the part of an interval that follows [`LEAD`].
 struct Rest {
     time: f64,
     survives: Tensor<4>,
@@ -78,7 +90,7 @@ struct Rest {
     arrival: Arrival,
 }
 
-/// [`phys_instruct_physics::hermite::Arrival`] of every mode.
+/// The [`phys_instruct_physics::hermite::Arrival`] of every mode.
 struct Arrival {
     state: Tensor<4>,
     rates: [Tensor<4>; 2],
@@ -89,7 +101,7 @@ impl NavierStokesResidual {
     /// The residual of `pde` on grids of `size` points a side, at least 8.
     ///
     /// # Errors
-    /// A smaller grid, or no interval.
+    /// Fails for a smaller grid, and for a PDE without an interval.
     pub fn new(pde: &NavierStokes, size: usize, device: &Device) -> Result<Self> {
         let &NavierStokes { nu, forcing, time, intervals, .. } = pde;
         operator::check_size(size, 8)?;
@@ -98,12 +110,14 @@ impl NavierStokesResidual {
         let whole = |square: f64| Weights::new(nu * square, interval);
         let constant = |values| square(values, size, device);
         let factor = |symbol: &dyn Fn(f64) -> f64| constant(factors(size, symbol));
+
         let all = basis_matrix(Basis::Fourier, size);
         let basis = constant(all.clone());
         let force = basis
             .clone()
             .matmul(constant(force(size, forcing)))
             .matmul(basis.clone().swap_dims(2, 3));
+
         Ok(Self {
             snapshots: Snapshots::new(pde, size),
             interval,
@@ -136,17 +150,18 @@ impl NavierStokesResidual {
         Flow { u: d_dy(&stream), v: -d_dx(&stream), w_x: d_dx(modes), w_y: d_dy(modes) }
     }
 
-    /// What f - v . grad w adds on average over each interval, in mode space.
+    /// The average contribution of f - v . grad w over each interval, in mode space.
     fn advection(&self, starts: Tensor<4>, ends: Tensor<4>) -> Tensor<4> {
         let [led, middles] = self.lead(starts);
         let collocated = self.collocate(middles, ends) * self.rest.time;
         (led * self.rest.survives.clone() + collocated) / self.interval
     }
 
-    /// What it adds in the part of an interval that is marched from its start, and the state there.
+    /// The contribution of f - v . grad w in the part of an interval that is marched from its
+    /// start, and the state at its end.
     ///
-    /// The sum is carried beside the state: the difference of the state and of the heat flow would lose
-    /// digits in `f32`.
+    /// The sum is carried beside the state, since the difference of the state and of the heat flow
+    /// would lose digits in `f32`.
     fn lead(&self, start: Tensor<4>) -> [Tensor<4>; 2] {
         let Step { full, half, stage, outer: [first, middle, last] } = &self.step;
         let rate = |modes: &Tensor<4>| self.rate(&self.flow(modes));
@@ -165,7 +180,7 @@ impl NavierStokesResidual {
         [led, state]
     }
 
-    /// What it adds on average between two states the rest of an interval apart.
+    /// The average contribution of f - v . grad w between two states the rest of an interval apart.
     fn collocate(&self, w0: Tensor<4>, w1: Tensor<4>) -> Tensor<4> {
         let Rest { rates, slopes, arrival, .. } = &self.rest;
         let [from, to] = [&w0, &w1].map(|w| self.flow(w));
@@ -187,18 +202,18 @@ impl NavierStokesResidual {
         self.force.clone() - self.masked_modes_of(flow.carries(flow))
     }
 
-    /// How f - v . grad w changes as a flow changes, in mode space.
+    /// The derivative of f - v . grad w along a change of the flow, in mode space.
     fn slope(&self, flow: &Flow, change: Tensor<4>) -> Tensor<4> {
         let change = self.flow(&change);
         -self.masked_modes_of(change.carries(flow) + flow.carries(&change))
     }
 
-    /// The kept modes of a field; `kept` has zero rows for the others.
+    /// The modes of a field that the 2/3 rule keeps; the others are zero.
     fn masked_modes_of(&self, field: Tensor<4>) -> Tensor<4> {
         self.modes_of(field, &self.kept)
     }
 
-    /// P^-1 of one value an interval, in mode space.
+    /// P^-1 of one value per interval, in mode space.
     fn heat_flow(&self, rates: Tensor<4>) -> Tensor<4> {
         let mut sums = vec![rates.clone().narrow(1, 0, 1)];
         for k in 1..self.intervals {
@@ -255,14 +270,14 @@ impl Residual for NavierStokesResidual {
         let residual = change - advection.clone();
         let seen = |v: Tensor<4>| if options.preconditioned { self.heat_flow(v) } else { v };
         let points = self.intervals * height * width;
-        // The basis is orthonormal: mean squares are the same in mode space.
+        // The basis is orthonormal, so that mean squares are the same in mode space.
         let scale = mean_square(&seen(advection.detach()), points).sqrt();
         let residual = self.values_of(seen(residual), &self.basis, &self.basis);
         ResidualTerms { residual, scale: scale.clamp_min(SMALLEST_SCALE), points }
     }
 }
 
-/// Velocity and vorticity gradient of a flow, without the modes the 2/3 rule drops.
+/// The velocity and vorticity gradient of a flow, without the modes that the 2/3 rule drops.
 struct Flow {
     u: Tensor<4>,
     v: Tensor<4>,
@@ -271,17 +286,17 @@ struct Flow {
 }
 
 impl Flow {
-    /// This flow's velocity times the other's vorticity gradient.
+    /// The product of this flow's velocity and the other's vorticity gradient.
     fn carries(&self, other: &Self) -> Tensor<4> {
         self.u.clone() * other.w_x.clone() + self.v.clone() * other.w_y.clone()
     }
 }
 
-/// The factor that is this function of |k|^2, for every mode.
+/// Makes a tensor of factors, one for each mode, from a function of |k|^2.
 type Factor<'a> = dyn Fn(&dyn Fn(f64) -> f64) -> Tensor<4> + 'a;
 
-/// The snapshots at the start and at the end of each interval; with the input held nothing of a single
-/// interval's march is recorded for the gradient.
+/// The snapshots at the start and at the end of each interval. If the input is held, the march of a
+/// single interval is not recorded for the gradient.
 fn neighbours(w: Tensor<4>, hold_input: bool) -> [Tensor<4>; 2] {
     let intervals = w.dims()[1] - 1;
     let ends = w.clone().narrow(1, 1, intervals);
@@ -298,7 +313,7 @@ fn wave_number(k: usize) -> f64 {
     2.0 * PI * k.div_ceil(2) as f64
 }
 
-/// `symbol` of each mode's squared wave number.
+/// The function `symbol` of each mode's squared wave number.
 fn factors(size: usize, symbol: &dyn Fn(f64) -> f64) -> Vec<f64> {
     let [ky, kx] =
         [|i: usize, n: usize| wave_number(i / n), |i: usize, n: usize| wave_number(i % n)];
@@ -345,7 +360,7 @@ mod tests {
     /// A complex number.
     type Mode = [f64; 2];
 
-    /// Modes -n/2 < k <= n/2 (row ky, column kx) of a field, by sums: over x, then over y.
+    /// The modes -n/2 < k <= n/2 (row ky, column kx) of a field, by sums over x and then over y.
     fn modes_of(field: &[f64], n: usize) -> Vec<Mode> {
         let m = field.len().isqrt();
         let along = |lines: &[Mode], stride: [usize; 2], count: usize| {
@@ -376,7 +391,7 @@ mod tests {
         wave_numbers(n).flat_map(move |ky| wave_numbers(n).map(move |kx| [kx, ky]))
     }
 
-    /// The real field of those modes on `m` points a side; `symbol` multiplies each mode.
+    /// The real field of these modes on `m` points a side; `symbol` multiplies each mode.
     fn values_at(
         modes: &[Mode],
         n: usize,
@@ -399,7 +414,7 @@ mod tests {
         if k.iter().all(|k| 3.0 * k.abs() < n as f64 - 0.5) { 1.0 } else { 0.0 }
     }
 
-    /// Kept modes of v(p) . grad q, without aliasing: on three times the points.
+    /// The kept modes of v(p) . grad q, computed on three times the points to avoid aliasing.
     fn advect(p: &[Mode], q: &[Mode], n: usize) -> Vec<Mode> {
         let two_pi = 2.0 * PI;
         let field = |modes: &[Mode], symbol: &dyn Fn([f64; 2]) -> f64| {
@@ -452,7 +467,8 @@ mod tests {
         combine(w, &added, |i, w, a| weights[i].full * w + a)
     }
 
-    /// What f - v . grad w adds on average between two states a time h apart, in plain loops.
+    /// The average contribution of f - v . grad w between two states a time h apart, in plain
+    /// loops.
     fn collocated(w0: &[Mode], w1: &[Mode], n: usize, h: f64) -> Vec<Mode> {
         let slope = |w: &[Mode], change: &[Mode]| {
             combine(&advect(change, w, n), &advect(w, change, n), |_, a, b| -a - b)
@@ -517,7 +533,7 @@ mod tests {
         }
     }
 
-    /// P is applied to what P^-1 returned.
+    /// Applying P to P^-1 R returns R.
     #[test]
     fn preconditioning_inverts_the_heat_flow() {
         let (intervals, n) = (3, 9);
@@ -545,7 +561,7 @@ mod tests {
             let [residual, _] = oracle(x);
             (rms(&residual, residual.len()) / rms(&source, source.len())).powi(2)
         };
-        // One entry in 23: rows, columns and channels all differ.
+        // One entry in 23 is tested, so that rows, columns and channels all differ.
         let entries: Vec<usize> = (0..x.data.len()).step_by(23).collect();
         let difference = |&i: &usize| {
             let moved = |by: f64| {
@@ -574,8 +590,8 @@ mod tests {
         testing::relative(own.as_ref(), samples, preconditioned)
     }
 
-    /// At intervals so long the order is still below the four that it tends to, and shorter ones leave a
-    /// residual that `f32` does not show; the march in 64 bits has a test of its own.
+    /// The order at these long intervals is still below its limit of four. Shorter ones leave a
+    /// residual that `f32` does not resolve; the march in `f64` has a test of its own.
     #[test]
     fn the_residual_of_solved_data_nears_order_four_in_time() {
         let eddies = |i: usize| {
@@ -604,7 +620,7 @@ mod tests {
         assert!(floors[1][0] < 0.5 * floors[0][0], "{floors:?}");
     }
 
-    /// Heat flow alone leaves out the whole second term.
+    /// Heat flow alone lacks the whole second term.
     #[test]
     fn heat_flow_has_the_relative_residual_one() {
         let pde = NavierStokes { forcing: 0.0, ..Default::default() };
@@ -614,7 +630,8 @@ mod tests {
         let heat = values_at(&initial, 32, 32, flow);
         x.channel_mut(1).copy_from_slice(&heat);
         let relative = floor(&pde, &[x], false);
-        // The second term sees the end state, so that 1 is met only to the size of advection.
+        // The second term sees the end state, so that 1 is reached only up to the size of
+        // advection.
         assert!((relative - 1.0).abs() < 1e-4, "{relative}");
     }
 

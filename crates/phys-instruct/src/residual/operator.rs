@@ -1,5 +1,5 @@
-//! What the residuals of the elliptic problems share: difference quotients as tensor operations
-//! and the inverse of the constant-coefficient Laplacian as small matrix products.
+//! Operations shared by the residuals of the elliptic problems: difference quotients on tensors,
+//! and the inverse of the constant-coefficient Laplacian by small matrix products.
 
 use std::f64::consts::PI;
 
@@ -9,8 +9,8 @@ use phys_instruct_physics::{Basis, transform::basis_matrix};
 use super::{LinearSolution, ResidualOptions, ResidualTerms, mean_square};
 use crate::{Error, Result};
 
-/// The smallest scale a residual is divided by: a source below it counts as this large, so that
-/// an empty sample has a finite relative residual.
+/// The smallest scale by which a residual is divided. A smaller source counts as this large, so
+/// that an empty sample has a finite relative residual.
 pub(super) const SMALLEST_SCALE: f64 = 1e-12;
 
 /// Refuses a grid without a point at which the equation holds.
@@ -21,23 +21,23 @@ pub(super) fn check_size(size: usize, smallest: usize) -> Result<()> {
     Err(Error::Shape(format!("{size} points a side, expected at least {smallest}")))
 }
 
-/// The input field (channel 0) and the solution (channel 1), `[batch, 1, y, x]` each.
+/// The input field (channel 0) and the solution (channel 1), each `[batch, 1, y, x]`.
 pub fn input_and_solution(x: Tensor<4>, detach_input: bool) -> [Tensor<4>; 2] {
     let input = x.clone().narrow(1, 0, 1);
     [if detach_input { input.detach() } else { input }, x.narrow(1, 1, 1)]
 }
 
-/// Neighbour minus neighbour along axis `dim`: one value fewer.
+/// The differences of neighbours along axis `dim`, one value fewer than points.
 pub fn differences(field: Tensor<4>, dim: usize) -> Tensor<4> {
     let n = field.dims()[dim] - 1;
     field.clone().narrow(dim, 1, n) - field.narrow(dim, 0, n)
 }
 
 /// The five-point Laplacian at the inner nodes, times h^2, of a field that vanishes on the
-/// boundary; the values of `field` on boundary nodes are not used.
+/// boundary. The values of `field` on boundary nodes are not used.
 ///
-/// Differences of differences: the large values cancel in the first, which is exact or nearly so,
-/// and not in a sum five times as large.
+/// It is computed as differences of differences. The large values cancel in the first difference,
+/// which is nearly exact, and not in a sum five times as large.
 pub(super) fn nodal_laplacian(field: Tensor<4>) -> Tensor<4> {
     let inner = inner(field);
     let along = |dim: usize, pad: [(usize, usize); 2]| {
@@ -58,7 +58,8 @@ pub(super) fn with_boundary(inner: Tensor<4>) -> Tensor<4> {
     inner.pad([(1, 1), (1, 1)], PadMode::Constant(0.0))
 }
 
-/// The residual measured against its source, both behind the preconditioner where asked for.
+/// The residual with its scale, the RMS of `source`. The preconditioner is applied to both if the
+/// options ask for it.
 pub fn measured(
     residual: Tensor<4>,
     source: Tensor<4>,
@@ -71,8 +72,8 @@ pub fn measured(
     ResidualTerms { residual: seen(residual), scale, points }
 }
 
-/// The inverse of the discrete Laplacian, or of its sum with a constant, with u = 0 on the boundary, in
-/// `f32`: to the basis of its eigenvectors and back.
+/// The inverse of the discrete Laplacian, or of its sum with a constant, with u = 0 on the
+/// boundary. It is computed in `f32`, in the basis of eigenvectors.
 #[derive(Debug, Clone)]
 pub struct InverseLaplacian {
     basis: Tensor<4>,
@@ -81,14 +82,15 @@ pub struct InverseLaplacian {
 }
 
 impl InverseLaplacian {
-    /// For grids of `size` points a side; `basis` is `SineNodes` or `SineInner` (the five-point
-    /// Laplacian, the boundary nodes being part of the grid or not) or `SineCells` (its
-    /// finite-volume sibling, half a cell from the boundary).
+    /// The inverse on grids of `size` points a side. The `basis` selects the Laplacian: `SineNodes`
+    /// for five points with the boundary nodes on the grid, `SineInner` for five points without
+    /// them, and `SineCells` for finite volumes, half a cell from the boundary.
     pub fn new(basis: Basis, size: usize, device: &Device) -> Self {
         Self::with_constant(basis, size, 0.0, device)
     }
 
-    /// Of the Laplacian plus `constant`, which is none of its eigenvalues' negatives.
+    /// The inverse of the Laplacian plus `constant`, which must not be the negative of an
+    /// eigenvalue.
     pub fn with_constant(basis: Basis, size: usize, constant: f64, device: &Device) -> Self {
         let reciprocals = (0..size * size)
             .map(|i| {
@@ -101,7 +103,7 @@ impl InverseLaplacian {
         Self { basis, transposed, reciprocals: square(reciprocals, size, device) }
     }
 
-    /// Applies it to fields `[batch, equation, y, x]`; boundary nodes go to 0.
+    /// Applies the inverse to fields `[batch, equation, y, x]`; boundary nodes become 0.
     pub fn apply(&self, field: Tensor<4>) -> Tensor<4> {
         let modes = self.basis.clone().matmul(field).matmul(self.transposed.clone());
         let solved = modes * self.reciprocals.clone();
@@ -109,7 +111,7 @@ impl InverseLaplacian {
     }
 }
 
-/// The map is symmetric.
+/// The map is symmetric, so that it is its own transpose.
 impl LinearSolution for InverseLaplacian {
     fn of(&self, input: Tensor<4>) -> Tensor<4> {
         self.apply(input)
@@ -132,7 +134,7 @@ fn eigenvalue(basis: Basis, size: usize, k: usize) -> Option<f64> {
     (!boundary).then(|| -(2.0 * intervals as f64 * half_angle.sin()).powi(2))
 }
 
-/// A constant `[1, 1, size, size]`, outside of any gradient.
+/// A constant tensor `[1, 1, size, size]`, without a gradient.
 pub(super) fn square(values: Vec<f64>, size: usize, device: &Device) -> Tensor<4> {
     let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
     let data = TensorData::new(values, [1, 1, size, size]);

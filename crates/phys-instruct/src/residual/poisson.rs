@@ -1,5 +1,6 @@
-//! Residual of the Poisson problem: R = lap u - a at the inner nodes, five-point, u = 0 on the
-//! boundary (imposed: a sample's values there are not used). Source term: a.
+//! Residual of the Poisson problem: R = lap u - a at the inner nodes, with the five-point
+//! Laplacian. On the boundary u = 0 is imposed, and a sample's values there are not used. The
+//! source term is a.
 
 use burn::tensor::{Device, Tensor};
 
@@ -12,10 +13,10 @@ use crate::Result;
 pub struct PoissonResidual(HelmholtzResidual);
 
 impl PoissonResidual {
-    /// For grids of `size` nodes a side, at least 3.
+    /// The residual on grids of `size` nodes a side, at least 3.
     ///
     /// # Errors
-    /// A smaller grid.
+    /// Fails for a smaller grid.
     pub fn new(size: usize, device: &Device) -> Result<Self> {
         Ok(Self(HelmholtzResidual::new(0.0, size, device)?))
     }

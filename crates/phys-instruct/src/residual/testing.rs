@@ -1,4 +1,4 @@
-//! What the tests of the residuals share: checks against an independent residual in `f64`.
+//! Shared checks of residuals against an independent residual in `f64`.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::{Fields, Pde, generate, rng};
@@ -16,9 +16,9 @@ pub(super) struct Oracle {
     pub source: OfSample,
     /// The preconditioner P on a field of `n * n` values.
     pub operator: OfField,
-    /// Points at which the equation holds on a grid of n points a side.
+    /// The number of points at which the equation holds, on a grid of n points a side.
     pub points: fn(usize) -> usize,
-    /// Added to the random input, where it has to be positive.
+    /// The constant that is added to the random input where it has to be positive.
     pub offset: f64,
 }
 
@@ -47,7 +47,7 @@ pub(super) fn relative(residual: &dyn Residual, samples: &[Fields], precondition
     values(terms.relative()).iter().sum::<f64>() / samples.len() as f64
 }
 
-/// Rough samples, as `f32` can hold them.
+/// Rough random samples, rounded to `f32`.
 fn rough(size: usize, count: u64, offset: f64) -> Vec<Fields> {
     let sample = |i| {
         let mut rng = rng::stream(3, "rough", size as u64, i);
@@ -72,7 +72,7 @@ pub(super) fn assert_close(got: &[f64], expected: &[f64], tolerance: f64) {
     }
 }
 
-/// Residual and scale, plain and preconditioned, of a batch of rough samples.
+/// Checks residual and scale of a batch of rough samples, plain and preconditioned.
 pub(super) fn check_values(residual: &dyn Residual, size: usize, oracle: &Oracle) {
     let samples = rough(size, 3, oracle.offset);
     let plain = residual.terms(batch(&samples), options(false, false));
@@ -82,6 +82,7 @@ pub(super) fn check_values(residual: &dyn Residual, size: usize, oracle: &Oracle
     assert_eq!(plain.residual.dims(), [3, 1, size, size]);
     let [plain_scale, smooth_scale] = [&plain, &smooth].map(|t| values(t.scale.clone()));
     let relative = values(plain.relative());
+
     let cells = size * size;
     for (i, x) in samples.iter().enumerate() {
         let expected = (oracle.residual)(x);
@@ -114,8 +115,8 @@ fn solve(oracle: &Oracle, field: &[f64], size: usize) -> Vec<f64> {
     v
 }
 
-/// The gradient of the squared relative residual against central differences of the oracle's,
-/// the scale held; with the input detached, its gradient is exactly 0.
+/// Checks the gradient of the squared relative residual, at fixed scale, against central
+/// differences of the oracle's. If the input is detached, its gradient must be exactly 0.
 pub(super) fn check_gradient(residual: &dyn Residual, size: usize, oracle: &Oracle) {
     let x = &rough(size, 1, oracle.offset)[0];
     let points = (oracle.points)(size);
@@ -131,6 +132,7 @@ pub(super) fn check_gradient(residual: &dyn Residual, size: usize, oracle: &Orac
             (moved(1e-4) - moved(-1e-4)) / 2e-4
         })
         .collect();
+
     let free = gradient(residual, x, options(false, false));
     assert_close(&free, &expected, 1e-3);
     let detached = gradient(residual, x, options(true, false));
@@ -141,13 +143,15 @@ pub(super) fn check_gradient(residual: &dyn Residual, size: usize, oracle: &Orac
     check_preconditioned_gradient(residual, x, oracle);
 }
 
-/// The preconditioned loss is quadratic in u: its slope along u is a difference of two losses.
+/// Checks the gradient of the preconditioned loss. It is quadratic in u, so that its slope is a
+/// difference of two losses.
 fn check_preconditioned_gradient(residual: &dyn Residual, x: &Fields, oracle: &Oracle) {
     let size = x.height;
     let points = (oracle.points)(size);
     let scale = rms(&solve(oracle, &(oracle.source)(x), size), points);
     let loss =
         |x: &Fields| (rms(&solve(oracle, &(oracle.residual)(x), size), points) / scale).powi(2);
+
     let got = gradient(residual, x, options(true, true));
     let cells = size * size;
     let expected: Vec<f64> = (cells..2 * cells)
@@ -160,6 +164,7 @@ fn check_preconditioned_gradient(residual: &dyn Residual, x: &Fields, oracle: &O
             (moved(0.1) - moved(-0.1)) / 0.2
         })
         .collect();
+
     assert!(got[..cells].iter().all(|g| *g == 0.0));
     assert_close(&got[cells..], &expected, 1e-3);
 }

@@ -1,8 +1,8 @@
 //! Named arrays from any file: `.npy`, `.npz`, MATLAB's `.mat` of versions 5 to 7.3, HDF5, or a
-//! data set folder. Files are told apart by their first bytes, not by their names.
+//! data set folder. Formats are recognised by the first bytes of a file, not by its name.
 //!
-//! Only what is wanted is decoded. Anything that is no array of numbers is passed over and
-//! described, so that whoever misses it can say why it is not there.
+//! Only wanted arrays are decoded. Anything that is no array of numbers is skipped and described,
+//! so that an error can say why it is missing.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -23,7 +23,7 @@ const HDF5_STARTS: [usize; 4] = [0, 512, 1024, 2048];
 /// Bytes that tell the format.
 const START: u64 = 2056;
 
-/// A file's format, as far as readers treat it differently.
+/// A file's format, as far as readers treat formats differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// One array of NumPy's.
@@ -42,12 +42,12 @@ pub enum Format {
 /// The contents of a file.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// The names of all arrays of numbers, in the order of the file. Arrays in groups of HDF5 or
-    /// in structures of MATLAB are named by their path, `group/array`.
+    /// The names of all arrays of numbers, in the order of the file. Arrays in groups of HDF5 or in
+    /// structures of MATLAB are named by their path, `group/array`.
     pub names: Vec<String>,
     /// The arrays that were wanted; values may be NaN or infinite.
     pub arrays: BTreeMap<String, NdArray>,
-    /// Everything else by name, and what it is: "text", "complex numbers".
+    /// Everything else by name, with its kind in words: "text", "complex numbers".
     pub others: BTreeMap<String, String>,
     /// The file's format.
     pub format: Format,
@@ -71,12 +71,12 @@ const COPIES: f64 = 3.0;
 /// A function that takes arrays by name.
 type Each<'a> = dyn FnMut(&str, NdArray) + 'a;
 
-/// What a reader is told and where it puts what it finds.
+/// The arrays that a reader looks for, the memory it may use, and the items that it finds.
 pub(crate) struct Collector<'a> {
     wanted: &'a dyn Fn(&str) -> bool,
-    /// Takes every wanted array at once, so that no two are kept.
+    /// A function that takes every wanted array at once, so that no two are held in memory.
     each: Option<&'a mut Each<'a>>,
-    /// Decoded bytes that are kept.
+    /// The number of decoded bytes that are held.
     kept: u64,
     /// The most bytes that may be decoded.
     most: u64,
@@ -84,7 +84,7 @@ pub(crate) struct Collector<'a> {
 }
 
 impl<'a> Collector<'a> {
-    /// A collector for a file of `len` bytes.
+    /// Makes a collector for a file of `len` bytes.
     pub fn new(len: u64, wanted: &'a dyn Fn(&str) -> bool) -> Self {
         let most = most_decompressed(len);
         Self { wanted, each: None, kept: 0, most, found: Contents::default() }
@@ -98,7 +98,7 @@ impl<'a> Collector<'a> {
     /// Allows an array of so many decoded bytes, before any is decoded.
     ///
     /// # Errors
-    /// A reason, where the file cannot honestly hold as much, or the machine has not as much.
+    /// Fails with a reason if the file cannot honestly hold as much, or the machine has less.
     pub fn allow(&mut self, bytes: u64) -> std::result::Result<(), String> {
         let all = self.kept.saturating_add(bytes);
         if all > self.most {
@@ -116,7 +116,7 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    /// Files one item under its name; an error for a second array of that name.
+    /// Files one item under its name; fails for a second array of that name.
     pub fn insert(&mut self, name: String, item: Item) -> std::result::Result<(), String> {
         match item {
             Item::Other(kind) => {
@@ -138,10 +138,10 @@ impl<'a> Collector<'a> {
 }
 
 impl Contents {
-    /// Hands out the array of that name.
+    /// Removes the array of that name and returns it.
     ///
     /// # Errors
-    /// The things that are there instead, in words: no array of numbers, or other names.
+    /// Fails with the names or the kind of the items that are there instead.
     pub fn take(&mut self, name: &str) -> std::result::Result<NdArray, String> {
         self.arrays.remove(name).ok_or_else(|| self.why_missing(name))
     }
@@ -174,7 +174,7 @@ pub fn read(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
     Ok(Contents { format, ..collector.found })
 }
 
-/// Hands every array of numbers to `each`, one after the other, so that a file may be larger than
+/// Passes every array of numbers to `each`, one after the other, so that a file may be larger than
 /// the memory. [`Contents::arrays`] is then empty.
 ///
 /// # Errors
@@ -249,7 +249,7 @@ pub(crate) fn format_of(path: &Path) -> Result<Format> {
     }
 }
 
-/// Says what a file of no known format seems to be, and what to do.
+/// Says what a file of unknown format seems to be, and how to convert it.
 fn unknown(path: &Path, start: &[u8]) -> String {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     let matlab = extension.eq_ignore_ascii_case("mat");

@@ -12,10 +12,10 @@ use std::time::Duration;
 use crate::store::file::{bad, io_error};
 use crate::{Error, Result};
 
-/// How the names of scratch files begin.
+/// The prefix of the names of scratch files.
 const SCRATCH: &str = ".phys-instruct-";
-/// The age at which a scratch file in a folder of the user's own is taken for a dead process's:
-/// between its creation and its lock it looks like one.
+/// The age at which a scratch file in a user's folder counts as a dead process's. A younger one may
+/// be between its creation and its lock.
 const OLD: Duration = Duration::from_secs(3600);
 
 /// Replaces the file at `path` by `bytes`.
@@ -26,7 +26,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with(path, |out| out.write_all(bytes))
 }
 
-/// Replaces the file at `path` by what `fill` writes.
+/// Replaces the file at `path` by the output of `fill`.
 ///
 /// # Errors
 /// [`crate::Error::Io`], also where `fill` fails; the old file is then untouched.
@@ -37,11 +37,11 @@ pub fn write_with(
     replace(path, fill).map_err(|source| unwritten(path, source))
 }
 
-/// Appends one line. A crash can leave its first part, without the line break: readers drop that,
-/// and the next line begins anew.
+/// Appends one line. A crash can leave its first part without the line break. Readers drop that
+/// part, and the next line begins anew.
 ///
 /// # Errors
-/// [`crate::Error::Io`]; the file is then as it was.
+/// Fails with [`crate::Error::Io`]; the file is then as it was.
 pub fn append_line(path: &Path, line: &str) -> Result<()> {
     append(path, line).map_err(|source| unwritten(path, source))
 }
@@ -69,12 +69,13 @@ pub fn create_folder(folder: &Path) -> Result<()> {
         .map_err(|source| io_error(folder, source))
 }
 
-/// Makes the folder that the file at `path` will lie in and tries to write there, so that a name
-/// that cannot be written is refused before any work is done. Removes what dead processes left
+/// Makes the parent folder of `path` and tries to write there, so that a name that cannot be
+/// written is refused before any work is done. Removes the scratch files that dead processes left
 /// there an hour ago or more.
 ///
 /// # Errors
-/// [`crate::Error::Io`], also for what is no ordinary file, and those of [`create_folder`].
+/// Fails with [`crate::Error::Io`], also for anything but an ordinary file, and as
+/// [`create_folder`] does.
 pub fn make_room(path: &Path) -> Result<()> {
     let folder = folder_of(&target(path).map_err(|source| io_error(path, source))?);
     if !folder.is_dir() {
@@ -99,10 +100,10 @@ pub(crate) fn sweep(folder: &Path, age: Duration) {
     }
 }
 
-/// The file that `path` means, through links: an ordinary one, or one that is not there yet.
+/// The file that `path` means, through links: an ordinary one, or one that does not exist yet.
 fn target(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_path_buf();
-    // As many links as Linux follows.
+    // Linux follows at most 40 links too.
     for _ in 0..40 {
         let Ok(next) = std::fs::read_link(&path) else { break };
         path = folder_of(&path).join(next);
@@ -116,7 +117,7 @@ fn target(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// The error of a file that keeps its former content; where room is short, with what to do.
+/// The error of a file that keeps its former content. If the disk is full, it says what to do.
 pub(crate) fn unwritten(path: &Path, source: io::Error) -> Error {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let short = matches!(source.kind(), FileTooLarge | QuotaExceeded | StorageFull);
@@ -138,7 +139,7 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
 
     let begin = if last == *b"\n" { "" } else { "\n" };
     file.write_all(format!("{begin}{line}\n").as_bytes()).inspect_err(|_| {
-        // Half a line goes again; if it cannot, readers drop it.
+        // Half a line is removed again; if that fails, readers drop it.
         let _ = file.set_len(len);
     })
 }
@@ -150,7 +151,7 @@ fn replace(
     let path = target(path)?;
     let folder = folder_of(&path);
     let scratch = scratch_builder().tempfile_in(&folder)?;
-    // Tells `sweep` that its process lives. A file system without locks keeps what it has.
+    // The lock tells `sweep` that the process lives. A file system without locks does without.
     let _ = scratch.as_file().try_lock();
     let mut out = BufWriter::new(scratch.as_file());
     fill(&mut out)?;
@@ -165,7 +166,7 @@ fn replace(
 fn scratch_builder() -> tempfile::Builder<'static, 'static> {
     use std::os::unix::fs::PermissionsExt;
     let mut builder = tempfile::Builder::new();
-    // Scratch files are private by default; what is renamed into place is an ordinary file under
+    // Scratch files are private by default. The file renamed into place is an ordinary one under
     // the user's umask.
     builder.prefix(SCRATCH).permissions(std::fs::Permissions::from_mode(0o666));
     builder
@@ -178,7 +179,8 @@ fn scratch_builder() -> tempfile::Builder<'static, 'static> {
     builder
 }
 
-/// The folder a relative bare name lives in is the current one, which `parent` calls "".
+/// The folder of a file. That of a relative bare name is the current one, for which `parent`
+/// returns "".
 fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),

@@ -1,8 +1,9 @@
-//! The meaning of an array's axes: which is the sample, which the time, which are y and x.
+//! The meaning of an array's axes: sample, time, y and x.
 //!
-//! In letters: `n` the sample, `t` the snapshot, `y` and `x` the grid; a minus before `y` or `x`
-//! says that it is stored in reverse. `nyx` is the order of this library, `nxy` that of programs
-//! that write w(x, y) as `w[i, j]`. Where rows are times, as for Burgers, `t` may stand for `y`.
+//! Each axis has a letter: `n` for the sample, `t` for the snapshot, `y` and `x` for the grid. A
+//! minus before `y` or `x` says that it is stored in reverse. `nyx` is the order of this library,
+//! `nxy` that of programs that write w(x, y) as `w[i, j]`. If rows are times, as for Burgers, `t`
+//! may stand for `y`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,12 +21,12 @@ enum Axis {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Axes {
     order: Vec<Axis>,
-    /// True for y and for x where they are stored in reverse.
+    /// True for y and for x if they are stored in reverse.
     reversed: [bool; 2],
 }
 
-/// The orders that are tried for arrays of two, three and four axes, the most usual first. The
-/// last of each are taken only where they alone are possible, or fit the equation.
+/// The orders that are tried for arrays of two, three and four axes, the most usual first. The last
+/// of each are taken only if no other is possible, or if they fit the equation.
 const ORDERS: [(&[&str], &[&str]); 3] = [
     (&["yx"], &[]),
     (&["nyx", "yxn"], &["ynx", "tyx", "yxt"]),
@@ -38,8 +39,8 @@ impl Axes {
         Self { order: vec![Axis::Sample, Axis::Y, Axis::X], reversed: [false; 2] }
     }
 
-    /// The orders to try for arrays of `rank` axes at most, y before x and nothing reversed, and
-    /// whether they are usual.
+    /// The orders to try for arrays of at most `rank` axes, each with whether it is usual. In each,
+    /// y comes before x and nothing is reversed.
     pub(crate) fn orders(rank: usize) -> impl Iterator<Item = (Self, bool)> {
         let (usual, rare) = rank.checked_sub(2).and_then(|i| ORDERS.get(i)).unwrap_or(&(&[], &[]));
         let usual = usual.iter().map(|text| (text, true));
@@ -47,7 +48,7 @@ impl Axes {
         all.filter_map(|(text, usual)| Some((text.parse().ok()?, usual)))
     }
 
-    /// This order with y and x as they are, exchanged or reversed: eight in all.
+    /// This order with y and x as stored, exchanged and reversed: eight in all.
     pub(crate) fn turned(&self) -> [Self; 8] {
         [0, 1, 2, 3, 4, 5, 6, 7].map(|k| {
             let exchanged = |axis: &Axis| match axis {
@@ -73,12 +74,11 @@ impl Axes {
         self.order.iter().position(|&a| a == Axis::Sample).is_none_or(|at| at == 0)
     }
 
-    /// An array of the given shape seen as `[sample, snapshot, y, x]`. In an array with fewer axes
-    /// than these, time is missing first, then the sample. In one with more, axes of one point are
-    /// left out.
+    /// Views an array of the given shape as `[sample, snapshot, y, x]`. An array with fewer axes
+    /// lacks time first, then the sample. In an array with more, axes of one point are left out.
     ///
     /// # Errors
-    /// A shape that has not these axes.
+    /// Fails for a shape that does not have these axes.
     pub(crate) fn view(&self, shape: &[usize]) -> Result<View, String> {
         let mut order = self.order.clone();
         for missing in [Axis::Time, Axis::Sample] {
@@ -131,6 +131,7 @@ impl FromStr for Axes {
             )
         };
         let (mut order, mut reversed, mut minus) = (Vec::new(), [false; 2], false);
+
         for letter in text.chars().filter(|c| !c.is_whitespace() && *c != ',') {
             let axis = match letter {
                 'n' => Axis::Sample,
@@ -144,6 +145,7 @@ impl FromStr for Axes {
                 _ => return Err(wrong()),
             };
             let place = axis as usize;
+
             if order.contains(&axis) || (minus && place < 2) {
                 return Err(wrong());
             }
@@ -153,11 +155,13 @@ impl FromStr for Axes {
             minus = false;
             order.push(axis);
         }
+        // Without y, times are the rows.
         if !order.contains(&Axis::Y)
             && let Some(rows) = order.iter_mut().find(|axis| **axis == Axis::Time)
         {
             *rows = Axis::Y;
         }
+
         let whole = order.contains(&Axis::Y) && order.contains(&Axis::X) && !minus;
         if whole { Ok(Self { order, reversed }) } else { Err(wrong()) }
     }
@@ -180,7 +184,7 @@ impl fmt::Display for Axes {
     }
 }
 
-/// An array seen as `[sample, snapshot, y, x]`; nothing is moved.
+/// An array viewed as `[sample, snapshot, y, x]` without moving its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct View {
     pub shape: [usize; 4],
@@ -192,7 +196,7 @@ impl View {
     /// The view without `[top, bottom]` rows and `[left, right]` columns.
     ///
     /// # Errors
-    /// Nothing would be left.
+    /// Fails if nothing would be left.
     pub fn cropped(mut self, crop: [usize; 4]) -> Result<Self, String> {
         let [_, _, height, width] = self.shape;
         let rest = |n: usize, from: usize, to: usize| n.checked_sub(from)?.checked_sub(to);
@@ -205,7 +209,7 @@ impl View {
         Ok(self)
     }
 
-    /// The places in the stored array of one field's points, row by row. Sample and snapshot must
+    /// The indices in the stored array of one field's points, row by row. Sample and snapshot must
     /// be within the shape.
     pub fn field(&self, sample: usize, snapshot: usize) -> impl Iterator<Item = usize> + use<'_> {
         let [_, _, height, width] = self.shape;

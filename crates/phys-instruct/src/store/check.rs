@@ -1,5 +1,5 @@
-//! The check of samples: how far they are from the equation that they are said to solve, and
-//! whether their inputs have the values that the law allows.
+//! The check of samples: their distance from the equation that they should solve, and the values
+//! that the law allows for their inputs.
 
 use burn::tensor::{Tensor, TensorData};
 use phys_instruct_physics::{Pde, TwoValues};
@@ -10,15 +10,15 @@ use crate::eval::physics::pde_error;
 use crate::residual::{self, Residual, ResidualOptions};
 use crate::{Error, Result, Samples};
 
-/// The largest misfit with which samples pass for solutions. Data of the same equation from other
+/// The largest misfit with which samples count as solutions. Data of the same equation from other
 /// discretisations have 0.001 to 0.1, those of another equation or scale mostly above 0.5.
 pub const MOST: f64 = 0.3;
 /// The largest share of inputs' values that may be none of the law's two.
 const MOST_OFF_LAW: f64 = 0.05;
 /// Two values count as equal within this share of the distance between the law's two.
 const SAME: f64 = 0.01;
-/// Samples that are measured, spread evenly over the set; fewer on grids of more points than
-/// `POINTS`.
+/// The number of samples that are measured, spread evenly over the set; fewer on grids of more than
+/// `POINTS` points.
 const MEASURED: usize = 32;
 const POINTS: usize = 256 * 256;
 
@@ -27,14 +27,15 @@ const POINTS: usize = 256 * 256;
 pub struct Check {
     /// Samples that were measured.
     pub measured: usize,
-    /// The PDE error, as `eval` gives it: the mean relative residual. High modes count most in it,
-    /// so that data of another discretisation can have a large one.
+    /// The PDE error as `eval` measures it: the mean relative residual. High modes count most in
+    /// it, so that it can be large for data of another discretisation.
     pub pde_error: Option<f64>,
     /// The preconditioned relative residual, which is about the relative error of the solution.
     pub misfit: Option<f64>,
-    /// The share of the input's values that are none of the law's two, where it has two.
+    /// The share of the input's values that are none of the law's two; none if the law has no two
+    /// values.
     pub off_law: Option<f64>,
-    /// The reason why the equation has no residual on this grid, if so.
+    /// The reason why the equation has no residual on this grid, if it has none.
     pub unmeasured: Option<String>,
     /// The faults that were found, in words.
     pub complaints: Vec<String>,
@@ -46,6 +47,7 @@ impl Check {
         let some = spread(samples);
         let mut check = Self { measured: some.count, ..Self::default() };
         check.constants(&some);
+
         match equation(&some, pde) {
             Ok([pde_error, misfit]) => {
                 (check.pde_error, check.misfit) = (Some(pde_error), Some(misfit));
@@ -60,6 +62,7 @@ impl Check {
             Err(Error::NonFinite(_)) => check.complaints.push(not_finite(&some, pde)),
             Err(e) => check.unmeasured = Some(e.to_string()),
         }
+
         check.law(&some, pde);
         check
     }
@@ -69,7 +72,7 @@ impl Check {
         self.complaints.is_empty()
     }
 
-    /// Names channels that have one value throughout: nothing can be learned of them.
+    /// Names channels that have one value throughout, from which nothing can be learned.
     fn constants(&mut self, samples: &Samples) {
         for (c, name) in samples.channels.iter().enumerate() {
             let mut values = (0..samples.count).flat_map(|i| samples.field(i, c));
@@ -84,6 +87,7 @@ impl Check {
     fn law(&mut self, samples: &Samples, pde: &dyn Pde) {
         let Some(two) = pde.input_law().two_values() else { return };
         let TwoValues { low, high } = two;
+
         let inputs = || (0..samples.count).flat_map(|i| samples.field(i, 0)).map(|&v| f64::from(v));
         let off = |v: &f64| two.distance(*v) > SAME * two.gap();
         let total = inputs().count().max(1) as f64;
@@ -124,10 +128,10 @@ fn not_finite(samples: &Samples, pde: &dyn Pde) -> String {
     )
 }
 
-/// PDE error and misfit.
+/// The PDE error and the misfit.
 ///
 /// # Errors
-/// A grid without a residual, or [`Error::NonFinite`].
+/// Fails for a grid without a residual, and with [`Error::NonFinite`].
 fn equation(samples: &Samples, pde: &dyn Pde) -> Result<[f64; 2]> {
     let (height, width) = (samples.height, samples.width);
     if height != width {
@@ -139,8 +143,8 @@ fn equation(samples: &Samples, pde: &dyn Pde) -> Result<[f64; 2]> {
     Ok([pde_error, misfit.ok_or_else(|| Error::NonFinite("the residual".into()))?])
 }
 
-/// The mean over samples of the preconditioned relative residual: about the relative error of the
-/// solution, whatever the discretisation. None where it is not finite.
+/// The mean preconditioned relative residual of the samples: about the relative error of the
+/// solution, for any discretisation. None if it is not finite.
 pub(crate) fn misfit(samples: &Samples, residual: &dyn Residual) -> Option<f64> {
     let shape = [samples.count, samples.channels.len(), samples.height, samples.width];
     let x = Tensor::<4>::from_data(TensorData::new(samples.data.clone(), shape), &device::cpu());
@@ -197,7 +201,7 @@ mod tests {
         let tripled = changed(1, &|u| 3.0 * u);
         assert!(tripled.complaints[0].contains("no solutions of darcy"), "{tripled:?}");
         assert!((tripled.misfit.unwrap() - 2.0).abs() < 0.1);
-        // The raw file of another program: 0 and 1 for the law's two values.
+        // The raw file of another program has 0 and 1 for the law's two values.
         let raw = changed(0, &|a| (a - 3.0) / 9.0);
         assert_eq!(raw.off_law, Some(1.0));
         assert!(raw.complaints.last().unwrap().contains("from 0 to 1"), "{raw:?}");

@@ -20,25 +20,26 @@ use crate::store::shard::{read_fields, read_shard};
 use crate::store::{atomic, npy, npz};
 use crate::{Error, Result, Samples, memory};
 
-/// What to generate.
+/// The samples to generate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
     /// Points a side.
     pub size: usize,
-    /// Number of samples, at least 1.
+    /// The number of samples, at least 1.
     pub count: usize,
     /// The seed.
     pub seed: u64,
-    /// Samples in a file, at least 1; memory and the work lost by an interruption grow with it.
+    /// The number of samples in a file, at least 1. Memory and the work lost by an interruption
+    /// grow with it.
     pub shard_size: usize,
 }
 
-/// A shard that is not as the manifest says.
+/// A shard that does not agree with the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The file.
     pub file: PathBuf,
-    /// What was found and what was expected.
+    /// The difference between what was found and what was expected.
     pub reason: String,
 }
 
@@ -50,14 +51,16 @@ pub fn usual_shard(pde: &dyn Pde, size: usize) -> usize {
     ((MOST_BYTES / sample) as usize).clamp(1, 1000)
 }
 
-/// Generates a data set into `folder`, or completes or repairs one begun there: finished shards
-/// with the right hash are kept, missing and damaged ones are made anew. `progress` is told the
-/// number of finished samples; `stop` is looked at every few samples.
+/// Generates a data set into `folder`, or completes or repairs one begun there. Finished shards
+/// with the right hash are kept; missing and damaged ones are made anew. `progress` receives the
+/// number of finished samples, and `stop` is tested every few samples.
 ///
 /// # Errors
-/// [`Error::Config`] for an empty plan, [`Error::BadFile`] where the folder holds another data set,
-/// another process writes it, or a sample is not finite in `f32`, [`Error::Physics`], [`Error::Io`], and
-/// [`Error::Interrupted`] once `stop` is raised; the finished shards are then kept.
+/// - [`Error::Config`] for an empty plan.
+/// - [`Error::BadFile`] if the folder holds another data set, if another process writes it, or if a
+///   sample is not finite in `f32`.
+/// - [`Error::Physics`] and [`Error::Io`].
+/// - [`Error::Interrupted`] once `stop` is raised; the finished shards are then kept.
 pub fn generate(
     pde: &dyn Pde,
     plan: Plan,
@@ -87,10 +90,10 @@ pub fn generate(
     finish(pde, partial, folder)
 }
 
-/// Checks every shard of a data set and lists what is wrong.
+/// Checks every shard of a data set and lists the faults.
 ///
 /// # Errors
-/// Those of [`Manifest::read`], without which nothing can be checked.
+/// Fails as [`Manifest::read`] does, without which nothing can be checked.
 pub fn verify(folder: &Path) -> Result<Vec<Problem>> {
     let manifest = Manifest::read(folder)?;
     let [height, width] = manifest.grid;
@@ -123,19 +126,19 @@ pub fn write_npz(samples: &Samples, path: &Path) -> Result<()> {
     npz::write(path, &names.zip(&arrays).collect::<Vec<_>>())
 }
 
-/// Reads what [`write_npz`] wrote: the channels of `pde` by their own names, on any grid.
+/// Reads a file of [`write_npz`]: the channels of `pde` by their own names, on any grid.
 ///
 /// # Errors
-/// Those of [`import()`].
+/// Fails as [`import()`] does.
 pub fn read_npz(path: &Path, pde: &dyn Pde) -> Result<Samples> {
     let own = pde.channels().iter().map(|c| (c.name.to_string(), c.name.to_string())).collect();
     import(path, pde, &ImportOptions { map: own, any_grid: true, ..ImportOptions::default() })
 }
 
-/// Samples of `pde` from a data set folder or any file that [`import()`] reads, on any grid.
+/// Reads samples of `pde` from a data set folder or any file that [`import()`] reads, on any grid.
 ///
 /// # Errors
-/// Those of [`load`] and [`import()`], and [`Error::BadFile`] for a folder of another PDE.
+/// Fails as [`load`] and [`import()`] do, and with [`Error::BadFile`] for a folder of another PDE.
 pub fn load_any(path: &Path, pde: &dyn Pde) -> Result<Samples> {
     if !path.is_dir() {
         return import(path, pde, &ImportOptions { any_grid: true, ..ImportOptions::default() });
@@ -160,7 +163,7 @@ fn recipe(pde: &dyn Pde, plan: Plan) -> Recipe {
     }
 }
 
-/// A few samples at a time, so that Ctrl-C is heard within a shard.
+/// Solves a shard, a few samples at a time, so that Ctrl-C takes effect within it.
 fn solve_shard(
     pde: &dyn Pde,
     recipe: &Recipe,
@@ -177,6 +180,7 @@ fn solve_shard(
             return Err(Error::Interrupted);
         }
         let indices = start as u64..(start + group).min(range.end) as u64;
+
         let fields = solve_samples(pde, recipe.size, recipe.seed, indices)?;
         let more = Samples::from_fields(recipe.pde.as_str(), &names, &fields)?;
         let shard = shard.get_or_insert_with(|| Samples { count: 0, data: vec![], ..more.clone() });
@@ -220,6 +224,7 @@ fn finish(pde: &dyn Pde, partial: Partial, folder: &Path) -> Result<Manifest> {
         let fields = data.chunks_exact((y * x).max(1));
         fields.enumerate().for_each(|(i, field)| moments[i % channels].add(field));
     }
+
     let manifest = Manifest {
         format: FORMAT,
         generator: GENERATOR.into(),
@@ -233,7 +238,7 @@ fn finish(pde: &dyn Pde, partial: Partial, folder: &Path) -> Result<Manifest> {
 }
 
 /// Count, mean and sum of squared deviations, merged field by field (Chan, Golub and LeVeque,
-/// 1979), since a plain sum of squares cancels where the mean is large.
+/// 1979). A plain sum of squares would cancel where the mean is large.
 #[derive(Debug, Clone, Copy, Default)]
 struct Moments {
     count: f64,

@@ -6,7 +6,7 @@ use phys_instruct_physics::{
 };
 use rand_chacha::ChaCha8Rng;
 
-/// The PDE with the name and the channels that a test needs.
+/// A PDE with the name and the channels that a test needs.
 pub(crate) struct Dummy {
     name: &'static str,
     channels: Vec<&'static str>,

@@ -69,7 +69,7 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     all
 }
 
-/// Makes the data set, or goes on with it.
+/// Makes the data set, or resumes it.
 fn make_set(folder: &Path) -> Result<()> {
     let stop = AtomicBool::new(false);
     dataset::generate(&Poisson::default(), PLAN, folder, &mut |_| {}, &stop).map(drop)
@@ -85,8 +85,8 @@ fn prepare(folder: &Path) {
     run.append_metrics(&json!({ "step": 0 })).unwrap();
 }
 
-/// What the process does that may write no file of more than some bytes: everything anew. Each
-/// write either fails, and nothing has changed, or it could be done.
+/// Writes everything anew in a process whose files may not grow beyond some bytes. Each write
+/// either succeeds, or fails and changes nothing.
 fn write_all(folder: &Path) {
     let mut before = contents(folder);
     let mut check = |file: &str, answer: Result<()>| {
@@ -150,7 +150,7 @@ fn a_write_that_fails_at_byte_n_leaves_what_was_there() {
             _ => {}
         }
 
-        // With room again the set is completed to the same bytes, and nothing else is left.
+        // Without a limit the set is completed to the same bytes, and nothing else is left.
         make_set(&folder.path().join("set")).unwrap();
         assert!(contents(&folder.path().join("set")) == whole, "{limit} bytes");
         let left = contents(folder.path());

@@ -1,4 +1,4 @@
-//! What all readers share: bounded reading and the errors that name file and field.
+//! Bounded reading shared by all readers, and the errors that name file and field.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,8 +12,8 @@ pub(crate) const MAX_BYTES: u64 = 16 << 30;
 /// Returns the most bytes that a file of `len` bytes may hold decompressed.
 ///
 /// Fields of two values in double precision are packed 30 to 60 times smaller; a file that claims
-/// far more is taken for a trap. Where the user has set a limit on memory that alone counts, with
-/// what deflate can do at most, 1032 : 1.
+/// far more is taken for a trap. If the user has set a limit on memory, only that limit counts,
+/// and the largest ratio of deflate, 1032 : 1.
 pub(crate) fn most_decompressed(len: u64) -> u64 {
     match memory::limit() {
         None => len.saturating_mul(200).saturating_add(64 << 20).min(MAX_BYTES),
@@ -45,7 +45,7 @@ pub(crate) fn open(path: &Path, cap: u64) -> Result<(File, u64)> {
 /// Reads a whole file of at most `cap` bytes.
 pub(crate) fn read(path: &Path, cap: u64) -> Result<Vec<u8>> {
     let (file, len) = open(path, cap)?;
-    // The bytes, and what is made of them.
+    // The bytes are held twice: as read, and decoded.
     memory::ask(2.0 * len as f64, format_args!("the bytes of {}", path.display()))?;
     take(file, len).map_err(|e| io_error(path, e))
 }

@@ -2,7 +2,7 @@
 //! `hdf5-reader`: all superblocks, link kinds within the file, storage layouts and chunk indices.
 //!
 //! Datasets are named by their path without the leading slash. Each allocation that the crate is
-//! asked for is first held against the file's length.
+//! asked for is first compared with the file's length.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -22,11 +22,11 @@ use crate::store::file::{MAX_BYTES, bad, elements, most_decompressed, open};
 use crate::store::lzf;
 use crate::store::ndarray::{Dtype, Kind, NdArray, decode};
 
-/// The attributes by which MATLAB, which counts axes the other way round, marks its variables.
+/// The attributes by which MATLAB, which counts axes in reverse, marks its variables.
 const MATLAB_CLASS: &str = "MATLAB_class";
 const MATLAB_SPARSE: &str = "MATLAB_sparse";
 const MATLAB_EMPTY: &str = "MATLAB_empty";
-/// Groups within groups, and datasets, at most.
+/// The deepest nesting of groups.
 const MAX_DEPTH: usize = 16;
 const MAX_DATASETS: usize = 4096;
 /// The number by which HDF5 knows the filter LZF of h5py.
@@ -57,7 +57,7 @@ fn datasets(storage: DynStorage, len: u64, found: &mut Collector) -> Parsed<()> 
     Walk { found, open: BTreeSet::new() }.group(&root, "")
 }
 
-/// No chunk and no dataset beyond what the file's bytes can hold.
+/// Reading options that admit no chunk and no dataset beyond what the file's bytes can hold.
 fn options(len: u64) -> OpenOptions {
     let cap = usize::try_from(most_decompressed(len)).unwrap_or(usize::MAX);
     let mut filters = FilterRegistry::new();
@@ -78,7 +78,7 @@ fn options(len: u64) -> OpenOptions {
 /// A walk through all groups of a file.
 struct Walk<'a, 'b> {
     found: &'a mut Collector<'b>,
-    /// Addresses of the groups that are being walked: links can make circles.
+    /// The addresses of the groups on the way to this one, since links can make circles.
     open: BTreeSet<u64>,
 }
 
@@ -98,6 +98,7 @@ impl Walk<'_, '_> {
                 return Err(format!("more than {MAX_DATASETS} datasets"));
             }
         }
+
         // MATLAB keeps the parts of its cells in a group of references.
         for name in groups.iter().filter(|name| !name.starts_with('#')) {
             let full = join(path, name);
@@ -114,7 +115,7 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    /// The dataset's item; an error only for a wanted one.
+    /// The dataset's item; an error is returned only for a wanted one.
     fn dataset(&mut self, group: &Group, name: &str, full: &str) -> Parsed<Item> {
         let wanted = self.found.wants(full);
         let read = group.dataset(name).and_then(|dataset| item(&dataset, full, self.found));
@@ -171,7 +172,7 @@ fn item(dataset: &Dataset, path: &str, found: &mut Collector) -> hdf5_reader::er
     })
 }
 
-/// The shape, once its bytes are allowed.
+/// The shape, once memory for its bytes is granted.
 fn checked_shape(
     dataset: &Dataset,
     dtype: Dtype,
@@ -187,9 +188,9 @@ fn checked_shape(
     Ok(shape)
 }
 
-/// The number of chunks that were never written, and of all chunks; none where all are there.
+/// The number of chunks that were never written, and of all chunks; none if all are there.
 ///
-/// Readers put the fill value in their place, so that they are looked for only where it occurs.
+/// Readers put the fill value in their place, so that they are searched only where it occurs.
 fn missing_chunks(
     dataset: &Dataset,
     bytes: &[u8],
@@ -209,7 +210,7 @@ fn missing_chunks(
     Ok((written < all).then(|| [all - written, all]))
 }
 
-/// The number that an element is, or what else it is, in words.
+/// The type of number that an element is, or its kind in words.
 fn number(dataset: &Dataset, dtype: &Datatype) -> Parsed<Dtype> {
     let (kind, size, order) = match dtype {
         Datatype::FloatingPoint { size, byte_order } => {
@@ -225,6 +226,7 @@ fn number(dataset: &Dataset, dtype: &Datatype) -> Parsed<Dtype> {
         Datatype::Enum { base, .. } => return number(dataset, base),
         other => return Err(kind_of(other).into()),
     };
+
     let size = usize::from(size);
     if !matches!((kind, size), (_, 2 | 4 | 8) | (Kind::Int | Kind::Uint, 1)) {
         return Err(format!("numbers of {size} bytes"));
@@ -366,7 +368,7 @@ fn unsupported(error: &Error) -> bool {
     error.to_string().contains("unsupported")
 }
 
-/// The error, and what to do about it where the file is whole.
+/// The error, with advice if the file is whole.
 fn advised(error: &Error) -> String {
     let advice = "; `h5repack -f NONE -l CONTI in.h5 out.h5` makes a file that is read";
     format!("{error}{}", if unsupported(error) { advice } else { "" })

@@ -1,8 +1,7 @@
 //! Foreign data sets: joint samples of a PDE from a file of any format.
 //!
 //! The layouts of known programs come with each PDE's record (`problem`). Any other is described by
-//! a map from channels to arrays. The meaning of an array's axes is decided in
-//! `store::reading`.
+//! a map from channels to arrays. The meaning of an array's axes is decided in `store::reading`.
 
 use std::ops::Range;
 use std::path::Path;
@@ -31,29 +30,29 @@ pub struct Affine {
 /// Options for reading a foreign file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImportOptions {
-    /// Pairs of channel and array name; `w[3]` and `w[-1]` choose one snapshot of an array with a
-    /// time axis. Empty: the known layouts are tried, then the channels' own names.
+    /// Pairs of channel and array name. `w[3]` and `w[-1]` choose one snapshot of an array with a
+    /// time axis. If empty, the known layouts are tried, then the channels' own names.
     pub map: Vec<(String, String)>,
     /// Changes of units, at most one a channel.
     pub affine: Vec<Affine>,
     /// Allows grids with different numbers of points along y and x.
     pub any_grid: bool,
-    /// Rows dropped at the top and the bottom, then columns dropped at the left and the right:
-    /// points on the boundary, or outside of what the residual covers.
+    /// The rows dropped at the top and the bottom, then the columns dropped at the left and the
+    /// right: points on the boundary, or outside of what the residual covers.
     pub crop: [usize; 4],
-    /// The axes of the stored arrays: of one channel's, or with None of all others'. Empty: judged
-    /// by the shapes and the equation.
+    /// The axes of the stored arrays: those of one channel, or with `None` those of all others. If
+    /// empty, they are inferred from the shapes and the equation.
     pub axes: Vec<(Option<String>, Axes)>,
-    /// The samples to take, all where None; what the others hold does not matter.
+    /// The range of samples to take, all if `None`. The content of the others does not matter.
     pub samples: Option<Range<usize>>,
 }
 
-/// Samples, and how they were read.
+/// The samples that were read, and the way in which they were read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Imported {
     /// The samples.
     pub samples: Samples,
-    /// The axes as they were taken.
+    /// The axes that were used.
     pub axes: Axes,
     /// The reason for these axes, in words.
     pub reason: String,
@@ -62,7 +61,7 @@ pub struct Imported {
 }
 
 /// Reads the joint samples of `pde` from a file of any known format or a data set folder. They are
-/// as stored but for the options' cropping and changes of units.
+/// as stored except for the options' cropping and changes of units.
 ///
 /// # Errors
 /// Fails as [`import_checked`] does.
@@ -73,9 +72,10 @@ pub fn import(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<Sam
 /// [`import()`], with the axes that were chosen and the equation's own residual.
 ///
 /// # Errors
-/// [`Error::Config`] for options that name no channel or more samples than there are.
-/// [`Error::Io`]. [`Error::BadFile`] for damage, a missing array, axes that cannot be told, unequal
-/// counts or grids, and values that are not finite in `f32`.
+/// - [`Error::Config`] for options that name no channel or more samples than there are.
+/// - [`Error::Io`].
+/// - [`Error::BadFile`] for damage, a missing array, axes that cannot be inferred, unequal counts
+///   or grids, and values that are not finite in `f32`.
 pub fn import_checked(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<Imported> {
     let (samples, reading) = imported(path, pde, options)?;
     let check = Check::of(&samples, pde);
@@ -111,7 +111,7 @@ fn check_options(pde: &str, channels: &[&str], options: &ImportOptions) -> Resul
     Ok(())
 }
 
-/// A data set folder names its PDE.
+/// Refuses a data set folder of another PDE.
 fn check_folder(path: &Path, pde: &dyn Pde) -> Result<()> {
     if !path.is_dir() {
         return Ok(());
@@ -159,7 +159,7 @@ fn mapped(channels: &[&str], map: &[(String, String)]) -> Result<Vec<Source>> {
 /// Parses `w`, `w[-1]` or, in a group, `group/w`.
 ///
 /// # Errors
-/// Brackets around anything but a whole number.
+/// Fails for brackets around anything but a whole number.
 pub(crate) fn parse_source(text: &str) -> Result<Source> {
     let text = text.trim_start_matches('/');
     let Some((array, index)) = text.strip_suffix(']').and_then(|t| t.rsplit_once('[')) else {
@@ -171,12 +171,14 @@ pub(crate) fn parse_source(text: &str) -> Result<Source> {
     Ok(Source { array: array.into(), snapshot: Snapshot::At(index) })
 }
 
-/// The arrays of the first layout that is there whole, and those that may name coordinates.
+/// The arrays of the first layout that is complete in the file, and those that may name
+/// coordinates.
 fn read(path: &Path, pde: &dyn Pde, layouts: &[Vec<Source>]) -> Result<(Contents, Vec<Source>)> {
     let wanted = |name: &str| {
         let mapped = layouts.iter().flatten().any(|s| s.array == name);
         mapped || is_coordinate(name) || name == arrays::LONE
     };
+
     let mut contents = arrays::read(path, &wanted)?;
     // A lone array is the one channel of a PDE that has no other.
     if let (Format::Npy, [only]) = (contents.format, &pde.channels()[..])
@@ -185,6 +187,7 @@ fn read(path: &Path, pde: &dyn Pde, layouts: &[Vec<Source>]) -> Result<(Contents
         contents.names = vec![only.name.into()];
         contents.arrays.insert(only.name.into(), array);
     }
+
     let whole = |l: &&Vec<Source>| l.iter().all(|s| contents.arrays.contains_key(&s.array));
     match layouts.iter().find(whole) {
         Some(layout) => Ok((contents, layout.clone())),
@@ -217,11 +220,11 @@ fn no_layout(pde: &dyn Pde, contents: &Contents, layouts: &[Vec<Source>]) -> Str
     )
 }
 
-/// The reason why no samples came of a reading.
+/// The reason why a reading gave no samples.
 enum Refusal {
-    /// Samples were asked for that are not there.
+    /// Samples were asked for that do not exist.
     Range(String),
-    /// The data are not as they should be.
+    /// The data are faulty.
     Data(String),
 }
 
@@ -236,8 +239,10 @@ fn assemble(
         let count = reading.count;
         return Err(Refusal::Range(format!("samples {start}..{end} asked for, it holds {count}")));
     }
+
     let samples = reading.samples(given, range.clone());
     let Some(i) = samples.data.iter().position(|v| !v.is_finite()) else { return Ok(samples) };
+
     let field = i / (samples.height * samples.width).max(1);
     let channel = &samples.channels[field % samples.channels.len()];
     let sample = range.start + field / samples.channels.len();

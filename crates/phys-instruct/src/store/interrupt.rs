@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP as a flag that long work looks at between two steps.
+//! Ctrl-C, SIGTERM and SIGHUP as a flag that long work tests between two steps.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -13,26 +13,26 @@ use crate::{Error, Result};
 
 const NAME: &str = ".lock";
 
-/// Most bytes that are read of another process's lock.
+/// The most bytes that are read of another process's lock.
 const MAX_TEXT: u64 = 64;
 
 /// A folder held by this process until the value is dropped.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
-    /// None on a file system without locks.
+    /// The locked file; none on a file system without locks.
     file: Option<File>,
-    /// The folder was made for the lock, and goes with it if nothing else came into it.
+    /// True if the folder was made for the lock. It is removed if nothing else came into it.
     made_folder: bool,
 }
 
 impl Lock {
-    /// Takes `folder`, which is made if there is none, and removes the scratch files that dead
-    /// processes left in it. A file system without locks is used without one.
+    /// Locks `folder`, which is made if it does not exist, and removes the scratch files that dead
+    /// processes left in it. On a file system without locks nothing is locked.
     ///
     /// # Errors
-    /// [`Error::BadFile`] naming the process that holds the folder, or where `folder` is none, and
-    /// [`Error::Io`] where nothing can be written in it.
+    /// Fails with [`Error::BadFile`] that names the process that holds the folder, or if `folder`
+    /// is no folder. Fails with [`Error::Io`] if nothing can be written in it.
     pub fn take(folder: &Path) -> Result<Self> {
         let made_folder = !folder.is_dir();
         if made_folder {
@@ -47,7 +47,7 @@ impl Lock {
 }
 
 impl Drop for Lock {
-    /// Removes the file while it is still locked. What cannot be removed blocks nobody.
+    /// Removes the file while it is still locked. A file that cannot be removed blocks nobody.
     fn drop(&mut self) {
         if self.file.is_some() {
             let _ = std::fs::remove_file(&self.path);
@@ -58,7 +58,7 @@ impl Drop for Lock {
     }
 }
 
-/// The locked file at `path` with this process's name in it.
+/// The locked file at `path`, which names this process.
 fn acquire(path: &Path) -> Result<Option<File>> {
     loop {
         let mut options = File::options();

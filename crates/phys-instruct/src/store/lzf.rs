@@ -1,15 +1,15 @@
 //! LZF, the compression of h5py's own (Lehmann, `liblzf`): runs of literal bytes, and copies of
-//! what was unpacked before. One control byte begins each piece:
+//! bytes unpacked before. One control byte begins each piece:
 //!
 //! - below 32: so many bytes and one more follow as they are;
-//! - else: its upper three bits are a length, 7 meaning that the next byte is added to it; its
-//!   lower five bits and one more byte are a distance. Length + 2 bytes are copied from distance + 1
+//! - else: its upper three bits are a length, to which the next byte is added if it is 7. Its lower
+//!   five bits and one more byte are a distance. Length + 2 bytes are copied from distance + 1
 //!   bytes back.
 
 /// Unpacks to at most `most` bytes.
 ///
 /// # Errors
-/// A stream that ends early, reaches back before its beginning, or grows beyond `most`.
+/// Fails for a stream that ends early, reaches back before its beginning, or grows beyond `most`.
 pub(crate) fn unpack(packed: &[u8], most: usize) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     let mut rest = packed;
@@ -33,6 +33,7 @@ pub(crate) fn unpack(packed: &[u8], most: usize) -> Result<Vec<u8>, String> {
                 out.push(out[i]);
             }
         }
+
         if out.len() > most {
             return Err(format!("LZF: more than {most} bytes"));
         }

@@ -1,5 +1,4 @@
-//! `manifest.json` of a data set folder: what the samples are, how they were made, and the
-//! SHA-256 of every shard.
+//! `manifest.json` of a data set folder: the samples, their recipe, and the SHA-256 of every shard.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,21 +20,21 @@ const PARTIAL: &str = "manifest.partial.json";
 const MAX_TEXT: u64 = 16 << 20;
 const MAX_CHANNELS: usize = 64;
 
-/// All that determines the samples; equal recipes give equal bytes.
+/// The values that determine the samples; equal recipes give equal bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// The PDE's name.
+    /// The name of the PDE.
     pub pde: String,
-    /// Its physical parameters.
+    /// The physical parameters of the PDE.
     pub params: BTreeMap<String, f64>,
     /// The seed.
     pub seed: u64,
-    /// Points a side of the random input.
+    /// The number of points a side of the random input.
     pub size: usize,
-    /// Number of samples.
+    /// The number of samples.
     pub count: usize,
-    /// Samples in a shard; the last may hold fewer.
+    /// The number of samples in a shard; the last may hold fewer.
     pub shard_size: usize,
 }
 
@@ -43,9 +42,9 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shard {
-    /// Its name in the folder.
+    /// The file's name in the folder.
     pub file: String,
-    /// Samples in it.
+    /// The number of samples in the file.
     pub count: usize,
     /// The SHA-256 of the whole file, in hexadecimal.
     pub sha256: String,
@@ -59,7 +58,7 @@ pub struct ChannelStats {
     pub name: String,
     /// The mean, in physical units.
     pub mean: f64,
-    /// The standard deviation about that mean, in physical units.
+    /// The standard deviation about the mean, in physical units.
     pub std: f64,
 }
 
@@ -67,13 +66,13 @@ pub struct ChannelStats {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// [`FORMAT`].
+    /// The format of the data set, [`FORMAT`].
     pub format: u32,
-    /// The version that made the samples.
+    /// The version of the program that made the samples.
     pub generator: String,
-    /// How they were made.
+    /// The recipe of the samples.
     pub recipe: Recipe,
-    /// Points along y and x.
+    /// The numbers of points along y and x.
     pub grid: [usize; 2],
     /// The channels in order.
     pub channels: Vec<ChannelStats>,
@@ -81,14 +80,14 @@ pub struct Manifest {
     pub shards: Vec<Shard>,
 }
 
-/// What is kept while the set is being made.
+/// The record of a set whose generation is unfinished.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Partial {
     pub format: u32,
     pub generator: String,
     pub recipe: Recipe,
-    /// By index, as far as they are finished.
+    /// The finished shards by their index.
     pub shards: BTreeMap<usize, Shard>,
 }
 
@@ -132,6 +131,7 @@ impl Manifest {
         {
             return Err(format!("channel `{}`: mean {}, std {}", c.name, c.mean, c.std));
         }
+
         self.recipe.check()?;
         let [height, width] = self.grid;
         let shape = [self.recipe.count, self.channels.len(), height, width, 4];
@@ -141,6 +141,7 @@ impl Manifest {
                 self.recipe.count
             ));
         }
+
         if self.shards.len() != self.recipe.shards() {
             let (found, wanted) = (self.shards.len(), self.recipe.shards());
             return Err(format!("shards: {found} found, {wanted} expected"));
@@ -150,12 +151,12 @@ impl Manifest {
 }
 
 impl Recipe {
-    /// Number of shards.
+    /// The number of shards.
     pub(crate) fn shards(&self) -> usize {
         self.count.div_ceil(self.shard_size)
     }
 
-    /// The samples of shard `i`.
+    /// The range of samples in shard `i`.
     pub(crate) fn range(&self, i: usize) -> std::ops::Range<usize> {
         i * self.shard_size..((i + 1) * self.shard_size).min(self.count)
     }
@@ -195,10 +196,10 @@ impl Partial {
         Self { format: FORMAT, generator: GENERATOR.into(), recipe, shards: BTreeMap::new() }
     }
 
-    /// What an earlier call for the same recipe left in `folder`, finished or not.
+    /// Reads the shards that an earlier call for the same recipe left in `folder`, finished or not.
     ///
     /// # Errors
-    /// [`Error::BadFile`] where the folder holds another set.
+    /// Fails with [`Error::BadFile`] if the folder holds another set.
     pub(crate) fn resume(folder: &Path, recipe: Recipe) -> Result<Self> {
         let (path, stored) = match (folder.join(FILE), folder.join(PARTIAL)) {
             (whole, _) if whole.exists() => (whole, Self::from(Manifest::read(folder)?)),
@@ -224,6 +225,7 @@ impl Partial {
             let recipe: Option<Recipe> = serde_json::from_str(&recipe).ok();
             (p.format, p.generator.clone(), recipe)
         };
+
         if heads(self) != heads(asked) {
             return Err(format!(
                 "the folder holds another data set: {}; asked for: {}; choose another folder",

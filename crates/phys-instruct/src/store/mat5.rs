@@ -2,9 +2,9 @@
 //!
 //! Format: MathWorks, *MAT-File Format*, "Level 5 MAT-file format": a header of 128 bytes, then
 //! tagged elements, each a matrix or a zlib stream of one. Either byte order. The fields of a
-//! structure are named `structure/field`. Text, cells, objects, sparse and complex arrays are told
-//! by name. The published crate for the format panics on damage and decompresses without bound,
-//! hence this reader.
+//! structure are named `structure/field`. Text, cells, objects, sparse and complex arrays are
+//! reported by name. The published crate for the format panics on damage and decompresses without
+//! bound, hence this reader.
 
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -24,7 +24,7 @@ const COMPRESSED: u32 = 15;
 const UTF8: u32 = 16;
 const MAX_RANK: usize = 32;
 const MAX_NAME: usize = 200;
-/// Structures within structures, at most.
+/// The deepest nesting of structures.
 const MAX_DEPTH: usize = 8;
 const STRUCTURE: u32 = 2;
 
@@ -44,7 +44,7 @@ fn variables(reader: &mut impl Read, found: &mut Collector) -> Parsed<()> {
     while let Some(tag) = first_tag(reader, big)? {
         let mut body = reader.take(u64::from(tag.len));
         match tag.kind {
-            // A matrix without content is how older programs write an empty variable.
+            // Older programs write an empty variable as a matrix without content.
             MATRIX if tag.len == 0 => {}
             MATRIX => variable(&mut body, &at(big), found)?,
             COMPRESSED => compressed(&mut body, tag.len, big, found)?,
@@ -88,7 +88,7 @@ fn read_header(reader: &mut impl Read) -> Parsed<bool> {
     }
 }
 
-/// The place where a matrix stands.
+/// The place of a matrix in the file.
 struct Place {
     big: bool,
     /// The structure and field that hold it, if any: a field has no name of its own.
@@ -96,7 +96,7 @@ struct Place {
     depth: usize,
 }
 
-/// A variable of the file itself.
+/// The place of a variable of the file itself.
 fn at(big: bool) -> Place {
     Place { big, path: None, depth: 0 }
 }
@@ -110,6 +110,7 @@ fn variable(body: &mut dyn Read, place: &Place, found: &mut Collector) -> Parsed
     if class > 15 {
         return Ok(());
     }
+
     let shape = dimensions(&element(body, big)?.expect(INT32, "dimensions")?, big)?;
     let own = name(element(body, big)?)?;
     let name = place.path.clone().unwrap_or(own);
@@ -144,7 +145,7 @@ fn kind_of(class: u32) -> &'static str {
     }
 }
 
-/// The fields of one structure: the length of a name, all names, then a matrix for each.
+/// Reads the fields of one structure: the length of a name, all names, then a matrix for each.
 fn structure(
     body: &mut dyn Read,
     place: &Place,
@@ -287,7 +288,7 @@ fn word(bytes: [u8; 4], big: bool) -> u32 {
     if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
 }
 
-/// Reads what is left of an element; that all of it is there is what tells a whole file.
+/// Reads the rest of an element. A file is whole only if all of it is there.
 fn drain<R: Read>(rest: &mut std::io::Take<R>) -> Parsed<()> {
     std::io::copy(rest, &mut std::io::sink()).map_err(|e| e.to_string())?;
     match rest.limit() {

@@ -1,8 +1,8 @@
 //! Everything that touches files.
 //!
 //! Writes go through [`atomic`]: a reader finds the old file or the new one, never half of either.
-//! Reads check sizes, shapes, element types and finiteness before anything is handed out, and
-//! answer damage with [`crate::Error::BadFile`]; nothing is ever loaded half.
+//! Reads check sizes, shapes, element types and finiteness before anything is returned. A damaged
+//! file gives [`crate::Error::BadFile`]; nothing is ever loaded in part.
 
 pub mod arrays;
 pub mod atomic;

@@ -1,4 +1,4 @@
-//! Arrays of any rank as they come out of files, and the decoding of raw elements.
+//! Arrays of any rank as files hold them, and the decoding of raw elements.
 
 use std::io::Read;
 
@@ -6,8 +6,8 @@ use half::f16;
 
 use crate::store::file::{elements, take};
 
-/// The values of an [`NdArray`]. Half precision, integers of up to 16 bits and booleans become
-/// `f32`, wider integers `f64`: always exactly.
+/// The values of an [`NdArray`], always exact. Half precision, integers of up to 16 bits and
+/// booleans become `f32`; wider integers become `f64`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NdData {
     /// Single precision.
@@ -19,14 +19,14 @@ pub enum NdData {
 /// An array of any rank, C order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NdArray {
-    /// Points along each axis; empty for a scalar.
+    /// The number of points along each axis; empty for a scalar.
     pub shape: Vec<usize>,
-    /// The values, as many as the shape's product.
+    /// The values in C order, as many as the product of the shape.
     pub data: NdData,
 }
 
 impl NdData {
-    /// Number of values.
+    /// The number of values.
     pub fn len(&self) -> usize {
         match self {
             Self::F32(v) => v.len(),
@@ -34,7 +34,7 @@ impl NdData {
         }
     }
 
-    /// Goes through the values in double precision.
+    /// Iterates over the values in double precision.
     pub fn iter(&self) -> Box<dyn Iterator<Item = f64> + '_> {
         match self {
             Self::F32(v) => Box::new(v.iter().map(|&x| f64::from(x))),
@@ -42,7 +42,7 @@ impl NdData {
         }
     }
 
-    /// Whether there are none.
+    /// Tells whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -54,17 +54,18 @@ impl NdData {
 }
 
 impl NdArray {
-    /// An array in single precision; None where the values do not fill the shape.
+    /// Makes an array in single precision; none if the values do not fill the shape.
     pub fn from_f32(shape: Vec<usize>, data: Vec<f32>) -> Option<Self> {
         (elements(&shape)? == data.len()).then_some(Self { shape, data: NdData::F32(data) })
     }
 
-    /// An array in double precision; None where the values do not fill the shape.
+    /// Makes an array in double precision; none if the values do not fill the shape.
     pub fn from_f64(shape: Vec<usize>, data: Vec<f64>) -> Option<Self> {
         (elements(&shape)? == data.len()).then_some(Self { shape, data: NdData::F64(data) })
     }
 
-    /// The values in single precision, rounded to nearest; what is too large becomes infinite.
+    /// The values in single precision, rounded to nearest. Values that are too large become
+    /// infinite.
     pub fn into_f32(self) -> Vec<f32> {
         match self.data {
             NdData::F32(v) => v,
@@ -80,8 +81,8 @@ impl NdArray {
         }
     }
 
-    /// The same values with the axes in the order `axes`, as in NumPy's `transpose`. `axes` must
-    /// be a permutation of the axes.
+    /// Permutes the axes to the order `axes`, as NumPy's `transpose` does. `axes` must be a
+    /// permutation of the axes.
     pub(crate) fn transposed(self, axes: &[usize]) -> Self {
         let mut stride = 1;
         let mut strides = vec![0; self.shape.len()];
@@ -95,7 +96,7 @@ impl NdArray {
         Self { shape, data }
     }
 
-    /// An array whose values are given with the first axis fastest (Fortran, MATLAB).
+    /// Makes an array from values given with the first axis fastest (Fortran, MATLAB).
     pub(crate) fn from_column_major(shape: Vec<usize>, data: NdData) -> Self {
         let mut stride = 1;
         let mut strides = Vec::with_capacity(shape.len());
@@ -109,7 +110,7 @@ impl NdArray {
 }
 
 impl NdData {
-    /// Takes room for `count` more values.
+    /// Reserves memory for `count` more values.
     fn with_room(mut self, count: usize) -> Self {
         match &mut self {
             Self::F32(v) => v.reserve_exact(count),
@@ -118,7 +119,7 @@ impl NdData {
         self
     }
 
-    /// These values, then those of `more`, which are of the same type.
+    /// Appends the values of `more`, which must have the same type.
     fn followed_by(mut self, more: Self) -> Self {
         match (&mut self, more) {
             (Self::F32(all), Self::F32(more)) => all.extend(more),
@@ -157,7 +158,7 @@ fn gather<T: Copy>(data: &[T], shape: &[usize], strides: &[usize]) -> Vec<T> {
     out
 }
 
-/// What kind of number an element is.
+/// The kind of number that an element is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Float,
@@ -169,13 +170,13 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dtype {
     pub kind: Kind,
-    /// Bytes: 1, 2, 4 or 8; a float has at least 2.
+    /// The number of bytes: 1, 2, 4 or 8; a float has at least 2.
     pub size: usize,
     pub big_endian: bool,
 }
 
 impl Dtype {
-    /// Bytes of `count` elements once they are decoded; None where they cannot be counted.
+    /// The number of bytes of `count` decoded elements; none if it overflows.
     pub fn decoded(self, count: usize) -> Option<u64> {
         let narrow = match self.kind {
             Kind::Float => self.size <= 4,
@@ -185,7 +186,7 @@ impl Dtype {
     }
 }
 
-/// Decodes whole elements; the error says what is wrong.
+/// Decodes whole elements. The error names the fault.
 pub(crate) fn decode(dtype: Dtype, bytes: &[u8]) -> Result<NdData, String> {
     let big = dtype.big_endian;
     Ok(match (dtype.kind, dtype.size) {
@@ -204,9 +205,8 @@ pub(crate) fn decode(dtype: Dtype, bytes: &[u8]) -> Result<NdData, String> {
     })
 }
 
-/// Decodes whole elements from a stream of `len` bytes, of which it holds a part at a time. Room for
-/// all numbers is taken first: `len` has been allowed. The inner error says what is wrong with the
-/// elements.
+/// Decodes whole elements from a stream of `len` bytes, part by part. Memory for all numbers is
+/// reserved first, since `len` has been allowed. The inner error names the fault of the elements.
 pub(crate) fn decode_from(
     dtype: Dtype,
     mut reader: impl Read,

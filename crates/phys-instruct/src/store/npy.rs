@@ -2,8 +2,8 @@
 //! (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>).
 //!
 //! Read: `f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1`, either byte order, C and Fortran order. Texts,
-//! objects (pickles) and structured types are told by name. Written: version 1, little-endian `f4`
-//! and `f8` in C order.
+//! objects (pickles) and structured types are reported by name. Written: version 1, little-endian
+//! `f4` and `f8` in C order.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -19,10 +19,10 @@ const MAGIC: &[u8; 6] = b"\x93NUMPY";
 const MAX_HEADER: u64 = 10_000;
 const MAX_RANK: usize = 32;
 
-/// What the header of an array says.
+/// The content of an array's header.
 #[derive(Debug, Clone, PartialEq)]
 struct Header {
-    /// The number that an element is, or what else it is, in words.
+    /// The type of number that an element is, or its kind in words.
     element: std::result::Result<Dtype, String>,
     fortran_order: bool,
     shape: Vec<usize>,
@@ -38,7 +38,7 @@ pub fn read(path: &Path) -> Result<NdArray> {
     from_reader(std::io::BufReader::new(file), len).map_err(|reason| bad(path, reason))
 }
 
-/// Reads the one array of a file if it is wanted, or what is there instead of numbers.
+/// Reads the one array of a file if it is wanted, or the kind of its content if that is no numbers.
 pub(crate) fn read_item(path: &Path, collector: &mut Collector) -> Result<Item> {
     let (file, len) = open(path, MAX_BYTES)?;
     item(std::io::BufReader::new(file), len, LONE, collector).map_err(|reason| bad(path, reason))
@@ -83,8 +83,9 @@ pub(crate) fn from_reader(reader: impl Read, len: u64) -> std::result::Result<Nd
     }
 }
 
-/// Reads the array `name`, which is `len` bytes long with its header, to the reader's end, or tells
-/// what is there instead of numbers. Of an array that is not wanted only the header is read.
+/// Reads the array `name`, which is `len` bytes long with its header, to the reader's end. Returns
+/// the kind of its elements if they are no numbers. Of an array that is not wanted only the header
+/// is read.
 pub(crate) fn item(
     mut reader: impl Read,
     len: u64,
@@ -110,7 +111,7 @@ pub(crate) fn item(
     }
     collector.allow(dtype.decoded(count).ok_or_else(overflows)?)?;
     let data = decode_from(dtype, &mut reader, len - header_len).map_err(|e| e.to_string())?;
-    // Reaching the end is what makes an archive check its checksum.
+    // An archive checks its checksum only when its end is reached.
     if reader.read(&mut [0]).map_err(|e| e.to_string())? != 0 {
         return Err(format!("more than the declared {len} bytes"));
     }
@@ -124,7 +125,7 @@ pub(crate) fn item(
     })
 }
 
-/// Bytes [`to_writer`] writes for `array`.
+/// The number of bytes that [`to_writer`] writes for `array`.
 pub(crate) fn written_len(array: &NdArray) -> u64 {
     (header_bytes(array).len() + array.data.len() * element_size(&array.data)) as u64
 }
@@ -171,6 +172,7 @@ fn read_header(reader: &mut impl Read) -> std::result::Result<(Header, u64), Str
     };
     let mut len = [0; 4];
     reader.read_exact(&mut len[..width]).map_err(|e| format!("header: {e}"))?;
+
     let len = u64::from(u32::from_le_bytes(len));
     if len > MAX_HEADER {
         return Err(format!("a header of {len} bytes found, at most {MAX_HEADER} expected"));
@@ -201,6 +203,7 @@ impl Literal<'_> {
                 break;
             }
         }
+
         match (element, order, shape, self.0.trim()) {
             (Some(element), Some(fortran_order), Some(shape), "") => {
                 Ok(Header { element, fortran_order, shape })
@@ -292,7 +295,7 @@ impl Literal<'_> {
     }
 }
 
-/// What an element is that is no number, in words.
+/// The kind of an element that is no number, in words.
 fn kind_of(descr: &str) -> String {
     let kind = descr.trim_start_matches(['<', '>', '|', '=']);
     let words = match kind.chars().next() {
@@ -317,6 +320,7 @@ fn parse_dtype(descr: &str) -> Option<Dtype> {
         ('u', 1 | 2 | 4 | 8) | ('b', 1) => Kind::Uint,
         _ => return None,
     };
+
     let big_endian = match order {
         '<' => false,
         '>' => true,

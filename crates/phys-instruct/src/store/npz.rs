@@ -33,10 +33,11 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, NdArray>> {
     Ok(arrays)
 }
 
-/// Collects the arrays, by their names without `.npy`; entries that are no arrays are passed over.
+/// Collects the arrays by their names without `.npy`. Entries that are no arrays are ignored.
 ///
 /// # Errors
-/// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a damaged archive or wanted array.
+/// Fails with [`crate::Error::Io`], or with [`crate::Error::BadFile`] for a damaged archive or
+/// wanted array.
 pub(crate) fn fill(path: &Path, collector: &mut Collector) -> Result<()> {
     let (file, _) = open(path, MAX_BYTES)?;
     let mut archive = ZipArchive::new(BufReader::new(file))
@@ -68,8 +69,8 @@ pub(crate) fn fill(path: &Path, collector: &mut Collector) -> Result<()> {
 /// Writes the arrays atomically, uncompressed, in the order given; equal arrays give equal bytes.
 ///
 /// # Errors
-/// [`crate::Error::Shape`] for values that do not fill their shape, [`crate::Error::BadFile`] for
-/// a name no reader would take, [`crate::Error::Io`].
+/// Fails with [`crate::Error::Shape`] for values that do not fill their shape, with
+/// [`crate::Error::BadFile`] for a name that readers refuse, and with [`crate::Error::Io`].
 pub fn write(path: &Path, arrays: &[(&str, &NdArray)]) -> Result<()> {
     for (name, array) in arrays {
         check_name(name).map_err(|reason| bad(path, reason))?;
@@ -100,7 +101,7 @@ fn add_all<W: Write + Seek>(
     Ok(())
 }
 
-/// The system's own error, where there is one.
+/// The system's own error, if there is one.
 fn io_of(error: ZipError) -> IoError {
     match error {
         ZipError::Io(source) => source,
@@ -108,7 +109,7 @@ fn io_of(error: ZipError) -> IoError {
     }
 }
 
-/// No compression and no clock, so that the bytes depend on the arrays alone.
+/// Options without compression and clock, so that the bytes depend on the arrays alone.
 fn plain() -> SimpleFileOptions {
     SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
@@ -145,6 +146,7 @@ fn entry(
         let todo = "pack it again with numpy.savez_compressed";
         return Ok(Item::Other(format!("compressed by {method}; {todo}")));
     }
+
     let len = file.size();
     npy::item(file, len, name, collector)
 }

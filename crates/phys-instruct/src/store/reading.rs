@@ -1,10 +1,10 @@
-//! The choice of what the axes of a file's arrays mean.
+//! The choice between the possible meanings of the axes of a file's arrays.
 //!
 //! Every order of the axes that the shapes allow is tried, with y and x as stored, exchanged and
-//! reversed, against the PDE's own residual. A clear winner is taken. Among several that fit about
-//! as well, the order as stored wins only where none fits better: an equation with the square's
-//! symmetries cannot tell its turns apart. Where nothing fits, the shapes and the habits of the
-//! formats decide. Data that none of these settles are refused.
+//! reversed. Each is compared by the PDE's own residual. A clear winner is taken. If several fit
+//! about as well, the order as stored is taken only if none fits better: an equation with the
+//! square's symmetries cannot distinguish its turns. If nothing fits, the shapes and the habits of
+//! the formats decide. Data that none of these settle are refused.
 
 use std::collections::BTreeMap;
 
@@ -18,15 +18,16 @@ use crate::store::check;
 use crate::store::import::ImportOptions;
 use crate::store::ndarray::{NdArray, NdData};
 
-/// Samples on which the readings are compared, fewer on grids of more points than `POINTS`.
+/// The number of samples on which the readings are compared; fewer on grids of more than `POINTS`
+/// points.
 const COMPARED: usize = 4;
 const POINTS: usize = 256 * 256;
-/// The largest misfit with which a reading fits: a tenth of what the equation is about.
+/// The largest misfit with which a reading fits: a tenth of the equation's terms.
 const FITS: f64 = 0.1;
 /// A reading whose misfit is within this factor of the best one's fits about as well.
 const NEAR: f64 = 5.0;
-/// A reading whose misfit is within this factor of the best one's fits as well: symmetries of the
-/// equation leave the misfit as it is but for rounding.
+/// A reading whose misfit is within this factor of the best one's fits as well as it. Symmetries of
+/// the equation change the misfit by rounding alone.
 const EQUAL: f64 = 1.1;
 /// A misfit below this is the rounding of stored values.
 const ROUNDING: f64 = 1e-5;
@@ -41,15 +42,15 @@ pub(crate) struct Source {
 /// A point of an array's time axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Snapshot {
-    /// The only one.
+    /// The only point.
     Only,
-    /// Counted from the first, or from the last where negative.
+    /// A point counted from the first, or from the last if negative.
     At(i64),
     /// The end of part `part` of `of` equal parts, counted from 1.
     Part { part: usize, of: usize },
 }
 
-/// Everything that there is to be read.
+/// The contents of a file, and the options for reading them.
 pub(crate) struct Given<'a> {
     pde: &'a dyn Pde,
     options: &'a ImportOptions,
@@ -59,7 +60,7 @@ pub(crate) struct Given<'a> {
 }
 
 impl<'a> Given<'a> {
-    /// The channels of `pde` with their sources, all of whose arrays must be among the contents.
+    /// The channels of `pde` with their sources, all of whose arrays must be in the contents.
     pub fn new(
         pde: &'a dyn Pde,
         layout: &'a [Source],
@@ -74,7 +75,7 @@ impl<'a> Given<'a> {
         Self { pde, options, contents, channels }
     }
 
-    /// The axes that the options give, if they give them for every channel.
+    /// The axes from the options, if they give them for every channel.
     fn told(&self) -> Option<&Axes> {
         let all = self.options.axes.iter().find(|(channel, _)| channel.is_none());
         let each = || self.channels.iter().map(|(name, ..)| self.told_of(name));
@@ -89,7 +90,7 @@ impl<'a> Given<'a> {
     }
 }
 
-/// One way to read the arrays.
+/// A possible meaning of the arrays' axes.
 #[derive(Debug, Clone)]
 pub(crate) struct Reading {
     pub axes: Axes,
@@ -100,19 +101,19 @@ pub(crate) struct Reading {
     width: usize,
     /// The view of each channel's array, and the snapshot.
     parts: Vec<(View, usize)>,
-    /// True where programs usually write so.
+    /// True for an order in which programs usually write.
     usual: bool,
-    /// The distance from the equation, where that can be measured.
+    /// The distance from the equation, if it can be measured.
     misfit: Option<f64>,
-    /// The reason why it has not the snapshots asked for.
+    /// The reason why it lacks the snapshots asked for; none if it has them.
     problem: Option<String>,
 }
 
 impl Reading {
-    /// The reading to take.
+    /// Chooses a reading.
     ///
     /// # Errors
-    /// Arrays that no reading brings together, or several readings and nothing to tell them apart.
+    /// Fails if no reading fits all arrays, or if several do and nothing distinguishes them.
     pub fn choose(given: &Given) -> Result<Self, String> {
         let reading = Self::uncropped(given)?;
         if let Some(problem) = reading.problem {
@@ -144,7 +145,7 @@ impl Reading {
         }
     }
 
-    /// The reading of all arrays by the same axes, or by a channel's own where they were told.
+    /// Reads all arrays by the same axes, or by a channel's own if the options give them.
     fn new(given: &Given, axes: &Axes, reason: &str) -> Result<Self, String> {
         let (mut parts, mut problem) = (Vec::new(), None);
         for &(channel, source, array) in &given.channels {
@@ -183,12 +184,13 @@ impl Reading {
                 }
             }
         }
+
         let channels = given.channels.iter().map(|(name, ..)| name.to_string()).collect();
         let (height, width) = (self.height, self.width);
         Samples { pde: given.pde.name().into(), channels, count: range.len(), height, width, data }
     }
 
-    /// The misfit on a few samples; none where the equation has no residual on such a grid or the
+    /// The misfit on a few samples; none if the equation has no residual on such a grid or the
     /// values are not finite.
     fn measured(&self, given: &Given, residuals: &mut Residuals) -> Option<f64> {
         let cropped = self.clone().cropped(given.options.crop).ok()?;
@@ -207,42 +209,46 @@ impl Reading {
     }
 }
 
-/// The residuals built so far by points a side; none where there is none.
+/// The residuals built so far, by points a side; none if the equation has none there.
 type Residuals = BTreeMap<usize, Option<Box<dyn Residual>>>;
 
-/// Every reading that the shapes allow, in the order of habit; y and x as stored come first.
+/// Every reading that the shapes allow, in the order of habit. Those with y and x as stored come
+/// first.
 ///
 /// # Errors
-/// There is none: the first one's reason.
+/// Fails with the first reading's reason if none is possible.
 fn candidates(given: &Given) -> Result<Vec<Reading>, String> {
     let shapes = || given.channels.iter().map(|(_, source, array)| (&source.array, &array.shape));
     if let Some((name, shape)) = shapes().find(|(_, shape)| !(2..=4).contains(&shape.len())) {
         return Err(format!("`{name}`: shape {shape:?} found, two to four axes expected"));
     }
+
     let rank = shapes().map(|(_, shape)| shape.len()).max().unwrap_or(0);
     let mut readings: Vec<Reading> = Vec::new();
     let mut reason = None;
     for (order, usual) in Axes::orders(rank) {
         for axes in order.turned() {
             match Reading::new(given, &axes, "") {
-                // One sample is the same as one snapshot.
+                // One sample and one snapshot give the same view.
                 Ok(reading) if readings.iter().any(|r| r.parts == reading.parts) => {}
                 Ok(reading) => readings.push(Reading { usual, ..reading }),
                 Err(e) => reason = reason.or(Some(e)),
             }
         }
     }
+
     prefer(&mut readings, |r| r.problem.is_none());
     by_coordinates(given, &mut readings);
-    // A grid of a single row is a grid only where there is no other.
+    // A grid of a single row is taken only if there is no other.
     prefer(&mut readings, |r| r.height.min(r.width) > 1);
+
     match reason {
         Some(reason) if readings.iter().all(|r| r.problem.is_some() && !r.usual) => Err(reason),
         _ => Ok(readings),
     }
 }
 
-/// Keeps the readings whose axes are as long as the coordinates in the file, where there are any.
+/// Keeps the readings whose axes are as long as the coordinates in the file, if it has any.
 fn by_coordinates(given: &Given, readings: &mut Vec<Reading>) {
     let rows = if given.pde.layout().input.is_line() { "t" } else { "y" };
     for (letter, points) in coordinates(given) {
@@ -255,7 +261,7 @@ fn by_coordinates(given: &Given, readings: &mut Vec<Reading>) {
     }
 }
 
-/// The lengths of the vectors in the file that are named as coordinates.
+/// The lengths of the vectors in the file that bear the names of coordinates.
 fn coordinates<'a>(given: &'a Given) -> impl Iterator<Item = (&'static str, usize)> + use<'a> {
     let channels = |name: &str| given.channels.iter().any(|(_, source, _)| source.array == name);
     given.contents.arrays.iter().filter(move |(name, _)| !channels(name)).filter_map(
@@ -283,10 +289,10 @@ fn coordinate(name: &str) -> Option<&'static str> {
 }
 
 /// The reading that fits the equation clearly better than others, or as well as any and as stored;
-/// none where nothing fits.
+/// none if nothing fits.
 ///
 /// # Errors
-/// Several fit about as well, and the one as stored is not among the best.
+/// Fails if several fit about as well, and the one as stored is not among the best.
 fn fitting(readings: &[Reading]) -> Result<Option<Reading>, String> {
     let misfits = readings.iter().filter_map(|r| r.misfit);
     let best = misfits.fold(f64::INFINITY, f64::min);
@@ -325,16 +331,16 @@ fn undecided(readings: &[&Reading], what: &str) -> String {
     format!("which axes are which cannot be told: {all} {what}; say it with --axes {example}")
 }
 
-/// The reading by the shapes and the format's habits, where the equation cannot tell: square grids
-/// where the PDE's are, samples first.
+/// The reading by the shapes and the format's habits, if the equation cannot decide. Square grids
+/// are preferred if the PDE's are square, and so is an order with the samples first.
 ///
 /// # Errors
-/// Several square readings of a format whose writers differ in their habits.
+/// Fails for several square readings of a format whose writers differ in their habits.
 fn usual(given: &Given, mut readings: Vec<Reading>) -> Result<Reading, String> {
     let rows_are_times = given.pde.layout().input.is_line();
     // NumPy's own habit is samples first; only MATLAB's and HDF5's writers differ among themselves.
     let of_numpy = !matches!(given.contents.format, Format::Matlab | Format::Hdf5);
-    // Coordinates may have left only exchanged ones.
+    // The file's coordinates may have left only exchanged orders.
     prefer(&mut readings, |r| r.axes.is_plain());
     if of_numpy || rows_are_times {
         prefer(&mut readings, |r| r.axes.samples_first());
@@ -343,6 +349,7 @@ fn usual(given: &Given, mut readings: Vec<Reading>) -> Result<Reading, String> {
         prefer(&mut readings, |r| r.height == r.width);
     }
     prefer(&mut readings, |r| r.usual);
+
     if !rows_are_times {
         let square: Vec<&Reading> = readings.iter().filter(|r| r.height == r.width).collect();
         if square.len() > 1 {
@@ -378,7 +385,7 @@ fn snapshot(wanted: Snapshot, times: usize) -> Result<usize, String> {
     }
 }
 
-/// Samples, rows and columns, which all channels must share.
+/// The numbers of samples, rows and columns, which all channels must share.
 fn common_shape(given: &Given, parts: &[(View, usize)]) -> Result<(usize, usize, usize), String> {
     let of = |(view, _): &(View, usize)| (view.shape[0], view.shape[2], view.shape[3]);
     let first = parts.first().map(of).ok_or("no channel")?;
@@ -417,7 +424,7 @@ mod tests {
     /// The samples in the order and direction of `axes`, one array a channel.
     fn stored(samples: &Samples, axes: &str) -> Vec<(String, NdArray)> {
         let axes: Axes = axes.parse().unwrap();
-        // The shape is that for which the view has the samples' own.
+        // The shape must be that for which the view has the samples' own.
         let letters = axes.to_string().replace('-', "");
         let points = |letter| if letter == 'n' { samples.count } else { SIZE };
         let shape: Vec<usize> = letters.chars().map(points).collect();

@@ -26,10 +26,10 @@ pub struct Run {
     folder: PathBuf,
 }
 
-/// The news of a checkpoint that was restored.
+/// The report on a checkpoint that was restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// What to tell the user where the newest one could not be restored.
+    /// A warning for the user if the newest checkpoint could not be restored.
     pub warning: Option<String>,
 }
 
@@ -38,7 +38,8 @@ impl Run {
     /// checkpoint is begun anew.
     ///
     /// # Errors
-    /// [`crate::Error::BadFile`] where the folder holds a run already, [`crate::Error::Io`].
+    /// Fails with [`crate::Error::BadFile`] if the folder holds a run already, and with
+    /// [`crate::Error::Io`].
     pub fn create(folder: &Path, config: &str) -> Result<Self> {
         let run = Self { folder: folder.into() };
         if run.exists() {
@@ -53,22 +54,22 @@ impl Run {
     /// Opens a run and reads its resolved configuration.
     ///
     /// # Errors
-    /// [`crate::Error::Io`] where there is none, [`crate::Error::BadFile`].
+    /// Fails with [`crate::Error::Io`] if there is no run, and with [`crate::Error::BadFile`].
     pub fn open(folder: &Path) -> Result<(Self, String)> {
         let run = Self { folder: folder.into() };
         let config = read_text(&run.path(CONFIG), MAX_CONFIG)?;
         Ok((run, config))
     }
 
-    /// Replaces the resolved configuration: the run was given more steps.
+    /// Replaces the resolved configuration when the run is given more steps.
     ///
     /// # Errors
-    /// [`crate::Error::Io`].
+    /// Fails with [`crate::Error::Io`].
     pub fn write_config(&self, config: &str) -> Result<()> {
         atomic::write(&self.path(CONFIG), config.as_bytes())
     }
 
-    /// True for a folder with something to go on from or to lose: a config together with a
+    /// Tells whether `folder` holds something to resume or to lose: a config together with a
     /// checkpoint or a finished model.
     pub fn exists_in(folder: &Path) -> bool {
         Self { folder: folder.into() }.exists()
@@ -78,7 +79,7 @@ impl Run {
         self.path(CONFIG).exists() && (self.has_checkpoint() || self.path(MODEL).exists())
     }
 
-    /// True once a checkpoint was written.
+    /// Tells whether a checkpoint was written.
     pub fn has_checkpoint(&self) -> bool {
         [CHECKPOINT, NEXT, PREVIOUS].iter().any(|name| self.path(name).exists())
     }
@@ -91,7 +92,8 @@ impl Run {
     /// Appends one line of metrics.
     ///
     /// # Errors
-    /// [`crate::Error::BadFile`] for anything but an object with a whole-numbered `step`, [`crate::Error::Io`].
+    /// Fails with [`crate::Error::BadFile`] for anything but an object with a whole-numbered
+    /// `step`, and with [`crate::Error::Io`].
     pub fn append_metrics(&self, line: &impl Serialize) -> Result<()> {
         let path = self.path(METRICS);
         let value = serde_json::to_value(line).map_err(|e| bad(&path, e.to_string()))?;
@@ -99,10 +101,11 @@ impl Run {
         atomic::append_line(&path, &value.to_string())
     }
 
-    /// All lines of metrics; a last line that a crash cut short is passed over.
+    /// Reads all lines of metrics. A last line that a crash cut short is ignored.
     ///
     /// # Errors
-    /// [`crate::Error::BadFile`] for any other line that is not what [`Run::append_metrics`] writes, [`crate::Error::Io`].
+    /// Fails with [`crate::Error::BadFile`] for any other line that [`Run::append_metrics`] would
+    /// not write, and with [`crate::Error::Io`].
     pub fn metrics(&self) -> Result<Vec<Value>> {
         let path = self.path(METRICS);
         if !path.exists() {
@@ -113,12 +116,13 @@ impl Run {
         whole.lines().enumerate().map(|(i, line)| parse_line(&path, i + 1, line)).collect()
     }
 
-    /// Cuts the metrics after `step`, the checkpoint's, so that a resumed run repeats no line, and
-    /// what a crash left of a last line. Damaged lines go too: they hold up no run, but are named in
-    /// the warning that is returned.
+    /// Cuts the metrics after `step`, the checkpoint's, so that a resumed run repeats no line. The
+    /// rest of a last line that a crash cut short is removed too. Damaged lines are also removed,
+    /// since they must not stop a run, and named in the warning that is returned.
     ///
     /// # Errors
-    /// [`crate::Error::Io`], [`crate::Error::BadFile`] for a file beyond any run's.
+    /// Fails with [`crate::Error::Io`], and with [`crate::Error::BadFile`] for a file larger than
+    /// any run's.
     pub fn cut_metrics(&self, step: u64) -> Result<Option<String>> {
         let path = self.path(METRICS);
         if !path.exists() {
@@ -128,7 +132,7 @@ impl Run {
         let text = String::from_utf8_lossy(&bytes);
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
 
-        // As text: what is kept stays as it was written, to the byte.
+        // Lines are handled as text, so that they stay as they were written, to the byte.
         let (mut kept, mut damage) = (String::new(), Vec::new());
         for (i, line) in whole.lines().enumerate() {
             match parse_line(&path, i + 1, line).map(|value| step_of(&value)) {
@@ -146,7 +150,7 @@ impl Run {
     /// checkpoint is in place.
     ///
     /// # Errors
-    /// Those of [`weights::write()`]; the former checkpoints are then untouched.
+    /// Fails as [`weights::write()`] does; the former checkpoints are then untouched.
     pub fn write_checkpoint(&self, bundle: &Bundle) -> Result<()> {
         weights::write(&self.path(NEXT), bundle)?;
         if self.path(CHECKPOINT).exists() {
@@ -155,11 +159,11 @@ impl Run {
         atomic::rename(&self.path(NEXT), &self.path(CHECKPOINT))
     }
 
-    /// Hands the newest checkpoint to `take`, or the one before where that cannot be read or is
-    /// not taken; None where none was written yet.
+    /// Passes the newest checkpoint to `take`, or the one before if the newest cannot be read or is
+    /// refused. Returns none if none was written yet.
     ///
     /// # Errors
-    /// What was wrong with the newest, where the previous one cannot be restored either.
+    /// Fails with the fault of the newest if the previous one cannot be restored either.
     pub fn restore(&self, take: &mut dyn FnMut(&Bundle) -> Result<()>) -> Result<Option<Restored>> {
         if !self.has_checkpoint() {
             return Ok(None);

@@ -20,6 +20,7 @@ pub fn load(folder: &Path) -> Result<Samples> {
     let count = manifest.recipe.count;
     let bytes = memory::of_samples(count, [manifest.channels.len(), height, width]);
     memory::ask(bytes, format_args!("{count} samples of {height} x {width}"))?;
+
     let mut samples = Samples {
         pde: manifest.recipe.pde.clone(),
         channels: manifest.channels.iter().map(|c| c.name.clone()).collect(),
@@ -28,6 +29,7 @@ pub fn load(folder: &Path) -> Result<Samples> {
         width,
         data: Vec::new(),
     };
+
     for shard in &manifest.shards {
         let shape = [shard.count, manifest.channels.len(), height, width];
         samples.data.extend(read_fields(folder, shard, &shape)?);
@@ -35,7 +37,7 @@ pub fn load(folder: &Path) -> Result<Samples> {
     Ok(samples)
 }
 
-/// A shard as it is, once its hash is right.
+/// The array of a shard, once its hash is verified.
 pub(crate) fn read_shard(folder: &Path, shard: &Shard) -> Result<NdArray> {
     let path = folder.join(&shard.file);
     let bytes = read_file(&path, MAX_BYTES)?;

@@ -1,10 +1,10 @@
 //! Model weights and training checkpoints: named tensors and one JSON document in one file. Values
-//! are `f32`; a packed model's weights lie in the file as `f16` and are widened when read.
+//! are `f32`. The weights of a packed model are stored as `f16` and widened when read.
 //!
 //! The container is safetensors (<https://github.com/huggingface/safetensors>, format 0.x): a JSON
 //! header of names, shapes and offsets, then the raw little-endian values. The document is stored
-//! as text under the key `phys_instruct` of the header's `__metadata__`. Its field `sha256` is the
-//! checksum of the document, that field left empty, and of all tensors as they lie in the file.
+//! as text under the key `phys_instruct` of the header's `__metadata__`. Its field `sha256` is a
+//! checksum of all tensors as stored, and of the document with that field left empty.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -26,17 +26,17 @@ const CHECKSUM: &str = "sha256";
 /// An array of any rank, C order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Array {
-    /// Points along each axis; empty for a scalar.
+    /// The number of points along each axis; empty for a scalar.
     pub shape: Vec<usize>,
-    /// The values, as many as the shape's product.
+    /// The values, as many as the product of the shape.
     pub data: Vec<f32>,
 }
 
 /// Everything in one weights file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bundle {
-    /// Any JSON. Numbers beyond 15 digits may change in the last place: what must come back
-    /// bit for bit belongs in a tensor, an integer or a string.
+    /// Any JSON. Numbers beyond 15 digits may change in the last place. A value that must be
+    /// restored bit for bit belongs in a tensor, an integer or a string.
     pub metadata: serde_json::Value,
     /// The tensors by name.
     pub tensors: BTreeMap<String, Array>,
@@ -51,10 +51,10 @@ pub fn write(path: &Path, bundle: &Bundle) -> Result<()> {
     write_as(path, bundle, |_| Dtype::F32)
 }
 
-/// The same with the tensors whose name begins with `prefix` rounded to `f16`.
+/// Writes `bundle` with the tensors whose name begins with `prefix` rounded to `f16`.
 ///
 /// # Errors
-/// As [`write()`]; values beyond the range of `f16`.
+/// Fails as [`write()`] does, and for values beyond the range of `f16`.
 pub fn write_packed(path: &Path, bundle: &Bundle, prefix: &str) -> Result<()> {
     let large = |v: &&f32| !f16::from_f32(**v).is_finite();
     let packed = |name: &str| name.starts_with(prefix);
@@ -74,17 +74,18 @@ fn write_as(path: &Path, bundle: &Bundle, dtype: impl Fn(&str) -> Dtype) -> Resu
     atomic::write(path, &to_bytes(bundle, dtype).map_err(|reason| bad(path, reason))?)
 }
 
-/// Reads what [`write()`] wrote.
+/// Reads a file of [`write()`].
 ///
 /// # Errors
-/// [`Error::Io`], or [`Error::BadFile`] for anything that is not a whole file of finite `f32` or
-/// `f16` tensors with the JSON document, or whose checksum is not that of its content.
+/// Fails with [`Error::Io`] if the file cannot be read. Fails with [`Error::BadFile`] for anything
+/// but a whole file of finite `f32` or `f16` tensors with the JSON document, and for a wrong
+/// checksum.
 pub fn read(path: &Path) -> Result<Bundle> {
     Ok(read_with_checksum(path)?.0)
 }
 
-/// The content of a file with its SHA-256 in hexadecimal digits; none in a file that was written
-/// before there were checksums.
+/// The content of a file with its SHA-256 in hexadecimal digits; none in a file of the first
+/// format, which has no checksum.
 ///
 /// # Errors
 /// Fails as [`read()`] does.
@@ -103,6 +104,7 @@ fn to_bytes(
             _ => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
         }
     };
+
     let raw: Vec<(&String, &[usize], Vec<u8>)> =
         bundle.tensors.iter().map(|(name, a)| (name, &a.shape[..], bytes(name, &a.data))).collect();
     let views = raw
@@ -113,11 +115,13 @@ fn to_bytes(
                 .map_err(|e| format!("tensor `{name}`: {e}"))
         })
         .collect::<std::result::Result<BTreeMap<_, _>, _>>()?;
+
     let document = HashMap::from([(KEY.to_string(), sealed(&bundle.metadata, &views))]);
     safetensors::serialize(views, Some(document)).map_err(|e| e.to_string())
 }
 
-/// The document as text with the checksum in it. One that is no JSON object has no place for it.
+/// The document as text with the checksum in it. A document that is no JSON object has no place for
+/// it.
 fn sealed(metadata: &serde_json::Value, tensors: &BTreeMap<&str, TensorView<'_>>) -> String {
     let mut document = metadata.clone();
     if let Some(fields) = document.as_object_mut() {
@@ -128,7 +132,7 @@ fn sealed(metadata: &serde_json::Value, tensors: &BTreeMap<&str, TensorView<'_>>
     text.replacen(&field(""), &field(&sum), 1)
 }
 
-/// The checksum's field as it stands in the document.
+/// The text of the checksum's field in the document.
 fn field(sum: &str) -> String {
     format!("\"{CHECKSUM}\":\"{sum}\"")
 }
@@ -137,7 +141,7 @@ fn field(sum: &str) -> String {
 /// the names, in hexadecimal digits.
 fn checksum(document: &str, tensors: &BTreeMap<&str, TensorView<'_>>) -> String {
     let mut sum = Sha256::new();
-    // The length before each part keeps two parts from being taken for two others.
+    // The length before each part prevents different parts from giving the same bytes.
     let mut add = |part: &[u8]| {
         sum.update((part.len() as u64).to_le_bytes());
         sum.update(part);
@@ -205,6 +209,7 @@ fn to_array(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Array> {
             ));
         }
     };
+
     let array = Array { shape: view.shape().to_vec(), data };
     check_shape(name, &array).map_err(|e| bad(path, e.to_string()))?;
     check_finite(path, name, &array.data)?;

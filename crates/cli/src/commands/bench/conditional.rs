@@ -71,7 +71,7 @@ pub struct Conditional {
     out: PathBuf,
 }
 
-/// A method by its name in the table.
+/// A parser of methods by their names in the table.
 fn solving_method() -> impl TypedValueParser<Value = SolvingMethod> {
     PossibleValuesParser::new(SolvingMethod::ALL.iter().map(|method| method.name()))
         .try_map(|name| name.parse::<SolvingMethod>())
@@ -83,10 +83,12 @@ impl Conditional {
         let options = self.options();
         let find = |name: &str| models::file(&format!("{name}.safetensors"));
         let student = |pde: &str| find(&format!("{pde}-{}-student", self.grid));
+
         let _lock = Lock::take(&self.out)?;
         let log = self.out.join(LOG);
         let known = read_rows::<Row>(&log)?;
         let (mut rows, mut pictures) = (Vec::<Row>::new(), Vec::new());
+
         for pde in chosen(&self.pde, |pde| student(pde).is_some())? {
             let setting = Setting::of(&pde, self.grid, &options, &find, &stop)?;
             let mut done = |row: &Row| {
@@ -135,7 +137,7 @@ impl Conditional {
     }
 }
 
-/// The student's answers to the first problem of each task.
+/// The pictures of the student's answers to the first problem of each task.
 fn pictures_of(
     setting: &Setting,
     prepared: &Prepared,

@@ -23,11 +23,11 @@ use crate::picture::calls;
 use crate::picture::samples::{self, Shown};
 use crate::progress::bar;
 
-/// Where rows, tables and the page go unless told otherwise.
+/// The default folder of rows, tables and the page.
 const FOLDER: &str = "runs/bench-five";
-/// Samples of a picture.
+/// The number of samples in a picture.
 const PICTURED: usize = 3;
-/// Samples of each set whose spectra and histograms the page shows.
+/// The number of samples of each set whose spectra and histograms the page shows.
 const COMPARED: usize = 64;
 /// The seed of all samples that are shown.
 const SEED: u64 = 0;
@@ -82,10 +82,12 @@ impl Five {
             .into_iter()
             .map(|pde| Ok(five::plan(&pde, &options, &tuning, &find)?))
             .collect::<Result<Vec<Vec<Item>>, Failure>>()?;
+
         let _lock = Lock::take(&self.out)?;
         let log = self.out.join(LOG);
         let mut known = read_rows::<Row>(&log)?;
         let (mut rows, mut pictures) = (Vec::<Row>::new(), Vec::new());
+
         let bar = bar(plans.iter().map(Vec::len).sum(), "rows");
         for items in &plans {
             let setting = Setting::of(items, options.count, &stop)
@@ -133,7 +135,7 @@ impl Five {
     }
 }
 
-/// A method by its name in the table.
+/// A parser of methods by their names in the table.
 fn sampling_method() -> impl TypedValueParser<Value = SamplingMethod> {
     PossibleValuesParser::new(SamplingMethod::ALL.iter().map(|method| method.name()))
         .try_map(|name| name.parse::<SamplingMethod>())
@@ -155,8 +157,8 @@ fn measured(
     Ok(row)
 }
 
-/// Samples of held-out data, the student at one step, and the plain teacher at its largest number
-/// of steps, alone and guided; spectra and histograms of all but the guided.
+/// The pictures of held-out data, of the student at one step, and of the plain teacher at its
+/// largest number of steps, alone and guided. Spectra and histograms are of all but the guided.
 fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failure> {
     let most = |item: &&Item| item.key.steps;
     let last = |method: SamplingMethod| {

@@ -28,7 +28,7 @@ mod tune;
 
 /// The file of searched weights, beside the models.
 const WEIGHTS: &str = "baselines.toml";
-/// The file of finished rows, with which a table goes on.
+/// The file of finished rows, from which a table is resumed.
 const LOG: &str = "rows.jsonl";
 
 /// The comparison tables, and the search for the baselines' weights
@@ -49,7 +49,7 @@ impl Bench {
     }
 }
 
-/// The PDEs asked for, or those that `has` says yes to.
+/// The PDEs asked for, or those for which `has` is true.
 fn chosen(asked: &[String], has: impl Fn(&str) -> bool) -> Result<Vec<String>, Failure> {
     for name in asked {
         problem::find(name)?;
@@ -63,19 +63,19 @@ fn chosen(asked: &[String], has: impl Fn(&str) -> bool) -> Result<Vec<String>, F
     Ok(all)
 }
 
-/// The numbers asked for, else `base`.
+/// The values asked for, or else `base`.
 fn given_or<T: Clone>(asked: &[T], base: Vec<T>) -> Vec<T> {
     if asked.is_empty() { base } else { asked.to_vec() }
 }
 
-/// The file of searched weights and what it holds.
+/// The path and the content of the file of searched weights.
 fn weights() -> Result<(PathBuf, Tuning), Failure> {
     let path = models::file(WEIGHTS).unwrap_or_else(|| models::folder().join(WEIGHTS));
     let tuning = Tuning::read(&path)?.unwrap_or_default();
     Ok((path, tuning))
 }
 
-/// A measured table: its rows, and what is said of them by PDE.
+/// A measured table: its rows, and the sections of the page by PDE.
 struct Table<'a, R> {
     title: &'a str,
     note: String,

@@ -49,6 +49,7 @@ impl Tune {
         let find = |pde: &str, kind: &str| {
             models::file(&format!("{pde}-{}-{kind}.safetensors", self.grid))
         };
+
         for pde in chosen(&self.pde, |pde| find(pde, "edm").is_some())? {
             let files: Vec<_> =
                 ["edm", "teacher"].iter().filter_map(|kind| find(&pde, kind)).collect();
@@ -71,7 +72,7 @@ impl Tune {
         print(&path.display().to_string())
     }
 
-    /// Every method and number of steps of one teacher.
+    /// Searches every method and number of steps of one teacher.
     fn search(&self, file: &Path) -> Result<Vec<Tuned>, Failure> {
         let model = Model::load(file, &device::cpu())?;
         if model.card.kind != Kind::Teacher {
@@ -81,10 +82,12 @@ impl Tune {
         let stop = AtomicBool::new(false);
         let mut watch = Watch { progress: &mut |_| (), stop: &stop };
         let grid = model.card.grid;
+
         let validation =
             data::generate(pde.as_ref(), grid, seeds::TUNING, 2 * self.count, &mut watch)?;
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let hash = five::file_hash(file)?;
+
         let mut all = Vec::new();
         let teacher = Teacher { name: &stem, sha256: &hash, model: &model };
         for method in [SamplingMethod::DiffusionPde, SamplingMethod::CoCoGen] {

@@ -10,71 +10,73 @@ use crate::condition::posterior::Score;
 use crate::eval::physics::mean;
 use crate::{Error, Result};
 
-/// What a row is about.
+/// The conditions of a row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Key {
     /// The PDE.
     pub pde: String,
     /// The task.
     pub task: Task,
-    /// The method; `+solve` with the reference solver's solution for every member's input.
+    /// The method. `+solve` takes the reference solver's solution for every member's input.
     pub method: SolvingMethod,
-    /// Sampler steps of DiffusionPDE; 0 for the others.
+    /// The number of DiffusionPDE's sampler steps; 0 for the others.
     pub steps: usize,
-    /// Points a side.
+    /// The number of points a side.
     pub grid: usize,
-    /// Points observed (all there are, if there are fewer).
+    /// The number of points observed; all if there are fewer.
     pub points: usize,
-    /// Columns observed in every row instead of points at random.
+    /// The number of columns observed in every row, in place of random points.
     pub sensors: Option<usize>,
-    /// Errors of the observations, in standard deviations of their field.
+    /// The errors of the observations, in standard deviations of their field.
     pub noise: f64,
-    /// Problems.
+    /// The number of problems.
     pub count: usize,
-    /// Members of the ensemble; 1 for DiffusionPDE, whose answer is a sample.
+    /// The number of members of the ensemble; 1 for DiffusionPDE, whose answer is a sample.
     pub ensemble: usize,
-    /// SHA-256 of the model file; none for methods without one.
+    /// The SHA-256 of the model file; none for methods without one.
     pub model: Option<String>,
 }
 
-/// The figures of one row: means over problems.
+/// The measures of one row, averaged over problems.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// What is measured.
+    /// The conditions of the row.
     #[serde(flatten)]
     pub key: Key,
-    /// Relative L2 error of the mean in the entries asked for; for Darcy's inverse task the share
-    /// of wrong cells.
+    /// The relative L2 error of the mean in the entries asked for. For Darcy's inverse task it is
+    /// the share of wrong cells.
     pub error: f64,
-    /// Its standard deviation over problems.
+    /// The standard deviation of the error over problems.
     pub error_sd: f64,
-    /// The error of the exact posterior mean on the same problems, where it is known.
+    /// The error of the exact posterior's mean on the same problems; none if it is not known.
     pub bayes_limit: Option<f64>,
-    /// Network passes of each member, forward and backward.
+    /// The number of network passes of each member, forward and backward.
     pub nfe: usize,
-    /// Seconds of one answer, the whole ensemble; the median over problems.
+    /// The median seconds of one answer, the whole ensemble, over problems.
     pub seconds: f64,
-    /// Seconds once for all problems.
+    /// The seconds of preparation, once for all problems.
     pub prepare_seconds: f64,
-    /// Share of the truth within the 90 % interval, as [`Score::coverage90`](crate::condition::posterior::Score).
+    /// The share of the truth within the 90 % interval, as
+    /// [`Score::coverage90`](crate::condition::posterior::Score).
     pub coverage90: Option<f64>,
-    /// Continuous ranked probability score over the truth's root mean square.
+    /// The continuous ranked probability score over the truth's root mean square.
     pub crps: f64,
-    /// RMS misfit of the mean, in standard deviations of the observed field.
+    /// The RMS misfit of the mean, in standard deviations of the observed field.
     pub misfit: f64,
-    /// Relative RMS residual of the members, and of their mean; none where not finite.
+    /// The relative RMS residual of the members; none if it is not finite.
     pub pde_error: Option<f64>,
-    /// That of the mean.
+    /// The relative RMS residual of the members' mean; none if it is not finite.
     pub pde_error_of_mean: Option<f64>,
-    /// That of the true fields.
+    /// The relative RMS residual of the true fields.
     pub data_floor: f64,
     /// The searched guidance of DiffusionPDE.
     pub guidance: Option<Guidance>,
-    /// Problems without an answer (an input that the solver refuses); they are in no figure.
+    /// The number of problems without an answer (an input that the solver refuses). No other
+    /// measure counts them.
     pub failed: usize,
 }
 
-/// What one problem gave.
+/// The measures of one problem.
 pub(super) struct Answer {
     pub score: Score,
     pub misfit: f64,
@@ -85,13 +87,14 @@ pub(super) struct Answer {
 }
 
 impl Row {
-    /// The row of the problems that were answered.
+    /// Makes the row from the problems that were answered.
     ///
     /// # Errors
-    /// None of them.
+    /// Fails if none was answered.
     pub(super) fn of(key: Key, answers: &[Answer], data_floor: f64) -> Result<Self> {
         let none = || Error::NonFinite(format!("{}: no problem was answered", key.method));
         let nfe = answers.last().ok_or_else(none)?.nfe;
+
         let all = |of: &dyn Fn(&Answer) -> Option<f64>| -> Vec<f64> {
             answers.iter().filter_map(of).collect()
         };
@@ -99,6 +102,7 @@ impl Row {
         let (error, error_sd) = mean_and_sd(&all(&|a| Some(a.score.error)));
         let mut seconds = all(&|a| Some(a.seconds));
         seconds.sort_by(f64::total_cmp);
+
         Ok(Self {
             error,
             error_sd,

@@ -1,4 +1,4 @@
-//! The head of a table: what each column means.
+//! The head of a table: the meaning of each column.
 
 use super::lines::Row;
 
@@ -27,7 +27,7 @@ pub(super) enum FieldOf {
     Channel(usize),
 }
 
-/// What the columns mean.
+/// The meaning of the columns.
 pub(super) struct Head {
     pub width: usize,
     pub point: Pair,
@@ -109,7 +109,7 @@ impl<'a> Columns<'a> {
         })
     }
 
-    /// Notes that two columns mean the same.
+    /// Records the fault that two columns mean the same.
     fn alike(&mut self, first: usize, second: usize) {
         let [a, b] = [self.names[first], self.names[second]];
         self.faults.push(if a == b {

@@ -49,7 +49,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, String> {
         .map_err(|_| "damaged UTF-16 text; save the table as UTF-8".into())
 }
 
-/// What separates the cells, and the text after a line `sep=;` such as Excel knows.
+/// The separator of the cells, and the text after a line `sep=;` such as Excel writes.
 pub(super) fn separator(text: &str) -> (u8, &str) {
     let told = text.get(..4).filter(|start| start.eq_ignore_ascii_case("sep="));
     if let (Some(_), [_, _, _, _, separator @ (b',' | b';' | b'\t'), b'\n', ..]) =
@@ -95,8 +95,8 @@ pub(super) fn rows(text: &str, separator: u8) -> Result<Vec<Row>, String> {
     }
 }
 
-/// The line on which a record begins, for which the reader began to look at `start`, before the
-/// empty lines and comments.
+/// The line on which a record begins. `start` is the reader's position before it, with empty lines
+/// and comments possibly in between.
 fn line_of(text: &str, start: &csv::Position) -> u64 {
     let mut line = start.line();
     let from = usize::try_from(start.byte()).unwrap_or(usize::MAX);

@@ -6,7 +6,7 @@ use super::lines::Row;
 /// Cells that say that nothing was observed, beside the empty one.
 const MISSING: [&str; 5] = ["nan", "-nan", "na", "n/a", "null"];
 
-/// How numbers are written.
+/// The notation of numbers.
 #[derive(Clone, Copy)]
 pub(super) struct Numbers {
     decimal_comma: bool,
