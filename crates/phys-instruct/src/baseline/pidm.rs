@@ -1,6 +1,6 @@
 //! PIDM (arXiv 2403.14404, eq. 13): the denoiser's own loss plus the likelihood of a vanishing
 //! residual at its clean estimate, c |R(D(x_t))|^2 / (2 Sigma_t). A trained teacher is tuned with
-//! it (`train.start`, `train.physics_weight`) and then sampled as any other.
+//! it (`train.start`, `train.residual_weight`) and then sampled as any other.
 //!
 //! Sigma_t, the variance of the estimate, is here what EDM's preconditioning takes it to be,
 //! c_out^2 = sigma^2 sigma_data^2 / (sigma^2 + sigma_data^2), by which EDM's loss is divided too;
@@ -12,22 +12,21 @@ use super::relative_residual;
 use crate::diffusion::{Denoiser, Network};
 use crate::residual::Residual;
 
-/// EDM's loss plus `physics_weight` times the residual's part. `y0` clean, `noise` standard normal
-/// of the same shape, `sigma` `[batch]`, `weights` as in [`Network::loss`].
+/// EDM's loss plus `residual_weight` times the residual's part. `y0` clean, `noise` standard normal
+/// of the same shape, `sigma` `[batch]`.
 pub fn loss(
     network: &Network,
     residual: &dyn Residual,
     [y0, noise]: [Tensor<4>; 2],
     sigma: Tensor<1>,
-    weights: &Tensor<4>,
-    physics_weight: f64,
+    residual_weight: f64,
 ) -> Tensor<1> {
     let level = sigma.clone().reshape([-1, 1, 1, 1]) * network.profile();
     let y = y0.clone() + noise * level.clone();
     let denoised = network.denoise(y, sigma.clone());
-    let error = (denoised.clone() - y0) / network.c_out(level) * weights.clone();
+    let error = (denoised.clone() - y0) / network.c_out(level) * network.coordinates.present();
     let relative = relative_residual(residual, &network.coordinates, denoised);
     let physics = relative.square() / (network.c_out(sigma).square() * 2.0);
     error.square().mean() / network.coordinates.present().mean().into_scalar::<f32>()
-        + physics.mean() * physics_weight
+        + physics.mean() * residual_weight
 }

@@ -207,8 +207,8 @@ impl Loaded {
     fn item(&self, method: &str, options: &Options, steps: usize, weight: Option<f64>) -> Item {
         let card = &self.model.card;
         let key = Key {
-            preconditioning: Some(card.diffusion.preconditioning),
-            regress: card.diffusion.regress,
+            preconditioning: Some(card.coordinates.kind()),
+            regress: card.coordinates.linear_predictor(),
             weight,
             model: Some(self.hash.clone()),
             ..key([&card.pde, method], card.grid, options, steps)

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Preconditioning;
+use crate::config::CoordinatesKind;
 use crate::eval::Report;
 use crate::store::atomic::append_line;
 use crate::store::file::{MAX_BYTES, read_text};
@@ -21,8 +21,8 @@ pub struct Key {
     /// `pidm` or `solver`.
     pub method: String,
     /// `pixel`, `modes` or `joint`; none for the solver.
-    pub preconditioning: Option<Preconditioning>,
-    /// Whether the solution is taken less its regression on the input.
+    pub preconditioning: Option<CoordinatesKind>,
+    /// True where the solution is taken less its linear prediction from the input.
     #[serde(default)]
     pub regress: bool,
     /// Sampler steps; 0 for the solver.

@@ -8,8 +8,8 @@ use phys_instruct::bench::conditional::{self, Key, Prepared, Row, Setting};
 use phys_instruct::bench::page::Picture;
 use phys_instruct::bench::row::{append_row, read_rows};
 use phys_instruct::condition::Task;
-use phys_instruct::store::lock::Lock;
 use phys_instruct::store::interrupt;
+use phys_instruct::store::lock::Lock;
 
 use super::{LOG, Table, chosen, given_or, picture};
 use crate::args::{Global, MOST_CALLS, at_least, at_least_zero, between};

@@ -10,7 +10,7 @@ use phys_instruct::bench::five::{self, Item, Options, Setting};
 use phys_instruct::bench::page::Picture;
 use phys_instruct::bench::row::{Key, append_row, read_rows};
 use phys_instruct::bench::{Row, charts, table};
-use phys_instruct::config::Preconditioning;
+use phys_instruct::config::CoordinatesKind;
 use phys_instruct::plot::{Drawing, Sheet};
 use phys_instruct::store::lock::Lock;
 use phys_instruct::store::{atomic, interrupt};
@@ -152,7 +152,7 @@ fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failur
     let most = |item: &&Item| item.key.steps;
     let last = |method: &'static str| {
         let plain = |item: &&Item| {
-            item.key.method == method && item.key.preconditioning == Some(Preconditioning::Pixel)
+            item.key.method == method && item.key.preconditioning == Some(CoordinatesKind::Pixel)
         };
         items.iter().filter(plain).max_by_key(most)
     };
