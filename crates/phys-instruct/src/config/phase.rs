@@ -202,7 +202,8 @@ pub enum Divergence {
     Ikl {},
     /// Score identity distillation (arXiv 2404.04057).
     Sid {
-        /// Weight of the squared difference of the two denoisers, less 1 and negated.
+        /// The alpha of the loss (1 - alpha) |e|^2 + e . (D_A - x0), e the teacher's denoiser less
+        /// the auxiliary model's D_A.
         #[serde(default = "alpha")]
         alpha: f64,
     },

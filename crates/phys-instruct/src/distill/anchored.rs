@@ -39,11 +39,11 @@ impl AnchoredTerms {
             + self.preconditioned.clone() * config.preconditioned_weight
     }
 
-    /// The figures of a step at `depth` network calls, for the metrics file.
-    pub fn figures(&self, depth: usize) -> Map<String, Value> {
+    /// The figures of a step of so many network calls, for the metrics file.
+    pub fn figures(&self, calls: usize) -> Map<String, Value> {
         let scalar = |v: &Tensor<1>| json!(v.clone().detach().into_scalar::<f32>());
         Map::from_iter([
-            ("depth".to_owned(), json!(depth)),
+            ("calls".to_owned(), json!(calls)),
             ("input_distance".to_owned(), scalar(&self.input)),
             ("residual".to_owned(), scalar(&self.residual)),
             ("preconditioned".to_owned(), scalar(&self.preconditioned)),

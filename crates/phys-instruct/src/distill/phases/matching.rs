@@ -7,11 +7,13 @@
 
 use std::collections::BTreeMap;
 
+use burn::tensor::Tensor;
 use serde_json::{Map, Value, json};
 
 use super::Phase;
 use crate::Result;
 use crate::config::MatchingConfig;
+use crate::diffusion::Network;
 use crate::distill::guidance::{self, Pull, norm};
 use crate::distill::matching::{self, Match};
 use crate::distill::student::Student;
@@ -57,6 +59,27 @@ impl Matching {
         self.auxiliaries[calls - 1].step(auxiliary::Batch { clean, noise, sigma }, rate)
     }
 
+    /// The matching gradient at clean samples of so many calls; `plain` is the student's network.
+    fn matched(
+        &self,
+        student: &Student,
+        plain: &Network,
+        calls: usize,
+        clean: Tensor<4>,
+    ) -> Result<Tensor<4>> {
+        let c = &self.config;
+        let (shape, device) = (student.shape(), &student.device);
+        let noise = student.draw("matching-noise", 0).normal(shape, device);
+        let sigma = student.draw("matching-sigma", 0);
+        let sigma = sigma.sigma(shape[0], c.ln_sigma_mean, c.ln_sigma_std, device);
+
+        let settings = Match { divergence: c.divergence, weight: c.weight };
+        let auxiliary = self.auxiliaries[calls - 1].network.valid();
+        let teacher = &student.teacher.network;
+        let gradient = matching::gradient(settings, teacher, &auxiliary, clean, noise, sigma)?;
+        Ok(gradient * plain.coordinates.present())
+    }
+
     /// Matching plus guidance on one batch of fresh samples.
     fn generator_step(
         &mut self,
@@ -64,40 +87,31 @@ impl Matching {
         calls: usize,
         step: u64,
     ) -> Result<(StepReport, Map<String, Value>)> {
-        let c = &self.config;
         let plain = student.network.valid();
-        let (shape, device) = (student.shape(), student.device.clone());
-        let noisy =
-            student.generator(&plain).input(student.draw("generator", 0), calls, shape, &device);
-        let output = student.generator(&student.network).call(noisy.autodiff(), calls);
+        let draw = student.draw("generator", 0);
+        let input = student.generator(&plain).input(draw, calls, student.shape(), &student.device);
+        let output = student.generator(&student.network).call(input.autodiff(), calls);
         let clean = output.clone().detach().inner();
 
-        let settings = Match { divergence: c.divergence, weight: c.weight };
-        let noise = student.draw("matching-noise", 0).normal(shape, &device);
-        let sigma = student.draw("matching-sigma", 0);
-        let sigma = sigma.sigma(shape[0], c.ln_sigma_mean, c.ln_sigma_std, &device);
-        let auxiliary = self.auxiliaries[calls - 1].network.valid();
-        let teacher = &student.teacher.network;
-        let matched =
-            matching::gradient(settings, teacher, &auxiliary, clean.clone(), noise, sigma)?;
-        let matched = matched * plain.coordinates.present();
+        let matched = self.matched(student, &plain, calls, clean.clone())?;
         let match_norm = norm(&matched)?;
-
         let (residual, coordinates) = (student.residual.as_ref(), &plain.coordinates);
-        let pull = match &c.guidance {
+        let pull = match &self.config.guidance {
             Some(guidance) => {
                 guidance::pull(guidance, residual, coordinates, &clean, match_norm, step)?
             }
             None => Pull::none(residual, coordinates, clean),
         };
+
         let figures = json!({
-            "depth": calls,
+            "calls": calls,
             "matching_norm": match_norm,
             "guidance_norm": norm(&pull.gradient)?,
             "residual": pull.residual,
         });
+        // Both are gradients on the output, carried through the student in one backward pass.
         let gradient = (matched + pull.gradient).autodiff();
-        let rate = c.schedule().share(step);
+        let rate = self.config.schedule().share(step);
         let report = student.update(&(output * gradient).mean(), rate)?;
         Ok((report, figures.as_object().cloned().unwrap_or_default()))
     }
