@@ -10,7 +10,7 @@ use phys_instruct::bench::conditional;
 use phys_instruct::bench::row::{self, Row};
 use phys_instruct::bench::tuning::Tuning;
 use phys_instruct::condition::{Task, files};
-use phys_instruct::config::load;
+use phys_instruct::config::load::{self, Changes};
 use phys_instruct::device::cpu;
 use phys_instruct::diffusion::sampler::Method;
 use phys_instruct::sampling::{SampleOptions, sample};
@@ -137,7 +137,7 @@ pub fn checkpoint(bytes: &[u8]) -> Answer {
 
 /// Reads a config as `config check` does. One that is accepted is written and read again.
 pub fn config(bytes: &[u8]) -> Answer {
-    let config = with_file("x.toml", bytes, |path| load::load(path, &[]))?;
+    let config = with_file("x.toml", bytes, |path| load::load(path, &Changes::default()))?;
     let pde = config.pde().map_err(|error| error.to_string())?;
     let text = load::to_toml(&config).map_err(|error| error.to_string())?;
     assert_eq!(Config::from_toml(&text).unwrap(), config, "{text}");
@@ -152,7 +152,8 @@ pub fn config(bytes: &[u8]) -> Answer {
 /// Reads the text of `--set`.
 pub fn set(bytes: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(bytes).into_owned();
-    with_file("x.toml", seeds::CONFIG.as_bytes(), |path| load::load(path, &[text]))?;
+    let changes = Changes { set: vec![text], ..Changes::default() };
+    with_file("x.toml", seeds::CONFIG.as_bytes(), |path| load::load(path, &changes))?;
     Ok(())
 }
 

@@ -35,16 +35,22 @@ steps = 20
 log_every = 1
 [distill]
 batch = 2
-steps = 10
 levels = [5.0, 1.0]
-warm_start = 2
-warm_start_pairs = 2
-warm_start_nfe = 3
 log_every = 1
 evaluate_every = 5
-[distill.anchored]
+[[distill.phase]]
+kind = 'warm-start'
+steps = 2
+batches = 2
+calls = 3
+[[distill.phase]]
+kind = 'matching'
+steps = 10
+[[distill.phase]]
+kind = 'calibrate'
+[[distill.phase]]
+kind = 'anchored'
 steps = 4
-calibrate = true
 ";
 
 /// The data set behind the manifests.
@@ -54,10 +60,10 @@ pub const PLAN: Plan = Plan { size: 8, count: 4, seed: 1, shard_size: 2 };
 const OTHER_MODELS: [&str; 2] = [
     "pde = 'darcy'\ngrid = 8\n[data]\ncount = 8\nvalidation = 8\n\
      [net]\nwidth = 8\nmultipliers = [1]\nblocks = 1\n\
-     [diffusion]\npreconditioning = 'joint'\njoint_modes = 4\nnoise = 'data'\nregress = true\n",
+     [coordinates]\nkind = 'joint'\nmodes = 4\nlinear_predictor = true\n",
     "pde = 'burgers'\ngrid = 16\n[data]\ncount = 8\nvalidation = 8\n\
      [net]\nwidth = 8\nmultipliers = [1, 2]\nblocks = 1\nattention = [1]\npatch = 2\n\
-     [diffusion]\npreconditioning = 'pixel'\n",
+     [coordinates]\nkind = 'pixel'\n",
 ];
 
 /// Returns the bytes that `write` puts into a file.
@@ -190,12 +196,17 @@ fn calibrated() -> Model {
     training.model()
 }
 
-/// Rewrites a model file in the first format, which has no checksum.
+/// Rewrites a model file in the first format, which has no checksum and keeps the coordinates, here
+/// `modes`, among the numbers of the diffusion.
 fn of_first_format(file: &[u8]) -> Vec<u8> {
     let mut weights = Weights::parse(file).unwrap();
     let mut card: serde_json::Value = serde_json::from_str(&weights.document).unwrap();
     card["format"] = json!(1);
-    for field in ["bases", "sha256"] {
+    let coordinates = card["coordinates"].clone();
+    card["diffusion"]["preconditioning"] = coordinates["kind"].clone();
+    card["diffusion"]["noise"] = coordinates["noise"].clone();
+    card["diffusion"]["regress"] = coordinates["linear_predictor"].clone();
+    for field in ["bases", "sha256", "coordinates"] {
         card.as_object_mut().unwrap().remove(field);
     }
     weights.document = card.to_string();
@@ -230,8 +241,8 @@ pub fn set() -> Vec<Vec<u8>> {
         "train.steps=30",
         "pde=darcy",
         "distill.levels=[4.0, 2.0]",
-        "diffusion.preconditioning='pixel'",
-        "distill.anchored.calibrate=true",
+        "coordinates.kind='pixel'",
+        "distill.anchored.steps=6",
         "train={ batch = 4, optimizer = { learning_rate = 1e-3 } }",
     ]
     .map(|text| text.as_bytes().to_vec())

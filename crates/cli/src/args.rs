@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Command, Parser, ValueEnum};
+use phys_instruct::config::load::Changes;
 use phys_instruct::{Error, Result, diffusion::sampler::Method, memory, problem};
 use phys_instruct_physics::Pde;
 
@@ -98,10 +99,16 @@ pub struct Params {
 /// Changes to a config file.
 #[derive(Args, Clone, Default)]
 pub struct Overrides {
-    /// Override a value of the config, for example `train.batch=8`; repeatable
+    /// Override a value of the config, for example `train.batch=8`; repeatable. A phase of the
+    /// student is named by its kind, `distill.matching.steps=100`, or by its number from 0,
+    /// `distill.phase[1].steps=100`; a kind that is not there is added at its place
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Override the number of training steps
+    /// Take a key, a table or all phases of a kind out of the config before anything is set, for
+    /// example `distill.matching.guidance` or `distill.anchored`; repeatable
+    #[arg(long, value_name = "KEY")]
+    pub unset: Vec<String>,
+    /// Override the number of training steps, for a student those of its matching phase
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
     /// Override data.count, the number of training samples
@@ -168,11 +175,11 @@ impl Params {
 }
 
 impl Overrides {
-    /// All overrides as `key=value`; `section` is the section of the config that holds the steps.
+    /// All changes; `section` is the section of the config that holds the steps.
     ///
     /// # Errors
     /// Fails for a key that is given twice.
-    pub fn list(&self, section: &str) -> Result<Vec<String>> {
+    pub fn changes(&self, section: &str) -> Result<Changes> {
         let named = [
             (format!("{section}.steps"), self.steps),
             ("data.count".into(), self.count),
@@ -180,9 +187,10 @@ impl Overrides {
             ("seed".into(), self.seed),
         ];
         let given = named.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?)));
-        let all: Vec<String> = self.set.iter().cloned().chain(given).collect();
-        check_once("--set", all.iter().map(|text| text.split('=').next().unwrap_or_default()))?;
-        Ok(all)
+        let set: Vec<String> = self.set.iter().cloned().chain(given).collect();
+        check_once("--set", set.iter().map(|text| text.split('=').next().unwrap_or_default()))?;
+        check_once("--unset", self.unset.iter().map(String::as_str))?;
+        Ok(Changes { set, unset: self.unset.clone() })
     }
 }
 

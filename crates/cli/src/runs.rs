@@ -35,7 +35,12 @@ pub fn claim(folder: &Path, config: &Config, kind: Kind) -> Result<Lock, Failure
 
 /// Refuses a run whose configuration differs from `text` by more than the number of its last steps.
 fn check(run: &Run, text: &str, config: &Config, kind: Kind) -> Outcome {
-    let theirs = Config::from_toml(text)?;
+    let theirs = Config::from_toml(text).map_err(|error| {
+        Failure::Usage(format!(
+            "{} holds a run whose config is none of this version: {error}; choose another --out",
+            run.folder().display()
+        ))
+    })?;
     let differences = load::differences(config, &theirs);
     let goes_on = run.has_checkpoint() && has_more_steps(config, &theirs, kind);
     if differences.is_empty() || goes_on {

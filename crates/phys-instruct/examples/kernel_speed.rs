@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
-use phys_instruct::config::{Matching, MatchingWeight, OptimizerConfig};
+use phys_instruct::config::{Divergence, MatchingWeight, OptimizerConfig};
 use phys_instruct::diffusion::sampler::constant;
 use phys_instruct::diffusion::statistics::Statistics;
 use phys_instruct::diffusion::{Coordinates, Denoiser, Network};
@@ -108,14 +108,11 @@ impl Work {
             regression: None,
             components: None,
         };
-        let config = &model.card.diffusion;
+        let config = &model.card.coordinates;
         let coordinates = Coordinates::new(&statistics, &channels, grid, config, &device::cpu())?;
         let teacher = Network::new(model.network.net.clone(), coordinates).freeze();
-        let optimizer = AdamW::new(&OptimizerConfig {
-            learning_rate: LEARNING_RATE,
-            clip: 0.0,
-            ..OptimizerConfig::default()
-        });
+        let optimizer =
+            AdamW::new(&OptimizerConfig { clip: 0.0, ..OptimizerConfig::at(LEARNING_RATE) });
         // The auxiliary model differs, so that matching has something to say.
         let auxiliary =
             Network::new(teacher.net.clone().map(&mut Grow), teacher.coordinates.clone());
@@ -151,8 +148,7 @@ impl Work {
         noise: Tensor<4>,
     ) -> phys_instruct::Result<Vec<f64>> {
         let sigma = constant(SIGMA, &y0).autodiff();
-        let weights = self.teacher.coordinates.mode_weights(0.0).autodiff();
-        let loss = self.auxiliary.loss(y0.autodiff(), noise.autodiff(), sigma, &weights);
+        let loss = self.auxiliary.loss(y0.autodiff(), noise.autodiff(), sigma);
         let gradients = loss.backward();
         let report = self.optimizers[0].step(&mut self.auxiliary.net, gradients, 1.0)?;
         Ok(vec![f64::from(loss.into_scalar::<f32>()), report.gradient_norm])
@@ -170,7 +166,7 @@ impl Work {
         let noisy = (z2 * SIGMA).autodiff();
         let output = self.student.denoise(noisy, sigma.clone().autodiff());
         let y0 = output.clone().detach().inner();
-        let settings = Match { matching: Matching::Ikl, weight: MatchingWeight::Dmd, alpha: 1.0 };
+        let settings = Match { divergence: Divergence::Ikl {}, weight: MatchingWeight::Dmd };
         let auxiliary = self.auxiliary.valid();
         let gradient = matching::gradient(settings, &self.teacher, &auxiliary, y0, n2, sigma)?;
         let gradients = (output * gradient.autodiff()).mean().backward();

@@ -8,7 +8,7 @@ use phys_instruct_physics::Pde;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::{Config, DiffusionConfig, NetConfig, Preconditioning, Skip};
+use crate::config::{Config, CoordinatesConfig, DiffusionConfig, NetConfig, Skip};
 use crate::diffusion::joint::Components;
 use crate::diffusion::regression::Regression;
 use crate::diffusion::statistics::Statistics;
@@ -19,12 +19,14 @@ use crate::store::weights::{self, Array, Bundle};
 use crate::{Error, Result};
 
 mod check;
+mod upgrade;
 
-/// Version of the file's metadata that is written. The first one had neither a checksum nor the
-/// channels' bases, and is still read.
-const FORMAT: u32 = 2;
-/// The first version with both.
+/// Version of the file's metadata that is written. Older ones are read (see [`upgrade`]).
+const FORMAT: u32 = 3;
+/// The first version with a checksum and the channels' bases.
 const SEALED: u32 = 2;
+/// The first version whose coordinates are a table of their own.
+const WITH_COORDINATES: u32 = 3;
 
 /// Teacher or student.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +59,8 @@ pub struct Card {
     pub bases: Vec<[String; 2]>,
     /// The network.
     pub net: NetConfig,
+    /// The coordinates of the diffusion's state.
+    pub coordinates: CoordinatesConfig,
     /// The diffusion process.
     pub diffusion: DiffusionConfig,
     /// The generator's noise levels; empty for a teacher.
@@ -115,6 +119,7 @@ impl Card {
             channels: pde.channels().iter().map(|c| c.name.to_owned()).collect(),
             bases: check::bases(&pde.channels()),
             net: config.net.clone(),
+            coordinates: config.coordinates.clone(),
             diffusion: config.diffusion.clone(),
             levels: Vec::new(),
             skip: Skip::Mean,
@@ -195,7 +200,7 @@ impl Card {
     ) -> Result<Network> {
         let channels = self.pde()?.channels();
         let coordinates =
-            Coordinates::new(statistics, &channels, self.grid, &self.diffusion, device)?;
+            Coordinates::new(statistics, &channels, self.grid, &self.coordinates, device)?;
         let net = UNet::zeros(&self.net, coordinates.inputs(), channels.len(), device);
         let net = params::from_arrays(net, tensors, "net.")?;
         Ok(Network::new(net, coordinates).with_skip(self.skip).valid().freeze())
@@ -237,7 +242,7 @@ impl Model {
         let mut tensors = params::to_arrays(&self.network.net, "net.")?;
         tensors.extend(statistics_arrays(&self.statistics, &self.card));
         tensors.extend(Calibration::to_arrays(&self.calibrations)?);
-        // A model that was read from a file of the first format is written in the present one.
+        // A model that was read from a file of an older format is written in the present one.
         let bases = check::bases(&self.card.pde()?.channels());
         let card = Card { format: FORMAT, bases, ..self.card.clone() };
         let metadata = serde_json::to_value(&card).map_err(|e| Error::Config(e.to_string()))?;
@@ -295,7 +300,8 @@ impl Model {
     /// [`Error::Shape`] for tensors that are missing or of another shape.
     pub fn from_bundle(bundle: &Bundle, device: &Device) -> Result<Self> {
         let tensors = &bundle.tensors;
-        let card: Card = serde_json::from_value(bundle.metadata.clone())
+        let metadata = upgrade::upgraded(bundle.metadata.clone())?;
+        let card: Card = serde_json::from_value(metadata)
             .map_err(|e| Error::Shape(format!("not a model's description: {e}")))?;
 
         // Nothing is built before the description has been held against rules and file.
@@ -368,8 +374,7 @@ pub fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result
         }
         None => Err(Error::Shape(format!("{name} is missing, expected shape {shape:?}"))),
     };
-    let components = if card.diffusion.preconditioning == Preconditioning::Joint {
-        let side = card.diffusion.joint_modes;
+    let components = if let Some(side) = card.coordinates.joint_modes() {
         let n = side
             .checked_pow(2)
             .and_then(|square| square.checked_mul(card.channels.len()))
@@ -380,7 +385,7 @@ pub fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result
     } else {
         None
     };
-    let regression = if card.diffusion.regress {
+    let regression = if card.coordinates.linear_predictor() {
         let solution = [card.channels.len().saturating_sub(1), card.grid, card.grid];
         let gain = get("statistics.regression", &solution)?;
         Some(Regression { gain, remainder: get("statistics.remainder", &solution)? })
@@ -425,12 +430,13 @@ mod tests {
     #[test]
     fn regressed_statistics_are_restored_and_their_absence_is_named() {
         let pde = crate::problem::by_name("darcy").unwrap();
-        let text = "pde = \"darcy\"\ngrid = 8\n[diffusion]\nregress = true\n";
+        let text =
+            "pde = 'darcy'\ngrid = 8\n[coordinates]\nkind = 'modes'\nlinear_predictor = true";
         let config = Config::from_toml(text).unwrap();
         let data = samples_from(pde.as_ref(), 20, 8, 1);
         let device = crate::device::cpu();
         let (_, statistics) =
-            Coordinates::fit(&data, &pde.channels(), &config.diffusion, &device).unwrap();
+            Coordinates::fit(&data, &pde.channels(), &config.coordinates, &device).unwrap();
         let card = Card::new(Kind::Teacher, &config, pde.as_ref());
         let arrays = statistics_arrays(&statistics, &card);
         assert_eq!(statistics_from(&arrays, &card).unwrap(), statistics);

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::config::Config;
 use crate::config::load::to_toml;
+use crate::config::{Config, PhaseConfig};
 use crate::model::Kind;
 use crate::store::dataset::sha256;
 use crate::store::run::Run;
@@ -161,21 +161,29 @@ fn given_up(training: &dyn Training, run: &Run, what: &str) -> Error {
     ))
 }
 
-/// The number of steps of the last phase of a training, which can be raised for a finished run.
-pub fn last_steps(config: &mut Config, kind: Kind) -> &mut usize {
+/// The number of steps of the last phase of a training that takes any, which can be raised for a
+/// finished run; none for a student without phases.
+pub fn last_steps(config: &mut Config, kind: Kind) -> Option<&mut usize> {
     match kind {
-        Kind::Teacher => &mut config.train.steps,
-        Kind::Student if config.distill.anchored.steps > 0 => &mut config.distill.anchored.steps,
-        Kind::Student => &mut config.distill.steps,
+        Kind::Teacher => Some(&mut config.train.steps),
+        Kind::Student => {
+            let phases = &mut config.distill.as_mut()?.phases;
+            phases.iter_mut().rev().find_map(PhaseConfig::steps_mut)
+        }
     }
 }
 
 /// Tells whether `ours` is `theirs` with more steps of the last phase.
 pub fn has_more_steps(ours: &Config, theirs: &Config, kind: Kind) -> bool {
     let mut grown = theirs.clone();
-    let [more, before] = [ours, theirs].map(|c| *last_steps(&mut c.clone(), kind));
-    *last_steps(&mut grown, kind) = more;
-    more > before && grown == *ours
+    let more = last_steps(&mut ours.clone(), kind).map(|steps| *steps);
+    match (last_steps(&mut grown, kind), more) {
+        (Some(steps), Some(more)) if more > *steps => {
+            *steps = more;
+            grown == *ours
+        }
+        _ => false,
+    }
 }
 
 /// The SHA-256 sums of a training's origin, by name: of its config, its data and the models it
@@ -193,7 +201,9 @@ impl Origin {
     /// Fails for a config that cannot be written out.
     pub fn new(config: &Config, kind: Kind, data: &Samples) -> Result<Self> {
         let mut config = config.clone();
-        *last_steps(&mut config, kind) = 0;
+        if let Some(steps) = last_steps(&mut config, kind) {
+            *steps = 0;
+        }
         let head = (&data.pde, &data.channels, [data.count, data.height, data.width]);
         let mut hasher = Sha256::new_with_prefix(format!("{head:?}"));
         add_values(&mut hasher, &data.data);
@@ -245,15 +255,6 @@ fn digits(hasher: Sha256) -> String {
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The share of the peak learning rate at `step`: linear warm-up, then cosine decay over the last
-/// `decay` of `total` steps.
-pub fn learning_rate(step: u64, total: u64, warmup: usize, decay: f64) -> f64 {
-    let rise = ((step + 1) as f64 / warmup.max(1) as f64).min(1.0);
-    let progress = step as f64 / total.max(1) as f64;
-    let into_decay = ((progress - (1.0 - decay)) / decay.max(1e-9)).clamp(0.0, 1.0);
-    rise * 0.5 * (1.0 + (std::f64::consts::PI * into_decay).cos())
-}
-
 /// The weight of the old average at `step` for a half-life in steps. Young averages forget faster,
 /// so that the initial weights are soon forgotten (Karras et al. 2022, appendix F).
 pub fn ema_decay(step: u64, half_life: f64) -> f64 {
@@ -264,15 +265,6 @@ pub fn ema_decay(step: u64, half_life: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_learning_rate_rises_holds_and_falls_to_zero() {
-        let rate = |step| learning_rate(step, 1000, 100, 0.5);
-        assert!(rate(0) < 0.011 && rate(49) < 0.51);
-        assert_eq!(rate(300), 1.0);
-        assert!((rate(750) - 0.5).abs() < 1e-9);
-        assert!(rate(999) < 1e-4);
-    }
 
     #[test]
     fn the_average_forgets_half_after_its_half_life() {

@@ -4,7 +4,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct::config::{
-    Balance, DiffusionConfig, GuidanceConfig, Matching, MatchingWeight, Preconditioning,
+    Balance, CoordinatesConfig, Divergence, GuidanceConfig, MatchingWeight,
 };
 use phys_instruct::diffusion::noise::Draw;
 use phys_instruct::diffusion::sampler::constant;
@@ -53,16 +53,10 @@ fn moments(x: &Tensor<4>, z: &Tensor<4>) -> [[f64; 2]; 2] {
 }
 
 /// The matching gradient with respect to the student's mean and standard deviation, at one level.
-fn measured(
-    student: Student,
-    matching: Matching,
-    alpha: f64,
-    sigma: f64,
-    step: u64,
-) -> [[f64; 2]; 2] {
+fn measured(student: Student, divergence: Divergence, sigma: f64, step: u64) -> [[f64; 2]; 2] {
     let z = normal("z", step);
     let y0 = field(student.mean) + z.clone() * field(student.std);
-    let settings = Match { matching, weight: MatchingWeight::One, alpha };
+    let settings = Match { divergence, weight: MatchingWeight::One };
     let (teacher, auxiliary) =
         (gaussian(TARGET_MEAN, TARGET_STD), gaussian(student.mean, student.std));
     let level = constant(sigma, &y0);
@@ -87,7 +81,7 @@ fn exact_kl_gradient(student: Student, sigma: f64) -> [[f64; 2]; 2] {
 fn the_ikl_gradient_is_that_of_the_kl_divergence() {
     let student = Student { mean: [0.1, 0.3], std: [0.4, 0.9] };
     for sigma in [0.2, 1.0, 4.0] {
-        let got = measured(student, Matching::Ikl, 1.0, sigma, 0);
+        let got = measured(student, Divergence::Ikl {}, sigma, 0);
         let expected = exact_kl_gradient(student, sigma);
         for (g, e) in got.iter().flatten().zip(expected.iter().flatten()) {
             assert!((g - e).abs() < 0.02 * e.abs() + 0.005, "sigma {sigma}: {got:?} {expected:?}");
@@ -97,25 +91,20 @@ fn the_ikl_gradient_is_that_of_the_kl_divergence() {
 
 #[test]
 fn both_matchings_reach_the_mean_and_the_covariance_of_the_data() {
-    for (matching, alpha) in [(Matching::Ikl, 1.0), (Matching::Sid, 1.0), (Matching::Sid, 1.2)] {
+    let sid = |alpha| Divergence::Sid { alpha };
+    for divergence in [Divergence::Ikl {}, sid(1.0), sid(1.2)] {
         let mut student = Student { mean: [-0.5, 0.5], std: [0.3, 1.2] };
         for step in 0..150 {
             let sigma = [0.5, 1.0, 2.0][step as usize % 3];
-            let [mean, std] = measured(student, matching, alpha, sigma, step);
+            let [mean, std] = measured(student, divergence, sigma, step);
             for c in 0..2 {
                 student.mean[c] -= 0.5 * mean[c];
                 student.std[c] -= 0.5 * std[c];
             }
         }
         for c in 0..2 {
-            assert!(
-                (student.mean[c] - TARGET_MEAN[c]).abs() < 0.02,
-                "{matching:?} {alpha}: {student:?}"
-            );
-            assert!(
-                (student.std[c] - TARGET_STD[c]).abs() < 0.02,
-                "{matching:?} {alpha}: {student:?}"
-            );
+            assert!((student.mean[c] - TARGET_MEAN[c]).abs() < 0.02, "{divergence:?}: {student:?}");
+            assert!((student.std[c] - TARGET_STD[c]).abs() < 0.02, "{divergence:?}: {student:?}");
         }
     }
 }
@@ -143,8 +132,7 @@ fn identity() -> Coordinates {
         components: None,
     };
     let channel = |name| Channel { name, meaning: "toy", basis: [Basis::Cosine; 2] };
-    let config =
-        DiffusionConfig { preconditioning: Preconditioning::Pixel, ..DiffusionConfig::default() };
+    let config = CoordinatesConfig::Pixel {};
     Coordinates::new(&statistics, &[channel("a"), channel("u")], SIDE, &config, &Device::flex())
         .unwrap()
 }
@@ -155,7 +143,7 @@ fn guided_optimum(guidance: &GuidanceConfig, sigma: f64) -> Student {
     for step in 0..200 {
         let z = normal("z", step);
         let y0 = field(student.mean) + z.clone() * field(student.std);
-        let [matched, _] = measured(student, Matching::Ikl, 1.0, sigma, step);
+        let [matched, _] = measured(student, Divergence::Ikl {}, sigma, step);
         let pull = guidance::pull(guidance, &Equal, &coordinates, &y0, 1.0, step).unwrap();
         let [pulled, _] = moments(&pull.gradient, &z);
         for c in 0..2 {
@@ -169,7 +157,8 @@ fn guided_optimum(guidance: &GuidanceConfig, sigma: f64) -> Student {
 fn guidance_moves_the_optimum_as_a_linear_constraint_predicts() {
     let weight = 40.0;
     let guidance = GuidanceConfig {
-        ratio: weight,
+        residual_ratio: weight,
+        preconditioned_ratio: 0.0,
         balance: Balance::Fixed,
         detach_input: false,
         start: 0,
@@ -196,7 +185,8 @@ fn guidance_moves_the_optimum_as_a_linear_constraint_predicts() {
 #[test]
 fn a_detached_input_is_not_moved() {
     let guidance = GuidanceConfig {
-        ratio: 40.0,
+        residual_ratio: 40.0,
+        preconditioned_ratio: 0.0,
         balance: Balance::Fixed,
         detach_input: true,
         start: 0,
@@ -210,7 +200,13 @@ fn a_detached_input_is_not_moved() {
 
 #[test]
 fn held_guidance_has_the_asked_share_of_the_matching_norm_and_ramps_in() {
-    let config = GuidanceConfig { ratio: 0.3, start: 10, ramp: 20, ..GuidanceConfig::default() };
+    let config = GuidanceConfig {
+        residual_ratio: 0.3,
+        preconditioned_ratio: 0.0,
+        start: 10,
+        ramp: 20,
+        ..GuidanceConfig::default()
+    };
     let y0 = normal("y", 0);
     let norm_at = |step| {
         let pull = guidance::pull(&config, &Equal, &identity(), &y0, 7.0, step).unwrap();

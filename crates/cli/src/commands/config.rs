@@ -45,7 +45,8 @@ impl ConfigVerb {
 
 impl Check {
     fn run(&self, global: &Global) -> Outcome {
-        let config = load::load(&self.config, &self.overrides.list("train")?).map_err(unsound)?;
+        let config =
+            load::load(&self.config, &self.overrides.changes("train")?).map_err(unsound)?;
         let pde = config.pde().map_err(unsound)?;
         residual::build(pde.as_ref(), config.grid, &phys_instruct::device::cpu())
             .map_err(unsound)?;

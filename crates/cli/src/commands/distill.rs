@@ -1,6 +1,6 @@
 //! `distill`: the few-step student.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
@@ -22,8 +22,11 @@ use crate::{models, runs};
 
 /// Distill a teacher into a student of a few steps, guided by the PDE
 ///
-/// In turn, an auxiliary model learns the student's present distribution, and the student follows
-/// the matching gradient and the pull onto the PDE. Interruption and RUN are as for `train`.
+/// The student goes through the phases of the config in their order: a warm start on the teacher's
+/// own samples; matching, in which an auxiliary model learns the student's present distribution in
+/// turn with the student, which follows the matching gradient and the pull onto the PDE; calibration
+/// of every mode; an anchored phase that pulls the solution alone. Interruption and RUN are as for
+/// `train`.
 ///
 /// Example: phys-instruct distill configs/poisson-32.toml --teacher runs/poisson-32-teacher
 #[derive(Args)]
@@ -49,10 +52,10 @@ pub struct Distill {
 
 impl Distill {
     pub fn run(&self, global: &Global) -> Outcome {
-        let config = self.config()?;
+        let (config, teacher) = self.config()?;
         config.ask_for_student()?;
         let device = open_device(global)?;
-        let teacher = Model::load(Path::new(&config.distill.teacher), &device)?;
+        let teacher = Model::load(&teacher, &device)?;
         let pde = config.pde()?;
         check_params(&config, &teacher)?;
 
@@ -68,7 +71,7 @@ impl Distill {
         let mut training =
             StudentTraining::new(&config, teacher, build(&device)?, monitor, &validation, &device)?;
         let run = runs::open(&folder, &config, Kind::Student)?;
-        let checkpoint_minutes = config.distill.checkpoint_minutes;
+        let checkpoint_minutes = config.student()?.checkpoint_minutes;
         let pace = Pace { checkpoint_minutes, until: self.until };
 
         if !runs::train(&mut training, &run, pace, &stop)? {
@@ -77,15 +80,15 @@ impl Distill {
         runs::finish(&run, &training.model(), global.json)
     }
 
-    /// The config, with the path of the teacher's file in it.
-    fn config(&self) -> Result<Config, Failure> {
-        let mut config = load::load(&self.config, &self.overrides.list("distill")?)?;
-        let named = self.teacher.clone().unwrap_or_else(|| PathBuf::from(&config.distill.teacher));
-
-        if named.as_os_str().is_empty() {
+    /// The config, with the teacher's file in its place, and that file.
+    fn config(&self) -> Result<(Config, PathBuf), Failure> {
+        let changes = self.overrides.changes("distill.matching")?;
+        let mut config = load::load(&self.config, &changes)?;
+        let configured = config.student()?.teacher.as_ref().map(PathBuf::from);
+        let Some(named) = self.teacher.clone().or(configured) else {
             let reason = "no teacher: give --teacher F, or distill.teacher in the config";
             return Err(Failure::Usage(reason.into()));
-        }
+        };
         if !named.exists() {
             let name = named.display();
             return Err(Failure::Usage(format!("the teacher {name}: no such file or folder")));
@@ -96,9 +99,10 @@ impl Distill {
             let reason = "the config holds the teacher's name, which has to be UTF-8";
             return Err(Failure::Usage(format!("the teacher {}: {reason}", file.display())));
         };
-
-        config.distill.teacher = teacher.into();
-        Ok(config)
+        if let Some(distill) = &mut config.distill {
+            distill.teacher = Some(teacher.into());
+        }
+        Ok((config, file))
     }
 }
 

@@ -72,11 +72,13 @@ fn info(path: &Path, json: bool) -> Outcome {
         "U-Net, width {}, multipliers {:?}, {} block(s) a level, patch {}",
         card.net.width, card.net.multipliers, card.net.blocks, card.net.patch
     );
+    let coordinates = &card.coordinates;
+    let noise = serde_json::to_value(coordinates.noise()).unwrap_or_default();
     let process = format!(
-        "{} preconditioning, noise {}{}",
-        word(&value["diffusion"]["preconditioning"]),
-        word(&value["diffusion"]["noise"]),
-        if card.diffusion.regress { ", solution less its regression on the input" } else { "" }
+        "{} coordinates, noise {}{}",
+        coordinates.kind().name(),
+        word(&noise),
+        if coordinates.linear_predictor() { ", solution less its linear prediction" } else { "" }
     );
     let mut lines = vec![
         line("kind", word(&value["kind"])),

@@ -45,7 +45,7 @@ pub struct Train {
 
 impl Train {
     pub fn run(&self, global: &Global) -> Outcome {
-        let config = load::load(&self.config, &self.overrides.list("train")?)?;
+        let config = load::load(&self.config, &self.overrides.changes("train")?)?;
         config.ask_for_teacher()?;
         let (pde, device) = (config.pde()?, open_device(global)?);
         let stop = interrupt::stop_flag()?;
@@ -59,7 +59,7 @@ impl Train {
         bar.finish_and_clear();
         check_data(&samples, pde.as_ref(), config.data.path.as_deref(), self.unchecked)?;
 
-        let start = start(&config.train.start, &device)?;
+        let start = start(config.train.start.as_deref(), &device)?;
         let mut training = TeacherTraining::new(&config, pde.as_ref(), samples, start, &device)?;
         let run = runs::open(&folder, &config, Kind::Teacher)?;
         let checkpoint_minutes = config.train.checkpoint_minutes;
@@ -75,9 +75,8 @@ impl Train {
 }
 
 /// The teacher to start from, if there is one.
-fn start(named: &str, device: &Device) -> Result<Option<Model>, Failure> {
-    if named.is_empty() {
-        return Ok(None);
-    }
+fn start(named: Option<&str>, device: &Device) -> Result<Option<Model>, Failure> {
+    let Some(named) = named else { return Ok(None) };
+
     Ok(Some(Model::load(&models::find(Path::new(named))?, device)?))
 }

@@ -7,17 +7,14 @@ use crate::sandbox::Sandbox;
 /// A folder of models as `bench` looks for them.
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::with_models();
+    sandbox.good("train tiny.toml --out edm --set coordinates.kind='pixel'");
     sandbox.good(
-        "train tiny.toml --out edm --set diffusion.preconditioning='pixel' \
-         --set diffusion.noise='white'",
-    );
-    sandbox.good(
-        "train tiny.toml --out pidm --set diffusion.preconditioning='pixel' \
-         --set diffusion.noise='white' --set train.start='edm' --set train.physics_weight=0.001",
+        "train tiny.toml --out pidm --set coordinates.kind='pixel' --set train.start='edm' \
+         --set train.residual_weight=0.001",
     );
     sandbox.good(
         "distill tiny.toml --teacher teacher --out diff-instruct \
-         --set distill.guidance.ratio=0 --set distill.anchored.steps=0",
+         --unset distill.matching.guidance --unset distill.anchored",
     );
     std::fs::create_dir_all(sandbox.path("models")).unwrap();
     for kind in ["student", "diff-instruct", "teacher", "edm", "pidm"] {

@@ -55,7 +55,7 @@ fn configs() {
     sandbox.write("missing.toml", b"grid = 16\n");
     sandbox.write("unknown.toml", b"pde = 'poisson'\ngrid = 16\n[train]\nstep = 3\n");
     sandbox.write("type.toml", b"pde = 'poisson'\ngrid = 'large'\n");
-    sandbox.write("word.toml", b"pde = 'poisson'\ngrid = 16\n[distill]\nmatching = 'ikk'\n");
+    sandbox.write("word.toml", b"pde = 'poisson'\ngrid = 16\n[coordinates]\nkind = 'mode'\n");
     sandbox.write("range.toml", b"pde = 'poisson'\ngrid = 16\n[net]\npatch = 3\n");
     sandbox.write("pde.toml", b"pde = 'posson'\ngrid = 16\n");
     sandbox.write("bytes.toml", &[0xff, 0xfe, 0x00]);
@@ -75,6 +75,13 @@ fn configs() {
         "train tiny.toml --set train.steps=-3",
         "train tiny.toml --set grid.x=3",
         "train tiny.toml --set data.path=nowhere.npz",
+        "train tiny.toml --unset train.step",
+        "train tiny.toml --set distill.matching.step=3",
+        "train tiny.toml --set distill.phase[1].steps=3",
+        "train tiny.toml --set distill.anchored.optimizer.beta2=1.5",
+        "train tiny.toml --set distill.anchored.residual_weight=-1",
+        "train tiny.toml --set coordinates.noise=data --set coordinates.kind=pixel",
+        "distill tiny.toml --unset distill",
         "distill tiny.toml",
         "distill tiny.toml --teacher nowhere",
     ];
@@ -260,8 +267,8 @@ fn requests_beyond_the_memory_are_refused_at_once() {
         "train tiny.toml --set net.width=4096 --set net.blocks=64 --set net.multipliers=[64]",
         "distill tiny.toml --teacher teacher --set distill.batch=1000000000",
         "distill tiny.toml --teacher teacher --set data.validation=1000000000",
-        "distill tiny.toml --teacher teacher --set distill.warm_start_pairs=1000000000 \
-         --set distill.warm_start=1000000000",
+        "distill tiny.toml --teacher teacher --set distill.warm-start.batches=1000000000 \
+         --set distill.warm-start.steps=1000000000",
         "sample student --count 1000 --memory-limit 1M",
     ] {
         let refused = sandbox.run(line);

@@ -5,7 +5,18 @@ use std::time::{Duration, Instant};
 use phys_instruct::store::weights::{self, Bundle};
 use serde_json::json;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, TINY};
+
+/// The phases after matching: a calibration, an anchored phase, another calibration.
+const PHASES: &str = "[[distill.phase]]
+kind = 'calibrate'
+[[distill.phase]]
+kind = 'anchored'
+steps = 5
+[[distill.phase]]
+kind = 'calibrate'
+channels = 'solution'
+";
 
 fn checkpoint(sandbox: &Sandbox, run: &str) -> Bundle {
     weights::read(&sandbox.path(run).join("checkpoint.safetensors")).unwrap()
@@ -42,7 +53,7 @@ fn a_teacher_of_20_steps_is_one_of_10_and_10() {
 fn a_student_of_10_steps_is_one_of_4_and_6() {
     let sandbox = Sandbox::new();
     sandbox.good("train tiny.toml --out teacher");
-    let distill = "distill tiny.toml --teacher teacher --set distill.warm_start=3";
+    let distill = "distill tiny.toml --teacher teacher --set distill.warm-start.steps=3";
     sandbox.good(&format!("{distill} --out whole"));
     sandbox.good(&format!("{distill} --out parts --until 2"));
     sandbox.good(&format!("{distill} --out parts --until 7"));
@@ -54,22 +65,56 @@ fn a_student_of_10_steps_is_one_of_4_and_6() {
 fn an_anchored_student_is_one_stopped_in_every_phase() {
     let sandbox = Sandbox::new();
     sandbox.good(
-        "train tiny.toml --out teacher --set diffusion.preconditioning='joint' \
-         --set diffusion.noise='data' --set diffusion.joint_modes=4 --set diffusion.regress=true",
+        "train tiny.toml --out teacher --set coordinates.kind='joint' \
+         --set coordinates.modes=4 --set coordinates.linear_predictor=true",
     );
-    let distill = "distill tiny.toml --teacher teacher --set distill.warm_start=2 \
-                   --set distill.steps=3 --set distill.anchored.steps=5 \
-                   --set distill.anchored.calibrate=true";
+    sandbox.write("phases.toml", format!("{TINY}{PHASES}").as_bytes());
+    let distill = "distill phases.toml --teacher teacher --set distill.warm-start.steps=2 \
+                   --steps 3";
     sandbox.good(&format!("{distill} --out whole"));
     for until in [1, 2, 4, 5, 6, 8] {
         sandbox.good(&format!("{distill} --out parts --until {until}"));
     }
     sandbox.good(&format!("{distill} --out parts"));
     assert_same(&sandbox, ["whole", "parts"]);
-    let on = "distill tiny.toml --teacher whole --set distill.warm_start=0 --set distill.steps=0 \
+    let on = "distill phases.toml --teacher whole --unset distill.matching \
               --set distill.anchored.steps=2 --out on";
     sandbox.good(on);
     assert_ne!(checkpoint(&sandbox, "on").tensors, checkpoint(&sandbox, "whole").tensors);
+}
+
+#[test]
+fn a_phase_remembers_only_what_it_needs() {
+    let sandbox = Sandbox::new();
+    sandbox.good("train tiny.toml --out teacher");
+    sandbox.write("phases.toml", format!("{TINY}{PHASES}").as_bytes());
+    let distill = "distill phases.toml --teacher teacher --set distill.warm-start.steps=2 \
+                   --steps 3 --out run";
+    for (until, phase, kept, gone) in [
+        (1, "warm-start", "net.", ["auxiliary.", "anchor."]),
+        (5, "matching", "auxiliary.", ["calibration.", "anchor."]),
+        (6, "anchored", "calibration.", ["auxiliary.", "auxiliary_optimizer."]),
+        (10, "anchored", "anchor.", ["auxiliary.", "auxiliary_optimizer."]),
+    ] {
+        sandbox.good(&format!("{distill} --until {until} --set distill.log_every=1"));
+        let tensors = checkpoint(&sandbox, "run").tensors;
+        let has = |prefix: &str| tensors.keys().any(|name| name.starts_with(prefix));
+        assert!(has(kept) && !gone.iter().any(|prefix| has(prefix)), "{until}");
+        let text = std::fs::read_to_string(sandbox.path("run/metrics.jsonl")).unwrap();
+        let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!((&last["phase"], &last["step"]), (&phase.into(), &until.into()));
+    }
+
+    // The last calibration measures the solution anew, and leaves the input's as it was.
+    let shift = |run: &str| {
+        let model = weights::read(&sandbox.path(run).join("model.safetensors")).unwrap();
+        model.tensors["calibration.1.shift"].data.clone()
+    };
+    sandbox.good(&distill.replace("--out run", "--unset distill.phase[3] --out once"));
+    let [run, once] = ["run", "once"].map(shift);
+    let area = 64;
+    assert_eq!(run[..area], once[..area]);
+    assert_ne!(run[area..], once[area..]);
 }
 
 #[test]
@@ -94,12 +139,14 @@ fn a_finished_run_goes_on_to_more_steps() {
     sandbox.good("train tiny.toml --out parts --steps 30");
     assert_same(&sandbox, ["teacher", "parts"]);
 
+    // More of the last phase that takes steps, though a calibration comes after it.
+    sandbox.write("phases.toml", format!("{TINY}{PHASES}").as_bytes());
     let distill =
-        "distill tiny.toml --teacher teacher --set distill.anchored.steps=3 --out student";
+        "distill phases.toml --teacher teacher --set distill.anchored.steps=3 --out student";
     sandbox.good(distill);
     sandbox.good(&distill.replace("anchored.steps=3", "anchored.steps=5"));
     assert_eq!(steps("student"), 15);
-    let earlier = sandbox.run(&format!("{distill} --set distill.steps=20"));
+    let earlier = sandbox.run(&format!("{distill} --steps 20"));
     assert_eq!(earlier.code, Some(2), "{}", earlier.stderr);
 }
 

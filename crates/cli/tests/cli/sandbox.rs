@@ -23,10 +23,12 @@ warmup = 2
 log_every = 5
 [distill]
 batch = 8
-steps = 10
 levels = [5.0, 1.0]
 log_every = 2
 evaluate_every = 5
+[[distill.phase]]
+kind = 'matching'
+steps = 10
 ";
 
 pub struct Sandbox {

@@ -109,7 +109,7 @@ fn metrics_show_a_collapse(sandbox: &Sandbox) {
 }
 
 fn absent_figures_are_absent(sandbox: &Sandbox) {
-    let phases = "--set distill.warm_start=2 --set distill.anchored.steps=2";
+    let phases = "--set distill.warm-start.steps=2 --set distill.anchored.steps=2";
     sandbox.good(&format!("distill tiny.toml --teacher teacher {phases} --out phases"));
     let text = std::fs::read_to_string(sandbox.path("phases/metrics.jsonl")).unwrap();
     let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
@@ -185,8 +185,8 @@ fn the_number_of_threads_changes_no_answer_and_no_joint_component() {
 
     // Few samples of many components: their eigenvalues are zero but for rounding.
     let tensors = |threads| {
-        let train = "train tiny.toml --set grid=32 --set diffusion.preconditioning='joint' \
-                     --set diffusion.noise='data' --set diffusion.joint_modes=24 --until 1";
+        let train = "train tiny.toml --set grid=32 --set coordinates.kind='joint' \
+                     --set coordinates.modes=24 --until 1";
         sandbox.good(&format!("{train} --out run-{threads} --threads {threads}"));
         let path = sandbox.path(&format!("run-{threads}/checkpoint.safetensors"));
         phys_instruct::store::weights::read(&path).unwrap().tensors
@@ -227,7 +227,10 @@ fn train_takes_data_from_a_file() {
 #[test]
 fn config_check_writes_every_default_out() {
     let sandbox = Sandbox::new();
-    let check = sandbox.good("config check tiny.toml --set distill.alpha=1.2 --steps 7");
+    let check = sandbox.good(
+        "config check tiny.toml --set distill.matching.divergence.kind=sid \
+         --set distill.matching.guidance.start=3 --unset train.warmup --steps 7",
+    );
     check.matches("config-check");
     sandbox.write("resolved.toml", check.stdout.as_bytes());
     assert_eq!(sandbox.good("config check resolved.toml").stdout, check.stdout);

@@ -154,7 +154,7 @@ mod tests {
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
-    use crate::config::{Config, DiffusionConfig, NetConfig, Preconditioning};
+    use crate::config::{Config, CoordinatesConfig, DiffusionConfig, NetConfig};
     use crate::diffusion::Network;
     use crate::eval::physics::pde_error;
     use crate::eval::testing::samples_from;
@@ -175,17 +175,14 @@ mod tests {
                 attention: vec![],
                 patch: 1,
             },
-            diffusion: DiffusionConfig {
-                preconditioning: Preconditioning::Pixel,
-                sigma_max: 20.0,
-                ..DiffusionConfig::default()
-            },
+            coordinates: CoordinatesConfig::Pixel {},
+            diffusion: DiffusionConfig { sigma_max: 20.0, ..DiffusionConfig::default() },
             ..Config::from_toml("pde = \"poisson\"\ngrid = 8").unwrap()
         };
         let data = samples_from(pde.as_ref(), 64, SIZE, 1);
         let device = Device::flex();
         let (coordinates, statistics) =
-            Coordinates::fit(&data, &pde.channels(), &config.diffusion, &device).unwrap();
+            Coordinates::fit(&data, &pde.channels(), &config.coordinates, &device).unwrap();
         let net = UNet::new(&config.net, coordinates.inputs(), 2, 3, &device);
         let card = Card::new(Kind::Teacher, &config, pde.as_ref());
         let network = Network::new(net, coordinates).valid().freeze();
@@ -255,14 +252,13 @@ mod tests {
         let [y0, noise] =
             ["y0", "noise"].map(|s| draw(s).normal([5, 2, SIZE, SIZE], &device) * 0.5);
         let sigma = draw("sigma").sigma(5, -0.5, 1.0, &device);
-        let weights = network.coordinates.mode_weights(0.0);
         let loss = |weight| {
             let fields = [y0.clone(), noise.clone()];
             let residual = residual.as_ref();
-            let loss = pidm::loss(network, residual, fields, sigma.clone(), &weights, weight);
+            let loss = pidm::loss(network, residual, fields, sigma.clone(), weight);
             f64::from(loss.into_scalar::<f32>())
         };
-        let edm = network.loss(y0.clone(), noise.clone(), sigma.clone(), &weights);
+        let edm = network.loss(y0.clone(), noise.clone(), sigma.clone());
         let edm = f64::from(edm.into_scalar::<f32>());
         assert!((loss(0.0) / edm - 1.0).abs() < 1e-4, "{} {edm}", loss(0.0));
         let [one, two] = [1e-3, 2e-3].map(|c| loss(c) - loss(0.0));

@@ -201,8 +201,8 @@ impl Loaded {
     fn item(&self, method: SamplingMethod, options: &Options, steps: usize) -> Item {
         let card = &self.model.card;
         let key = Key {
-            preconditioning: Some(card.diffusion.preconditioning),
-            regress: card.diffusion.regress,
+            preconditioning: Some(card.coordinates.kind()),
+            regress: card.coordinates.linear_predictor(),
             model: Some(self.hash.clone()),
             ..key(&card.pde, method, card.grid, options, steps)
         };

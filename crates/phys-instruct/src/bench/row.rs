@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::method::SamplingMethod;
-use crate::config::Preconditioning;
+use crate::config::CoordinatesKind;
 use crate::eval::Report;
 use crate::store::atomic::append_line;
 use crate::store::file::{MAX_BYTES, read_text};
@@ -21,8 +21,8 @@ pub struct Key {
     /// The method.
     pub method: SamplingMethod,
     /// The coordinates `pixel`, `modes` or `joint`; none for the solver.
-    pub preconditioning: Option<Preconditioning>,
-    /// Tells whether the regression on the input is subtracted from the solution.
+    pub preconditioning: Option<CoordinatesKind>,
+    /// Tells whether the solution is taken less its linear prediction from the input.
     #[serde(default)]
     pub regress: bool,
     /// The number of sampler steps; 0 for the solver.

@@ -10,9 +10,9 @@
 //! - all together: sqrt(r^T a / n), the Mahalanobis distance for each of n values;
 //! - a common offset of a field: 1^T a / sqrt(1^T K^-1 1), where the vector 1 is 1 at the values
 //!   of that field and 0 elsewhere.
+//!
 //! Each number is near 1 for a Gaussian prior. The student's prior is not Gaussian. Its own
 //! samples, seen at the same places with errors of the same size, therefore give the usual range.
-//! numbers.
 
 use faer::Mat;
 use faer::linalg::solvers::DenseSolveCore;

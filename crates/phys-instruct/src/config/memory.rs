@@ -1,6 +1,6 @@
 //! The memory that a run takes, asked for before its data are made.
 
-use super::Config;
+use super::{Config, PhaseConfig};
 use crate::net::size;
 use crate::{Result, memory};
 
@@ -20,15 +20,19 @@ impl Config {
     /// # Errors
     /// [`crate::Error::Memory`] naming what is too large, and an unknown PDE.
     pub fn ask_for_student(&self) -> Result<()> {
-        let (distill, fields) = (&self.distill, self.pde()?.channels().len());
+        let (distill, fields) = (self.student()?, self.pde()?.channels().len());
         let data = self.data_bytes(fields, self.data.validation)?;
 
         // A pair of batches for every call is kept once it was drawn.
-        let kept = distill.warm_start_pairs.min(distill.warm_start);
+        let kept = distill.phases.iter().find_map(|phase| match phase {
+            PhaseConfig::WarmStart(phase) => Some(phase.batches.min(phase.steps)),
+            _ => None,
+        });
+        let kept = kept.unwrap_or(0);
         let calls = distill.levels.len() as f64;
         let batch = memory::of_samples(distill.batch, [fields, self.grid, self.grid]);
         let pairs = 2.0 * calls * kept as f64 * batch;
-        let what = format_args!("{kept} pairs of batches a call (distill.warm_start_pairs)");
+        let what = format_args!("{kept} pairs of batches a call (distill.warm-start.batches)");
         memory::ask(data + pairs, what)?;
         self.ask_for_steps(fields, distill.batch, "distill.batch", data + pairs)
     }
@@ -62,7 +66,8 @@ mod tests {
     #[test]
     fn a_run_beyond_any_memory_is_refused_by_its_key() {
         let refusal = |line: &str| {
-            let text = format!("pde = \"poisson\"\ngrid = 16\n{line}");
+            let phase = "[[distill.phase]]\nkind = \"matching\"";
+            let text = format!("pde = \"poisson\"\ngrid = 16\n{line}\n{phase}");
             let config = Config::from_toml(&text)?;
             config.ask_for_teacher()?;
             config.ask_for_student()
@@ -75,8 +80,9 @@ mod tests {
             ("[distill]\nbatch = 1000000000000", "(distill.batch)"),
             ("[net]\nwidth = 4096\nmultipliers = [64]", "(net)"),
             (
-                "[distill]\nwarm_start = 1000000000000\nwarm_start_pairs = 1000000000000",
-                "(distill.warm_start_pairs)",
+                "[[distill.phase]]\nkind = \"warm-start\"\nsteps = 1000000000000\n\
+                 batches = 1000000000000",
+                "(distill.warm-start.batches)",
             ),
         ] {
             let message = refusal(line).err().map(|e| e.to_string()).unwrap_or_default();

@@ -19,7 +19,7 @@ use super::bases::Bases;
 use super::joint::JointMap;
 use super::regression::RegressionMap;
 use super::statistics::{self, Statistics};
-use crate::config::{DiffusionConfig, Preconditioning};
+use crate::config::{CoordinatesConfig, CoordinatesKind};
 use crate::{Error, Result, Samples};
 
 /// Modes whose standard deviation is below this share of the channel's largest are taken as
@@ -33,7 +33,7 @@ const LARGEST_NOISE: f64 = 1e6;
 pub struct Coordinates {
     /// Standard deviation of y.
     pub sigma_data: f64,
-    preconditioning: Preconditioning,
+    kind: CoordinatesKind,
     mean: Tensor<4>,
     gain: Tensor<4>,
     inverse_gain: Tensor<4>,
@@ -54,7 +54,7 @@ impl Coordinates {
     pub fn fit(
         samples: &Samples,
         channels: &[Channel],
-        config: &DiffusionConfig,
+        config: &CoordinatesConfig,
         device: &Device,
     ) -> Result<(Self, Statistics)> {
         if samples.channels.len() != channels.len() || samples.height != samples.width {
@@ -69,11 +69,10 @@ impl Coordinates {
         let basis = Bases::new(channels, samples.height, device);
         let mut statistics = Statistics::of(samples, &basis, config)?;
         let new = |s: &Statistics| Self::new(s, channels, samples.height, config, device);
-        if config.preconditioning == Preconditioning::Joint {
+        if let Some(side) = config.joint_modes() {
             let modes = new(&statistics)?;
             let encode = |x| modes.encode(x);
-            statistics.components =
-                Some(statistics::components(samples, config.joint_modes, encode, device)?);
+            statistics.components = Some(statistics::components(samples, side, encode, device)?);
         }
         Ok((new(&statistics)?, statistics))
     }
@@ -86,7 +85,7 @@ impl Coordinates {
         statistics: &Statistics,
         channels: &[Channel],
         size: usize,
-        config: &DiffusionConfig,
+        config: &CoordinatesConfig,
         device: &Device,
     ) -> Result<Self> {
         let area = size * size;
@@ -98,10 +97,12 @@ impl Coordinates {
                 statistics.mean.len()
             )));
         }
-        if statistics.components.is_some() && config.noise.power() != 1.0 {
-            return Err(Error::Config("joint components need noise = \"data\"".into()));
+        if statistics.components.is_some() && config.joint_modes().is_none() {
+            return Err(Error::Config(
+                "joint components need coordinates of kind \"joint\"".into(),
+            ));
         }
-        let pixel = config.preconditioning == Preconditioning::Pixel;
+        let pixel = config.is_pixel();
         if statistics.regression.is_some() && pixel {
             return Err(Error::Config("a regression of modes does not go with pixels".into()));
         }
@@ -112,7 +113,7 @@ impl Coordinates {
         let mut maps = Maps::default();
         for (i, channel) in channels.iter().enumerate() {
             varies(&statistics.spectrum[i * area..][..area], channel)?;
-            maps.push(statistics.left(i, area), pixel, sigma_data, config.noise.power());
+            maps.push(statistics.left(i, area), pixel, sigma_data, config.noise().power());
         }
         let tensor = |v: Vec<f32>| Tensor::<4>::from_data(TensorData::new(v, shape), device);
         let present = maps.gain.iter().map(|&g| if g > 0.0 { 1.0 } else { 0.0 }).collect();
@@ -127,7 +128,7 @@ impl Coordinates {
                 None => tensor(present),
             },
             sigma_data,
-            preconditioning: config.preconditioning,
+            kind: config.kind(),
             mean: tensor(statistics.mean.clone()),
             gain: tensor(maps.gain),
             inverse_gain: tensor(maps.inverse_gain),
@@ -217,7 +218,7 @@ impl Coordinates {
     /// y as the network sees it, in pixels: as it is, and but for `pixel` also with the data's
     /// spectrum, every picture of about the variance of y. `[batch, inputs, y, x]`.
     pub fn to_pixels(&self, y: Tensor<4>) -> Tensor<4> {
-        if self.preconditioning == Preconditioning::Pixel {
+        if self.kind == CoordinatesKind::Pixel {
             return y;
         }
         let coloured = self.synthesise(self.modes(y.clone()) * self.coloured.clone());
@@ -240,7 +241,7 @@ impl Coordinates {
     /// Number of pictures [`Coordinates::to_pixels`] returns.
     pub fn inputs(&self) -> usize {
         let channels = self.profile.dims()[1];
-        if self.preconditioning == Preconditioning::Pixel { channels } else { 2 * channels }
+        if self.kind == CoordinatesKind::Pixel { channels } else { 2 * channels }
     }
 
     /// Standard deviation, at sigma = 1, of the noise in each entry of y, `[1, channel, y, x]`.
@@ -267,16 +268,16 @@ impl Coordinates {
     }
 
     fn analyse(&self, x: Tensor<4>) -> Tensor<4> {
-        match self.preconditioning {
-            Preconditioning::Pixel => x,
-            Preconditioning::Modes | Preconditioning::Joint => self.bases.modes(x),
+        match self.kind {
+            CoordinatesKind::Pixel => x,
+            CoordinatesKind::Modes | CoordinatesKind::Joint => self.bases.modes(x),
         }
     }
 
     fn synthesise(&self, modes: Tensor<4>) -> Tensor<4> {
-        match self.preconditioning {
-            Preconditioning::Pixel => modes,
-            Preconditioning::Modes | Preconditioning::Joint => self.bases.fields(modes),
+        match self.kind {
+            CoordinatesKind::Pixel => modes,
+            CoordinatesKind::Modes | CoordinatesKind::Joint => self.bases.fields(modes),
         }
     }
 }

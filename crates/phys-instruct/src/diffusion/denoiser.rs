@@ -76,21 +76,14 @@ impl Network {
     }
 
     /// The EDM loss (eq. 8 with the weight 1 / c_out^2): the mean square error of the raw
-    /// network's output against (y_0 - c_skip y) / c_out, over the entries that carry data, each
-    /// error times its `weights` ([`Coordinates::mode_weights`]).
+    /// network's output against (y_0 - c_skip y) / c_out, over the entries that carry data.
     /// `y0` clean, `noise` standard normal of the same shape, `sigma` `[batch]`.
-    pub fn loss(
-        &self,
-        y0: Tensor<4>,
-        noise: Tensor<4>,
-        sigma: Tensor<1>,
-        weights: &Tensor<4>,
-    ) -> Tensor<1> {
+    pub fn loss(&self, y0: Tensor<4>, noise: Tensor<4>, sigma: Tensor<1>) -> Tensor<1> {
         let level = self.level(sigma.clone());
         let y = y0.clone() + noise * level.clone();
         let p = self.preconditioner(level);
         let target = (y0 - y.clone() * p.skip) / p.out;
-        let error = (self.scaled(y * p.input, sigma) - target) * weights.clone();
+        let error = (self.scaled(y * p.input, sigma) - target) * self.coordinates.present();
         error.square().mean() / self.coordinates.present().mean().into_scalar::<f32>()
     }
 
@@ -195,7 +188,7 @@ mod tests {
 
     use super::*;
     use crate::Samples;
-    use crate::config::{DiffusionConfig, NamedNoise, NetConfig, Noise, Preconditioning};
+    use crate::config::{CoordinatesConfig, NamedNoise, NetConfig, Noise};
     use crate::diffusion::noise::Draw;
     use crate::net::params::values;
 
@@ -222,14 +215,12 @@ mod tests {
         }
     }
 
-    fn network(preconditioning: Preconditioning, noise: NamedNoise) -> (Network, Tensor<4>) {
+    fn modes(noise: NamedNoise) -> CoordinatesConfig {
+        CoordinatesConfig::Modes { noise: Noise::Named(noise), linear_predictor: false }
+    }
+
+    fn network(config: CoordinatesConfig) -> (Network, Tensor<4>) {
         let device = Device::flex();
-        let config = DiffusionConfig {
-            preconditioning,
-            noise: Noise::Named(noise),
-            joint_modes: 5,
-            ..DiffusionConfig::default()
-        };
         let data = samples();
         let (coordinates, _) = Coordinates::fit(&data, &channels(), &config, &device).unwrap();
         let net =
@@ -241,10 +232,10 @@ mod tests {
 
     fn all() -> Vec<(Network, Tensor<4>)> {
         vec![
-            network(Preconditioning::Pixel, NamedNoise::White),
-            network(Preconditioning::Modes, NamedNoise::White),
-            network(Preconditioning::Modes, NamedNoise::Data),
-            network(Preconditioning::Joint, NamedNoise::Data),
+            network(CoordinatesConfig::Pixel {}),
+            network(modes(NamedNoise::White)),
+            network(modes(NamedNoise::Data)),
+            network(CoordinatesConfig::Joint { modes: 5, linear_predictor: false }),
         ]
     }
 
@@ -264,14 +255,14 @@ mod tests {
 
     #[test]
     fn whitened_modes_have_unit_variance_one_by_one() {
-        let (network, x) = network(Preconditioning::Modes, NamedNoise::Data);
+        let (network, x) = network(modes(NamedNoise::Data));
         let variance = network.coordinates.encode(x).square().mean_dim(0);
         assert!(values(variance).iter().all(|v| (v - 1.0).abs() < 0.01));
     }
 
     #[test]
     fn white_noise_in_modes_is_white_in_pixels() {
-        let (network, _) = network(Preconditioning::Modes, NamedNoise::White);
+        let (network, _) = network(modes(NamedNoise::White));
         let draw = Draw { seed: 5, stream: "white", step: 0, first: 0 };
         let noise = draw.normal([COUNT, 2, SIDE, SIDE], &Device::flex()) * network.profile();
         let c = &network.coordinates;
@@ -290,12 +281,8 @@ mod tests {
                 let draw = Draw { seed: 6, stream: "loss", step: 0, first: 0 };
                 let noise = draw.normal(y0.dims(), &Device::flex());
                 let sigma = crate::diffusion::sampler::constant(level, &y0);
-                for power in [0.0, 0.5] {
-                    let weights = network.coordinates.mode_weights(power);
-                    let loss = network.loss(y0.clone(), noise.clone(), sigma.clone(), &weights);
-                    let loss = loss.into_scalar::<f32>();
-                    assert!((loss - 1.0).abs() < 0.05, "sigma {level}, power {power}: {loss}");
-                }
+                let loss = network.loss(y0.clone(), noise, sigma).into_scalar::<f32>();
+                assert!((loss - 1.0).abs() < 0.05, "sigma {level}: {loss}");
             }
         }
     }
@@ -340,7 +327,7 @@ mod tests {
             let mean = sample.iter().map(|&v| f64::from(v)).sum::<f64>() / sample.len() as f64;
             sample.iter_mut().for_each(|v| *v = (f64::from(*v) - mean) as f32);
         }
-        let config = DiffusionConfig::default();
+        let config = CoordinatesConfig::default();
         let (c, statistics) = Coordinates::fit(&data, &channels(), &config, &device).unwrap();
         let absent = values(c.present()).iter().filter(|&&p| p == 0.0).count();
         assert_eq!(absent, 2, "{:?}", &statistics.spectrum[..4]);

@@ -192,7 +192,7 @@ mod tests {
     use phys_instruct_physics::{Basis, Channel};
 
     use crate::Samples;
-    use crate::config::{DiffusionConfig, NamedNoise, Noise, Preconditioning};
+    use crate::config::CoordinatesConfig;
     use crate::diffusion::Coordinates;
     use crate::diffusion::noise::Draw;
     use crate::net::params::values;
@@ -234,12 +234,7 @@ mod tests {
     fn fitted() -> (Coordinates, Tensor<4>) {
         let channel =
             |name| Channel { name, meaning: "test", basis: [Basis::Fourier, Basis::Fourier] };
-        let config = DiffusionConfig {
-            preconditioning: Preconditioning::Joint,
-            noise: Noise::Named(NamedNoise::Data),
-            joint_modes: LOW,
-            ..DiffusionConfig::default()
-        };
+        let config = CoordinatesConfig::Joint { modes: LOW, linear_predictor: false };
         let data = samples();
         let channels = [channel("a"), channel("u")];
         let (coordinates, _) =

@@ -120,7 +120,8 @@ impl RegressionMap {
         let [_, channels, size, _] = bases.y.dims();
         if channels < 2 {
             return Err(Error::Config(
-                "diffusion.regress needs the solution in channels beside the input's".into(),
+                "coordinates.linear_predictor needs the solution in channels beside the input's"
+                    .into(),
             ));
         }
         let across = |basis: &Tensor<4>| {
@@ -181,7 +182,7 @@ mod tests {
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
-    use crate::config::{DiffusionConfig, NamedNoise, Noise, Preconditioning};
+    use crate::config::{CoordinatesConfig, NamedNoise, Noise};
     use crate::diffusion::Coordinates;
     use crate::diffusion::noise::Draw;
     use crate::diffusion::statistics::Statistics;
@@ -192,16 +193,14 @@ mod tests {
     const SIZE: usize = 12;
     const COUNT: usize = 200;
 
-    fn fitted(pde: &str, kind: Preconditioning) -> (Coordinates, Statistics, Tensor<4>) {
+    /// Modes whose noise has the data's spectrum.
+    const MODES: CoordinatesConfig =
+        CoordinatesConfig::Modes { noise: Noise::Named(NamedNoise::Data), linear_predictor: true };
+    const JOINT: CoordinatesConfig = CoordinatesConfig::Joint { modes: 6, linear_predictor: true };
+
+    fn fitted(pde: &str, config: CoordinatesConfig) -> (Coordinates, Statistics, Tensor<4>) {
         let pde = by_name(pde).unwrap();
         let samples = samples_from(pde.as_ref(), COUNT as u64, SIZE, 1);
-        let config = DiffusionConfig {
-            preconditioning: kind,
-            noise: Noise::Named(NamedNoise::Data),
-            regress: true,
-            joint_modes: 6,
-            ..DiffusionConfig::default()
-        };
         let device = Device::flex();
         let (coordinates, statistics) =
             Coordinates::fit(&samples, &pde.channels(), &config, &device).unwrap();
@@ -221,7 +220,7 @@ mod tests {
     #[test]
     fn any_state_obeys_an_equation_of_constant_coefficients() {
         for name in ["poisson", "helmholtz"] {
-            for kind in [Preconditioning::Modes, Preconditioning::Joint] {
+            for kind in [MODES, JOINT] {
                 let (coordinates, ..) = fitted(name, kind);
                 let pde = by_name(name).unwrap();
                 let residual = residual::build(pde.as_ref(), SIZE, &Device::flex()).unwrap();
@@ -235,12 +234,9 @@ mod tests {
 
     #[test]
     fn samples_come_back_and_what_remains_is_white() {
-        for (name, kind) in [
-            ("poisson", Preconditioning::Modes),
-            ("helmholtz", Preconditioning::Joint),
-            ("navier-stokes", Preconditioning::Modes),
-            ("darcy", Preconditioning::Joint),
-        ] {
+        for (name, kind) in
+            [("poisson", MODES), ("helmholtz", JOINT), ("navier-stokes", MODES), ("darcy", JOINT)]
+        {
             let (coordinates, _, x) = fitted(name, kind);
             let y = coordinates.encode(x.clone());
             for channel in [0, 1] {
@@ -257,8 +253,7 @@ mod tests {
 
     #[test]
     fn the_heat_flow_of_a_flow_is_no_news() {
-        let (_, Statistics { spectrum, regression, .. }, _) =
-            fitted("navier-stokes", Preconditioning::Modes);
+        let (_, Statistics { spectrum, regression, .. }, _) = fitted("navier-stokes", MODES);
         let size = |v: &[f32]| v.iter().map(|v| v * v).sum::<f32>().sqrt();
         let whole = size(&spectrum[SIZE * SIZE..]);
         let remains = size(&regression.unwrap().remainder);
@@ -267,12 +262,9 @@ mod tests {
 
     #[test]
     fn the_transposed_map_is_the_transpose() {
-        for (name, kind) in [
-            ("poisson", Preconditioning::Modes),
-            ("darcy", Preconditioning::Modes),
-            ("darcy", Preconditioning::Joint),
-            ("navier-stokes", Preconditioning::Modes),
-        ] {
+        for (name, kind) in
+            [("poisson", MODES), ("darcy", MODES), ("darcy", JOINT), ("navier-stokes", MODES)]
+        {
             let (coordinates, ..) = fitted(name, kind);
             let [y, x] = [normal(1), normal(2)];
             let product = |a: Tensor<4>, b: Tensor<4>| (a * b).sum().into_scalar::<f32>();
@@ -314,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_pull_on_the_solution_does_not_reach_the_input_where_that_is_held() {
-        let (coordinates, ..) = fitted("navier-stokes", Preconditioning::Modes);
+        let (coordinates, ..) = fitted("navier-stokes", MODES);
         let pulled = |held: bool| {
             let y = normal(3).autodiff().require_grad();
             let decoded = y.clone();

@@ -16,12 +16,15 @@ pub enum Method {
     Heun,
 }
 
+/// Curvature of the noise levels, EDM's rho.
+const RHO: f64 = 7.0;
+
 /// EDM's noise levels, `steps` of them falling from sigma_max to sigma_min, then 0.
 pub fn schedule(steps: usize, config: &DiffusionConfig) -> Vec<f64> {
-    let root = |sigma: f64| sigma.powf(1.0 / config.rho);
+    let root = |sigma: f64| sigma.powf(1.0 / RHO);
     let (high, low) = (root(config.sigma_max), root(config.sigma_min));
     let mut levels: Vec<f64> = (0..steps)
-        .map(|i| (high + i as f64 / (steps.max(2) - 1) as f64 * (low - high)).powf(config.rho))
+        .map(|i| (high + i as f64 / (steps.max(2) - 1) as f64 * (low - high)).powf(RHO))
         .collect();
     levels.push(0.0);
     levels

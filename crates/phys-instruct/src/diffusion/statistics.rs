@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::bases::Bases;
 use super::joint::{self, Components};
 use super::regression::{Regression, Sums};
-use crate::config::{DiffusionConfig, Preconditioning};
+use crate::config::CoordinatesConfig;
 use crate::net::params::read;
 use crate::{Result, Samples};
 
@@ -20,7 +20,7 @@ pub struct Statistics {
     /// Standard deviation of each mode (`modes`, `joint`) or of the channel (`pixel`), physical
     /// units.
     pub spectrum: Vec<f32>,
-    /// Of the solution's modes on the input's (`regress`).
+    /// The regression of the solution's modes on the input's (`linear_predictor`).
     pub regression: Option<Regression>,
     /// The principal components of the low modes (`joint`).
     pub components: Option<Components>,
@@ -31,11 +31,11 @@ impl Statistics {
     ///
     /// # Errors
     /// A regression without a solution's channel, or modes that the device does not give back.
-    pub fn of(samples: &Samples, bases: &Bases, config: &DiffusionConfig) -> Result<Self> {
+    pub fn of(samples: &Samples, bases: &Bases, config: &CoordinatesConfig) -> Result<Self> {
         let mean = mean(samples);
-        let pixel = config.preconditioning == Preconditioning::Pixel;
+        let pixel = config.is_pixel();
         let mut power = vec![0.0f64; samples.sample_len()];
-        let mut sums = config.regress.then(|| Sums::new(bases)).transpose()?;
+        let mut sums = config.linear_predictor().then(|| Sums::new(bases)).transpose()?;
         for x in centred(samples, &mean, bases) {
             let modes = if pixel { x } else { bases.modes(x) };
             if let Some(sums) = &mut sums {

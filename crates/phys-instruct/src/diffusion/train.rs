@@ -14,7 +14,7 @@ use crate::net::optimizer::AdamW;
 use crate::net::{UNet, params};
 use crate::residual::{self, Residual};
 use crate::store::weights::Bundle;
-use crate::training::{Origin, Outcome, Training, ema_decay, learning_rate};
+use crate::training::{Origin, Outcome, Training, ema_decay};
 use crate::{Error, Result, Samples};
 
 /// The state of a teacher's training.
@@ -63,15 +63,15 @@ impl TeacherTraining {
             Some(model) => (started(&card, &model)?, model.statistics),
             None => {
                 let (coordinates, statistics) =
-                    Coordinates::fit(&data, &pde.channels(), &config.diffusion, device)?;
+                    Coordinates::fit(&data, &pde.channels(), &config.coordinates, device)?;
                 let [inputs, outputs] = [coordinates.inputs(), card.channels.len()];
                 let net = UNet::new(&config.net, inputs, outputs, config.seed, device);
                 (Network::new(net, coordinates).valid(), statistics)
             }
         };
-        let physics = config.train.physics_weight > 0.0;
+        let guided = config.train.residual_weight.is_some();
         Ok(Self {
-            residual: physics.then(|| residual::build(pde, config.grid, device)).transpose()?,
+            residual: guided.then(|| residual::build(pde, config.grid, device)).transpose()?,
             config: config.clone(),
             card,
             data,
@@ -153,20 +153,14 @@ impl Training for TeacherTraining {
         let noise = self.draw("noise").normal(y0.dims(), &self.device);
         let sigma =
             self.draw("sigma").sigma(c.batch, d.ln_sigma_mean, d.ln_sigma_std, &self.device);
-        let weights = self.network.coordinates.mode_weights(c.mode_weight);
-        let loss = match &self.residual {
-            Some(residual) => pidm::loss(
-                &self.network,
-                residual.as_ref(),
-                [y0, noise],
-                sigma,
-                &weights,
-                c.physics_weight,
-            ),
-            None => self.network.loss(y0, noise, sigma, &weights),
+        let loss = match (&self.residual, c.residual_weight) {
+            (Some(residual), Some(weight)) => {
+                pidm::loss(&self.network, residual.as_ref(), [y0, noise], sigma, weight)
+            }
+            _ => self.network.loss(y0, noise, sigma),
         };
         let gradients = loss.backward();
-        let rate = learning_rate(self.card.steps, self.total(), c.warmup, c.decay);
+        let rate = c.schedule().share(self.card.steps);
         let report = self.optimizer.step(&mut self.network.net, gradients, rate)?;
         if !report.skipped {
             let decay = ema_decay(self.card.steps, c.ema_half_life);
@@ -218,9 +212,9 @@ impl Training for TeacherTraining {
         // Not measured anew: the eigenbasis of the same data may come out otherwise.
         self.statistics = statistics_from(&checkpoint.tensors, &self.card)?;
         let (channels, grid) = (self.card.pde()?.channels(), self.card.grid);
-        let process = &self.card.diffusion;
+        let config = &self.card.coordinates;
         let coordinates =
-            Coordinates::new(&self.statistics, &channels, grid, process, &self.device)?;
+            Coordinates::new(&self.statistics, &channels, grid, config, &self.device)?;
         let plain = self.network.valid();
         let net = params::from_arrays(plain.net, &checkpoint.tensors, "net.")?;
         self.network = Network::new(net, coordinates).train();
@@ -236,10 +230,11 @@ impl Training for TeacherTraining {
 /// The network of a teacher like `card`, to be trained further.
 fn started(card: &Card, start: &Model) -> Result<Network> {
     let of = |c: &Card| (c.kind, c.pde.clone(), c.params.clone(), c.grid, c.net.clone());
-    if of(card) != of(&start.card) || card.diffusion != start.card.diffusion {
+    let process = |c: &Card| (c.coordinates.clone(), c.diffusion.clone());
+    if of(card) != of(&start.card) || process(card) != process(&start.card) {
         return Err(Error::Config(format!(
             "train.start is a {:?} of {} on grid {} that differs from the config in its PDE, \
-             network or diffusion",
+             network, coordinates or diffusion",
             start.card.kind, start.card.pde, start.card.grid
         )));
     }

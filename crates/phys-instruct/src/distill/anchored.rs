@@ -1,4 +1,4 @@
-//! Anchored guidance: the last phase of a student's training.
+//! The loss of anchored guidance, the phase of a student's training after matching.
 //!
 //! Matching settles the distribution of the fields, but its gradient is noisy and shared with the
 //! guidance's, which stops the pull onto the PDE long before the network does. Once matched, the
@@ -8,7 +8,7 @@
 //! seventh of a matching step.
 //!
 //! The loss is the mean over samples of three relative errors,
-//! w_a |a - a*| / |a*| + w_R |R| / |source| + w_P |P^-1 R| / |P^-1 source|,
+//! |a - a*| / |a*| + w_R |R| / |source| + w_P |P^-1 R| / |P^-1 source|,
 //! a* the matched student's input, the input detached in R and, where samples come with it rounded
 //! (`distill.round_input`), rounded in R too. Of an input that is the first line of the only channel, the
 //! relative error of its modes, each in units of the data's deviation, is added to the first: high
@@ -34,16 +34,16 @@ pub struct AnchoredTerms {
 impl AnchoredTerms {
     /// Their weighted sum.
     pub fn loss(&self, config: &AnchoredConfig) -> Tensor<1> {
-        self.input.clone() * config.input_weight
+        self.input.clone()
             + self.residual.clone() * config.residual_weight
             + self.preconditioned.clone() * config.preconditioned_weight
     }
 
-    /// The figures of a step at `depth` network calls, for the metrics file.
-    pub fn figures(&self, depth: usize) -> Map<String, Value> {
+    /// The figures of a step of so many network calls, for the metrics file.
+    pub fn figures(&self, calls: usize) -> Map<String, Value> {
         let scalar = |v: &Tensor<1>| json!(v.clone().detach().into_scalar::<f32>());
         Map::from_iter([
-            ("depth".to_owned(), json!(depth)),
+            ("calls".to_owned(), json!(calls)),
             ("input_distance".to_owned(), scalar(&self.input)),
             ("residual".to_owned(), scalar(&self.residual)),
             ("preconditioned".to_owned(), scalar(&self.preconditioned)),
@@ -117,24 +117,22 @@ mod tests {
     #[test]
     fn the_residual_moves_the_solution_and_the_anchor_the_input() {
         let (residual, x) = exact("poisson");
-        let gradient = |config: AnchoredConfig| {
+        let gradient = |loss: fn(&AnchoredTerms) -> Tensor<1>| {
             let [a, u] = [0, 1].map(|c| x.clone().narrow(1, c, 1));
             let leaf = Tensor::cat(vec![a * 1.1, u * 1.3], 1).autodiff().require_grad();
             let anchor = x.clone().autodiff();
-            let loss = terms(residual.as_ref(), false, None, leaf.clone(), anchor).loss(&config);
+            let loss = loss(&terms(residual.as_ref(), false, None, leaf.clone(), anchor));
             let size = |t: Tensor<4>| values(t).iter().map(|v| v.abs()).sum::<f32>();
             let all = leaf.grad(&loss.backward()).unwrap();
             [0, 1].map(|c| size(all.clone().narrow(1, c, 1)))
         };
-        let weights = |[input_weight, residual_weight, preconditioned_weight]: [f64; 3]| {
-            let none = AnchoredConfig::default();
-            AnchoredConfig { input_weight, residual_weight, preconditioned_weight, ..none }
-        };
-        let [input, solution] = gradient(weights([1.0, 0.0, 0.0]));
+        let [input, solution] = gradient(|terms| terms.input.clone());
         assert!(input > 0.0 && solution == 0.0);
-        for physics in [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]] {
-            let [input, solution] = gradient(weights(physics));
-            assert!(input == 0.0 && solution > 0.0, "{physics:?}");
+        let pulls: [fn(&AnchoredTerms) -> Tensor<1>; 2] =
+            [|terms| terms.residual.clone(), |terms| terms.preconditioned.clone()];
+        for pull in pulls {
+            let [input, solution] = gradient(pull);
+            assert!(input == 0.0 && solution > 0.0, "{input} {solution}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 
 use crate::Result;
-use crate::config::DistillConfig;
+use crate::config::OptimizerConfig;
 use crate::diffusion::Network;
 use crate::net::optimizer::AdamW;
 use crate::net::params;
@@ -19,27 +19,29 @@ pub struct Auxiliary {
     optimizer: AdamW,
 }
 
+/// The student's samples and the noise that is added to them, plain.
+pub struct Batch {
+    /// Clean states, `[batch, channel, y, x]`.
+    pub clean: Tensor<4>,
+    /// Standard normal values of the same shape.
+    pub noise: Tensor<4>,
+    /// Noise levels, `[batch]`.
+    pub sigma: Tensor<1>,
+}
+
 impl Auxiliary {
     /// A copy of the teacher.
-    pub fn new(teacher: &Network, config: &DistillConfig) -> Self {
-        Self { network: teacher.train(), optimizer: AdamW::new(&config.auxiliary_optimizer) }
+    pub fn new(teacher: &Network, optimizer: &OptimizerConfig) -> Self {
+        Self { network: teacher.train(), optimizer: AdamW::new(optimizer) }
     }
 
-    /// One step on the EDM loss at clean samples `y0` with standard normal `noise` at `sigma`
-    /// (`[batch]`), all plain; returns the loss.
+    /// One step on the EDM loss of a batch at `rate` times the learning rate; returns the loss.
     ///
     /// # Errors
-    /// As [`AdamW::step`].
-    pub fn step(
-        &mut self,
-        config: &DistillConfig,
-        [y0, noise]: [Tensor<4>; 2],
-        sigma: Tensor<1>,
-        rate: f64,
-    ) -> Result<f64> {
-        let weights = self.network.coordinates.mode_weights(config.mode_weight).autodiff();
-        let (y0, noise, sigma) = (y0.autodiff(), noise.autodiff(), sigma.autodiff());
-        let loss = self.network.loss(y0, noise, sigma, &weights);
+    /// Fails as [`AdamW::step`] does.
+    pub fn step(&mut self, batch: Batch, rate: f64) -> Result<f64> {
+        let Batch { clean, noise, sigma } = batch;
+        let loss = self.network.loss(clean.autodiff(), noise.autodiff(), sigma.autodiff());
         let gradients = loss.backward();
         self.optimizer.step(&mut self.network.net, gradients, rate)?;
         Ok(f64::from(loss.into_scalar::<f32>()))

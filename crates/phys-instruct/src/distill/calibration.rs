@@ -1,4 +1,4 @@
-//! Calibration of a student's calls: mode by mode the data (of a solution with `diffusion.regress` what
+//! Calibration of a student's calls: mode by mode the data (of a solution with `coordinates.linear_predictor` what
 //! remains of it) has mean 0 and one standard deviation everywhere, and matching comes near to that but for some percent, more of them with every call. So
 //! the clean output of each call is shifted and scaled, mode by mode, until it has them. (Principal
 //! components across channels would not do: those of the student's samples are correlated, so that modes
@@ -284,27 +284,22 @@ mod tests {
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
-    use crate::config::{DiffusionConfig, NamedNoise, NetConfig, Noise, Preconditioning, Skip};
+    use crate::config::{CoordinatesConfig, NamedNoise, NetConfig, Noise, Skip};
     use crate::diffusion::Network;
     use crate::eval::testing::samples_from;
     use crate::net::UNet;
     use crate::net::params::values;
     use crate::residual;
 
+    /// Modes whose noise has the data's spectrum.
+    const MODES: CoordinatesConfig =
+        CoordinatesConfig::Modes { noise: Noise::Named(NamedNoise::Data), linear_predictor: false };
+    const JOINT: CoordinatesConfig = CoordinatesConfig::Joint { modes: 4, linear_predictor: false };
+
     /// Coordinates, and the states of the samples they were fitted to.
-    fn fitted(
-        name: &str,
-        count: usize,
-        preconditioning: Preconditioning,
-    ) -> (Coordinates, Tensor<4>) {
+    fn fitted(name: &str, count: usize, config: CoordinatesConfig) -> (Coordinates, Tensor<4>) {
         let pde = by_name(name).unwrap();
         let samples = samples_from(pde.as_ref(), count as u64, 8, 1);
-        let config = DiffusionConfig {
-            preconditioning,
-            noise: Noise::Named(NamedNoise::Data),
-            joint_modes: 4,
-            ..DiffusionConfig::default()
-        };
         let device = Device::flex();
         let coordinates = Coordinates::fit(&samples, &pde.channels(), &config, &device).unwrap().0;
         let x = Tensor::from_data(TensorData::new(samples.data, [count, 2, 8, 8]), &device);
@@ -324,7 +319,7 @@ mod tests {
 
     #[test]
     fn calibrated_states_have_the_data_s_mean_and_deviation_in_every_mode() {
-        for kind in [Preconditioning::Modes, Preconditioning::Joint] {
+        for kind in [MODES, JOINT] {
             let (coordinates, y) = fitted("darcy", 256, kind);
             let off = coordinates.of_modes(coordinates.modes(y) * 0.8 + 0.3);
             let calibration =
@@ -335,7 +330,7 @@ mod tests {
 
     #[test]
     fn it_is_the_rounded_fields_that_get_the_data_s_share_of_either_value() {
-        let (coordinates, y) = fitted("darcy", 256, Preconditioning::Modes);
+        let (coordinates, y) = fitted("darcy", 256, MODES);
         let residual = residual::build(&Darcy::default(), 8, &Device::flex()).unwrap();
         let mean = |y: &Tensor<4>| {
             values(residual.rounded(coordinates.decode(y.clone())).narrow(1, 0, 1).mean())[0]
@@ -355,10 +350,7 @@ mod tests {
     fn the_first_line_gets_the_data_s_deviation_where_it_is_the_input() {
         let burgers = Burgers::default();
         let data = samples_from(&burgers, 256, 16, 1);
-        let config = DiffusionConfig {
-            preconditioning: Preconditioning::Modes,
-            ..DiffusionConfig::default()
-        };
+        let config = CoordinatesConfig::default();
         let device = Device::flex();
         let coordinates = Coordinates::fit(&data, &burgers.channels(), &config, &device).unwrap().0;
         let line = FirstLine::of(&data, &burgers, &device).unwrap();
@@ -383,14 +375,14 @@ mod tests {
 
     #[test]
     fn modes_that_are_not_there_are_not_blown_up() {
-        let (coordinates, y) = fitted("poisson", 16, Preconditioning::Modes);
+        let (coordinates, y) = fitted("poisson", 16, MODES);
         let gain = values(Calibration::of(&[y * 0.0], &coordinates, None).unwrap().gain);
         assert!(gain.iter().all(|g| *g == LARGEST as f32));
     }
 
     #[test]
     fn every_call_of_a_calibrated_student_is_white_and_so_is_a_restored_one() {
-        let (coordinates, _) = fitted("darcy", 256, Preconditioning::Modes);
+        let (coordinates, _) = fitted("darcy", 256, MODES);
         let config =
             NetConfig { width: 8, multipliers: vec![1], blocks: 1, attention: vec![], patch: 1 };
         let net = UNet::new(&config, coordinates.inputs(), 2, 0, &Device::flex());

@@ -21,6 +21,15 @@ pub struct Pull {
     pub residual: f64,
 }
 
+impl Pull {
+    /// The pull of no guidance at clean states `y0`: none, and their mean residual.
+    pub fn none(residual: &dyn Residual, coordinates: &Coordinates, y0: Tensor<4>) -> Self {
+        let gradient = y0.zeros_like();
+        let terms = terms(&GuidanceConfig::default(), residual, coordinates, y0, false);
+        Self { gradient, residual: mean(terms.relative()) }
+    }
+}
+
 /// The pull at clean states `y0` (plain), for a matching gradient of norm `match_norm` (over the
 /// whole batch), at training step `step`. Nothing is differentiated for a share of 0.
 ///
@@ -36,12 +45,12 @@ pub fn pull(
 ) -> Result<Pull> {
     let ramp = ramp(config, step);
     let mut pull = Pull { gradient: y0.zeros_like(), residual: f64::NAN };
-    if ramp * config.ratio == 0.0 {
+    if ramp * config.residual_ratio == 0.0 {
         let terms = terms(config, residual, coordinates, y0.clone(), false);
         pull.residual = mean(terms.relative());
     } else {
         let (plain, mean_residual) = gradient(config, residual, coordinates, y0, false)?;
-        let share = weight(config, config.ratio, &plain, match_norm)?;
+        let share = weight(config, config.residual_ratio, &plain, match_norm)?;
         pull = Pull { gradient: plain * (ramp * share), residual: mean_residual };
     }
 
@@ -91,7 +100,7 @@ fn terms(
     y0: Tensor<4>,
     preconditioned: bool,
 ) -> ResidualTerms {
-    let GuidanceConfig { detach_input, round_input, .. } = *config;
+    let GuidanceConfig { detach_input, threshold_input: round_input, .. } = *config;
     let options = ResidualOptions { detach_input, round_input, preconditioned };
     let x = if detach_input { coordinates.decode_held(y0) } else { coordinates.decode(y0) };
     residual.terms(x, options)
@@ -128,7 +137,7 @@ mod tests {
     use phys_instruct_physics::{Basis, Channel};
 
     use super::*;
-    use crate::config::{DiffusionConfig, Preconditioning};
+    use crate::config::CoordinatesConfig;
     use crate::diffusion::statistics::Statistics;
 
     /// 3 for every sample.
@@ -154,14 +163,11 @@ mod tests {
             components: None,
         };
         let channels = [Channel { name: "u", meaning: "toy", basis: [Basis::Cosine; 2] }];
-        let process = DiffusionConfig {
-            preconditioning: Preconditioning::Pixel,
-            ..DiffusionConfig::default()
-        };
+        let process = CoordinatesConfig::Pixel {};
         let device = Device::flex();
         let coordinates = Coordinates::new(&statistics, &channels, 4, &process, &device)?;
         let config = GuidanceConfig {
-            ratio,
+            residual_ratio: ratio,
             preconditioned_ratio: 0.0,
             start: 10,
             ramp: 1,

@@ -10,7 +10,7 @@
 use burn::tensor::Tensor;
 
 use crate::Result;
-use crate::config::{Matching, MatchingWeight};
+use crate::config::{Divergence, MatchingWeight};
 use crate::diffusion::Denoiser;
 use crate::net::gradient;
 
@@ -18,11 +18,9 @@ use crate::net::gradient;
 #[derive(Debug, Clone, Copy)]
 pub struct Match {
     /// `ikl` or `sid`.
-    pub matching: Matching,
+    pub divergence: Divergence,
     /// `one` or `dmd`.
     pub weight: MatchingWeight,
-    /// alpha of `sid`.
-    pub alpha: f64,
 }
 
 /// The gradient of the matching loss at `y0` (plain, `[batch, channel, y, x]`), one sample not
@@ -40,14 +38,14 @@ pub fn gradient(
     sigma: Tensor<1>,
 ) -> Result<Tensor<4>> {
     let noise = noise * teacher.profile() * sigma.clone().reshape([-1, 1, 1, 1]);
-    match settings.matching {
-        Matching::Ikl => {
+    match settings.divergence {
+        Divergence::Ikl {} => {
             let noisy = y0.clone() + noise;
             let target = teacher.denoise(noisy.clone(), sigma.clone());
             let weight = weight(settings.weight, &y0, &target);
             Ok((auxiliary.denoise(noisy, sigma) - target) * weight)
         }
-        Matching::Sid => {
+        Divergence::Sid { alpha } => {
             let leaf = y0.autodiff().require_grad();
             let noisy = leaf.clone() + noise.autodiff();
             let sigma = sigma.autodiff();
@@ -55,7 +53,7 @@ pub fn gradient(
             let tracked = auxiliary.denoise(noisy, sigma);
             let weight = weight(settings.weight, &leaf, &target).detach();
             let error = target - tracked.clone();
-            let square = error.clone().square() * (1.0 - settings.alpha);
+            let square = error.clone().square() * (1.0 - alpha);
             let loss = (square + error * (tracked - leaf.clone())) * weight;
             gradient::gradient("the matching loss", &loss.sum(), &leaf)
         }

@@ -8,6 +8,8 @@ pub mod generator;
 pub mod guidance;
 pub mod matching;
 pub mod monitor;
+pub mod phases;
+pub mod student;
 pub mod train;
 
 pub use auxiliary::Auxiliary;

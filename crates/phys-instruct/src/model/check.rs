@@ -44,7 +44,8 @@ impl Card {
 
         self.check_channels(pde.as_ref())?;
         self.net.check(self.grid)?;
-        self.diffusion.check(self.grid, &self.pde, self.channels.len())?;
+        self.coordinates.check(self.grid, &self.pde, self.channels.len())?;
+        self.diffusion.check()?;
         self.check_calls()?;
         if self.seconds.is_finite() && self.seconds >= 0.0 {
             return Ok(());
@@ -199,7 +200,7 @@ mod tests {
         let config = Config { net, ..Config::from_toml("pde = \"poisson\"\ngrid = 8").unwrap() };
         let data = samples_from(pde.as_ref(), 20, 8, 1);
         let (coordinates, statistics) =
-            Coordinates::fit(&data, &pde.channels(), &config.diffusion, &cpu()).unwrap();
+            Coordinates::fit(&data, &pde.channels(), &config.coordinates, &cpu()).unwrap();
         let net = UNet::new(&config.net, coordinates.inputs(), 2, 3, &cpu());
         let network = Network::new(net, coordinates).with_skip(Skip::Flow).valid().freeze();
         let card = Card {
@@ -208,6 +209,19 @@ mod tests {
             ..Card::new(Kind::Student, &config, pde.as_ref())
         };
         Model { card, statistics, network, calibrations: Vec::new() }
+    }
+
+    /// Writes the description of `bundle` as the first format had it.
+    fn as_first_format(bundle: &mut Bundle) {
+        let metadata = &mut bundle.metadata;
+        metadata["format"] = json!(1);
+        let fields = metadata.as_object_mut().unwrap();
+        fields.remove("bases");
+        let coordinates = fields.remove("coordinates").unwrap();
+        metadata["diffusion"]["preconditioning"] = coordinates["kind"].clone();
+        metadata["diffusion"]["noise"] = coordinates["noise"].clone();
+        metadata["diffusion"]["rho"] = json!(7.0);
+        metadata["diffusion"]["joint_modes"] = json!(16);
     }
 
     /// Loads the file that `bundle` makes, its checksum right.
@@ -233,7 +247,7 @@ mod tests {
         loaded(&whole).unwrap();
         for (field, value, part) in [
             ("/format", json!(0), "format 0"),
-            ("/format", json!(3), "format 3"),
+            ("/format", json!(4), "format 4"),
             ("/kind", json!("oracle"), "oracle"),
             ("/kind", json!("teacher"), "levels"),
             ("/pde", json!("posson"), "pde"),
@@ -270,14 +284,17 @@ mod tests {
             ("/net/patch", json!(0), "net.patch"),
             ("/net/patch", json!(2), "net.stem.weight"),
             ("/net/depth", json!(2), "depth"),
-            ("/diffusion/preconditioning", json!("joint"), "diffusion.preconditioning"),
-            ("/diffusion/preconditioning", json!("pixel"), "net.stem.weight"),
-            ("/diffusion/noise", json!(1.5), "diffusion.noise"),
-            ("/diffusion/noise", json!("red"), "Noise"),
-            ("/diffusion/regress", json!(true), "statistics.regression"),
+            ("/coordinates", json!({ "kind": "joint", "modes": 4 }), "statistics.components"),
+            ("/coordinates", json!({ "kind": "joint", "modes": 9 }), "coordinates.modes"),
+            ("/coordinates", json!({ "kind": "pixel" }), "net.stem.weight"),
+            ("/coordinates/kind", json!("pixel"), "unknown field"),
+            ("/coordinates/kind", json!("latent"), "latent"),
+            ("/coordinates/noise", json!(1.5), "coordinates.noise"),
+            ("/coordinates/noise", json!("red"), "Noise"),
+            ("/coordinates/linear_predictor", json!(true), "statistics.regression"),
             ("/diffusion/sigma_min", json!(0.0), "sigma_min"),
             ("/diffusion/sigma_max", json!(1e-3), "sigma_max"),
-            ("/diffusion/rho", json!(0.0), "diffusion.rho"),
+            ("/diffusion/rho", json!(7.0), "rho"),
             ("/diffusion/ln_sigma_std", json!(-1.0), "diffusion.ln_sigma_std"),
             ("/levels", json!([]), "levels"),
             ("/levels", json!([1.0, 5.0]), "levels"),
@@ -303,7 +320,7 @@ mod tests {
     fn a_field_that_is_missing_or_of_another_type_is_refused() {
         let whole = student().to_bundle().unwrap();
         for name in
-            ["format", "kind", "pde", "params", "grid", "channels", "bases", "net", "levels"]
+            ["format", "kind", "pde", "params", "grid", "channels", "bases", "net", "coordinates"]
         {
             let mut without = whole.clone();
             without.metadata.as_object_mut().unwrap().remove(name);
@@ -357,18 +374,17 @@ mod tests {
         other.metadata["params"] =
             darcy.params().iter().map(|p| (p.name.to_owned(), json!(p.value))).collect();
         assert_refused(&other, "bases", "as Darcy's");
-        other.metadata["format"] = json!(1);
-        other.metadata.as_object_mut().unwrap().remove("bases");
+        as_first_format(&mut other);
         assert_refused(&other, "another PDE's weights", "as Darcy's, without bases");
     }
 
     #[test]
     fn a_file_of_the_first_format_is_read_and_written_anew_with_a_checksum() {
         let mut old = student().to_bundle().unwrap();
-        old.metadata["format"] = json!(1);
-        old.metadata.as_object_mut().unwrap().remove("bases");
+        as_first_format(&mut old);
         let model = loaded(&old).unwrap();
         assert!(model.card.bases.is_empty());
+        assert_eq!(model.card.coordinates, student().card.coordinates);
 
         let file = tempfile::NamedTempFile::new().unwrap();
         model.save(file.path()).unwrap();

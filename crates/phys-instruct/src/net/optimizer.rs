@@ -13,6 +13,9 @@ use crate::config::OptimizerConfig;
 use crate::store::weights::Array;
 use crate::{Error, Result};
 
+/// Added to the root of the second moment, Adam's own choice.
+const EPSILON: f32 = 1e-8;
+
 /// The optimizer's state for one network.
 #[derive(Debug, Clone)]
 pub struct AdamW {
@@ -34,6 +37,11 @@ impl AdamW {
     /// Makes an optimizer without moments.
     pub fn new(config: &OptimizerConfig) -> Self {
         Self { config: config.clone(), moments: BTreeMap::new(), step: 0 }
+    }
+
+    /// Replaces the numbers of the configuration; what is known of the gradients is kept.
+    pub fn configure(&mut self, config: &OptimizerConfig) {
+        self.config = config.clone();
     }
 
     /// Takes one step at `rate` times the configured learning rate. Weights that no other network
@@ -78,7 +86,7 @@ impl AdamW {
             scale: scale as f32,
             beta1: c.beta1 as f32,
             beta2: c.beta2 as f32,
-            epsilon: c.epsilon as f32,
+            epsilon: EPSILON,
             step_size: (rate / correction(c.beta1)) as f32,
             root_correction: (1.0 / correction(c.beta2).sqrt()) as f32,
             keep: (1.0 - rate * c.weight_decay) as f32,
@@ -200,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_first_step_is_the_learning_rate_times_the_sign() {
-        let config = OptimizerConfig { learning_rate: 0.1, ..OptimizerConfig::default() };
+        let config = OptimizerConfig::at(0.1);
         let mut adam = AdamW::new(&config);
         adam.step = 1;
         let mut weights = [1.0, 1.0, 1.0];
@@ -212,11 +220,11 @@ mod tests {
 
     #[test]
     fn the_state_survives_saving() {
-        let mut adam = AdamW::new(&OptimizerConfig::default());
+        let mut adam = AdamW::new(&OptimizerConfig::at(1e-3));
         adam.step = (1 << 21) + 5;
         adam.update("a.b".into(), &mut [1.0, 2.0], &[0.5, -0.25], 1.0, 1.0);
         let arrays = adam.to_arrays("adam.");
-        let mut other = AdamW::new(&OptimizerConfig::default());
+        let mut other = AdamW::new(&OptimizerConfig::at(1e-3));
         other.restore(&arrays, "adam.").expect("own arrays");
         assert_eq!(other.step, adam.step);
         assert_eq!(other.moments, adam.moments);

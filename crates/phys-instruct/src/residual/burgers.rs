@@ -1,8 +1,8 @@
 //! Residual of Burgers' equation between neighbouring rows.
 //!
 //! Space is discretised in Fourier modes with the reference solver's projection. Time is collocated
-//! by exponential Hermite polynomials (see [`phys_instruct_physics::hermite`]). Let h = 1 / (size -
-//! 1) be the interval between rows, E the heat flow over h, and N = -(u^2 / 2)_x. For neighbouring
+//! by exponential Hermite polynomials ([`phys_instruct_physics::hermite`]). Let h be the interval
+//! between rows, one over size - 1; E the heat flow over h; and N = -(u^2 / 2)_x. For neighbouring
 //! rows u0 and u1 the residual, in the row of u1, is
 //!
 //! ```text

@@ -8,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use phys_instruct::bench::five::{self, Item, Options, Setting};
 use phys_instruct::bench::row::{Key, append_row, read_rows};
 use phys_instruct::bench::{Row, SamplingMethod, table};
-use phys_instruct::config::Preconditioning;
+use phys_instruct::config::CoordinatesKind;
 use phys_instruct::store::lock::Lock;
 use phys_instruct::store::{atomic, interrupt};
 use phys_instruct_report::Canvas;
@@ -163,7 +163,7 @@ fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failur
     let most = |item: &&Item| item.key.steps;
     let last = |method: SamplingMethod| {
         let plain = |item: &&Item| {
-            item.key.method == method && item.key.preconditioning == Some(Preconditioning::Pixel)
+            item.key.method == method && item.key.preconditioning == Some(CoordinatesKind::Pixel)
         };
         items.iter().filter(plain).max_by_key(most)
     };

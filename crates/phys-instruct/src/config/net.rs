@@ -1,0 +1,84 @@
+//! `[net]`: the U-Net.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::check::Keys;
+use crate::{Error, Result};
+
+/// A U-Net.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetConfig {
+    /// Channels of the finest level.
+    pub width: usize,
+    /// Channels of each level, in units of `width`; each level halves the grid.
+    pub multipliers: Vec<usize>,
+    /// Residual blocks per level.
+    pub blocks: usize,
+    /// Levels (0 is the finest) with self-attention.
+    pub attention: Vec<usize>,
+    /// Side of the pixel-unshuffle patch of the stem: 1, 2 or 4.
+    pub patch: usize,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self { width: 32, multipliers: vec![1, 2, 2], blocks: 1, attention: vec![], patch: 2 }
+    }
+}
+
+/// The largest `net.width`. The largest networks of the literature have 256; the bounds are there
+/// so that no product of them overflows.
+const MOST_WIDTH: usize = 4096;
+/// The largest of `net.multipliers`.
+const MOST_MULTIPLIER: usize = 64;
+/// The most residual blocks per level.
+const MOST_BLOCKS: usize = 64;
+
+impl NetConfig {
+    /// Checks the ranges, for fields of `grid` points a side.
+    ///
+    /// # Errors
+    /// The first value out of range, with what is expected.
+    pub fn check(&self, grid: usize) -> Result<()> {
+        let keys = Keys("net");
+        keys.expect("patch", self.patch, [1, 2, 4].contains(&self.patch), "1, 2 or 4")?;
+        let whole = self.width >= 8 && self.width.is_multiple_of(8);
+        keys.expect("width", self.width, whole, "a positive multiple of 8")?;
+        keys.count("width", self.width, 8..=MOST_WIDTH)?;
+        keys.count("blocks", self.blocks, 1..=MOST_BLOCKS)?;
+        self.check_levels(grid)
+    }
+
+    /// Checks the levels and what each of them has.
+    fn check_levels(&self, grid: usize) -> Result<()> {
+        let levels = self.multipliers.len();
+        let refused = |reason: String| Err(Error::Config(reason));
+        if levels == 0 {
+            return refused("net.multipliers = []: at least one level expected".into());
+        }
+        for (level, &multiplier) in self.multipliers.iter().enumerate() {
+            let key = format!("multipliers[{level}]");
+            Keys("net").count(&key, multiplier, 1..=MOST_MULTIPLIER)?;
+        }
+
+        // Each level halves the patches of a side; the coarsest has at least one point.
+        let patches = grid / self.patch.max(1);
+        let most_levels = patches.checked_ilog2().unwrap_or(0) as usize + 1;
+        if levels > most_levels {
+            return refused(format!(
+                "net.multipliers has {levels} levels; each halves the grid, so a grid of {grid} \
+                 with net.patch = {} has at most {most_levels}",
+                self.patch
+            ));
+        }
+        match self.attention.iter().find(|&&level| level >= levels) {
+            None => Ok(()),
+            Some(level) => refused(format!(
+                "net.attention = [{level}]: levels from 0 to {} expected",
+                levels - 1
+            )),
+        }
+    }
+}

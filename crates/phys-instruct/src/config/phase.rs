@@ -1,0 +1,390 @@
+//! `[[distill.phase]]`: the phases of a student's training, each with the numbers of its own.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::check::Keys;
+use super::{OptimizerConfig, Schedule};
+use crate::{Error, Result};
+
+/// One phase.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum PhaseConfig {
+    /// Regression on what the teacher's own sampler makes of the student's input.
+    WarmStart(WarmStartConfig),
+    /// Matching of the student's law to the teacher's, with or without guidance.
+    Matching(MatchingConfig),
+    /// Correction of the mean and the deviation of every mode, call by call. Takes no steps.
+    Calibrate(CalibrateConfig),
+    /// Guidance of the solution alone, the input held to the matched student's.
+    Anchored(AnchoredConfig),
+}
+
+/// The most network calls of a teacher's sampler, as the command line has it.
+const MOST_CALLS: usize = 10_000;
+
+impl PhaseConfig {
+    /// The names of all kinds, in the order in which they may follow each other.
+    pub const KINDS: [&str; 4] = ["warm-start", "matching", "calibrate", "anchored"];
+
+    /// The name of the kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::WarmStart(_) => "warm-start",
+            Self::Matching(_) => "matching",
+            Self::Calibrate(_) => "calibrate",
+            Self::Anchored(_) => "anchored",
+        }
+    }
+
+    /// The place in the sequence; a later phase has no smaller one.
+    pub(super) fn place(&self) -> usize {
+        place_of(self.kind())
+    }
+
+    /// The number of steps; none for a phase that takes no steps.
+    pub fn steps(&self) -> Option<usize> {
+        match self {
+            Self::WarmStart(phase) => Some(phase.steps),
+            Self::Matching(phase) => Some(phase.steps),
+            Self::Calibrate(_) => None,
+            Self::Anchored(phase) => Some(phase.steps),
+        }
+    }
+
+    /// The number of steps, to be changed.
+    pub fn steps_mut(&mut self) -> Option<&mut usize> {
+        match self {
+            Self::WarmStart(phase) => Some(&mut phase.steps),
+            Self::Matching(phase) => Some(&mut phase.steps),
+            Self::Calibrate(_) => None,
+            Self::Anchored(phase) => Some(&mut phase.steps),
+        }
+    }
+
+    /// Tells whether the phase calibrates the solution alone.
+    pub(super) fn is_solution_alone(&self) -> bool {
+        matches!(self, Self::Calibrate(CalibrateConfig { channels: Channels::Solution }))
+    }
+
+    /// Checks the numbers; `at` is the phase's name.
+    pub(super) fn check(&self, at: &str) -> Result<()> {
+        match self {
+            Self::WarmStart(phase) => phase.check(at),
+            Self::Matching(phase) => phase.check(at),
+            Self::Calibrate(_) => Ok(()),
+            Self::Anchored(phase) => phase.check(at),
+        }
+    }
+}
+
+/// The place of a kind of phase in the sequence: calibrations and anchored phases may alternate.
+pub(super) fn place_of(kind: &str) -> usize {
+    match kind {
+        "warm-start" => 0,
+        "matching" => 1,
+        _ => 2,
+    }
+}
+
+/// Regression on (state, sample) pairs of the teacher's sampler.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WarmStartConfig {
+    /// Steps.
+    pub steps: usize,
+    /// Steps of linear warm-up.
+    pub warmup: usize,
+    /// Share of the steps over which the learning rate falls to zero at the end (cosine).
+    pub decay: f64,
+    /// Network calls of the teacher's sampler for each pair.
+    pub calls: usize,
+    /// Batches of pairs drawn; later steps go through them again.
+    pub batches: usize,
+    /// The student's optimizer.
+    pub optimizer: OptimizerConfig,
+}
+
+impl Default for WarmStartConfig {
+    fn default() -> Self {
+        let optimizer = OptimizerConfig::at(1e-3);
+        Self { steps: 1_000, warmup: 20, decay: 0.7, calls: 29, batches: 60, optimizer }
+    }
+}
+
+impl WarmStartConfig {
+    /// The steps and the course of their learning rate.
+    pub fn schedule(&self) -> Schedule {
+        Schedule { steps: self.steps, warmup: self.warmup, decay: self.decay }
+    }
+
+    fn check(&self, at: &str) -> Result<()> {
+        let keys = Keys(at);
+        self.schedule().check(at)?;
+        keys.count("calls", self.calls, 1..=MOST_CALLS)?;
+        keys.count("batches", self.batches, 1..=usize::MAX)?;
+        self.optimizer.check(&keys.name("optimizer"))
+    }
+}
+
+/// Matching of the noisy laws of student and teacher.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MatchingConfig {
+    /// Steps of the generator.
+    pub steps: usize,
+    /// Steps of linear warm-up.
+    pub warmup: usize,
+    /// Share of the steps over which the learning rate falls to zero at the end (cosine).
+    pub decay: f64,
+    /// `one` or `dmd`.
+    pub weight: MatchingWeight,
+    /// Mean of ln sigma at which the laws are compared.
+    pub ln_sigma_mean: f64,
+    /// Standard deviation of ln sigma at which the laws are compared.
+    pub ln_sigma_std: f64,
+    /// The student's optimizer.
+    pub optimizer: OptimizerConfig,
+    /// The measure by which the laws are compared.
+    pub divergence: Divergence,
+    /// The auxiliary models.
+    pub auxiliary: AuxiliaryConfig,
+    /// The pull onto the PDE; without this table there is none.
+    pub guidance: Option<GuidanceConfig>,
+}
+
+impl Default for MatchingConfig {
+    fn default() -> Self {
+        Self {
+            steps: 200,
+            warmup: 20,
+            decay: 0.7,
+            weight: MatchingWeight::Dmd,
+            ln_sigma_mean: 0.8,
+            ln_sigma_std: 1.6,
+            optimizer: OptimizerConfig::at(2e-5),
+            divergence: Divergence::Ikl {},
+            auxiliary: AuxiliaryConfig::default(),
+            guidance: None,
+        }
+    }
+}
+
+impl MatchingConfig {
+    /// The steps and the course of their learning rate.
+    pub fn schedule(&self) -> Schedule {
+        Schedule { steps: self.steps, warmup: self.warmup, decay: self.decay }
+    }
+
+    fn check(&self, at: &str) -> Result<()> {
+        let keys = Keys(at);
+        self.schedule().check(at)?;
+        keys.finite("ln_sigma_mean", self.ln_sigma_mean)?;
+        keys.above_zero("ln_sigma_std", self.ln_sigma_std)?;
+        self.optimizer.check(&keys.name("optimizer"))?;
+        if let Divergence::Sid { alpha } = self.divergence {
+            keys.finite("divergence.alpha", alpha)?;
+        }
+        self.auxiliary.check(&keys.name("auxiliary"))?;
+        match &self.guidance {
+            Some(guidance) => guidance.check(&keys.name("guidance")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The measure by which the noisy laws of student and teacher are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Divergence {
+    /// Gradient of the integral KL divergence (Diff-Instruct, the paper's).
+    Ikl {},
+    /// Score identity distillation (arXiv 2404.04057).
+    Sid {
+        /// The alpha of the loss (1 - alpha) |e|^2 + e . (D_A - x0), e the teacher's denoiser less
+        /// the auxiliary model's D_A.
+        #[serde(default = "alpha")]
+        alpha: f64,
+    },
+}
+
+fn alpha() -> f64 {
+    1.0
+}
+
+/// The weight of the matching gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MatchingWeight {
+    /// 1 at every noise level, as in Diff-Instruct.
+    One,
+    /// 1 / mean |x0 - D_T(x_t)| per sample, as in DMD.
+    Dmd,
+}
+
+/// The auxiliary models, which learn the student's present law.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuxiliaryConfig {
+    /// Steps for each step of the generator.
+    pub steps: usize,
+    /// Mean of ln sigma in their loss.
+    pub ln_sigma_mean: f64,
+    /// Standard deviation of ln sigma in their loss.
+    pub ln_sigma_std: f64,
+    /// The optimizer of each of them; its learning rate rises and falls with the student's.
+    pub optimizer: OptimizerConfig,
+}
+
+impl Default for AuxiliaryConfig {
+    fn default() -> Self {
+        let optimizer = OptimizerConfig::at(3e-4);
+        Self { steps: 2, ln_sigma_mean: 0.6, ln_sigma_std: 1.7, optimizer }
+    }
+}
+
+impl AuxiliaryConfig {
+    fn check(&self, at: &str) -> Result<()> {
+        let keys = Keys(at);
+        keys.count("steps", self.steps, 1..=usize::MAX)?;
+        keys.finite("ln_sigma_mean", self.ln_sigma_mean)?;
+        keys.above_zero("ln_sigma_std", self.ln_sigma_std)?;
+        self.optimizer.check(&keys.name("optimizer"))
+    }
+}
+
+/// The pull of the student's clean output onto the PDE.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GuidanceConfig {
+    /// Norm of the residual's gradient as a fraction of the matching gradient's.
+    pub residual_ratio: f64,
+    /// Norm of the preconditioned residual's gradient, |P^-1 R|, as such a fraction.
+    pub preconditioned_ratio: f64,
+    /// First step of matching with guidance.
+    pub start: usize,
+    /// Steps over which it is ramped in.
+    pub ramp: usize,
+    /// `held` keeps the two ratios; `fixed` multiplies the loss by them.
+    pub balance: Balance,
+    /// Measure the residual against the sample's own source term; an absolute residual rewards
+    /// small fields and is there for comparison only.
+    pub relative: bool,
+    /// Take the input as given in the physics term.
+    pub detach_input: bool,
+    /// Round a two-valued input (Darcy's) to the nearer value in the physics term.
+    pub threshold_input: bool,
+}
+
+impl Default for GuidanceConfig {
+    fn default() -> Self {
+        Self {
+            residual_ratio: 0.3,
+            preconditioned_ratio: 0.1,
+            start: 20,
+            ramp: 50,
+            balance: Balance::Held,
+            relative: true,
+            detach_input: true,
+            threshold_input: false,
+        }
+    }
+}
+
+impl GuidanceConfig {
+    fn check(&self, at: &str) -> Result<()> {
+        let keys = Keys(at);
+        keys.at_least_zero("residual_ratio", self.residual_ratio)?;
+        keys.at_least_zero("preconditioned_ratio", self.preconditioned_ratio)?;
+        if self.residual_ratio + self.preconditioned_ratio > 0.0 {
+            return Ok(());
+        }
+        Err(Error::Config(format!(
+            "{at}: both ratios are 0, so that nothing is pulled; leave the table out"
+        )))
+    }
+}
+
+/// The balance of guidance against matching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Balance {
+    /// The gradient is rescaled to a fraction of the matching gradient's norm at each step.
+    Held,
+    /// A constant weight, the paper's lambda.
+    Fixed,
+}
+
+/// Guidance of the solution alone. The input is held to what the student that the phase begins
+/// with makes of the same noise, by their relative distance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AnchoredConfig {
+    /// Steps.
+    pub steps: usize,
+    /// Steps of linear warm-up.
+    pub warmup: usize,
+    /// Share of the steps over which the learning rate falls to zero at the end (cosine).
+    pub decay: f64,
+    /// Weight of the relative residual, beside 1 for the distance of the input.
+    pub residual_weight: f64,
+    /// Weight of the preconditioned residual |P^-1 R|.
+    pub preconditioned_weight: f64,
+    /// The student's optimizer.
+    pub optimizer: OptimizerConfig,
+}
+
+impl Default for AnchoredConfig {
+    fn default() -> Self {
+        Self {
+            steps: 1_200,
+            warmup: 100,
+            decay: 0.7,
+            residual_weight: 1.0,
+            preconditioned_weight: 1.0,
+            optimizer: OptimizerConfig::at(1e-4),
+        }
+    }
+}
+
+impl AnchoredConfig {
+    /// The steps and the course of their learning rate.
+    pub fn schedule(&self) -> Schedule {
+        Schedule { steps: self.steps, warmup: self.warmup, decay: self.decay }
+    }
+
+    fn check(&self, at: &str) -> Result<()> {
+        let keys = Keys(at);
+        self.schedule().check(at)?;
+        keys.at_least_zero("residual_weight", self.residual_weight)?;
+        keys.at_least_zero("preconditioned_weight", self.preconditioned_weight)?;
+        self.optimizer.check(&keys.name("optimizer"))?;
+        if self.residual_weight + self.preconditioned_weight > 0.0 {
+            return Ok(());
+        }
+        Err(Error::Config(format!("{at}: both weights are 0, so that nothing is moved")))
+    }
+}
+
+/// The correction of every mode's mean and deviation to the data's, one map for each call. What
+/// `coordinates.linear_predictor` leaves of a solution is corrected as such. Where samples come with
+/// their input rounded, the rounded field is measured; where the input is the first line of the
+/// only channel, that line is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CalibrateConfig {
+    /// `all`, or `solution` for every channel but the input's, which keeps its correction.
+    pub channels: Channels,
+}
+
+/// The channels that are calibrated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Channels {
+    /// Every channel.
+    #[default]
+    All,
+    /// Every channel but the input's: for after an anchored phase, which has moved the solution.
+    Solution,
+}

@@ -1,0 +1,151 @@
+//! Matching: in turn, an auxiliary model learns the student's present law, and the student follows
+//! the matching gradient plus the guidance's.
+//!
+//! Each number of network calls has an auxiliary model of its own. A single one tracks the mixture
+//! of them all, and once the mixture is matched nothing holds its parts: samples of one call keep
+//! too little variance and those of two too much.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+use serde_json::{Map, Value, json};
+
+use super::Phase;
+use crate::Result;
+use crate::config::MatchingConfig;
+use crate::diffusion::Network;
+use crate::distill::guidance::{self, Pull, norm};
+use crate::distill::matching::{self, Match};
+use crate::distill::student::Student;
+use crate::distill::{Auxiliary, auxiliary};
+use crate::net::optimizer::StepReport;
+use crate::store::weights::Array;
+
+/// The phase and its auxiliary models.
+pub struct Matching {
+    config: MatchingConfig,
+    /// One per number of network calls.
+    auxiliaries: Vec<Auxiliary>,
+}
+
+impl Matching {
+    /// The phase before its first step: every auxiliary model begins as the teacher. After a warm
+    /// start the student's weights go on, and so does what its optimizer knows of their gradients.
+    pub fn begin(config: &MatchingConfig, student: &mut Student) -> Self {
+        student.optimizer.configure(&config.optimizer);
+        let (teacher, optimizer) = (&student.teacher.network, &config.auxiliary.optimizer);
+        let auxiliary = |_: &f64| Auxiliary::new(teacher, optimizer);
+        let auxiliaries = student.card.levels.iter().map(auxiliary).collect();
+        Self { config: config.clone(), auxiliaries }
+    }
+
+    /// The EDM loss of the auxiliary model on fresh student samples.
+    fn auxiliary_step(
+        &mut self,
+        student: &Student,
+        calls: usize,
+        part: usize,
+        rate: f64,
+    ) -> Result<f64> {
+        let auxiliary = &self.config.auxiliary;
+        let plain = student.network.valid();
+        let (shape, device) = (student.shape(), &student.device);
+        let draw = student.draw("auxiliary", part);
+        let clean = student.generator(&plain).sample(draw, calls, shape, device);
+
+        let noise = student.draw("auxiliary-noise", part).normal(shape, device);
+        let (mean, std) = (auxiliary.ln_sigma_mean, auxiliary.ln_sigma_std);
+        let sigma = student.draw("auxiliary-sigma", part).sigma(shape[0], mean, std, device);
+        self.auxiliaries[calls - 1].step(auxiliary::Batch { clean, noise, sigma }, rate)
+    }
+
+    /// The matching gradient at clean samples of so many calls; `plain` is the student's network.
+    fn matched(
+        &self,
+        student: &Student,
+        plain: &Network,
+        calls: usize,
+        clean: Tensor<4>,
+    ) -> Result<Tensor<4>> {
+        let c = &self.config;
+        let (shape, device) = (student.shape(), &student.device);
+        let noise = student.draw("matching-noise", 0).normal(shape, device);
+        let sigma = student.draw("matching-sigma", 0);
+        let sigma = sigma.sigma(shape[0], c.ln_sigma_mean, c.ln_sigma_std, device);
+
+        let settings = Match { divergence: c.divergence, weight: c.weight };
+        let auxiliary = self.auxiliaries[calls - 1].network.valid();
+        let teacher = &student.teacher.network;
+        let gradient = matching::gradient(settings, teacher, &auxiliary, clean, noise, sigma)?;
+        Ok(gradient * plain.coordinates.present())
+    }
+
+    /// Matching plus guidance on one batch of fresh samples.
+    fn generator_step(
+        &mut self,
+        student: &mut Student,
+        calls: usize,
+        step: u64,
+    ) -> Result<(StepReport, Map<String, Value>)> {
+        let plain = student.network.valid();
+        let draw = student.draw("generator", 0);
+        let input = student.generator(&plain).input(draw, calls, student.shape(), &student.device);
+        let output = student.generator(&student.network).call(input.autodiff(), calls);
+        let clean = output.clone().detach().inner();
+
+        let matched = self.matched(student, &plain, calls, clean.clone())?;
+        let match_norm = norm(&matched)?;
+        let (residual, coordinates) = (student.residual.as_ref(), &plain.coordinates);
+        let pull = match &self.config.guidance {
+            Some(guidance) => {
+                guidance::pull(guidance, residual, coordinates, &clean, match_norm, step)?
+            }
+            None => Pull::none(residual, coordinates, clean),
+        };
+
+        let figures = json!({
+            "calls": calls,
+            "matching_norm": match_norm,
+            "guidance_norm": norm(&pull.gradient)?,
+            "residual": pull.residual,
+        });
+        // Both are gradients on the output, carried through the student in one backward pass.
+        let gradient = (matched + pull.gradient).autodiff();
+        let rate = self.config.schedule().share(step);
+        let report = student.update(&(output * gradient).mean(), rate)?;
+        Ok((report, figures.as_object().cloned().unwrap_or_default()))
+    }
+}
+
+impl Phase for Matching {
+    fn step(
+        &mut self,
+        student: &mut Student,
+        step: u64,
+    ) -> Result<(StepReport, Map<String, Value>)> {
+        let calls = student.calls();
+        // The auxiliary model's learning rate rises and falls with the generator's.
+        let rate = self.config.schedule().share(step);
+        let mut loss = None;
+        for part in 0..self.config.auxiliary.steps {
+            loss = Some(self.auxiliary_step(student, calls, part, rate)?);
+        }
+
+        let (report, mut figures) = self.generator_step(student, calls, step)?;
+        figures.extend(loss.map(|loss| ("auxiliary_loss".to_owned(), json!(loss))));
+        Ok((report, figures))
+    }
+
+    fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
+        let mut arrays = BTreeMap::new();
+        for (k, auxiliary) in self.auxiliaries.iter().enumerate() {
+            arrays.extend(auxiliary.to_arrays(k)?);
+        }
+        Ok(arrays)
+    }
+
+    fn restore(&mut self, arrays: &BTreeMap<String, Array>) -> Result<()> {
+        let mut all = self.auxiliaries.iter_mut().enumerate();
+        all.try_for_each(|(k, auxiliary)| auxiliary.restore(arrays, k))
+    }
+}

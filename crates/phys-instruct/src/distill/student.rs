@@ -1,0 +1,148 @@
+//! The student in training: what every phase works with and moves.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor};
+
+use super::{Calibration, FirstLine, Generator, Wanted};
+use crate::Result;
+use crate::config::{DistillConfig, OptimizerConfig};
+use crate::diffusion::Network;
+use crate::diffusion::noise::Draw;
+use crate::model::{Card, Model};
+use crate::net::optimizer::{AdamW, StepReport};
+use crate::net::{UNet, params};
+use crate::residual::Residual;
+use crate::store::weights::Array;
+use crate::training::ema_decay;
+
+/// The student, its average and its optimizer, beside the teacher and the equation.
+pub struct Student {
+    /// The seed behind every draw.
+    pub seed: u64,
+    /// The numbers of the training.
+    pub config: DistillConfig,
+    /// The description of the finished student; its `steps` are those done so far.
+    pub card: Card,
+    /// The device of all tensors.
+    pub device: Device,
+    /// The model that training starts from.
+    pub teacher: Model,
+    /// The student's weights, recording gradients.
+    pub network: Network,
+    /// The average of its weights over the last steps.
+    pub average: UNet,
+    /// The optimizer of its weights.
+    pub optimizer: AdamW,
+    /// One per network call; empty before the student is calibrated.
+    pub calibrations: Vec<Calibration>,
+    /// The residual of the PDE.
+    pub residual: Box<dyn Residual>,
+    /// The law of the data's first line, if that is the input.
+    pub first_line: Option<FirstLine>,
+}
+
+impl Student {
+    /// The draw of this step for a purpose, its samples numbered from `part` 2^48 on.
+    pub fn draw<'a>(&self, stream: &'a str, part: usize) -> Draw<'a> {
+        Draw { seed: self.seed, stream, step: self.card.steps, first: (part as u64) << 48 }
+    }
+
+    /// The shape of a batch, `[batch, channel, y, x]`.
+    pub fn shape(&self) -> [usize; 4] {
+        let c = &self.card;
+        [self.config.batch, c.channels.len(), c.grid, c.grid]
+    }
+
+    /// The generator whose calls `network` makes.
+    pub fn generator<'a>(&'a self, network: &'a Network) -> Generator<'a> {
+        let (levels, calibrations) = (&self.card.levels, &self.calibrations);
+        Generator { network, levels, calibrations }
+    }
+
+    /// The number of network calls of this step's samples, uniform in 1..=K.
+    pub fn calls(&self) -> usize {
+        self.draw("depth", 0).indices(1, self.card.levels.len())[0] + 1
+    }
+
+    /// The network with averaged weights, which stay as they are.
+    pub fn averaged(&self) -> Network {
+        self.network.with_net(self.average.clone()).freeze()
+    }
+
+    /// The model with averaged weights.
+    pub fn model(&self) -> Model {
+        Model {
+            card: self.card.clone(),
+            statistics: self.teacher.statistics.clone(),
+            network: self.averaged(),
+            calibrations: self.calibrations.clone(),
+        }
+    }
+
+    /// Goes on from the averaged weights, whose gradients the optimizer has not seen.
+    pub fn restart_from_average(&mut self, optimizer: &OptimizerConfig) {
+        self.network = self.averaged().train();
+        self.optimizer = AdamW::new(optimizer);
+    }
+
+    /// One step of the weights along the gradient of `loss` at `rate` times the learning rate.
+    ///
+    /// # Errors
+    /// Fails as [`AdamW::step`] does.
+    pub fn update(&mut self, loss: &Tensor<1>, rate: f64) -> Result<StepReport> {
+        let gradients = loss.backward();
+        let report = self.optimizer.step(&mut self.network.net, gradients, rate)?;
+        if !report.skipped {
+            let decay = ema_decay(self.card.steps, self.config.ema_half_life);
+            params::average(&mut self.average, &self.network.net, decay)?;
+        }
+        Ok(report)
+    }
+
+    /// Measures the calibration of every call anew, for the channels from `first` on.
+    ///
+    /// # Errors
+    /// Fails as [`Calibration::measure`] does.
+    pub fn calibrate(&mut self, first: usize) -> Result<()> {
+        let [_, channels, height, width] = self.shape();
+        let rounding = self.config.round_input.then_some(self.residual.as_ref());
+        let wanted = Wanted { rounding, line: self.first_line.as_ref() };
+        let network = self.averaged();
+        let generator = self.generator(&network);
+        let shape = [channels, height, width];
+        self.calibrations = Calibration::measure(&generator, wanted, first, shape, self.seed)?;
+        Ok(())
+    }
+
+    /// The state as arrays.
+    ///
+    /// # Errors
+    /// Weights that the device does not give back.
+    pub fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
+        let mut arrays = params::to_arrays(&self.network.net, "net.")?;
+        arrays.extend(params::to_arrays(&self.average, "average.")?);
+        arrays.extend(self.optimizer.to_arrays("optimizer."));
+        arrays.extend(Calibration::to_arrays(&self.calibrations)?);
+        Ok(arrays)
+    }
+
+    /// Goes back to what [`Student::to_arrays`] wrote.
+    ///
+    /// # Errors
+    /// Arrays that are missing or of another shape.
+    pub fn restore(&mut self, arrays: &BTreeMap<String, Array>) -> Result<()> {
+        let plain = self.plain();
+        self.network =
+            plain.with_net(params::from_arrays(plain.net.clone(), arrays, "net.")?).train();
+        self.average = params::from_arrays(plain.net.clone(), arrays, "average.")?;
+        let calls = self.card.levels.len();
+        self.calibrations = Calibration::from_arrays(arrays, calls, &plain.coordinates)?;
+        self.optimizer.restore(arrays, "optimizer.")
+    }
+
+    /// The teacher's network with the student's skip, plain.
+    pub fn plain(&self) -> Network {
+        self.teacher.network.clone().with_skip(self.card.skip)
+    }
+}
