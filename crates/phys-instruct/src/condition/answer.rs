@@ -241,7 +241,7 @@ impl Solver<'_> {
             observations = observations.with_noise(0.0, self.deviations());
         }
 
-        // An error beyond this carries no information, and its square leaves the range of `f32`.
+        // An error beyond this carries no information, and its square leaves the range of numbers.
         let most = |p: &Observation| LARGEST_ERROR * self.deviations()[p.channel];
         observations = observations.with_errors(|_, p| p.deviation().min(most(p)));
         Ok(Errors { observations, known, shares })

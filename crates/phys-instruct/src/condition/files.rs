@@ -212,6 +212,7 @@ fn field(
             raw.unobserved += 1;
             continue;
         }
+
         // A deviation of NaN is unknown.
         let sd = sd.as_ref().map(|sd| sd[i % sd.len()]).filter(|sd| !sd.is_nan());
         raw.points.push(Observation { channel, row, column, value, sd });

@@ -240,6 +240,7 @@ fn ranked_probability(members: &[f64], mirrored: bool, truth: f64) -> f64 {
     if members.len() == 1 {
         return to_truth;
     }
+
     // The sum of |x - x'| over all pairs, from the sorted members.
     let mut sorted = members.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -391,6 +392,7 @@ mod tests {
             let share = covered(members, false, false);
             assert!((share - 0.9).abs() < 0.01, "{members}: {share}");
         }
+
         // Mirrored pairs coincide less often.
         let share = covered(16, true, false);
         assert!((share - 0.9).abs() < 0.02, "{share}");

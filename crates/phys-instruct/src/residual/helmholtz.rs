@@ -193,6 +193,7 @@ mod tests {
             ];
             assert!((forward - back).abs() < 1e-4 * forward.abs(), "{k}: {forward} {back}");
         }
+
         // This k^2 lies beyond the smallest eigenvalue.
         let beyond = HelmholtzResidual::new(5.0, SIZE, &Device::flex()).unwrap();
         assert!(beyond.solution().is_none());

@@ -561,6 +561,7 @@ mod tests {
             let [residual, _] = oracle(x);
             (rms(&residual, residual.len()) / rms(&source, source.len())).powi(2)
         };
+
         // One entry in 23 is tested, so that rows, columns and channels all differ.
         let entries: Vec<usize> = (0..x.data.len()).step_by(23).collect();
         let difference = |&i: &usize| {
