@@ -85,7 +85,7 @@ impl Posterior {
         self.moments(|values| mean(values) as f32)
     }
 
-    /// The mean as a sample by itself.
+    /// The mean over members as a set of one sample.
     pub fn mean_sample(&self) -> Samples {
         Samples { count: 1, data: self.mean(), ..self.samples.slice(0..0) }
     }
@@ -108,7 +108,7 @@ impl Posterior {
         (0..self.samples.sample_len()).map(|entry| of(&self.at(entry))).collect()
     }
 
-    /// All members' values of one entry.
+    /// The values of all members at one entry.
     fn at(&self, entry: usize) -> Vec<f64> {
         (0..self.samples.count).map(|i| f64::from(self.samples.sample(i)[entry])).collect()
     }

@@ -197,7 +197,7 @@ impl NavierStokesResidual {
             + s1 * slopes[1].clone()
     }
 
-    /// f - v . grad w of a flow, in mode space.
+    /// The rate N = f - v . grad w of a flow, in mode space.
     fn rate(&self, flow: &Flow) -> Tensor<4> {
         self.force.clone() - self.masked_modes_of(flow.carries(flow))
     }
