@@ -44,9 +44,9 @@ pub enum Error {
     Memory {
         /// The work, in the plural.
         what: String,
-        /// The size it takes, in words.
+        /// The memory it takes, in words.
         needed: String,
-        /// The size there is, in words.
+        /// The memory available, in words.
         available: String,
     },
     /// A configuration that cannot be run.
@@ -55,10 +55,10 @@ pub enum Error {
     /// Stopped by Ctrl-C, SIGTERM or SIGHUP, after the checkpoint was written.
     #[error("interrupted; the checkpoint is written, the same command resumes")]
     Interrupted,
-    /// Training that went wrong beyond repair.
+    /// Training that diverged.
     #[error("training diverged: {0}")]
     Diverged(String),
 }
 
-/// Shorthand for this crate's results.
+/// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

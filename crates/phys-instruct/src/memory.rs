@@ -43,7 +43,7 @@ pub fn available() -> u64 {
 /// plural: "1000 samples of 64 x 64".
 ///
 /// # Errors
-/// [`Error::Memory`] with both numbers.
+/// Fails with [`Error::Memory`] and both numbers.
 pub fn ask(bytes: f64, what: impl Display) -> Result<()> {
     if bytes <= SMALL && limit().is_none() {
         return Ok(());

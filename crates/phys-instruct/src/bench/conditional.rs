@@ -429,6 +429,7 @@ impl<'a> Question<'a> {
                 count: options.searched,
                 ..self.key(SolvingMethod::DiffusionPde, steps, options)
             };
+
             // Guidance whose samples overflow is not chosen.
             let row = self.measure(key, &self.setting.validation, &at(steps, guidance)).ok()?;
             Some((row.error, guidance))

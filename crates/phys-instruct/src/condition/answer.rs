@@ -45,8 +45,8 @@ pub struct Question {
     pub task: Task,
     /// The observations.
     pub observations: Observations,
-    /// Errors of observations without one, in deviations of their field; 0 for exact values.
-    /// None lets them be estimated.
+    /// The errors of observations without a stated one, in deviations of their field; 0 for exact
+    /// values. None lets them be estimated.
     pub noise: Option<f64>,
     /// Allows single errors that are far larger than stated (Student's t).
     pub robust: bool,
@@ -77,7 +77,7 @@ pub struct Answer {
     pub observations: Observations,
     /// Assumptions, in sentences.
     pub notes: Vec<String>,
-    /// Everything that does not fit.
+    /// Everything that does not fit the model, the observations or the equation.
     pub warnings: Vec<Warning>,
     /// The distances of the observations from the prior.
     pub surprise: Surprise,
@@ -241,7 +241,7 @@ impl Solver<'_> {
             observations = observations.with_noise(0.0, self.deviations());
         }
 
-        // An error beyond this carries no information, and its square leaves the range of `f32`.
+        // An error beyond this carries no information, and its square leaves the range of numbers.
         let most = |p: &Observation| LARGEST_ERROR * self.deviations()[p.channel];
         observations = observations.with_errors(|_, p| p.deviation().min(most(p)));
         Ok(Errors { observations, known, shares })

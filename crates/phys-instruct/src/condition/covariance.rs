@@ -118,7 +118,8 @@ impl Covariance {
         if !values(all.clone().sum())[0].is_finite() {
             return Err(Error::NonFinite("samples of the student".into()));
         }
-        // One estimate after the other is measured on the samples that were left out.
+
+        // Each linear estimate is measured with each share on the samples that were left out.
         let used = all.clone().narrow(0, 0, bank - LEFT_OUT);
         let left_out = all.clone().narrow(0, bank - LEFT_OUT, LEFT_OUT);
         let of = |samples| Self::of(samples, moves(channels, height * width, symmetries));

@@ -203,7 +203,7 @@ impl Seen {
     }
 }
 
-/// The numbers that a `share` of all samples exceeds.
+/// The four numbers that a `share` of all samples exceeds.
 fn exceeded_by(all: &[Distances], share: f64) -> Distances {
     let high = |of: fn(&Distances) -> f64| quantile(all, 1.0 - share, of);
     Distances {

@@ -22,10 +22,10 @@ use crate::{Error, Result};
 /// The largest size of a file of observations, in bytes.
 const MOST_BYTES: u64 = 1 << 26;
 
-/// The extensions of files of arrays.
+/// The extensions of array files.
 const ARRAYS: [&str; 5] = ["npz", "npy", "mat", "h5", "hdf5"];
 
-/// Observations as read, and the rest of the file.
+/// The observations of a file, with an account of the rest of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observed {
     /// The observations.
@@ -212,6 +212,7 @@ fn field(
             raw.unobserved += 1;
             continue;
         }
+
         // A deviation of NaN is unknown.
         let sd = sd.as_ref().map(|sd| sd[i % sd.len()]).filter(|sd| !sd.is_nan());
         raw.points.push(Observation { channel, row, column, value, sd });

@@ -80,7 +80,7 @@ impl KnownInput {
                 Ok(pde.solve(&pde.input_of(&sample))?.fields)
             };
             // Errors may lead to an input that the equation does not admit, such as a negative
-            // permeability; smaller ones do not.
+            // permeability. Smaller errors are then tried.
             ERRORS.iter().find_map(|&share| pair(share).ok()).map_or_else(|| pair(0.0), Ok)
         };
 

@@ -1,12 +1,11 @@
 //! Conditional solving: fields and their uncertainty from sparse and noisy observations of any
 //! channel, with the student as prior.
 //!
-//! - [`linearised`]: refinement with the equation linearised, for equations whose derivative is
-//!   known.
-//! - [`input_space`]: Gauss-Newton in the input, for inputs of few values.
-//! - [`refinement`]: the student's own steps with linear corrections, for all others.
-//! - [`noise_space`]: Gauss-Newton in the student's noise, for comparison.
-//! - [`exact`], [`interpolation`], [`most_probable`]: answers without a network, for comparison.
+//! - [`linearised`] refines with the equation linearised, where its derivative is known.
+//! - [`input_space`] takes Gauss-Newton steps in the input, where that has few values.
+//! - [`refinement`] corrects between the student's own steps, in all other cases.
+//! - [`noise_space`] takes Gauss-Newton steps in the student's noise, for comparison.
+//! - [`exact`], [`interpolation`] and [`most_probable`] answer without a network, for comparison.
 
 pub mod answer;
 pub mod covariance;

@@ -43,7 +43,7 @@ pub(super) struct Problem<'a> {
     pub weights: Tensor<2>,
     /// An approximate inverse of A A^T + I, `[point, point]`.
     pub preconditioner: Tensor<2>,
-    /// The members' own noise z', and the values they aim at.
+    /// The members' own noise z', and the values at which they aim.
     pub aim: Aim,
     /// The number of conjugate-gradient iterations of a step.
     pub iterations: usize,

@@ -224,7 +224,8 @@ impl Observations {
         self.size
     }
 
-    /// Gives every observation without a stated error one of `noise` deviations of its channel.
+    /// Gives every observation without a stated error one of `noise` standard deviations of its
+    /// channel.
     pub fn with_noise(self, noise: f64, deviations: &[f64]) -> Self {
         self.with_errors(|_, p| p.sd.unwrap_or(noise * deviations[p.channel]))
     }

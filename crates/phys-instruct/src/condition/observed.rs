@@ -38,7 +38,7 @@ impl Observed {
         let terms = |stencil: &Stencil| stencil.terms().len();
         let width = stencils.iter().map(terms).max().unwrap_or(0).max(1);
 
-        // Rows of unequal length are filled up with entries of weight 0.
+        // Shorter rows are filled up with entries of weight 0.
         let filled = |stencil: &Stencil| {
             let rest = std::iter::repeat_n((0, 0.0), width - terms(stencil));
             stencil.terms().iter().copied().chain(rest).collect::<Vec<_>>()
@@ -86,7 +86,7 @@ impl Aim {
     }
 }
 
-/// One number of each observation, `[1, point]`.
+/// A tensor with one number for each observation, `[1, point]`.
 pub fn row(
     observations: &Observations,
     of: impl Fn(&Observation) -> f64,

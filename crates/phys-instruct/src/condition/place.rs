@@ -17,7 +17,7 @@ const ON_A_POINT: f64 = 1e-7;
 /// The distance beyond the domain that counts as rounding, in units of its side.
 const AT_THE_EDGE: f64 = 1e-9;
 
-/// A linear functional of a flat joint sample: the entries it sees, and their weights.
+/// A linear functional of a flat joint sample: entries and their weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stencil(Vec<(usize, f64)>);
 
@@ -33,13 +33,14 @@ pub struct Lattice {
 #[derive(Debug, Clone, Copy)]
 struct Axis {
     points: usize,
-    /// The coordinate of the first point, and the spacing.
+    /// The coordinate of the first point.
     first: f64,
+    /// The distance between two points.
     spacing: f64,
     rule: Rule,
 }
 
-/// The continuation of a field beyond the points of an axis, all places counted in points.
+/// The continuation of a field beyond the points of an axis. Places are in units of points.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Rule {
     /// The first point follows the last.
@@ -65,7 +66,7 @@ impl Stencil {
         entries.iter().copied().map(Self::point).collect()
     }
 
-    /// Entries and weights; none where the field is zero by its boundary condition.
+    /// The entries and weights; none where the field is zero by its boundary condition.
     pub fn terms(&self) -> &[(usize, f64)] {
         &self.0
     }
@@ -87,7 +88,7 @@ impl Lattice {
         let points = pde.points(size);
         let channels = pde.channels();
         let axes = channels.iter().enumerate().map(|(c, channel)| {
-            // Between two values there is none to interpolate.
+            // An input of two values has no value in between to interpolate.
             let is_input = pde.layout().input.channels.contains(&c);
             let nearest = is_input && pde.input_law().two_values().is_some();
             [0, 1].map(|axis| Axis::new(&points[axis], channel.basis[axis], nearest))
@@ -109,7 +110,7 @@ impl Lattice {
     /// Row and column, in points from 0, of the coordinates y and x of a channel.
     ///
     /// # Errors
-    /// Coordinates outside the unit square by more than rounding.
+    /// Fails for coordinates outside the unit square by more than rounding.
     pub fn locate(&self, channel: usize, [y, x]: [f64; 2]) -> Result<[f64; 2], String> {
         let inside = |c: f64| (-AT_THE_EDGE..=1.0 + AT_THE_EDGE).contains(&c);
         if !(inside(y) && inside(x)) {
@@ -169,7 +170,7 @@ impl Axis {
         let place = if (place - place.round()).abs() < ON_A_POINT { place.round() } else { place };
         match self.rule {
             Rule::Periodic => place.rem_euclid(self.points as f64),
-            // Outside the outermost points lies at most half a cell, over which the slope is zero.
+            // At most half a cell lies outside the outermost points, and the slope there is zero.
             Rule::Free | Rule::Cut | Rule::Nearest => place.clamp(0.0, self.points as f64 - 1.0),
             Rule::Odd { .. } => place,
         }
@@ -209,7 +210,7 @@ fn window(place: f64, n: usize, bounds: Option<[i64; 2]>) -> std::ops::Range<i64
 }
 
 /// The weights of the polynomial through the points of `window` at `place`, by Lagrange's formula.
-/// `fold` takes a point of the window to one of the grid and the sign it comes with.
+/// `fold` maps a point of the window to one of the grid and the sign of its value.
 fn folded(
     window: std::ops::Range<i64>,
     place: f64,
@@ -232,10 +233,10 @@ fn inside(i: i64) -> Option<(usize, f64)> {
     Some((i as usize, 1.0))
 }
 
-/// The point whose value, up to a sign, an odd continuation has at `i`; none on a wall.
+/// The grid point whose value, up to a sign, is that of an odd continuation at `i`; none on a wall.
 fn mirrored(mut i: i64, n: usize, [low, high]: [f64; 2]) -> Option<(usize, f64)> {
     let mut sign = 1.0;
-    // A window reaches beyond one wall, on a grid of few points beyond both in turn.
+    // A window may reach beyond one wall, and on a grid of few points beyond both in turn.
     for _ in 0..2 * POINTS {
         let at = i as f64;
         if at == low || at == high {
@@ -266,7 +267,7 @@ mod tests {
         lattice.stencil(channel, lattice.locate(channel, yx).unwrap())
     }
 
-    /// The largest error of a channel's interpolation of `f` over places all over the square.
+    /// The largest error of a channel's interpolation of `f` over places spread over the square.
     fn error(name: &str, channel: usize, size: usize, f: impl Fn(f64, f64) -> f64) -> f64 {
         let pde = by_name(name).unwrap();
         let [y, x] = pde.points(size);

@@ -85,7 +85,7 @@ impl Posterior {
         self.moments(|values| mean(values) as f32)
     }
 
-    /// The mean as a sample by itself.
+    /// The mean over members as a set of one sample.
     pub fn mean_sample(&self) -> Samples {
         Samples { count: 1, data: self.mean(), ..self.samples.slice(0..0) }
     }
@@ -108,7 +108,7 @@ impl Posterior {
         (0..self.samples.sample_len()).map(|entry| of(&self.at(entry))).collect()
     }
 
-    /// All members' values of one entry.
+    /// The values of all members at one entry.
     fn at(&self, entry: usize) -> Vec<f64> {
         (0..self.samples.count).map(|i| f64::from(self.samples.sample(i)[entry])).collect()
     }
@@ -240,6 +240,7 @@ fn ranked_probability(members: &[f64], mirrored: bool, truth: f64) -> f64 {
     if members.len() == 1 {
         return to_truth;
     }
+
     // The sum of |x - x'| over all pairs, from the sorted members.
     let mut sorted = members.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -391,6 +392,7 @@ mod tests {
             let share = covered(members, false, false);
             assert!((share - 0.9).abs() < 0.01, "{members}: {share}");
         }
+
         // Mirrored pairs coincide less often.
         let share = covered(16, true, false);
         assert!((share - 0.9).abs() < 0.02, "{share}");

@@ -370,6 +370,7 @@ impl<'a> Solver<'a> {
         for entry in Task::Forward.observed(pde.as_ref(), grid) {
             is_free[entry] = true;
         }
+
         // A value known to a hundredth of the gap stays as observed; a less exact one is clamped.
         let exact = |p: &Observation| p.deviation() <= 0.01 * two.gap();
         for (point, stencil) in observations.points().iter().zip(observations.stencils()) {
@@ -523,6 +524,7 @@ impl<'a> Solver<'a> {
         for _ in 0..options.steps {
             state = in_pool(|| problem.step(state))?;
         }
+
         // The student's model error is no error of the observations: the last step aims at the
         // values alone.
         let left = target - observed.of(state.x.clone());

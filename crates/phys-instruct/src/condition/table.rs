@@ -43,14 +43,14 @@ pub enum Place {
     },
     /// Coordinates, finite.
     At {
-        /// Along y, for Burgers the time.
+        /// The coordinate along y, which for Burgers is the time.
         y: f64,
         /// Along x.
         x: f64,
     },
 }
 
-/// One value of a table, checked for form, not yet against a grid.
+/// One value of a table, whose form is checked, but not its place on a grid.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Entry {
     /// The line of the file it stands on, from 1.
@@ -61,7 +61,7 @@ pub struct Entry {
     pub place: Place,
     /// The value, finite.
     pub value: f64,
-    /// Standard deviation of its error, finite and at least 0; None where the table gives none.
+    /// The standard deviation of its error, finite and at least 0; none if the table gives none.
     pub sd: Option<f64>,
 }
 
@@ -79,7 +79,8 @@ pub struct Table {
 /// Reads a table of observations of the fields `channels` from a file's bytes.
 ///
 /// # Errors
-/// All faults of the table, a line of text for each; after twenty their number.
+/// Fails with all faults of the table, a line of text for each. After twenty, only the number of
+/// the others is given.
 pub fn parse(bytes: &[u8], channels: &[String]) -> Result<Table, String> {
     let text = decode(bytes)?;
     let (separator, text) = separator(&text);
@@ -131,7 +132,7 @@ impl Head {
                     table.entries.push(Entry { line, channel, place, value, sd });
                 }
                 _ => {
-                    // The place of a line is at fault once, however many values it has.
+                    // A faulty place is reported once a line, however many values the line has.
                     let place = place.err().filter(|_| !placed);
                     let all = [channel.err(), place, value.err(), sd.err()];
                     all.into_iter().flatten().for_each(&mut fault);
@@ -176,7 +177,7 @@ impl Values {
     }
 }
 
-/// The faults, a line each; the first of many.
+/// Formats the faults, a line each, and counts those beyond the first twenty.
 pub(super) fn report(faults: &[String]) -> String {
     let mut told = faults[..faults.len().min(MOST_FAULTS)].join("\n");
     if faults.len() > MOST_FAULTS {

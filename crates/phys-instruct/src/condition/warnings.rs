@@ -11,12 +11,13 @@ use super::place::Lattice;
 /// exceeds a usual number. Five numbers are examined, so that about two cases in a hundred are
 /// warned of without cause.
 const UNUSUAL: f64 = 1.2;
-/// The factor for a value given all others, whose number grows slowly with a sample's rarity.
+/// The factor for a value given all others. It is small, since that number grows slowly with the
+/// rarity of a sample.
 const CONTRADICTED: f64 = 1.05;
 /// The factor for the size of a field's values, either way.
 const MISSIZED: f64 = 1.5;
-/// All values together are unusually near the mean where their number is below the least usual one
-/// by this factor: strongly dependent values are often near it by chance.
+/// All values together are unusually near the mean if their number is below the least usual one by
+/// this factor. It is large, since strongly dependent values are often near the mean by chance.
 const QUIET: f64 = 2.0;
 /// The least number of values whose size, and whose closeness to the mean, is examined.
 const FEW: usize = 5;
@@ -54,7 +55,7 @@ pub enum Concern {
     LeftOut,
 }
 
-/// Something that does not fit.
+/// A warning about observations or an answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Warning {
     /// The subject.
@@ -87,7 +88,7 @@ fn short(value: f64) -> String {
     format!("{value:.2e}")
 }
 
-/// `u = 45.3 at y 0.21, x 0.34 (number 7)`.
+/// Describes an observation: `u = 45.3 at y 0.21, x 0.34 (number 7)`.
 pub(super) fn named(observations: &Observations, lattice: &Lattice, i: usize) -> String {
     let point = &observations.points()[i];
     let [y, x] = lattice.coordinates(point.channel, [point.row, point.column]);
@@ -262,7 +263,7 @@ pub(super) fn of_share(field: &str, share: f64) -> Option<Warning> {
     (share > LARGEST_SHARE).then(|| warning(Concern::Unexplained, message()))
 }
 
-/// The part of the observations that an answer leaves unexplained.
+/// A warning if an answer does not explain the observations.
 pub(super) fn of_explained(explained: &Explained) -> Option<Warning> {
     let largest = explained.chi.max(explained.chi_of_members);
     let single = explained.worst.first().map_or(0.0, |worst| worst.chi);

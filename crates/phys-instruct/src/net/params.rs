@@ -98,6 +98,7 @@ pub fn from_arrays<M: Module>(
                         Tensor::from_data(data, &device).set_require_grad(old.is_require_grad())
                     })
                 }
+
                 // The first parameter that does not fit is the one reported.
                 Some(array) => {
                     let shape = &array.shape;

@@ -101,7 +101,7 @@ mod tests {
     /// The distance from the boundary in spacings: for cell centres, and for inner nodes.
     const BOUNDARIES: [f64; 2] = [0.5, 1.0];
 
-    /// -div(a grad u) - f in plain loops.
+    /// The residual -div(a grad u) - f in plain loops.
     fn residual(x: &Fields, boundary: f64, f: f64) -> Vec<f64> {
         let n = x.height as i64;
         let intervals = if boundary == 0.5 { n } else { n + 1 };

@@ -81,7 +81,7 @@ mod tests {
     /// Wave numbers preconditioned by the whole operator, and by the Laplacian.
     const K: [f64; 2] = [2.0, 4.0];
 
-    /// lap u + k^2 u - a in plain loops.
+    /// The residual lap u + k^2 u - a in plain loops.
     fn residual(k: f64, x: &Fields) -> Vec<f64> {
         let n = x.height;
         let [a, u] = [x.channel(0), x.channel(1)];
@@ -193,6 +193,7 @@ mod tests {
             ];
             assert!((forward - back).abs() < 1e-4 * forward.abs(), "{k}: {forward} {back}");
         }
+
         // This k^2 lies beyond the smallest eigenvalue.
         let beyond = HelmholtzResidual::new(5.0, SIZE, &Device::flex()).unwrap();
         assert!(beyond.solution().is_none());

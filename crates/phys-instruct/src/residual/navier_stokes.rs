@@ -197,7 +197,7 @@ impl NavierStokesResidual {
             + s1 * slopes[1].clone()
     }
 
-    /// f - v . grad w of a flow, in mode space.
+    /// The rate N = f - v . grad w of a flow, in mode space.
     fn rate(&self, flow: &Flow) -> Tensor<4> {
         self.force.clone() - self.masked_modes_of(flow.carries(flow))
     }
@@ -561,6 +561,7 @@ mod tests {
             let [residual, _] = oracle(x);
             (rms(&residual, residual.len()) / rms(&source, source.len())).powi(2)
         };
+
         // One entry in 23 is tested, so that rows, columns and channels all differ.
         let entries: Vec<usize> = (0..x.data.len()).step_by(23).collect();
         let difference = |&i: &usize| {

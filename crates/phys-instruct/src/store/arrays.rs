@@ -166,8 +166,8 @@ impl Contents {
 /// anything that is no array of numbers: it is listed in [`Contents::others`].
 ///
 /// # Errors
-/// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a file of another format, a damaged file
-/// or a wanted array that is damaged or larger than the file can hold.
+/// Fails with [`crate::Error::Io`], or with [`crate::Error::BadFile`] for a file of another format,
+/// a damaged file or a wanted array that is damaged or larger than the file can hold.
 pub fn read(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
     let mut collector = Collector::new(length(path)?, wanted);
     let format = fill(path, &mut collector)?;

@@ -21,7 +21,7 @@ const OLD: Duration = Duration::from_secs(3600);
 /// Replaces the file at `path` by `bytes`.
 ///
 /// # Errors
-/// [`crate::Error::Io`]; the old file is then untouched.
+/// Fails with [`crate::Error::Io`]; the old file is then untouched.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with(path, |out| out.write_all(bytes))
 }
@@ -29,7 +29,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Replaces the file at `path` by the output of `fill`.
 ///
 /// # Errors
-/// [`crate::Error::Io`], also where `fill` fails; the old file is then untouched.
+/// Fails with [`crate::Error::Io`], also if `fill` fails; the old file is then untouched.
 pub fn write_with(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
@@ -49,7 +49,7 @@ pub fn append_line(path: &Path, line: &str) -> Result<()> {
 /// Renames `from` to `to` in the same folder and makes the new name durable.
 ///
 /// # Errors
-/// [`crate::Error::Io`]; both files are then as they were.
+/// Fails with [`crate::Error::Io`]; both files are then as they were.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to)
         .and_then(|()| sync_folder(&folder_of(to)))
@@ -59,7 +59,8 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 /// Creates `folder` and its parents, durably.
 ///
 /// # Errors
-/// [`crate::Error::BadFile`] where there is something else of this name, [`crate::Error::Io`].
+/// Fails with [`crate::Error::BadFile`] if another kind of file has this name, and with
+/// [`crate::Error::Io`].
 pub fn create_folder(folder: &Path) -> Result<()> {
     if folder.exists() && !folder.is_dir() {
         return Err(bad(folder, "a folder expected, which this is not; choose another name"));

@@ -155,6 +155,7 @@ impl FromStr for Axes {
             minus = false;
             order.push(axis);
         }
+
         // Without y, times are the rows.
         if !order.contains(&Axis::Y)
             && let Some(rows) = order.iter_mut().find(|axis| **axis == Axis::Time)

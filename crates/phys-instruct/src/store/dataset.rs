@@ -112,7 +112,8 @@ pub fn verify(folder: &Path) -> Result<Vec<Problem>> {
 /// Writes samples as an `.npz` of one array per channel, `f32 [sample, y, x]` in physical units.
 ///
 /// # Errors
-/// [`Error::Shape`], [`Error::BadFile`] for values that are not finite, [`Error::Io`].
+/// Fails with [`Error::Shape`], with [`Error::BadFile`] for values that are not finite, and with
+/// [`Error::Io`].
 pub fn write_npz(samples: &Samples, path: &Path) -> Result<()> {
     let shape = vec![samples.count, samples.height, samples.width];
     let arrays = (0..samples.channels.len())

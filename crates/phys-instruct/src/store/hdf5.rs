@@ -37,8 +37,8 @@ type Parsed<T> = std::result::Result<T, String>;
 /// Collects the datasets.
 ///
 /// # Errors
-/// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a damaged file, or a wanted dataset that
-/// is damaged or larger than the file can hold.
+/// Fails with [`crate::Error::Io`], or with [`crate::Error::BadFile`] for a damaged file, or a
+/// wanted dataset that is damaged or larger than the file can hold.
 pub(crate) fn fill(path: &Path, collector: &mut Collector) -> Result<()> {
     let (file, len) = open(path, MAX_BYTES)?;
     let storage = FileStorage::from_file(file).map_err(|e| bad(path, e.to_string()))?;

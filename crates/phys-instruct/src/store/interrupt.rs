@@ -14,7 +14,7 @@ use crate::store::file::io_error;
 /// has switched off stays off.
 ///
 /// # Errors
-/// [`crate::Error::Io`] where the system refuses a handler.
+/// Fails with [`crate::Error::Io`] if the system refuses a handler.
 pub fn stop_flag() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {

@@ -95,7 +95,8 @@ impl Manifest {
     /// Reads and checks the manifest of `folder`.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::BadFile`] for a damaged manifest or an unfinished set.
+    /// Fails with [`Error::Io`], or with [`Error::BadFile`] for a damaged manifest or an unfinished
+    /// set.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
         if !path.exists() && folder.join(PARTIAL).exists() {

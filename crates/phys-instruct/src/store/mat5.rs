@@ -33,7 +33,7 @@ type Parsed<T> = std::result::Result<T, String>;
 /// Collects the arrays.
 ///
 /// # Errors
-/// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a damaged file.
+/// Fails with [`crate::Error::Io`], or with [`crate::Error::BadFile`] for a damaged file.
 pub(crate) fn fill(path: &Path, collector: &mut Collector) -> Result<()> {
     let (file, _) = open(path, MAX_BYTES)?;
     variables(&mut BufReader::new(file), collector).map_err(|reason| bad(path, reason))

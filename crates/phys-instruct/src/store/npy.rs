@@ -31,8 +31,8 @@ struct Header {
 /// Reads one array.
 ///
 /// # Errors
-/// [`crate::Error::Io`], or [`crate::Error::BadFile`] for anything but a whole, finite, numeric
-/// array.
+/// Fails with [`crate::Error::Io`], or with [`crate::Error::BadFile`] for anything but a whole,
+/// finite, numeric array.
 pub fn read(path: &Path) -> Result<NdArray> {
     let (file, len) = open(path, MAX_BYTES)?;
     from_reader(std::io::BufReader::new(file), len).map_err(|reason| bad(path, reason))
@@ -47,8 +47,8 @@ pub(crate) fn read_item(path: &Path, collector: &mut Collector) -> Result<Item> 
 /// Writes one array atomically.
 ///
 /// # Errors
-/// [`crate::Error::Shape`] where the values do not fill the shape, [`crate::Error::BadFile`] where
-/// they are not finite, [`crate::Error::Io`].
+/// Fails with [`crate::Error::Shape`] if the values do not fill the shape, with
+/// [`crate::Error::BadFile`] if they are not finite, and with [`crate::Error::Io`].
 pub fn write(path: &Path, array: &NdArray) -> Result<()> {
     check(path, array)?;
     atomic::write_with(path, |out| to_writer(out, array))

@@ -21,8 +21,8 @@ const MAX_ENTRIES: usize = 4096;
 /// Reads all arrays of numbers by name, without their `.npy`.
 ///
 /// # Errors
-/// [`crate::Error::Io`], or [`crate::Error::BadFile`] for a damaged archive and values that are
-/// not finite.
+/// Fails with [`crate::Error::Io`], or with [`crate::Error::BadFile`] for a damaged archive and
+/// values that are not finite.
 pub fn read(path: &Path) -> Result<BTreeMap<String, NdArray>> {
     let arrays = read_arrays(path, &|_| true)?.arrays;
     for (name, array) in &arrays {

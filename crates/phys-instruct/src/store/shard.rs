@@ -13,7 +13,7 @@ use crate::{Result, Samples, memory};
 /// Reads a whole data set, checking every shard against its hash, shape and finiteness.
 ///
 /// # Errors
-/// [`crate::Error::Io`], or [`crate::Error::BadFile`] for the first thing that is wrong.
+/// Fails with [`crate::Error::Io`], or with [`crate::Error::BadFile`] for the first fault.
 pub fn load(folder: &Path) -> Result<Samples> {
     let manifest = Manifest::read(folder)?;
     let [height, width] = manifest.grid;

@@ -45,8 +45,9 @@ pub struct Bundle {
 /// Writes `bundle` atomically; equal bundles give equal bytes.
 ///
 /// # Errors
-/// [`Error::Shape`] for a tensor whose values do not fill its shape, [`Error::BadFile`] for one
-/// that is not finite (a checkpoint that could not be read back), [`Error::Io`].
+/// Fails with [`Error::Shape`] for a tensor whose values do not fill its shape. Fails with
+/// [`Error::BadFile`] for one that is not finite, since the file could not be read back, and with
+/// [`Error::Io`].
 pub fn write(path: &Path, bundle: &Bundle) -> Result<()> {
     write_as(path, bundle, |_| Dtype::F32)
 }

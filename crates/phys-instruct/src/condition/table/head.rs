@@ -11,12 +11,12 @@ const X: &[&str] = &["x"];
 const VALUE: &[&str] = &["value", "val"];
 const SD: &[&str] = &["sd", "std", "sigma", "error"];
 
-/// Two columns that give a place together.
+/// Two columns that together give a place.
 pub(super) type Pair = Option<[usize; 2]>;
 
 /// A column of values.
 pub(super) struct Values {
-    /// The field of all of them, or the column that names each one's.
+    /// The field of all values, or the column that names the field of each.
     pub field: FieldOf,
     pub value: usize,
     pub sd: Option<usize>,
@@ -52,7 +52,7 @@ impl Head {
             columns.faults.push(fault);
         }
 
-        // Half a pair places nothing: beside y and x, `i` may well number the lines.
+        // Half a pair gives no place: beside y and x, a column `i` may well number the lines.
         for (half, pair) in [(row, point), (column, point), (y, at), (x, at)] {
             if let (Some(half), None) = (half, pair) {
                 columns.used[half] = false;
@@ -77,7 +77,7 @@ impl Head {
     }
 }
 
-/// The names of a head, and which of them have been understood.
+/// The names of a head, and the record of those that have been recognised.
 struct Columns<'a> {
     names: Vec<&'a str>,
     channels: &'a [String],
@@ -101,7 +101,7 @@ impl<'a> Columns<'a> {
         found.first().copied()
     }
 
-    /// The column that bears one of the `known` names, none of them a field's.
+    /// The column with one of the `known` names, unless a field has that name.
     fn known(&mut self, known: &[&str]) -> Option<usize> {
         let channels = self.channels;
         self.find(|name| {
@@ -130,7 +130,7 @@ impl<'a> Columns<'a> {
                 vec![Values { field: FieldOf::Channel(0), value, sd }]
             }
             (None, None) => self.fields(sd),
-            // One of the two without the other.
+            // One of the two columns without the other gives no values.
             _ => Vec::new(),
         }
     }
@@ -164,7 +164,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The field called `name`, capitals counting only where two fields differ by nothing else.
+/// The field called `name`. Capitals count only if two fields differ by nothing else.
 pub(super) fn position(name: &str, channels: &[String]) -> Option<usize> {
     let exact = channels.iter().position(|c| c == name);
     exact.or_else(|| {

@@ -9,7 +9,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// A cell without the spaces and quotes around it, empty where the line is too short.
+    /// A cell without the spaces and quotes around it; empty if the line is too short.
     pub fn cell(&self, column: usize) -> &str {
         let cell = self.cells.get(column).unwrap_or("").trim();
         let quoted = cell.strip_prefix('"').and_then(|c| c.strip_suffix('"'));
@@ -60,10 +60,10 @@ pub(super) fn separator(text: &str) -> (u8, &str) {
 
     let lines = text.lines().map(str::trim_start);
     let head = lines.clone().find(|l| !l.is_empty() && !l.starts_with('#')).unwrap_or("");
-    // Every other part of a line split at its quotes is inside of them.
+    // If a line is split at its quotes, every other part lies inside quotes.
     let outside = || head.split('"').step_by(2).flat_map(str::bytes);
     let count = |mark: u8| outside().filter(|b| *b == mark).count();
-    // Of equally frequent ones the last, which is the least usual in a name, is taken.
+    // Among equally frequent separators the last is taken, which is the rarest in a name.
     let most = [b',', b';', b'\t'].into_iter().max_by_key(|mark| count(*mark));
     (most.unwrap_or(b','), text)
 }

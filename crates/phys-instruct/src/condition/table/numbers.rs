@@ -3,7 +3,7 @@
 use super::head::Head;
 use super::lines::Row;
 
-/// Cells that say that nothing was observed, beside the empty one.
+/// The texts, beside an empty cell, that mark a value as not observed.
 const MISSING: [&str; 5] = ["nan", "-nan", "na", "n/a", "null"];
 
 /// The notation of numbers.
@@ -13,7 +13,7 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    /// Finds out how the numbers of a table are written.
+    /// Detects the notation of a table's numbers.
     pub fn of(rows: &[Row], head: &Head, separator: u8) -> Result<Self, String> {
         let point = Self { decimal_comma: false };
         if separator == b',' {
@@ -29,7 +29,7 @@ impl Numbers {
                  every number with a decimal point"
             ));
         }
-        // A semicolon separates cells because the comma is taken. A tab does not say so.
+        // Semicolons separate cells only if commas are decimal. Tabs allow no such conclusion.
         let grouped = |(_, cell): (u64, &str)| !cell.contains(',') || is_grouped(cell);
         if separator == b'\t' && cells().all(grouped) {
             return Err(format!(
@@ -44,7 +44,7 @@ impl Numbers {
         cell.is_empty() || MISSING.iter().any(|word| word.eq_ignore_ascii_case(cell))
     }
 
-    /// A finite number; None for an empty cell or NaN.
+    /// Parses a finite number; none for an empty cell or NaN.
     pub fn finite(self, name: &str, cell: &str) -> Result<Option<f64>, String> {
         if self.is_missing(cell) {
             return Ok(None);
@@ -61,7 +61,7 @@ impl Numbers {
         }
     }
 
-    /// An index, which a spreadsheet or pandas may write as 3.0.
+    /// Parses an index, which a spreadsheet or pandas may write as 3.0.
     pub fn index(self, name: &str, cell: &str) -> Result<usize, String> {
         let number = self.finite(name, cell)?.ok_or_else(|| format!("no {name}"))?;
         let whole = number >= 0.0 && number.fract() == 0.0 && number < 1e9;

@@ -252,7 +252,7 @@ proptest! {
         let _ = parse(&bytes, &channels);
     }
 
-    /// Whatever is written, with any separator and decimal mark, is read again.
+    /// Tables written with any separator and decimal mark are read again.
     #[test]
     fn what_is_written_is_read(
         rows in prop::collection::vec((0usize..2, 0usize..99, 0usize..99, -1e9f64..1e9, 0f64..1.0), 1..9),
