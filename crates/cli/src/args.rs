@@ -188,7 +188,17 @@ impl Overrides {
         ];
         let given = named.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?)));
         let set: Vec<String> = self.set.iter().cloned().chain(given).collect();
-        check_once("--set", set.iter().map(|text| text.split('=').next().unwrap_or_default()))?;
+        let keys: Vec<&str> =
+            set.iter().map(|text| text.split('=').next().unwrap_or_default().trim()).collect();
+        check_once("--set", keys.iter().copied())?;
+        // A table would replace what was set in it, or the other way round.
+        let inside = |key: &&str| {
+            keys.iter().any(|table| key.strip_prefix(table).is_some_and(|k| k.starts_with('.')))
+        };
+        if let Some(key) = keys.iter().find(|key| inside(key)) {
+            let reason = "given twice, once in its table; give it once";
+            return Err(Error::Config(format!("--set {key}: {reason}")));
+        }
         check_once("--unset", self.unset.iter().map(String::as_str))?;
         Ok(Changes { set, unset: self.unset.clone() })
     }
@@ -214,7 +224,7 @@ pub fn check_global_once(given: impl Iterator<Item = OsString>) -> Outcome {
 }
 
 /// Refuses a name that is given twice for an option.
-fn check_once<'a>(option: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
+pub fn check_once<'a>(option: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
     let mut seen = BTreeSet::new();
     for name in names.map(str::trim) {
         if !seen.insert(name) {

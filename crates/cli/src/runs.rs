@@ -37,8 +37,8 @@ pub fn claim(folder: &Path, config: &Config, kind: Kind) -> Result<Lock, Failure
 fn check(run: &Run, text: &str, config: &Config, kind: Kind) -> Outcome {
     let theirs = Config::from_toml(text).map_err(|error| {
         Failure::Usage(format!(
-            "{} holds a run whose config is none of this version: {error}; choose another --out",
-            run.folder().display()
+            "{}: {error}: damaged, or of another version; choose another --out",
+            run.folder().join("config.toml").display()
         ))
     })?;
     let differences = load::differences(config, &theirs);
@@ -61,14 +61,14 @@ pub fn open(folder: &Path, config: &Config, kind: Kind) -> Result<Run, Failure> 
     }
     let (run, text) = Run::open(folder)?;
     check(&run, &text, config, kind)?;
-    if text != written {
-        run.write_config(&written)?;
+    let grown = !load::differences(config, &Config::from_toml(&text)?).is_empty();
+    if grown {
         tell!(
             "note: {} goes on to more steps; its learning rate follows the new end from here on",
             folder.display()
         );
     }
-    Ok(run)
+    Ok(if grown { run.with_config(written) } else { run })
 }
 
 /// Trains to the end or to the pause. Returns true at the end, false at a pause.

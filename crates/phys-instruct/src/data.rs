@@ -78,8 +78,14 @@ pub fn ask_for_samples(pde: &dyn Pde, size: usize, count: usize) -> Result<()> {
 /// solution.
 ///
 /// # Errors
-/// Fails with the first failure of [`Pde::solve_checked`].
+/// Fails with [`Error::Memory`], and with the first failure of [`Pde::solve_checked`].
 pub fn solve_checked(pde: &dyn Pde, inputs: &[Fields]) -> Result<Vec<Solution>> {
+    let size = inputs.first().map_or(0, |input| input.width);
+    let solutions = 2.0 * memory::of_samples(inputs.len(), [pde.channels().len(), size, size]);
+    let at_once = inputs.len().min(rayon::current_num_threads()) as f64;
+    let what = format_args!("{} solutions of {size} x {size}", inputs.len());
+    memory::ask(solutions + at_once * pde.solve_bytes(size), what)?;
+
     inputs.par_iter().map(|input| Ok(pde.solve_checked(input)?)).collect()
 }
 

@@ -86,17 +86,17 @@ pub fn parse(text: &str) -> std::result::Result<u64, String> {
     let text = text.trim();
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let power = match unit.to_ascii_uppercase().trim_end_matches('B').trim_end_matches('I') {
-        "" => 0,
-        "K" => 1,
-        "M" => 2,
-        "G" => 3,
-        "T" => 4,
+    let power = match unit.to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 1,
+        "M" | "MB" | "MIB" => 2,
+        "G" | "GB" | "GIB" => 3,
+        "T" | "TB" | "TIB" => 4,
         _ => return Err(format!("`{unit}`: one of K, M, G and T expected")),
     };
-    match number.trim().parse::<f64>() {
+    match number.trim().parse::<f64>().map(|value| value * 1024f64.powi(power)) {
         // More than 2^63 bytes can only be a mistake.
-        Ok(value) if value > 0.0 && value < 9.2e18 => Ok((value * 1024f64.powi(power)) as u64),
+        Ok(bytes) if (1.0..9.2e18).contains(&bytes) => Ok(bytes as u64),
         _ => Err(format!("`{text}`: a size expected, for example 8G or 500M")),
     }
 }
@@ -110,7 +110,7 @@ mod tests {
         let sizes = ["1", "2K", "3MiB", "1.5 GB", "1t"].map(parse);
         let expected = [1, 2048, 3 << 20, 3 << 29, 1 << 40].map(Ok);
         assert_eq!(sizes, expected);
-        for bad in ["", "G", "-1G", "nan", "inf", "3X", "1e300", "2 gigs"] {
+        for bad in ["", "G", "-1G", "nan", "inf", "3X", "1e300", "2 gigs", "0.5", "8I", "8GBBB"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -85,7 +85,14 @@ pub fn run(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(u64, &Map<String, Value>),
 ) -> Result<()> {
-    let restored = run.restore(&mut |checkpoint| training.restore(checkpoint))?;
+    let restored = run.restore(&mut |checkpoint| {
+        training.restore(checkpoint)?;
+        let (step, total) = (training.step_count(), training.total());
+        if step <= total {
+            return Ok(());
+        }
+        Err(Error::Shape(format!("checkpoint: step {step} of a training of {total}")))
+    })?;
     let mut saved_step = restored.as_ref().map(|_| training.step_count());
     let damaged = run.cut_metrics(training.step_count())?;
     for warning in restored.and_then(|restored| restored.warning).into_iter().chain(damaged) {
@@ -126,7 +133,10 @@ pub fn run(
         }
     }
 
-    check_skipped(training, run)?;
+    // The first steps of a run that only pauses say nothing yet.
+    if training.step_count() >= training.total() {
+        check_skipped(training, run)?;
+    }
     // A run that took no step has its checkpoint; writing it again would lose the one before.
     if saved_step == Some(training.step_count()) {
         return Ok(());
@@ -156,7 +166,7 @@ fn given_up(training: &dyn Training, run: &Run, what: &str) -> Error {
     };
     Error::Diverged(format!(
         "{what} were not finite; try a lower optimizer.learning_rate, a longer warmup, or noise \
-         levels of a smaller spread (diffusion.ln_sigma_std); {kept}: {}",
+         levels of a smaller spread (diffusion.ln_sigma_std), in another --out; {kept}: {}",
         run.folder().display()
     ))
 }

@@ -90,6 +90,11 @@ impl Pde for Helmholtz {
     }
 
     /// Solves the equation. The source on boundary nodes plays no part and is returned as 0.
+    fn solve_bytes(&self, size: usize) -> f64 {
+        // Measured: 174 MB at 2048 points a side.
+        100.0 * (size as f64).powi(2)
+    }
+
     fn solve(&self, input: &Fields) -> Result<Solution> {
         let size = square_size(NAME, input, SMALLEST)?;
         self.check_wave_number(size)?;

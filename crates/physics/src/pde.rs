@@ -128,7 +128,7 @@ pub trait Pde: Any + Send + Sync {
     /// Returns an approximate upper bound of the bytes that [`Pde::solve`] allocates on a grid of
     /// `size` points a side.
     fn solve_bytes(&self, size: usize) -> f64 {
-        // Measured bytes a point: Poisson, Helmholtz and Burgers 50, Navier-Stokes 290.
+        // More than every solver here but Darcy's, which says its own.
         400.0 * (size as f64).powi(2)
     }
 

@@ -65,6 +65,11 @@ impl Pde for Poisson {
         SMALLEST
     }
 
+    fn solve_bytes(&self, size: usize) -> f64 {
+        // Measured: 140 MB at 2048 points a side.
+        100.0 * (size as f64).powi(2)
+    }
+
     fn solve(&self, input: &Fields) -> Result<Solution> {
         let size = square_size(NAME, input, SMALLEST)?;
         let u = solve_nodes(size, input.channel(0), 0.0);

@@ -12,7 +12,7 @@ use phys_instruct_report::number::plain;
 use serde_json::{Value, json};
 
 use super::{described, eval::pde_of};
-use crate::args::{Global, Params, extension};
+use crate::args::{Global, Params, check_once, extension};
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, make_room, print, show, tell};
 
@@ -104,6 +104,10 @@ impl Import {
             let name = self.out.display();
             return Err(Failure::Usage(format!("--out {name}: a name ending in .npz expected")));
         }
+        check_once("--map", self.map.iter().map(|(channel, _)| channel.as_str()))?;
+        check_once("--scale", self.scale.iter().map(|(channel, ..)| channel.as_str()))?;
+        let axes = self.axes.iter().map(|(channel, _)| channel.as_deref().unwrap_or("AXES"));
+        check_once("--axes", axes)?;
         let pde = pde_of(&self.data, self.pde.as_deref(), &self.params)?;
         make_room(&self.out)?;
         let imported = import_checked(&self.data, pde.as_ref(), &self.options())?;
@@ -198,7 +202,10 @@ fn array_info(array: &NdArray) -> (String, Value) {
     let finite = array.data.iter().filter(|v| v.is_finite()).count();
     let missing = all - finite;
     if finite == 0 {
-        return (format!("{shape:?}, no values"), json!({ "shape": shape, "not_finite": missing }));
+        return (
+            format!("{shape:?}, no finite values"),
+            json!({ "shape": shape, "not_finite": missing }),
+        );
     }
 
     let [mean, sd, low, high] = statistics(|| array.data.iter().filter(|v| v.is_finite()));

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use phys_instruct::device::{self, Device};
 use phys_instruct::net::ops::keep_freed_memory;
-use phys_instruct::store::Check;
+use phys_instruct::store::{Check, interrupt};
 use phys_instruct::{Error, Samples, memory};
 use phys_instruct_physics::Pde;
 use phys_instruct_report::number::plain;
@@ -54,6 +54,7 @@ pub enum Verb {
 pub fn run(cli: Cli) -> Outcome {
     let global = &cli.global;
     device::vector_unit()?;
+    interrupt::survive_file_size_limit()?;
     keep_freed_memory();
     memory::set_limit(global.memory_limit.unwrap_or_default());
     // The main thread belongs to the pool; another would have to be woken for each piece of work.

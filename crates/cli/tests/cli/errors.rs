@@ -1,5 +1,7 @@
 //! Every refusal: its exit code, and a message that says what was found and what was expected.
 
+use phys_instruct::store::{NdArray, npy};
+
 use crate::sandbox::{Run, Sandbox, TINY, all_match};
 
 fn refused(sandbox: &Sandbox, lines: &[&str]) -> Vec<Run> {
@@ -240,14 +242,19 @@ fn options_given_twice() {
         "train tiny.toml --seed 1 --seed 2",
         "train tiny.toml --set seed=1 --set seed=2",
         "train tiny.toml --set train.steps=5 --steps 6",
+        "train tiny.toml --set train={steps=7} --set train.batch=8",
         "generate helmholtz --count 1 --out x.npz --param k=1 --param k=2",
         "doctor --threads 1 --threads 2",
         "--threads 1 doctor --threads 2",
         "--json doctor --json",
         "--memory-limit 1G doctor --memory-limit=2G",
+        "data import x.npz --pde poisson --map a=b --map a=u --out y.npz",
+        "data import x.npz --pde poisson --scale a=1,0 --scale a=2,0 --out y.npz",
     ] {
         let run = sandbox.run(line);
         assert_eq!(run.code, Some(2), "{line}: {}", run.stderr);
+        let told = ["given twice", "multiple times"].iter().any(|part| run.stderr.contains(part));
+        assert!(told, "{line}: {}", run.stderr);
     }
 }
 
@@ -256,6 +263,9 @@ fn options_given_twice() {
 fn requests_beyond_the_memory_are_refused_at_once() {
     let sandbox = Sandbox::with_models();
     sandbox.good("solve student --task inverse --make-obs obs.csv --points 5");
+    // A line of a million points has a million million values over all times.
+    let line = NdArray::from_f32(vec![1_000_000], vec![0.0; 1_000_000]).unwrap();
+    npy::write(&sandbox.path("line.npy"), &line).unwrap();
     for line in [
         "sample student --count 1000000000",
         "eval student --count 1000000000",
@@ -270,6 +280,7 @@ fn requests_beyond_the_memory_are_refused_at_once() {
         "distill tiny.toml --teacher teacher --set distill.warm-start.batches=1000000000 \
          --set distill.warm-start.steps=1000000000",
         "sample student --count 1000 --memory-limit 1M",
+        "simulate burgers --input line.npy --out solved.npz",
     ] {
         let refused = sandbox.run(line);
         assert_eq!(refused.code, Some(2), "{line}: {}", refused.stderr);

@@ -76,8 +76,8 @@ pub(crate) struct Collector<'a> {
     wanted: &'a dyn Fn(&str) -> bool,
     /// A function that takes every wanted array at once, so that no two are held in memory.
     each: Option<&'a mut Each<'a>>,
-    /// The number of decoded bytes that are held.
-    kept: u64,
+    /// The decoded bytes of all arrays, kept or handed on.
+    decoded: u64,
     /// The most bytes that may be decoded.
     most: u64,
     pub found: Contents,
@@ -87,7 +87,7 @@ impl<'a> Collector<'a> {
     /// Makes a collector for a file of `len` bytes.
     pub fn new(len: u64, wanted: &'a dyn Fn(&str) -> bool) -> Self {
         let most = most_decompressed(len);
-        Self { wanted, each: None, kept: 0, most, found: Contents::default() }
+        Self { wanted, each: None, decoded: 0, most, found: Contents::default() }
     }
 
     /// Tells whether the array of that name is to be decoded.
@@ -100,24 +100,26 @@ impl<'a> Collector<'a> {
     /// # Errors
     /// Fails with a reason if the file cannot honestly hold as much, or the machine has less.
     pub fn allow(&mut self, bytes: u64) -> std::result::Result<(), String> {
-        let all = self.kept.saturating_add(bytes);
-        if all > self.most {
+        self.decoded = self.decoded.saturating_add(bytes);
+        if self.decoded > self.most {
             return Err(format!(
-                "{} declared, at most {} expected of a file of this size (--memory-limit allows \
-                 more)",
-                memory::sized(all as f64),
+                "{} declared, at most {} allowed for a file of this size (--memory-limit sets \
+                 another bound)",
+                memory::sized(self.decoded as f64),
                 memory::sized(self.most as f64)
             ));
         }
-        memory::ask(COPIES * all as f64, "its arrays").map_err(|e| e.to_string())?;
-        if self.each.is_none() {
-            self.kept = all;
-        }
-        Ok(())
+        let held = if self.each.is_some() { bytes } else { self.decoded };
+        memory::ask(COPIES * held as f64, "its arrays").map_err(|e| e.to_string())
     }
 
     /// Files one item under its name; fails for a second array of that name.
     pub fn insert(&mut self, name: String, item: Item) -> std::result::Result<(), String> {
+        // A terminal must not obey what a file calls its arrays.
+        let name = match name.chars().any(char::is_control) {
+            true => name.escape_default().to_string(),
+            false => name,
+        };
         match item {
             Item::Other(kind) => {
                 self.found.others.insert(name, kind);
@@ -310,6 +312,26 @@ mod tests {
         let old = [0u32, 8, 8, 0, 7].map(u32::to_le_bytes).concat();
         assert!(reason("a.mat", &old).contains("MATLAB 4 file; save it again with -v7"));
         assert!(reason("a.mat", b"MATLAB 5.0 MAT-file, cut").contains("cut short"));
+    }
+
+    #[test]
+    fn devices_are_refused_and_names_cannot_command_a_terminal() {
+        for path in ["/dev/zero", "/dev/null"] {
+            let error = read(Path::new(path), &|_| true).unwrap_err().to_string();
+            assert!(error.contains("not an ordinary file"), "{error}");
+        }
+        let mut collector = Collector::new(0, &|_| true);
+        collector.insert("\u{1b}[2Ja\n".into(), Item::Unread).unwrap();
+        assert_eq!(collector.found.listed(), "\\u{1b}[2Ja\\n");
+    }
+
+    #[test]
+    fn arrays_that_together_are_too_much_are_refused_one_by_one_too() {
+        let mut collector = Collector::new(1 << 10, &|_| true);
+        let mut each = |_: &str, _: NdArray| {};
+        collector.each = Some(&mut each);
+        assert!(collector.allow(60 << 20).is_ok());
+        assert!(collector.allow(60 << 20).unwrap_err().contains("120 MiB declared"));
     }
 
     #[test]

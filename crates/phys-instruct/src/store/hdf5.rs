@@ -155,6 +155,13 @@ fn item(dataset: &Dataset, path: &str, found: &mut Collector) -> hdf5_reader::er
 
     let shape = checked_shape(dataset, dtype, found)?;
     let bytes = dataset.read_raw_bytes()?;
+    if dataset.chunks().is_none() && is_only_fill(dataset, &bytes, dtype.size) {
+        return Ok(Item::Other(
+            "an array of the fill value alone, as one that was never written (write it, or leave \
+             it out)"
+                .into(),
+        ));
+    }
     if let Some([missing, all]) = missing_chunks(dataset, &bytes, dtype.size)? {
         return Ok(Item::Other(format!(
             "an unfinished array, {missing} of its {all} chunks were never written (write them, \
@@ -188,6 +195,19 @@ fn checked_shape(
     Ok(shape)
 }
 
+/// The bytes of the element that stands for what was never written.
+fn fill_value(dataset: &Dataset, size: usize) -> Vec<u8> {
+    let fill = dataset.fill_value().and_then(|fill| fill.value.clone());
+    fill.filter(|value| value.len() == size).unwrap_or_else(|| vec![0; size])
+}
+
+/// Tells whether several elements are all the fill value. The crate does not tell whether a
+/// contiguous array was ever written.
+fn is_only_fill(dataset: &Dataset, bytes: &[u8], size: usize) -> bool {
+    let fill = fill_value(dataset, size);
+    bytes.len() > size && bytes.chunks_exact(size).all(|value| value == fill.as_slice())
+}
+
 /// The number of chunks that were never written, and of all chunks; none if all are there.
 ///
 /// Readers put the fill value in their place, so that they are searched only where it occurs.
@@ -197,8 +217,7 @@ fn missing_chunks(
     size: usize,
 ) -> hdf5_reader::error::Result<Option<[u64; 2]>> {
     let Some(chunk) = dataset.chunks() else { return Ok(None) };
-    let fill = dataset.fill_value().and_then(|fill| fill.value.clone());
-    let fill = fill.filter(|value| value.len() == size).unwrap_or_else(|| vec![0; size]);
+    let fill = fill_value(dataset, size);
     if !bytes.chunks_exact(size).any(|value| value == fill.as_slice()) {
         return Ok(None);
     }
@@ -218,10 +237,12 @@ fn number(dataset: &Dataset, dtype: &Datatype) -> Parsed<Dtype> {
             check_ieee(&message.map_err(|e| format!("numbers of a damaged type: {e}"))?)?;
             (Kind::Float, *size, byte_order)
         }
-        Datatype::FixedPoint { size, signed: true, byte_order } => (Kind::Int, *size, byte_order),
-        Datatype::FixedPoint { size, byte_order, .. } | Datatype::Bitfield { size, byte_order } => {
-            (Kind::Uint, *size, byte_order)
+        Datatype::FixedPoint { size, signed, byte_order } => {
+            let message = dataset.raw_datatype();
+            check_whole(&message.map_err(|e| format!("numbers of a damaged type: {e}"))?)?;
+            (if *signed { Kind::Int } else { Kind::Uint }, *size, byte_order)
         }
+        Datatype::Bitfield { size, byte_order } => (Kind::Uint, *size, byte_order),
         // The booleans of h5py are an enumeration of 0 and 1.
         Datatype::Enum { base, .. } => return number(dataset, base),
         other => return Err(kind_of(other).into()),
@@ -232,6 +253,32 @@ fn number(dataset: &Dataset, dtype: &Datatype) -> Parsed<Dtype> {
         return Err(format!("numbers of {size} bytes"));
     }
     Ok(Dtype { kind, size, big_endian: matches!(order, ByteOrder::BigEndian) })
+}
+
+/// Refuses integers that use only some of their bits, by the datatype message of the type or of the
+/// enumeration over it.
+fn check_whole(message: &[u8]) -> Parsed<()> {
+    const FIXED_POINT: u8 = 0;
+    const ENUMERATION: u8 = 8;
+    // Class and flags take four bytes, the size four; an enumeration then has its base type.
+    let own = match message.first().map(|class| class & 0x0f) {
+        Some(ENUMERATION) => message.get(8..),
+        _ => Some(message),
+    };
+    let parts = own.and_then(|own| Some((own.first()? & 0x0f, own.get(4..8)?, own.get(8..12)?)));
+    let Some((FIXED_POINT, size, bits)) = parts else {
+        return Err("integers of a damaged type".into());
+    };
+    let size = u32::from_le_bytes([size[0], size[1], size[2], size[3]]);
+    let [offset, precision] =
+        [[bits[0], bits[1]], [bits[2], bits[3]]].map(|two| u32::from(u16::from_le_bytes(two)));
+    if offset == 0 && precision == 8 * size {
+        return Ok(());
+    }
+    Err(format!(
+        "integers of {precision} bits from bit {offset} on in {size} bytes (save them as whole \
+         integers or as floats)"
+    ))
 }
 
 /// The layout of a floating-point type in either byte order. Places are those of bits, counted
@@ -500,6 +547,24 @@ mod tests {
         assert!(bfloat16.contains("8 of exponent from 7, 7 of mantissa from 0"), "{bfloat16}");
         let three_bytes = check_ieee(&float_message(3, 8, 127, false)).unwrap_err();
         assert!(three_bytes.contains("of 3 bytes"), "{three_bytes}");
+    }
+
+    #[test]
+    fn only_whole_integers_are_read() {
+        // Version and class, flags, size, offset of the first bit, precision.
+        let integer = |size: u8, offset: u8, precision: u8| {
+            vec![0x10, 0x08, 0, 0, size, 0, 0, 0, offset, 0, precision, 0]
+        };
+        for size in [1, 2, 4, 8] {
+            let whole = integer(size, 0, 8 * size);
+            assert_eq!(check_whole(&whole), Ok(()));
+            let boolean = [&[0x18, 2, 0, 0, size, 0, 0, 0][..], &whole].concat();
+            assert_eq!(check_whole(&boolean), Ok(()));
+            assert!(check_whole(&whole[..11]).is_err());
+            let part = check_whole(&integer(size, 0, 8 * size - 4)).unwrap_err();
+            assert!(part.contains("save them as whole integers"), "{part}");
+            assert!(check_whole(&integer(size, 3, 8 * size - 3)).is_err());
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 
 use crate::Result;
@@ -30,6 +30,16 @@ pub fn stop_flag() -> Result<Arc<AtomicBool>> {
             .map_err(|source| io_error("signal handler".as_ref(), source))?;
     }
     Ok(stop)
+}
+
+/// Lets a write beyond the size that the system allows fail, where it would end the process.
+///
+/// # Errors
+/// [`crate::Error::Io`] where the system refuses a handler.
+pub fn survive_file_size_limit() -> Result<()> {
+    flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))
+        .map(drop)
+        .map_err(|source| io_error("signal handler".as_ref(), source))
 }
 
 /// True where the process was started with SIGHUP ignored and the system tells.

@@ -32,13 +32,14 @@ impl Lock {
     ///
     /// # Errors
     /// Fails with [`Error::BadFile`] that names the process that holds the folder, or if `folder`
-    /// is no folder. Fails with [`Error::Io`] if nothing can be written in it.
+    /// is no folder, or for a link in it. Fails with [`Error::Io`] if nothing can be written in it.
     pub fn take(folder: &Path) -> Result<Self> {
         let made_folder = !folder.is_dir();
         if made_folder {
             atomic::create_folder(folder)?;
         }
 
+        refuse_links(folder)?;
         let path = folder.join(NAME);
         let file = acquire(&path)?;
         atomic::sweep(folder, Duration::ZERO);
@@ -56,6 +57,19 @@ impl Drop for Lock {
             let _ = std::fs::remove_dir(folder);
         }
     }
+}
+
+/// Refuses a folder with a link in it: a run or a data set from a stranger must not lead what is
+/// written into it elsewhere.
+fn refuse_links(folder: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(folder).map_err(|source| io_error(folder, source))?;
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+            let reason = "a link, which no run and no data set has; remove it or copy its target";
+            return Err(bad(&entry.path(), reason));
+        }
+    }
+    Ok(())
 }
 
 /// The locked file at `path`, which names this process.
@@ -113,6 +127,19 @@ fn is_at(_file: &File, _path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_in_the_folder_is_refused_and_its_target_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let [run, victim] = ["run", "victim"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&run).unwrap();
+        std::fs::write(&victim, "kept").unwrap();
+        std::os::unix::fs::symlink(&victim, run.join(NAME)).unwrap();
+        let error = Lock::take(&run).unwrap_err().to_string();
+        assert!(error.contains("a link"), "{error}");
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "kept");
+    }
     use super::*;
 
     #[test]

@@ -24,6 +24,8 @@ const COMPRESSED: u32 = 15;
 const UTF8: u32 = 16;
 const MAX_RANK: usize = 32;
 const MAX_NAME: usize = 200;
+/// The most bytes of a part that describes an array: its flags, its shape, its name, its fields.
+const MOST_DESCRIPTION: u64 = 1 << 20;
 /// The deepest nesting of structures.
 const MAX_DEPTH: usize = 8;
 const STRUCTURE: u32 = 2;
@@ -103,7 +105,7 @@ fn at(big: bool) -> Place {
 
 fn variable(body: &mut dyn Read, place: &Place, found: &mut Collector) -> Parsed<()> {
     let big = place.big;
-    let flags = element(body, big)?.expect(UINT32, "array flags")?;
+    let flags = element(body, big, MOST_DESCRIPTION)?.expect(UINT32, "array flags")?;
     let flags = flags.first_chunk::<4>().ok_or("array flags: too short")?;
     let (class, complex) = (word(*flags, big) & 0xff, word(*flags, big) & 0x800 != 0);
     // Classes beyond the numbers are function handles and objects, whose layout is not published.
@@ -111,8 +113,9 @@ fn variable(body: &mut dyn Read, place: &Place, found: &mut Collector) -> Parsed
         return Ok(());
     }
 
-    let shape = dimensions(&element(body, big)?.expect(INT32, "dimensions")?, big)?;
-    let own = name(element(body, big)?)?;
+    let shape =
+        dimensions(&element(body, big, MOST_DESCRIPTION)?.expect(INT32, "dimensions")?, big)?;
+    let own = name(element(body, big, MOST_DESCRIPTION)?)?;
     let name = place.path.clone().unwrap_or(own);
 
     let item = match (class, complex) {
@@ -125,7 +128,7 @@ fn variable(body: &mut dyn Read, place: &Place, found: &mut Collector) -> Parsed
             let bytes =
                 elements(&shape).and_then(|n| n.checked_mul(8)).map_or(u64::MAX, |n| n as u64);
             found.allow(bytes).map_err(named)?;
-            array(element(body, big)?, shape, big).map_err(named)?
+            array(element(body, big, bytes).map_err(named)?, shape, big).map_err(named)?
         }
         (6..=15, false) => Item::Unread,
         _ => Item::Other(kind_of(class).into()),
@@ -156,13 +159,13 @@ fn structure(
         return found.insert(name, Item::Other("structures nested too deep".into()));
     }
     let big = place.big;
-    let len = element(body, big)?.expect(INT32, "length of field names")?;
+    let len = element(body, big, MOST_DESCRIPTION)?.expect(INT32, "length of field names")?;
     let len = len.first_chunk::<4>().ok_or("length of field names: too short")?;
     let len = word(*len, big) as usize;
     if !(1..=MAX_NAME).contains(&len) {
         return Err(format!("`{name}`: field names of {len} bytes"));
     }
-    let names = element(body, big)?.expect(INT8, "field names")?;
+    let names = element(body, big, MOST_DESCRIPTION)?.expect(INT8, "field names")?;
 
     for field in names.chunks_exact(len) {
         let end = field.iter().position(|&b| b == 0).unwrap_or(len);
@@ -265,12 +268,15 @@ fn first_tag(reader: &mut dyn Read, big: bool) -> Parsed<Option<Tag>> {
     }
 }
 
-fn element(reader: &mut dyn Read, big: bool) -> Parsed<Element> {
+fn element(reader: &mut dyn Read, big: bool, most: u64) -> Parsed<Element> {
     let mut head = [[0; 4]; 2];
     reader.read_exact(head.as_flattened_mut()).map_err(|e| format!("a matrix part: {e}"))?;
     let first = word(head[0], big);
     if first >> 16 == 0 {
         let len = word(head[1], big);
+        if u64::from(len) > most {
+            return Err(format!("{len} bytes found, at most {most} expected"));
+        }
         let bytes = take(&mut *reader, len.into()).map_err(|e| e.to_string())?;
         drain(&mut reader.take(padding(len)))?;
         return Ok(Element { kind: first, bytes });

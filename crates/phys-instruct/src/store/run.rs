@@ -24,6 +24,8 @@ const MAX_METRICS: u64 = 1 << 30;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     folder: PathBuf,
+    /// The configuration that replaces the one in the folder once a checkpoint was restored.
+    grown: Option<String>,
 }
 
 /// The report on a checkpoint that was restored.
@@ -41,7 +43,7 @@ impl Run {
     /// Fails with [`crate::Error::BadFile`] if the folder holds a run already, and with
     /// [`crate::Error::Io`].
     pub fn create(folder: &Path, config: &str) -> Result<Self> {
-        let run = Self { folder: folder.into() };
+        let run = Self { folder: folder.into(), grown: None };
         if run.exists() {
             let reason = "there is a run in this folder already: resume it or choose another";
             return Err(bad(&run.path(CONFIG), reason));
@@ -56,23 +58,22 @@ impl Run {
     /// # Errors
     /// Fails with [`crate::Error::Io`] if there is no run, and with [`crate::Error::BadFile`].
     pub fn open(folder: &Path) -> Result<(Self, String)> {
-        let run = Self { folder: folder.into() };
+        let run = Self { folder: folder.into(), grown: None };
         let config = read_text(&run.path(CONFIG), MAX_CONFIG)?;
         Ok((run, config))
     }
 
-    /// Replaces the resolved configuration when the run is given more steps.
-    ///
-    /// # Errors
-    /// Fails with [`crate::Error::Io`].
-    pub fn write_config(&self, config: &str) -> Result<()> {
-        atomic::write(&self.path(CONFIG), config.as_bytes())
+    /// This run with another resolved configuration, which is written once a checkpoint of the run
+    /// fits the training: a run that was given more steps.
+    #[must_use]
+    pub fn with_config(self, config: String) -> Self {
+        Self { grown: Some(config), ..self }
     }
 
     /// Tells whether `folder` holds something to resume or to lose: a config together with a
     /// checkpoint or a finished model.
     pub fn exists_in(folder: &Path) -> bool {
-        Self { folder: folder.into() }.exists()
+        Self { folder: folder.into(), grown: None }.exists()
     }
 
     fn exists(&self) -> bool {
@@ -173,17 +174,27 @@ impl Run {
             take(&bundle).map_err(|error| bad(path, error.to_string()))
         };
         let Err(error) = try_one(&self.path(CHECKPOINT)) else {
+            self.write_grown()?;
             return Ok(Some(Restored { warning: None }));
         };
 
         // A kill between the two renames of `write_checkpoint` leaves the newest as NEXT.
         for path in [NEXT, PREVIOUS].map(|name| self.path(name)) {
             if try_one(&path).is_ok() {
+                self.write_grown()?;
                 let warning = Some(format!("{error}; going on from {}", path.display()));
                 return Ok(Some(Restored { warning }));
             }
         }
         Err(error)
+    }
+
+    /// Writes the configuration of a run that goes on.
+    fn write_grown(&self) -> Result<()> {
+        match &self.grown {
+            Some(config) => atomic::write(&self.path(CONFIG), config.as_bytes()),
+            None => Ok(()),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
