@@ -127,7 +127,7 @@ proptest! {
     ) {
         let text = format!(
             "pde = '{pde}'\ngrid = {grid}\nseed = {seed}\n[net]\nblocks = {blocks}\n\
-             [train]\nbatch = {batch}\nphysics_weight = {weight}\n\
+             [train]\nbatch = {batch}\nresidual_weight = {weight}\n\
              optimizer = {{ learning_rate = {rate:e} }}\n[diffusion]\nln_sigma_std = {noise}\n"
         );
         let config = Config::from_toml(&text).map_err(|e| TestCaseError::fail(e.to_string()))?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use phys_instruct::store::weights;
 use phys_instruct_physics::rng;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{PHASES, Sandbox, TINY};
 
 /// What is compared of one file.
 #[derive(Debug, PartialEq)]
@@ -116,10 +116,10 @@ fn a_killed_training_with_skipped_steps_ends_with_the_same_weights() {
 fn a_killed_distillation_ends_with_the_same_weights() {
     let sandbox = Sandbox::new();
     sandbox.good("train tiny.toml --out teacher");
-    let line = "distill tiny.toml --teacher teacher --set distill.checkpoint_minutes=0.01 \
-                --set distill.warm_start=150 --set distill.steps=200 \
-                --set distill.evaluate_every=100 --set distill.anchored.steps=100 \
-                --set distill.anchored.calibrate=true";
+    sandbox.write("phases.toml", format!("{TINY}{PHASES}").as_bytes());
+    let line = "distill phases.toml --teacher teacher --set distill.checkpoint_minutes=0.01 \
+                --set distill.warm-start.steps=150 --steps 200 \
+                --set distill.evaluate_every=100 --set distill.anchored.steps=100";
     assert_kills_change_nothing(&sandbox, line, "killed", 900.0);
 }
 

@@ -5,18 +5,7 @@ use std::time::{Duration, Instant};
 use phys_instruct::store::weights::{self, Bundle};
 use serde_json::json;
 
-use crate::sandbox::{Sandbox, TINY};
-
-/// The phases after matching: a calibration, an anchored phase, another calibration.
-const PHASES: &str = "[[distill.phase]]
-kind = 'calibrate'
-[[distill.phase]]
-kind = 'anchored'
-steps = 5
-[[distill.phase]]
-kind = 'calibrate'
-channels = 'solution'
-";
+use crate::sandbox::{PHASES, Sandbox, TINY};
 
 fn checkpoint(sandbox: &Sandbox, run: &str) -> Bundle {
     weights::read(&sandbox.path(run).join("checkpoint.safetensors")).unwrap()
@@ -148,6 +137,35 @@ fn a_finished_run_goes_on_to_more_steps() {
     assert_eq!(steps("student"), 15);
     let earlier = sandbox.run(&format!("{distill} --steps 20"));
     assert_eq!(earlier.code, Some(2), "{}", earlier.stderr);
+}
+
+#[test]
+fn a_refused_command_leaves_its_run_alone() {
+    let sandbox = Sandbox::new();
+    let train = "train tiny.toml --set data.path=set.npz --out run";
+    let data = |seed| {
+        sandbox.good(&format!("generate poisson --count 80 --grid 8 --seed {seed} --out set.npz"));
+    };
+    data(1);
+    sandbox.good(train);
+
+    // More steps on other data: neither the run nor its config changes.
+    data(2);
+    let refused = sandbox.run(&format!("{train} --steps 40"));
+    assert!(refused.stderr.contains("another data"), "{}", refused.stderr);
+    data(1);
+    sandbox.good(train);
+}
+
+#[test]
+fn a_run_that_pauses_after_a_skipped_step_has_not_failed() {
+    let sandbox = Sandbox::new();
+    let train = "train tiny.toml --steps 200 --set diffusion.ln_sigma_std=24";
+    let skipped = |seed: &u64| {
+        sandbox.good(&format!("{train} --seed {seed} --out run-{seed} --until 1"));
+        checkpoint(&sandbox, &format!("run-{seed}")).metadata["skipped"] == 1
+    };
+    assert!((1..40).any(|seed| skipped(&seed)), "no first step was skipped");
 }
 
 #[test]

@@ -31,6 +31,17 @@ kind = 'matching'
 steps = 10
 ";
 
+/// The phases after matching: a calibration, an anchored phase, another calibration.
+pub const PHASES: &str = "[[distill.phase]]
+kind = 'calibrate'
+[[distill.phase]]
+kind = 'anchored'
+steps = 5
+[[distill.phase]]
+kind = 'calibrate'
+channels = 'solution'
+";
+
 pub struct Sandbox {
     folder: tempfile::TempDir,
 }
