@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use phys_instruct::Config;
-use phys_instruct::config::load;
+use phys_instruct::config::load::{self, Changes};
 use phys_instruct::model::{Kind, Model};
 use phys_instruct::store::lock::Lock;
 use phys_instruct::store::run::Run;
@@ -20,6 +20,19 @@ use crate::warnings;
 pub fn folder(out: Option<&Path>, config: &Path, role: &str) -> PathBuf {
     let stem = config.file_stem().unwrap_or_default().to_string_lossy();
     out.map_or_else(|| Path::new("runs").join(format!("{stem}-{role}")), Path::to_path_buf)
+}
+
+/// Reads a config, and tells of keys that an older version had.
+pub fn load(path: &Path, changes: &Changes) -> phys_instruct::Result<Config> {
+    let (config, old) = load::load_noting(path, changes)?;
+    if !old.is_empty() {
+        tell!(
+            "note: {}: keys of an older version, read in today's form (`config check` writes it): {}",
+            path.display(),
+            old.join(", ")
+        );
+    }
+    Ok(config)
 }
 
 /// Locks `folder` against other processes before any work is done, and refuses a folder that holds

@@ -10,6 +10,7 @@ use phys_instruct::residual;
 use crate::args::{Global, Overrides};
 use crate::failure::{Failure, Outcome};
 use crate::output::print;
+use crate::runs;
 
 /// Check configs, print their schema
 #[derive(Subcommand)]
@@ -46,7 +47,7 @@ impl ConfigVerb {
 impl Check {
     fn run(&self, global: &Global) -> Outcome {
         let config =
-            load::load(&self.config, &self.overrides.changes("train")?).map_err(unsound)?;
+            runs::load(&self.config, &self.overrides.changes("train")?).map_err(unsound)?;
         let pde = config.pde().map_err(unsound)?;
         residual::build(pde.as_ref(), config.grid, &phys_instruct::device::cpu())
             .map_err(unsound)?;

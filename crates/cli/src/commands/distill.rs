@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use phys_instruct::config::load;
 use phys_instruct::data::{self, Watch};
 use phys_instruct::device::{self, Device};
 use phys_instruct::distill::monitor;
@@ -83,7 +82,7 @@ impl Distill {
     /// The config, with the teacher's file in its place, and that file.
     fn config(&self) -> Result<(Config, PathBuf), Failure> {
         let changes = self.overrides.changes("distill.matching")?;
-        let mut config = load::load(&self.config, &changes)?;
+        let mut config = runs::load(&self.config, &changes)?;
         let configured = config.student()?.teacher.as_ref().map(PathBuf::from);
         let Some(named) = self.teacher.clone().or(configured) else {
             let reason = "no teacher: give --teacher F, or distill.teacher in the config";

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use phys_instruct::config::load;
 use phys_instruct::data::{self, Watch};
 use phys_instruct::device::Device;
 use phys_instruct::diffusion::train::TeacherTraining;
@@ -45,7 +44,7 @@ pub struct Train {
 
 impl Train {
     pub fn run(&self, global: &Global) -> Outcome {
-        let config = load::load(&self.config, &self.overrides.changes("train")?)?;
+        let config = runs::load(&self.config, &self.overrides.changes("train")?)?;
         config.ask_for_teacher()?;
         let (pde, device) = (config.pde()?, open_device(global)?);
         let stop = interrupt::stop_flag()?;

@@ -9,6 +9,7 @@ pub use super::overrides::Changes;
 use super::overrides::apply;
 use super::schema::{Part, join};
 pub use super::schema::{nearest, schema};
+use super::upgrade::upgrade;
 use crate::store::file::read_text;
 use crate::{Config, Error, Result};
 
@@ -21,6 +22,14 @@ const MOST_BYTES: u64 = 1 << 20;
 /// [`Error::Io`]; [`Error::BadFile`] for bad TOML, unknown keys and values of the wrong type;
 /// [`Error::Config`] for a change, or for values that do not fit each other.
 pub fn load(path: &Path, changes: &Changes) -> Result<Config> {
+    Ok(load_noting(path, changes)?.0)
+}
+
+/// [`load`], with the keys of an older form that were read as those of today.
+///
+/// # Errors
+/// Fails as [`load`] does.
+pub fn load_noting(path: &Path, changes: &Changes) -> Result<(Config, Vec<String>)> {
     let bad = |reason| Error::BadFile { path: path.into(), reason };
     // A pipe or a device may never end; only an ordinary file has a length to be held to.
     let text = read_text(path, MOST_BYTES)?;
@@ -45,8 +54,13 @@ pub fn differences(ours: &Config, theirs: &Config) -> Vec<String> {
     found
 }
 
-fn from_text(text: &str, changes: &Changes, bad: &dyn Fn(String) -> Error) -> Result<Config> {
-    let table: Table = text.parse().map_err(|e: toml::de::Error| bad(e.to_string()))?;
+fn from_text(
+    text: &str,
+    changes: &Changes,
+    bad: &dyn Fn(String) -> Error,
+) -> Result<(Config, Vec<String>)> {
+    let mut table: Table = text.parse().map_err(|e: toml::de::Error| bad(e.to_string()))?;
+    let old = upgrade(&mut table);
     let schema = schema();
     let mut value = Value::Table(table);
     Part::whole(&schema).check(&value, "").map_err(bad)?;
@@ -55,7 +69,7 @@ fn from_text(text: &str, changes: &Changes, bad: &dyn Fn(String) -> Error) -> Re
     Part::whole(&schema).check_complete(&value, "").map_err(bad)?;
     let config: Config = value.try_into().map_err(|e: toml::de::Error| bad(e.to_string()))?;
     config.check()?;
-    Ok(config)
+    Ok((config, old))
 }
 
 fn compare(ours: Option<&Value>, theirs: Option<&Value>, path: &str, found: &mut Vec<String>) {
@@ -103,7 +117,8 @@ mod tests {
     }
 
     fn changed(text: &str, changes: &Changes) -> Result<Config> {
-        from_text(text, changes, &|reason| Error::BadFile { path: "x.toml".into(), reason })
+        let bad = |reason| Error::BadFile { path: "x.toml".into(), reason };
+        Ok(from_text(text, changes, &bad)?.0)
     }
 
     fn without(text: &str, unset: &[&str]) -> Result<Config> {

@@ -25,6 +25,7 @@ mod phase;
 mod schedule;
 mod schema;
 mod train;
+mod upgrade;
 
 pub use check::check_levels;
 pub use coordinates::{CoordinatesConfig, CoordinatesKind, NamedNoise, Noise};
