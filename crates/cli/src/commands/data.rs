@@ -202,10 +202,9 @@ fn array_info(array: &NdArray) -> (String, Value) {
     let finite = array.data.iter().filter(|v| v.is_finite()).count();
     let missing = all - finite;
     if finite == 0 {
-        return (
-            format!("{shape:?}, no finite values"),
-            json!({ "shape": shape, "not_finite": missing }),
-        );
+        let none = if all == 0 { "no values" } else { "no finite values" };
+        let figures = json!({ "shape": shape, "not_finite": missing });
+        return (format!("{shape:?}, {none}"), figures);
     }
 
     let [mean, sd, low, high] = statistics(|| array.data.iter().filter(|v| v.is_finite()));
