@@ -108,7 +108,7 @@ pub fn import(bytes: &[u8]) -> Answer {
 pub fn model(bytes: &[u8]) -> Answer {
     let model = with_file("x.safetensors", bytes, |path| Model::load(path, &cpu()))?;
     let _ = (model.card.collapse(), model.deviations());
-    let options = SampleOptions { count: 1, nfe: 1, method: Method::Euler, seed: 1 };
+    let options = SampleOptions { count: 1, calls: 1, method: Method::Euler, seed: 1 };
     sample(&model, options, &mut |_| ()).map_err(|error| error.to_string())?;
     Ok(())
 }

@@ -241,7 +241,7 @@ pub fn set() -> Vec<Vec<u8>> {
         "train.steps=30",
         "pde=darcy",
         "distill.levels=[4.0, 2.0]",
-        "coordinates.kind='joint'",
+        "coordinates.linear_predictor=true",
         "distill.anchored.steps=6",
         "train={ batch = 4, optimizer = { learning_rate = 1e-3 } }",
     ]

@@ -126,8 +126,8 @@ pub struct Overrides {
 #[derive(Args, Clone)]
 pub struct SamplingArgs {
     /// Network calls per sample [default: 1 for a student, 35 for a teacher]
-    #[arg(long, value_name = "K", value_parser = between::<1, MOST_CALLS>())]
-    pub steps: Option<usize>,
+    #[arg(long, alias = "steps", value_name = "K", value_parser = between::<1, MOST_CALLS>())]
+    pub calls: Option<usize>,
     /// The seed of the samples
     #[arg(long, value_name = "K", default_value_t = 0)]
     pub seed: u64,

@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::args::SamplingArgs;
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, seconds, show, tell};
-use crate::picture::calls;
+use crate::picture::in_words;
 use crate::progress::bar;
 use crate::warnings;
 
@@ -33,7 +33,7 @@ pub struct Subject {
     /// The name of the model's file.
     pub model: Option<String>,
     pub kind: Option<Kind>,
-    pub nfe: Option<usize>,
+    pub calls: Option<usize>,
     pub seed: Option<u64>,
     pub seconds_per_sample: Option<f64>,
     pub polish: Option<Polish>,
@@ -57,7 +57,7 @@ pub struct Figures {
     model: Option<String>,
     kind: Option<Kind>,
     grid: usize,
-    nfe: Option<usize>,
+    calls: Option<usize>,
     seed: Option<u64>,
     seconds_per_sample: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ impl Subject {
         let calls = if model.card.kind == Kind::Student { 1 } else { TEACHER_CALLS };
         let options = SampleOptions {
             count,
-            nfe: sampling.steps.unwrap_or(calls),
+            calls: sampling.calls.unwrap_or(calls),
             method: sampling.sampler.into(),
             seed: sampling.seed,
         };
@@ -96,7 +96,7 @@ impl Subject {
             samples: drawn.samples,
             model: path.file_name().map(|name| name.to_string_lossy().into_owned()),
             kind: Some(model.card.kind),
-            nfe: Some(drawn.nfe),
+            calls: Some(drawn.calls),
             seed: Some(sampling.seed),
             seconds_per_sample: Some(spent / count as f64),
             polish: None,
@@ -125,7 +125,7 @@ impl Subject {
             samples,
             model: None,
             kind: None,
-            nfe: None,
+            calls: None,
             seed: None,
             seconds_per_sample: None,
             polish: None,
@@ -178,7 +178,7 @@ impl Subject {
             model: self.model.clone(),
             kind: self.kind,
             grid: self.samples.width,
-            nfe: self.nfe,
+            calls: self.calls,
             seed: self.seed,
             seconds_per_sample: self.seconds_per_sample,
             polish: self.polish,
@@ -209,7 +209,7 @@ impl Figures {
     pub fn caption(&self) -> String {
         let making = [
             self.model.as_ref().map(|name| format!("model {name}")),
-            self.nfe.map(calls),
+            self.calls.map(in_words),
             self.polish.map(|p| format!("{} sweeps of polish", p.sweeps)),
             self.seed.map(|seed| format!("seed {seed}")),
         ];
@@ -236,7 +236,8 @@ impl Figures {
         if let Some(model) = &self.model {
             lines.push(line("model", model));
         }
-        let calls = self.nfe.map(|nfe| format!(", {} each", calls(nfe))).unwrap_or_default();
+        let calls =
+            self.calls.map(|calls| format!(", {} each", in_words(calls))).unwrap_or_default();
         lines.push(line("samples", format!("{}{calls}", r.count)));
         let against = |value, floor| format!("{} (data: {})", plain(value), plain(floor));
         lines.push(line("PDE error", against(r.pde_error, r.data_floor)));

@@ -71,8 +71,8 @@ fn edges(points: &[f64]) -> [f64; 2] {
 }
 
 /// Network calls in words.
-pub fn calls(nfe: usize) -> String {
-    if nfe == 1 { "1 network call".into() } else { format!("{nfe} network calls") }
+pub fn in_words(calls: usize) -> String {
+    if calls == 1 { "1 network call".into() } else { format!("{calls} network calls") }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub struct SampleOptions {
     /// The number of samples to draw.
     pub count: usize,
     /// The number of network calls per sample: 1 to K for a student, any number for a teacher.
-    pub nfe: usize,
+    pub calls: usize,
     /// The solver of a teacher's ODE.
     pub method: Method,
     /// The seed.
@@ -26,7 +26,7 @@ pub struct SampleOptions {
 impl Default for SampleOptions {
     /// 16 samples at one call.
     fn default() -> Self {
-        Self { count: 16, nfe: 1, method: Method::Heun, seed: 0 }
+        Self { count: 16, calls: 1, method: Method::Heun, seed: 0 }
     }
 }
 
@@ -35,7 +35,7 @@ pub struct Drawn {
     /// The joint fields.
     pub samples: Samples,
     /// The number of network calls per sample.
-    pub nfe: usize,
+    pub calls: usize,
 }
 
 /// Draws samples; sample i depends on the seed and i alone. `progress` receives the number of
@@ -51,15 +51,15 @@ pub fn sample(
     match model.card.kind {
         Kind::Student => {
             let most = model.card.levels.len();
-            if !(1..=most).contains(&options.nfe) {
+            if !(1..=most).contains(&options.calls) {
                 return Err(Error::Config(format!(
-                    "this student takes 1 to {most} steps, not {}",
-                    options.nfe
+                    "this student takes 1 to {most} network calls, not {}",
+                    options.calls
                 )));
             }
             let samples =
-                student_samples(model, options.count, options.nfe, options.seed, progress)?;
-            Ok(Drawn { samples, nfe: options.nfe })
+                student_samples(model, options.count, options.calls, options.seed, progress)?;
+            Ok(Drawn { samples, calls: options.calls })
         }
         Kind::Teacher => teacher_samples(model, options, progress),
     }
@@ -93,7 +93,7 @@ fn teacher_samples(
     options: SampleOptions,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Drawn> {
-    let steps = sampler::steps_for(options.nfe, options.method)?;
+    let steps = sampler::steps_for(options.calls, options.method)?;
     let process: &DiffusionConfig = &model.card.diffusion;
     let levels = sampler::schedule(steps, process);
     let samples = collect(model, options.count, progress, |shape, first| {
@@ -101,7 +101,7 @@ fn teacher_samples(
         let noise = draw.normal(shape, &model.device());
         Ok(sampler::sample(&model.network, noise, &levels, options.method, |_| ()))
     })?;
-    Ok(Drawn { samples, nfe: sampler::nfe(steps, options.method) })
+    Ok(Drawn { samples, calls: sampler::calls(steps, options.method) })
 }
 
 /// Draws in batches and decodes to physical units.

@@ -33,7 +33,7 @@ fn samples_after_two_steps(device: &Device) -> Samples {
     for _ in 0..2 {
         assert!(!training.step().unwrap().skipped);
     }
-    let options = SampleOptions { count: 2, nfe: 3, method: Method::Heun, seed: 0 };
+    let options = SampleOptions { count: 2, calls: 3, method: Method::Heun, seed: 0 };
     sample(&training.model(), options, &mut |_| ()).unwrap().samples
 }
 

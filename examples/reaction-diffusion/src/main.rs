@@ -88,7 +88,7 @@ fn finish(training: &mut dyn Training) -> Result<()> {
 
 /// Draws from a model, and prints and returns its measures.
 fn measure(name: &str, model: &Model, calls: usize, held_out: &Samples) -> Result<Report> {
-    let options = SampleOptions { count: COUNT, nfe: calls, ..SampleOptions::default() };
+    let options = SampleOptions { count: COUNT, calls: calls, ..SampleOptions::default() };
     let drawn = sample(model, options, &mut |_| ())?;
     let pde = model.card.pde()?;
     let residual = phys_instruct::residual::build(pde.as_ref(), model.card.grid, &device::cpu())?;
@@ -101,7 +101,7 @@ fn measure(name: &str, model: &Model, calls: usize, held_out: &Samples) -> Resul
         EvalOptions::default(),
     )?;
 
-    println!("{name}, {} network call(s)", drawn.nfe);
+    println!("{name}, {} network call(s)", drawn.calls);
     println!("  PDE error          {:.3} (data: {:.1e})", report.pde_error, report.data_floor);
     println!("  solution error     {:.3}", report.solution_error.unwrap_or(f64::NAN));
     let [distance, floor] = [report.sliced_wasserstein, report.sliced_wasserstein_floor];

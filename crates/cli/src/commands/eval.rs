@@ -20,7 +20,7 @@ use crate::models;
 /// PDE error and solution error, sliced Wasserstein distance, standard deviations, and what else is
 /// measured always together; each beside the data's own. For a file of samples name the PDE.
 ///
-/// Example: phys-instruct eval poisson --steps 1 --count 1000 --json
+/// Example: phys-instruct eval poisson --calls 1 --count 1000 --json
 /// Example: phys-instruct eval samples.npz --pde poisson --reference data/poisson-64
 #[derive(Args)]
 #[command(verbatim_doc_comment)]

@@ -23,7 +23,7 @@ const PICTURED: usize = 4;
 /// Figures are taken against data that the reference solver makes on the spot; each comes with the
 /// data's own, the floor. Without --out the picture is written to <pde>.png.
 ///
-/// Example: phys-instruct sample poisson --steps 1 --count 64 --out samples.npz --out samples.png
+/// Example: phys-instruct sample poisson --calls 1 --count 64 --out samples.npz --out samples.png
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Sample {

@@ -263,7 +263,7 @@ impl Report<'_> {
              their mean {mean}.",
             self.name,
             posterior.samples.count,
-            picture::calls(posterior.nfe),
+            picture::in_words(posterior.calls),
             self.seed,
         );
         let answered = Answered {
@@ -287,7 +287,7 @@ impl Report<'_> {
         let value = json!({
             "pde": card.pde, "task": self.task, "grid": card.grid, "ensemble": samples.count,
             "left_out": posterior.left_out, "points": observations.points().len(),
-            "unobserved": self.unobserved, "nfe": posterior.nfe,
+            "unobserved": self.unobserved, "calls": posterior.calls,
             "prepare_seconds": prepared, "seconds": spent, "misfit": misfit,
             "chi": explained.chi, "chi_of_members": explained.chi_of_members,
             "worst": explained.worst, "prior_distance": self.answer.prior_distance(),
@@ -313,7 +313,7 @@ impl Report<'_> {
             lines.extend(score.coverage90.map(|c| line("within the 90 % interval", plain(c))));
             lines.push(line("ranked score (CRPS)", plain(score.crps)));
         }
-        lines.push(line("network passes", posterior.nfe));
+        lines.push(line("network passes", posterior.calls));
         lines.push(line(
             "time",
             format!("{} (and {} to prepare)", seconds(spent), seconds(prepared)),

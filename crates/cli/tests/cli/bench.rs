@@ -49,7 +49,7 @@ fn the_table_holds_every_method_with_every_figure_and_is_resumed() {
         for name in [
             "pde",
             "steps",
-            "nfe",
+            "calls",
             "grid",
             "count",
             "seeds",
@@ -67,7 +67,7 @@ fn the_table_holds_every_method_with_every_figure_and_is_resumed() {
         }
     }
     let solver = found.last().unwrap();
-    assert!(solver["pde_error"].as_f64().unwrap() < 1e-4 && solver["nfe"] == 0);
+    assert!(solver["pde_error"].as_f64().unwrap() < 1e-4 && solver["calls"] == 0);
 
     let lines = || std::fs::read_to_string(sandbox.path("runs/bench-five/rows.jsonl")).unwrap();
     let before = lines();

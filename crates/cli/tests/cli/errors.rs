@@ -39,8 +39,8 @@ fn words_and_flags() {
             "generate helmholtz --out x --param kk=2",
             "generate helmholtz --out x --param k",
             "generate darcy --out x --param low=-1",
-            "sample poisson --steps 0",
-            "sample poisson --steps many",
+            "sample poisson --calls 0",
+            "sample poisson --calls many",
             "sample poisson --out x.gif",
             "train tiny.toml --threads 0",
             "train tiny.toml --device tpu",
@@ -113,7 +113,7 @@ fn models() {
             "sample nan.safetensors",
             "sample empty",
             "model info teacher/checkpoint.safetensors",
-            "sample student --steps 3",
+            "sample student --calls 3",
             "distill tiny.toml --teacher student --out again",
             "distill other.toml --teacher teacher --out again",
             "train tiny.toml --out teacher --steps 30 --set train.batch=4",
@@ -288,7 +288,7 @@ fn requests_beyond_the_memory_are_refused_at_once() {
     }
     // Numbers that take time alone have plain bounds.
     for line in [
-        "sample student --steps 1000000000",
+        "sample student --calls 1000000000",
         "sample student --polish 1000000000",
         "sample student --threads 1000000000",
         "generate poisson --grid 1000000000 --out set.npz",

@@ -123,14 +123,14 @@ fn absent_figures_are_absent(sandbox: &Sandbox) {
 }
 
 fn figures_are_complete(sandbox: &Sandbox) {
-    for line in ["sample student --count 8 --seed 5", "eval teacher --count 8 --seed 5 --steps 5"] {
+    for line in ["sample student --count 8 --seed 5", "eval teacher --count 8 --seed 5 --calls 5"] {
         let figures = sandbox.json(line);
         assert_eq!(figures["pde"], "poisson");
         assert_eq!(figures["model"], "model.safetensors");
         for (key, value) in [("grid", 8), ("count", 8), ("seed", 5)] {
             assert_eq!(figures[key], value, "{key}");
         }
-        assert_eq!(figures["nfe"], if line.contains("teacher") { 5 } else { 1 });
+        assert_eq!(figures["calls"], if line.contains("teacher") { 5 } else { 1 });
         for key in [
             "pde_error",
             "data_floor",
@@ -165,7 +165,7 @@ fn the_bundled_student_is_found(sandbox: &Sandbox) {
 fn equal_seeds_give_equal_samples() {
     let sandbox = Sandbox::with_models();
     let bytes = |rest: &str| {
-        sandbox.good(&format!("sample student --count 4 --steps 2 --out s.npz {rest}"));
+        sandbox.good(&format!("sample student --count 4 --calls 2 --out s.npz {rest}"));
         std::fs::read(sandbox.path("s.npz")).unwrap()
     };
     assert_eq!(bytes("--seed 1 --threads 1"), bytes("--seed 1 --threads 2"));
@@ -220,7 +220,7 @@ fn train_takes_data_from_a_file() {
         phys_instruct::store::weights::read(&path).unwrap().tensors["statistics.mean"].clone()
     };
     assert_eq!(mean("file"), mean("made"));
-    let sample = sandbox.good("sample file --count 4 --steps 3");
+    let sample = sandbox.good("sample file --count 4 --calls 3");
     assert!(sample.stderr.contains("imported data"), "{}", sample.stderr);
 }
 

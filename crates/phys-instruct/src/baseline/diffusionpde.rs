@@ -45,7 +45,7 @@ pub struct Target<'a> {
 }
 
 /// The number of network passes, forward and backward, of `steps` steps.
-pub fn nfe(steps: usize) -> usize {
+pub fn calls(steps: usize) -> usize {
     3 * steps - 1
 }
 

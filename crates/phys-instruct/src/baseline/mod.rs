@@ -42,7 +42,7 @@ pub struct Lot {
 }
 
 /// Draws a lot of samples in `steps` Heun steps from a teacher. The noise is that of
-/// [`crate::sampling::sample`] at the same seed. The result's `nfe` counts forward and backward
+/// [`crate::sampling::sample`] at the same seed. The result's `calls` counts forward and backward
 /// passes. `progress` receives the number of finished samples.
 ///
 /// # Errors
@@ -75,11 +75,11 @@ pub fn sample(
         })
     })?;
 
-    let nfe = match method {
-        GuidedSampler::DiffusionPde(_) => diffusionpde::nfe(steps),
-        GuidedSampler::CoCoGen(_) => sampler::nfe(steps, sampler::Method::Heun),
+    let calls = match method {
+        GuidedSampler::DiffusionPde(_) => diffusionpde::calls(steps),
+        GuidedSampler::CoCoGen(_) => sampler::calls(steps, sampler::Method::Heun),
     };
-    Ok(Drawn { samples, nfe })
+    Ok(Drawn { samples, calls })
 }
 
 /// The strength of DiffusionPDE's guidance by observations.
@@ -132,7 +132,7 @@ pub fn solve(
         in_pool(|| diffusionpde::sample(&model.network, &guide, noise, &levels))
     })?;
     match samples.first_not_finite() {
-        None => Ok(Posterior::of(samples, false, diffusionpde::nfe(steps))),
+        None => Ok(Posterior::of(samples, false, diffusionpde::calls(steps))),
         Some(i) => Err(Error::NonFinite(format!("guided sample {i}"))),
     }
 }
@@ -202,13 +202,13 @@ mod tests {
         )
         .unwrap();
         let error = pde_error(&drawn.samples, residual.as_ref()).unwrap();
-        (drawn.samples, drawn.nfe, error)
+        (drawn.samples, drawn.calls, error)
     }
 
     #[test]
     fn without_weight_both_are_heun_s_sampler() {
         let (model, _) = teacher();
-        let options = SampleOptions { count: 6, nfe: 19, seed: 4, ..SampleOptions::default() };
+        let options = SampleOptions { count: 6, calls: 19, seed: 4, ..SampleOptions::default() };
         let plain = crate::sampling::sample(&model, options, &mut |_| ()).unwrap().samples;
         for method in [GuidedSampler::DiffusionPde(0.0), GuidedSampler::CoCoGen(0.0)] {
             let (samples, ..) = guided(method, 10);

@@ -520,7 +520,7 @@ impl<'a> Question<'a> {
                 misfit: observations.misfit(mean.sample(0), &deviations),
                 pde_error: pde_error(&posterior.samples, residual).ok(),
                 pde_error_of_mean: pde_error(&mean, residual).ok(),
-                nfe: posterior.nfe,
+                calls: posterior.calls,
                 seconds,
             });
         }

@@ -323,18 +323,18 @@ impl Setting {
             let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
             let seed = seeds::SOLVER + seed;
             let samples = data::generate(self.pde(), key.grid, seed, count, &mut watch)?;
-            return Ok(Drawn { samples, nfe: 0 });
+            return Ok(Drawn { samples, calls: 0 });
         };
         if let Some(guided) = key.weight.and_then(|weight| key.method.guided(weight)) {
             let (residual, lot) = (self.residual(), Lot { count, seed });
             return baseline::sample(model, residual, guided, key.steps, lot, &mut |_| ());
         }
 
-        let nfe = match model.card.kind {
-            Kind::Teacher => sampler::nfe(key.steps, sampler::Method::Heun),
+        let calls = match model.card.kind {
+            Kind::Teacher => sampler::calls(key.steps, sampler::Method::Heun),
             Kind::Student => key.steps,
         };
-        let options = SampleOptions { count, nfe, seed, ..SampleOptions::default() };
+        let options = SampleOptions { count, calls, seed, ..SampleOptions::default() };
         let mut drawn = sampling::sample(model, options, &mut |_| ())?;
 
         if let Some(sweeps) = key.sweeps {
@@ -368,7 +368,7 @@ pub fn measure(
         let seconds = start.elapsed().as_secs_f64();
         let report =
             evaluate(&drawn.samples, &reference, setting.pde(), setting.residual(), spend)?;
-        measured.push(Measured { report, nfe: drawn.nfe, seconds });
+        measured.push(Measured { report, calls: drawn.calls, seconds });
     }
     let latency = latency(item, setting)?;
     Ok(Row::of(key.clone(), &measured, latency))

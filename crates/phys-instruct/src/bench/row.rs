@@ -61,7 +61,8 @@ pub struct Row {
     #[serde(flatten)]
     pub key: Key,
     /// The number of network passes per sample, forward and backward.
-    pub nfe: usize,
+    #[serde(alias = "nfe")]
+    pub calls: usize,
     /// The relative RMS residual.
     pub pde_error: f64,
     /// The standard deviation of the residual over seeds.
@@ -100,7 +101,7 @@ pub struct Measured {
     /// The figures.
     pub report: Report,
     /// The number of network passes per sample.
-    pub nfe: usize,
+    pub calls: usize,
     /// The seconds it took to draw all samples.
     pub seconds: f64,
 }
@@ -129,7 +130,7 @@ impl Row {
             mean_of(&|r| r.marginal.two_valued.as_ref().map(|t| t.high_share_reference));
 
         Self {
-            nfe: measured.first().map_or(0, |m| m.nfe),
+            calls: measured.first().map_or(0, |m| m.calls),
             pde_error,
             pde_error_sd,
             data_floor: over(&|r| r.data_floor).0,

@@ -31,7 +31,7 @@ const KEYS: [Column; 9] = [
     ("preconditioning", |r| r.key.preconditioning.map_or(String::new(), |p| p.name().into())),
     ("regress", |r| r.key.regress.to_string()),
     ("steps", |r| r.key.steps.to_string()),
-    ("nfe", |r| r.nfe.to_string()),
+    ("calls", |r| r.calls.to_string()),
     ("grid", |r| r.key.grid.to_string()),
     ("count", |r| r.key.count.to_string()),
     ("seeds", |r| r.key.seeds.len().to_string()),

@@ -141,7 +141,7 @@ pub fn search(
 
     let heun = SampleOptions {
         count,
-        nfe: sampler::nfe(steps, Method::Heun),
+        calls: sampler::calls(steps, Method::Heun),
         seed: SEED,
         ..SampleOptions::default()
     };

@@ -22,7 +22,7 @@ pub struct Posterior {
     /// members counts as independent, which makes intervals too wide rather than too narrow.
     pub mirrored: bool,
     /// Network passes, forward and backward, behind each member.
-    pub nfe: usize,
+    pub calls: usize,
     /// The number of members that were asked for and left out because they do not follow the
     /// observations.
     pub left_out: usize,
@@ -76,8 +76,8 @@ impl TwoValuedEntries {
 
 impl Posterior {
     /// Returns a posterior of which no member was left out.
-    pub fn of(samples: Samples, mirrored: bool, nfe: usize) -> Self {
-        Self { samples, mirrored, nfe, left_out: 0 }
+    pub fn of(samples: Samples, mirrored: bool, calls: usize) -> Self {
+        Self { samples, mirrored, calls, left_out: 0 }
     }
 
     /// The mean over members, `[channel, y, x]`.

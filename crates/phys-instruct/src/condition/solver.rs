@@ -325,7 +325,7 @@ impl<'a> Solver<'a> {
 
         let observed = Observed::new(observations, &self.model.device());
         let aim = Aim::draw(&self.student, observations, options.ensemble, options.seed);
-        let (x, nfe) = match options.method {
+        let (x, calls) = match options.method {
             Method::Refinement | Method::InputSpace => {
                 let gain = self.gain(observations, &self.variances(observations, self.exact()))?;
                 let rounds = options.rounds.unwrap_or(refinement::ROUNDS);
@@ -357,7 +357,7 @@ impl<'a> Solver<'a> {
         }
         let samples = self.admitted(samples, observations)?;
         let mirrored = samples.count.is_multiple_of(2);
-        Ok(Posterior { left_out, ..Posterior::of(samples, mirrored, nfe) })
+        Ok(Posterior { left_out, ..Posterior::of(samples, mirrored, calls) })
     }
 
     /// Clamps the input between its two values, where its law has two. Observed values stay as

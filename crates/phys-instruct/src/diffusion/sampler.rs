@@ -30,20 +30,20 @@ pub fn schedule(steps: usize, config: &DiffusionConfig) -> Vec<f64> {
     levels
 }
 
-/// The largest number of steps whose network calls do not exceed `nfe`.
+/// The largest number of steps whose network calls do not exceed `calls`.
 ///
 /// # Errors
 /// Fewer than one call.
-pub fn steps_for(nfe: usize, method: Method) -> Result<usize> {
-    match (nfe, method) {
+pub fn steps_for(calls: usize, method: Method) -> Result<usize> {
+    match (calls, method) {
         (0, _) => Err(Error::Config("sampling needs at least one network call".into())),
-        (nfe, Method::Euler) => Ok(nfe),
-        (nfe, Method::Heun) => Ok(nfe.div_ceil(2)),
+        (calls, Method::Euler) => Ok(calls),
+        (calls, Method::Heun) => Ok(calls.div_ceil(2)),
     }
 }
 
 /// Network calls that `steps` steps take.
-pub fn nfe(steps: usize, method: Method) -> usize {
+pub fn calls(steps: usize, method: Method) -> usize {
     match method {
         Method::Euler => steps,
         Method::Heun => 2 * steps - 1,
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn steps_and_network_calls_agree() {
         assert_eq!(steps_for(35, Method::Heun).ok(), Some(18));
-        assert_eq!(nfe(18, Method::Heun), 35);
+        assert_eq!(calls(18, Method::Heun), 35);
         assert!(steps_for(0, Method::Euler).is_err());
     }
 }

@@ -19,7 +19,7 @@ use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
 use crate::picture::answer::{self, Answered};
-use crate::picture::calls;
+use crate::picture::in_words;
 
 /// Measure conditional solving against DiffusionPDE, the exact posterior and interpolation
 ///
@@ -150,7 +150,7 @@ fn pictures_of(
         let caption = format!(
             "Made by model {student}, {} members of {}, seed 0. PDE error of the members {}.",
             posterior.samples.count,
-            calls(posterior.nfe),
+            in_words(posterior.calls),
             significant(*pde_error, 3),
         );
         let answered = Answered {

@@ -36,7 +36,7 @@ fn cells(row: &Row) -> [String; 12] {
         short(row.crps),
         short(row.misfit),
         maybe(row.pde_error),
-        row.nfe.to_string(),
+        row.calls.to_string(),
         format!("{} ms", short(1e3 * row.seconds)),
     ]
 }

@@ -19,7 +19,7 @@ use crate::args::{Global, MOST_CALLS, at_least, between};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
-use crate::picture::calls;
+use crate::picture::in_words;
 use crate::picture::samples::{self, Shown};
 use crate::progress::bar;
 
@@ -176,7 +176,7 @@ fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failur
     let mut captions = vec!["Made by the reference solver.".to_owned()];
     for item in [first, last(SamplingMethod::Edm)].into_iter().flatten() {
         let drawn = setting.draw(item, compared, SEED)?;
-        captions.push(caption_of(item, drawn.nfe));
+        captions.push(caption_of(item, drawn.calls));
         sets.push((title_of(item), drawn.samples));
     }
     let (pde, about) = (setting.pde(), format!("{compared} samples each, seed {SEED}."));
@@ -185,7 +185,7 @@ fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failur
     let curves: Vec<Canvas> = curves.map(|c| c.canvas()).collect::<Result<_, _>>()?;
     if let Some(item) = last(SamplingMethod::DiffusionPde) {
         let drawn = setting.draw(item, PICTURED.min(compared), SEED)?;
-        captions.push(caption_of(item, drawn.nfe));
+        captions.push(caption_of(item, drawn.calls));
         sets.push((title_of(item), drawn.samples));
     }
 
@@ -204,7 +204,7 @@ fn title_of(item: &Item) -> String {
     format!("{} ({kind}), {} {steps}", item.key.method, item.key.steps)
 }
 
-fn caption_of(item: &Item, nfe: usize) -> String {
-    let (file, calls) = (item.file.as_deref().unwrap_or("none"), calls(nfe));
+fn caption_of(item: &Item, calls: usize) -> String {
+    let (file, calls) = (item.file.as_deref().unwrap_or("none"), in_words(calls));
     format!("Made by model {file}, {calls}, seed {SEED}. Colours span the held-out data's range.")
 }

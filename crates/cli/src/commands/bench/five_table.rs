@@ -35,7 +35,7 @@ pub fn cells(row: &Row) -> [String; 10] {
             None => row.key.method.to_string(),
         },
         row.key.steps.to_string(),
-        row.nfe.to_string(),
+        row.calls.to_string(),
         format!("{} x {}", row.key.count, row.key.seeds.len()),
         spread(row.pde_error, row.pde_error_sd),
         solution(row),

@@ -51,7 +51,8 @@ pub struct Row {
     /// The error of the exact posterior's mean on the same problems; none if it is not known.
     pub bayes_limit: Option<f64>,
     /// The number of network passes of each member, forward and backward.
-    pub nfe: usize,
+    #[serde(alias = "nfe")]
+    pub calls: usize,
     /// The median seconds of one answer, the whole ensemble, over problems.
     pub seconds: f64,
     /// The seconds of preparation, once for all problems.
@@ -82,7 +83,7 @@ pub(super) struct Answer {
     pub misfit: f64,
     pub pde_error: Option<f64>,
     pub pde_error_of_mean: Option<f64>,
-    pub nfe: usize,
+    pub calls: usize,
     pub seconds: f64,
 }
 
@@ -93,7 +94,7 @@ impl Row {
     /// Fails if none was answered.
     pub(super) fn of(key: Key, answers: &[Answer], data_floor: f64) -> Result<Self> {
         let none = || Error::NonFinite(format!("{}: no problem was answered", key.method));
-        let nfe = answers.last().ok_or_else(none)?.nfe;
+        let calls = answers.last().ok_or_else(none)?.calls;
 
         let all = |of: &dyn Fn(&Answer) -> Option<f64>| -> Vec<f64> {
             answers.iter().filter_map(of).collect()
@@ -107,7 +108,7 @@ impl Row {
             error,
             error_sd,
             bayes_limit: None,
-            nfe,
+            calls,
             seconds: seconds[seconds.len() / 2],
             prepare_seconds: 0.0,
             coverage90: mean(&all(&|a| a.score.coverage90)),
