@@ -1,7 +1,11 @@
-//! This project's side of `experiments/kernel-speed`. Loads a plain EDM model and, for each line
-//! `WHAT GRID BATCH REPEATS` on standard input, does that work for a while and then as often as asked, and
-//! prints a line of JSON: the median time, and what the first run gave. With `--cold` it draws one
-//! sample and exits, with `--memory` it takes training steps and prints the most memory it held.
+//! This project's side of `experiments/kernel-speed`.
+//!
+//! Loads a plain EDM model and reads lines `WHAT GRID BATCH REPEATS` from standard input. It does
+//! the work of each line for a while to warm up, and then as often as asked. Then it prints a line
+//! of JSON with the median time and the result of the first run.
+//!
+//! The option `--cold` makes it draw one sample and exit. The option `--memory` makes it take
+//! training steps and print the most memory it held.
 
 use std::io::{BufRead, Write};
 use std::path::Path;

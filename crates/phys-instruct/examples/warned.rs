@@ -1,11 +1,13 @@
-//! How often `solve` warns, and what it takes unstated errors to be. `experiments/warnings/run` is
-//! the command.
+//! Measures how often `solve` warns, and which size it takes unstated errors to have. The command
+//! is `experiments/warnings/run`.
 //!
-//! `warned GRID faults LAW MADE`: of LAW problems a PDE that come from its law, and of MADE problems
-//! for each of four faults, the share that is warned of. `warned GRID laws COUNT`: the share of
-//! problems of other laws, beside the number of sensors. `warned GRID errors COUNT`: error and
-//! coverage where errors of unknown size are estimated, and where they are taken to be 1 %.
-//! `warned GRID sensors COUNT`: how well Burgers' answers follow sensors that see every time.
+//! - `warned GRID faults LAW MADE`: the share of problems that `solve` warns of, among LAW problems
+//!   of each PDE from its own law and MADE problems with each of four faults.
+//! - `warned GRID laws COUNT`: the share among problems of other laws, beside the number of
+//!   sensors.
+//! - `warned GRID errors COUNT`: error and coverage where errors of unknown size are estimated, and
+//!   where they are taken to be 1 %.
+//! - `warned GRID sensors COUNT`: the misfit of Burgers' answers to sensors that see every time.
 
 use std::path::Path;
 
@@ -23,7 +25,8 @@ const NOISE: [f64; 4] = [0.0, 0.003, 0.01, 0.05];
 const SENSORS: [usize; 4] = [5, 20, 60, 200];
 /// Sensors from which on a problem counts in the table's last line.
 const MANY: usize = 20;
-/// Deviations of what the other values leave open by which a wrong value must be off to count there.
+/// The least error of a wrong value that counts in that line, in standard deviations of what the
+/// other values leave open.
 const CLEAR: f64 = 5.0;
 /// Errors by which one value in sixty is off.
 const OFF: f64 = 10.0;

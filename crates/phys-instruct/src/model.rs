@@ -81,9 +81,9 @@ pub struct Card {
     /// The path of the imported data set that the model was trained on; empty for generated data.
     #[serde(default)]
     pub data: String,
-    /// The ratio of the standard deviation of a student's samples to that of the data, indexed by the
-    /// network calls less 1 and the channel. `None` where a sample is not finite; empty where the
-    /// ratios were not measured.
+    /// The ratio of the standard deviation of a student's samples to that of the data, indexed by
+    /// the network calls less 1 and the channel. `None` where a sample is not finite; empty where
+    /// the ratios were not measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub std_ratio: Vec<Vec<Option<f64>>>,
 }
@@ -242,8 +242,8 @@ impl Model {
     /// The model as one file's content.
     ///
     /// # Errors
-    /// Fails for a description that cannot be written as JSON, or where the device does not give the
-    /// weights back.
+    /// Fails for a description that cannot be written as JSON, or where the device does not give
+    /// the weights back.
     pub fn to_bundle(&self) -> Result<Bundle> {
         let mut tensors = params::to_arrays(&self.network.net, "net.")?;
         tensors.extend(statistics_arrays(&self.statistics, &self.card));

@@ -368,9 +368,9 @@ impl AnchoredConfig {
 }
 
 /// The correction of every mode's mean and deviation to the data's, one map for each call. What
-/// `coordinates.linear_predictor` leaves of a solution is corrected as such. Where samples come with
-/// their input rounded, the rounded field is measured; where the input is the first line of the
-/// only channel, that line is.
+/// `coordinates.linear_predictor` leaves of a solution is corrected as such. Where samples come
+/// with their input rounded, the rounded field is measured; where the input is the first line of
+/// the only channel, that line is.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CalibrateConfig {

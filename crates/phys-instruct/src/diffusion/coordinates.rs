@@ -58,8 +58,8 @@ impl Coordinates {
     /// Measures the statistics of `samples` and builds the coordinates.
     ///
     /// # Errors
-    /// Fails for samples whose channels are not those of the PDE, for a channel without variance, and
-    /// for a regression among pixels or in a single channel.
+    /// Fails for samples whose channels are not those of the PDE, for a channel without variance,
+    /// and for a regression among pixels or in a single channel.
     pub fn fit(
         samples: &Samples,
         channels: &[Channel],
@@ -184,8 +184,9 @@ impl Coordinates {
         self.linear(y) + self.mean.clone()
     }
 
-    /// [`Coordinates::decode`], in whose gradient the part of the solution that the input explains is
-    /// held constant. A pull on the solution alone must not move the input through the regression.
+    /// [`Coordinates::decode`], in whose gradient the part of the solution that the input explains
+    /// is held constant. A pull on the solution alone must not move the input through the
+    /// regression.
     pub fn decode_held(&self, y: Tensor<4>) -> Tensor<4> {
         let modes = self.modes(y) * self.gain.clone();
         let modes = match &self.regression {
@@ -236,8 +237,8 @@ impl Coordinates {
 
     /// The network's input for coordinates `y`, in pixels, `[batch, inputs, y, x]`.
     ///
-    /// The first pictures show y with the spectrum that it has. But for `pixel`, as many follow that
-    /// show y with the data's spectrum. Every picture has about the variance of y.
+    /// The first pictures show y with the spectrum that it has. But for `pixel`, as many follow
+    /// that show y with the data's spectrum. Every picture has about the variance of y.
     pub fn to_pixels(&self, y: Tensor<4>) -> Tensor<4> {
         if self.kind == CoordinatesKind::Pixel {
             return y;
@@ -272,8 +273,8 @@ impl Coordinates {
 
     /// Weights that favour the modes with much energy, `[1, channel, y, x]`.
     ///
-    /// A weight is the data's standard deviation in the mode (or component) to the `power`, scaled to
-    /// mean square 1 over the modes that carry data. All are 1 for power 0 and for `pixel`.
+    /// A weight is the data's standard deviation in the mode (or component) to the `power`, scaled
+    /// to mean square 1 over the modes that carry data. All are 1 for power 0 and for `pixel`.
     pub fn mode_weights(&self, power: f64) -> Tensor<4> {
         let energy = match &self.joint {
             Some(joint) => joint.energy(&self.coloured),
@@ -316,7 +317,8 @@ struct Maps {
 }
 
 impl Maps {
-    /// Appends the entries of a channel with the deviations `spectrum`; `power` is the p of the noise.
+    /// Appends the entries of a channel with the deviations `spectrum`; `power` is the p of the
+    /// noise.
     fn push(&mut self, spectrum: &[f32], pixel: bool, sigma_data: f64, power: f64) {
         let largest = spectrum.iter().fold(0.0f64, |m, &v| m.max(f64::from(v)));
         let rms = root_mean_square(spectrum);

@@ -38,9 +38,9 @@ impl Draw<'_> {
         Tensor::from_data(TensorData::new(values, shape), device)
     }
 
-    /// Standard normal values in antithetic pairs: those of sample 2 i + 1 are the negatives of those
-    /// of sample 2 i. The mean of an odd function over a pair vanishes. The draw's `first` is the
-    /// number of the first pair.
+    /// Standard normal values in antithetic pairs: those of sample 2 i + 1 are the negatives of
+    /// those of sample 2 i. The mean of an odd function over a pair vanishes. The draw's `first`
+    /// is the number of the first pair.
     pub fn mirrored(&self, shape: [usize; 4], device: &Device) -> Tensor<4> {
         let [count, channels, height, width] = shape;
         let half = self.normal([count.div_ceil(2), channels, height, width], device);

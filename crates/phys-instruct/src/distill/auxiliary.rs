@@ -14,7 +14,7 @@ use crate::store::weights::Array;
 
 /// The model and its optimizer.
 pub struct Auxiliary {
-    /// With parameters that record gradients.
+    /// The denoiser, whose parameters record gradients.
     pub network: Network,
     optimizer: AdamW,
 }

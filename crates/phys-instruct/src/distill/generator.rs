@@ -32,8 +32,8 @@ impl Generator<'_> {
         self.call(noisy, steps)
     }
 
-    /// What the last of `steps` network calls sees: pure noise for the first, a renoised clean
-    /// output after it.
+    /// The noisy state that the last of `steps` network calls takes: pure noise for the first call,
+    /// the renoised clean output of the call before for any other.
     pub fn input(&self, draw: Draw, steps: usize, shape: [usize; 4], device: &Device) -> Tensor<4> {
         let noise = |k: usize| {
             let first = draw.first + ((k as u64) << 32);

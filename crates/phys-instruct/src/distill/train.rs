@@ -154,7 +154,7 @@ fn card(config: &DistillConfig, start: &Card) -> Card {
     }
 }
 
-/// What training starts from has to fit the config.
+/// Refuses a model `start` that does not fit the config, or that its phases cannot begin with.
 fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
     if (start.pde.as_str(), start.grid) != (config.pde.as_str(), config.grid) {
         return Err(Error::Config(format!(

@@ -1,5 +1,6 @@
-//! Checks of a model's description against the rules of a configuration, the PDE and the tensors of
-//! its file. A file may come from a stranger, so that all checks are made before a network is built.
+//! Checks of a model's description against the rules of a configuration, the PDE and the tensors
+//! of its file. A file may come from a stranger, so that all checks are made before a network is
+//! built.
 
 use std::collections::{BTreeMap, BTreeSet};
 

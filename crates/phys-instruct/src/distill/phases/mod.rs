@@ -1,9 +1,9 @@
 //! The phases of a student's training, and their sequence.
 //!
-//! A warm start brings the student near the data, matching gives it the data's law, calibration
-//! corrects what matching leaves of every mode's deviation, and an anchored phase pulls the
-//! solution onto the equation with the input held. A config names the phases it wants; each owns
-//! what it alone needs.
+//! A warm start brings the student near the data, and matching gives it the data's distribution.
+//! Calibration corrects the error in every mode's deviation that matching leaves. An anchored phase
+//! holds the input and pulls the solution onto the equation. A config names the phases of a run in
+//! their order; each phase owns the state that it alone needs.
 
 use std::collections::BTreeMap;
 
