@@ -18,7 +18,7 @@ use crate::config::{Divergence, MatchingWeight};
 use crate::diffusion::Denoiser;
 use crate::net::gradient;
 
-/// The divergence to minimise and its weight over the noise levels.
+/// The divergence that matching minimises, and the weight of each sample.
 #[derive(Debug, Clone, Copy)]
 pub struct Match {
     /// `ikl` or `sid`.
@@ -64,7 +64,7 @@ pub fn gradient(
     }
 }
 
-/// The weight per sample, `[batch, 1, 1, 1]`.
+/// The weight w of each sample, `[batch, 1, 1, 1]`. `target` is the teacher's denoised state.
 fn weight(kind: MatchingWeight, y0: &Tensor<4>, target: &Tensor<4>) -> Tensor<4> {
     let distance = (y0.clone() - target.clone()).abs().mean_dims(&[1, 2, 3]);
     match kind {
