@@ -151,9 +151,11 @@ impl Bench<'_> {
                 break;
             }
             let Some(problem) = self.problem(i, fault)? else { continue };
+
             let many = problem.observations.points().len() >= MANY;
             let wrong = problem.wrong;
             let answer = self.answer(problem, None, i as u64);
+
             let is_clear = |answer: &Answer, i: usize| {
                 let error = answer.observations.points()[i].deviation();
                 OFF * error > CLEAR * answer.surprise.expected[i][1]
@@ -162,6 +164,7 @@ impl Bench<'_> {
                 (Some(i), Ok(answer)) => is_clear(answer, i),
                 _ => many,
             };
+
             let told = answer.map(|answer| !answer.warnings.is_empty());
             tally.add(told.unwrap_or(true), counts);
         }
@@ -188,12 +191,14 @@ impl Bench<'_> {
         let allowed = task.observed(self.pde, self.samples.width);
         let asked = task.target(self.pde, self.samples.width);
         let two_valued = TwoValuedEntries::of(&self.samples, self.pde);
+
         let mut sums = [0.0; 2];
         for i in 0..count {
             let uniform = rng::uniform(&mut rng::stream(SEED, "errors", 0, i as u64));
             let size = 1e-3 * 100f64.powf(uniform);
             let drawn = Observations::draw(&self.samples, i, &allowed, sensors, size, SEED)?;
             let observations = drawn.with_optional_errors(|_, _| None);
+
             let answer =
                 self.answer(Problem { task, observations, wrong: None }, noise, i as u64)?;
             let truth = self.samples.sample(i);
@@ -221,6 +226,7 @@ fn faults(grid: usize, law: usize, made: usize) -> Result<()> {
     println!(
         "| PDE | of the law | units | offset | one of sixty | exchanged |\n|---|---|---|---|---|---|"
     );
+
     let all = [Fault::None, Fault::Units, Fault::Offset, Fault::Outlier, Fault::Exchanged];
     let mut sums = [Tally::default(); 5];
     for name in registry::names() {
@@ -229,6 +235,7 @@ fn faults(grid: usize, law: usize, made: usize) -> Result<()> {
         // Exchanged fields need the reconstruct task, a third of the problems.
         let samples = problems(pde.as_ref(), grid, law.max(5 * made))?;
         let bench = Bench { solver: &solver, pde: pde.as_ref(), samples };
+
         let mut line = format!("| {name} |");
         for (fault, total) in all.into_iter().zip(&mut sums) {
             let tally = bench.warned(if fault == Fault::None { law } else { made }, fault)?;
@@ -293,10 +300,12 @@ fn sensors(grid: usize, count: usize) -> Result<()> {
     println!(
         "| sensors | noise | chi: median, largest | of members | left out | coverage | error |\n|---|---|---|---|---|---|---|"
     );
+
     let (pde, model) = (registry::by_name("burgers")?, student("burgers", grid)?);
     let solver = Solver::new(&model)?;
     let samples = problems(pde.as_ref(), grid, count)?;
     let bench = Bench { solver: &solver, pde: pde.as_ref(), samples };
+
     for sensors in [1, 2, 3, 5, 8] {
         for noise in [0.0, 0.003, 0.01] {
             let (mut chi, mut of_members) = (Vec::new(), Vec::new());
@@ -309,14 +318,17 @@ fn sensors(grid: usize, count: usize) -> Result<()> {
                     Observations::draw(&bench.samples, i, &seen, seen.len(), noise, SEED)?;
                 let answer =
                     bench.answer(Problem { task, observations, wrong: None }, None, i as u64)?;
+
                 chi.push(answer.explained.chi);
                 of_members.push(answer.explained.chi_of_members);
                 left_out += answer.posterior.left_out;
+
                 let asked = task.target(bench.pde, grid);
                 let score = answer.posterior.score(bench.samples.sample(i), &asked, None);
                 coverage += score.coverage90.unwrap_or(0.0) / count as f64;
                 error += score.error / count as f64;
             }
+
             let [chi, of_members] = [chi, of_members].map(|mut all| {
                 all.sort_by(f64::total_cmp);
                 format!("{:.2}, {:.2}", all[count / 2], all[count - 1])

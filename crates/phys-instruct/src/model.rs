@@ -148,6 +148,7 @@ impl Card {
                 }
             }
         }
+
         let [least, most] = [MATCHED.start(), MATCHED.end()];
         (!found.is_empty()).then(|| {
             format!(

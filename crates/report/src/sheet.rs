@@ -181,17 +181,20 @@ impl Sheet<'_> {
 
     fn check(&self) -> Result<()> {
         let [height, width] = self.size;
+
         if self.rows.is_empty() || self.rows.iter().any(|row| row.panels.is_empty()) {
             return Err(Error::Empty("a sheet without rows, or a row without panels".into()));
         }
         if height * width == 0 {
             return Err(Error::Empty(format!("fields of {height} x {width} points")));
         }
+
         for row in &self.rows {
             for panel in &row.panels {
                 self.check_panel(&row.label, panel)?;
             }
         }
+
         for axis in [&self.y, &self.x] {
             check_range(&axis.name, axis.range)?;
         }
@@ -206,9 +209,11 @@ impl Sheet<'_> {
             let number = panel.scale;
             return Err(Error::Empty(format!("{row}: scale {number}, where there are {scales}")));
         };
+
         let what = [row, &panel.title, &scale.label];
         let what: Vec<&str> = what.into_iter().filter(|name| !name.is_empty()).collect();
         let what = what.join(", ");
+
         if panel.field.len() != points {
             return Err(Error::Shape { what, found: panel.field.len(), expected: points });
         }

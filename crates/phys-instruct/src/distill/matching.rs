@@ -56,6 +56,8 @@ pub fn gradient(
             let target = teacher.denoise(noisy.clone(), sigma.clone());
             let tracked = auxiliary.denoise(noisy, sigma);
             let weight = weight(settings.weight, &leaf, &target).detach();
+
+            // Both networks are differentiated here; the weight alone is held constant.
             let error = target - tracked.clone();
             let square = error.clone().square() * (1.0 - alpha);
             let loss = (square + error * (tracked - leaf.clone())) * weight;
