@@ -283,7 +283,8 @@ pub fn extension(path: &std::path::Path) -> String {
 /// A model, by file or by the name of its PDE.
 #[derive(Args, Clone)]
 pub struct ModelName {
-    /// A model file, a run folder, or a PDE for its bundled student: `darcy`, or `darcy-32` on 32 x 32
+    /// A model file, a run folder, or a PDE for its bundled student: `darcy`, or `darcy-32` on
+    /// 32 x 32
     #[arg(value_name = "MODEL|PDE")]
     pub model: PathBuf,
 }

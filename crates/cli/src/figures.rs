@@ -205,7 +205,7 @@ impl Figures {
         format!("{}: samples on {1} × {1} points", self.pde, self.grid)
     }
 
-    /// What made the samples and how far they are from the equation, for the same picture.
+    /// The caption of that picture: the origin of the samples and their PDE error.
     pub fn caption(&self) -> String {
         let making = [
             self.model.as_ref().map(|name| format!("model {name}")),

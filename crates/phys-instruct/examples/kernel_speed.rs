@@ -1,7 +1,11 @@
-//! This project's side of `experiments/kernel-speed`. Loads a plain EDM model and, for each line
-//! `WHAT GRID BATCH REPEATS` on standard input, does that work for a while and then as often as asked, and
-//! prints a line of JSON: the median time, and what the first run gave. With `--cold` it draws one
-//! sample and exits, with `--memory` it takes training steps and prints the most memory it held.
+//! This project's side of `experiments/kernel-speed`.
+//!
+//! Loads a plain EDM model and reads lines `WHAT GRID BATCH REPEATS` from standard input. It does
+//! the work of each line for a while to warm up, and then as often as asked. Then it prints a line
+//! of JSON with the median time and the result of the first run.
+//!
+//! The option `--cold` makes it draw one sample and exit. The option `--memory` makes it take
+//! training steps and print the most memory it held.
 
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -70,18 +74,21 @@ fn serve(model: &str) -> Result<(), Failure> {
         let line = line?;
         let words: Vec<&str> = line.split_whitespace().collect();
         let [what, grid, batch, repeats] = words.as_slice() else { return Err(line.into()) };
+
         let mut work = Work::new(&model, grid.parse()?, batch.parse()?)?;
         let start = Instant::now();
         let (_, result) = work.run(what)?;
         while start.elapsed().as_secs_f64() < WARM_UP {
             work.run(what)?;
         }
+
         let mut times = Vec::new();
         for _ in 0..repeats.parse::<usize>()?.max(1) {
             times.push(work.run(what)?.0);
         }
         times.sort_by(f64::total_cmp);
         let seconds = times[times.len() / 2];
+
         let mut out = std::io::stdout().lock();
         writeln!(out, "{{\"ms\": {}, \"result\": {result:?}}}", 1e3 * seconds)?;
         out.flush()?;
@@ -108,15 +115,18 @@ impl Work {
             regression: None,
             components: None,
         };
+
         let config = &model.card.coordinates;
         let coordinates = Coordinates::new(&statistics, &channels, grid, config, &device::cpu())?;
         let teacher = Network::new(model.network.net.clone(), coordinates).freeze();
         let optimizer =
             AdamW::new(&OptimizerConfig { clip: 0.0, ..OptimizerConfig::at(LEARNING_RATE) });
+
         // The auxiliary model differs, so that matching has something to say.
         let auxiliary =
             Network::new(teacher.net.clone().map(&mut Grow), teacher.coordinates.clone());
         let (student, auxiliary) = (teacher.train(), auxiliary.train());
+
         let optimizers = [optimizer.clone(), optimizer];
         let inputs = [0, 1, 2, 3].map(|seed| field(batch, grid, seed));
         Ok(Self { teacher, student, auxiliary, optimizers, inputs })

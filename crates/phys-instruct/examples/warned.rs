@@ -1,11 +1,13 @@
-//! How often `solve` warns, and what it takes unstated errors to be. `experiments/warnings/run` is
-//! the command.
+//! Measures how often `solve` warns, and which size it takes unstated errors to have. The command
+//! is `experiments/warnings/run`.
 //!
-//! `warned GRID faults LAW MADE`: of LAW problems a PDE that come from its law, and of MADE problems
-//! for each of four faults, the share that is warned of. `warned GRID laws COUNT`: the share of
-//! problems of other laws, beside the number of sensors. `warned GRID errors COUNT`: error and
-//! coverage where errors of unknown size are estimated, and where they are taken to be 1 %.
-//! `warned GRID sensors COUNT`: how well Burgers' answers follow sensors that see every time.
+//! - `warned GRID faults LAW MADE`: the share of problems that `solve` warns of, among LAW problems
+//!   of each PDE from its own law and MADE problems with each of four faults.
+//! - `warned GRID laws COUNT`: the share among problems of other laws, beside the number of
+//!   sensors.
+//! - `warned GRID errors COUNT`: error and coverage where errors of unknown size are estimated, and
+//!   where they are taken to be 1 %.
+//! - `warned GRID sensors COUNT`: the misfit of Burgers' answers to sensors that see every time.
 
 use std::path::Path;
 
@@ -23,7 +25,8 @@ const NOISE: [f64; 4] = [0.0, 0.003, 0.01, 0.05];
 const SENSORS: [usize; 4] = [5, 20, 60, 200];
 /// Sensors from which on a problem counts in the table's last line.
 const MANY: usize = 20;
-/// Deviations of what the other values leave open by which a wrong value must be off to count there.
+/// The least error of a wrong value that counts in that line, in standard deviations of what the
+/// other values leave open.
 const CLEAR: f64 = 5.0;
 /// Errors by which one value in sixty is off.
 const OFF: f64 = 10.0;
@@ -148,9 +151,11 @@ impl Bench<'_> {
                 break;
             }
             let Some(problem) = self.problem(i, fault)? else { continue };
+
             let many = problem.observations.points().len() >= MANY;
             let wrong = problem.wrong;
             let answer = self.answer(problem, None, i as u64);
+
             let is_clear = |answer: &Answer, i: usize| {
                 let error = answer.observations.points()[i].deviation();
                 OFF * error > CLEAR * answer.surprise.expected[i][1]
@@ -159,6 +164,7 @@ impl Bench<'_> {
                 (Some(i), Ok(answer)) => is_clear(answer, i),
                 _ => many,
             };
+
             let told = answer.map(|answer| !answer.warnings.is_empty());
             tally.add(told.unwrap_or(true), counts);
         }
@@ -185,12 +191,14 @@ impl Bench<'_> {
         let allowed = task.observed(self.pde, self.samples.width);
         let asked = task.target(self.pde, self.samples.width);
         let two_valued = TwoValuedEntries::of(&self.samples, self.pde);
+
         let mut sums = [0.0; 2];
         for i in 0..count {
             let uniform = rng::uniform(&mut rng::stream(SEED, "errors", 0, i as u64));
             let size = 1e-3 * 100f64.powf(uniform);
             let drawn = Observations::draw(&self.samples, i, &allowed, sensors, size, SEED)?;
             let observations = drawn.with_optional_errors(|_, _| None);
+
             let answer =
                 self.answer(Problem { task, observations, wrong: None }, noise, i as u64)?;
             let truth = self.samples.sample(i);
@@ -218,6 +226,7 @@ fn faults(grid: usize, law: usize, made: usize) -> Result<()> {
     println!(
         "| PDE | of the law | units | offset | one of sixty | exchanged |\n|---|---|---|---|---|---|"
     );
+
     let all = [Fault::None, Fault::Units, Fault::Offset, Fault::Outlier, Fault::Exchanged];
     let mut sums = [Tally::default(); 5];
     for name in registry::names() {
@@ -226,6 +235,7 @@ fn faults(grid: usize, law: usize, made: usize) -> Result<()> {
         // Exchanged fields need the reconstruct task, a third of the problems.
         let samples = problems(pde.as_ref(), grid, law.max(5 * made))?;
         let bench = Bench { solver: &solver, pde: pde.as_ref(), samples };
+
         let mut line = format!("| {name} |");
         for (fault, total) in all.into_iter().zip(&mut sums) {
             let tally = bench.warned(if fault == Fault::None { law } else { made }, fault)?;
@@ -290,10 +300,12 @@ fn sensors(grid: usize, count: usize) -> Result<()> {
     println!(
         "| sensors | noise | chi: median, largest | of members | left out | coverage | error |\n|---|---|---|---|---|---|---|"
     );
+
     let (pde, model) = (registry::by_name("burgers")?, student("burgers", grid)?);
     let solver = Solver::new(&model)?;
     let samples = problems(pde.as_ref(), grid, count)?;
     let bench = Bench { solver: &solver, pde: pde.as_ref(), samples };
+
     for sensors in [1, 2, 3, 5, 8] {
         for noise in [0.0, 0.003, 0.01] {
             let (mut chi, mut of_members) = (Vec::new(), Vec::new());
@@ -306,14 +318,17 @@ fn sensors(grid: usize, count: usize) -> Result<()> {
                     Observations::draw(&bench.samples, i, &seen, seen.len(), noise, SEED)?;
                 let answer =
                     bench.answer(Problem { task, observations, wrong: None }, None, i as u64)?;
+
                 chi.push(answer.explained.chi);
                 of_members.push(answer.explained.chi_of_members);
                 left_out += answer.posterior.left_out;
+
                 let asked = task.target(bench.pde, grid);
                 let score = answer.posterior.score(bench.samples.sample(i), &asked, None);
                 coverage += score.coverage90.unwrap_or(0.0) / count as f64;
                 error += score.error / count as f64;
             }
+
             let [chi, of_members] = [chi, of_members].map(|mut all| {
                 all.sort_by(f64::total_cmp);
                 format!("{:.2}, {:.2}", all[count / 2], all[count - 1])

@@ -21,7 +21,8 @@ use crate::{Error, Result};
 mod check;
 mod upgrade;
 
-/// Version of the file's metadata that is written. Older ones are read (see [`upgrade`]).
+/// The version of the metadata in the files that are written. Older ones are read too, see
+/// [`upgrade`].
 const FORMAT: u32 = 3;
 /// The first version with a checksum and the channels' bases.
 const SEALED: u32 = 2;
@@ -38,7 +39,7 @@ pub enum Kind {
     Student,
 }
 
-/// What a model file says of itself.
+/// The description of a model, stored as the metadata of its file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Card {
     /// Version of this description.
@@ -47,7 +48,7 @@ pub struct Card {
     pub kind: Kind,
     /// The PDE's name.
     pub pde: String,
-    /// Its physical parameters.
+    /// The physical parameters of the PDE by name.
     pub params: BTreeMap<String, f64>,
     /// Points a side.
     pub grid: usize,
@@ -65,23 +66,24 @@ pub struct Card {
     pub diffusion: DiffusionConfig,
     /// The generator's noise levels; empty for a teacher.
     pub levels: Vec<f64>,
-    /// What the network's output is added to.
+    /// The factor of the noisy state to which the network's output is added.
     #[serde(default)]
     pub skip: Skip,
-    /// A student whose samples come with a two-valued input rounded to the nearer value.
+    /// True for a student in whose samples a two-valued input is rounded to the nearer value.
     #[serde(default)]
     pub round_input: bool,
     /// Training steps of the last run behind the weights.
     pub steps: u64,
     /// Samples seen in training, by a student in all its runs.
     pub samples_seen: u64,
-    /// Seconds of training, likewise.
+    /// Seconds of training, by a student in all its runs.
     pub seconds: f64,
-    /// The PDE whose data the statistics stem from was imported, not generated.
+    /// The path of the imported data set that the model was trained on; empty for generated data.
     #[serde(default)]
     pub data: String,
-    /// The deviations of a student's samples over those of the data, at 1, 2, ... network calls,
-    /// for each channel; `None` where a sample is not finite. Empty where they were not measured.
+    /// The ratio of the standard deviation of a student's samples to that of the data, indexed by
+    /// the network calls less 1 and the channel. `None` where a sample is not finite; empty where
+    /// the ratios were not measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub std_ratio: Vec<Vec<Option<f64>>>,
 }
@@ -90,20 +92,20 @@ pub struct Card {
 /// first format lack.
 const COUNTS: [&str; 6] = ["steps", "samples_seen", "seconds", "std_ratio", "format", "bases"];
 
-/// The ratios of deviations at which samples are taken to be of the data's law. A matched student
-/// is within a few percent; beyond a quarter, its samples lack or exaggerate whole modes.
+/// The ratios of deviations at which the samples count as distributed like the data. A matched
+/// student is within a few percent of 1. Beyond a quarter, samples lack or exaggerate whole modes.
 const MATCHED: std::ops::RangeInclusive<f64> = 0.8..=1.25;
 
 /// A trained model on one device, ready for inference.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// What it is.
+    /// The description.
     pub card: Card,
-    /// The statistics of its coordinates.
+    /// The statistics of the data that define the coordinates.
     pub statistics: Statistics,
     /// The network.
     pub network: Network,
-    /// Of a student's calls, if it is calibrated.
+    /// One calibration for each network call; empty for teachers and uncalibrated students.
     pub calibrations: Vec<Calibration>,
 }
 
@@ -132,7 +134,8 @@ impl Card {
         }
     }
 
-    /// Says of a student whose samples do not vary as the data does, if this one is known not to.
+    /// A warning if the student is known to have collapsed: the deviation of its samples is not the
+    /// data's in some channel after some number of calls. `None` otherwise.
     pub fn collapse(&self) -> Option<String> {
         let unmatched = |ratio: &Option<f64>| !ratio.is_some_and(|r| MATCHED.contains(&r));
         let mut found = Vec::new();
@@ -145,6 +148,7 @@ impl Card {
                 }
             }
         }
+
         let [least, most] = [MATCHED.start(), MATCHED.end()];
         (!found.is_empty()).then(|| {
             format!(
@@ -158,7 +162,7 @@ impl Card {
     /// The PDE with the model's parameters.
     ///
     /// # Errors
-    /// A name or a parameter this version does not know.
+    /// Fails for a name or a parameter that this version does not know.
     pub fn pde(&self) -> Result<Box<dyn Pde>> {
         let mut pde = crate::problem::by_name(&self.pde)?;
         for (name, &value) in &self.params {
@@ -167,10 +171,12 @@ impl Card {
         Ok(pde)
     }
 
-    /// This description with the counts of a checkpoint's, which must be of the same model.
+    /// This description with the counts of the description `checkpoint`, which must be of the same
+    /// model.
     ///
     /// # Errors
-    /// [`Error::Config`] with the first field that differs, [`Error::Shape`] for no description.
+    /// [`Error::Config`] with the first field that differs; [`Error::Shape`] if `checkpoint` is no
+    /// description.
     pub(crate) fn with_counts_of(&self, checkpoint: &Value) -> Result<Self> {
         let not_one = |e: serde_json::Error| Error::Shape(format!("checkpoint: {e}"));
         let other: Self = serde_json::from_value(checkpoint.clone()).map_err(not_one)?;
@@ -208,7 +214,7 @@ impl Card {
 }
 
 impl Model {
-    /// Where the model lives.
+    /// The device that holds the model.
     pub fn device(&self) -> Device {
         self.network.coordinates.device()
     }
@@ -237,7 +243,8 @@ impl Model {
     /// The model as one file's content.
     ///
     /// # Errors
-    /// A description that cannot be written as JSON, or weights that the device does not give back.
+    /// Fails for a description that cannot be written as JSON, or where the device does not give
+    /// the weights back.
     pub fn to_bundle(&self) -> Result<Bundle> {
         let mut tensors = params::to_arrays(&self.network.net, "net.")?;
         tensors.extend(statistics_arrays(&self.statistics, &self.card));
@@ -252,7 +259,7 @@ impl Model {
     /// Writes the model.
     ///
     /// # Errors
-    /// What [`weights::write`] answers.
+    /// Fails as [`weights::write`] does.
     pub fn save(&self, path: &Path) -> Result<()> {
         weights::write(path, &self.to_bundle()?)
     }
@@ -260,7 +267,7 @@ impl Model {
     /// Writes the model with its weights rounded to 16 bits, at half the size.
     ///
     /// # Errors
-    /// What [`weights::write_packed`] answers.
+    /// Fails as [`weights::write_packed`] does.
     pub fn save_packed(&self, path: &Path) -> Result<()> {
         weights::write_packed(path, &self.to_bundle()?, "net.")
     }
@@ -340,7 +347,7 @@ fn is_same(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// The statistics as arrays.
+/// The statistics as arrays by name, shaped as the model `card` describes.
 pub fn statistics_arrays(statistics: &Statistics, card: &Card) -> BTreeMap<String, Array> {
     let shape = vec![card.channels.len(), card.grid, card.grid];
     let array = |data: &Vec<f32>, shape: Vec<usize>| Array { shape, data: data.clone() };
@@ -361,10 +368,10 @@ pub fn statistics_arrays(statistics: &Statistics, card: &Card) -> BTreeMap<Strin
     arrays
 }
 
-/// The statistics of [`statistics_arrays`].
+/// Restores the statistics from the arrays of [`statistics_arrays`].
 ///
 /// # Errors
-/// Arrays that are missing or do not fit the description.
+/// [`Error::Shape`] for arrays that are missing or do not fit the description.
 pub fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result<Statistics> {
     let fields = [card.channels.len(), card.grid, card.grid];
     let get = |name: &str, shape: &[usize]| match tensors.get(name) {
@@ -374,6 +381,7 @@ pub fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result
         }
         None => Err(Error::Shape(format!("{name} is missing, expected shape {shape:?}"))),
     };
+
     let components = if let Some(side) = card.coordinates.joint_modes() {
         let n = side
             .checked_pow(2)
@@ -385,6 +393,7 @@ pub fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result
     } else {
         None
     };
+
     let regression = if card.coordinates.linear_predictor() {
         let solution = [card.channels.len().saturating_sub(1), card.grid, card.grid];
         let gain = get("statistics.regression", &solution)?;
@@ -392,6 +401,7 @@ pub fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result
     } else {
         None
     };
+
     let mean = get("statistics.mean", &fields)?;
     let spectrum = get("statistics.spectrum", &fields)?;
     Ok(Statistics { mean, spectrum, regression, components })

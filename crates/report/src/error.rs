@@ -26,9 +26,9 @@ pub enum Error {
     Range {
         /// The axis or the scale.
         name: String,
-        /// Its lower end.
+        /// The lower end of the range.
         low: f64,
-        /// Its upper end.
+        /// The upper end of the range.
         high: f64,
     },
     /// A picture of no pixels, or of too many.

@@ -30,8 +30,8 @@ const DOT: f64 = 4.0;
 /// The largest radius of a dot.
 const LARGEST_DOT: f64 = 16.0;
 
-/// Colours that the colour-blind can tell apart (Okabe and Ito, 2008), yellow left out, a grey and a
-/// brown added.
+/// Colours that the colour-blind can tell apart (Okabe and Ito, 2008), without the yellow and with
+/// a grey and a brown.
 const PALETTE: [Color; 9] = [
     [0, 114, 178],
     [213, 94, 0],
@@ -47,9 +47,9 @@ const PALETTE: [Color; 9] = [
 /// One axis.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Axis {
-    /// What it shows, with the unit.
+    /// The quantity that the axis shows, with its unit.
     pub label: String,
-    /// Whether it is logarithmic.
+    /// True for a logarithmic axis.
     pub log: bool,
 }
 
@@ -69,7 +69,7 @@ pub struct Series {
 pub struct Chart {
     /// The title.
     pub title: String,
-    /// What made the curves, below the axes; may be empty.
+    /// The origin of the curves, written below the axes; may be empty.
     pub caption: String,
     /// The horizontal axis.
     pub x: Axis,

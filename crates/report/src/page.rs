@@ -10,16 +10,16 @@ figure{margin:1em 0;overflow-x:auto}figcaption{color:#666}";
 /// A picture with its caption.
 #[derive(Debug, Clone)]
 pub struct Picture {
-    /// What it shows.
+    /// The text below the picture.
     pub caption: String,
     /// The picture, as SVG.
     pub svg: String,
 }
 
-/// What is said of one PDE.
+/// The part of a page about one PDE: a table with pictures.
 #[derive(Debug, Clone, Default)]
 pub struct Section {
-    /// Its heading.
+    /// The heading.
     pub title: String,
     /// The picture above the table, if any.
     pub lead: Option<Picture>,
@@ -27,7 +27,7 @@ pub struct Section {
     pub head: Vec<String>,
     /// Cells of each line.
     pub lines: Vec<Vec<String>>,
-    /// What is said below the table.
+    /// The text below the table.
     pub note: String,
     /// The pictures below.
     pub pictures: Vec<Picture>,

@@ -92,7 +92,7 @@ pub struct Row<'a> {
 pub struct Sheet<'a> {
     /// The first line; may be empty.
     pub title: String,
-    /// What made the fields, below the title; may be empty.
+    /// The origin of the fields, written below the title; may be empty.
     pub caption: String,
     /// Paragraphs below the panels.
     pub notes: Vec<String>,
@@ -112,8 +112,8 @@ pub struct Sheet<'a> {
 }
 
 impl Scale {
-    /// A scale for the values of one quantity: viridis over their range if they are of one sign, but
-    /// for an undershoot, else the diverging map over a range symmetric about zero.
+    /// A scale for the values of one quantity. It is viridis over their range if they are of one
+    /// sign but for an undershoot, else the diverging map over a range symmetric about zero.
     pub fn fitted<'a>(label: &str, values: impl IntoIterator<Item = &'a f32>) -> Self {
         let bounds = |[low, high]: [f64; 2], &v: &f32| [low.min(v.into()), high.max(v.into())];
         let [low, high] = values.into_iter().fold([f64::INFINITY, f64::NEG_INFINITY], bounds);
@@ -156,8 +156,9 @@ impl Sheet<'_> {
     /// Lays the sheet out.
     ///
     /// # Errors
-    /// No rows, panels or points; a field of another size or with a value that is not finite, naming
-    /// its row and title; an unknown scale; axes and scales whose range does not rise.
+    /// Fails for no rows, panels or points, for an unknown scale, and for axes and scales whose
+    /// range does not rise. Fails for a field of another size or with a value that is not finite;
+    /// the error names its row and title.
     pub fn canvas(&self) -> Result<Canvas> {
         self.check()?;
         let layout = Layout::of(self);
@@ -180,17 +181,20 @@ impl Sheet<'_> {
 
     fn check(&self) -> Result<()> {
         let [height, width] = self.size;
+
         if self.rows.is_empty() || self.rows.iter().any(|row| row.panels.is_empty()) {
             return Err(Error::Empty("a sheet without rows, or a row without panels".into()));
         }
         if height * width == 0 {
             return Err(Error::Empty(format!("fields of {height} x {width} points")));
         }
+
         for row in &self.rows {
             for panel in &row.panels {
                 self.check_panel(&row.label, panel)?;
             }
         }
+
         for axis in [&self.y, &self.x] {
             check_range(&axis.name, axis.range)?;
         }
@@ -205,9 +209,11 @@ impl Sheet<'_> {
             let number = panel.scale;
             return Err(Error::Empty(format!("{row}: scale {number}, where there are {scales}")));
         };
+
         let what = [row, &panel.title, &scale.label];
         let what: Vec<&str> = what.into_iter().filter(|name| !name.is_empty()).collect();
         let what = what.join(", ");
+
         if panel.field.len() != points {
             return Err(Error::Shape { what, found: panel.field.len(), expected: points });
         }
@@ -291,8 +297,8 @@ impl Sheet<'_> {
         !self.bars(r).is_empty()
     }
 
-    /// The bars below row `r`: each scale that no later row uses, with the first and the last column
-    /// of each run of panels that share it.
+    /// The bars below row `r`. These are the scales that no later row uses, with the first and the
+    /// last column of each run of panels that share one.
     fn bars(&self, r: usize) -> Vec<(usize, [usize; 2])> {
         let mut bars = Vec::<(usize, [usize; 2])>::new();
         let later = |scale| self.rows[r + 1..].iter().flat_map(|row| &row.panels).any(uses(scale));

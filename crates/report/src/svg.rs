@@ -14,9 +14,9 @@ pub type Point = [f64; 2];
 
 /// Near black, for text.
 pub const INK: Color = [34, 34, 34];
-/// For frames, ticks and secondary text.
+/// Grey, for frames, ticks and secondary text.
 pub const GREY: Color = [100, 100, 100];
-/// For grid lines.
+/// Light grey, for grid lines.
 pub const FAINT: Color = [228, 228, 228];
 /// The background.
 pub const WHITE: Color = [255, 255, 255];

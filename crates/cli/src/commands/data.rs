@@ -58,13 +58,13 @@ pub struct Import {
     pde: Option<String>,
     #[command(flatten)]
     params: Params,
-    /// The array that holds a channel, `group/w` in a group or structure, `w[3]` for one snapshot of a
-    /// time axis; repeatable
+    /// The array that holds a channel, `group/w` in a group or structure, `w[3]` for one snapshot
+    /// of a time axis; repeatable
     #[arg(long, value_name = "CHANNEL=ARRAY", value_parser = pair)]
     map: Vec<(String, String)>,
-    /// Axes of the arrays, in their order: n sample, t time, y and x the grid, a minus before y or x
-    /// that is stored in reverse. For one channel's array: u=nxyt. Repeatable [default: tried on the
-    /// equation]
+    /// Axes of the arrays, in their order: n sample, t time, y and x the grid, a minus before y or
+    /// x that is stored in reverse. For one channel's array: u=nxyt. Repeatable [default: tried on
+    /// the equation]
     #[arg(long, value_name = "[CHANNEL=]AXES", value_parser = axes, allow_hyphen_values = true)]
     axes: Vec<(Option<String>, Axes)>,
     /// Change a channel's units: value = SCALE * stored + OFFSET; repeatable

@@ -65,8 +65,8 @@ pub struct Solve {
     /// values [default: estimated from the observations, near 0.01 where they say little]
     #[arg(long, value_name = "S", value_parser = at_least_zero)]
     noise: Option<f64>,
-    /// Let some errors be far larger than stated (Student's t, 4 degrees of freedom), so that a wrong
-    /// value does not spoil the answer
+    /// Let some errors be far larger than stated (Student's t, 4 degrees of freedom), so that a
+    /// wrong value does not spoil the answer
     #[arg(long)]
     robust: bool,
     /// Exit code 1 where there is a warning
@@ -78,12 +78,12 @@ pub struct Solve {
     /// refinement: the student's own steps, observations put in between; linearised: the same with
     /// the equation linearised near the answer and solved for every member; input-space:
     /// Gauss-Newton in the input from refinement's mean on, the equation solved between;
-    /// noise-space: Gauss-Newton in the noise [default: linearised for darcy and navier-stokes where
-    /// the solution is observed, input-space for burgers, else refinement]
+    /// noise-space: Gauss-Newton in the noise [default: linearised for darcy and navier-stokes
+    /// where the solution is observed, input-space for burgers, else refinement]
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     method: Option<Way>,
-    /// Network calls at each of the student's levels but the first: with more of them observations are
-    /// followed more closely [default: 2, linearised 1]
+    /// Network calls at each of the student's levels but the first: with more of them observations
+    /// are followed more closely [default: 2, linearised 1]
     #[arg(long, value_name = "N", value_parser = between::<1, MOST_CALLS>())]
     rounds: Option<usize>,
     /// Replace every member's solution by the reference solver's for its input; `--physics=false`

@@ -1,5 +1,6 @@
-//! An answer to a conditional question as a picture: for each channel the truth (if it is known), the
-//! mean and a member on one scale, the mean's error, the spread, and the observed places.
+//! The picture of an answer to a conditional question. For each channel it shows the truth (if it
+//! is known), the mean and a member on one scale, the mean's error, the spread, and the observed
+//! places.
 
 use phys_instruct::condition::{Observations, Posterior};
 use phys_instruct_physics::{Channel, Pde};
@@ -12,17 +13,17 @@ use crate::failure::Failure;
 /// Fields observed at a larger share of their points are not marked.
 const SPARSE: f64 = 0.2;
 
-/// An answer and what is said of it.
+/// An answer with its texts.
 pub struct Answered<'a> {
     /// The members.
     pub posterior: &'a Posterior,
-    /// What was observed.
+    /// The observations behind the answer.
     pub observations: &'a Observations,
     /// The true fields, `[channel, y, x]`.
     pub truth: Option<&'a [f32]>,
     /// The first line.
     pub title: &'a str,
-    /// What made the answer.
+    /// The origin of the answer, written below the title.
     pub caption: &'a str,
     /// Paragraphs below the fields.
     pub notes: Vec<String>,

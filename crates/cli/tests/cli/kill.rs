@@ -14,7 +14,7 @@ use phys_instruct_physics::rng;
 
 use crate::sandbox::{PHASES, Sandbox, TINY};
 
-/// What is compared of one file.
+/// The content of one file, as far as it is compared.
 #[derive(Debug, PartialEq)]
 enum Content {
     Bytes(Vec<u8>),

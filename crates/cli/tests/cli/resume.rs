@@ -239,7 +239,7 @@ fn a_checkpoint_made_from_other_data_or_another_teacher_is_not_taken() {
     assert!(refused.stderr.contains("another teacher"), "{}", refused.stderr);
 }
 
-/// What a checkpoint says of its model is held against the training before anything is built.
+/// A checkpoint's description of its model is compared with the training before anything is built.
 #[test]
 fn a_checkpoint_of_another_model_is_not_taken() {
     let sandbox = Sandbox::new();

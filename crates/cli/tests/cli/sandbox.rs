@@ -46,7 +46,7 @@ pub struct Sandbox {
     folder: tempfile::TempDir,
 }
 
-/// What one run gave.
+/// The exit code and the output of one run.
 pub struct Run {
     pub code: Option<i32>,
     pub stdout: String,
@@ -108,7 +108,7 @@ impl Sandbox {
 }
 
 impl Run {
-    /// What a command, whose words are `line`, gave.
+    /// The run of a command with the words `line`, from its `output`.
     pub fn of(output: Output, line: &str) -> Self {
         let Output { status, stdout, stderr } = output;
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -133,7 +133,8 @@ impl Run {
         compare(name, &self.transcript());
     }
 
-    /// The same with measured numbers and times blotted out: they depend on the processor.
+    /// Compares as [`Run::matches`] does, measured numbers and times blotted out: they depend on
+    /// the processor.
     pub fn matches_but_for_numbers(&self, name: &str) {
         let lines = self.transcript();
         compare(name, &lines.lines().map(|line| blot(line) + "\n").collect::<String>());

@@ -1,4 +1,4 @@
-//! What `simulate` says of grids that do not carry the answer.
+//! The warnings of `simulate` about grids that do not resolve the answer.
 
 use std::f64::consts::PI;
 

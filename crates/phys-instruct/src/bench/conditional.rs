@@ -132,7 +132,7 @@ pub struct Example {
     pub pde_error: f64,
 }
 
-/// Where the fields are observed.
+/// The places at which the fields are observed.
 #[derive(Clone, Copy)]
 enum Places {
     /// The number of random points observed.
@@ -249,8 +249,8 @@ impl Setting {
         Ok(rows)
     }
 
-    /// The student's answer to the first problem of each task, at the first of the `options`' places
-    /// and noises.
+    /// The student's answer to the first problem of each task, at the first of the `options`'
+    /// places and noises.
     ///
     /// # Errors
     /// Fails as [`Setting::rows`] does.

@@ -297,7 +297,7 @@ impl Setting {
     /// Draws the first samples of a row for a picture.
     ///
     /// # Errors
-    /// As [`measure`].
+    /// Fails as [`measure`] does.
     pub fn draw(&self, item: &Item, count: usize, seed: u64) -> Result<Drawn> {
         self.samples(item, count, seed)
     }

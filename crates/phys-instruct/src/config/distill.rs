@@ -98,6 +98,7 @@ impl DistillConfig {
             let kind = self.phases[i].kind();
             Err(Error::Config(format!("{at}.phase[{i}] is `{kind}`: {reason}")))
         };
+
         for (i, pair) in self.phases.windows(2).enumerate() {
             let [before, after] = [pair[0].place(), pair[1].place()];
             if after < before {
@@ -106,12 +107,14 @@ impl DistillConfig {
                     "warm-start comes before matching, and both before the rest",
                 );
             }
+
             // Two anchored phases may differ in their numbers; all else would be done twice.
             let may_repeat = pair[1].kind() == "anchored";
             if pair[0].kind() == pair[1].kind() && !may_repeat {
                 return refused(i + 1, "so is the phase before it");
             }
         }
+
         if !self.phases.iter().any(|phase| phase.steps().is_some()) {
             return Err(Error::Config(format!(
                 "{at}.phase: no phase that takes steps; add [[{at}.phase]] of kind = \"matching\""

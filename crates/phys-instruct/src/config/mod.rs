@@ -45,8 +45,8 @@ pub use train::TrainConfig;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The PDE: `darcy`, `poisson`, `helmholtz`, `navier-stokes`, `burgers`, or one that the program
-    /// registered.
+    /// The PDE: `darcy`, `poisson`, `helmholtz`, `navier-stokes`, `burgers`, or one that the
+    /// program registered.
     pub pde: String,
     /// Points a side.
     pub grid: usize,

@@ -1,9 +1,9 @@
 //! Changes to a configuration by the name of a key: `a.b=c` sets one, `a.b` takes one out.
 //!
-//! Two names are more than a path of tables. `distill.matching.steps` is a key of the phase of that
-//! kind, which is added at its place in the sequence if there is none; `distill.phase[1].steps` is
-//! a key of the phase of that number, counted from 0. Where a `kind` is set to another one, the keys
-//! that the new kind does not have go.
+//! Two forms of a name are more than a path of tables. `distill.matching.steps` is a key of the
+//! phase of that kind, which is added at its place in the sequence if there is none.
+//! `distill.phase[1].steps` is a key of the phase of that number, counted from 0. If a `kind` is
+//! set to another one, the keys that the new kind does not have are removed.
 
 use serde_json::Value as Schema;
 use toml::{Table, Value};

@@ -367,10 +367,10 @@ impl AnchoredConfig {
     }
 }
 
-/// The correction of every mode's mean and deviation to the data's, one map for each call. What
-/// `coordinates.linear_predictor` leaves of a solution is corrected as such. Where samples come with
-/// their input rounded, the rounded field is measured; where the input is the first line of the
-/// only channel, that line is.
+/// The correction of every mode's mean and deviation to the data's, one map for each call. With
+/// `coordinates.linear_predictor` the remainder of a solution's regression is corrected. If samples
+/// come with their input rounded, the rounded field is measured. If the input is the first line of
+/// the only channel, that line is measured too.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CalibrateConfig {

@@ -1,5 +1,6 @@
-//! Configs of the first form, brought into the present one: a student's training was a table of
-//! numbers where it is a list of phases, and the coordinates stood among the numbers of the diffusion.
+//! The conversion of configs of the first form into the present form. In the first form a student's
+//! training is a table of numbers instead of a list of phases. The coordinates are among the
+//! numbers of the diffusion.
 
 use toml::{Table, Value};
 

@@ -6,14 +6,14 @@ use phys_instruct_physics::{Channel, transform::basis_matrix};
 /// The basis matrices of every channel, `[1, channel, mode, point]`.
 #[derive(Debug, Clone)]
 pub struct Bases {
-    /// Along y.
+    /// The matrices along y.
     pub y: Tensor<4>,
-    /// Along x.
+    /// The matrices along x.
     pub x: Tensor<4>,
 }
 
 impl Bases {
-    /// Of fields of `size` points a side.
+    /// Builds the bases of `channels` for fields of `size` points a side.
     pub fn new(channels: &[Channel], size: usize, device: &Device) -> Self {
         let stack = |axis: usize| {
             let data: Vec<f32> = channels
@@ -26,12 +26,12 @@ impl Bases {
         Self { y: stack(0), x: stack(1) }
     }
 
-    /// The modes of fields, `[batch, channel, y, x]`.
+    /// The modes of `fields`, both `[batch, channel, y, x]`.
     pub fn modes(&self, fields: Tensor<4>) -> Tensor<4> {
         self.y.clone().matmul(fields).matmul(self.x.clone().swap_dims(2, 3))
     }
 
-    /// The fields of modes.
+    /// The fields of `modes`, both `[batch, channel, y, x]`.
     pub fn fields(&self, modes: Tensor<4>) -> Tensor<4> {
         self.y.clone().swap_dims(2, 3).matmul(modes).matmul(self.x.clone())
     }

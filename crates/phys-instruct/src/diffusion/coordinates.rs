@@ -1,16 +1,19 @@
-//! The state of the diffusion: joint fields x in physical units, seen as y, which has the same
-//! standard deviation `sigma_data` in every entry.
+//! The coordinates y of the diffusion's state, which stand for joint fields x in physical units.
+//! Every entry of y has the same standard deviation `sigma_data`.
 //!
-//! `pixel`: y = sigma_data (x - mean) / s, s the standard deviation of the channel (EDM).
-//! `modes`: y_k = (B (x - mean))_k / v_k, B the orthonormal basis that fits the channel's
-//! boundary, v_k the data's standard deviation in mode k; noise n_k is then n_k / v_k in y.
-//! With n_k = s^(1-p) v_k^p the noise is white for p = 0 and has the data's spectrum for p = 1.
+//! `pixel` (EDM): with s the standard deviation of the channel, y = sigma_data (x - mean) / s.
+//!
+//! `modes`: let B be the orthonormal basis that fits the channel's boundary, and v_k the data's
+//! standard deviation in mode k. Then y_k = (B (x - mean))_k / v_k, and noise of the deviation n_k
+//! in mode k has the deviation n_k / v_k in y. With n_k = s^(1-p) v_k^p the noise is white for
+//! p = 0 and has the data's spectrum for p = 1.
+//!
 //! `joint`: the lowest of these whitened modes are replaced by their principal components across
-//! all channels, whitened too (see [`super::joint`]); the noise is that of p = 1, and so has the
+//! all channels, whitened too (see [`super::joint`]). The noise is that of p = 1, and so has the
 //! data's covariance.
 //!
-//! Before either, the solution's modes may be taken less their regression on the input's
-//! (see [`super::regression`]): v_k and s are then those of what remains.
+//! The solution's modes may first be reduced by their regression on the input's modes (see
+//! [`super::regression`]); v_k and s are then those of the remainder. This excludes `pixel`.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::Channel;
@@ -22,10 +25,10 @@ use super::statistics::{self, Statistics};
 use crate::config::{CoordinatesConfig, CoordinatesKind};
 use crate::{Error, Result, Samples};
 
-/// Modes whose standard deviation is below this share of the channel's largest are taken as
-/// absent: they are decoded as zero, or as what the input explains of them.
+/// The share of the channel's largest standard deviation below which a mode counts as absent. An
+/// absent mode is decoded as zero, or as the part that the input explains.
 const ABSENT: f64 = 1e-7;
-/// Largest ratio of noise to data in a mode, so that `f32` squares stay finite.
+/// The largest ratio of noise to data in a mode, chosen so that `f32` squares stay finite.
 const LARGEST_NOISE: f64 = 1e6;
 
 /// The map between x and y on one device.
@@ -34,11 +37,17 @@ pub struct Coordinates {
     /// Standard deviation of y.
     pub sigma_data: f64,
     kind: CoordinatesKind,
+    /// The data's mean, physical units; this and the next five are `[1, channel, y, x]`.
     mean: Tensor<4>,
+    /// The factor from a whitened mode to the mode in physical units, 0 in absent modes.
     gain: Tensor<4>,
+    /// The inverse of `gain`, 0 in absent modes.
     inverse_gain: Tensor<4>,
+    /// The data's standard deviation in each mode over its root mean square in the channel.
     coloured: Tensor<4>,
+    /// The standard deviation of the noise in each entry of y at sigma = 1.
     profile: Tensor<4>,
+    /// The mask that is 1 where y carries data.
     present: Tensor<4>,
     bases: Bases,
     regression: Option<RegressionMap>,
@@ -49,8 +58,8 @@ impl Coordinates {
     /// Measures the statistics of `samples` and builds the coordinates.
     ///
     /// # Errors
-    /// Samples whose channels are not those of the PDE, a channel without variance, or a regression among
-    /// pixels or in a single channel.
+    /// Fails for samples whose channels are not those of the PDE, for a channel without variance,
+    /// and for a regression among pixels or in a single channel.
     pub fn fit(
         samples: &Samples,
         channels: &[Channel],
@@ -66,8 +75,11 @@ impl Coordinates {
                 channels.len()
             )));
         }
+
         let basis = Bases::new(channels, samples.height, device);
         let mut statistics = Statistics::of(samples, &basis, config)?;
+
+        // Components are measured on the modes that the other statistics whiten.
         let new = |s: &Statistics| Self::new(s, channels, samples.height, config, device);
         if let Some(side) = config.joint_modes() {
             let modes = new(&statistics)?;
@@ -80,7 +92,8 @@ impl Coordinates {
     /// Builds the coordinates from stored statistics on a grid of `size` points a side.
     ///
     /// # Errors
-    /// Statistics of another shape, a channel without variance, or a regression among pixels.
+    /// Fails for statistics of another shape, a channel without variance, or a regression among
+    /// pixels.
     pub fn new(
         statistics: &Statistics,
         channels: &[Channel],
@@ -102,19 +115,24 @@ impl Coordinates {
                 "joint components need coordinates of kind \"joint\"".into(),
             ));
         }
+
         let pixel = config.is_pixel();
         if statistics.regression.is_some() && pixel {
             return Err(Error::Config("a regression of modes does not go with pixels".into()));
         }
+
+        // EDM's value for pixels, unit variance for modes.
         let sigma_data = if pixel { 0.5 } else { 1.0 };
         let bases = Bases::new(channels, size, device);
         let regression = &statistics.regression;
         let regression = regression.as_ref().map(|r| RegressionMap::new(r, &bases)).transpose()?;
+
         let mut maps = Maps::default();
         for (i, channel) in channels.iter().enumerate() {
             varies(&statistics.spectrum[i * area..][..area], channel)?;
             maps.push(statistics.left(i, area), pixel, sigma_data, config.noise().power());
         }
+
         let tensor = |v: Vec<f32>| Tensor::<4>::from_data(TensorData::new(v, shape), device);
         let present = maps.gain.iter().map(|&g| if g > 0.0 { 1.0 } else { 0.0 }).collect();
         let joint = statistics
@@ -122,6 +140,7 @@ impl Coordinates {
             .as_ref()
             .map(|c| JointMap::new(c, channels.len(), size, device))
             .transpose()?;
+
         Ok(Self {
             present: match &joint {
                 Some(joint) => joint.present(tensor(present)),
@@ -140,17 +159,17 @@ impl Coordinates {
         })
     }
 
-    /// Where the coordinates live.
+    /// The device that holds the coordinates.
     pub fn device(&self) -> Device {
         self.mean.device()
     }
 
-    /// The physical fields of y = 0: the data's mean, `[1, channel, y, x]`.
+    /// The physical fields of y = 0, which are the data's mean, `[1, channel, y, x]`.
     pub fn mean(&self) -> Tensor<4> {
         self.mean.clone()
     }
 
-    /// y of physical fields x, both `[batch, channel, y, x]`.
+    /// The coordinates y of physical fields `x`, both `[batch, channel, y, x]`.
     pub fn encode(&self, x: Tensor<4>) -> Tensor<4> {
         let modes = self.analyse(x - self.mean.clone());
         let modes = match &self.regression {
@@ -160,13 +179,14 @@ impl Coordinates {
         self.of_modes(modes * self.inverse_gain.clone())
     }
 
-    /// Physical fields x of y.
+    /// The physical fields x of coordinates `y`, both `[batch, channel, y, x]`.
     pub fn decode(&self, y: Tensor<4>) -> Tensor<4> {
         self.linear(y) + self.mean.clone()
     }
 
-    /// [`Coordinates::decode`], whose gradient takes what the input explains of the solution as given:
-    /// a pull on the solution alone must not move the input by way of its regression.
+    /// [`Coordinates::decode`], in whose gradient the part of the solution that the input explains
+    /// is held constant. A pull on the solution alone must not move the input through the
+    /// regression.
     pub fn decode_held(&self, y: Tensor<4>) -> Tensor<4> {
         let modes = self.modes(y) * self.gain.clone();
         let modes = match &self.regression {
@@ -176,7 +196,7 @@ impl Coordinates {
         self.synthesise(modes) + self.mean.clone()
     }
 
-    /// [`Coordinates::decode`] without the mean.
+    /// The linear part of [`Coordinates::decode`], without the mean.
     pub fn linear(&self, y: Tensor<4>) -> Tensor<4> {
         let modes = self.modes(y) * self.gain.clone();
         self.synthesise(match &self.regression {
@@ -207,7 +227,7 @@ impl Coordinates {
         }
     }
 
-    /// y of its whitened modes.
+    /// The coordinates y of whitened `modes`, the inverse of [`Coordinates::modes`].
     pub fn of_modes(&self, modes: Tensor<4>) -> Tensor<4> {
         match &self.joint {
             Some(joint) => joint.components(modes),
@@ -215,8 +235,10 @@ impl Coordinates {
         }
     }
 
-    /// y as the network sees it, in pixels: as it is, and but for `pixel` also with the data's
-    /// spectrum, every picture of about the variance of y. `[batch, inputs, y, x]`.
+    /// The network's input for coordinates `y`, in pixels, `[batch, inputs, y, x]`.
+    ///
+    /// The first pictures show y with the spectrum that it has. But for `pixel`, as many follow
+    /// that show y with the data's spectrum. Every picture has about the variance of y.
     pub fn to_pixels(&self, y: Tensor<4>) -> Tensor<4> {
         if self.kind == CoordinatesKind::Pixel {
             return y;
@@ -229,7 +251,7 @@ impl Coordinates {
         Tensor::cat(vec![self.synthesise(plain), coloured], 1)
     }
 
-    /// The entries of y that a picture of the network's output stands for.
+    /// The network's output in the entries of y, from its `picture` in pixels.
     pub fn from_pixels(&self, picture: Tensor<4>) -> Tensor<4> {
         let modes = self.analyse(picture);
         match &self.joint {
@@ -238,20 +260,21 @@ impl Coordinates {
         }
     }
 
-    /// Number of pictures [`Coordinates::to_pixels`] returns.
+    /// The number of pictures that [`Coordinates::to_pixels`] returns.
     pub fn inputs(&self) -> usize {
         let channels = self.profile.dims()[1];
         if self.kind == CoordinatesKind::Pixel { channels } else { 2 * channels }
     }
 
-    /// Standard deviation, at sigma = 1, of the noise in each entry of y, `[1, channel, y, x]`.
+    /// The standard deviation of the noise in each entry of y at sigma = 1, `[1, channel, y, x]`.
     pub fn profile(&self) -> Tensor<4> {
         self.profile.clone()
     }
 
-    /// Weights that favour the modes with much energy, `[1, channel, y, x]`: the data's standard
-    /// deviation in each mode (or component) to the `power`, mean square 1 over those that carry
-    /// data. All 1 for power 0 and for `pixel`.
+    /// Weights that favour the modes with much energy, `[1, channel, y, x]`.
+    ///
+    /// A weight is the data's standard deviation in the mode (or component) to the `power`, scaled
+    /// to mean square 1 over the modes that carry data. All are 1 for power 0 and for `pixel`.
     pub fn mode_weights(&self, power: f64) -> Tensor<4> {
         let energy = match &self.joint {
             Some(joint) => joint.energy(&self.coloured),
@@ -262,11 +285,12 @@ impl Coordinates {
         raw / mean_square.sqrt().reshape([1, 1, 1, 1])
     }
 
-    /// 1 where y carries data, 0 in absent modes, `[1, channel, y, x]`.
+    /// The mask that is 1 where y carries data and 0 in absent modes, `[1, channel, y, x]`.
     pub fn present(&self) -> Tensor<4> {
         self.present.clone()
     }
 
+    /// The modes of fields `x` less their mean (the fields themselves for `pixel`).
     fn analyse(&self, x: Tensor<4>) -> Tensor<4> {
         match self.kind {
             CoordinatesKind::Pixel => x,
@@ -274,6 +298,7 @@ impl Coordinates {
         }
     }
 
+    /// The inverse of [`Coordinates::analyse`].
     fn synthesise(&self, modes: Tensor<4>) -> Tensor<4> {
         match self.kind {
             CoordinatesKind::Pixel => modes,
@@ -282,7 +307,7 @@ impl Coordinates {
     }
 }
 
-/// The four diagonal maps, entry by entry.
+/// The four diagonal maps of [`Coordinates`], one value for each entry of `[channel, y, x]`.
 #[derive(Default)]
 struct Maps {
     gain: Vec<f32>,
@@ -292,6 +317,8 @@ struct Maps {
 }
 
 impl Maps {
+    /// Appends the entries of a channel with the deviations `spectrum`; `power` is the p of the
+    /// noise.
     fn push(&mut self, spectrum: &[f32], pixel: bool, sigma_data: f64, power: f64) {
         let largest = spectrum.iter().fold(0.0f64, |m, &v| m.max(f64::from(v)));
         let rms = root_mean_square(spectrum);

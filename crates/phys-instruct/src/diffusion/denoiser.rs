@@ -13,8 +13,10 @@ use crate::net::packed::PackedUNet;
 
 /// An estimate of the clean state from a noisy one.
 pub trait Denoiser {
-    /// `y` `[batch, channel, y, x]` with noise of standard deviation `sigma * profile`, `sigma`
-    /// `[batch]`; returns E[y_0 | y], the same shape.
+    /// Returns the estimate E[y_0 | y] of the clean state y_0, of the shape of `y`.
+    ///
+    /// `y` `[batch, channel, y, x]` carries noise of the standard deviation `sigma * profile`,
+    /// `sigma` `[batch]`.
     fn denoise(&self, y: Tensor<4>, sigma: Tensor<1>) -> Tensor<4>;
 
     /// Standard deviation of the noise at sigma = 1, `[1, channel, y, x]`.
@@ -26,58 +28,64 @@ pub trait Denoiser {
 pub struct Network {
     /// The raw network.
     pub net: UNet,
-    /// What its input and output mean.
+    /// The coordinates of its input and output.
     pub coordinates: Coordinates,
-    /// What its output is added to.
+    /// The factor c_skip of the noisy state, to which the network's output is added.
     skip: Skip,
-    /// The network packed for inference; it has to be that of `net`.
+    /// The weights of `net` in the kernels' order, for inference on the processor; set by
+    /// [`Network::freeze`].
     packed: Option<Arc<PackedUNet>>,
 }
 
-/// The preconditioning of entry k at one noise level.
+/// EDM's preconditioning entry by entry, each factor `[batch, channel, y, x]`.
 struct Preconditioner {
+    /// The factor c_skip of the noisy state.
     skip: Tensor<4>,
+    /// The factor c_out of the raw network's output.
     out: Tensor<4>,
+    /// The factor c_in of the raw network's input.
     input: Tensor<4>,
 }
 
 impl Network {
-    /// A denoiser whose weights may yet change.
+    /// A denoiser that is not packed, with [`Skip::Mean`].
     pub fn new(net: UNet, coordinates: Coordinates) -> Self {
         Self { net, coordinates, skip: Skip::Mean, packed: None }
     }
 
-    /// With its output added to something else.
+    /// This network with another c_skip.
     pub fn with_skip(self, skip: Skip) -> Self {
         Self { skip, ..self }
     }
 
-    /// With other weights, which may yet change.
+    /// A network with the weights of `net` and this one's coordinates and c_skip; not packed.
     pub fn with_net(&self, net: UNet) -> Self {
         Self::new(net, self.coordinates.clone()).with_skip(self.skip)
     }
 
-    /// The same with weights that stay as they are: on the processor they are brought into the
-    /// kernels' order once.
+    /// This network for inference with fixed weights: on the processor they are brought into the
+    /// kernels' order once. `net` must not be changed afterwards.
     pub fn freeze(self) -> Self {
         let on_processor = self.coordinates.device() == Device::flex();
         let packed = on_processor.then(|| Arc::new(PackedUNet::new(&self.net)));
         Self { packed, ..self }
     }
 
-    /// With plain tensors, for inference: nothing is recorded.
+    /// This network with plain tensors, for inference: no gradients are recorded.
     pub fn valid(&self) -> Self {
         self.with_net(self.net.valid())
     }
 
-    /// With parameters that record gradients.
+    /// This network with parameters that record gradients.
     pub fn train(&self) -> Self {
         self.with_net(self.net.clone().train())
     }
 
-    /// The EDM loss (eq. 8 with the weight 1 / c_out^2): the mean square error of the raw
-    /// network's output against (y_0 - c_skip y) / c_out, over the entries that carry data.
-    /// `y0` clean, `noise` standard normal of the same shape, `sigma` `[batch]`.
+    /// The EDM loss (eq. 8 with the weight 1 / c_out^2).
+    ///
+    /// The mean square error of the raw network's output against (y_0 - c_skip y) / c_out, over the
+    /// entries that carry data. Here y_0 is the clean state `y0` `[batch, channel, y, x]`, and y
+    /// that state with `noise` (standard normal, same shape) at the levels `sigma` `[batch]`.
     pub fn loss(&self, y0: Tensor<4>, noise: Tensor<4>, sigma: Tensor<1>) -> Tensor<1> {
         let level = self.level(sigma.clone());
         let y = y0.clone() + noise * level.clone();
@@ -87,7 +95,8 @@ impl Network {
         error.square().mean() / self.coordinates.present().mean().into_scalar::<f32>()
     }
 
-    /// The raw network between pictures: `x` `[batch, input, y, x]`, `c_noise` `[batch]`.
+    /// The raw network's output for `x` `[batch, input, y, x]`, both in pixels. `c_noise` `[batch]`
+    /// is a quarter of ln sigma.
     pub fn raw(&self, x: Tensor<4>, c_noise: Tensor<1>) -> Tensor<4> {
         match &self.packed {
             Some(packed) if !x.device().is_autodiff() => packed.forward(x, c_noise),
@@ -95,6 +104,7 @@ impl Network {
         }
     }
 
+    /// The raw network's output in coordinates, for a scaled state `input` in coordinates.
     fn scaled(&self, input: Tensor<4>, sigma: Tensor<1>) -> Tensor<4> {
         let c_noise = sigma.log() * 0.25;
         self.coordinates.from_pixels(self.raw(self.coordinates.to_pixels(input), c_noise))
@@ -105,17 +115,19 @@ impl Network {
         sigma.reshape([-1, 1, 1, 1]) * self.coordinates.profile()
     }
 
-    /// EDM's c_out where the noise has the standard deviation `level`, of any shape.
+    /// EDM's c_out for noise of the standard deviation `level`, which may have any shape.
     pub fn c_out<const D: usize>(&self, level: Tensor<D>) -> Tensor<D> {
         let total = self.total(level.clone());
         level * self.coordinates.sigma_data / total
     }
 
-    /// Standard deviation of data and noise of `level` together.
+    /// The standard deviation of the noisy state, that is of the data and of noise of `level`
+    /// together.
     fn total<const D: usize>(&self, level: Tensor<D>) -> Tensor<D> {
         (level.square() + self.coordinates.sigma_data.powi(2)).sqrt()
     }
 
+    /// The preconditioning for noise of the standard deviation `level` `[batch, channel, y, x]`.
     fn preconditioner(&self, level: Tensor<4>) -> Preconditioner {
         let data = self.coordinates.sigma_data;
         let total = self.total(level.clone());
@@ -142,26 +154,26 @@ impl Denoiser for Network {
     }
 }
 
-/// The exact denoiser of a Gaussian with independent entries: what samplers and distillation are
-/// tested against.
+/// The exact denoiser of a Gaussian with independent entries, against which samplers and
+/// distillation are tested.
 #[derive(Debug, Clone)]
 pub struct ExactGaussian {
     /// Mean of each entry, `[1, channel, y, x]`.
     pub mean: Tensor<4>,
     /// Standard deviation of each entry, `[1, channel, y, x]`.
     pub std: Tensor<4>,
-    /// Noise at sigma = 1, `[1, channel, y, x]`.
+    /// Standard deviation of the noise at sigma = 1, `[1, channel, y, x]`.
     pub profile: Tensor<4>,
 }
 
 impl ExactGaussian {
-    /// White noise.
+    /// The denoiser for white noise: the profile is 1 everywhere.
     pub fn white(mean: Tensor<4>, std: Tensor<4>) -> Self {
         let profile = std.ones_like();
         Self { mean, std, profile }
     }
 
-    /// The device the moments live on.
+    /// The device that holds the moments.
     pub fn device(&self) -> Device {
         self.mean.device()
     }

@@ -1,12 +1,15 @@
 //! Joint principal components of the channels' low modes.
 //!
-//! The channels of a solved sample depend on each other: where the equation is linear the solution
-//! is a matrix times the input, and half of all directions in (a, u) carry nothing. Mode by mode
-//! each channel has unit variance but the directions that leave the PDE have it too, and a network
-//! that errs by a tenth errs by a tenth there. In the eigenbasis of the modes' correlation
-//! (Karhunen-Loeve expansion of the joint field) they are as small as the data has them.
+//! The channels of a solved sample depend on each other. Where the equation is linear, the solution
+//! u is a matrix times the input a, and half of all directions in (a, u) carry no data.
 //!
-//! Only the `side` lowest modes an axis take part; the eigenbasis of all would be a large matrix.
+//! Modes whitened one by one do not show this: each has unit variance, and a direction that leaves
+//! the PDE has the scale of any other. A network that errs by a tenth errs by a tenth there too. In
+//! the eigenbasis of the modes' correlation (the Karhunen-Loeve expansion of the joint field) these
+//! directions have the small variance of the data.
+//!
+//! Only the `side` lowest modes of each axis take part; the eigenbasis of all modes would be a
+//! large matrix.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use faer::Mat;
@@ -15,27 +18,28 @@ use crate::linalg::eigen;
 use crate::net::params::read;
 use crate::{Error, Result};
 
-/// Components of a smaller standard deviation than this, in units of a mode's, are absent: the
-/// data's own rounding lies below it.
+/// The standard deviation, in units of a mode's, below which a component counts as absent. The
+/// rounding of the data lies below it.
 const ABSENT: f64 = 1e-3;
 
 /// The components, as stored in a model file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Components {
-    /// Modes per axis and channel.
+    /// The number of modes of each axis and channel.
     pub side: usize,
-    /// Orthonormal columns, one component each: `[mode, component]` over channel x side x side.
+    /// The matrix `[mode, component]` with orthonormal columns, one component each. Modes run over
+    /// channel x side x side.
     pub vectors: Vec<f32>,
-    /// Standard deviation of each component, in units of a mode's.
+    /// Standard deviation of each component, in units of a mode's; the largest first.
     pub std: Vec<f32>,
 }
 
 impl Components {
-    /// The eigenbasis of the correlation of low modes, given the sum of products
-    /// `[mode, mode]` over `count` samples.
+    /// The eigenbasis of the correlation of low modes. `products` `[mode, mode]` is the sum of the
+    /// modes' products over `count` samples.
     ///
     /// # Errors
-    /// An eigenvalue iteration that does not converge.
+    /// Fails where the eigenvalue iteration does not converge.
     pub fn of(products: &[f64], count: usize, side: usize) -> Result<Self> {
         let n = products.len().isqrt();
         let correlation = Mat::from_fn(n, n, |i, j| products[i * n + j] / count as f64);
@@ -55,23 +59,28 @@ impl Components {
 #[derive(Debug, Clone)]
 pub struct JointMap {
     side: usize,
-    /// 0 on the low modes, 1 elsewhere, `[1, 1, y, x]`.
+    /// The mask that is 0 on the low modes and 1 elsewhere, `[1, 1, y, x]`.
     others: Tensor<4>,
-    /// Row vectors of components times these are modes, at unit variance and at the data's.
+    /// The matrix `[component, mode]` that takes row vectors of components to modes, each component
+    /// at unit variance.
     rotate: Tensor<2>,
+    /// The matrix `[component, mode]` that takes row vectors of whitened components to modes, each
+    /// component at the data's variance.
     scale: Tensor<2>,
-    /// Row vectors of modes times these are components.
+    /// The inverse of `rotate`, `[mode, component]`.
     rotate_back: Tensor<2>,
+    /// The inverse of `scale` on the components that carry data, `[mode, component]`.
     scale_back: Tensor<2>,
-    /// 1 for components that carry data, `[1, channel * side * side]`.
+    /// The mask that is 1 for components that carry data, `[1, channel * side * side]`.
     present: Tensor<2>,
 }
 
 impl JointMap {
-    /// For fields of `size` points a side.
+    /// Builds the map for fields of `size` points a side.
     ///
     /// # Errors
-    /// Components of another number than `channels` and their side ask for, or a side above `size`.
+    /// [`Error::Shape`] if the number of components is not that of `channels` and their side, or if
+    /// the side is 0 or above `size`.
     pub fn new(
         components: &Components,
         channels: usize,
@@ -86,16 +95,20 @@ impl JointMap {
                 std.len()
             )));
         }
+
         let carries = |s: f32| f64::from(s) > ABSENT;
         let matrix = |entry: &dyn Fn(usize, usize) -> f32| {
             let data = (0..n * n).map(|i| entry(i / n, i % n)).collect::<Vec<f32>>();
             Tensor::<2>::from_data(TensorData::new(data, [n, n]), device)
         };
+
         let vector = |mode: usize, j: usize| vectors[mode * n + j];
         let inverse = |j: usize| if carries(std[j]) { 1.0 / std[j] } else { 0.0 };
         let present = std.iter().map(|&s| if carries(s) { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
+
         let low = |i: usize| i / size < *side && i % size < *side;
         let others = (0..size * size).map(|i| if low(i) { 0.0 } else { 1.0 }).collect::<Vec<f32>>();
+
         Ok(Self {
             side: *side,
             others: Tensor::from_data(TensorData::new(others, [1, 1, size, size]), device),
@@ -107,12 +120,14 @@ impl JointMap {
         })
     }
 
-    /// Whitened components of whitened modes, `[batch, channel, y, x]`.
+    /// The whitened components of whitened modes, both `[batch, channel, y, x]`. Components take
+    /// the places of the low modes.
     pub fn components(&self, modes: Tensor<4>) -> Tensor<4> {
         self.apply(modes, &self.scale_back)
     }
 
-    /// Whitened modes of whitened components.
+    /// The whitened modes of whitened components. This inverts [`JointMap::components`] but for
+    /// absent components, which become 0.
     pub fn modes(&self, components: Tensor<4>) -> Tensor<4> {
         self.apply(components, &self.scale)
     }
@@ -132,14 +147,16 @@ impl JointMap {
         self.apply(modes, &self.rotate_back)
     }
 
-    /// 1 where components and the other modes carry data, given where modes do.
+    /// The mask of the entries that carry data, components in the places of the low modes. `modes`
+    /// is the mask of the modes that do, `[1, channel, y, x]`.
     pub fn present(&self, modes: Tensor<4>) -> Tensor<4> {
         let dims = modes.dims();
         self.with_block(modes, self.present.clone(), dims)
     }
 
-    /// Root mean square of what each component adds to modes of standard deviation `colour`
-    /// (`[1, channel, y, x]`), at the data's size, in the same layout.
+    /// The root mean square of each component's contribution to the fields' modes, at the data's
+    /// variance, `[1, channel, y, x]`. `colour`, of the same shape, is the standard deviation of
+    /// each mode.
     pub fn energy(&self, colour: &Tensor<4>) -> Tensor<4> {
         let weights = self.block(colour.clone());
         let [_, channels, size, _] = colour.dims();
@@ -147,17 +164,19 @@ impl JointMap {
         self.with_block(colour.clone(), square.sqrt(), [1, channels, size, size])
     }
 
+    /// `y` with the low modes, as row vectors, times `matrix`.
     fn apply(&self, y: Tensor<4>, matrix: &Tensor<2>) -> Tensor<4> {
         let dims = y.dims();
         let block = self.block(y.clone()).matmul(matrix.clone());
         self.with_block(y, block, dims)
     }
 
-    /// The low modes of all channels, `[batch, channel * side * side]`.
+    /// The low modes of all channels of `y`, `[batch, channel * side * side]`.
     fn block(&self, y: Tensor<4>) -> Tensor<2> {
         y.narrow(2, 0, self.side).narrow(3, 0, self.side).flatten(1, 3)
     }
 
+    /// `y` `[batch, channel, y, x]` with `block` in the places of the low modes.
     fn with_block(
         &self,
         y: Tensor<4>,
@@ -175,7 +194,7 @@ impl JointMap {
 /// `[mode, mode]`.
 ///
 /// # Errors
-/// Products that the device does not give back.
+/// Fails where the device does not give the products back.
 pub fn add_products(sums: &mut [f64], modes: Tensor<4>, side: usize) -> Result<()> {
     let block: Tensor<2> = modes.narrow(2, 0, side).narrow(3, 0, side).flatten(1, 3);
     let products = block.clone().swap_dims(0, 1).matmul(block);

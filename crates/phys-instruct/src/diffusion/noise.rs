@@ -1,16 +1,18 @@
-//! Random tensors from the counter-based generator: the same on every device, a function of
-//! (seed, stream, step, index of the sample) alone.
+//! Random tensors from the counter-based generator.
+//!
+//! A value depends on (seed, stream, step, index of the sample) alone and is the same on every
+//! device.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::rng;
 use rayon::prelude::*;
 
-/// Where a draw sits in the run.
+/// The place of a draw in the run, which determines its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw<'a> {
     /// The run's seed.
     pub seed: u64,
-    /// The purpose.
+    /// The name of the purpose; draws of different purposes are independent.
     pub stream: &'a str,
     /// The training step, or 0.
     pub step: u64,
@@ -19,7 +21,7 @@ pub struct Draw<'a> {
 }
 
 impl Draw<'_> {
-    /// Standard normal values.
+    /// Standard normal values of `shape` `[batch, channel, y, x]`.
     pub fn normal(&self, shape: [usize; 4], device: &Device) -> Tensor<4> {
         let length = shape[1] * shape[2] * shape[3];
         let mut values = vec![0f32; shape[0] * length];
@@ -36,8 +38,9 @@ impl Draw<'_> {
         Tensor::from_data(TensorData::new(values, shape), device)
     }
 
-    /// Standard normal values, those of sample 2 i + 1 the negatives of those of 2 i: antithetic pairs, by
-    /// whose mean an odd function of them vanishes. The draw's `first` is the number of the first pair.
+    /// Standard normal values in antithetic pairs: those of sample 2 i + 1 are the negatives of
+    /// those of sample 2 i. The mean of an odd function over a pair vanishes. The draw's `first`
+    /// is the number of the first pair.
     pub fn mirrored(&self, shape: [usize; 4], device: &Device) -> Tensor<4> {
         let [count, channels, height, width] = shape;
         let half = self.normal([count.div_ceil(2), channels, height, width], device);
@@ -45,7 +48,7 @@ impl Draw<'_> {
         pairs.reshape([-1, channels as i64, height as i64, width as i64]).narrow(0, 0, count)
     }
 
-    /// Noise levels with ln sigma ~ N(mean, std^2), `[batch]`.
+    /// Noise levels sigma with ln sigma ~ N(mean, std^2), `[batch]`.
     pub fn sigma(&self, batch: usize, mean: f64, std: f64, device: &Device) -> Tensor<1> {
         let values: Vec<f32> = (0..batch as u64)
             .map(|i| {

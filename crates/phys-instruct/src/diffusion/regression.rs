@@ -1,10 +1,13 @@
-//! What the input says of the solution linearly, mode by mode in the solution's own basis.
+//! The linear regression of the solution on the input, mode by mode in the solution's basis.
 //!
-//! An operator with constant coefficients is diagonal in the basis that fits the boundary: a mode of
-//! the solution is a number times the same mode of the input, whatever basis the input itself is
-//! whitened in. The number is measured in the data by least squares, and what remains of the solution
-//! is left to the diffusion: for Poisson and Helmholtz nothing but rounding, so that every state obeys
-//! the equation; for another equation what it does beyond that.
+//! An operator with constant coefficients is diagonal in the basis that fits the boundary. A mode
+//! of the solution is then a number times the same mode of the input, whatever basis the input is
+//! whitened in. This number, the gain, is measured in the data by least squares. The diffusion
+//! models the remainder: the solution less the part that the input explains.
+//!
+//! The remainder of Poisson and Helmholtz is rounding alone, so that every state obeys the
+//! equation. For another equation it is the part of the solution that is not such a multiple of
+//! the input.
 //!
 //! The input is the first channel, the solution all others.
 
@@ -14,44 +17,47 @@ use super::bases::Bases;
 use crate::net::params::read;
 use crate::{Error, Result};
 
-/// Remainders of a smaller share of their mode are absent: of the mode's own size is what a data set's
-/// rounding leaves.
+/// The ratio of a remainder to its mode, in standard deviations, below which the remainder counts
+/// as zero. Rounding of the stored data alone leaves a remainder in proportion to the mode.
 const LEAST_SHARE: f64 = 1e-3;
-/// So are those of a smaller share of the channel's largest mode: two transforms in `f32` leave as much.
+/// The ratio of a remainder to the channel's largest mode, in standard deviations, below which the
+/// remainder counts as zero. Two transforms in `f32` leave as much.
 const ROUNDING: f64 = 1e-6;
 
 /// The regression, as stored in a model file: one value per entry of `[solution channel, y, x]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Regression {
-    /// Each mode of the solution per that of the input in the same basis.
+    /// The gain of each mode: the solution's mode over the input's mode in the same basis.
     pub gain: Vec<f32>,
-    /// Standard deviation of what remains, physical units; 0 where that is rounding.
+    /// Standard deviation of each mode's remainder, physical units; 0 where it is rounding alone.
     pub remainder: Vec<f32>,
 }
 
 /// Sums over samples from which a [`Regression`] follows.
 pub struct Sums {
+    /// The change of basis, with all gains 1.
     map: RegressionMap,
-    /// Of the input's square and its product with the solution.
+    /// The sums of the input's square, and of its product with the solution, for each mode.
     sums: [Vec<f64>; 2],
+    /// The number of samples in the sums.
     count: usize,
 }
 
 impl Sums {
-    /// Of none yet.
+    /// Empty sums.
     ///
     /// # Errors
-    /// A single channel.
+    /// Fails for a single channel, which leaves no solution.
     pub fn new(bases: &Bases) -> Result<Self> {
         let map = RegressionMap::bare(bases)?;
         let zeros = vec![0.0; map.gain.dims().iter().product()];
         Ok(Self { map, sums: [zeros.clone(), zeros], count: 0 })
     }
 
-    /// Adds samples' `modes` about their mean, `[batch, channel, y, x]`.
+    /// Adds the `modes` of a batch of samples less their mean, `[batch, channel, y, x]`.
     ///
     /// # Errors
-    /// Products that the device does not give back.
+    /// Fails where the device does not give the products back.
     pub fn add(&mut self, modes: Tensor<4>) -> Result<()> {
         let [count, ..] = modes.dims();
         let [input, own] = parts(modes);
@@ -66,13 +72,16 @@ impl Sums {
         Ok(())
     }
 
-    /// The least-squares gains and what they leave of the solution's `variance`, mode by mode.
+    /// The least-squares gains, and the remainders that they leave of `variance`, the variance of
+    /// each mode of the solution.
     pub fn regression(&self, variance: &[f64]) -> Regression {
         let [inputs, products] = &self.sums;
+
         let area = self.map.gain.dims()[2].pow(2);
         let gain = |i: usize| if inputs[i] > 0.0 { products[i] / inputs[i] } else { 0.0 };
         let largest = |channel: &[f64]| channel.iter().fold(0.0f64, |m, &v| m.max(v));
         let largest: Vec<f64> = variance.chunks(area).map(largest).collect();
+
         let remains = |i: usize| {
             let left = (variance[i] - gain(i) * products[i] / self.count as f64).max(0.0);
             let rounding = ROUNDING.powi(2) * largest[i / area];
@@ -89,18 +98,21 @@ impl Sums {
 /// The regression on one device, in modes.
 #[derive(Debug, Clone)]
 pub struct RegressionMap {
-    /// `[1, solution channel, y, x]`.
+    /// The gain of each mode, `[1, solution channel, y, x]`.
     gain: Tensor<4>,
-    /// The input's modes in the solution's basis, `[1, solution channel, mode, mode]`, along each axis.
+    /// The matrix along y from the input's modes to modes in the solution's basis,
+    /// `[1, solution channel, mode, mode]`.
     along_y: Tensor<4>,
+    /// The matrix along x, likewise.
     along_x: Tensor<4>,
 }
 
 impl RegressionMap {
-    /// Of a stored regression.
+    /// Builds the map of a stored regression.
     ///
     /// # Errors
-    /// Values of another number than the channels and grid of `bases` ask for, or a single channel.
+    /// [`Error::Shape`] if the number of values is not that of the channels and grid of `bases`;
+    /// [`Error::Config`] for a single channel.
     pub fn new(regression: &Regression, bases: &Bases) -> Result<Self> {
         let bare = Self::bare(bases)?;
         let shape = bare.gain.dims();
@@ -115,7 +127,7 @@ impl RegressionMap {
         Ok(Self { gain: Tensor::from_data(gain, &bare.gain.device()), ..bare })
     }
 
-    /// With all gains 1.
+    /// The change of basis alone: a map with all gains 1.
     fn bare(bases: &Bases) -> Result<Self> {
         let [_, channels, size, _] = bases.y.dims();
         if channels < 2 {
@@ -124,16 +136,20 @@ impl RegressionMap {
                     .into(),
             ));
         }
+
+        // B_solution B_input^T: both bases are orthonormal.
         let across = |basis: &Tensor<4>| {
             let own = basis.clone().narrow(1, 1, channels - 1);
             let input = basis.clone().narrow(1, 0, 1).repeat_dim(1, channels - 1);
             own.matmul(input.swap_dims(2, 3))
         };
+
         let gain = Tensor::ones([1, channels - 1, size, size], &bases.y.device());
         Ok(Self { gain, along_y: across(&bases.y), along_x: across(&bases.x) })
     }
 
-    /// The solution's modes for an input's, `[batch, 1, y, x]`.
+    /// The part of the solution's modes that the input's modes `input` `[batch, 1, y, x]` explain,
+    /// `[batch, solution channel, y, x]`.
     fn explained(&self, input: Tensor<4>) -> Tensor<4> {
         let [_, channels, ..] = self.gain.dims();
         let input = input.repeat_dim(1, channels);
@@ -141,7 +157,8 @@ impl RegressionMap {
         own * self.gain.clone()
     }
 
-    /// All channels' modes with the solution's less what the input explains of them.
+    /// The modes of all channels, `[batch, channel, y, x]`, the part of the solution that the input
+    /// explains subtracted.
     pub fn removed(&self, modes: Tensor<4>) -> Tensor<4> {
         let [input, solution] = parts(modes);
         Tensor::cat(vec![input.clone(), solution - self.explained(input)], 1)
@@ -153,7 +170,8 @@ impl RegressionMap {
         Tensor::cat(vec![input.clone(), solution + self.explained(input)], 1)
     }
 
-    /// The same, what the input explains detached from it.
+    /// [`RegressionMap::added`], the explained part detached from the input: no gradient flows
+    /// through it.
     pub fn added_held(&self, modes: Tensor<4>) -> Tensor<4> {
         let [input, solution] = parts(modes);
         Tensor::cat(vec![input.clone(), solution + self.explained(input.detach())], 1)
@@ -168,7 +186,7 @@ impl RegressionMap {
     }
 }
 
-/// The input's channel and the solution's.
+/// The channel of the input and the channels of the solution, of modes `[batch, channel, y, x]`.
 fn parts(modes: Tensor<4>) -> [Tensor<4>; 2] {
     let [_, channels, ..] = modes.dims();
     [modes.clone().narrow(1, 0, 1), modes.narrow(1, 1, channels - 1)]

@@ -102,7 +102,10 @@ mod tests {
     use crate::diffusion::ExactGaussian;
     use crate::net::params::values;
 
-    /// For y ~ N(m, s^2) the flow is y(sigma) = m + (y_1 - m) sqrt((s^2 + sigma^2) / (s^2 + sigma_1^2)).
+    /// The largest error of the sampler against the exact flow of Gaussian data.
+    ///
+    /// The flow of y ~ N(m, s^2) from y_1 at sigma_1 on is
+    /// y(sigma) = m + (y_1 - m) sqrt((s^2 + sigma^2) / (s^2 + sigma_1^2)).
     fn error(steps: usize, method: Method) -> f64 {
         let device = Device::flex();
         let gaussian = ExactGaussian::white(

@@ -9,13 +9,13 @@ use crate::config::CoordinatesConfig;
 use crate::net::params::read;
 use crate::{Result, Samples};
 
-/// Samples whose modes are taken at a time.
+/// The number of samples whose modes are computed at a time.
 const BATCH: usize = 256;
 
 /// The statistics, as stored in a model file: one value per entry of `[channel, y, x]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
-    /// Mean of x, physical units.
+    /// Mean of the fields at each point, physical units.
     pub mean: Vec<f32>,
     /// Standard deviation of each mode (`modes`, `joint`) or of the channel (`pixel`), physical
     /// units.
@@ -27,12 +27,15 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Of `samples`, without components: those need the modes that the rest of them whitens.
+    /// Measures the statistics of `samples`, all but the components. These are measured on modes
+    /// that the other statistics whiten.
     ///
     /// # Errors
-    /// A regression without a solution's channel, or modes that the device does not give back.
+    /// Fails for a regression without a channel of the solution, or where the device does not give
+    /// the modes back.
     pub fn of(samples: &Samples, bases: &Bases, config: &CoordinatesConfig) -> Result<Self> {
         let mean = mean(samples);
+
         let pixel = config.is_pixel();
         let mut power = vec![0.0f64; samples.sample_len()];
         let mut sums = config.linear_predictor().then(|| Sums::new(bases)).transpose()?;
@@ -43,6 +46,8 @@ impl Statistics {
             }
             add_squares(&mut power, modes)?;
         }
+
+        // The mean is subtracted before, so that the mean square is the variance.
         let area = samples.height * samples.width;
         let variance: Vec<f64> = power.iter().map(|p| p / samples.count as f64).collect();
         let regression = sums.map(|sums| sums.regression(&variance[area..]));
@@ -50,8 +55,8 @@ impl Statistics {
         Ok(Self { mean, spectrum, regression, components: None })
     }
 
-    /// The deviations in a channel of `area` entries that are left for the coordinates to whiten: of a
-    /// solution those beside its regression.
+    /// The standard deviations by which the coordinates whiten the `area` entries of a channel.
+    /// Under a regression, those of a solution are the deviations of its remainders.
     pub(super) fn left(&self, channel: usize, area: usize) -> &[f32] {
         match (&self.regression, channel.checked_sub(1)) {
             (Some(regression), Some(solution)) => &regression.remainder[solution * area..][..area],
@@ -60,7 +65,8 @@ impl Statistics {
     }
 }
 
-/// The principal components of the samples' low modes, which `encode` whitens.
+/// The principal components of the samples' low modes, the `side` lowest of each axis and channel.
+/// `encode` takes physical fields to whitened modes.
 pub(super) fn components(
     samples: &Samples,
     side: usize,
@@ -76,6 +82,7 @@ pub(super) fn components(
     Components::of(&products, samples.count, side)
 }
 
+/// The mean of the samples at each entry of `[channel, y, x]`.
 fn mean(samples: &Samples) -> Vec<f32> {
     let mut sum = vec![0.0f64; samples.sample_len()];
     for i in 0..samples.count {
@@ -86,6 +93,7 @@ fn mean(samples: &Samples) -> Vec<f32> {
     sum.iter().map(|s| (s / samples.count as f64) as f32).collect()
 }
 
+/// Adds the squares of every sample of `of` `[batch, channel, y, x]` to `sums`, entry by entry.
 fn add_squares(sums: &mut [f64], of: Tensor<4>) -> Result<()> {
     for sample in read(of)?.chunks(sums.len()) {
         for (sum, &v) in sums.iter_mut().zip(sample) {
@@ -95,18 +103,18 @@ fn add_squares(sums: &mut [f64], of: Tensor<4>) -> Result<()> {
     Ok(())
 }
 
-/// Standard deviation of each mode.
+/// The standard deviation of each mode.
 fn of_modes(variance: &[f64]) -> Vec<f32> {
     variance.iter().map(|v| v.sqrt() as f32).collect()
 }
 
-/// That of its channel for every point.
+/// The standard deviation of the channel, repeated for each of its `area` points.
 fn of_channels(variance: &[f64], area: usize) -> Vec<f32> {
     let of = |channel: &[f64]| (channel.iter().sum::<f64>() / channel.len() as f64).sqrt() as f32;
     variance.chunks(area).flat_map(|channel| vec![of(channel); channel.len()]).collect()
 }
 
-/// The samples less their mean, some at a time, `[batch, channel, y, x]`.
+/// The samples less their mean, batch by batch, `[batch, channel, y, x]`.
 fn centred<'a>(
     samples: &'a Samples,
     mean: &[f32],
@@ -118,7 +126,7 @@ fn centred<'a>(
     starts.map(move |start| batch(samples, start, &mean.device()) - mean.clone())
 }
 
-/// The samples from `start` on.
+/// The batch of samples that begins at `start`, `[batch, channel, y, x]`; the last may be shorter.
 fn batch(samples: &Samples, start: usize, device: &Device) -> Tensor<4> {
     let part = samples.slice(start..(start + BATCH).min(samples.count));
     let shape = [part.count, samples.channels.len(), samples.height, samples.width];

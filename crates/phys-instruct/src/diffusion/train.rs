@@ -24,7 +24,7 @@ pub struct TeacherTraining {
     data: Samples,
     device: Device,
     statistics: super::statistics::Statistics,
-    /// For PIDM's loss.
+    /// The residual in PIDM's loss; none without `train.residual_weight`.
     residual: Option<Box<dyn Residual>>,
     network: Network,
     average: UNet,
@@ -54,11 +54,13 @@ impl TeacherTraining {
                 data.height, data.width, config.grid, config.grid
             )));
         }
+
         let card = Card::new(Kind::Teacher, config, pde);
         let mut origin = Origin::new(config, Kind::Teacher, &data)?;
         if let Some(model) = &start {
             origin.add_weights("start", &params::to_arrays(&model.network.net, "")?);
         }
+
         let (plain, statistics) = match start {
             Some(model) => (started(&card, &model)?, model.statistics),
             None => {
@@ -69,6 +71,7 @@ impl TeacherTraining {
                 (Network::new(net, coordinates).valid(), statistics)
             }
         };
+
         let guided = config.train.residual_weight.is_some();
         Ok(Self {
             residual: guided.then(|| residual::build(pde, config.grid, device)).transpose()?,
@@ -149,6 +152,7 @@ impl Training for TeacherTraining {
     fn step(&mut self) -> Result<Outcome> {
         let c = &self.config.train;
         let d = &self.config.diffusion;
+
         let y0 = self.batch();
         let noise = self.draw("noise").normal(y0.dims(), &self.device);
         let sigma =
@@ -159,6 +163,7 @@ impl Training for TeacherTraining {
             }
             _ => self.network.loss(y0, noise, sigma),
         };
+
         let gradients = loss.backward();
         let rate = c.schedule().share(self.card.steps);
         let report = self.optimizer.step(&mut self.network.net, gradients, rate)?;
@@ -166,10 +171,12 @@ impl Training for TeacherTraining {
             let decay = ema_decay(self.card.steps, c.ema_half_life);
             params::average(&mut self.average, &self.network.net, decay)?;
         }
+
         self.card.steps = self.card.steps.saturating_add(1);
         self.card.samples_seen =
             self.card.samples_seen.saturating_add(self.config.train.batch as u64);
         self.skipped = self.skipped.saturating_add(u64::from(report.skipped));
+
         let loss = f64::from(loss.into_scalar::<f32>());
         Ok(Outcome {
             metrics: self.metrics(loss, report.gradient_norm, rate),
@@ -201,6 +208,7 @@ impl Training for TeacherTraining {
         self.origin.check(&checkpoint.metadata)?;
         self.card = self.card.with_counts_of(&field("card"))?;
         self.skipped = serde_json::from_value(field("skipped")).map_err(bad)?;
+
         // A sum that is no number stands as null in old checkpoints; it begins anew.
         let (sum, count): (Option<f64>, u64) =
             serde_json::from_value(field("loss_since_log")).map_err(bad)?;
@@ -209,12 +217,14 @@ impl Training for TeacherTraining {
         if let Some(sum) = bits.filter(|sum| sum.is_finite()) {
             self.loss_since_log.0 = sum;
         }
+
         // Not measured anew: the eigenbasis of the same data may come out otherwise.
         self.statistics = statistics_from(&checkpoint.tensors, &self.card)?;
         let (channels, grid) = (self.card.pde()?.channels(), self.card.grid);
         let config = &self.card.coordinates;
         let coordinates =
             Coordinates::new(&self.statistics, &channels, grid, config, &self.device)?;
+
         let plain = self.network.valid();
         let net = params::from_arrays(plain.net, &checkpoint.tensors, "net.")?;
         self.network = Network::new(net, coordinates).train();
@@ -241,7 +251,7 @@ fn started(card: &Card, start: &Model) -> Result<Network> {
     Ok(start.network.valid())
 }
 
-/// The states y of the chosen samples.
+/// The states y of the `chosen` samples of `data`, `[batch, channel, y, x]`.
 pub fn batch_of(
     data: &Samples,
     chosen: &[usize],

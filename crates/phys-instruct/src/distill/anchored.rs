@@ -1,18 +1,25 @@
 //! The loss of anchored guidance, the phase of a student's training after matching.
 //!
-//! Matching settles the distribution of the fields, but its gradient is noisy and shared with the
-//! guidance's, which stops the pull onto the PDE long before the network does. Once matched, the
-//! law of the solution is that of the input carried over by the equation, so it is enough to hold
-//! the input, noise by noise, to what the matched student makes of the same noise, and to let
-//! guidance move the solution alone. No teacher and no auxiliary model take part: a step costs a
-//! seventh of a matching step.
+//! Matching settles the distribution of the fields. But its noisy gradient is added to that of the
+//! guidance, which stops the pull onto the PDE long before the network is at its limit.
 //!
-//! The loss is the mean over samples of three relative errors,
-//! |a - a*| / |a*| + w_R |R| / |source| + w_P |P^-1 R| / |P^-1 source|,
-//! a* the matched student's input, the input detached in R and, where samples come with it rounded
-//! (`distill.round_input`), rounded in R too. Of an input that is the first line of the only channel, the
-//! relative error of its modes, each in units of the data's deviation, is added to the first: high
-//! modes, whose share of |a| is nothing, would be free otherwise.
+//! After matching, the distribution of the solution follows from that of the input by the equation.
+//! It is therefore enough to hold the input to the input that the matched student makes of the same
+//! noise, the anchor. Guidance moves the solution alone. No teacher and no auxiliary model take
+//! part: a step costs a seventh of a matching step.
+//!
+//! Let a be the input of a sample, a* that of its anchor, R the residual, P the preconditioner,
+//! and w_R and w_P the weights. The loss is the mean over samples of three relative errors:
+//!
+//! ```text
+//! |a - a*| / |a*|  +  w_R |R| / |source|  +  w_P |P^-1 R| / |P^-1 source|
+//! ```
+//!
+//! The input is detached in R. With `distill.round_input` it is rounded in R too.
+//!
+//! The input may be the first line of the only channel. The relative error of its modes is then
+//! added to the first term, each mode in units of the data's deviation. High modes have almost no
+//! share of |a| and would be free otherwise.
 
 use burn::tensor::Tensor;
 use serde_json::{Map, Value, json};
@@ -23,7 +30,7 @@ use crate::residual::{Residual, ResidualOptions};
 
 /// The three relative errors, means over the batch.
 pub struct AnchoredTerms {
-    /// Distance of the input from the anchor's.
+    /// The relative distance of the input from the anchor's.
     pub input: Tensor<1>,
     /// The relative residual.
     pub residual: Tensor<1>,
@@ -32,14 +39,14 @@ pub struct AnchoredTerms {
 }
 
 impl AnchoredTerms {
-    /// Their weighted sum.
+    /// The weighted sum of the three errors.
     pub fn loss(&self, config: &AnchoredConfig) -> Tensor<1> {
         self.input.clone()
             + self.residual.clone() * config.residual_weight
             + self.preconditioned.clone() * config.preconditioned_weight
     }
 
-    /// The figures of a step of so many network calls, for the metrics file.
+    /// The figures of a step with samples of `calls` network calls, for the metrics file.
     pub fn figures(&self, calls: usize) -> Map<String, Value> {
         let scalar = |v: &Tensor<1>| json!(v.clone().detach().into_scalar::<f32>());
         Map::from_iter([
@@ -51,8 +58,10 @@ impl AnchoredTerms {
     }
 }
 
-/// The errors of the samples `x` `[batch, channel, y, x]` in physical units, `anchor` what the
-/// matched student makes of the same noise, `line` the law of the first line if that is the input.
+/// The errors of the samples `x` `[batch, channel, y, x]`, in physical units.
+///
+/// `anchor`, of the same shape, holds the samples that the matched student makes of the same noise.
+/// `line` holds the statistics of the first line, if the input is that line.
 pub fn terms(
     residual: &dyn Residual,
     round_input: bool,

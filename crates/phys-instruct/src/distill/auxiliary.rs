@@ -1,5 +1,5 @@
-//! The auxiliary model: a denoiser of the student's present samples at one number of network
-//! calls, by which matching knows the student's own distribution.
+//! The auxiliary model: a denoiser trained on the student's present samples at one number of
+//! network calls. It gives matching the student's own distribution.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::store::weights::Array;
 
 /// The model and its optimizer.
 pub struct Auxiliary {
-    /// With parameters that record gradients.
+    /// The denoiser, whose parameters record gradients.
     pub network: Network,
     optimizer: AdamW,
 }
@@ -50,17 +50,17 @@ impl Auxiliary {
     /// The state as arrays, as model number `k`.
     ///
     /// # Errors
-    /// Weights that the device does not give back.
+    /// Fails where the device does not give the weights back.
     pub fn to_arrays(&self, k: usize) -> Result<BTreeMap<String, Array>> {
         let mut arrays = params::to_arrays(&self.network.net, &format!("auxiliary.{k}."))?;
         arrays.extend(self.optimizer.to_arrays(&format!("auxiliary_optimizer.{k}.")));
         Ok(arrays)
     }
 
-    /// Goes back to what [`Auxiliary::to_arrays`] wrote.
+    /// Restores the state that [`Auxiliary::to_arrays`] wrote.
     ///
     /// # Errors
-    /// Arrays that are missing or of another shape.
+    /// Fails for arrays that are missing or of another shape.
     pub fn restore(&mut self, arrays: &BTreeMap<String, Array>, k: usize) -> Result<()> {
         let plain = self.network.valid();
         let net = params::from_arrays(plain.net, arrays, &format!("auxiliary.{k}."))?;

@@ -1,15 +1,24 @@
-//! Calibration of a student's calls: mode by mode the data (of a solution with `coordinates.linear_predictor` what
-//! remains of it) has mean 0 and one standard deviation everywhere, and matching comes near to that but for some percent, more of them with every call. So
-//! the clean output of each call is shifted and scaled, mode by mode, until it has them. (Principal
-//! components across channels would not do: those of the student's samples are correlated, so that modes
-//! can be off whose components are not.)
+//! Calibration: one affine map for each mode of each network call of a student.
 //!
-//! Where samples come with a two-valued input rounded, it is the rounded fields that are to have them. They
-//! follow the maps only in part, so that a few rounds of measuring and correcting are needed.
+//! Every mode of the data has mean 0 and the standard deviation `sigma_data` in the diffusion's
+//! coordinates. With `coordinates.linear_predictor` this holds for what the regression leaves of
+//! a solution. After matching, the student's modes deviate from it by a few percent, and by more
+//! with each call. Calibration measures the mean and the deviation of every mode of a call's clean
+//! output. One shift and one gain for each mode then bring both to the data's values.
 //!
-//! Where the input is the first line of the only channel, as Burgers' initial values, the modes over both axes
-//! say nothing of that line. So all lines are scaled, by one factor for each mode along x, until the first
-//! has the data's deviation: the anchored phase holds it, mode by mode, and moves the others.
+//! The maps act on modes even where the coordinates are principal components across channels. The
+//! components of the student's samples are correlated: each may have the right deviation while the
+//! modes do not.
+//!
+//! Two kinds of input need more than one such map.
+//!
+//! If samples are rounded to a two-valued input, the moments of the rounded fields count. These
+//! follow the maps only in part, so that a few rounds of measuring and correcting are made.
+//!
+//! If the input is the first line of the only channel, as Burgers' initial values are, the modes
+//! over both axes do not determine the deviation of that line. All lines are scaled, by one factor
+//! for each mode along x, until the first line has the data's deviation. The anchored phase holds
+//! that line, mode by mode, and moves the others.
 
 use std::collections::BTreeMap;
 
@@ -25,54 +34,61 @@ use crate::residual::Residual;
 use crate::store::weights::Array;
 use crate::{Error, Result, Samples};
 
-/// Samples on which the modes are measured.
+/// The number of samples on which the modes are measured.
 const SAMPLES: usize = 2048;
-/// Samples drawn at a time.
+/// The number of samples drawn at a time.
 const BATCH: usize = 64;
-/// The largest factor; a mode that needs more has not been matched at all.
+/// The largest gain of a mode, and one over the smallest. A mode that needs more has not been
+/// matched at all.
 const LARGEST: f64 = 1.5;
-/// The same for modes of a first line: they are few, and the high ones the last to be matched.
+/// The largest factor for a mode of a first line, and one over the smallest. It is larger than
+/// [`LARGEST`]: these modes are few, and the high ones are the last to be matched.
 const LARGEST_OF_LINE: f64 = 8.0;
-/// Modes of a first line whose deviation is a smaller share of the largest do not vary.
+/// The share of the largest deviation below which a mode of a first line counts as constant.
 const LEAST_SHARE: f32 = 1e-4;
-/// Rounds of measuring and correcting, at most, and the change of every factor that ends them.
+/// The largest number of rounds of measuring and correcting.
 const ROUNDS: usize = 12;
+/// The relative change of the gains below which, in every mode, the rounds end.
 const SETTLED: f32 = 1e-3;
 /// The names of the stored arrays, after `calibration.` and the call's number.
 const NAMES: [&str; 2] = ["shift", "gain"];
 
-/// What calibration aims at, but for the modes' deviations that the coordinates know.
+/// The targets of calibration beside the deviations of the modes, which the coordinates hold.
 #[derive(Clone, Copy, Default)]
 pub struct Wanted<'a> {
-    /// Rounds the input, if samples leave the student so.
+    /// The residual that rounds the input, if samples leave the student rounded.
     pub rounding: Option<&'a dyn Residual>,
-    /// The law of the first line, if that is the input.
+    /// The statistics of the first line, if the input is that line.
     pub line: Option<&'a FirstLine>,
 }
 
-/// How the data's first line varies.
+/// The deviations of the modes of the data's first line.
 pub struct FirstLine {
-    /// Rows are modes along x, `[1, 1, mode, x]`.
+    /// The basis along x, one mode a row, `[1, 1, mode, x]`.
     basis: Tensor<4>,
-    /// Of each mode, `[1, 1, 1, mode]`.
+    /// The standard deviation of each mode, physical units, `[1, 1, 1, mode]`.
     deviation: Tensor<4>,
-    /// One over it, or 0 where it is not to be told from none.
+    /// One over `deviation`, or 0 for a mode that counts as constant, `[1, 1, 1, mode]`.
     whitening: Tensor<4>,
 }
 
 impl FirstLine {
-    /// Of `data` of `pde`; none if its input is something else.
+    /// Measures the first line of `data`. Returns `None` if the input of `pde` is not that line.
     pub fn of(data: &Samples, pde: &dyn Pde, device: &Device) -> Option<Self> {
         let [height, width] = [data.height, data.width];
         if !pde.layout().input.is_line() {
             return None;
         }
+
         let basis = basis_matrix(pde.channels()[0].basis[1], width);
         let basis: Vec<f32> = basis.into_iter().map(|v| v as f32).collect();
         let basis = Tensor::from_data(TensorData::new(basis, [1, 1, width, width]), device);
+
         let x = TensorData::new(data.data.clone(), [data.count, 1, height, width]);
         let first = Tensor::<4>::from_data(x, device).narrow(2, 0, 1);
         let deviation = deviation(modes_along(&basis, first));
+
+        // A floor above 0, so that data without any variation divides by no zero.
         let largest = deviation.clone().max().into_scalar::<f32>();
         let least = (largest * LEAST_SHARE).max(f32::MIN_POSITIVE);
         let varies = deviation.clone().greater_elem(least).float();
@@ -80,39 +96,46 @@ impl FirstLine {
         Some(Self { basis, deviation, whitening })
     }
 
-    /// The modes of lines `[batch, 1, 1, x]` in units of the data's deviation.
+    /// The modes of `line` `[batch, 1, 1, x]` in units of the data's deviation,
+    /// `[batch, 1, 1, mode]`.
     pub fn whitened(&self, line: Tensor<4>) -> Tensor<4> {
         self.modes(line) * self.whitening.clone()
     }
 
+    /// The modes of `line` `[batch, 1, 1, x]`, physical units.
     fn modes(&self, line: Tensor<4>) -> Tensor<4> {
         modes_along(&self.basis, line)
     }
 }
 
+/// The modes of `line` `[batch, 1, 1, x]` in `basis` `[1, 1, mode, x]`.
 fn modes_along(basis: &Tensor<4>, line: Tensor<4>) -> Tensor<4> {
     line.matmul(basis.clone().swap_dims(2, 3))
 }
 
-/// Over the samples, `[1, ..]`.
+/// The standard deviation of every entry over the samples, `[1, ..]`.
 fn deviation(of: Tensor<4>) -> Tensor<4> {
     (of.clone() - of.mean_dim(0)).square().mean_dim(0).sqrt()
 }
 
-/// An affine map of each mode.
+/// An affine map of each mode: gain times the mode, plus shift.
 #[derive(Debug, Clone)]
 pub struct Calibration {
-    /// `[1, channel, y, x]`.
+    /// The shift of each mode, `[1, channel, y, x]`.
     shift: Tensor<4>,
+    /// The gain of each mode, `[1, channel, y, x]`.
     gain: Tensor<4>,
 }
 
 impl Calibration {
-    /// Of each call of `student`, the calls before it calibrated; channels before `first` keep what
-    /// `student` has for them. `shape` `[channel, y, x]`.
+    /// Measures the calibration of every network call of `student`, one after the other.
+    ///
+    /// The input of a call is made by the calibrated calls before it. Channels below `first` keep
+    /// the calibration that `student` has for them. The shape of a sample is
+    /// `[channels, height, width]`.
     ///
     /// # Errors
-    /// Modes that the device does not give back.
+    /// Fails where the device does not give the modes back.
     pub fn measure(
         student: &Generator<'_>,
         wanted: Wanted,
@@ -122,13 +145,18 @@ impl Calibration {
     ) -> Result<Vec<Self>> {
         let Generator { network, levels, calibrations } = *student;
         let coordinates = &network.coordinates;
+
+        // The call's number is in the upper half of the index: no two calls share their noise.
         let noise = |call: usize, batch: usize| {
             let first = ((call as u64) << 32) + (batch * BATCH) as u64;
             let draw = Draw { seed, stream: "calibration", step: 0, first };
             let noise = draw.normal([BATCH, channels, height, width], &coordinates.device());
             noise * coordinates.profile() * levels[call]
         };
+
+        // Outputs are measured without the student's old calibration.
         let generator = Generator { calibrations: &[], ..*student };
+        // The calibrated outputs of the last call, batch by batch; none before the first call.
         let mut clean: Vec<Tensor<4>> = Vec::new();
         let mut all = Vec::with_capacity(levels.len());
         for call in 0..levels.len() {
@@ -138,19 +166,21 @@ impl Calibration {
             };
             let made = |batch| generator.call(noisy(batch), call + 1);
             let made: Vec<_> = (0..SAMPLES / BATCH).map(made).collect();
+
             let mut own = Self::of(&made, coordinates, wanted.rounding)?;
             if let Some(line) = wanted.line {
                 own = own.with_first_line(&made, coordinates, line);
             }
             let own = own.only_from(first, calibrations.get(call));
+
             clean = made.into_iter().map(|y0| own.apply(coordinates, y0)).collect();
             all.push(own);
         }
         Ok(all)
     }
 
-    /// What brings states y to the data's mean and deviation in every mode of their fields, rounded by
-    /// `rounding` where there is one.
+    /// The map that brings states y, given in batches, to the data's mean and deviation in every
+    /// mode. With `rounding`, the modes are those of the fields whose input it has rounded.
     fn of(
         batches: &[Tensor<4>],
         coordinates: &Coordinates,
@@ -159,6 +189,7 @@ impl Calibration {
         let zero = coordinates.profile().zeros_like();
         let mut own = Self { gain: zero.ones_like(), shift: zero };
         for _ in 0..ROUNDS {
+            // The modes under the map found so far.
             let modes = |y: &Tensor<4>| {
                 let y = own.apply(coordinates, y.clone());
                 coordinates.modes(match rounding {
@@ -167,12 +198,16 @@ impl Calibration {
                 })
             };
             let modes = Tensor::cat(batches.iter().map(modes).collect(), 0);
+
+            // With m and s the measured mean and deviation, a mode z becomes
+            // (z - m) sigma_data / s, as far as the largest gain allows.
             let mean = modes.clone().mean_dim(0);
             let wanted =
                 own.gain.clone() / deviation(modes).clamp_min(1e-6) * coordinates.sigma_data;
             let gain = wanted.clamp(1.0 / LARGEST, LARGEST);
             let change = gain.clone() / own.gain;
             own = Self { shift: (own.shift - mean) * change.clone(), gain };
+
             let largest = read((change - 1.0).abs().max())?[0];
             if largest < SETTLED {
                 break;
@@ -181,7 +216,8 @@ impl Calibration {
         Ok(own)
     }
 
-    /// This one with all lines scaled so that the first is as wanted.
+    /// This calibration with all lines scaled, one factor for each mode along x, so that the first
+    /// line has the deviations of `line`.
     fn with_first_line(
         self,
         batches: &[Tensor<4>],
@@ -197,7 +233,8 @@ impl Calibration {
         Self { shift: self.shift * factor.clone(), gain: self.gain * factor }
     }
 
-    /// This one from channel `first` on, before it `other` (or nothing changed).
+    /// This calibration from channel `first` on, and `other` for the channels below it. Without
+    /// `other` those channels are left unchanged.
     pub fn only_from(self, first: usize, other: Option<&Self>) -> Self {
         if first == 0 {
             return self;
@@ -214,16 +251,16 @@ impl Calibration {
         Self { shift: join(self.shift, shift), gain: join(self.gain, gain) }
     }
 
-    /// The calibrated state.
+    /// The calibrated state of `y`, `[batch, channel, y, x]`.
     pub fn apply(&self, coordinates: &Coordinates, y: Tensor<4>) -> Tensor<4> {
         let modes = coordinates.modes(y) * self.gain.clone() + self.shift.clone();
         coordinates.of_modes(modes)
     }
 
-    /// Those of all calls as arrays.
+    /// The calibrations of all calls as arrays, by the names of [`Calibration::names`].
     ///
     /// # Errors
-    /// Values that the device does not give back.
+    /// Fails where the device does not give the values back.
     pub fn to_arrays(all: &[Self]) -> Result<BTreeMap<String, Array>> {
         let mut arrays = BTreeMap::new();
         for (call, own) in all.iter().enumerate() {
@@ -239,10 +276,12 @@ impl Calibration {
         (0..calls).flat_map(|call| NAMES.map(|name| key(call, name)))
     }
 
-    /// Restores what [`Calibration::to_arrays`] saved for `calls` calls; none if there is nothing.
+    /// Restores what [`Calibration::to_arrays`] saved for `calls` calls. Returns an empty list if
+    /// `arrays` holds no calibration.
     ///
     /// # Errors
-    /// Arrays that are missing in part, or of another shape than the coordinates.
+    /// [`Error::Shape`] for arrays that are missing in part, or of another shape than the
+    /// coordinates.
     pub fn from_arrays(
         arrays: &BTreeMap<String, Array>,
         calls: usize,
@@ -251,6 +290,7 @@ impl Calibration {
         if !arrays.contains_key(&key(0, NAMES[0])) {
             return Ok(Vec::new());
         }
+
         let shape = coordinates.profile().dims();
         let tensor = |call: usize, name: &str| match arrays.get(&key(call, name)) {
             Some(array) if array.shape == shape => {
@@ -264,6 +304,7 @@ impl Calibration {
             ))),
             None => Err(Error::Shape(format!("{} is missing", key(call, name)))),
         };
+
         let [shift, gain] = NAMES;
         (0..calls)
             .map(|call| Ok(Self { shift: tensor(call, shift)?, gain: tensor(call, gain)? }))
@@ -271,6 +312,7 @@ impl Calibration {
     }
 }
 
+/// The name of an array; `call` counts from 0 here and from 1 in the name.
 fn key(call: usize, name: &str) -> String {
     format!("calibration.{}.{name}", call + 1)
 }
@@ -291,12 +333,12 @@ mod tests {
     use crate::net::params::values;
     use crate::residual;
 
-    /// Modes whose noise has the data's spectrum.
+    /// Whitened modes, whose noise has the data's spectrum.
     const MODES: CoordinatesConfig =
         CoordinatesConfig::Modes { noise: Noise::Named(NamedNoise::Data), linear_predictor: false };
     const JOINT: CoordinatesConfig = CoordinatesConfig::Joint { modes: 4, linear_predictor: false };
 
-    /// Coordinates, and the states of the samples they were fitted to.
+    /// The coordinates fitted to samples of the PDE `name`, and the states of these samples.
     fn fitted(name: &str, count: usize, config: CoordinatesConfig) -> (Coordinates, Tensor<4>) {
         let pde = by_name(name).unwrap();
         let samples = samples_from(pde.as_ref(), count as u64, 8, 1);

@@ -1,4 +1,8 @@
-//! The few-step generator: x = sigma_1 z; repeat x0 = S(x; sigma_k), x = x0 + sigma_{k+1} eps.
+//! The few-step generator.
+//!
+//! Let S be the student's denoiser, sigma_1 > ... > sigma_K the noise levels, and z and eps
+//! standard normal noise. The first call takes y = sigma_1 z. Call k gives the clean state
+//! y_0 = S(y; sigma_k), and call k + 1 takes y = y_0 + sigma_{k+1} eps.
 
 use burn::tensor::{Device, Tensor};
 
@@ -12,15 +16,16 @@ use crate::diffusion::{Denoiser, Network};
 pub struct Generator<'a> {
     /// The student network.
     pub network: &'a Network,
-    /// One noise level per step.
+    /// The noise level sigma_k of each network call.
     pub levels: &'a [f64],
-    /// One per step, or none.
+    /// The calibration of each network call; empty for an uncalibrated student.
     pub calibrations: &'a [Calibration],
 }
 
 impl Generator<'_> {
-    /// The clean output after `steps` network calls, `steps` in 1..=K, for `batch` samples whose
-    /// noise is drawn at `draw` (one index apart per sample and step).
+    /// The clean output after `steps` network calls, `steps` in 1..=K, of the `shape`
+    /// `[batch, channel, y, x]`. The noise is drawn at `draw`, at another index for each sample and
+    /// call.
     pub fn sample(
         &self,
         draw: Draw,
@@ -32,8 +37,8 @@ impl Generator<'_> {
         self.call(noisy, steps)
     }
 
-    /// What the last of `steps` network calls sees: pure noise for the first, a renoised clean
-    /// output after it.
+    /// The noisy state that the last of `steps` network calls takes: pure noise for the first call,
+    /// the renoised clean output of the call before for any other.
     pub fn input(&self, draw: Draw, steps: usize, shape: [usize; 4], device: &Device) -> Tensor<4> {
         let noise = |k: usize| {
             let first = draw.first + ((k as u64) << 32);

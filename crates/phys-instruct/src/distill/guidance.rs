@@ -1,8 +1,8 @@
 //! PDE distillation guidance: the gradient, on the student's clean output, of the PDE residual.
 //!
 //! The residual is relative to the sample's own source term, so that small fields are not
-//! rewarded; the coefficient is detached, so that the solution is pulled to it; and its gradient
-//! is held at a fraction of the matching gradient's norm.
+//! rewarded. The coefficient is detached, so that only the solution is pulled. The gradient is
+//! scaled to a fraction of the matching gradient's norm.
 
 use burn::tensor::Tensor;
 
@@ -15,14 +15,14 @@ use crate::residual::{Residual, ResidualOptions, ResidualTerms};
 
 /// The guidance gradient and its figures.
 pub struct Pull {
-    /// To be added to the matching gradient, `[batch, channel, y, x]`.
+    /// The gradient to be added to the matching gradient, `[batch, channel, y, x]`.
     pub gradient: Tensor<4>,
     /// Mean relative residual of the batch.
     pub residual: f64,
 }
 
 impl Pull {
-    /// The pull of no guidance at clean states `y0`: none, and their mean residual.
+    /// The pull without guidance at clean states `y0`: a zero gradient, and their mean residual.
     pub fn none(residual: &dyn Residual, coordinates: &Coordinates, y0: Tensor<4>) -> Self {
         let gradient = y0.zeros_like();
         let terms = terms(&GuidanceConfig::default(), residual, coordinates, y0, false);
@@ -30,11 +30,11 @@ impl Pull {
     }
 }
 
-/// The pull at clean states `y0` (plain), for a matching gradient of norm `match_norm` (over the
-/// whole batch), at training step `step`. Nothing is differentiated for a share of 0.
+/// The pull at the plain clean states `y0` at training step `step`. `match_norm` is the norm of the
+/// matching gradient over the whole batch. A term of share 0 is not differentiated.
 ///
 /// # Errors
-/// A residual that does not depend on the sample and is asked for its gradient.
+/// Fails where the gradient of a residual is needed that does not depend on the sample.
 pub fn pull(
     config: &GuidanceConfig,
     residual: &dyn Residual,
@@ -68,15 +68,17 @@ pub fn ramp(config: &GuidanceConfig, step: u64) -> f64 {
     (since / config.ramp.max(1) as f64).clamp(0.0, 1.0)
 }
 
-/// Euclidean norm over the whole batch.
+/// The Euclidean norm of `gradient` over the whole batch.
 ///
 /// # Errors
-/// A gradient that the device does not give back.
+/// Fails where the device does not give the gradient back.
 pub fn norm(gradient: &Tensor<4>) -> Result<f64> {
     let square = |&g: &f32| f64::from(g).powi(2);
     Ok(read(gradient.clone())?.iter().map(square).sum::<f64>().sqrt())
 }
 
+/// The factor of `gradient`: `ratio` itself, or (`held`) the one that makes its norm `ratio` times
+/// `match_norm`.
 fn weight(
     config: &GuidanceConfig,
     ratio: f64,
@@ -92,7 +94,7 @@ fn weight(
     }
 }
 
-/// The residual of clean states.
+/// The residual terms of clean states `y0`.
 fn terms(
     config: &GuidanceConfig,
     residual: &dyn Residual,
@@ -106,7 +108,7 @@ fn terms(
     residual.terms(x, options)
 }
 
-/// Gradient of the summed residuals, and the mean relative residual.
+/// The gradient of the summed residuals at `y0`, and the mean relative residual.
 fn gradient(
     config: &GuidanceConfig,
     residual: &dyn Residual,

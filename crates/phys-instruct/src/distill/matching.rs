@@ -1,10 +1,14 @@
 //! The gradient, on the student's clean output, of the distance between the student's and the
 //! teacher's noisy distributions.
 //!
-//! `ikl`: integral KL divergence (Diff-Instruct, Luo et al. 2023, eq. 3.2): E_sigma[w (D_A(y_t) -
-//! D_T(y_t))], y_t = y_0 + sigma n, nothing differentiated.
-//! `sid`: score identity distillation (Zhou et al. 2024, arXiv 2404.04057, eq. 23): with
-//! e = D_T - D_A the loss w ((1 - alpha) |e|^2 + e . (D_A - y_0)), differentiated through both
+//! Let y_0 be the clean output, y_t = y_0 + sigma n its noisy state, D_T(y_t) the teacher's
+//! denoised state and D_A(y_t) the auxiliary model's.
+//!
+//! `ikl`, the integral KL divergence (Diff-Instruct, Luo et al. 2023, eq. 3.2): the gradient is
+//! E_sigma[w (D_A(y_t) - D_T(y_t))], without differentiating a network.
+//!
+//! `sid`, score identity distillation (Zhou et al. 2024, arXiv 2404.04057, eq. 23): with
+//! e = D_T - D_A the loss is w ((1 - alpha) |e|^2 + e . (D_A - y_0)), differentiated through both
 //! networks.
 
 use burn::tensor::Tensor;
@@ -14,7 +18,7 @@ use crate::config::{Divergence, MatchingWeight};
 use crate::diffusion::Denoiser;
 use crate::net::gradient;
 
-/// What to match, and how.
+/// The divergence that matching minimises, and the weight of each sample.
 #[derive(Debug, Clone, Copy)]
 pub struct Match {
     /// `ikl` or `sid`.
@@ -23,12 +27,12 @@ pub struct Match {
     pub weight: MatchingWeight,
 }
 
-/// The gradient of the matching loss at `y0` (plain, `[batch, channel, y, x]`), one sample not
-/// averaged with the others. `noise` is standard normal, `sigma` `[batch]`; both denoisers hold
-/// plain tensors.
+/// The gradient of the matching loss at the plain clean states `y0` `[batch, channel, y, x]`, for
+/// each sample by itself: there is no mean over the batch. `noise` is standard normal, `sigma`
+/// `[batch]`; both denoisers hold plain tensors.
 ///
 /// # Errors
-/// A `sid` loss that does not depend on the sample.
+/// Fails for a `sid` loss that does not depend on the sample.
 pub fn gradient(
     settings: Match,
     teacher: &dyn Denoiser,
@@ -52,6 +56,8 @@ pub fn gradient(
             let target = teacher.denoise(noisy.clone(), sigma.clone());
             let tracked = auxiliary.denoise(noisy, sigma);
             let weight = weight(settings.weight, &leaf, &target).detach();
+
+            // Both networks are differentiated here; the weight alone is held constant.
             let error = target - tracked.clone();
             let square = error.clone().square() * (1.0 - alpha);
             let loss = (square + error * (tracked - leaf.clone())) * weight;
@@ -60,7 +66,7 @@ pub fn gradient(
     }
 }
 
-/// The weight per sample, `[batch, 1, 1, 1]`.
+/// The weight w of each sample, `[batch, 1, 1, 1]`. `target` is the teacher's denoised state.
 fn weight(kind: MatchingWeight, y0: &Tensor<4>, target: &Tensor<4>) -> Tensor<4> {
     let distance = (y0.clone() - target.clone()).abs().mean_dims(&[1, 2, 3]);
     match kind {

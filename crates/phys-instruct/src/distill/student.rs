@@ -1,4 +1,4 @@
-//! The student in training: what every phase works with and moves.
+//! The student in training: the state that every phase reads and updates.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::training::ema_decay;
 pub struct Student {
     /// The seed behind every draw.
     pub seed: u64,
-    /// The numbers of the training.
+    /// The configuration of the training.
     pub config: DistillConfig,
     /// The description of the finished student; its `steps` are those done so far.
     pub card: Card,
@@ -34,16 +34,16 @@ pub struct Student {
     pub average: UNet,
     /// The optimizer of its weights.
     pub optimizer: AdamW,
-    /// One per network call; empty before the student is calibrated.
+    /// The calibration of each network call; empty before the student is calibrated.
     pub calibrations: Vec<Calibration>,
     /// The residual of the PDE.
     pub residual: Box<dyn Residual>,
-    /// The law of the data's first line, if that is the input.
+    /// The statistics of the data's first line, if the input is that line.
     pub first_line: Option<FirstLine>,
 }
 
 impl Student {
-    /// The draw of this step for a purpose, its samples numbered from `part` 2^48 on.
+    /// The draw of this step for the purpose `stream`, its samples numbered from `part` * 2^48 on.
     pub fn draw<'a>(&self, stream: &'a str, part: usize) -> Draw<'a> {
         Draw { seed: self.seed, stream, step: self.card.steps, first: (part as u64) << 48 }
     }
@@ -54,7 +54,7 @@ impl Student {
         [self.config.batch, c.channels.len(), c.grid, c.grid]
     }
 
-    /// The generator whose calls `network` makes.
+    /// The generator with the network `network` and the student's levels and calibrations.
     pub fn generator<'a>(&'a self, network: &'a Network) -> Generator<'a> {
         let (levels, calibrations) = (&self.card.levels, &self.calibrations);
         Generator { network, levels, calibrations }
@@ -65,7 +65,7 @@ impl Student {
         self.draw("depth", 0).indices(1, self.card.levels.len())[0] + 1
     }
 
-    /// The network with averaged weights, which stay as they are.
+    /// The network with averaged weights, packed for inference.
     pub fn averaged(&self) -> Network {
         self.network.with_net(self.average.clone()).freeze()
     }
@@ -80,7 +80,8 @@ impl Student {
         }
     }
 
-    /// Goes on from the averaged weights, whose gradients the optimizer has not seen.
+    /// Continues from the averaged weights with a fresh optimizer: the old one has seen gradients
+    /// at other weights.
     pub fn restart_from_average(&mut self, optimizer: &OptimizerConfig) {
         self.network = self.averaged().train();
         self.optimizer = AdamW::new(optimizer);
@@ -118,7 +119,7 @@ impl Student {
     /// The state as arrays.
     ///
     /// # Errors
-    /// Weights that the device does not give back.
+    /// Fails where the device does not give the weights back.
     pub fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
         let mut arrays = params::to_arrays(&self.network.net, "net.")?;
         arrays.extend(params::to_arrays(&self.average, "average.")?);
@@ -127,10 +128,10 @@ impl Student {
         Ok(arrays)
     }
 
-    /// Goes back to what [`Student::to_arrays`] wrote.
+    /// Restores the state that [`Student::to_arrays`] wrote.
     ///
     /// # Errors
-    /// Arrays that are missing or of another shape.
+    /// Fails for arrays that are missing or of another shape.
     pub fn restore(&mut self, arrays: &BTreeMap<String, Array>) -> Result<()> {
         let plain = self.plain();
         self.network =
@@ -141,7 +142,7 @@ impl Student {
         self.optimizer.restore(arrays, "optimizer.")
     }
 
-    /// The teacher's network with the student's skip, plain.
+    /// The teacher's network with the student's c_skip, in plain tensors.
     pub fn plain(&self) -> Network {
         self.teacher.network.clone().with_skip(self.card.skip)
     }

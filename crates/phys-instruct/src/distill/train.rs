@@ -1,5 +1,5 @@
 //! Training of the student (arXiv 2602.03627, algorithm of section 4): the phases of the config in
-//! their order (see [`super::phases`]), and what the run folder is told of them.
+//! their order (see [`super::phases`]), and the metrics of the run.
 
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
@@ -20,7 +20,7 @@ use crate::{Error, Result, Samples, seeds};
 /// Computes figures of student samples (`[batch, ...]` in physical units) for the metrics file.
 pub type Monitor = Box<dyn Fn(&Samples) -> Result<Map<String, Value>> + Send>;
 
-/// Samples that training looks at.
+/// The number of samples that are drawn for the metrics.
 const LOOKED_AT: usize = 256;
 
 /// The state of a student's training.
@@ -36,12 +36,12 @@ pub struct StudentTraining {
 }
 
 impl StudentTraining {
-    /// A training from the beginning, the student with the teacher's weights. The held-out `data`
-    /// tell what the student's samples should vary by.
+    /// A training from the beginning, in which the student has the teacher's weights. The held-out
+    /// `data` gives the deviations that the student's samples should have.
     ///
     /// # Errors
-    /// A config without a student; a model or data of another PDE or grid than configured; phases
-    /// that do not go on from such a model.
+    /// Fails for a config without a student, for a model or data of another PDE or grid than
+    /// configured, and for phases that cannot begin with such a model.
     pub fn new(
         config: &Config,
         teacher: Model,
@@ -88,7 +88,8 @@ impl StudentTraining {
         self.student.model()
     }
 
-    /// Notes what the samples of the finished student vary by, so that a collapse is told.
+    /// Stores the deviations of the finished student's samples over the data's in its description,
+    /// so that a collapse is reported.
     fn note_deviations(&mut self) -> Result<()> {
         let at = |calls| -> Result<Vec<Option<f64>>> {
             let spread = moments::spread(&self.samples(LOOKED_AT, calls)?);
@@ -100,7 +101,7 @@ impl StudentTraining {
         Ok(())
     }
 
-    /// Samples of the averaged student at so many calls, from noise that no training step sees.
+    /// Samples of the averaged student after `calls` calls, from noise that no training step uses.
     fn samples(&self, count: usize, calls: usize) -> Result<Samples> {
         let seed = seeds::MONITOR + self.config.seed;
         crate::sampling::student_samples(&self.model(), count, calls, seed, &mut |_| ())
@@ -154,7 +155,7 @@ fn card(config: &DistillConfig, start: &Card) -> Card {
     }
 }
 
-/// What training starts from has to fit the config.
+/// Refuses a model `start` that does not fit the config, or that its phases cannot begin with.
 fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
     if (start.pde.as_str(), start.grid) != (config.pde.as_str(), config.grid) {
         return Err(Error::Config(format!(

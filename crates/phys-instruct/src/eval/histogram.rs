@@ -8,8 +8,8 @@ pub fn range(samples: &Samples, channel: usize) -> [f64; 2] {
     values_of(samples, channel).fold([f64::INFINITY, f64::NEG_INFINITY], bounds)
 }
 
-/// The middle of each of `bins` equal parts of [low, high], and the share of the channel's values in
-/// it; values outside are in none.
+/// The middle of each of `bins` equal parts of \[low, high\], and the share of the channel's values
+/// in that part. Values outside the interval are in none.
 pub fn histogram(
     samples: &Samples,
     channel: usize,

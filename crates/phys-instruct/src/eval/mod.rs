@@ -89,14 +89,17 @@ pub fn evaluate(
 ) -> Result<Report> {
     check(samples, reference, pde)?;
     let swd = swd::against_floor(samples, reference, options.swd)?;
+
     let limit = options.solve_at_most.unwrap_or(samples.count).min(samples.count);
     let to_solve = samples.slice(0..limit);
     let solution = physics::solution_error(&to_solve, pde);
+
     let marginal = marginal::marginal(samples, reference, pde)?;
     let rounded = marginal
         .two_valued
         .map(|two| TwoValues::new(two.values[0], two.values[1]))
         .and_then(|two| physics::rounded_solution_error(&to_solve, pde, two).mean());
+
     Ok(Report {
         count: samples.count,
         reference_count: reference.count,

@@ -38,7 +38,8 @@ pub fn relative_residuals(samples: &Samples, residual: &dyn Residual) -> Result<
 pub struct ResidualFields {
     /// The relative RMS residual of each sample.
     pub relative: Vec<f64>,
-    /// For each equation the fields of all samples, `[y, x]` each, in the units of the source term.
+    /// The residual of each equation, sample by sample, `[y, x]` each, in the units of the source
+    /// term.
     pub equations: Vec<Vec<Vec<f32>>>,
 }
 

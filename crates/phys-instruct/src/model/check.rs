@@ -1,5 +1,5 @@
-//! What a model file says of itself, held against the rules of a configuration, the PDE and the
-//! file's own tensors. A file may come from a stranger: all of this is settled before a network is
+//! Checks of a model's description against the rules of a configuration, the PDE and the tensors
+//! of its file. A file may come from a stranger, so that all checks are made before a network is
 //! built.
 
 use std::collections::{BTreeMap, BTreeSet};

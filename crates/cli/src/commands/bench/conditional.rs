@@ -53,14 +53,15 @@ pub struct Conditional {
     /// Columns observed at every time, for Burgers; repeatable [default: 5]
     #[arg(long, value_name = "N", value_parser = at_least::<1>())]
     sensors: Vec<usize>,
-    /// Errors of the observations, in standard deviations of their field; repeatable [default: 0 and
-    /// 0.01]
+    /// Errors of the observations, in standard deviations of their field; repeatable [default: 0
+    /// and 0.01]
     #[arg(long, value_name = "S", value_parser = at_least_zero)]
     noise: Vec<f64>,
     /// Steps of DiffusionPDE; repeatable [default: 100 and 500]
     #[arg(long, value_name = "N", value_parser = between::<2, MOST_CALLS>())]
     steps: Vec<usize>,
-    /// Search DiffusionPDE's weights on the first row of each task alone and keep them for its others
+    /// Search DiffusionPDE's weights on the first row of each task alone and keep them for its
+    /// others
     #[arg(long)]
     search_once: bool,
     /// A method to measure, as the table names it; repeatable [default: all]

@@ -1,5 +1,6 @@
-//! The anchored phase: guidance of the solution, the input held to what the student that the phase
-//! begins with makes of the same noise (see [`crate::distill::anchored`] for the loss).
+//! The anchored phase: guidance moves the solution, and the input is held to the anchor's. The
+//! anchor is the student that the phase begins with (see [`crate::distill::anchored`] for the
+//! loss).
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ use crate::store::weights::Array;
 /// The phase and its anchor.
 pub struct Anchored {
     config: AnchoredConfig,
-    /// The student as the phase found it.
+    /// The student that the phase began with.
     anchor: Network,
 }
 

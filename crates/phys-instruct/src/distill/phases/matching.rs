@@ -1,9 +1,9 @@
-//! Matching: in turn, an auxiliary model learns the student's present law, and the student follows
-//! the matching gradient plus the guidance's.
+//! The matching phase. In turn, an auxiliary model learns the student's present distribution, and
+//! the student follows the matching gradient plus the guidance's.
 //!
-//! Each number of network calls has an auxiliary model of its own. A single one tracks the mixture
-//! of them all, and once the mixture is matched nothing holds its parts: samples of one call keep
-//! too little variance and those of two too much.
+//! Each number of network calls has an auxiliary model of its own. A single one would learn the
+//! mixture over all numbers, and matching the mixture does not match its parts: samples of one call
+//! keep too little variance, and those of two calls too much.
 
 use std::collections::BTreeMap;
 
@@ -24,13 +24,13 @@ use crate::store::weights::Array;
 /// The phase and its auxiliary models.
 pub struct Matching {
     config: MatchingConfig,
-    /// One per number of network calls.
+    /// The auxiliary model of each number of network calls, 1..=K.
     auxiliaries: Vec<Auxiliary>,
 }
 
 impl Matching {
-    /// The phase before its first step: every auxiliary model begins as the teacher. After a warm
-    /// start the student's weights go on, and so does what its optimizer knows of their gradients.
+    /// The phase before its first step. Every auxiliary model begins as a copy of the teacher. The
+    /// student keeps its weights and the moments of its optimizer from a warm start.
     pub fn begin(config: &MatchingConfig, student: &mut Student) -> Self {
         student.optimizer.configure(&config.optimizer);
         let (teacher, optimizer) = (&student.teacher.network, &config.auxiliary.optimizer);
@@ -39,7 +39,8 @@ impl Matching {
         Self { config: config.clone(), auxiliaries }
     }
 
-    /// The EDM loss of the auxiliary model on fresh student samples.
+    /// One step of the auxiliary model of `calls` calls on fresh student samples; returns its EDM
+    /// loss.
     fn auxiliary_step(
         &mut self,
         student: &Student,
@@ -59,7 +60,8 @@ impl Matching {
         self.auxiliaries[calls - 1].step(auxiliary::Batch { clean, noise, sigma }, rate)
     }
 
-    /// The matching gradient at clean samples of so many calls; `plain` is the student's network.
+    /// The matching gradient at the samples `clean` of `calls` calls; `plain` is the student's
+    /// network.
     fn matched(
         &self,
         student: &Student,
@@ -80,7 +82,7 @@ impl Matching {
         Ok(gradient * plain.coordinates.present())
     }
 
-    /// Matching plus guidance on one batch of fresh samples.
+    /// One step of the student along matching plus guidance, on one batch of fresh samples.
     fn generator_step(
         &mut self,
         student: &mut Student,

@@ -1,9 +1,9 @@
 //! The phases of a student's training, and their sequence.
 //!
-//! A warm start brings the student near the data, matching gives it the data's law, calibration
-//! corrects what matching leaves of every mode's deviation, and an anchored phase pulls the
-//! solution onto the equation with the input held. A config names the phases it wants; each owns
-//! what it alone needs.
+//! A warm start brings the student near the data, and matching gives it the data's distribution.
+//! Calibration corrects the error in every mode's deviation that matching leaves. An anchored phase
+//! holds the input and pulls the solution onto the equation. A config names the phases of a run in
+//! their order; each phase owns the state that it alone needs.
 
 use std::collections::BTreeMap;
 
@@ -38,15 +38,15 @@ pub trait Phase: Send {
     /// The state of the phase beside the student's, as arrays.
     ///
     /// # Errors
-    /// Weights that the device does not give back.
+    /// Fails where the device does not give the weights back.
     fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
         Ok(BTreeMap::new())
     }
 
-    /// Goes back to what [`Phase::to_arrays`] wrote.
+    /// Restores the state that [`Phase::to_arrays`] wrote.
     ///
     /// # Errors
-    /// Arrays that are missing or of another shape.
+    /// Fails for arrays that are missing or of another shape.
     fn restore(&mut self, _: &BTreeMap<String, Array>) -> Result<()> {
         Ok(())
     }
@@ -70,8 +70,8 @@ impl Sequence {
         self.phases.iter().filter_map(PhaseConfig::steps).map(|steps| steps as u64).sum()
     }
 
-    /// The number of the phase that takes step number `step` of the training, and the steps before
-    /// that phase.
+    /// The number of the phase that takes the step `step` of the training, and the number of steps
+    /// before that phase.
     fn at(&self, step: u64) -> Result<(usize, u64)> {
         let mut before = 0;
         for (i, phase) in self.phases.iter().enumerate() {
@@ -84,8 +84,8 @@ impl Sequence {
         Err(Error::Config(format!("step {step} is beyond the {before} steps of all phases")))
     }
 
-    /// Takes the next step of the training and returns its figures. Where a phase has ended, the
-    /// phases up to the next one that takes steps come first.
+    /// Takes the next step of the training and returns its figures. After the end of a phase, the
+    /// phases without steps that follow it are passed first.
     ///
     /// # Errors
     /// Fails as the phases do, and for a step beyond the last phase.
@@ -108,8 +108,8 @@ impl Sequence {
         Ok((report, figures))
     }
 
-    /// Passes the phases behind the last step. What the phase that took it remembers is kept, so
-    /// that the training can be given more of its steps.
+    /// Passes the phases after the last step. The state of the phase that took it is kept, so that
+    /// the training can be continued with more of its steps.
     ///
     /// # Errors
     /// Fails as the phases do.
@@ -118,7 +118,7 @@ impl Sequence {
         self.pass(first..self.phases.len(), student)
     }
 
-    /// Passes phases that take no steps.
+    /// Carries out the phases `numbers`, none of which takes steps.
     fn pass(&self, numbers: std::ops::Range<usize>, student: &mut Student) -> Result<()> {
         numbers.into_iter().try_for_each(|i| match &self.phases[i] {
             PhaseConfig::Calibrate(config) => calibrate::calibrate(config, student),
@@ -134,11 +134,11 @@ impl Sequence {
         self.current.as_ref().map_or(Ok(BTreeMap::new()), |(_, phase)| phase.to_arrays())
     }
 
-    /// Goes back to the phase that took the last step of `student`, whose card is restored already,
-    /// and restores both from `arrays`.
+    /// Restores `student` and the phase that took its last step from `arrays`. The card of
+    /// `student` has been restored before.
     ///
     /// # Errors
-    /// Arrays that are missing or of another shape, and steps beyond the last phase.
+    /// Fails for arrays that are missing or of another shape, and for steps beyond the last phase.
     pub fn restore(
         &mut self,
         student: &mut Student,

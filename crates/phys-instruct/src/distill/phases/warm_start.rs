@@ -1,4 +1,4 @@
-//! Warm start: regression on what the teacher's own sampler makes of the generator's input.
+//! The warm start: regression of the student on the teacher's samples from the same noisy states.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,15 @@ use crate::diffusion::sampler::{self, Method};
 use crate::distill::student::Student;
 use crate::net::optimizer::StepReport;
 
-/// Power of the data's standard deviation in each mode by which its error is weighed. With 0 all
-/// modes count alike, and the many high ones hold up the few that carry the fields.
+/// The power of the data's standard deviation in a mode that weights the mode's error. With 0 all
+/// modes count alike, and the many high ones dominate the few that carry the fields.
 const MODE_WEIGHT: f64 = 0.5;
 
 /// The phase and the pairs drawn so far.
 pub struct WarmStart {
     config: WarmStartConfig,
-    /// A state and where the teacher's flow carries it, by number of the batch and network call.
+    /// Pairs of a noisy state and the end of the teacher's flow from it, by the number of the batch
+    /// and of the network call.
     pairs: BTreeMap<(u64, usize), (Tensor<4>, Tensor<4>)>,
 }
 
@@ -32,8 +33,8 @@ impl WarmStart {
         Self { config: config.clone(), pairs: BTreeMap::new() }
     }
 
-    /// Batch `number` of pairs for network call number `call`, a function of the two alone: a state
-    /// at that call's noise level, and where the teacher's flow carries it.
+    /// The batch `number` of pairs for the network call `call`, a function of the two alone. A
+    /// pair is a state at that call's noise level and the end of the teacher's flow from it.
     fn pair(&mut self, student: &Student, number: u64, call: usize) -> (Tensor<4>, Tensor<4>) {
         if let Some(pair) = self.pairs.get(&(number, call)) {
             return pair.clone();
@@ -43,7 +44,7 @@ impl WarmStart {
         let draw = Draw { step: number, ..student.draw("warm-start", call - 1) };
         let noise = draw.normal(student.shape(), &student.device);
         let noise = noise * student.network.profile() * level;
-        // Calls after the first see what the flow makes of pure noise, noised again.
+        // Calls after the first take the end of the flow from pure noise, with noise added again.
         let noisy = if call == 1 { noise } else { self.pair(student, number, 1).1 + noise };
 
         let process = DiffusionConfig { sigma_max: level, ..student.card.diffusion.clone() };
