@@ -88,7 +88,7 @@ fn finish(training: &mut dyn Training) -> Result<()> {
 
 /// Draws from a model, and prints and returns its measures.
 fn measure(name: &str, model: &Model, calls: usize, held_out: &Samples) -> Result<Report> {
-    let options = SampleOptions { count: COUNT, calls: calls, ..SampleOptions::default() };
+    let options = SampleOptions { count: COUNT, calls, ..SampleOptions::default() };
     let drawn = sample(model, options, &mut |_| ())?;
     let pde = model.card.pde()?;
     let residual = phys_instruct::residual::build(pde.as_ref(), model.card.grid, &device::cpu())?;
