@@ -54,6 +54,16 @@ pub fn find(name: &Path) -> Result<PathBuf, Failure> {
     if problem::names().iter().any(starts_with) { bundled_as(&text) } else { Err(unknown(&text)) }
 }
 
+/// The file that `name` means where observations are answered. Tables may name points by row and
+/// column, so that a bare PDE stays its student on 32 x 32, if there is one.
+pub fn find_for_observations(name: &Path) -> Result<PathBuf, Failure> {
+    let is_pde = problem::names().iter().any(|pde| name == Path::new(pde));
+    let coarse = format!("{}-32-student", name.display());
+    let bundled = is_pde && !name.exists() && file(&format!("{coarse}.safetensors")).is_some();
+
+    if bundled { find(Path::new(&coarse)) } else { find(name) }
+}
+
 /// The folder for a new file beside the models.
 pub fn folder() -> PathBuf {
     folders().into_iter().next().unwrap_or_else(|| PathBuf::from("models"))

@@ -35,6 +35,9 @@ use crate::{models, picture};
 /// .npz, for a field u: `u` [y, x] (NaN where nothing was observed), or `u_values` [n] with `u_index`
 /// or `u_points` [n, 2], and `u_sd`.
 ///
+/// A bare PDE is here its student on 32 x 32 grid points; `darcy-64` is the finer one. A table that
+/// names points by row and column must come from the grid of the model.
+///
 /// The observations are held against what the model knows, and the answer against the observations
 /// and the equation. What does not fit is a warning on stderr; --strict makes it exit code 1.
 ///
@@ -117,7 +120,7 @@ pub enum Way {
 impl Solve {
     pub fn run(&self, global: &Global) -> Outcome {
         self.out.iter().try_for_each(|path| picture::check(path))?;
-        let path = models::find(&self.name.model)?;
+        let path = models::find_for_observations(&self.name.model)?;
         let model = Model::load(&path, &open_device(global)?)?;
         match (&self.make_obs, &self.obs) {
             (Some(file), _) => self.draw_problem(&model, file),

@@ -1,6 +1,6 @@
 //! Tables of observations through `solve`.
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Run, Sandbox};
 
 /// Solves from a table and returns the number of observations and the misfit.
 fn solve(sandbox: &Sandbox, table: &[u8]) -> (u64, f64) {
@@ -55,5 +55,20 @@ fn an_empty_table_and_one_without_observed_values_are_refused() {
         let run = sandbox.run("solve student --task inverse --obs own.csv");
         assert_eq!(run.code, Some(2), "{table}");
         assert!(run.stderr.contains(reason), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn a_bare_pde_answers_on_the_grid_of_earlier_tables() {
+    let sandbox = Sandbox::new();
+    sandbox.write("own.csv", b"field,row,column,value\nu,40,40,0.003\n");
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models");
+
+    for (name, code, text) in [("darcy", 2, "the grid of 32 x 32 points"), ("darcy-64", 0, "")] {
+        let line = format!("solve {name} --task inverse --obs own.csv --ensemble 2");
+        let mut command = sandbox.command(&line);
+        let run = Run::of(command.env("PHYS_INSTRUCT_MODELS", models).output().unwrap(), &line);
+        assert_eq!(run.code, Some(code), "{line}\n{}", run.stderr);
+        assert!(run.stderr.contains(text), "{line}\n{}", run.stderr);
     }
 }
