@@ -65,7 +65,7 @@ pub struct Global {
         hide_possible_values = true
     )]
     pub device: DeviceName,
-    /// Print figures as JSON
+    /// Print figures as JSON, and an error as one JSON line on stderr
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
 }
@@ -221,6 +221,24 @@ pub fn check_global_once(given: impl Iterator<Item = OsString>) -> Outcome {
         None => Ok(()),
         Some(name) => Err(Failure::Usage(format!("{name}: given twice; give it once"))),
     }
+}
+
+/// Tells whether `--json` is among the words.
+pub fn asks_for_json(given: impl Iterator<Item = OsString>) -> bool {
+    // After `--` no word is an option.
+    given.take_while(|word| word != "--").any(|word| word == "--json")
+}
+
+/// Returns the words of the command line as a call. Help, the version, and what is no call end the
+/// program here, unless `json` asks for errors as JSON.
+pub fn parse(json: bool) -> std::result::Result<Cli, Failure> {
+    Cli::try_parse().map_err(|error| {
+        if !json || !error.use_stderr() {
+            error.exit();
+        }
+        let text = error.render().to_string();
+        Failure::Usage(text.trim_end().trim_start_matches("error: ").into())
+    })
 }
 
 /// Refuses a name that is given twice for an option.

@@ -2,6 +2,8 @@
 
 use phys_instruct::Error;
 
+use crate::output::SCHEMA;
+
 /// A failure, whose kind determines the exit code.
 #[derive(Debug)]
 pub enum Failure {
@@ -21,6 +23,12 @@ pub enum Failure {
 pub type Outcome = Result<(), Failure>;
 
 impl Failure {
+    /// The failure as JSON, with its exit code.
+    pub fn to_json(&self) -> serde_json::Value {
+        let (error, code) = (self.to_string(), self.code());
+        serde_json::json!({ "schema": SCHEMA, "error": error, "exit_code": code })
+    }
+
     /// The exit code: 1 if the work was done and failed, 2 for usage and environment, 130 for
     /// interruption.
     pub fn code(&self) -> u8 {

@@ -227,7 +227,7 @@ impl Figures {
     pub fn print(&self, json: bool) -> Outcome {
         self.warnings.iter().for_each(|text| tell!("warning: {text}"));
         let value = serde_json::to_value(self).map_err(|e| Failure::Usage(e.to_string()))?;
-        show(json, &value, &self.lines())
+        show(json, value, &self.lines())
     }
 
     fn lines(&self) -> Vec<(String, String)> {

@@ -16,17 +16,19 @@ mod warnings;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use args::Cli;
 use output::tell;
 
 fn main() -> ExitCode {
+    let json = args::asks_for_json(std::env::args_os().skip(1));
     let outcome = args::check_global_once(std::env::args_os().skip(1));
-    match outcome.and_then(|()| commands::run(Cli::parse())) {
+    match outcome.and_then(|()| commands::run(args::parse(json)?)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            tell!("error: {failure}");
+            if json {
+                tell!("{}", failure.to_json());
+            } else {
+                tell!("error: {failure}");
+            }
             ExitCode::from(failure.code())
         }
     }

@@ -30,9 +30,18 @@ macro_rules! tell {
 }
 pub(crate) use tell;
 
+/// The version of the JSON on stdout and stderr. It grows when a name changes or goes.
+pub const SCHEMA: u32 = 1;
+
 /// Prints `value` as JSON, or `lines` as two columns.
-pub fn show(json: bool, value: &Value, lines: &[(String, String)]) -> Outcome {
-    print(&if json { format!("{value:#}") } else { columns(lines) })
+pub fn show(json: bool, value: Value, lines: &[(String, String)]) -> Outcome {
+    if json { print_json(value) } else { print(&columns(lines)) }
+}
+
+/// Prints an object as JSON, with the number of its schema.
+pub fn print_json(mut value: Value) -> Outcome {
+    value["schema"] = SCHEMA.into();
+    print(&format!("{value:#}"))
 }
 
 /// Makes the parent folder of `path` and tries to write there, before any work is done.

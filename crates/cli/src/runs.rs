@@ -118,7 +118,7 @@ pub fn finish(run: &Run, model: &Model, json: bool) -> Outcome {
         line("samples seen", card.samples_seen),
         line("time", seconds(card.seconds)),
     ];
-    show(json, &value, &lines)
+    show(json, value, &lines)
 }
 
 /// Prints the number of steps of a paused run.
@@ -126,5 +126,5 @@ pub fn paused(run: &Run, training: &dyn Training, json: bool) -> Outcome {
     let (step, total) = (training.step_count(), training.total());
     let value = json!({ "run": run.folder().to_string_lossy(), "step": step, "steps": total });
     let lines = [line("run", run.folder().display()), line("step", format!("{step} of {total}"))];
-    show(json, &value, &lines)
+    show(json, value, &lines)
 }

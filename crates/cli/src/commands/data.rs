@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{described, eval::pde_of};
 use crate::args::{Global, Params, check_once, extension};
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, make_room, print, show, tell};
+use crate::output::{SCHEMA, line, make_room, print, print_json, show, tell};
 
 /// Look into data, check it, bring in data from elsewhere
 #[derive(Subcommand)]
@@ -141,7 +141,7 @@ impl Import {
         let Imported { samples, axes, reason, check } = imported;
         let axes = axes.to_string();
         let value = json!({
-            "pde": samples.pde, "count": samples.count, "channels": samples.channels,
+            "schema": SCHEMA, "pde": samples.pde, "count": samples.count, "channels": samples.channels,
             "height": samples.height, "width": samples.width, "out": self.out.to_string_lossy(),
             "source": self.data.to_string_lossy(), "axes": axes, "axes_reason": reason, "check": check,
         });
@@ -152,7 +152,7 @@ impl Import {
             format!("{} of {}, {} x {}", samples.count, samples.pde, samples.height, samples.width);
         show(
             json,
-            &value,
+            value,
             &[
                 line("samples", shape),
                 line("axes", format!("{axes} ({reason})")),
@@ -178,7 +178,7 @@ fn folder_info(folder: &Path, json: bool) -> Outcome {
         lines.push(line(&c.name, format!("mean {}, sd {}", plain(c.mean), plain(c.std))));
     }
     let value = serde_json::to_value(&manifest).map_err(|e| Failure::Usage(e.to_string()))?;
-    show(json, &value, &lines)
+    show(json, value, &lines)
 }
 
 fn file_info(path: &Path, json: bool) -> Outcome {
@@ -193,7 +193,7 @@ fn file_info(path: &Path, json: bool) -> Outcome {
         value.insert(name.clone(), json!({ "kind": kind }));
         lines.push((name, kind));
     }
-    show(json, &Value::Object(value), &lines)
+    show(json, json!({ "arrays": value }), &lines)
 }
 
 /// The shape and the statistics of the finite values, in words and as JSON.
@@ -248,8 +248,7 @@ fn verify(path: &Path, json: bool) -> Outcome {
     let texts: Vec<String> =
         problems.iter().map(|p| format!("{}: {}", p.file.display(), p.reason)).collect();
     if json {
-        let value = json!({ "checked": checked, "problems": texts });
-        print(&format!("{value:#}"))?;
+        print_json(json!({ "checked": checked, "problems": texts }))?;
     } else if texts.is_empty() {
         print(&format!("{checked} checked, all whole"))?;
     } else {

@@ -45,7 +45,7 @@ impl Doctor {
             line("GPU support", gpu),
             line("bundled models", models),
         ];
-        show(global.json, &value, &lines)
+        show(global.json, value, &lines)
     }
 }
 

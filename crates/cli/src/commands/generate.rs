@@ -63,7 +63,7 @@ impl Generate {
             "{} of {}, {2} x {2}, seed {3}",
             self.count, self.problem.pde, self.grid, self.seed
         );
-        show(global.json, &value, &[line("samples", samples), line("out", self.out.display())])
+        show(global.json, value, &[line("samples", samples), line("out", self.out.display())])
     }
 
     fn file(&self, stop: &AtomicBool) -> Outcome {

@@ -102,7 +102,7 @@ fn info(path: &Path, json: bool) -> Outcome {
     lines.push(line("time", seconds(card.seconds)));
     lines.push(line("SHA-256", checksum.as_deref().unwrap_or(NO_CHECKSUM)));
     lines.extend(card.collapse().map(|text| line("warning", text)));
-    show(json, &value, &lines)
+    show(json, value, &lines)
 }
 
 /// Formats JSON without quotes.

@@ -144,7 +144,7 @@ fn report(pde: &dyn Pde, solutions: &[Solution], spent: f64, json: bool) -> Outc
     lines.extend(residual.map(|r| line("solver's residual", plain(r))));
     lines.extend(inner_points.map(|n| line("resolved on points", n)));
     lines.push(line("time per sample", seconds(spent)));
-    show(json, &value, &lines)
+    show(json, value, &lines)
 }
 
 fn params(pde: &dyn Pde) -> Value {

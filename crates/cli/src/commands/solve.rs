@@ -321,7 +321,7 @@ impl Report<'_> {
             "time",
             format!("{} (and {} to prepare)", seconds(spent), seconds(prepared)),
         ));
-        show(json, &value, &lines)
+        show(json, value, &lines)
     }
 
     fn score(&self, truth: &Samples) -> Result<Score, Failure> {

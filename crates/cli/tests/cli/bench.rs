@@ -26,7 +26,9 @@ fn sandbox() -> Sandbox {
 }
 
 fn rows(text: &str) -> Vec<Value> {
-    serde_json::from_str(text).unwrap()
+    let mut found: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(found["schema"], 1);
+    serde_json::from_value(found["rows"].take()).unwrap()
 }
 
 #[test]

@@ -298,3 +298,23 @@ fn requests_beyond_the_memory_are_refused_at_once() {
         assert_eq!(refused.code, Some(2), "{line}: {}", refused.stderr);
     }
 }
+
+#[test]
+fn with_json_an_error_is_json() {
+    let sandbox = Sandbox::new();
+    for (line, code, text) in [
+        ("data info nowhere --json", 2, "nowhere"),
+        ("sample poison --json", 2, "did you mean `poisson`?"),
+        ("sample poisson --json --cuont 3", 2, "--cuont"),
+        ("config check tiny.toml --json --set train.steps=0", 1, "train.steps"),
+        ("--json doctor --json", 2, "given twice"),
+    ] {
+        let run = sandbox.run(line);
+        let error: serde_json::Value = serde_json::from_str(&run.stderr).unwrap();
+        assert_eq!((run.code, &error["exit_code"]), (Some(code), &code.into()), "{line}");
+        assert_eq!(error["schema"], 1);
+        assert!(error["error"].as_str().unwrap().contains(text), "{}", run.stderr);
+    }
+    let help = sandbox.good("sample --json --help");
+    assert!(help.stdout.contains("Usage: phys-instruct sample"));
+}

@@ -27,7 +27,7 @@ fn foreign_nodes_become_inner_nodes_in_physical_units() {
         ["count", "height", "width"].map(|key| part[key].clone()),
         [10, 15, 15].map(|n| json!(n))
     );
-    let info = sandbox.json("data info all.npz");
+    let info = sandbox.json("data info all.npz")["arrays"].take();
     assert!((info["a"]["min"].as_f64().unwrap() - 0.0201).abs() < 1e-6);
     assert!(info["u"]["min"].as_f64().unwrap() > 0.0);
     let figures = sandbox.json(
@@ -74,7 +74,7 @@ fn every_verb_that_takes_data_reads_every_format() {
     for name in ["structures.mat", "latest.h5"] {
         sandbox.write(name, &std::fs::read(folder.join(name)).unwrap());
     }
-    let info = sandbox.json("data info structures.mat");
+    let info = sandbox.json("data info structures.mat")["arrays"].take();
     assert_eq!(info["run/f_data"]["shape"], json!([3, 8, 8]));
     assert!(info["sparse"]["kind"].as_str().unwrap().contains("sparse"));
     let map = "--map a=run/f_data --map u=run/inner/phi_data";

@@ -37,7 +37,7 @@ fn import_changes_units() {
     sandbox.good("generate darcy --count 4 --grid 8 --out set.npz");
     sandbox.good("data import set.npz --pde darcy --scale a=2,-1 --out new.npz");
     let extremes = |name: &str| {
-        let info = sandbox.json(&format!("data info {name}"));
+        let info = sandbox.json(&format!("data info {name}"))["arrays"].take();
         ["min", "max"].map(|key| info["a"][key].as_f64().unwrap())
     };
     assert_eq!(extremes("set.npz"), [3.0, 12.0]);
@@ -50,7 +50,8 @@ fn simulate_solves_for_a_given_input() {
     sandbox.good("generate poisson --count 3 --grid 9 --out x.npz");
     let line = "simulate poisson --input x.npz --out y.npz";
     sandbox.good(line).matches_but_for_numbers("simulate");
-    let [x, y] = ["x.npz", "y.npz"].map(|name| sandbox.json(&format!("data info {name}")));
+    let [x, y] =
+        ["x.npz", "y.npz"].map(|name| sandbox.json(&format!("data info {name}"))["arrays"].take());
     assert_eq!(x["u"]["shape"], y["u"]["shape"]);
     let gap = x["u"]["std"].as_f64().unwrap() / y["u"]["std"].as_f64().unwrap() - 1.0;
     assert!(gap.abs() < 1e-6, "{gap}");
@@ -80,7 +81,7 @@ fn the_road_from_training_to_samples() {
     let begins =
         |name: &str, magic: &[u8]| std::fs::read(sandbox.path(name)).unwrap().starts_with(magic);
     assert!(begins("s.png", b"\x89PNG") && begins("s.svg", b"<"));
-    let arrays = sandbox.json("data info s.npz");
+    let arrays = sandbox.json("data info s.npz")["arrays"].take();
     assert_eq!(arrays["a"]["shape"], serde_json::json!([8, 8, 8]));
     assert_eq!(arrays["u"]["shape"], arrays["a"]["shape"]);
     metrics_show_a_collapse(&sandbox);
@@ -276,7 +277,7 @@ fn solve_draws_a_problem_and_answers_it() {
         assert!(found["score"]["error"].as_f64().unwrap() < 2.0, "{method}: {found}");
         assert_eq!(found["ensemble"], 3);
     }
-    let info = sandbox.json("data info x.npz");
+    let info = sandbox.json("data info x.npz")["arrays"].take();
     assert_eq!(info["u"]["shape"], serde_json::json!([3, 8, 8]));
     assert_eq!(info["a_mean"]["shape"], serde_json::json!([8, 8]));
     let solved = sandbox.json(&format!("{line} --physics"));

@@ -17,7 +17,7 @@ use phys_instruct::problem;
 use crate::args::Global;
 use crate::failure::{Failure, Outcome};
 use crate::models;
-use crate::output::{print, tell};
+use crate::output::{print, print_json, tell};
 
 mod charts;
 mod conditional;
@@ -94,7 +94,7 @@ impl<R: Serialize> Table<'_, R> {
             atomic::write(&out.join(name), text.as_bytes())?;
         }
         if global.json {
-            return print(&rows);
+            return print_json(serde_json::json!({ "rows": self.rows }));
         }
         tell!("tables and page: {}", out.display());
         print(table.trim_end())
