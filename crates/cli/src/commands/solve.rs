@@ -144,6 +144,15 @@ impl Solve {
         let seed = seeds::PROBLEM + self.seed;
         let truth = data::generate(pde.as_ref(), card.grid, seed, 1, &mut watch)?;
         let mut allowed = self.task.observed(pde.as_ref(), card.grid);
+        let (option, asked, most) = match self.sensors {
+            Some(count) => ("--sensors", count, card.grid),
+            None => ("--points", self.points, allowed.len()),
+        };
+        if asked > most {
+            let reason = format!("{option} {asked}: there are {most} to observe on this grid");
+            return Err(Failure::Usage(reason));
+        }
+
         let mut points = self.points;
         if let Some(count) = self.sensors {
             allowed = Observations::columns(&allowed, card.grid, count, self.seed);

@@ -293,6 +293,8 @@ fn solve_refuses_what_it_cannot_use() {
     for (line, reason) in [
         ("solve student --task inverse --obs w.csv", "no field `w`"),
         ("solve student --task inverse --obs far.csv", "8 x 8"),
+        ("solve student --task inverse --make-obs o.csv --points 65", "there are 64 to observe"),
+        ("solve student --task inverse --make-obs o.csv --sensors 9", "there are 8 to observe"),
         ("solve student --task forward --obs u.csv", "use reconstruct"),
         ("solve student --task inverse", "--obs"),
         ("solve student --task invers --obs u.csv", "forward, inverse or reconstruct"),
