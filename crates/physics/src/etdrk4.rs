@@ -40,7 +40,10 @@ fn moment_by_series(z: f64, p: u32) -> f64 {
     sum
 }
 
-/// The weights of one mode for one time step h from v.
+/// The weights of one mode for one time step.
+///
+/// The mode has the value v before the step, and a rate of change of N(v) beside its decay. Its
+/// values at the two stages in the middle are a and b, and c at the end:
 ///
 /// ```text
 /// a = half v + stage N(v)

@@ -2,11 +2,11 @@
 
 use crate::error::{Error, Result, check_range};
 use crate::font::{text_width, wrapped};
-use crate::svg::{Anchor, Canvas, Color, FAINT, GREY, INK, Point};
+use crate::svg::{
+    Anchor, Canvas, Color, FAINT, GREY, INK, LINE, MARGIN, NAME, Point, SMALL, TITLE,
+};
 use crate::ticks::Ticks;
 
-/// Around the page, in pixels like every length here.
-const MARGIN: f64 = 20.0;
 /// Width and height of the area of the curves.
 const AREA: Point = [520.0, 300.0];
 /// Left of the area: the y label and the tick labels.
@@ -19,12 +19,6 @@ const BOTTOM: f64 = 50.0;
 const LEGEND_GAP: f64 = 14.0;
 /// Length of a line in the legend.
 const LEGEND_MARK: f64 = 22.0;
-/// Letters of the title, of axes, of ticks, legend and caption.
-const TITLE: f64 = 16.0;
-const NAME: f64 = 12.0;
-const SMALL: f64 = 11.0;
-/// Height of a line of the caption.
-const LINE: f64 = 16.0;
 /// Radius of a dot of area 1.
 const DOT: f64 = 4.0;
 /// The largest radius of a dot.

@@ -6,23 +6,15 @@
 use crate::colormap::Colormap;
 use crate::error::{Error, Result, check_range};
 use crate::font::{fitted, text_width, wrapped};
-use crate::svg::{Anchor, Canvas, Color, GREY, INK, Point};
+use crate::svg::{Anchor, Canvas, Color, GREY, INK, LINE, MARGIN, NAME, Point, SMALL, TITLE};
 use crate::ticks::Ticks;
 
-/// Around the page, in pixels like every length here.
-const MARGIN: f64 = 20.0;
 /// Width of a panel.
 const PANEL: f64 = 180.0;
 /// Between panels, across and down.
 const GAP: Point = [24.0, 14.0];
 /// The least and the most height of a panel over its width.
 const ASPECTS: Point = [0.2, 3.0];
-/// Letters of the page's title, of panels' titles and names, of ticks and captions.
-const TITLE: f64 = 16.0;
-const NAME: f64 = 12.0;
-const SMALL: f64 = 11.0;
-/// Height of a line of names, and of captions.
-const LINE: f64 = 16.0;
 /// Length of a tick, and from its end to the baseline of a label below it.
 const TICK: f64 = 4.0;
 const BELOW_TICK: f64 = 11.0;

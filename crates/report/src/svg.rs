@@ -21,6 +21,17 @@ pub const FAINT: Color = [228, 228, 228];
 /// The background.
 pub const WHITE: Color = [255, 255, 255];
 
+/// The space around a page, in pixels like every length here.
+pub const MARGIN: f64 = 20.0;
+/// The size of letters in a page's title.
+pub const TITLE: f64 = 16.0;
+/// The size of letters in the names of panels and axes.
+pub const NAME: f64 = 12.0;
+/// The size of letters in ticks, legends and captions.
+pub const SMALL: f64 = 11.0;
+/// The height of a line of names, and of captions.
+pub const LINE: f64 = 16.0;
+
 /// The point of a text that lies at its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anchor {

@@ -138,11 +138,6 @@ impl Solve {
                 "--make-obs {name}: a name ending in .csv expected"
             )));
         }
-        make_room(file)?;
-
-        let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
-        let seed = seeds::PROBLEM + self.seed;
-        let truth = data::generate(pde.as_ref(), card.grid, seed, 1, &mut watch)?;
         let mut allowed = self.task.observed(pde.as_ref(), card.grid);
         let (option, asked, most) = match self.sensors {
             Some(count) => ("--sensors", count, card.grid),
@@ -152,7 +147,11 @@ impl Solve {
             let reason = format!("{option} {asked}: there are {most} to observe on this grid");
             return Err(Failure::Usage(reason));
         }
+        make_room(file)?;
 
+        let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
+        let seed = seeds::PROBLEM + self.seed;
+        let truth = data::generate(pde.as_ref(), card.grid, seed, 1, &mut watch)?;
         let mut points = self.points;
         if let Some(count) = self.sensors {
             allowed = Observations::columns(&allowed, card.grid, count, self.seed);
