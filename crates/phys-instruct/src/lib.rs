@@ -22,6 +22,7 @@ pub mod samples;
 pub mod sampling;
 pub mod seeds;
 pub mod store;
+pub mod student;
 pub mod training;
 
 pub use config::Config;

@@ -13,9 +13,9 @@ use crate::diffusion::joint::Components;
 use crate::diffusion::regression::Regression;
 use crate::diffusion::statistics::Statistics;
 use crate::diffusion::{Coordinates, Network};
-use crate::distill::{Calibration, Generator};
 use crate::net::{UNet, params};
 use crate::store::weights::{self, Array, Bundle};
+use crate::student::{Calibration, Generator};
 use crate::{Error, Result};
 
 mod check;

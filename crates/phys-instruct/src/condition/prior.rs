@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::symmetry::Symmetry;
 
 use crate::diffusion::Denoiser;
-use crate::distill::{Calibration, Generator};
+use crate::student::{Calibration, Generator};
 use crate::model::{Kind, Model};
 use crate::residual::{self, Residual};
 use crate::{Error, Result};

@@ -24,9 +24,9 @@
 use burn::tensor::Tensor;
 use serde_json::{Map, Value, json};
 
-use super::calibration::FirstLine;
 use crate::config::AnchoredConfig;
 use crate::residual::{Residual, ResidualOptions};
+use crate::student::FirstLine;
 
 /// The three relative errors, means over the batch.
 pub struct AnchoredTerms {

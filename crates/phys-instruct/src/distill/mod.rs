@@ -1,10 +1,8 @@
-//! The student: a generator of 1 to K steps, matched to the teacher's noisy distributions while
-//! guidance pulls its clean output onto the PDE (arXiv 2602.03627).
+//! The training of a student ([`crate::student`]): it is matched to the teacher's noisy distributions
+//! while guidance pulls its clean output onto the PDE (arXiv 2602.03627).
 
 pub mod anchored;
 pub mod auxiliary;
-pub mod calibration;
-pub mod generator;
 pub mod guidance;
 pub mod matching;
 pub mod monitor;
@@ -13,5 +11,3 @@ pub mod student;
 pub mod train;
 
 pub use auxiliary::Auxiliary;
-pub use calibration::{Calibration, FirstLine, Wanted};
-pub use generator::Generator;

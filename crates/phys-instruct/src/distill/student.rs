@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
 
-use super::{Calibration, FirstLine, Generator, Wanted};
 use crate::Result;
 use crate::config::{DistillConfig, OptimizerConfig};
 use crate::diffusion::Network;
@@ -14,6 +13,7 @@ use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::{UNet, params};
 use crate::residual::Residual;
 use crate::store::weights::Array;
+use crate::student::{Calibration, FirstLine, Generator, Wanted};
 use crate::training::ema_decay;
 
 /// The student, its average and its optimizer, beside the teacher and the equation.

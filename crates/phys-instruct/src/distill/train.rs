@@ -4,7 +4,6 @@
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
 
-use super::FirstLine;
 use super::phases::Sequence;
 use super::student::Student;
 use crate::config::{Config, DistillConfig, OptimizerConfig, PhaseConfig};
@@ -14,6 +13,7 @@ use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::params;
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
+use crate::student::FirstLine;
 use crate::training::{Origin, Outcome, Training};
 use crate::{Error, Result, Samples, seeds};
 
