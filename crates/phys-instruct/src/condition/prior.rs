@@ -4,9 +4,9 @@ use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::symmetry::Symmetry;
 
 use crate::diffusion::Denoiser;
-use crate::student::{Calibration, Generator};
 use crate::model::{Kind, Model};
 use crate::residual::{self, Residual};
+use crate::student::{Calibration, Generator};
 use crate::{Error, Result};
 
 /// A map G from noise z to fields x = G(z), both `[batch, channel, y, x]`.
