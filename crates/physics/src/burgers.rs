@@ -1,11 +1,11 @@
-//! Burgers' equation u_t + u u_x = nu u_xx for x periodic in [0, 1) and t in [0, 1].
+//! Burgers' equation u_t + u u_x = nu u_xx for x periodic in [0, lx) and t in [0, 1].
 //!
 //! The solver is Fourier pseudo-spectral in x and ETDRK4 in time. The flux `u^2 / 2` is formed from
 //! and projected on the modes `|k| < n / 3` (Orszag's 2/3 rule). Modes above keep the input's
 //! values and decay by viscosity alone.
 //!
-//! The n points lie at `j / n`. A sample has n rows at the times `i / (n - 1)`, the first of them
-//! the initial line. A line that this grid does not resolve is solved on a finer one by
+//! The nx points lie at `j lx / nx`. A sample has ny rows at the times `i / (ny - 1)`, the first of
+//! them the initial line. A line that this grid does not resolve is solved on a finer one by
 //! `solve_checked`.
 
 use std::f64::consts::PI;
@@ -14,13 +14,13 @@ use rustfft::num_complex::Complex;
 
 use crate::etdrk4::{Etdrk4, MOST_STEPS};
 use crate::hermite::{Collocation, Hermite, Nonlinear};
-use crate::input::{nodes, periodic};
+use crate::input::{self, nodes, periodic};
 use crate::random_field::LineLaw;
 use crate::spectral::{Fft1, complex, largest_wave_number, mirrored, real, resolved, wave_number};
 use crate::symmetry::Symmetry;
 use crate::{
-    Basis, Channel, Differentiable, Error, Fields, GaussianField, InputLaw, Layout, Param, Pde,
-    Result, Solution, SolveReport,
+    Basis, Channel, Differentiable, Error, Fields, GaussianField, Grid, InputLaw, Layout, Param,
+    Pde, Result, Solution, SolveReport,
 };
 
 mod refined;
@@ -48,32 +48,32 @@ impl Default for Burgers {
 }
 
 impl Pde for Burgers {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
-    fn equation(&self) -> &'static str {
-        "u_t + u u_x = nu u_xx, x periodic in [0, 1), t in [0, 1]"
+    fn equation(&self) -> &str {
+        "u_t + u u_x = nu u_xx, x periodic in [0, lx), t in [0, 1]"
     }
 
     fn channels(&self) -> Vec<Channel> {
         let basis = [Basis::Cosine, Basis::Fourier];
-        vec![Channel { name: "u", meaning: "velocity, time along y", basis }]
+        vec![Channel::new("u", "velocity, time along y", basis)]
     }
 
     fn params(&self) -> Vec<Param> {
         let meaning = "viscosity, above 0, at most 1; bounded below by the grid";
-        vec![Param { name: "nu", value: self.nu, meaning }]
+        vec![Param::new("nu", self.nu, meaning)]
     }
 
     fn set_param(&mut self, name: &str, value: f64) -> Result<()> {
         if name != "nu" {
-            let known = "nu".into();
-            return Err(Error::UnknownParam { pde: NAME, name: name.into(), known });
+            let (pde, known) = (NAME.into(), "nu".into());
+            return Err(Error::UnknownParam { pde, name: name.into(), known });
         }
         if !(value > 0.0 && value <= 1.0) {
-            let expected = "above 0, at most 1".into();
-            return Err(Error::OutOfRange { pde: NAME, name: "nu", value, expected });
+            let [pde, name, expected] = [NAME, "nu", "above 0, at most 1"].map(String::from);
+            return Err(Error::OutOfRange { pde, name, value, expected });
         }
         self.nu = value;
         Ok(())
@@ -91,52 +91,56 @@ impl Pde for Burgers {
         SMALLEST
     }
 
-    fn solve_bytes(&self, size: usize) -> f64 {
+    fn solve_bytes(&self, grid: Grid) -> f64 {
         // Measured: 20 a point at 1024 points, and a finer grid where one is needed.
-        100.0 * (size as f64).powi(2)
+        100.0 * grid.points() as f64
     }
 
-    fn solve(&self, input: &Fields) -> Result<Solution> {
-        let size = line_size(input)?;
-        self.check_grid(&input.data)?;
-        let interval = 1.0 / (size - 1) as f64;
-        let steps = steps_of(&input.data, interval);
-        check_steps(&input.data, steps)?;
-        let data = Line::new(size, self.nu).march(&input.data, size, interval, steps);
-        solution(size, data, steps)
+    fn solve(&self, grid: Grid, input: &Fields) -> Result<Solution> {
+        let steps = self.checked_steps(grid, input)?;
+        let mut line = Line::new(grid.nx, grid.lx, self.nu);
+        let data = line.march(&input.data, grid.ny, interval(grid), steps);
+        solution(grid, data, steps)
     }
 
-    fn solve_checked(&self, input: &Fields) -> Result<Solution> {
-        let size = line_size(input)?;
-        self.check_grid(&input.data)?;
-        check_steps(&input.data, steps_of(&input.data, 1.0 / (size - 1) as f64))?;
-        self.solve_refined(&input.data, refined::FINEST)
+    fn solve_checked(&self, grid: Grid, input: &Fields) -> Result<Solution> {
+        self.checked_steps(grid, input)?;
+        self.solve_refined(grid, &input.data, refined::FINEST)
     }
 
-    fn symmetries(&self, size: usize) -> Vec<Symmetry> {
-        Symmetry::shifts(size, 0)
+    fn symmetries(&self, grid: Grid) -> Vec<Symmetry> {
+        Symmetry::shifts_along_x(grid)
     }
 
     fn differentiable(&self) -> Option<&dyn Differentiable> {
         Some(self)
     }
 
-    fn points(&self, size: usize) -> [Vec<f64>; 2] {
-        [nodes(size), periodic(size)]
+    fn points(&self, grid: Grid) -> [Vec<f64>; 2] {
+        [nodes(grid.ny, grid.ly), periodic(grid.nx, grid.lx)]
     }
 }
 
 impl Burgers {
+    /// Checks grid and input and returns the number of time steps between rows.
+    fn checked_steps(&self, grid: Grid, input: &Fields) -> Result<usize> {
+        input::check(self, grid, input)?;
+        self.check_viscosity(grid, &input.data)?;
+        let steps = steps_of(&input.data, grid.lx, interval(grid));
+        check_steps(grid, &input.data, steps)?;
+        Ok(steps)
+    }
+
     /// Refuses a viscosity too small for the grid.
     ///
     /// A front of jump d is d / 2 tanh(d x / 4 nu). Its poles lie 2 pi nu / d off the real line, so
     /// that its modes fall like exp(-2 pi nu k / d). This must be at most 1 / e at the largest wave
     /// number kept. The condition is `nu >= d / (2 pi k)`, with d the range of the input, which
     /// never grows. (Four digits take ten times that.)
-    fn check_grid(&self, input: &[f64]) -> Result<()> {
+    fn check_viscosity(&self, grid: Grid, input: &[f64]) -> Result<()> {
         let largest = input.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let jump = largest - input.iter().copied().fold(f64::INFINITY, f64::min);
-        let smallest = jump / (2.0 * PI * largest_wave_number(input.len()));
+        let smallest = jump / (2.0 * PI * largest_wave_number(grid.nx, grid.lx));
 
         if self.nu >= smallest {
             return Ok(());
@@ -146,66 +150,57 @@ impl Burgers {
              are resolved; take a finer grid or a larger nu",
             input.len()
         );
-        Err(Error::OutOfRange { pde: NAME, name: "nu", value: self.nu, expected })
+        let (pde, name) = (NAME.into(), "nu".into());
+        Err(Error::OutOfRange { pde, name, value: self.nu, expected })
     }
 }
 
-/// Checks the input and returns its number of points.
-fn line_size(input: &Fields) -> Result<usize> {
-    let bad = |reason| Err(Error::BadInput { pde: NAME, reason });
-    let Fields { channels, height, width, data } = input;
-    if *channels != 1 || *height != 1 || data.len() != *width {
-        return bad(format!("shape [{channels}, {height}, {width}], expected [1, 1, size]"));
-    }
-    if *width < SMALLEST {
-        return bad(format!("{width} points, expected at least {SMALLEST}"));
-    }
-    match data.iter().position(|v| !v.is_finite()) {
-        Some(x) => bad(format!("value at column {x} is {}", data[x])),
-        None => Ok(*width),
-    }
+/// The time between two rows.
+fn interval(grid: Grid) -> f64 {
+    1.0 / (grid.ny - 1) as f64
 }
 
-/// Returns the sample of `size` rows, with `steps` time steps between two of them.
-fn solution(size: usize, data: Vec<f64>, steps: usize) -> Result<Solution> {
-    let fields = Fields { channels: 1, height: size, width: size, data };
+/// Returns the sample on a grid, with `steps` time steps between two rows.
+fn solution(grid: Grid, data: Vec<f64>, steps: usize) -> Result<Solution> {
+    let fields = Fields { channels: 1, height: grid.ny, width: grid.nx, data };
     if !fields.is_finite() {
-        let reason = "the velocity overflowed".into();
-        return Err(Error::NotConverged { pde: NAME, reason });
+        let (pde, reason) = (NAME.into(), "the velocity overflowed".into());
+        return Err(Error::NotConverged { pde, reason });
     }
 
-    let intervals = size - 1;
+    let intervals = grid.ny - 1;
     let time_step = Some(1.0 / (steps as f64 * intervals as f64));
     let report = SolveReport { steps: steps * intervals, time_step, ..SolveReport::default() };
     Ok(Solution { fields, report })
 }
 
 /// Refuses a line so fast that `steps` time steps between rows exceed [`MOST_STEPS`] in all.
-fn check_steps(input: &[f64], steps: usize) -> Result<()> {
-    let intervals = input.len() - 1;
+fn check_steps(grid: Grid, input: &[f64], steps: usize) -> Result<()> {
+    let intervals = grid.ny - 1;
     if steps <= MOST_STEPS / intervals {
         return Ok(());
     }
     // The largest allowed number of whole steps between rows, each at the Courant number.
-    let most = (MOST_STEPS / intervals) as f64 * intervals as f64 * COURANT / input.len() as f64;
+    let most = (MOST_STEPS / intervals) as f64 * intervals as f64 * COURANT;
+    let most = most / grid.nx as f64 * grid.lx;
     let reason = format!(
         "|u| reaches {:.3e}; on {} points it may be at most {most:.3e}, so that {MOST_STEPS} time \
          steps suffice; check the units, or take away the mean, which only carries the line along",
         largest_speed(input),
         input.len(),
     );
-    Err(Error::BadInput { pde: NAME, reason })
+    Err(Error::BadInput { pde: NAME.into(), reason })
 }
 
-/// Returns the number of time steps between rows.
-fn steps_of(input: &[f64], interval: f64) -> usize {
-    (interval / largest_step(input)).ceil().max(1.0) as usize
+/// Returns the number of time steps between rows, for a line of length `length`.
+fn steps_of(input: &[f64], length: f64, interval: f64) -> usize {
+    (interval / largest_step(input, length)).ceil().max(1.0) as usize
 }
 
 /// Returns the largest time step. The speed never grows, so that the first line's holds for all
 /// times.
-fn largest_step(input: &[f64]) -> f64 {
-    COURANT / (input.len() as f64 * largest_speed(input))
+fn largest_step(input: &[f64], length: f64) -> f64 {
+    COURANT / (input.len() as f64 / length * largest_speed(input))
 }
 
 /// Returns the largest |u| of a line.
@@ -229,8 +224,8 @@ struct Line {
 }
 
 impl Line {
-    fn new(size: usize, nu: f64) -> Self {
-        let wave = |i| wave_number(i, size);
+    fn new(size: usize, length: f64, nu: f64) -> Self {
+        let wave = |i| wave_number(i, size, length);
         let kept: Vec<_> = (0..size).map(|i| if resolved(i, size) { 1.0 } else { 0.0 }).collect();
         Self {
             fft: Fft1::new(size),
@@ -318,28 +313,28 @@ impl Nonlinear for Line {
 }
 
 impl Differentiable for Burgers {
-    fn unknowns(&self, size: usize) -> usize {
-        size
+    fn unknowns(&self, grid: Grid) -> usize {
+        grid.nx
     }
 
-    fn sample(&self, size: usize, white: &[f64]) -> Result<Fields> {
-        let line = self.input.periodic_modes(size).field(white);
-        Ok(self.solve(&Fields::stack(1, size, &[&line]))?.fields)
+    fn sample(&self, grid: Grid, white: &[f64]) -> Result<Fields> {
+        let line = self.input.periodic_modes(grid.nx, grid.lx).field(white);
+        Ok(self.solve(grid, &Fields::stack(1, grid.nx, &[&line]))?.fields)
     }
 
     fn gradient(
         &self,
-        size: usize,
+        grid: Grid,
         _white: &[f64],
         sample: &Fields,
         pull: &[f64],
     ) -> Result<Vec<f64>> {
-        let rows = sample.data.chunks_exact(size).zip(pull.chunks_exact(size)).rev();
-        let interval = 1.0 / (size - 1) as f64;
-        let steps = steps_of(&sample.data[..size], interval);
-        let mut line = Line::new(size, self.nu);
-        let mut method = Etdrk4::new(&line.decay, interval / steps as f64);
-        let mut gradient = vec![Complex::default(); size];
+        let Grid { nx, lx, .. } = grid;
+        let rows = sample.data.chunks_exact(nx).zip(pull.chunks_exact(nx)).rev();
+        let steps = steps_of(&sample.data[..nx], lx, interval(grid));
+        let mut line = Line::new(nx, lx, self.nu);
+        let mut method = Etdrk4::new(&line.decay, interval(grid) / steps as f64);
+        let mut gradient = vec![Complex::default(); nx];
 
         for (i, (row, pull)) in rows.enumerate() {
             if i > 0 {
@@ -353,7 +348,7 @@ impl Differentiable for Burgers {
         }
 
         line.fft.inverse(&mut gradient);
-        Ok(self.input.periodic_modes(size).pull_back(&real(&gradient)))
+        Ok(self.input.periodic_modes(nx, lx).pull_back(&real(&gradient)))
     }
 }
 
@@ -364,13 +359,12 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Returns the chain for viscosity `nu` > 0 on grids of `size` points a side, at least 2.
-    pub fn new(nu: f64, size: usize) -> Self {
-        let line = Line::new(size, nu);
-        let interval = 1.0 / (size - 1) as f64;
-        let kept = (0..size).filter(|&k| line.kept[k] > 0.0).map(|k| [k, mirrored(k, size)]);
+    /// Returns the chain for viscosity `nu` > 0 on a grid of at least 2 x 2 points.
+    pub fn new(nu: f64, grid: Grid) -> Self {
+        let line = Line::new(grid.nx, grid.lx, nu);
+        let kept = (0..grid.nx).filter(|&k| line.kept[k] > 0.0).map(|k| [k, mirrored(k, grid.nx)]);
         let moved = kept.filter(|[k, other]| k <= other).collect();
-        let step = Hermite::new(&line.decay, interval, moved);
+        let step = Hermite::new(&line.decay, interval(grid), moved);
         Self { line, step }
     }
 }
@@ -437,7 +431,7 @@ mod tests {
     #[test]
     fn space_converges_spectrally_to_cole_hopf() {
         let error = |size: usize| {
-            let got = Line::new(size, 0.01).march(&sine(size), 2, 1.0, 1000);
+            let got = Line::new(size, 1.0, 0.01).march(&sine(size), 2, 1.0, 1000);
             let exact: Vec<_> =
                 (0..size).map(|j| exact(0.01, j as f64 / size as f64, 1.0)).collect();
             distance(&got[size..], &exact)
@@ -453,8 +447,9 @@ mod tests {
     #[test]
     fn time_converges_to_cole_hopf_with_order_four() {
         let exact: Vec<_> = (0..96).map(|j| exact(0.02, j as f64 / 96.0, 1.0)).collect();
-        let error =
-            |steps| distance(&Line::new(96, 0.02).march(&sine(96), 2, 1.0, steps)[96..], &exact);
+        let error = |steps| {
+            distance(&Line::new(96, 1.0, 0.02).march(&sine(96), 2, 1.0, steps)[96..], &exact)
+        };
         let errors = [20, 40, 80].map(error);
         for pair in errors.windows(2) {
             let order = (pair[0] / pair[1]).log2();
@@ -464,7 +459,7 @@ mod tests {
 
     #[test]
     fn every_row_of_a_solution_is_cole_hopfs() {
-        let solution = Burgers::default().solve(&line(&sine(96))).unwrap();
+        let solution = Burgers::default().solve(Grid::square(96), &line(&sine(96))).unwrap();
         let exact: Vec<_> = (0..96 * 96)
             .map(|i| exact(0.01, (i % 96) as f64 / 96.0, (i / 96) as f64 / 95.0))
             .collect();
@@ -476,9 +471,9 @@ mod tests {
     #[test]
     fn the_mean_is_conserved_and_carries_the_line_along() {
         // Galilean invariance: the solution for u + c is that for u, moved by c t.
-        let plain = Burgers::default().solve(&line(&sine(64))).unwrap().fields;
+        let plain = Burgers::default().solve(Grid::square(64), &line(&sine(64))).unwrap().fields;
         let shifted: Vec<_> = sine(64).iter().map(|u| u + 0.5).collect();
-        let moved = Burgers::default().solve(&line(&shifted)).unwrap().fields;
+        let moved = Burgers::default().solve(Grid::square(64), &line(&shifted)).unwrap().fields;
         let last = &moved.data[63 * 64..];
         assert!((last.iter().sum::<f64>() / 64.0 - 0.5).abs() < 1e-13);
         let back: Vec<_> = (0..64).map(|j| last[(j + 32) % 64] - 0.5).collect();
@@ -490,11 +485,13 @@ mod tests {
         for size in [64, 128] {
             let pde = Burgers::default();
             for index in 0..8 {
-                let input = pde.random_input(size, &mut rng::stream(2, "input", 0, index)).unwrap();
-                let solution = pde.solve(&input).unwrap();
+                let input = pde
+                    .random_input(Grid::square(size), &mut rng::stream(2, "input", 0, index))
+                    .unwrap();
+                let solution = pde.solve(Grid::square(size), &input).unwrap();
                 let interval = 1.0 / (size - 1) as f64;
                 let steps = 4 * solution.report.steps / (size - 1);
-                let fine = Line::new(size, pde.nu).march(&input.data, size, interval, steps);
+                let fine = Line::new(size, 1.0, pde.nu).march(&input.data, size, interval, steps);
                 let error = distance(&solution.fields.data, &fine);
                 eprintln!("{size}: {} steps, time error {error:.1e}", solution.report.steps);
                 assert!(error < 1e-6, "{error}");
@@ -504,7 +501,7 @@ mod tests {
 
     #[test]
     fn samples_have_the_published_deviations() {
-        let samples = generate(&Burgers::default(), 128, 17, 0..300).unwrap();
+        let samples = generate(&Burgers::default(), Grid::square(128), 17, 0..300).unwrap();
         let check = |values: fn(&Fields) -> &[f64], published: f64| {
             let square =
                 |f: &Fields| values(f).iter().map(|u| u * u).sum::<f64>() / values(f).len() as f64;
@@ -521,7 +518,7 @@ mod tests {
 
     #[test]
     fn input_and_solution_are_the_rows_of_a_sample() {
-        let sample = Burgers::default().solve(&line(&sine(16))).unwrap().fields;
+        let sample = Burgers::default().solve(Grid::square(16), &line(&sine(16))).unwrap().fields;
         assert_eq!(Burgers::default().input_of(&sample), line(&sine(16)));
         let solution = Burgers::default().solution_of(&sample);
         assert_eq!((solution.height, solution.width), (15, 16));
@@ -533,7 +530,7 @@ mod tests {
         let solve = |nu, size| {
             let mut pde = Burgers::default();
             pde.set_param("nu", nu)?;
-            pde.solve(&line(&sine(size)))
+            pde.solve(Grid::square(size), &line(&sine(size)))
         };
         assert!(solve(0.01, 64).is_ok());
         let message = solve(1e-4, 64).err().unwrap().to_string();
@@ -544,7 +541,7 @@ mod tests {
 
     #[test]
     fn the_slope_is_the_change_of_the_rate() {
-        let mut law = Line::new(24, 0.01);
+        let mut law = Line::new(24, 1.0, 0.01);
         let [u, w] = [1, 2].map(|seed| {
             let values = rng::normals(&mut rng::stream(seed, "line", 0, 0), 24);
             law.modes_of(&values)
@@ -555,10 +552,10 @@ mod tests {
     #[test]
     fn marching_leads_from_a_wrong_solution_to_the_solver_s() {
         let pde = Burgers::default();
-        let exact = generate(&pde, 64, 3, 0..1).unwrap().remove(0);
+        let exact = generate(&pde, Grid::square(64), 3, 0..1).unwrap().remove(0);
         let mut sample = exact.clone();
         sample.data[64..].iter_mut().for_each(|u| *u *= 1.1);
-        let rows = Rows::new(pde.nu, 64);
+        let rows = Rows::new(pde.nu, Grid::square(64));
         let far = |sample: &Fields| distance(&sample.data, &exact.data);
         let before = far(&sample);
         rows.march(&mut sample, 0);

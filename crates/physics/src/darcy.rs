@@ -1,6 +1,6 @@
-//! Darcy flow -div(a grad u) = f on the unit square, u = 0 on the boundary.
+//! Darcy flow -div(a grad u) = f on a rectangle, u = 0 on the boundary.
 //!
-//! Points lie at `(j + b) h` with h = 1/(size - 1 + 2 b). They are cell centres for b = 1/2, and
+//! Along a side of length l, n points lie at `(j + b) h` with h = l/(n - 1 + 2 b). They are cell centres for b = 1/2, and
 //! the inner nodes of a grid of nodes for b = 1.
 //!
 //! The discretisation is by finite volumes (Patankar, "Numerical Heat Transfer and Fluid Flow",
@@ -18,11 +18,11 @@ use faer::sparse::{SparseColMatRef, SymbolicSparseColMat};
 use faer::{Conj, MatMut, Par, Side};
 use rayon::prelude::*;
 
-use crate::input::{inset, square_size};
+use crate::input::{self, inset};
 use crate::random_field::FieldLaw;
 use crate::symmetry::Symmetry;
 use crate::{
-    Basis, Channel, Differentiable, Error, Fields, GaussianField, InputLaw, Linearisable,
+    Basis, Channel, Differentiable, Error, Fields, GaussianField, Grid, InputLaw, Linearisable,
     Linearised, Param, Pde, Result, Solution, SolveReport,
 };
 
@@ -76,28 +76,27 @@ impl Darcy {
 }
 
 impl Pde for Darcy {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
-    fn equation(&self) -> &'static str {
-        "-div(a grad u) = f on the unit square, u = 0 on the boundary"
+    fn equation(&self) -> &str {
+        "-div(a grad u) = f on a rectangle, u = 0 on the boundary"
     }
 
     fn channels(&self) -> Vec<Channel> {
         vec![
-            Channel { name: "a", meaning: "permeability", basis: [Basis::Cosine; 2] },
-            Channel { name: "u", meaning: "pressure", basis: [self.solution_basis(); 2] },
+            Channel::new("a", "permeability", [Basis::Cosine; 2]),
+            Channel::new("u", "pressure", [self.solution_basis(); 2]),
         ]
     }
 
     fn params(&self) -> Vec<Param> {
-        let param = |name, value, meaning| Param { name, value, meaning };
         let mut params = vec![
-            param("low", self.low, "the lower coefficient of the random input, above 0"),
-            param("high", self.high, "the higher coefficient of the random input, above 0"),
-            param("source", self.source, "the constant source f, not 0"),
-            param("boundary", self.boundary, BOUNDARY),
+            Param::new("low", self.low, "the lower coefficient of the random input, above 0"),
+            Param::new("high", self.high, "the higher coefficient of the random input, above 0"),
+            Param::new("source", self.source, "the constant source f, not 0"),
+            Param::new("boundary", self.boundary, BOUNDARY),
         ];
         params.extend(self.input.params());
         params
@@ -115,7 +114,8 @@ impl Pde for Darcy {
             _ => return self.input.set(NAME, name, value, "low, high, source, boundary, "),
         };
         if !(valid && value.is_finite()) {
-            return Err(Error::OutOfRange { pde: NAME, name, value, expected: expected.into() });
+            let (pde, name) = (NAME.into(), name.into());
+            return Err(Error::OutOfRange { pde, name, value, expected: expected.into() });
         }
         *slot = value;
         Ok(())
@@ -133,27 +133,27 @@ impl Pde for Darcy {
         SMALLEST
     }
 
-    fn solve_bytes(&self, size: usize) -> f64 {
+    fn solve_bytes(&self, grid: Grid) -> f64 {
         // Measured: 500 a point at 64 points a side, 700 at 1024.
-        900.0 * (size as f64).powi(2)
+        900.0 * grid.points() as f64
     }
 
-    fn solve(&self, input: &Fields) -> Result<Solution> {
+    fn solve(&self, grid: Grid, input: &Fields) -> Result<Solution> {
         let source = vec![self.source; input.height * input.width];
-        let (u, report) = solve_with_source(input, &source, self.boundary)?;
+        let (u, report) = solve_with_source(grid, input, &source, self.boundary)?;
         let fields = Fields::stack(input.height, input.width, &[input.channel(0), &u]);
         Ok(Solution { fields, report })
     }
 
-    fn solve_checked(&self, input: &Fields) -> Result<Solution> {
-        let mut solution = self.solve(input)?;
-        let doubt = self.second_look(input, solution.fields.channel(1))?;
+    fn solve_checked(&self, grid: Grid, input: &Fields) -> Result<Solution> {
+        let mut solution = self.solve(grid, input)?;
+        let doubt = self.second_look(grid, input, solution.fields.channel(1))?;
         solution.report.warnings.extend(doubt);
         Ok(solution)
     }
 
-    fn symmetries(&self, size: usize) -> Vec<Symmetry> {
-        Symmetry::of_square(size)
+    fn symmetries(&self, grid: Grid) -> Vec<Symmetry> {
+        Symmetry::of_rectangle(grid)
     }
 
     fn differentiable(&self) -> Option<&dyn Differentiable> {
@@ -164,8 +164,8 @@ impl Pde for Darcy {
         Some(self)
     }
 
-    fn points(&self, size: usize) -> [Vec<f64>; 2] {
-        [inset(size, self.boundary), inset(size, self.boundary)]
+    fn points(&self, grid: Grid) -> [Vec<f64>; 2] {
+        [inset(grid.ny, grid.ly, self.boundary), inset(grid.nx, grid.lx, self.boundary)]
     }
 }
 
@@ -185,32 +185,32 @@ impl Darcy {
 /// The jump of the coefficient, where the field changes its sign, is smoothed over a sixth of the
 /// field's standard deviation.
 impl Differentiable for Darcy {
-    fn unknowns(&self, size: usize) -> usize {
-        size * size
+    fn unknowns(&self, grid: Grid) -> usize {
+        grid.points()
     }
 
-    fn sample(&self, size: usize, white: &[f64]) -> Result<Fields> {
-        let field = self.input.neumann_modes(size).field(white);
+    fn sample(&self, grid: Grid, white: &[f64]) -> Result<Fields> {
+        let field = self.input.neumann_modes(grid).field(white);
         let a: Vec<f64> = field.iter().map(|&g| self.smoothed(g)[0]).collect();
-        Ok(self.solve(&Fields::stack(size, size, &[&a]))?.fields)
+        Ok(self.solve(grid, &Fields::stack(grid.ny, grid.nx, &[&a]))?.fields)
     }
 
     fn gradient(
         &self,
-        size: usize,
+        grid: Grid,
         white: &[f64],
         sample: &Fields,
         pull: &[f64],
     ) -> Result<Vec<f64>> {
         let (a, u) = (sample.channel(0), sample.channel(1));
-        let cells = Cells { size, a, boundary: self.boundary };
+        let cells = Cells { grid, a, boundary: self.boundary };
         let (of_a, of_u) = pull.split_at(a.len());
 
         // A is symmetric: the adjoint equation is solved by the same factor.
         let mut adjoint = of_u.to_vec();
         Factor::new(&cells)?.solve_in_place(&mut adjoint)?;
 
-        let modes = self.input.neumann_modes(size);
+        let modes = self.input.neumann_modes(grid);
         let field = modes.field(white);
         // d(pull)/da_i = of_a_i - adjoint^T (dA / da_i) u, then the chain rule through the smoothed
         // step.
@@ -227,12 +227,12 @@ impl Differentiable for Darcy {
 const BEYOND: f64 = 1.5;
 
 impl Linearisable for Darcy {
-    fn linearised(&self, input: &Fields) -> Result<Box<dyn Linearised>> {
+    fn linearised(&self, grid: Grid, input: &Fields) -> Result<Box<dyn Linearised>> {
         let source = vec![self.source; input.height * input.width];
-        let Solved { u, factor, .. } = Solved::new(input, &source, self.boundary)?;
-        let cells = Cells { size: input.width, a: input.channel(0), boundary: self.boundary };
+        let Solved { u, factor, .. } = Solved::new(grid, input, &source, self.boundary)?;
+        let cells = Cells { grid, a: input.channel(0), boundary: self.boundary };
         let influence = (0..u.len()).map(|i| cells.influence(i, &u)).collect();
-        Ok(Box::new(Near { pde: self.clone(), influence, factor }))
+        Ok(Box::new(Near { pde: self.clone(), grid, influence, factor }))
     }
 
     fn admit(&self, input: &mut Fields) {
@@ -244,6 +244,7 @@ impl Linearisable for Darcy {
 /// The linearised equation A du = -(dA / da da) u at one coefficient a and its solution u.
 struct Near {
     pde: Darcy,
+    grid: Grid,
     /// The influence of every cell's coefficient on the fluxes.
     influence: Vec<Influence>,
     factor: Factor,
@@ -257,7 +258,7 @@ impl Linearised for Near {
         let cells = self.influence.len();
         if let Some((point, _)) = functionals.iter().flatten().find(|term| term.0 >= cells) {
             let reason = format!("point {point} of a solution of {cells} values");
-            return Err(Error::BadInput { pde: NAME, reason });
+            return Err(Error::BadInput { pde: NAME.into(), reason });
         }
 
         let mut slopes = vec![0.0; functionals.len() * cells];
@@ -281,14 +282,14 @@ impl Linearised for Near {
     }
 
     fn solution(&self, input: &Fields) -> Result<Vec<f64>> {
-        Ok(self.pde.solve(input)?.fields.channel(1).to_vec())
+        Ok(self.pde.solve(self.grid, input)?.fields.channel(1).to_vec())
     }
 
     fn change(&self, change: &[f64]) -> Result<Vec<f64>> {
         let cells = self.influence.len();
         if change.len() != cells {
             let reason = format!("a change of {} values, expected {cells}", change.len());
-            return Err(Error::BadInput { pde: NAME, reason });
+            return Err(Error::BadInput { pde: NAME.into(), reason });
         }
 
         let mut moved = vec![0.0; cells];
@@ -306,8 +307,8 @@ impl Linearised for Near {
     }
 }
 
-/// Solves -div(a grad u) = source for a coefficient a of shape `[1, size, size]` and any source of
-/// `size * size` values. The outermost points lie `boundary` grid spacings from the walls (0.5 or
+/// Solves -div(a grad u) = source for a coefficient a of shape `[1, ny, nx]` and any source of
+/// `ny * nx` values. The outermost points lie `boundary` grid spacings from the walls (0.5 or
 /// 1, see [`Darcy::boundary`]).
 ///
 /// The reported residual is the backward error |r| / | |A||u| + |b| |, with r = b - A u. This is
@@ -315,15 +316,16 @@ impl Linearised for Near {
 /// 1e-16 max(a) |u| / h^2.
 ///
 /// # Errors
-/// Fails on a coefficient that is not square, finite and positive, and on a source of another size
-/// or with a non-finite value. Fails on any other distance from the walls, and on a backward error
+/// Fails on a coefficient that is not on the grid, finite and positive, and on a source of another
+/// size or with a non-finite value. Fails on any other distance from the walls, and on a backward error
 /// above 1e-12.
 pub fn solve_with_source(
+    grid: Grid,
     coefficient: &Fields,
     source: &[f64],
     boundary: f64,
 ) -> Result<(Vec<f64>, SolveReport)> {
-    let Solved { u, report, .. } = Solved::new(coefficient, source, boundary)?;
+    let Solved { u, report, .. } = Solved::new(grid, coefficient, source, boundary)?;
     Ok((u, report))
 }
 
@@ -336,14 +338,15 @@ struct Solved {
 
 impl Solved {
     /// Solves as [`solve_with_source`] does.
-    fn new(coefficient: &Fields, source: &[f64], boundary: f64) -> Result<Self> {
-        let size = square_size(NAME, coefficient, SMALLEST)?;
-        Darcy::default().set_param("boundary", boundary)?;
-        let cells = Cells { size, a: coefficient.channel(0), boundary };
+    fn new(grid: Grid, coefficient: &Fields, source: &[f64], boundary: f64) -> Result<Self> {
+        let mut pde = Darcy::default();
+        pde.set_param("boundary", boundary)?;
+        input::check(&pde, grid, coefficient)?;
+        let cells = Cells { grid, a: coefficient.channel(0), boundary };
         cells.check(source)?;
 
-        let h2 = spacing(size, boundary).powi(2);
-        let rhs: Vec<f64> = source.iter().map(|f| f * h2).collect();
+        let [hy, hx] = spacing(grid, boundary);
+        let rhs: Vec<f64> = source.iter().map(|f| f * (hy * hx)).collect();
 
         let factor = Factor::new(&cells)?;
         let mut u = rhs.clone();
@@ -362,14 +365,15 @@ impl Solved {
         }
 
         let reason = format!("backward error {backward_error:e} above {TOLERANCE:e}");
-        Err(Error::NotConverged { pde: NAME, reason })
+        Err(Error::NotConverged { pde: NAME.into(), reason })
     }
 }
 
-/// Returns the grid spacing h of `size` points a side, the outermost of them `boundary` spacings
+/// Returns the spacings of a grid along y and along x, its outermost points `boundary` spacings
 /// from the walls.
-pub fn spacing(size: usize, boundary: f64) -> f64 {
-    1.0 / (size as f64 - 1.0 + 2.0 * boundary)
+pub fn spacing(grid: Grid, boundary: f64) -> [f64; 2] {
+    let along = |points: usize, side: f64| side / (points as f64 - 1.0 + 2.0 * boundary);
+    [along(grid.ny, grid.ly), along(grid.nx, grid.lx)]
 }
 
 /// The four neighbours of a cell, `None` beyond the boundary. The number beside each is the
@@ -386,7 +390,7 @@ impl Influence {
 
 /// A coefficient on its grid.
 struct Cells<'a> {
-    size: usize,
+    grid: Grid,
     a: &'a [f64],
     boundary: f64,
 }
@@ -395,11 +399,11 @@ impl Cells<'_> {
     /// Refuses a coefficient that is not positive, and a source of another size or with a
     /// non-finite value.
     fn check(&self, source: &[f64]) -> Result<()> {
-        let bad = |reason| Err(Error::BadInput { pde: NAME, reason });
-        let Self { size, a, .. } = self;
+        let bad = |reason| Err(Error::BadInput { pde: NAME.into(), reason });
+        let Self { grid, a, .. } = self;
 
         if let Some(i) = a.iter().position(|v| *v <= 0.0) {
-            let (y, x) = (i / size, i % size);
+            let (y, x) = (i / grid.nx, i % grid.nx);
             return bad(format!("coefficient {} at row {y}, column {x}, expected above 0", a[i]));
         }
 
@@ -410,37 +414,51 @@ impl Cells<'_> {
         Ok(())
     }
 
-    /// Returns the neighbours of cell `i` and the coefficients of its four faces, times h^2. There
-    /// is no neighbour beyond the boundary, where u = 0.
-    fn faces(&self, i: usize) -> [(Option<usize>, f64); 4] {
-        let Self { size, a, boundary } = *self;
-        let (y, x) = (i / size, i % size);
+    /// The lengths of a cell's four faces over the distances of the points on either side, in the
+    /// order of [`Cells::faces`].
+    fn widths(&self) -> [f64; 4] {
+        let [hy, hx] = spacing(self.grid, self.boundary);
+        [hx / hy, hx / hy, hy / hx, hy / hx]
+    }
 
-        let face = |inside: bool, j: usize| {
+    /// Returns the neighbours of cell `i` and the coefficients of its four faces, times their
+    /// widths. There is no neighbour beyond the boundary, where u = 0.
+    fn faces(&self, i: usize) -> [(Option<usize>, f64); 4] {
+        let Self { grid: Grid { ny, nx, .. }, a, boundary } = *self;
+        let (y, x) = (i / nx, i % nx);
+        let [above, below, left, right] = self.widths();
+
+        let face = |inside: bool, j: usize, width: f64| {
             if inside {
-                (Some(j), 2.0 * a[i] * (a[j] / (a[i] + a[j])))
+                (Some(j), 2.0 * a[i] * (a[j] / (a[i] + a[j])) * width)
             } else {
-                (None, a[i] / boundary)
+                (None, a[i] / boundary * width)
             }
         };
 
         [
-            face(y > 0, i.wrapping_sub(size)),
-            face(y + 1 < size, i + size),
-            face(x > 0, i.wrapping_sub(1)),
-            face(x + 1 < size, i + 1),
+            face(y > 0, i.wrapping_sub(nx), above),
+            face(y + 1 < ny, i + nx, below),
+            face(x > 0, i.wrapping_sub(1), left),
+            face(x + 1 < nx, i + 1, right),
         ]
     }
 
     /// Returns the influence of a_i on the fluxes of `u`.
     fn influence(&self, i: usize, u: &[f64]) -> Influence {
-        Influence(self.faces(i).map(|(neighbour, _)| match neighbour {
-            Some(j) => {
-                let [own, other] = [self.a[i], self.a[j]];
-                (neighbour, 2.0 * (other / (own + other)).powi(2) * (u[i] - u[j]))
-            }
-            None => (None, u[i] / self.boundary),
-        }))
+        let widths = self.widths();
+        let mut faces = self.faces(i);
+        for ((neighbour, by), width) in faces.iter_mut().zip(widths) {
+            let alone = match *neighbour {
+                Some(j) => {
+                    let [own, other] = [self.a[i], self.a[j]];
+                    2.0 * (other / (own + other)).powi(2) * (u[i] - u[j])
+                }
+                None => u[i] / self.boundary,
+            };
+            *by = alone * width;
+        }
+        Influence(faces)
     }
 
     /// Returns the defect b - A u, and its norm relative to | |A||u| + |b| |.
@@ -489,27 +507,27 @@ struct Pattern {
 }
 
 impl Pattern {
-    /// Returns the pattern for `size` points a side. Its computation takes as long as a
-    /// factorisation, so that it is cached.
-    fn of(size: usize) -> Result<Arc<Self>> {
-        static KNOWN: Mutex<BTreeMap<usize, Arc<Pattern>>> = Mutex::new(BTreeMap::new());
+    /// Returns the pattern for so many points along y and along x. Its computation takes as long as
+    /// a factorisation, so that it is cached.
+    fn of(shape: [usize; 2]) -> Result<Arc<Self>> {
+        static KNOWN: Mutex<BTreeMap<[usize; 2], Arc<Pattern>>> = Mutex::new(BTreeMap::new());
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pattern) = known.get(&size) {
+        if let Some(pattern) = known.get(&shape) {
             return Ok(pattern.clone());
         }
-        let pattern = Arc::new(Self::new(size)?);
-        known.insert(size, pattern.clone());
+        let pattern = Arc::new(Self::new(shape)?);
+        known.insert(shape, pattern.clone());
         Ok(pattern)
     }
 
-    fn new(size: usize) -> Result<Self> {
-        let cells = size * size;
+    fn new([ny, nx]: [usize; 2]) -> Result<Self> {
+        let cells = ny * nx;
         let (mut starts, mut rows) = (vec![0], Vec::with_capacity(3 * cells));
 
         for i in 0..cells {
             rows.push(i);
-            rows.extend(((i + 1) % size != 0).then_some(i + 1));
-            rows.extend((i + size < cells).then_some(i + size));
+            rows.extend(((i + 1) % nx != 0).then_some(i + 1));
+            rows.extend((i + nx < cells).then_some(i + nx));
             starts.push(rows.len());
         }
 
@@ -533,7 +551,7 @@ const SEQUENTIAL: Par = Par::Seq;
 
 impl Factor {
     fn new(cells: &Cells) -> Result<Self> {
-        let pattern = Pattern::of(cells.size)?;
+        let pattern = Pattern::of(cells.grid.shape())?;
         let (entries, symbolic) = (cells.lower_triangle(), &pattern.factor);
         let mut values = vec![0.0; symbolic.len_val()];
 
@@ -573,7 +591,7 @@ impl Factor {
 }
 
 fn failed(error: impl std::fmt::Debug) -> Error {
-    Error::NotConverged { pde: NAME, reason: format!("Cholesky factorisation: {error:?}") }
+    Error::NotConverged { pde: NAME.into(), reason: format!("Cholesky factorisation: {error:?}") }
 }
 
 #[cfg(test)]
@@ -585,7 +603,8 @@ mod tests {
     use std::f64::consts::PI;
 
     fn on_points(size: usize, boundary: f64, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
-        let point = |j: usize| (j as f64 + boundary) * spacing(size, boundary);
+        let [h, _] = spacing(Grid::square(size), boundary);
+        let point = |j: usize| (j as f64 + boundary) * h;
         (0..size * size).map(|i| f(point(i / size), point(i % size))).collect()
     }
 
@@ -601,7 +620,12 @@ mod tests {
             let a = 1.0 + x * y + 0.5 * y.exp();
             -(a * lap + ax * PI * cx * sy + ay * 2.0 * PI * sx * cy)
         });
-        let u = solve_with_source(&Fields::stack(size, size, &[&a]), &source, boundary);
+        let u = solve_with_source(
+            Grid::square(size),
+            &Fields::stack(size, size, &[&a]),
+            &source,
+            boundary,
+        );
         rms_difference(&u.unwrap().0, &on_points(&|y, x| (PI * x).sin() * (2.0 * PI * y).sin()))
     }
 
@@ -615,7 +639,12 @@ mod tests {
         let g = |y: f64| (2.0 * PI * y).sin() * 3.0 / layer(y);
         let a = on_points(&|y, _| layer(y));
         let source = on_points(&|y, x| layer(y) * 5.0 * PI * PI * (PI * x).sin() * g(y));
-        let u = solve_with_source(&Fields::stack(size, size, &[&a]), &source, boundary);
+        let u = solve_with_source(
+            Grid::square(size),
+            &Fields::stack(size, size, &[&a]),
+            &source,
+            boundary,
+        );
         rms_difference(&u.unwrap().0, &on_points(&|y, x| (PI * x).sin() * g(y)))
     }
 
@@ -626,7 +655,8 @@ mod tests {
 
     /// The observed order of convergence between grids of 16 and 64 points a side.
     fn order(error: impl Fn(usize) -> f64, boundary: f64) -> f64 {
-        let refinement = spacing(16, boundary) / spacing(64, boundary);
+        let [coarse, fine] = [16, 64].map(|n| spacing(Grid::square(n), boundary)[0]);
+        let refinement = coarse / fine;
         (error(16) / error(64)).ln() / refinement.ln()
     }
 
@@ -653,12 +683,12 @@ mod tests {
         let inner = 7;
         let source = rng::normals(&mut rng::stream(4, "source", 0, 0), inner * inner);
         let a = Fields::stack(inner, inner, &[&vec![2.0; inner * inner]]);
-        let u = solve_with_source(&a, &source, NODES).unwrap().0;
+        let u = solve_with_source(Grid::square(inner), &a, &source, NODES).unwrap().0;
         let nodes = inner + 2;
         let at = |i: usize| (i / inner + 1) * nodes + i % inner + 1;
         let mut padded = vec![0.0; nodes * nodes];
         source.iter().enumerate().for_each(|(i, f)| padded[at(i)] = -f / 2.0);
-        let poisson = crate::poisson::solve_nodes(nodes, &padded, 0.0);
+        let poisson = crate::poisson::solve_nodes(Grid::square(nodes), &padded, 0.0);
         let expected: Vec<f64> = (0..inner * inner).map(|i| poisson[at(i)]).collect();
         assert!(rms_difference(&u, &expected) < 1e-14);
     }
@@ -666,7 +696,7 @@ mod tests {
     #[test]
     fn the_flux_balance_of_every_cell_holds() {
         let size = 24;
-        let sample = &generate(&Darcy::default(), size, 3, 0..1).unwrap()[0];
+        let sample = &generate(&Darcy::default(), Grid::square(size), 3, 0..1).unwrap()[0];
         let [a, u] = [sample.channel(0), sample.channel(1)];
         let at = |f: &[f64], y: i64, x: i64| {
             let inside = |v: i64| (0..size as i64).contains(&v);
@@ -692,8 +722,9 @@ mod tests {
         let size = 256;
         let law = FieldLaw { alpha: 2.0, tau: 3.0 };
         let pde = Darcy { low: 1e-2, high: 1e2, input: law, ..Darcy::default() };
-        let input = pde.random_input(size, &mut rng::stream(1, "contrast", 0, 0)).unwrap();
-        let solution = pde.solve(&input).unwrap();
+        let input =
+            pde.random_input(Grid::square(size), &mut rng::stream(1, "contrast", 0, 0)).unwrap();
+        let solution = pde.solve(Grid::square(size), &input).unwrap();
         assert!(solution.report.residual.unwrap() < 1e-15);
         assert!(solution.fields.channel(1).iter().all(|u| *u > 0.0));
     }
@@ -705,17 +736,17 @@ mod tests {
             (0..size * size).map(|i| f[(i % size) * size + i / size]).collect()
         };
         let pde = Darcy::default();
-        let a = pde.random_input(size, &mut rng::stream(5, "a", 0, 0)).unwrap();
+        let a = pde.random_input(Grid::square(size), &mut rng::stream(5, "a", 0, 0)).unwrap();
         let flipped = Fields::stack(size, size, &[&transpose(a.channel(0))]);
-        let u = transpose(pde.solve(&a).unwrap().fields.channel(1));
-        let v = pde.solve(&flipped).unwrap().fields;
+        let u = transpose(pde.solve(Grid::square(size), &a).unwrap().fields.channel(1));
+        let v = pde.solve(Grid::square(size), &flipped).unwrap().fields;
         assert!(rms_difference(&u, v.channel(1)) < 1e-14);
     }
 
     #[test]
     fn bad_coefficients_are_refused() {
         let pde = Darcy::default();
-        let reason = |input: &Fields| pde.solve(input).unwrap_err().to_string();
+        let reason = |input: &Fields| pde.solve(Grid::square(4), input).unwrap_err().to_string();
 
         let mut a = Fields::stack(4, 4, &[&[1.0; 16]]);
         a.data[6] = 0.0;
@@ -725,8 +756,9 @@ mod tests {
         assert!(reason(&Fields::zeros(1, 4, 5)).contains("[1, 4, 5]"));
 
         let a = Fields::stack(4, 4, &[&[1.0; 16]]);
-        assert!(solve_with_source(&a, &[1.0; 15], CELLS).is_err());
-        assert!(solve_with_source(&a, &[1.0; 16], 0.7).unwrap_err().to_string().contains("0.7"));
+        assert!(solve_with_source(Grid::square(4), &a, &[1.0; 15], CELLS).is_err());
+        let far = solve_with_source(Grid::square(4), &a, &[1.0; 16], 0.7);
+        assert!(far.unwrap_err().to_string().contains("0.7"));
 
         let mut pde = Darcy::default();
         assert!(pde.set_param("low", 0.0).is_err());
@@ -753,7 +785,10 @@ mod tests {
         ];
 
         for (name, a, largest) in cases {
-            let solved = Darcy::default().solve(&Fields::stack(N, N, &[&a])).unwrap().fields;
+            let solved = Darcy::default()
+                .solve(Grid::square(N), &Fields::stack(N, N, &[&a]))
+                .unwrap()
+                .fields;
             let u = solved.channel(1);
             let most = u.iter().fold(0.0f64, |m, v| m.max(*v));
             assert!((most / largest - 1.0).abs() < 1e-5, "{name}: {most}");

@@ -3,19 +3,19 @@
 //!
 //! A classical search for the most probable input needs this map and its adjoint.
 
-use crate::{Fields, Result};
+use crate::{Fields, Grid, Result};
 
 /// A PDE whose joint sample is a smooth map of standard normal values.
 pub trait Differentiable: Send + Sync {
-    /// The number of standard normal values behind an input on a grid of `size` points a side.
-    fn unknowns(&self, size: usize) -> usize;
+    /// The number of standard normal values behind an input on a grid.
+    fn unknowns(&self, grid: Grid) -> usize;
 
     /// Returns the joint sample that `white` is mapped to. Standard normal values give samples with
     /// the law of the data, except that the steps of a two-valued input are smoothed.
     ///
     /// # Errors
     /// Fails as [`Pde::solve`](crate::Pde::solve) does.
-    fn sample(&self, size: usize, white: &[f64]) -> Result<Fields>;
+    fn sample(&self, grid: Grid, white: &[f64]) -> Result<Fields>;
 
     /// Returns the gradient of `sum(pull * sample)` with respect to `white`. `sample` is the joint
     /// sample of `white`, and `pull` holds one value for each value of the sample.
@@ -24,7 +24,7 @@ pub trait Differentiable: Send + Sync {
     /// Fails as [`Differentiable::sample`] does.
     fn gradient(
         &self,
-        size: usize,
+        grid: Grid,
         white: &[f64],
         sample: &Fields,
         pull: &[f64],
@@ -36,9 +36,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use crate::registry::{by_name, names};
-    use crate::rng;
+    use crate::{Grid, rng};
 
-    const SIZE: usize = 13;
+    /// Times run along y for some, so that this side is 1.
+    const GRIDS: [Grid; 2] = [Grid::square(13), Grid { ny: 13, nx: 12, ly: 1.0, lx: 0.8 }];
 
     fn draw(pde: &str, stream: &'static str, count: usize) -> Vec<f64> {
         rng::normals(&mut rng::stream(5, stream, 0, pde.len() as u64), count)
@@ -49,8 +50,9 @@ mod tests {
     fn the_gradient_is_the_adjoint_of_the_change() {
         let mut known = 0;
         let own = [("navier-stokes", "intervals", 3.0), ("darcy", "boundary", 1.0)];
-        let settings = names().into_iter().map(|name| (name, "", 0.0)).chain(own);
-        for (name, param, value) in settings {
+        let settings = names();
+        let settings = settings.iter().map(|name| (name.as_str(), "", 0.0)).chain(own);
+        for ((name, param, value), grid) in settings.flat_map(|s| GRIDS.map(|grid| (s, grid))) {
             let mut pde = by_name(name).unwrap();
             if !param.is_empty() {
                 pde.set_param(param, value).unwrap();
@@ -58,12 +60,12 @@ mod tests {
             let Some(map) = pde.differentiable() else { continue };
             known += 1;
 
-            let count = map.unknowns(SIZE);
+            let count = map.unknowns(grid);
             let [white, change] = ["white", "change"].map(|stream| draw(name, stream, count));
             let at = |step: f64| {
                 let moved: Vec<f64> =
                     white.iter().zip(&change).map(|(w, c)| w + step * c).collect();
-                map.sample(SIZE, &moved).unwrap()
+                map.sample(grid, &moved).unwrap()
             };
 
             let sample = at(0.0);
@@ -78,26 +80,28 @@ mod tests {
                 .map(|(p, (a, b))| p * (a - b) / (2.0 * step))
                 .sum();
 
-            let gradient = map.gradient(SIZE, &white, &sample, &pull).unwrap();
+            let gradient = map.gradient(grid, &white, &sample, &pull).unwrap();
             let by_adjoint: f64 = gradient.iter().zip(&change).map(|(g, c)| g * c).sum();
             let far = (by_difference - by_adjoint).abs() / by_difference.abs();
             assert!(far < 1e-6, "{name}: {by_difference} by difference, {by_adjoint} by adjoint");
         }
-        assert_eq!(known, 5);
+        assert_eq!(known, 5 * GRIDS.len());
     }
 
     /// Equal standard normal values give the input that the PDE's own draw gives.
     #[test]
     fn samples_of_white_noise_are_those_of_the_law() {
-        for name in ["navier-stokes", "burgers"] {
+        for (name, grid) in
+            ["navier-stokes", "burgers"].into_iter().flat_map(|n| GRIDS.map(|g| (n, g)))
+        {
             let pde = by_name(name).unwrap();
             let map = pde.differentiable().unwrap();
             let stream = || rng::stream(9, "input", 0, 0);
-            let input = pde.random_input(SIZE, &mut stream()).unwrap();
+            let input = pde.random_input(grid, &mut stream()).unwrap();
             let sample =
-                map.sample(SIZE, &rng::normals(&mut stream(), map.unknowns(SIZE))).unwrap();
+                map.sample(grid, &rng::normals(&mut stream(), map.unknowns(grid))).unwrap();
             assert_eq!(pde.input_of(&sample), input, "{name}");
-            assert_eq!(sample, pde.solve(&input).unwrap().fields, "{name}");
+            assert_eq!(sample, pde.solve(grid, &input).unwrap().fields, "{name}");
         }
     }
 }

@@ -15,7 +15,7 @@ pub enum Error {
     #[error("{pde} has no parameter `{name}`; it has: {known}")]
     UnknownParam {
         /// The PDE.
-        pde: &'static str,
+        pde: String,
         /// The requested parameter.
         name: String,
         /// The known parameters.
@@ -25,13 +25,21 @@ pub enum Error {
     #[error("{pde}: {name} = {value} is out of range: {expected}")]
     OutOfRange {
         /// The PDE.
-        pde: &'static str,
+        pde: String,
         /// The parameter.
-        name: &'static str,
+        name: String,
         /// The value that was refused.
         value: f64,
         /// The valid range, and the reason for it.
         expected: String,
+    },
+    /// A grid on which an equation cannot be posed.
+    #[error("a grid of {grid}: {reason}")]
+    BadGrid {
+        /// The grid's points, and its sides off the unit square.
+        grid: String,
+        /// The expected points or sides.
+        reason: String,
     },
     /// Inputs that have no law to be drawn from.
     #[error("{pde}: its inputs are given by data, so that none can be drawn")]
@@ -43,7 +51,7 @@ pub enum Error {
     #[error("{pde}: bad input: {reason}")]
     BadInput {
         /// The PDE.
-        pde: &'static str,
+        pde: String,
         /// The fault of the input, and the shape or values that were expected.
         reason: String,
     },
@@ -51,7 +59,7 @@ pub enum Error {
     #[error("{pde}: the solver did not converge: {reason}")]
     NotConverged {
         /// The PDE.
-        pde: &'static str,
+        pde: String,
         /// The tolerance that was missed, or the cause.
         reason: String,
     },

@@ -1,15 +1,15 @@
-//! The Helmholtz problem lap u + k^2 u = a on the unit square, u = 0 on the boundary.
+//! The Helmholtz problem lap u + k^2 u = a on a rectangle, u = 0 on the boundary.
 //!
-//! Nodes lie at `j h`, h = 1/(size - 1), with the five-point Laplacian. The discrete equations are
+//! Along a side of length l, n nodes lie at `j l / (n - 1)`, with the five-point Laplacian. The discrete equations are
 //! solved exactly in its sine modes, as in [`crate::poisson`].
 
-use crate::input::{nodes, square_size};
+use crate::input::{self, nodes};
 use crate::law::clear_boundary;
 use crate::poisson::{coarse_grid, operator_change, solve_nodes, symbol};
 use crate::random_field::FieldLaw;
 use crate::symmetry::Symmetry;
 use crate::{
-    Basis, Channel, Error, Fields, GaussianField, InputLaw, Param, Pde, Result, Solution,
+    Basis, Channel, Error, Fields, GaussianField, Grid, InputLaw, Param, Pde, Result, Solution,
     SolveReport,
 };
 
@@ -29,7 +29,8 @@ const EXACT_RESONANCE: f64 = 1e-8;
 /// The Helmholtz problem. Its source `a` is a Neumann field of law `input`, 0 on the boundary.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Helmholtz {
-    /// Wave number, at least 0, and at most 1/h on the grid that it is solved on.
+    /// Wave number, at least 0, and at most 1/h for the largest spacing h of the grid that it is solved
+    /// on.
     pub k: f64,
     /// The law of the random source.
     pub input: FieldLaw,
@@ -42,30 +43,26 @@ impl Default for Helmholtz {
 }
 
 impl Pde for Helmholtz {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
-    fn equation(&self) -> &'static str {
-        "lap u + k^2 u = a on the unit square, u = 0 on the boundary"
+    fn equation(&self) -> &str {
+        "lap u + k^2 u = a on a rectangle, u = 0 on the boundary"
     }
 
     fn channels(&self) -> Vec<Channel> {
         vec![
             // The source is cut at the boundary and does not fall to zero there: its sine modes
             // would depend on each other too.
-            Channel {
-                name: "a",
-                meaning: "source, 0 on the boundary",
-                basis: [Basis::CosineNodes; 2],
-            },
-            Channel { name: "u", meaning: "solution", basis: [Basis::SineNodes; 2] },
+            Channel::new("a", "source, 0 on the boundary", [Basis::CosineNodes; 2]),
+            Channel::new("u", "solution", [Basis::SineNodes; 2]),
         ]
     }
 
     fn params(&self) -> Vec<Param> {
         let meaning = "wave number, at least 0; k^2 off the eigenvalues of -lap";
-        let mut params = vec![Param { name: "k", value: self.k, meaning }];
+        let mut params = vec![Param::new("k", self.k, meaning)];
         params.extend(self.input.params());
         params
     }
@@ -89,57 +86,56 @@ impl Pde for Helmholtz {
         SMALLEST
     }
 
-    /// Solves the equation. The source on boundary nodes plays no part and is returned as 0.
-    fn solve_bytes(&self, size: usize) -> f64 {
+    fn solve_bytes(&self, grid: Grid) -> f64 {
         // Measured: 174 MB at 2048 points a side.
-        100.0 * (size as f64).powi(2)
+        100.0 * grid.points() as f64
     }
 
-    fn solve(&self, input: &Fields) -> Result<Solution> {
-        let size = square_size(NAME, input, SMALLEST)?;
-        self.check_wave_number(size)?;
+    /// Solves the equation. The source on boundary nodes plays no part and is returned as 0.
+    fn solve(&self, grid: Grid, input: &Fields) -> Result<Solution> {
+        input::check(self, grid, input)?;
+        self.check_wave_number(grid)?;
         let mut a = input.channel(0).to_vec();
-        clear_boundary(size, &mut a);
-        let u = solve_nodes(size, &a, self.k * self.k);
+        clear_boundary(grid, &mut a);
+        let u = solve_nodes(grid, &a, self.k * self.k);
         Ok(Solution {
-            fields: Fields::stack(size, size, &[&a, &u]),
+            fields: Fields::stack(grid.ny, grid.nx, &[&a, &u]),
             report: SolveReport::default(),
         })
     }
 
-    fn solve_checked(&self, input: &Fields) -> Result<Solution> {
-        let mut solution = self.solve(input)?;
-        let change = operator_change(&solution.fields, self.k * self.k);
-        let doubt = self.near_resonance(input.width, change);
+    fn solve_checked(&self, grid: Grid, input: &Fields) -> Result<Solution> {
+        let mut solution = self.solve(grid, input)?;
+        let change = operator_change(grid, solution.fields.channel(0), self.k * self.k);
+        let doubt = self.near_resonance(grid, change);
         solution.report.warnings.extend(doubt.or_else(|| coarse_grid(NAME, change)));
         Ok(solution)
     }
 
-    fn symbol(&self, size: usize) -> Option<Vec<f64>> {
-        Some(symbol(size, self.k * self.k))
+    fn symbol(&self, grid: Grid) -> Option<Vec<f64>> {
+        Some(symbol(grid, self.k * self.k))
     }
 
-    fn symmetries(&self, size: usize) -> Vec<Symmetry> {
-        Symmetry::of_square(size)
+    fn symmetries(&self, grid: Grid) -> Vec<Symmetry> {
+        Symmetry::of_rectangle(grid)
     }
 
-    fn points(&self, size: usize) -> [Vec<f64>; 2] {
-        [nodes(size), nodes(size)]
+    fn points(&self, grid: Grid) -> [Vec<f64>; 2] {
+        [nodes(grid.ny, grid.ly), nodes(grid.nx, grid.lx)]
     }
 }
 
 impl Helmholtz {
     /// Refuses wave numbers that the grid does not resolve, and resonances.
-    fn check_wave_number(&self, size: usize) -> Result<()> {
-        let largest = (size - 1) as f64;
+    fn check_wave_number(&self, grid: Grid) -> Result<()> {
+        // One over the coarser of the two spacings.
+        let largest = ((grid.ny - 1) as f64 / grid.ly).min((grid.nx - 1) as f64 / grid.lx);
         if self.k > largest {
-            let expected = format!(
-                "at most {largest} (six nodes to a wave) on a grid of {size} points a side"
-            );
+            let expected = format!("at most {largest} (six nodes to a wave) on a grid of {grid}");
             return Err(out_of_range(self.k, expected));
         }
 
-        for mode in resonance::modes(size) {
+        for mode in resonance::modes(grid) {
             let [my, mx] = mode.waves;
             let operators = [
                 (mode.discrete, RESONANCE, "the discrete -lap"),
@@ -160,7 +156,7 @@ impl Helmholtz {
 }
 
 fn out_of_range(value: f64, expected: String) -> Error {
-    Error::OutOfRange { pde: NAME, name: "k", value, expected }
+    Error::OutOfRange { pde: NAME.into(), name: "k".into(), value, expected }
 }
 
 #[cfg(test)]
@@ -186,7 +182,7 @@ mod tests {
         };
         let pde = Helmholtz { k: 5.0, ..Helmholtz::default() };
         let input = Fields::stack(size, size, &[&on_nodes(size, source)]);
-        let u = pde.solve(&input).unwrap().fields;
+        let u = pde.solve(Grid::square(size), &input).unwrap().fields;
         let expected = on_nodes(size, exact);
         u.channel(1).iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     }
@@ -202,7 +198,7 @@ mod tests {
     fn the_discrete_equations_hold_to_round_off() {
         let size = 33;
         let pde = Helmholtz { k: 3.0, ..Helmholtz::default() };
-        let sample = &generate(&pde, size, 3, 0..1).unwrap()[0];
+        let sample = &generate(&pde, Grid::square(size), 3, 0..1).unwrap()[0];
         let [a, u] = [sample.channel(0), sample.channel(1)];
         let h2 = 1.0 / ((size - 1) * (size - 1)) as f64;
         for (y, x) in (0..size).flat_map(|y| (0..size).map(move |x| (y, x))) {
@@ -218,11 +214,12 @@ mod tests {
 
     #[test]
     fn wave_number_zero_is_the_poisson_problem() {
-        let a =
-            Helmholtz::default().random_input(20, &mut crate::rng::stream(1, "a", 0, 0)).unwrap();
+        let grid = Grid::square(20);
+        let draws = &mut crate::rng::stream(1, "a", 0, 0);
+        let a = Helmholtz::default().random_input(grid, draws).unwrap();
         let pde = Helmholtz { k: 0.0, ..Helmholtz::default() };
         let poisson = crate::poisson::Poisson::default();
-        assert_eq!(pde.solve(&a).unwrap().fields, poisson.solve(&a).unwrap().fields);
+        assert_eq!(pde.solve(grid, &a).unwrap().fields, poisson.solve(grid, &a).unwrap().fields);
     }
 
     fn first_mode(size: usize) -> Fields {
@@ -231,7 +228,7 @@ mod tests {
     }
 
     fn checked(k: f64, source: &Fields) -> Result<Solution> {
-        Helmholtz { k, ..Helmholtz::default() }.solve_checked(source)
+        Helmholtz { k, ..Helmholtz::default() }.solve_checked(Grid::square(source.width), source)
     }
 
     #[test]
@@ -278,13 +275,13 @@ mod tests {
     #[test]
     fn resonance_and_unresolved_waves_are_refused() {
         let mut pde = Helmholtz::default();
-        let source = Fields::zeros(1, 17, 17);
-        pde.set_param("k", (-eigenvalue(17, 1, 2)).sqrt()).unwrap();
-        assert!(pde.solve(&source).unwrap_err().to_string().contains("eigenvalue"));
-        pde.set_param("k", (-eigenvalue(17, 1, 2) * (1.0 + 1e-4)).sqrt()).unwrap();
-        assert!(pde.solve(&source).is_ok());
+        let (grid, source) = (Grid::square(17), Fields::zeros(1, 17, 17));
+        pde.set_param("k", (-eigenvalue(grid, 1, 2)).sqrt()).unwrap();
+        assert!(pde.solve(grid, &source).unwrap_err().to_string().contains("eigenvalue"));
+        pde.set_param("k", (-eigenvalue(grid, 1, 2) * (1.0 + 1e-4)).sqrt()).unwrap();
+        assert!(pde.solve(grid, &source).is_ok());
         pde.set_param("k", 17.0).unwrap();
-        assert!(pde.solve(&source).unwrap_err().to_string().contains("six nodes"));
+        assert!(pde.solve(grid, &source).unwrap_err().to_string().contains("six nodes"));
         assert!(pde.set_param("k", -1.0).is_err());
         assert!(pde.set_param("k", f64::INFINITY).is_err());
         assert!(pde.set_param("nu", 1.0).unwrap_err().to_string().contains("k, alpha, tau"));

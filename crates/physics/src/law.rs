@@ -3,9 +3,9 @@
 use rand_chacha::ChaCha8Rng;
 
 use crate::random_field::{FieldLaw, LineLaw, Modes};
-use crate::{Error, Fields, Result, rng};
+use crate::{Error, Fields, Grid, Result, rng};
 
-/// A Gaussian field of mean 0 on the unit square, or on a line.
+/// A Gaussian field of mean 0 on a rectangle, or on a line along x.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum GaussianField {
     /// A field with zero normal derivative on the boundary.
@@ -17,21 +17,21 @@ pub enum GaussianField {
 }
 
 impl GaussianField {
-    /// Returns the field's independent modes on a grid of `size` points a side.
-    pub fn modes(&self, size: usize) -> Modes {
+    /// Returns the field's independent modes on a grid.
+    pub fn modes(&self, grid: Grid) -> Modes {
         match self {
-            Self::Neumann(law) => law.neumann_modes(size),
-            Self::Periodic(law) => law.periodic_modes(size),
-            Self::Line(law) => law.periodic_modes(size),
+            Self::Neumann(law) => law.neumann_modes(grid),
+            Self::Periodic(law) => law.periodic_modes(grid),
+            Self::Line(law) => law.periodic_modes(grid.nx, grid.lx),
         }
     }
 
-    /// Draws the field on a grid of `size` points a side, `[1, size, size]` or `[1, 1, size]`.
-    pub fn draw(&self, size: usize, rng: &mut ChaCha8Rng) -> Fields {
-        let modes = self.modes(size);
-        let height = modes.deviations().len() / size.max(1);
+    /// Draws the field on a grid, `[1, ny, nx]` or `[1, 1, nx]`.
+    pub fn draw(&self, grid: Grid, rng: &mut ChaCha8Rng) -> Fields {
+        let modes = self.modes(grid);
+        let height = modes.deviations().len() / grid.nx.max(1);
         let data = modes.field(&rng::normals(rng, modes.deviations().len()));
-        Fields { channels: 1, height, width: size, data }
+        Fields { channels: 1, height, width: grid.nx, data }
     }
 }
 
@@ -105,21 +105,21 @@ impl InputLaw {
         Self::Gaussian { field, zero_boundary: false }
     }
 
-    /// Draws the input of `pde` on a grid of `size` points a side.
+    /// Draws the input of `pde` on a grid.
     ///
     /// # Errors
     /// Fails with [`Error::NoLaw`] if the inputs are given by data alone.
-    pub fn draw(&self, pde: &str, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
+    pub fn draw(&self, pde: &str, grid: Grid, rng: &mut ChaCha8Rng) -> Result<Fields> {
         match *self {
             Self::Gaussian { field, zero_boundary } => {
-                let mut drawn = field.draw(size, rng);
+                let mut drawn = field.draw(grid, rng);
                 if zero_boundary {
-                    clear_boundary(size, &mut drawn.data);
+                    clear_boundary(grid, &mut drawn.data);
                 }
                 Ok(drawn)
             }
             Self::TwoValued { field, negative, positive } => {
-                let mut drawn = field.draw(size, rng);
+                let mut drawn = field.draw(grid, rng);
                 drawn
                     .data
                     .iter_mut()
@@ -139,13 +139,14 @@ impl InputLaw {
     }
 }
 
-/// Sets the outermost nodes of a square field to zero.
-pub(crate) fn clear_boundary(size: usize, field: &mut [f64]) {
-    let last = size - 1;
-    for i in 0..size {
-        for edge in [i, last * size + i, i * size, i * size + last] {
-            field[edge] = 0.0;
-        }
+/// Sets the outermost nodes of a field to zero.
+pub(crate) fn clear_boundary(grid: Grid, field: &mut [f64]) {
+    let last_row = (grid.ny - 1) * grid.nx;
+    field[..grid.nx].fill(0.0);
+    field[last_row..].fill(0.0);
+    for row in field.chunks_exact_mut(grid.nx) {
+        row[0] = 0.0;
+        row[grid.nx - 1] = 0.0;
     }
 }
 
@@ -164,7 +165,8 @@ mod tests {
 
     #[test]
     fn data_alone_draw_nothing() {
-        let drawn = InputLaw::Data.draw("mine", 8, &mut rng::stream(0, "input", 0, 0));
+        let drawn =
+            InputLaw::Data.draw("mine", Grid::square(8), &mut rng::stream(0, "input", 0, 0));
         let message = drawn.err().map(|e| e.to_string()).unwrap_or_default();
         assert!(message.contains("mine"), "{message}");
     }

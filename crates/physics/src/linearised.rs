@@ -1,15 +1,15 @@
 //! Derivatives of a solution with respect to its input, which conditional solving of nonlinear
 //! equations needs.
 
-use crate::{Fields, Result};
+use crate::{Fields, Grid, Result};
 
 /// A PDE with a known derivative of the solution with respect to the input.
 pub trait Linearisable: Send + Sync {
-    /// Returns the equation linearised at `input`.
+    /// Returns the equation linearised at `input`, on `grid`.
     ///
     /// # Errors
     /// Fails as [`Pde::solve`](crate::Pde::solve) does.
-    fn linearised(&self, input: &Fields) -> Result<Box<dyn Linearised>>;
+    fn linearised(&self, grid: Grid, input: &Fields) -> Result<Box<dyn Linearised>>;
 
     /// Moves an input that a linear step has led to onto the nearest admissible one: the equation
     /// must have a solution there, and the linear step must be meaningful.
@@ -44,58 +44,61 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use crate::registry::by_name;
-    use crate::{Fields, rng};
+    use crate::{Fields, Grid, rng};
 
-    const SIZE: usize = 10;
+    const GRIDS: [Grid; 2] = [Grid::square(10), Grid { ny: 9, nx: 12, ly: 0.7, lx: 1.1 }];
 
     #[test]
     fn slopes_and_changes_are_those_of_the_solver() {
-        for (name, param, value) in
-            [("darcy", "boundary", 0.5), ("darcy", "boundary", 1.0), ("navier-stokes", "nu", 0.1)]
+        let cases =
+            [("darcy", "boundary", 0.5), ("darcy", "boundary", 1.0), ("navier-stokes", "nu", 0.1)];
+        for ((name, param, value), grid) in
+            cases.into_iter().flat_map(|case| GRIDS.map(|grid| (case, grid)))
         {
+            let field = |values: &[f64]| Fields::stack(grid.ny, grid.nx, &[values]);
             let mut pde = by_name(name).unwrap();
             pde.set_param(param, value).unwrap();
             let equation = pde.linearisable().unwrap();
 
-            let draw = |stream| rng::normals(&mut rng::stream(5, stream, 0, 0), SIZE * SIZE);
+            let draw = |stream| rng::normals(&mut rng::stream(5, stream, 0, 0), grid.points());
             let a: Vec<f64> = draw("a").iter().map(|v| 5.0 + v).collect();
             let change = draw("change");
 
             let solution = |by: f64| {
                 let a: Vec<f64> = a.iter().zip(&change).map(|(a, c)| a + by * c).collect();
-                let solved = pde.solve(&Fields::stack(SIZE, SIZE, &[&a])).unwrap().fields;
+                let solved = pde.solve(grid, &field(&a)).unwrap().fields;
                 pde.solution_of(&solved).data
             };
 
             let [below, above] = [-1e-4, 1e-4].map(&solution);
-            let near = equation.linearised(&Fields::stack(SIZE, SIZE, &[&a])).unwrap();
+            let near = equation.linearised(grid, &field(&a)).unwrap();
             let own = near.change(&change).unwrap();
 
             // Averages of each point and the one before it, except for the first point.
-            let points = (0..SIZE * SIZE).rev();
+            let points = (0..grid.points()).rev();
             let between =
                 |p: usize| if p == 0 { vec![(0, 1.0)] } else { vec![(p, 0.7), (p - 1, 0.3)] };
             let functionals: Vec<_> = points.map(between).collect();
 
             let slopes = near.slopes(&functionals).unwrap();
-            let outside = [vec![(0, 1.0), (SIZE * SIZE, 0.5)]];
+            let outside = [vec![(0, 1.0), (grid.points(), 0.5)]];
             assert!(near.slopes(&outside).is_err() && near.change(&[1.0]).is_err());
 
             let largest = own.iter().fold(0.0f64, |m, v| m.max(v.abs()));
             // An evolution is linearised with longer time steps than the solver's.
             let exact = if name == "darcy" { 1e-6 } else { 1e-2 };
-            for p in 0..SIZE * SIZE {
+            for p in 0..grid.points() {
                 let expected = (above[p] - below[p]) / 2e-4;
                 assert!((own[p] - expected).abs() < exact * largest, "{name}: {p}");
             }
 
-            for (row, functional) in slopes.chunks_exact(SIZE * SIZE).zip(&functionals) {
+            for (row, functional) in slopes.chunks_exact(grid.points()).zip(&functionals) {
                 let expected: f64 = functional.iter().map(|&(p, weight)| weight * own[p]).sum();
                 let by_slopes: f64 = row.iter().zip(&change).map(|(s, c)| s * c).sum();
                 assert!((by_slopes - expected).abs() < 1e-6 * largest, "{name}: {functional:?}");
             }
             let moved: Vec<f64> = a.iter().zip(&change).map(|(a, c)| a + 0.1 * c).collect();
-            let moved = near.solution(&Fields::stack(SIZE, SIZE, &[&moved])).unwrap();
+            let moved = near.solution(&field(&moved)).unwrap();
             let expected = solution(0.1);
             for (moved, expected) in moved.iter().zip(&expected) {
                 let away = (moved - expected).abs();
@@ -106,16 +109,17 @@ mod tests {
 
     #[test]
     fn what_is_admitted_can_be_solved() {
+        let grid = GRIDS[1];
         let pde = by_name("darcy").unwrap();
         let equation = pde.linearisable().unwrap();
-        let draws = rng::normals(&mut rng::stream(6, "a", 0, 0), SIZE * SIZE);
+        let draws = rng::normals(&mut rng::stream(6, "a", 0, 0), grid.points());
         let a: Vec<f64> = draws.iter().map(|v| 50.0 * v).collect();
-        let mut input = Fields::stack(SIZE, SIZE, &[&a]);
-        assert!(pde.solve(&input).is_err());
+        let mut input = Fields::stack(grid.ny, grid.nx, &[&a]);
+        assert!(pde.solve(grid, &input).is_err());
         equation.admit(&mut input);
         let once = input.clone();
         equation.admit(&mut input);
         assert_eq!(input, once);
-        assert!(pde.solve(&input).is_ok());
+        assert!(pde.solve(grid, &input).is_ok());
     }
 }

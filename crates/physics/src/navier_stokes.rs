@@ -1,12 +1,13 @@
-//! The two-dimensional Navier-Stokes equations in vorticity form on the periodic unit square.
+//! The two-dimensional Navier-Stokes equations in vorticity form on a periodic rectangle.
 //!
 //! ```text
 //! w_t + v . grad w = nu lap w + f
 //! v = (psi_y, -psi_x),  -lap psi = w
-//! f = forcing (sin 2 pi (x + y) + cos 2 pi (x + y))
+//! f = forcing (sin 2 pi (x/lx + y/ly) + cos 2 pi (x/lx + y/ly))
 //! ```
 //!
-//! The solver is Fourier pseudo-spectral in space and ETDRK4 in time, with points at `j / n`. The
+//! The solver is Fourier pseudo-spectral in space and ETDRK4 in time, with n points at `j l / n`
+//! along a side of length l. The
 //! advection is formed from and projected on the modes `|k| < n / 3` (Orszag's 2/3 rule). Modes
 //! above keep the input's values and decay by viscosity alone. A mean vorticity, which no periodic
 //! flow has, is conserved and moves nothing.
@@ -16,13 +17,14 @@ use std::f64::consts::PI;
 use self::flow::Flow;
 pub use self::snapshots::{LEAD, Lead, Snapshots};
 use crate::etdrk4::{Etdrk4, MOST_STEPS};
-use crate::input::{periodic, square_size};
+use crate::grid::common_divisor;
+use crate::input::{self, periodic};
 use crate::random_field::FieldLaw;
 use crate::spectral::largest_wave_number;
 use crate::symmetry::Symmetry;
 use crate::{
-    Basis, Channel, Differentiable, Error, Fields, GaussianField, InputLaw, Linearisable, Param,
-    Pde, Result, Solution, SolveReport,
+    Basis, Channel, Differentiable, Error, Fields, GaussianField, Grid, InputLaw, Linearisable,
+    Param, Pde, Result, Solution, SolveReport,
 };
 
 mod flow;
@@ -60,17 +62,17 @@ impl Default for NavierStokes {
 }
 
 impl Pde for NavierStokes {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
-    fn equation(&self) -> &'static str {
-        "w_t + v . grad w = nu lap w + f on the periodic unit square, \
-         f = forcing (sin 2pi(x+y) + cos 2pi(x+y))"
+    fn equation(&self) -> &str {
+        "w_t + v . grad w = nu lap w + f on a periodic rectangle, \
+         f = forcing (sin 2pi(x/lx+y/ly) + cos 2pi(x/lx+y/ly))"
     }
 
     fn channels(&self) -> Vec<Channel> {
-        let channel = |name, meaning| Channel { name, meaning, basis: [Basis::Fourier; 2] };
+        let channel = |name: &str, meaning: &str| Channel::new(name, meaning, [Basis::Fourier; 2]);
         let mut channels = vec![channel("w0", "initial vorticity")];
         let between = BETWEEN.iter().take(self.intervals.saturating_sub(1));
         channels.extend(between.map(|name| channel(name, "vorticity at an intermediate time")));
@@ -79,25 +81,24 @@ impl Pde for NavierStokes {
     }
 
     fn params(&self) -> Vec<Param> {
-        let param = |name, value, meaning| Param { name, value, meaning };
         let mut params = vec![
-            param(
+            Param::new(
                 "nu",
                 self.nu,
                 "kinematic viscosity, above 0, at most 1; bounded below by the grid",
             ),
-            param("forcing", self.forcing, "amplitude of the forcing, -100 to 100"),
-            param("time", self.time, "final time, above 0, at most 100"),
-            param("intervals", self.intervals as f64, "intervals between snapshots, 1 to 8"),
+            Param::new("forcing", self.forcing, "amplitude of the forcing, -100 to 100"),
+            Param::new("time", self.time, "final time, above 0, at most 100"),
+            Param::new("intervals", self.intervals as f64, "intervals between snapshots, 1 to 8"),
         ];
         params.extend(self.input.params());
         params
     }
 
     fn set_param(&mut self, name: &str, value: f64) -> Result<()> {
-        let check = |name, valid: bool, expected: &str| {
-            let expected = expected.to_owned();
-            if valid { Ok(()) } else { Err(Error::OutOfRange { pde: NAME, name, value, expected }) }
+        let check = |name: &str, valid: bool, expected: &str| {
+            let [pde, name, expected] = [NAME, name, expected].map(String::from);
+            if valid { Ok(()) } else { Err(Error::OutOfRange { pde, name, value, expected }) }
         };
         match name {
             "nu" => {
@@ -130,15 +131,15 @@ impl Pde for NavierStokes {
         SMALLEST
     }
 
-    fn solve_bytes(&self, size: usize) -> f64 {
+    fn solve_bytes(&self, grid: Grid) -> f64 {
         // Measured: 290 a point.
-        400.0 * (size as f64).powi(2)
+        400.0 * grid.points() as f64
     }
 
-    fn solve(&self, input: &Fields) -> Result<Solution> {
-        let size = square_size(NAME, input, SMALLEST)?;
-        self.check_grid(size, input.channel(0))?;
-        let mut flow = Flow::new(size, self.nu, self.forcing);
+    fn solve(&self, grid: Grid, input: &Fields) -> Result<Solution> {
+        input::check(self, grid, input)?;
+        self.check_viscosity(grid, input.channel(0))?;
+        let mut flow = Flow::new(grid, self.nu, self.forcing);
         let mut vorticity = flow.modes_of(input.channel(0));
 
         let intervals = self.intervals.max(1);
@@ -159,23 +160,23 @@ impl Pde for NavierStokes {
 
         if !fields.is_finite() {
             return Err(Error::NotConverged {
-                pde: NAME,
+                pde: NAME.into(),
                 reason: "the vorticity overflowed".into(),
             });
         }
         Ok(Solution { fields, report })
     }
 
-    fn solve_checked(&self, input: &Fields) -> Result<Solution> {
-        let mut solution = self.solve(input)?;
-        let doubt = self.unresolved(&solution.fields);
+    fn solve_checked(&self, grid: Grid, input: &Fields) -> Result<Solution> {
+        let mut solution = self.solve(grid, input)?;
+        let doubt = self.unresolved(grid, &solution.fields);
         solution.report.warnings.extend(doubt);
         Ok(solution)
     }
 
     /// Returns shifts along the lines of equal forcing.
-    fn symmetries(&self, size: usize) -> Vec<Symmetry> {
-        Symmetry::shifts(size, -1)
+    fn symmetries(&self, grid: Grid) -> Vec<Symmetry> {
+        Symmetry::diagonal_shifts(grid)
     }
 
     fn differentiable(&self) -> Option<&dyn Differentiable> {
@@ -186,8 +187,8 @@ impl Pde for NavierStokes {
         (self.intervals <= 1).then_some(self)
     }
 
-    fn points(&self, size: usize) -> [Vec<f64>; 2] {
-        [periodic(size), periodic(size)]
+    fn points(&self, grid: Grid) -> [Vec<f64>; 2] {
+        [periodic(grid.ny, grid.ly), periodic(grid.nx, grid.lx)]
     }
 }
 
@@ -201,54 +202,58 @@ fn check_steps(steps: usize, done: usize) -> Result<()> {
          units, or take a shorter time",
         steps as f64 + done as f64
     );
-    Err(Error::BadInput { pde: NAME, reason })
+    Err(Error::BadInput { pde: NAME.into(), reason })
 }
 
 impl NavierStokes {
     /// Refuses a viscosity too small for the grid.
     ///
     /// Strain of the size of the vorticity w thins filaments down to sqrt(nu / w), where viscosity
-    /// stops it. This length must be at least 1 / k, k being the largest wave number kept. The
+    /// stops it. This length must be at least 1 / k, k being the largest wave number kept along
+    /// either axis. The
     /// condition is `nu >= w / k^2`, with w the rms vorticity that input and forcing can reach by
     /// the final time.
-    fn check_grid(&self, size: usize, input: &[f64]) -> Result<()> {
+    fn check_viscosity(&self, grid: Grid, input: &[f64]) -> Result<()> {
         let rms = (input.iter().map(|w| w * w).sum::<f64>() / input.len() as f64).sqrt();
-        // The rate at which viscosity damps the forced mode, of wave vector 2 pi (1, 1).
-        let forcing_decay = 8.0 * PI * PI * self.nu;
+        // The rate at which viscosity damps the forced mode, of wave vector 2 pi (1/lx, 1/ly).
+        let square = grid.lx.powi(-2) + grid.ly.powi(-2);
+        let forcing_decay = 4.0 * square * PI * PI * self.nu;
         let reached = rms + self.forcing.abs() * self.time.min(1.0 / forcing_decay);
 
-        let smallest = reached / largest_wave_number(size).powi(2);
+        let largest = largest_wave_number(grid.ny, grid.ly);
+        let smallest = reached / largest.min(largest_wave_number(grid.nx, grid.lx)).powi(2);
         if self.nu >= smallest {
             return Ok(());
         }
         let expected = format!(
-            "at least {smallest:.2e} on {size} points a side for vorticity of rms {reached:.3}, \
+            "at least {smallest:.2e} on {grid} for vorticity of rms {reached:.3}, \
              so that the viscous length is resolved; take a finer grid or a larger nu"
         );
-        Err(Error::OutOfRange { pde: NAME, name: "nu", value: self.nu, expected })
+        let (pde, name) = (NAME.into(), "nu".into());
+        Err(Error::OutOfRange { pde, name, value: self.nu, expected })
     }
 }
 
 impl Differentiable for NavierStokes {
-    fn unknowns(&self, size: usize) -> usize {
-        size * size
+    fn unknowns(&self, grid: Grid) -> usize {
+        grid.points()
     }
 
-    fn sample(&self, size: usize, white: &[f64]) -> Result<Fields> {
-        let w0 = self.input.periodic_modes(size).field(white);
-        Ok(self.solve(&Fields::stack(size, size, &[&w0]))?.fields)
+    fn sample(&self, grid: Grid, white: &[f64]) -> Result<Fields> {
+        let w0 = self.input.periodic_modes(grid).field(white);
+        Ok(self.solve(grid, &Fields::stack(grid.ny, grid.nx, &[&w0]))?.fields)
     }
 
     fn gradient(
         &self,
-        size: usize,
+        grid: Grid,
         _white: &[f64],
         sample: &Fields,
         pull: &[f64],
     ) -> Result<Vec<f64>> {
-        let mut flow = Flow::new(size, self.nu, self.forcing);
+        let mut flow = Flow::new(grid, self.nu, self.forcing);
         let interval = self.time / (sample.channels - 1) as f64;
-        let mut gradient = flow.modes_of(&pull[pull.len() - size * size..]);
+        let mut gradient = flow.modes_of(&pull[pull.len() - grid.points()..]);
 
         for k in (0..sample.channels - 1).rev() {
             let start = flow.modes_of(sample.channel(k));
@@ -257,17 +262,21 @@ impl Differentiable for NavierStokes {
             method.pull_back(&mut flow, start, steps, std::slice::from_mut(&mut gradient));
             // The snapshot's own pull enters by the adjoint of the inverse transform. That of the
             // forward transform is applied once, after the loop.
-            let own = flow.modes_of(&pull[k * size * size..][..size * size]);
+            let own = flow.modes_of(&pull[k * grid.points()..][..grid.points()]);
             gradient.iter_mut().zip(own).for_each(|(g, o)| *g += o);
         }
-        Ok(self.input.periodic_modes(size).pull_back(&flow.values_of(&gradient)))
+        Ok(self.input.periodic_modes(grid).pull_back(&flow.values_of(&gradient)))
     }
 }
 
-/// Returns the forcing f on `size * size` points, row by row.
-pub fn force(size: usize, amplitude: f64) -> Vec<f64> {
-    let phase = |i: usize| 2.0 * PI * ((i / size + i % size) % size) as f64 / size as f64;
-    (0..size * size).map(|i| amplitude * (phase(i).sin() + phase(i).cos())).collect()
+/// Returns the forcing f on the points of a grid, row by row.
+pub fn force(grid: Grid, amplitude: f64) -> Vec<f64> {
+    // The sum x/lx + y/ly in steps that both axes share, so that whole waves drop out exactly.
+    let steps = grid.points() / common_divisor(grid.ny, grid.nx);
+    let [by_y, by_x] = grid.shape().map(|points| steps / points);
+    let step = |i: usize| (i / grid.nx * by_y + i % grid.nx * by_x) % steps;
+    let phase = |i: usize| 2.0 * PI * step(i) as f64 / steps as f64;
+    (0..grid.points()).map(|i| amplitude * (phase(i).sin() + phase(i).cos())).collect()
 }
 
 #[cfg(test)]
@@ -304,14 +313,15 @@ mod tests {
     fn a_flow_that_would_take_forever_is_refused() {
         let pde = NavierStokes { nu: 1.0, time: 100.0, ..Default::default() };
         let fast: Vec<_> = on_grid(32, eddies).iter().map(|w| 800.0 * w).collect();
-        let message = pde.solve(&field(32, &fast)).unwrap_err().to_string();
+        let message = pde.solve(Grid::square(32), &field(32, &fast)).unwrap_err().to_string();
         assert!(message.contains("time steps"), "{message}");
     }
 
     #[test]
     fn taylor_green_vortices_decay_exactly() {
         let initial = on_grid(24, |x, y| (4.0 * PI * x).cos() * (4.0 * PI * y).cos());
-        let solution = NavierStokes { intervals: 2, ..unforced(1.5) }.solve(&field(24, &initial));
+        let solution = NavierStokes { intervals: 2, ..unforced(1.5) }
+            .solve(Grid::square(24), &field(24, &initial));
         let fields = solution.unwrap().fields;
         for (channel, time) in [(1, 0.75), (2, 1.5)] {
             let decay = f64::exp(-1e-3 * 32.0 * PI * PI * time);
@@ -334,7 +344,7 @@ mod tests {
         });
         let difference = |time: f64| {
             let pde = NavierStokes { nu, forcing, time, ..Default::default() };
-            let fields = pde.solve(&field(16, &initial)).unwrap().fields;
+            let fields = pde.solve(Grid::square(16), &field(16, &initial)).unwrap().fields;
             let change = fields.channel(1).iter().zip(&initial).map(|(w, w0)| (w - w0) / time);
             distance(&change.collect::<Vec<_>>(), &rate)
         };
@@ -346,7 +356,7 @@ mod tests {
     fn time_stepping_has_order_four() {
         let initial = on_grid(32, eddies);
         let run = |steps| {
-            let mut flow = Flow::new(32, 1e-3, 0.1);
+            let mut flow = Flow::new(Grid::square(32), 1e-3, 0.1);
             let mut w = flow.modes_of(&initial);
             flow.advance(&mut w, 1.0, steps);
             flow.values_of(&w)
@@ -362,7 +372,9 @@ mod tests {
     #[test]
     fn space_converges_spectrally_to_a_finer_grid() {
         let pde = NavierStokes { nu: 5e-3, ..Default::default() };
-        let solve = |size| pde.solve(&field(size, &on_grid(size, eddies))).unwrap().fields;
+        let solve = |size| {
+            pde.solve(Grid::square(size), &field(size, &on_grid(size, eddies))).unwrap().fields
+        };
         let fine = solve(96);
         let error = |size: usize| {
             let coarse = solve(size);
@@ -380,9 +392,10 @@ mod tests {
     fn the_chosen_time_step_is_accurate() {
         for size in [64, 128] {
             let pde = NavierStokes::default();
-            let input = pde.random_input(size, &mut rng::stream(2, "input", 0, 0)).unwrap();
-            let solution = pde.solve(&input).unwrap();
-            let mut flow = Flow::new(size, pde.nu, pde.forcing);
+            let input =
+                pde.random_input(Grid::square(size), &mut rng::stream(2, "input", 0, 0)).unwrap();
+            let solution = pde.solve(Grid::square(size), &input).unwrap();
+            let mut flow = Flow::new(Grid::square(size), pde.nu, pde.forcing);
             let mut w = flow.modes_of(input.channel(0));
             flow.advance(&mut w, 1.0, 4 * solution.report.steps);
             let error = distance(solution.fields.channel(1), &flow.values_of(&w));
@@ -395,7 +408,9 @@ mod tests {
     fn the_mean_is_conserved_and_moves_nothing() {
         let initial = on_grid(32, eddies);
         let shifted: Vec<_> = initial.iter().map(|w| w + 0.3).collect();
-        let end = |w: &[f64]| NavierStokes::default().solve(&field(32, w)).unwrap().fields;
+        let end = |w: &[f64]| {
+            NavierStokes::default().solve(Grid::square(32), &field(32, w)).unwrap().fields
+        };
         let (plain, moved) = (end(&initial), end(&shifted));
         let back: Vec<_> = moved.channel(1).iter().map(|w| w - 0.3).collect();
         assert!(distance(plain.channel(1), &back) < 1e-5);
@@ -406,14 +421,15 @@ mod tests {
     #[test]
     fn snapshots_lie_on_one_trajectory() {
         let pde = |intervals, time| NavierStokes { intervals, time, ..Default::default() };
-        let input = pde(1, 1.0).random_input(32, &mut rng::stream(5, "input", 0, 0)).unwrap();
-        let whole = pde(4, 1.0).solve(&input).unwrap().fields;
+        let input =
+            pde(1, 1.0).random_input(Grid::square(32), &mut rng::stream(5, "input", 0, 0)).unwrap();
+        let whole = pde(4, 1.0).solve(Grid::square(32), &input).unwrap().fields;
         for k in 1..=4 {
-            let part = pde(1, 0.25 * k as f64).solve(&input).unwrap().fields;
+            let part = pde(1, 0.25 * k as f64).solve(Grid::square(32), &input).unwrap().fields;
             let error = distance(whole.channel(k), part.channel(1));
             assert!(error < 1e-6, "{k}: {error}");
         }
-        let names: Vec<_> = pde(4, 1.0).channels().iter().map(|c| c.name).collect();
+        let names: Vec<_> = pde(4, 1.0).channels().iter().map(|c| c.name.clone()).collect();
         assert_eq!(names, ["w0", "w1", "w2", "w3", "wT"]);
         assert_eq!(pde(4, 1.0).solution_of(&whole).channels, 4);
     }
@@ -421,7 +437,7 @@ mod tests {
     /// Root mean square of a channel and its standard error, against the published figure.
     #[test]
     fn samples_have_the_published_deviations() {
-        let samples = generate(&NavierStokes::default(), 128, 17, 0..16).unwrap();
+        let samples = generate(&NavierStokes::default(), Grid::square(128), 17, 0..16).unwrap();
         for (channel, published) in [(0, 0.262), (1, 0.256)] {
             let square = |f: &Fields| {
                 f.channel(channel).iter().map(|w| w * w).sum::<f64>() / (128.0 * 128.0)
@@ -438,7 +454,8 @@ mod tests {
     #[test]
     fn a_viscosity_too_small_for_the_grid_is_refused() {
         let solve = |nu, size| {
-            NavierStokes { nu, ..Default::default() }.solve(&field(size, &on_grid(size, eddies)))
+            NavierStokes { nu, ..Default::default() }
+                .solve(Grid::square(size), &field(size, &on_grid(size, eddies)))
         };
         assert!(solve(1e-3, 64).is_ok());
         let message = solve(1e-5, 32).err().unwrap().to_string();

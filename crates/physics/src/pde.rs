@@ -6,9 +6,10 @@ use std::ops::Range;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use crate::input::check_size;
 use crate::symmetry::Symmetry;
-use crate::{Differentiable, Fields, InputLaw, Layout, Linearisable, Result, Warning, rng};
+use crate::{
+    Differentiable, Error, Fields, Grid, InputLaw, Layout, Linearisable, Result, Warning, rng,
+};
 
 /// The orthonormal basis along one axis of `n` points that fits the boundary condition of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,25 +29,39 @@ pub enum Basis {
 }
 
 /// One field of the joint sample x = (input, solution).
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Channel {
     /// The name used in files and on the command line, as in the literature (`a`, `u`, `w0`).
-    pub name: &'static str,
+    pub name: String,
     /// The quantity and its unit, in words (all five benchmarks are dimensionless).
-    pub meaning: &'static str,
+    pub meaning: String,
     /// The basis along y and along x.
     pub basis: [Basis; 2],
+}
+
+impl Channel {
+    /// Returns a channel with its name, its meaning and its basis along y and along x.
+    pub fn new(name: &str, meaning: &str, basis: [Basis; 2]) -> Self {
+        Self { name: name.into(), meaning: meaning.into(), basis }
+    }
 }
 
 /// A physical parameter and its current value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Param {
     /// The name used on the command line and in configs.
-    pub name: &'static str,
+    pub name: String,
     /// The current value.
     pub value: f64,
     /// The meaning and the valid range, in words.
-    pub meaning: &'static str,
+    pub meaning: String,
+}
+
+impl Param {
+    /// Returns a parameter with its name, its value and its meaning.
+    pub fn new(name: &str, value: f64, meaning: &str) -> Self {
+        Self { name: name.into(), value, meaning: meaning.into() }
+    }
 }
 
 /// The work that a solver did, and its doubts about the result.
@@ -77,10 +92,10 @@ pub struct Solution {
 /// A partial differential equation with its random input and its reference solver.
 pub trait Pde: Any + Send + Sync {
     /// The name used everywhere, for example `navier-stokes`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// The equation, in one line of plain text.
-    fn equation(&self) -> &'static str;
+    fn equation(&self) -> &str;
 
     /// The channels of the joint sample x, in order.
     fn channels(&self) -> Vec<Channel>;
@@ -102,34 +117,48 @@ pub trait Pde: Any + Send + Sync {
         Layout::first_channel(self.channels().len())
     }
 
-    /// The smallest number of points a side of a grid.
+    /// The smallest number of points of a grid along either axis.
     fn smallest_grid(&self) -> usize {
         3
     }
 
-    /// Draws the random input on a grid of `size` points a side. The shape is `[1, size, size]`, or
-    /// `[1, 1, size]` where the input is a line.
+    /// Refuses a grid on which the equation cannot be posed. Where time runs along y, that side is
+    /// a share of the final time and must be 1.
     ///
     /// # Errors
-    /// Fails on a grid too small for the field, or where the inputs are given by data alone.
-    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
-        check_size(self.name(), size, self.smallest_grid())?;
-        self.input_law().draw(self.name(), size, rng)
+    /// Fails with [`Error::BadGrid`].
+    fn check_grid(&self, grid: Grid) -> Result<()> {
+        grid.check(self.smallest_grid())?;
+        if self.layout().input.is_line() && grid.ly != 1.0 {
+            let reason = "time along y is a share of the final time: side 1 expected there".into();
+            return Err(Error::BadGrid { grid: grid.to_string(), reason });
+        }
+        Ok(())
     }
 
-    /// Solves for the given input, on the grid of the input. Its shape is that of
-    /// [`Pde::random_input`] for any size.
+    /// Draws the random input on a grid. The shape is `[1, ny, nx]`, or `[1, 1, nx]` where the
+    /// input is a line.
     ///
     /// # Errors
-    /// Fails on a wrong shape, on non-finite or inadmissible values, on a parameter that the grid
-    /// does not resolve, and if the solver does not converge.
-    fn solve(&self, input: &Fields) -> Result<Solution>;
+    /// Fails on a grid that [`Pde::check_grid`] refuses, or where the inputs are given by data
+    /// alone.
+    fn random_input(&self, grid: Grid, rng: &mut ChaCha8Rng) -> Result<Fields> {
+        self.check_grid(grid)?;
+        self.input_law().draw(self.name(), grid, rng)
+    }
 
-    /// Returns an approximate upper bound of the bytes that [`Pde::solve`] allocates on a grid of
-    /// `size` points a side.
-    fn solve_bytes(&self, size: usize) -> f64 {
+    /// Solves on `grid` for the given input, whose shape is that of [`Pde::random_input`].
+    ///
+    /// # Errors
+    /// Fails on a grid that [`Pde::check_grid`] refuses, on a wrong shape, on non-finite or
+    /// inadmissible values, on a parameter that the grid does not resolve, and if the solver does
+    /// not converge.
+    fn solve(&self, grid: Grid, input: &Fields) -> Result<Solution>;
+
+    /// Returns an approximate upper bound of the bytes that [`Pde::solve`] allocates on a grid.
+    fn solve_bytes(&self, grid: Grid) -> f64 {
         // More than every solver here but Darcy's, which says its own.
-        400.0 * (size as f64).powi(2)
+        400.0 * grid.points() as f64
     }
 
     /// Solves as [`Pde::solve`] does, and checks whether the grid resolves the solution.
@@ -140,21 +169,21 @@ pub trait Pde: Any + Send + Sync {
     ///
     /// # Errors
     /// Fails as [`Pde::solve`] does.
-    fn solve_checked(&self, input: &Fields) -> Result<Solution> {
-        self.solve(input)
+    fn solve_checked(&self, grid: Grid, input: &Fields) -> Result<Solution> {
+        self.solve(grid, input)
     }
 
     /// Returns the equation's symbol: the factor from each sine mode of the input's inner nodes to
     /// that mode of the solution. The layout is that of [`Basis::SineNodes`] along both axes, with
     /// 0 for boundary nodes. The result is `None` where the equation is not diagonal in these
     /// modes.
-    fn symbol(&self, _size: usize) -> Option<Vec<f64>> {
+    fn symbol(&self, _grid: Grid) -> Option<Vec<f64>> {
         None
     }
 
-    /// Returns some symmetries that law and equation share on grids of `size` points a side. The
-    /// identity is not among them.
-    fn symmetries(&self, _size: usize) -> Vec<Symmetry> {
+    /// Returns some symmetries that law and equation share on a grid. The identity is not among
+    /// them.
+    fn symmetries(&self, _grid: Grid) -> Vec<Symmetry> {
         Vec::new()
     }
 
@@ -169,9 +198,9 @@ pub trait Pde: Any + Send + Sync {
         None
     }
 
-    /// The coordinates of a joint sample's grid points along y and along x, `size` each. They lie
-    /// in the unit interval; time is given as a share of the final time.
-    fn points(&self, size: usize) -> [Vec<f64>; 2];
+    /// The coordinates of a joint sample's grid points along y, in [0, ly], and along x, in
+    /// [0, lx]. Time is given as a share of the final time.
+    fn points(&self, grid: Grid) -> [Vec<f64>; 2];
 
     /// Returns the input part of a joint sample, which is what [`Pde::solve`] takes.
     fn input_of(&self, sample: &Fields) -> Fields {
@@ -189,12 +218,12 @@ pub trait Pde: Any + Send + Sync {
 ///
 /// # Errors
 /// Fails with an error of [`Pde::random_input`] or [`Pde::solve`] on one of the samples.
-pub fn generate(pde: &dyn Pde, size: usize, seed: u64, indices: Range<u64>) -> Result<Vec<Fields>> {
+pub fn generate(pde: &dyn Pde, grid: Grid, seed: u64, indices: Range<u64>) -> Result<Vec<Fields>> {
     indices
         .into_par_iter()
         .map(|index| {
-            let input = pde.random_input(size, &mut rng::stream(seed, "input", 0, index))?;
-            Ok(pde.solve(&input)?.fields)
+            let input = pde.random_input(grid, &mut rng::stream(seed, "input", 0, index))?;
+            Ok(pde.solve(grid, &input)?.fields)
         })
         .collect()
 }

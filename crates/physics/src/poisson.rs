@@ -1,18 +1,18 @@
-//! The Poisson problem lap u = a on the unit square, u = 0 on the boundary.
+//! The Poisson problem lap u = a on a rectangle, u = 0 on the boundary.
 //!
-//! Nodes lie at `j h`, h = 1/(size - 1), with the five-point Laplacian. The discrete sine transform
+//! Along a side of length l, n nodes lie at `j l / (n - 1)`, with the five-point Laplacian. The discrete sine transform
 //! of the inner nodes diagonalises it: the discrete equations are solved exactly (Buzbee, Golub and
 //! Nielson, "On direct methods for solving Poisson's equations", SIAM J. Numer. Anal. 7, 1970).
 
 use std::f64::consts::PI;
 
-use crate::input::{nodes, square_size};
+use crate::input::{self, nodes};
 use crate::random_field::FieldLaw;
 use crate::symmetry::Symmetry;
 use crate::transform::{forward_2d, inverse_2d};
 use crate::{
-    Basis, Channel, Fields, GaussianField, InputLaw, Param, Pde, Result, Solution, SolveReport,
-    Warning, WarningKind,
+    Basis, Channel, Fields, GaussianField, Grid, InputLaw, Param, Pde, Result, Solution,
+    SolveReport, Warning, WarningKind,
 };
 
 const NAME: &str = "poisson";
@@ -32,20 +32,20 @@ impl Default for Poisson {
 }
 
 impl Pde for Poisson {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
-    fn equation(&self) -> &'static str {
-        "lap u = a on the unit square, u = 0 on the boundary"
+    fn equation(&self) -> &str {
+        "lap u = a on a rectangle, u = 0 on the boundary"
     }
 
     fn channels(&self) -> Vec<Channel> {
         // Sines would relate a to u mode by mode. But a does not vanish on the boundary: its sine
         // modes are strongly correlated, and whitening them one by one loses the large scales.
         vec![
-            Channel { name: "a", meaning: "source", basis: [Basis::Cosine; 2] },
-            Channel { name: "u", meaning: "solution", basis: [Basis::SineNodes; 2] },
+            Channel::new("a", "source", [Basis::Cosine; 2]),
+            Channel::new("u", "solution", [Basis::SineNodes; 2]),
         ]
     }
 
@@ -65,82 +65,77 @@ impl Pde for Poisson {
         SMALLEST
     }
 
-    fn solve_bytes(&self, size: usize) -> f64 {
+    fn solve_bytes(&self, grid: Grid) -> f64 {
         // Measured: 140 MB at 2048 points a side.
-        100.0 * (size as f64).powi(2)
+        100.0 * grid.points() as f64
     }
 
-    fn solve(&self, input: &Fields) -> Result<Solution> {
-        let size = square_size(NAME, input, SMALLEST)?;
-        let u = solve_nodes(size, input.channel(0), 0.0);
-        let fields = Fields::stack(size, size, &[input.channel(0), &u]);
+    fn solve(&self, grid: Grid, input: &Fields) -> Result<Solution> {
+        input::check(self, grid, input)?;
+        let u = solve_nodes(grid, input.channel(0), 0.0);
+        let fields = Fields::stack(grid.ny, grid.nx, &[input.channel(0), &u]);
         Ok(Solution { fields, report: SolveReport::default() })
     }
 
-    fn solve_checked(&self, input: &Fields) -> Result<Solution> {
-        let mut solution = self.solve(input)?;
-        let change = operator_change(&solution.fields, 0.0);
+    fn solve_checked(&self, grid: Grid, input: &Fields) -> Result<Solution> {
+        let mut solution = self.solve(grid, input)?;
+        let change = operator_change(grid, input.channel(0), 0.0);
         solution.report.warnings.extend(coarse_grid(NAME, change));
         Ok(solution)
     }
 
-    fn symbol(&self, size: usize) -> Option<Vec<f64>> {
-        Some(symbol(size, 0.0))
+    fn symbol(&self, grid: Grid) -> Option<Vec<f64>> {
+        Some(symbol(grid, 0.0))
     }
 
-    fn symmetries(&self, size: usize) -> Vec<Symmetry> {
-        Symmetry::of_square(size)
+    fn symmetries(&self, grid: Grid) -> Vec<Symmetry> {
+        Symmetry::of_rectangle(grid)
     }
 
-    fn points(&self, size: usize) -> [Vec<f64>; 2] {
-        [nodes(size), nodes(size)]
+    fn points(&self, grid: Grid) -> [Vec<f64>; 2] {
+        [nodes(grid.ny, grid.ly), nodes(grid.nx, grid.lx)]
     }
 }
 
 /// Solves lap u + shift u = source on the nodes, with u = 0 on the boundary, where the source is
 /// not used. The caller makes sure that -`shift` is no eigenvalue.
-pub(crate) fn solve_nodes(size: usize, source: &[f64], shift: f64) -> Vec<f64> {
-    let inner = size - 2;
+pub(crate) fn solve_nodes(grid: Grid, source: &[f64], shift: f64) -> Vec<f64> {
     let mut modes = source.to_vec();
-    forward_2d([Basis::SineNodes; 2], size, size, &mut modes);
+    forward_2d([Basis::SineNodes; 2], grid.ny, grid.nx, &mut modes);
     for (i, mode) in modes.iter_mut().enumerate() {
-        let [ky, kx] = [i / size, i % size];
+        let [ky, kx] = [i / grid.nx, i % grid.nx];
         // The last two rows and columns are the boundary nodes.
-        let boundary = ky >= inner || kx >= inner;
-        *mode = if boundary { 0.0 } else { *mode / (eigenvalue(size, ky, kx) + shift) };
+        let boundary = ky + 2 >= grid.ny || kx + 2 >= grid.nx;
+        *mode = if boundary { 0.0 } else { *mode / (eigenvalue(grid, ky, kx) + shift) };
     }
-    inverse_2d([Basis::SineNodes; 2], size, size, &mut modes);
+    inverse_2d([Basis::SineNodes; 2], grid.ny, grid.nx, &mut modes);
     modes
 }
 
 /// Returns the symbol of lap u + shift u = a on the inner nodes, and 0 for boundary nodes.
-pub(crate) fn symbol(size: usize, shift: f64) -> Vec<f64> {
-    let is_inner = |k: usize| k + 2 < size;
+pub(crate) fn symbol(grid: Grid, shift: f64) -> Vec<f64> {
     let of_mode = |i: usize| {
-        let [ky, kx] = [i / size, i % size];
-        let inner = is_inner(ky) && is_inner(kx);
-        if inner { 1.0 / (eigenvalue(size, ky, kx) + shift) } else { 0.0 }
+        let [ky, kx] = [i / grid.nx, i % grid.nx];
+        let inner = ky + 2 < grid.ny && kx + 2 < grid.nx;
+        if inner { 1.0 / (eigenvalue(grid, ky, kx) + shift) } else { 0.0 }
     };
-    (0..size * size).map(of_mode).collect()
+    (0..grid.points()).map(of_mode).collect()
 }
 
 /// Returns the relative L2 change of the solution of lap u + shift u = a by the grid: from the
-/// Laplacian of the source's sine series to the five-point Laplacian. The `sample` is (a, u); the
-/// change is 0 for a source of zeros.
-pub(crate) fn operator_change(sample: &Fields, shift: f64) -> f64 {
-    let size = sample.width;
-    let inner = size - 2;
-    let mut modes = sample.channel(0).to_vec();
-    forward_2d([Basis::SineNodes; 2], size, size, &mut modes);
+/// Laplacian of the source's sine series to the five-point Laplacian. The change is 0 for a source
+/// of zeros.
+pub(crate) fn operator_change(grid: Grid, source: &[f64], shift: f64) -> f64 {
+    let mut modes = source.to_vec();
+    forward_2d([Basis::SineNodes; 2], grid.ny, grid.nx, &mut modes);
 
     // Divided by the largest mode first, whose square may overflow.
     let scale = modes.iter().fold(f64::MIN_POSITIVE, |most, v| most.max(v.abs()));
     let [mut change, mut all] = [0.0, 0.0];
-    for (ky, kx) in (0..inner).flat_map(|ky| (0..inner).map(move |kx| (ky, kx))) {
-        let mode = modes[ky * size + kx] / scale;
-        let waves = ((ky + 1).pow(2) + (kx + 1).pow(2)) as f64;
-        let exact = mode / (shift - PI * PI * waves);
-        change += (mode / (eigenvalue(size, ky, kx) + shift) - exact).powi(2);
+    for (ky, kx) in (0..grid.ny - 2).flat_map(|ky| (0..grid.nx - 2).map(move |kx| (ky, kx))) {
+        let mode = modes[ky * grid.nx + kx] / scale;
+        let exact = mode / (shift - PI * PI * square_waves(grid, ky, kx));
+        change += (mode / (eigenvalue(grid, ky, kx) + shift) - exact).powi(2);
         all += exact * exact;
     }
 
@@ -164,13 +159,20 @@ pub(crate) fn coarse_grid(pde: &str, change: f64) -> Option<Warning> {
 }
 
 /// Returns the eigenvalue of the five-point Laplacian for sine modes `ky` and `kx`, counted from 0.
-pub(crate) fn eigenvalue(size: usize, ky: usize, kx: usize) -> f64 {
-    let intervals = (size - 1) as f64;
-    let along = |k: usize| {
-        let half_wave = 2.0 * intervals * (PI * (k + 1) as f64 / (2.0 * intervals)).sin();
+pub(crate) fn eigenvalue(grid: Grid, ky: usize, kx: usize) -> f64 {
+    let along = |points: usize, side: f64, k: usize| {
+        let intervals = (points - 1) as f64;
+        let half_wave = 2.0 * intervals * (PI * (k + 1) as f64 / (2.0 * intervals)).sin() / side;
         -half_wave * half_wave
     };
-    along(ky) + along(kx)
+    along(grid.ny, grid.ly, ky) + along(grid.nx, grid.lx, kx)
+}
+
+/// Returns |k / l|^2 for sine modes `ky` and `kx`, counted from 0: the squares of the half waves
+/// over their sides. Times -pi^2 it is the eigenvalue of the Laplacian itself.
+pub(crate) fn square_waves(grid: Grid, ky: usize, kx: usize) -> f64 {
+    let along = |k: usize, side: f64| ((k + 1) as f64 / side).powi(2);
+    along(ky, grid.ly) + along(kx, grid.lx)
 }
 
 #[cfg(test)]
@@ -197,7 +199,7 @@ mod tests {
 
     fn error(size: usize) -> f64 {
         let input = Fields::stack(size, size, &[&on_nodes(size, exact_source)]);
-        let u = Poisson::default().solve(&input).unwrap().fields;
+        let u = Poisson::default().solve(Grid::square(size), &input).unwrap().fields;
         let expected = on_nodes(size, exact);
         u.channel(1).iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     }
@@ -212,7 +214,7 @@ mod tests {
     #[test]
     fn the_five_point_equations_hold_to_round_off() {
         let size = 33;
-        let sample = &generate(&Poisson::default(), size, 3, 0..1).unwrap()[0];
+        let sample = &generate(&Poisson::default(), Grid::square(size), 3, 0..1).unwrap()[0];
         let [a, u] = [sample.channel(0), sample.channel(1)];
         let h2 = 1.0 / ((size - 1) * (size - 1)) as f64;
         for (y, x) in (0..size).flat_map(|y| (0..size).map(move |x| (y, x))) {
@@ -249,7 +251,7 @@ mod tests {
 
         let errors = [33, 65, 129].map(|size| {
             let source = Fields::stack(size, size, &[&vec![-1.0; size * size]]);
-            let solution = Poisson::default().solve_checked(&source).unwrap();
+            let solution = Poisson::default().solve_checked(Grid::square(size), &source).unwrap();
             assert_eq!(solution.report.warnings, []);
             let u = solution.fields.channel(1);
             let intervals = (size - 1) as f64;
@@ -269,13 +271,13 @@ mod tests {
         let warnings = |size: usize, waves: f64| {
             let wave = on_nodes(size, |y, x| (waves * PI * x).sin() * (PI * y).sin());
             let source = Fields::stack(size, size, &[&wave]);
-            Poisson::default().solve_checked(&source).unwrap().report.warnings
+            Poisson::default().solve_checked(Grid::square(size), &source).unwrap().report.warnings
         };
         assert_eq!(warnings(33, 1.0), []);
         let told = warnings(17, 8.0).remove(0);
         assert_eq!(told.kind, WarningKind::CoarseGrid);
         let lambda = PI * PI * 65.0;
-        let expected = -lambda / eigenvalue(17, 0, 7) - 1.0;
+        let expected = -lambda / eigenvalue(Grid::square(17), 0, 7) - 1.0;
         assert!((told.severity / expected - 1.0).abs() < 1e-9, "{told:?} {expected}");
     }
 
@@ -286,22 +288,23 @@ mod tests {
             (0..size * size).map(|i| f[(i % size) * size + i / size]).collect()
         };
         let a = rng::normals(&mut rng::stream(5, "source", 0, 0), size * size);
-        let u = transpose(&solve_nodes(size, &a, 0.0));
-        let v = solve_nodes(size, &transpose(&a), 0.0);
+        let u = transpose(&solve_nodes(Grid::square(size), &a, 0.0));
+        let v = solve_nodes(Grid::square(size), &transpose(&a), 0.0);
         assert!(u.iter().zip(&v).all(|(p, q)| (p - q).abs() < 1e-15));
     }
 
     #[test]
     fn bad_inputs_are_refused() {
         let pde = Poisson::default();
-        let reason = |input: Fields| pde.solve(&input).unwrap_err().to_string();
-        assert!(reason(Fields::zeros(1, 8, 9)).contains("[1, 8, 9]"));
-        assert!(reason(Fields::zeros(1, 32, 48)).contains("as many points along x as along y"));
-        assert!(reason(Fields::zeros(1, 2, 2)).contains("at least 3"));
+        let reason = |grid, input: Fields| pde.solve(grid, &input).unwrap_err().to_string();
+        assert!(reason(Grid::square(8), Fields::zeros(1, 8, 9)).contains("expected [1, 8, 8]"));
+        assert!(reason(Grid::square(2), Fields::zeros(1, 2, 2)).contains("at least 3"));
+        let flat = Grid { ly: 0.0, ..Grid::square(8) };
+        assert!(reason(flat, Fields::zeros(1, 8, 8)).contains("above 0"));
         let mut holed = Fields::zeros(1, 8, 8);
         holed.data[9] = f64::NAN;
-        assert!(reason(holed).contains("row 1, column 1"));
-        assert!(pde.random_input(2, &mut rng::stream(0, "input", 0, 0)).is_err());
+        assert!(reason(Grid::square(8), holed).contains("row 1, column 1"));
+        assert!(pde.random_input(Grid::square(2), &mut rng::stream(0, "input", 0, 0)).is_err());
         assert!(Poisson::default().set_param("tau", 0.0).is_err());
         assert!(Poisson::default().set_param("nu", 1.0).is_err());
     }

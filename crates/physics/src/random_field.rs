@@ -9,14 +9,14 @@ use std::f64::consts::{PI, SQRT_2};
 use rand_chacha::ChaCha8Rng;
 
 use crate::transform::{Transform, forward_2d, inverse_2d};
-use crate::{Basis, Error, Param, Result, rng};
+use crate::{Basis, Error, Grid, Param, Result, rng};
 
 /// The law of a Gaussian field with covariance `tau^(2 alpha - 2) (-lap + tau^2)^(-alpha)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FieldLaw {
     /// Smoothness, above 1 (for a finite variance in two dimensions).
     pub alpha: f64,
-    /// Inverse correlation length in units of the domain, above 0.
+    /// Inverse correlation length, above 0.
     pub tau: f64,
 }
 
@@ -24,16 +24,8 @@ impl FieldLaw {
     /// Returns the law's parameters in the form of a PDE's.
     pub fn params(&self) -> Vec<Param> {
         vec![
-            Param {
-                name: "alpha",
-                value: self.alpha,
-                meaning: "smoothness of the random input, above 1",
-            },
-            Param {
-                name: "tau",
-                value: self.tau,
-                meaning: "inverse correlation length of the random input, above 0",
-            },
+            Param::new("alpha", self.alpha, "smoothness of the random input, above 1"),
+            Param::new("tau", self.tau, "inverse correlation length of the random input, above 0"),
         ]
     }
 
@@ -41,66 +33,71 @@ impl FieldLaw {
     ///
     /// # Errors
     /// Fails on another name, or a value outside the range.
-    pub fn set(&mut self, pde: &'static str, name: &str, value: f64, others: &str) -> Result<()> {
+    pub fn set(&mut self, pde: &str, name: &str, value: f64, others: &str) -> Result<()> {
         let (slot, name, above) = match name {
             "alpha" => (&mut self.alpha, "alpha", 1.0),
             "tau" => (&mut self.tau, "tau", 0.0),
             _ => {
                 let known = format!("{others}alpha, tau");
-                return Err(Error::UnknownParam { pde, name: name.into(), known });
+                return Err(Error::UnknownParam { pde: pde.into(), name: name.into(), known });
             }
         };
         if !(value.is_finite() && value > above) {
             let expected = format!("finite and above {above}");
+            let (pde, name) = (pde.into(), name.into());
             return Err(Error::OutOfRange { pde, name, value, expected });
         }
         *slot = value;
         Ok(())
     }
 
-    /// Draws a field on the unit square with zero normal derivative, `size * size` values, row by
-    /// row. With xi ~ N(0, 1) for each mode k it is
+    /// Draws a field with zero normal derivative, one value for each point, row by row. With
+    /// xi ~ N(0, 1) for each mode k, and d = (n / area)^(1/2) from the number of points n, it is
     ///
     /// ```text
-    /// idct2(size tau^(alpha-1) (pi^2 |k|^2 + tau^2)^(-alpha/2) xi)
+    /// idct2(d tau^(alpha-1) (pi^2 |k / l|^2 + tau^2)^(-alpha/2) xi)
     /// ```
-    pub fn neumann(&self, size: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
-        self.neumann_modes(size).field(&rng::normals(rng, size * size))
+    ///
+    /// where k / l stands for the number of half waves over the side, along both axes.
+    pub fn neumann(&self, grid: Grid, rng: &mut ChaCha8Rng) -> Vec<f64> {
+        self.neumann_modes(grid).field(&rng::normals(rng, grid.points()))
     }
 
     /// The modes of [`FieldLaw::neumann`].
-    pub fn neumann_modes(&self, size: usize) -> Modes {
-        self.modes(Basis::Cosine, size, |mode| PI * mode as f64, 1.0)
+    pub fn neumann_modes(&self, grid: Grid) -> Modes {
+        self.modes(Basis::Cosine, grid, |mode| PI * mode as f64, 1.0)
     }
 
-    /// Draws a periodic field on the unit square, `size * size` values, row by row. With
-    /// xi, eta ~ N(0, 1) for each mode k it is the real part of
+    /// Draws a periodic field, one value for each point, row by row. With xi, eta ~ N(0, 1) for
+    /// each mode k, n points, and waves over the side k / l, it is the real part of
     ///
     /// ```text
-    /// ifft2(size^2 sqrt2 tau^(alpha-1) (4 pi^2 |k|^2 + tau^2)^(-alpha/2) (xi + i eta))
+    /// ifft2(n (2 / area)^(1/2) tau^(alpha-1) (4 pi^2 |k / l|^2 + tau^2)^(-alpha/2) (xi + i eta))
     /// ```
-    pub fn periodic(&self, size: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
-        self.periodic_modes(size).field(&rng::normals(rng, size * size))
+    pub fn periodic(&self, grid: Grid, rng: &mut ChaCha8Rng) -> Vec<f64> {
+        self.periodic_modes(grid).field(&rng::normals(rng, grid.points()))
     }
 
     /// The modes of [`FieldLaw::periodic`].
-    pub fn periodic_modes(&self, size: usize) -> Modes {
-        // The real part has covariance sum_k c_k^2 cos(2 pi k.(x-y)), c_k the amplitude of the
-        // formula. The real Fourier modes are its eigenvectors, with variance size^2 c_k^2 each.
-        self.modes(Basis::Fourier, size, |row| 2.0 * PI * row.div_ceil(2) as f64, SQRT_2)
+    pub fn periodic_modes(&self, grid: Grid) -> Modes {
+        // The real part has covariance sum_k c_k^2 cos(2 pi k/l.(x-y)), n c_k the amplitude of the
+        // formula. The real Fourier modes are its eigenvectors, with variance n c_k^2 each.
+        self.modes(Basis::Fourier, grid, |row| 2.0 * PI * row.div_ceil(2) as f64, SQRT_2)
     }
 
     /// Returns independent modes of standard deviation
-    /// `factor size tau^(alpha-1) (|wave|^2 + tau^2)^(-alpha/2)`, the constant one 0.
-    fn modes(&self, basis: Basis, size: usize, wave: impl Fn(usize) -> f64, factor: f64) -> Modes {
-        let amplitude = factor * size as f64 * self.tau.powf(self.alpha - 1.0);
+    /// `factor (n / area)^(1/2) tau^(alpha-1) (|wave / side|^2 + tau^2)^(-alpha/2)`, the constant
+    /// one 0. The root turns modes normalised on the rectangle into orthonormal ones of its points.
+    fn modes(&self, basis: Basis, grid: Grid, wave: impl Fn(usize) -> f64, factor: f64) -> Modes {
+        let density = grid.points() as f64 / grid.area();
+        let amplitude = factor * density.sqrt() * self.tau.powf(self.alpha - 1.0);
         let deviation = |i: usize| {
-            let [ky, kx] = [wave(i / size), wave(i % size)];
+            let [ky, kx] = [wave(i / grid.nx) / grid.ly, wave(i % grid.nx) / grid.lx];
             amplitude * (ky * ky + kx * kx + self.tau * self.tau).powf(-self.alpha / 2.0)
         };
-        let mut deviations: Vec<f64> = (0..size * size).map(deviation).collect();
+        let mut deviations: Vec<f64> = (0..grid.points()).map(deviation).collect();
         deviations[..1].fill(0.0);
-        Modes { basis, width: size, deviations }
+        Modes { basis, width: grid.nx, deviations }
     }
 }
 
@@ -152,37 +149,38 @@ impl Modes {
 pub struct LineLaw {
     /// Smoothness, above 1/2.
     pub gamma: f64,
-    /// Inverse correlation length in units of the domain, above 0.
+    /// Inverse correlation length, above 0.
     pub tau: f64,
     /// Amplitude, above 0.
     pub sigma: f64,
 }
 
 impl LineLaw {
-    /// Draws a periodic line on [0, 1) of mean 0, `size` values at `j / size`. With
-    /// xi_k, eta_k ~ N(0, 1) it is
+    /// Draws a periodic line on [0, l) of mean 0, n values at `j l / n`. With
+    /// xi_k, eta_k ~ N(0, 1) and w_k = 2 pi k / l it is
     ///
     /// ```text
-    /// sum_{k=1}^{size/2} sqrt2 sigma ((2 pi k)^2 + tau^2)^(-gamma/2)
-    ///     (xi_k cos 2 pi k x + eta_k sin 2 pi k x)
+    /// sum_{k=1}^{n/2} (2 / l)^(1/2) sigma (w_k^2 + tau^2)^(-gamma/2)
+    ///     (xi_k cos w_k x + eta_k sin w_k x)
     /// ```
-    pub fn periodic(&self, size: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
-        self.periodic_modes(size).field(&rng::normals(rng, size))
+    pub fn periodic(&self, n: usize, length: f64, rng: &mut ChaCha8Rng) -> Vec<f64> {
+        self.periodic_modes(n, length).field(&rng::normals(rng, n))
     }
 
     /// The modes of [`LineLaw::periodic`].
-    pub fn periodic_modes(&self, size: usize) -> Modes {
+    pub fn periodic_modes(&self, n: usize, length: f64) -> Modes {
         let deviation = |row: usize| {
-            let wave = 2.0 * PI * row.div_ceil(2) as f64;
-            // Cosine and sine of the sum have norm sqrt(size/2), the Nyquist cosine has sqrt(size).
-            let nyquist = size.is_multiple_of(2) && row == size - 1;
-            let norm = if nyquist { size as f64 } else { size as f64 / 2.0 }.sqrt();
+            let wave = 2.0 * PI * row.div_ceil(2) as f64 / length;
+            // Cosine and sine of the sum have norm sqrt(n/2), the Nyquist cosine has sqrt(n).
+            let nyquist = n.is_multiple_of(2) && row == n - 1;
+            let square = if nyquist { n as f64 } else { n as f64 / 2.0 };
+            let norm = (square / length).sqrt();
             let decay = (wave * wave + self.tau * self.tau).powf(-self.gamma / 2.0);
             SQRT_2 * self.sigma * decay * norm
         };
-        let mut deviations: Vec<f64> = (0..size).map(deviation).collect();
+        let mut deviations: Vec<f64> = (0..n).map(deviation).collect();
         deviations[..1].fill(0.0);
-        Modes { basis: Basis::Fourier, width: size, deviations }
+        Modes { basis: Basis::Fourier, width: n, deviations }
     }
 }
 
@@ -225,14 +223,14 @@ mod tests {
     fn the_neumann_field_has_its_standard_deviation() {
         let law = FieldLaw { alpha: 2.0, tau: 3.0 };
         let expected = exact(law, 1.0, |k| PI * k as f64);
-        assert_deviation(rms(200, |rng| law.neumann(SIZE, rng)), expected, 0.292);
+        assert_deviation(rms(200, |rng| law.neumann(Grid::square(SIZE), rng)), expected, 0.292);
     }
 
     #[test]
     fn the_periodic_field_has_its_standard_deviation() {
         let law = FieldLaw { alpha: 2.5, tau: 7.0 };
         let expected = exact(law, SQRT_2, |row| 2.0 * PI * row.div_ceil(2) as f64);
-        assert_deviation(rms(200, |rng| law.periodic(SIZE, rng)), expected, 0.262);
+        assert_deviation(rms(200, |rng| law.periodic(Grid::square(SIZE), rng)), expected, 0.262);
     }
 
     #[test]
@@ -240,7 +238,7 @@ mod tests {
         let law = LineLaw { gamma: 2.5, tau: 7.0, sigma: 49.0 };
         let term = |k: i32| (4.0 * PI * PI * f64::from(k * k) + 49.0).powf(-2.5);
         let expected = 49.0 * (2.0 * (1..=64).map(term).sum::<f64>()).sqrt();
-        assert_deviation(rms(2000, |rng| law.periodic(SIZE, rng)), expected, 0.274);
+        assert_deviation(rms(2000, |rng| law.periodic(SIZE, 1.0, rng)), expected, 0.274);
     }
 
     #[test]
@@ -250,9 +248,9 @@ mod tests {
         for size in [1, 2, 7, 32] {
             let mut rng = rng::stream(1, "mean", 0, size as u64);
             for field in [
-                law.neumann(size, &mut rng),
-                law.periodic(size, &mut rng),
-                line.periodic(size, &mut rng),
+                law.neumann(Grid::square(size), &mut rng),
+                law.periodic(Grid::square(size), &mut rng),
+                line.periodic(size, 1.0, &mut rng),
             ] {
                 assert!(field.iter().sum::<f64>().abs() < 1e-11 * field.len() as f64);
             }
@@ -266,7 +264,7 @@ mod tests {
         let [ky, kx] = [2, 5];
         let variance: f64 = (0..count)
             .map(|i| {
-                let mut field = law.neumann(size, &mut rng::stream(3, "mode", 0, i));
+                let mut field = law.neumann(Grid::square(size), &mut rng::stream(3, "mode", 0, i));
                 forward_2d([Basis::Cosine; 2], size, size, &mut field);
                 field[ky * size + kx].powi(2) / count as f64
             })
@@ -292,7 +290,7 @@ mod tests {
             .sum();
         let products: Vec<f64> = (0..count)
             .map(|i| {
-                let field = law.periodic(size, &mut rng::stream(4, "pair", 0, i));
+                let field = law.periodic(Grid::square(size), &mut rng::stream(4, "pair", 0, i));
                 field[0] * field[size + 2]
             })
             .collect();

@@ -19,8 +19,8 @@ pub fn all() -> Vec<Box<dyn Pde>> {
 }
 
 /// Returns the names of all problems, in the order of [`all`].
-pub fn names() -> Vec<&'static str> {
-    all().iter().map(|pde| pde.name()).collect()
+pub fn names() -> Vec<String> {
+    all().iter().map(|pde| pde.name().into()).collect()
 }
 
 /// Returns the problem named `name`, with its benchmark parameters.
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
     use crate::poisson::eigenvalue;
     use crate::transform::basis_matrix;
-    use crate::{Basis, Fields, generate};
+    use crate::{Basis, Fields, Grid, generate};
     use std::f64::consts::PI;
 
     #[test]
@@ -52,7 +52,7 @@ mod tests {
     fn every_parameter_can_be_set_to_its_own_value() {
         for mut pde in all() {
             for param in pde.params() {
-                pde.set_param(param.name, param.value).unwrap();
+                pde.set_param(&param.name, param.value).unwrap();
             }
         }
     }
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn points_lie_where_the_fields_are_taken() {
         for pde in all() {
-            let [y, x] = pde.points(16);
+            let [y, x] = pde.points(Grid::square(16));
             assert_eq!([y.len(), x.len()], [16; 2], "{}", pde.name());
             for line in [&y, &x] {
                 let step = line[1] - line[0];
@@ -68,7 +68,7 @@ mod tests {
                 assert!(even && line[0] >= 0.0 && line[15] <= 1.0, "{}", pde.name());
             }
         }
-        let first = |name| by_name(name).unwrap().points(16)[0][0];
+        let first = |name| by_name(name).unwrap().points(Grid::square(16))[0][0];
         assert_eq!([first("darcy"), first("poisson")], [1.0 / 32.0, 0.0]);
     }
 
@@ -79,7 +79,7 @@ mod tests {
         {
             let mut pde = by_name("darcy").unwrap();
             pde.set_param("boundary", boundary).unwrap();
-            for line in pde.points(16) {
+            for line in pde.points(Grid::square(16)) {
                 assert!((line[0] - first).abs() < 1e-15 && (line[15] - last).abs() < 1e-15);
             }
         }
@@ -90,7 +90,7 @@ mod tests {
         for pde in all() {
             let with = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                pool.install(|| generate(pde.as_ref(), 32, 9, 0..6).unwrap())
+                pool.install(|| generate(pde.as_ref(), Grid::square(32), 9, 0..6).unwrap())
             };
             assert_eq!(with(1), with(2), "{}", pde.name());
         }
@@ -98,7 +98,8 @@ mod tests {
 
     /// Mean and root mean square of each channel, each with its standard error over the samples.
     fn moments(name: &str, count: u64) -> Vec<[(f64, f64); 2]> {
-        let samples = generate(by_name(name).unwrap().as_ref(), 128, 17, 0..count).unwrap();
+        let samples =
+            generate(by_name(name).unwrap().as_ref(), Grid::square(128), 17, 0..count).unwrap();
         let moment = |c: usize, power: i32| {
             let of = |f: &Fields| f.channel(c).iter().map(|v| v.powi(power)).sum::<f64>();
             let each: Vec<f64> = samples.iter().map(|f| of(f) / (128.0 * 128.0)).collect();
@@ -155,7 +156,8 @@ mod tests {
         let spectrum = source_spectrum();
         let deviation = |gain: &dyn Fn(f64) -> f64| -> f64 {
             let inner = |i: &usize| i / n < n - 2 && i % n < n - 2;
-            let mode = |i: usize| spectrum[i] * gain(eigenvalue(n, i / n, i % n)).powi(2);
+            let mode =
+                |i: usize| spectrum[i] * gain(eigenvalue(Grid::square(n), i / n, i % n)).powi(2);
             ((0..n * n).filter(inner).map(mode).sum::<f64>() / (n * n) as f64).sqrt()
         };
         for (what, exact, published) in [

@@ -2,10 +2,10 @@
 
 use rustfft::num_complex::Complex;
 
-use super::{Burgers, Line, NAME, solution, steps_of};
+use super::{Burgers, Line, NAME, interval, solution, steps_of};
 use crate::etdrk4::{Etdrk4, MOST_STEPS};
 use crate::spectral::wave_number;
-use crate::{Result, Solution, Warning, WarningKind};
+use crate::{Grid, Result, Solution, Warning, WarningKind};
 
 /// The largest [`tail`] of a row's spectrum without a finer grid. The field then has an error of
 /// some 1e-5 of its range, as a test against the Cole-Hopf solution shows.
@@ -24,10 +24,15 @@ struct Attempt {
 impl Burgers {
     /// Returns the solution for a line that was checked, on the first of the grids of n, 2 n, 4 n,
     /// ... points that resolves it. No grid of more than `finest` points is tried.
-    pub(super) fn solve_refined(&self, input: &[f64], finest: usize) -> Result<Solution> {
+    pub(super) fn solve_refined(
+        &self,
+        grid: Grid,
+        input: &[f64],
+        finest: usize,
+    ) -> Result<Solution> {
         let mut points = input.len();
         loop {
-            let Attempt { mut solution, tail } = self.attempt(input, points)?;
+            let Attempt { mut solution, tail } = self.attempt(grid, input, points)?;
             if points > input.len() {
                 solution.report.inner_points = Some(points);
             }
@@ -46,22 +51,21 @@ impl Burgers {
 
     /// Marches the trigonometric interpolant of the input on `points` points, a multiple of the
     /// input's.
-    fn attempt(&self, input: &[f64], points: usize) -> Result<Attempt> {
-        let (size, stride) = (input.len(), points / input.len());
-        let mut line = Line::new(points, self.nu);
+    fn attempt(&self, grid: Grid, input: &[f64], points: usize) -> Result<Attempt> {
+        let stride = points / input.len();
+        let mut line = Line::new(points, grid.lx, self.nu);
         let mut modes = interpolated(&line_modes(input, self.nu), points);
-        let interval = 1.0 / (size - 1) as f64;
-        let steps = steps_of(&line.values_of(&modes), interval);
-        let mut method = Etdrk4::new(&line.decay, interval / steps as f64);
+        let steps = steps_of(&line.values_of(&modes), grid.lx, interval(grid));
+        let mut method = Etdrk4::new(&line.decay, interval(grid) / steps as f64);
 
         let mut data = input.to_vec();
         let mut largest_tail = 0.0_f64;
-        for _ in 1..size {
+        for _ in 1..grid.ny {
             line.advance(&mut method, &mut modes, steps);
             largest_tail = largest_tail.max(tail(&modes));
             data.extend(line.values_of(&modes).iter().step_by(stride));
         }
-        Ok(Attempt { solution: solution(size, data, steps)?, tail: largest_tail })
+        Ok(Attempt { solution: solution(grid, data, steps)?, tail: largest_tail })
     }
 
     fn unresolved(&self, points: usize, tail: f64) -> Warning {
@@ -77,7 +81,7 @@ impl Burgers {
 }
 
 fn line_modes(input: &[f64], nu: f64) -> Vec<Complex<f64>> {
-    Line::new(input.len(), nu).modes_of(input)
+    Line::new(input.len(), 1.0, nu).modes_of(input)
 }
 
 /// Returns the modes on `points` points of the line whose modes on fewer points are `coarse`.
@@ -113,7 +117,7 @@ fn tail(modes: &[Complex<f64>]) -> f64 {
     let points = modes.len();
     let [mut all, mut last] = [0.0, 0.0];
     for (i, mode) in modes.iter().enumerate() {
-        let square = mode.norm_sqr() * wave_number(i, points).powi(2);
+        let square = mode.norm_sqr() * wave_number(i, points, 1.0).powi(2);
         all += square;
         // The 2/3 rule cuts at a third of the points; this is 5/6 of that.
         if 18 * i.min(points - i) >= 5 * points {
@@ -187,7 +191,8 @@ mod tests {
         let [_, steepest] = cole_hopf(nu, sine_primitive, 0.5, 0.5105);
         assert!((steepest + 152.0).abs() < 0.1, "{steepest}");
         for size in [128, 256] {
-            let solution = with_viscosity(nu).solve_checked(&line(&sine(size))).unwrap();
+            let solution =
+                with_viscosity(nu).solve_checked(Grid::square(size), &line(&sine(size))).unwrap();
             assert!(
                 solution.report.warnings.is_empty() && solution.report.inner_points > Some(size)
             );
@@ -205,7 +210,8 @@ mod tests {
         let exact = |x, t| cole_hopf(nu, sine_primitive, x, t)[0];
         let mut last = f64::INFINITY;
         for points in [64, 128, 256, 512, 1024] {
-            let Attempt { solution, tail } = with_viscosity(nu).attempt(&sine(64), points).unwrap();
+            let Attempt { solution, tail } =
+                with_viscosity(nu).attempt(Grid::square(64), &sine(64), points).unwrap();
             let error = row_error(&solution.fields, 33, exact);
             eprintln!("{points} points: tail {tail:.1e}, error {error:.1e}");
             assert!(error < tail && tail < last);
@@ -221,9 +227,9 @@ mod tests {
             4.0 * PI * nu * e * (2.0 * PI * x).sin() / (1.2 + e * (2.0 * PI * x).cos())
         };
         let first: Vec<f64> = (0..64).map(|j| exact(f64::from(j) / 64.0, 0.0)).collect();
-        let solution = with_viscosity(nu).solve_checked(&line(&first)).unwrap();
+        let solution = with_viscosity(nu).solve_checked(Grid::square(64), &line(&first)).unwrap();
         assert_eq!(solution.report.inner_points, None);
-        assert_eq!(solution, with_viscosity(nu).solve(&line(&first)).unwrap());
+        assert_eq!(solution, with_viscosity(nu).solve(Grid::square(64), &line(&first)).unwrap());
         for i in [1, 32, 63] {
             assert!(row_error(&solution.fields, i, exact) < 1e-6);
         }
@@ -242,7 +248,8 @@ mod tests {
             0.5 * y.floor() + (y - y.floor()).min(0.5)
         };
 
-        let solution = with_viscosity(0.01).solve_checked(&line(&step)).unwrap();
+        let solution =
+            with_viscosity(0.01).solve_checked(Grid::square(size), &line(&step)).unwrap();
         for i in [16, 64, 127] {
             let error = row_error(&solution.fields, i, |x, t| cole_hopf(0.01, primitive, x, t)[0]);
             assert!(error < 5e-4, "row {i}: {error:.1e}");
@@ -254,7 +261,10 @@ mod tests {
 
     #[test]
     fn a_viscosity_too_small_for_the_input_s_grid_is_still_refused() {
-        let message = with_viscosity(1e-4).solve_checked(&line(&sine(64))).unwrap_err().to_string();
+        let message = with_viscosity(1e-4)
+            .solve_checked(Grid::square(64), &line(&sine(64)))
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("finer grid"), "{message}");
     }
 
@@ -262,8 +272,8 @@ mod tests {
     fn a_line_that_would_take_forever_is_refused_with_the_bound() {
         for values in [vec![1e30; 64], vec![-1e9; 64], vec![f64::MAX; 64]] {
             for outcome in [
-                with_viscosity(0.01).solve(&line(&values)),
-                with_viscosity(0.01).solve_checked(&line(&values)),
+                with_viscosity(0.01).solve(Grid::square(64), &line(&values)),
+                with_viscosity(0.01).solve_checked(Grid::square(64), &line(&values)),
             ] {
                 let message = outcome.unwrap_err().to_string();
                 assert!(message.contains("may be at most 3.1"), "{message}");
@@ -273,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_cap_that_is_met_warns() {
-        let solution = with_viscosity(1e-3).solve_refined(&sine(48), 96).unwrap();
+        let solution = with_viscosity(1e-3).solve_refined(Grid::square(48), &sine(48), 96).unwrap();
         let [warning] = &solution.report.warnings[..] else { panic!("{:?}", solution.report) };
         assert_eq!(warning.kind, WarningKind::UnresolvedSpectrum);
         assert!(warning.text.contains("96 points"), "{}", warning.text);
@@ -285,7 +295,7 @@ mod tests {
         for size in [8, 9] {
             let values: Vec<f64> = (0..size).map(|j| (j * j % 7) as f64).collect();
             let fine = interpolated(&line_modes(&values, 0.01), 4 * size);
-            let found = Line::new(4 * size, 0.01).values_of(&fine);
+            let found = Line::new(4 * size, 1.0, 0.01).values_of(&fine);
             for (j, value) in values.iter().enumerate() {
                 assert!((found[4 * j] - value).abs() < 1e-13);
             }

@@ -4,7 +4,7 @@
 //! problem. A third of the finer grid's points along each axis are those of the coarser grid.
 
 use super::{Darcy, NAME, Solved};
-use crate::{Fields, Result, Warning, WarningKind};
+use crate::{Fields, Grid, Result, Warning, WarningKind};
 
 /// The largest ratio of two coefficients that needs no comparison: that of the benchmark.
 const PLAIN_CONTRAST: f64 = 4.0;
@@ -12,7 +12,8 @@ const PLAIN_CONTRAST: f64 = 4.0;
 /// Relative difference of the two pressures from which on there is a warning.
 const TOLD: f64 = 0.01;
 
-/// Points a side of the largest grid that is compared; its finer grid needs some 300 MB.
+/// Points a side of the largest square grid that is compared; its finer grid needs some 300 MB.
+/// Another grid may have as many points.
 const LARGEST: usize = 256;
 
 /// Number of finer cells along an axis of a cell.
@@ -21,22 +22,26 @@ const CUT: usize = 3;
 impl Darcy {
     /// Returns a warning if the pressure `u` for the coefficient `input` differs from that on the
     /// finer grid, or if the grid is too large to compare.
-    pub(super) fn second_look(&self, input: &Fields, u: &[f64]) -> Result<Option<Warning>> {
-        let size = input.width;
+    pub(super) fn second_look(
+        &self,
+        grid: Grid,
+        input: &Fields,
+        u: &[f64],
+    ) -> Result<Option<Warning>> {
         let contrast = contrast(&input.data);
         if contrast <= PLAIN_CONTRAST {
             return Ok(None);
         }
-        if size > LARGEST {
+        if grid.points() > LARGEST * LARGEST {
             let text = format!(
                 "{NAME}: at a contrast of {contrast:.1e} the grid's error may be large; on more than \
-                 {LARGEST} points a side it is not measured; compare with a grid of your own"
+                 {LARGEST} x {LARGEST} points it is not measured; compare with a grid of your own"
             );
             let kind = WarningKind::Unchecked;
             return Ok(Some(Warning { kind, severity: contrast, text }));
         }
 
-        let difference = relative_difference(u, &self.on_finer_grid(input)?);
+        let difference = relative_difference(u, &self.on_finer_grid(grid, input)?);
         if difference < TOLD {
             return Ok(None);
         }
@@ -50,22 +55,25 @@ impl Darcy {
     }
 
     /// Returns the finer grid's pressure on the points of `input`.
-    fn on_finer_grid(&self, input: &Fields) -> Result<Vec<f64>> {
-        let size = input.width;
+    fn on_finer_grid(&self, grid: Grid, input: &Fields) -> Result<Vec<f64>> {
+        let Grid { ny, nx, ly, lx } = grid;
         let nodes = self.boundary == super::NODES;
         // Between the outermost nodes and the walls there is one more finer node.
         let margin = usize::from(nodes);
-        let fine = CUT * size + 2 * margin;
+        let [fine_y, fine_x] = [ny, nx].map(|points| CUT * points + 2 * margin);
+        let fine = Grid::new([fine_y, fine_x], [ly, lx])?;
 
-        let cell = |i: usize| (i.saturating_sub(margin) / CUT).min(size - 1);
-        let a: Vec<f64> =
-            (0..fine * fine).map(|i| input.data[cell(i / fine) * size + cell(i % fine)]).collect();
-        let source = vec![self.source; fine * fine];
-        let solved = Solved::new(&Fields::stack(fine, fine, &[&a]), &source, self.boundary)?;
+        let cell = |i: usize, points: usize| (i.saturating_sub(margin) / CUT).min(points - 1);
+        let a: Vec<f64> = (0..fine.points())
+            .map(|i| input.data[cell(i / fine_x, ny) * nx + cell(i % fine_x, nx)])
+            .collect();
+        let source = vec![self.source; fine.points()];
+        let coefficient = Fields::stack(fine_y, fine_x, &[&a]);
+        let solved = Solved::new(fine, &coefficient, &source, self.boundary)?;
 
         let centre = |i: usize| margin + CUT * i + CUT / 2;
-        let at = |i: usize| solved.u[centre(i / size) * fine + centre(i % size)];
-        Ok((0..size * size).map(at).collect())
+        let at = |i: usize| solved.u[centre(i / nx) * fine_x + centre(i % nx)];
+        Ok((0..grid.points()).map(at).collect())
     }
 }
 
@@ -99,7 +107,7 @@ mod tests {
 
     fn checked(boundary: f64, a: &Fields) -> Vec<Warning> {
         let pde = Darcy { boundary, ..Darcy::default() };
-        pde.solve_checked(a).unwrap().report.warnings
+        pde.solve_checked(Grid::square(a.width), a).unwrap().report.warnings
     }
 
     #[test]
@@ -108,10 +116,12 @@ mod tests {
             let pde = Darcy { boundary, ..Darcy::default() };
             let difference = |size: usize| {
                 let a = coefficient(size, |_, _| 2.0);
-                let u = pde.solve(&a).unwrap().fields;
-                relative_difference(u.channel(1), &pde.on_finer_grid(&a).unwrap())
+                let grid = Grid::square(size);
+                let u = pde.solve(grid, &a).unwrap().fields;
+                relative_difference(u.channel(1), &pde.on_finer_grid(grid, &a).unwrap())
             };
-            let refinement = spacing(16, boundary) / spacing(64, boundary);
+            let [coarse, fine] = [16, 64].map(|n| spacing(Grid::square(n), boundary)[0]);
+            let refinement = coarse / fine;
             let order = (difference(16) / difference(64)).ln() / refinement.ln();
             assert!((order - 2.0).abs() < 0.1, "{boundary}: order {order}");
         }
@@ -132,18 +142,19 @@ mod tests {
 
     #[test]
     fn the_law_s_own_coefficients_get_no_second_solve() {
-        let pde = Darcy::default();
-        let sample = &generate(&pde, 16, 1, 0..1).unwrap()[0];
+        let (pde, grid) = (Darcy::default(), Grid::square(16));
+        let sample = &generate(&pde, grid, 1, 0..1).unwrap()[0];
         let input = pde.input_of(sample);
         // A pressure of zero differs from every other, so that a comparison would give a warning.
-        assert_eq!(pde.second_look(&input, &[0.0; 256]), Ok(None));
-        assert_eq!(pde.solve_checked(&input), pde.solve(&input));
+        assert_eq!(pde.second_look(grid, &input, &[0.0; 256]), Ok(None));
+        assert_eq!(pde.solve_checked(grid, &input), pde.solve(grid, &input));
     }
 
     #[test]
     fn a_grid_too_large_for_the_comparison_says_so() {
         let a = coefficient(LARGEST + 1, |y, _| if y == 0 { 100.0 } else { 1.0 });
-        let told = Darcy::default().second_look(&a, &a.data).unwrap().unwrap();
+        let told =
+            Darcy::default().second_look(Grid::square(LARGEST + 1), &a, &a.data).unwrap().unwrap();
         assert_eq!(told.kind, WarningKind::Unchecked);
     }
 }

@@ -8,17 +8,17 @@
 use std::f64::consts::PI;
 
 use super::{Helmholtz, NAME};
-use crate::poisson::eigenvalue;
-use crate::{Warning, WarningKind};
+use crate::poisson::{eigenvalue, square_waves};
+use crate::{Grid, Warning, WarningKind};
 
 /// Relative change of an amplitude between the two operators from which on there is a warning.
 const TOLD: f64 = 0.1;
 
-/// A mode sin(pi my y) sin(pi mx x) and its eigenvalues of -lap.
+/// A mode sin(pi my y / ly) sin(pi mx x / lx) and its eigenvalues of -lap.
 pub(super) struct Mode {
     /// Half waves along y and along x, from 1.
     pub waves: [usize; 2],
-    /// The eigenvalue on the unit square.
+    /// The eigenvalue on the rectangle.
     pub continuous: f64,
     /// The eigenvalue on the grid.
     pub discrete: f64,
@@ -30,30 +30,31 @@ impl Mode {
         (square - self.continuous).abs().min((square - self.discrete).abs())
     }
 
-    /// Returns the relative change of the mode's amplitude from the unit square to the grid, for
+    /// Returns the relative change of the mode's amplitude from the rectangle to the grid, for
     /// k^2 = `square`.
     fn amplitude_change(&self, square: f64) -> f64 {
         ((square - self.continuous) / (square - self.discrete) - 1.0).abs()
     }
 }
 
-/// The modes of a grid of `size` points a side; of two that mirror each other there is one.
-pub(super) fn modes(size: usize) -> impl Iterator<Item = Mode> {
-    let pairs = (0..size - 2).flat_map(|ky| (0..=ky).map(move |kx| [ky, kx]));
-    pairs.map(move |[ky, kx]| {
-        let waves = [ky + 1, kx + 1];
-        let sum = waves.iter().map(|&m| (m * m) as f64).sum::<f64>();
-        Mode { waves, continuous: PI * PI * sum, discrete: -eigenvalue(size, ky, kx) }
+/// The modes of a grid; of two that mirror each other in a square there is one.
+pub(super) fn modes(grid: Grid) -> impl Iterator<Item = Mode> {
+    let last = move |ky: usize| if grid.is_square() { ky + 1 } else { grid.nx - 2 };
+    let pairs = (0..grid.ny - 2).flat_map(move |ky| (0..last(ky)).map(move |kx| [ky, kx]));
+    pairs.map(move |[ky, kx]| Mode {
+        waves: [ky + 1, kx + 1],
+        continuous: PI * PI * square_waves(grid, ky, kx),
+        discrete: -eigenvalue(grid, ky, kx),
     })
 }
 
 impl Helmholtz {
     /// Returns a warning if the grid changes the nearest mode by [`TOLD`] or more. `source_change`
     /// is the relative change of the whole solution for the given source.
-    pub(super) fn near_resonance(&self, size: usize, source_change: f64) -> Option<Warning> {
+    pub(super) fn near_resonance(&self, grid: Grid, source_change: f64) -> Option<Warning> {
         let square = self.k * self.k;
         let nearest =
-            modes(size).min_by(|a, b| a.distance(square).total_cmp(&b.distance(square)))?;
+            modes(grid).min_by(|a, b| a.distance(square).total_cmp(&b.distance(square)))?;
         let change = nearest.amplitude_change(square);
         if change < TOLD {
             return None;

@@ -6,6 +6,7 @@ use std::f64::consts::{PI, SQRT_2};
 use rustfft::num_complex::Complex;
 
 use super::{NavierStokes, force};
+use crate::Grid;
 use crate::etdrk4::Etdrk4;
 use crate::hermite::Nonlinear;
 use crate::spectral::{Fft2, complex, mirrored, real, resolved, wave_number};
@@ -25,7 +26,7 @@ const LEFT: f64 = 0.01;
 /// in the order of [`Fft2`].
 #[derive(Clone)]
 pub(super) struct Flow {
-    pub size: usize,
+    pub grid: Grid,
     forcing: f64,
     fft: Fft2,
     /// Decay rates nu |k|^2 of all modes.
@@ -47,13 +48,14 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub fn new(size: usize, nu: f64, forcing: f64) -> Self {
-        let fft = Fft2::new(size);
-        let bins: Vec<_> = (0..size * size).map(|i| (i / size, i % size)).collect();
+    pub fn new(grid: Grid, nu: f64, forcing: f64) -> Self {
+        let Grid { ny, nx, ly, lx } = grid;
+        let fft = Fft2::new(grid);
+        let bins: Vec<_> = (0..grid.points()).map(|i| (i / ny, i % ny)).collect();
         let waves: Vec<_> =
-            bins.iter().map(|&(x, y)| (wave_number(x, size), wave_number(y, size))).collect();
-        let keep = |&(x, y): &(usize, usize)| resolved(x, size) && resolved(y, size);
-        let mirror = |&(x, y): &(usize, usize)| mirrored(x, size) * size + mirrored(y, size);
+            bins.iter().map(|&(x, y)| (wave_number(x, nx, lx), wave_number(y, ny, ly))).collect();
+        let keep = |&(x, y): &(usize, usize)| resolved(x, nx) && resolved(y, ny);
+        let mirror = |&(x, y): &(usize, usize)| mirrored(x, nx) * ny + mirrored(y, ny);
 
         let pairs = bins.iter().enumerate().filter(|(_, bin)| keep(bin));
         let pairs = pairs.map(|(k, bin)| [k, mirror(bin)]).filter(|[k, other]| k <= other);
@@ -71,14 +73,14 @@ impl Flow {
             Complex::new(2.0 * kx * ky, kx * kx - ky * ky) * 0.25
         };
 
-        let mut source = complex(&force(size, forcing));
+        let mut source = complex(&force(grid, forcing));
         fft.forward(&mut source);
         let largest = source.iter().map(|f| f.norm()).fold(0.0, f64::max);
         let source = source.into_iter().enumerate().filter(|(_, f)| f.norm() > 1e-9 * largest);
 
-        let zeros = vec![Complex::default(); size * size];
+        let zeros = vec![Complex::default(); grid.points()];
         Self {
-            size,
+            grid,
             forcing,
             fft,
             decay: waves.iter().map(|(kx, ky)| nu * (kx * kx + ky * ky)).collect(),
@@ -112,12 +114,17 @@ impl Flow {
         let strongest = self.values_of(vorticity).iter().map(|w| w.abs()).fold(0.0, f64::max);
 
         // The contribution of the forcing within the interval. The maximum principle bounds the
-        // vorticity, and the velocity of f itself is at most |u| + |v| = forcing / (sqrt2 pi).
+        // vorticity. The velocity of f itself is at most |u| + |v| = forcing / (sqrt2 pi) on the
+        // unit square, and `wider` times that on another rectangle.
+        let Grid { ny, nx, ly, lx } = self.grid;
+        let wider = (ly.recip() + lx.recip()) / (ly.powi(-2) + lx.powi(-2));
         let added = self.forcing.abs() * interval;
-        let speed = fastest + added / (SQRT_2 * PI);
+        let speed = fastest + wider * added / (SQRT_2 * PI);
         let turn = strongest + SQRT_2 * added;
 
-        (COURANT / (self.size as f64 * speed)).min(TURN / turn)
+        // One over the smaller of the two spacings.
+        let density = (ny as f64 / ly).max(nx as f64 / lx);
+        (COURANT / (density * speed)).min(TURN / turn)
     }
 
     /// Sets the velocity at the grid points to that of `vorticity`, kept modes alone.
@@ -194,20 +201,24 @@ pub(super) struct Nested {
 }
 
 impl Nested {
-    pub fn new(pde: &NavierStokes, size: usize) -> Self {
+    pub fn new(pde: &NavierStokes, grid: Grid) -> Self {
         // The wave number at which exp(-nu (2 pi k)^2 T) equals LEFT, and a grid that keeps it.
         let largest = (-LEFT.ln() / (pde.nu * pde.time)).sqrt() / (2.0 * PI);
-        let needed = (3.0 * (largest + 1.0)).ceil().min(size as f64);
-        let needed = (needed as usize).next_multiple_of(2).min(size);
+        let needed = |points: usize, side: f64| {
+            let needed = (3.0 * (largest * side + 1.0)).ceil().min(points as f64);
+            (needed as usize).next_multiple_of(2).min(points)
+        };
+        let Grid { ny, nx, ly, lx } = grid;
+        let small = Grid { ny: needed(ny, ly), nx: needed(nx, lx), ..grid };
 
-        let [full, needed] = [size, needed].map(|size| Flow::new(size, pde.nu, pde.forcing));
-        let shared = Shared::new(size, &needed);
+        let [full, needed] = [grid, small].map(|grid| Flow::new(grid, pde.nu, pde.forcing));
+        let shared = Shared::new(grid, &needed);
         Self { full, needed, shared }
     }
 
     /// Returns the field on the full grid, given modes of the smaller one.
     pub fn values_of(&self, modes: &[Complex<f64>]) -> Vec<f64> {
-        let mut all = vec![Complex::default(); self.full.size.pow(2)];
+        let mut all = vec![Complex::default(); self.full.grid.points()];
         self.shared.put(modes, &mut all);
         self.full.fft.inverse_kept(&mut all);
         real(&all)
@@ -222,22 +233,28 @@ pub(super) struct Shared {
     /// Factor from a mode of the larger grid to that of the smaller one, for transforms without a
     /// norm.
     scale: f64,
-    /// Points a side of the smaller grid.
+    /// Number of points of the smaller grid.
     small: usize,
 }
 
 impl Shared {
-    fn new(size: usize, flow: &Flow) -> Self {
-        let small = flow.size;
-        let here = |i: usize| if 2 * i < small { i } else { i + size - small };
-        let place = |&k: &usize| [here(k / small) * size + here(k % small), k];
+    fn new(grid: Grid, flow: &Flow) -> Self {
+        let small = flow.grid;
+        let here = |i: usize, small: usize, n: usize| if 2 * i < small { i } else { i + n - small };
+        let place = |&k: &usize| {
+            let [x, y] =
+                [here(k / small.ny, small.nx, grid.nx), here(k % small.ny, small.ny, grid.ny)];
+            [x * grid.ny + y, k]
+        };
         let modes = flow.kept.iter().flatten().map(place).collect();
-        Self { modes, scale: (small as f64 / size as f64).powi(2), small }
+        let share = |small: usize, n: usize| small as f64 / n as f64;
+        let scale = share(small.ny, grid.ny) * share(small.nx, grid.nx);
+        Self { modes, scale, small: small.points() }
     }
 
     /// Returns the shared modes of a spectrum, as a spectrum of the smaller grid.
     pub fn restricted(&self, all: &[Complex<f64>]) -> Vec<Complex<f64>> {
-        let mut modes = vec![Complex::default(); self.small.pow(2)];
+        let mut modes = vec![Complex::default(); self.small];
         self.modes.iter().for_each(|&[here, there]| modes[there] = all[here] * self.scale);
         modes
     }
@@ -263,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_slope_is_the_change_of_the_rate() {
-        let mut law = Flow::new(12, 0.01, 0.3);
+        let mut law = Flow::new(Grid::square(12), 0.01, 0.3);
         let [v, w] = [1, 2].map(|seed| {
             let values = rng::normals(&mut rng::stream(seed, "field", 0, 0), 144);
             law.modes_of(&values)

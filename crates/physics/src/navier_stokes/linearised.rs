@@ -7,15 +7,15 @@ use rustfft::num_complex::Complex;
 use super::flow::Nested;
 use super::{NAME, NavierStokes};
 use crate::etdrk4::Etdrk4;
-use crate::{Error, Fields, Linearisable, Linearised, Pde, Result};
+use crate::{Error, Fields, Grid, Linearisable, Linearised, Pde, Result};
 
 /// Ratio of these time steps to the solver's.
 const LONGER: f64 = 4.0;
 
 impl Linearisable for NavierStokes {
-    fn linearised(&self, input: &Fields) -> Result<Box<dyn Linearised>> {
-        let solved = self.solve(input)?.fields;
-        let (grids, solution) = (Nested::new(self, input.width), solved.channel(1).to_vec());
+    fn linearised(&self, grid: Grid, input: &Fields) -> Result<Box<dyn Linearised>> {
+        let solved = self.solve(grid, input)?.fields;
+        let (grids, solution) = (Nested::new(self, grid), solved.channel(1).to_vec());
 
         let [start, end] = [vec![], vec![]];
         let mut near = Near { grids, time: self.time, steps: 1, start, end, solution };
@@ -64,7 +64,7 @@ impl Near {
         if values.len() != self.solution.len() {
             let expected = self.solution.len();
             let reason = format!("{} values of vorticity, expected {expected}", values.len());
-            return Err(Error::BadInput { pde: NAME, reason });
+            return Err(Error::BadInput { pde: NAME.into(), reason });
         }
         Ok(self.restricted(values))
     }
@@ -79,7 +79,7 @@ impl Linearised for Near {
         let outside = |term: &&(usize, f64)| term.0 >= self.solution.len();
         if let Some((point, _)) = functionals.iter().flatten().find(outside) {
             let reason = format!("point {point} of a field of {} values", self.solution.len());
-            return Err(Error::BadInput { pde: NAME, reason });
+            return Err(Error::BadInput { pde: NAME.into(), reason });
         }
 
         let block = |functionals: &[Vec<(usize, f64)>]| {

@@ -7,9 +7,9 @@ use rustfft::num_complex::Complex;
 
 use super::NavierStokes;
 use super::flow::Nested;
-use crate::Fields;
 use crate::etdrk4::Etdrk4;
 use crate::hermite::{Collocation, Hermite, Nearer, Nonlinear};
+use crate::{Fields, Grid};
 
 /// Sweeps on the coarse grid after the first one on the full grid. With fewer, two sweeps on the
 /// full grid make less progress.
@@ -68,14 +68,14 @@ struct Room {
 }
 
 impl Snapshots {
-    /// Returns the chain for `pde` on grids of `size` points a side.
-    pub fn new(pde: &NavierStokes, size: usize) -> Self {
-        Self::led(pde, size, LEAD)
+    /// Returns the chain for `pde` on a grid.
+    pub fn new(pde: &NavierStokes, grid: Grid) -> Self {
+        Self::led(pde, grid, LEAD)
     }
 
     /// Returns the chain with another lead than [`LEAD`].
-    fn led(pde: &NavierStokes, size: usize, lead: Lead) -> Self {
-        let grids = Nested::new(pde, size);
+    fn led(pde: &NavierStokes, grid: Grid, lead: Lead) -> Self {
+        let grids = Nested::new(pde, grid);
         let interval = pde.time / pde.intervals.max(1) as f64;
         let march = Etdrk4::new(&grids.full.decay, lead.step(interval));
         let steps = [&grids.full, &grids.needed]
@@ -98,7 +98,7 @@ impl Collocation for Snapshots {
         let mut room = idle.unwrap_or_else(|| self.room.clone());
         let Room { grids: Nested { full, needed, shared }, march, steps: [step, corrections] } =
             &mut room;
-        let smaller = needed.size < full.size;
+        let smaller = needed.grid != full.grid;
 
         let mut last = full.modes_of(sample.channel(0));
         for snapshot in 1..sample.channels {
@@ -141,10 +141,11 @@ mod tests {
     fn marching_leads_from_wrong_snapshots_to_the_solver_s_at_order_four() {
         let far = |intervals: usize| {
             let pde = NavierStokes { nu: 5e-3, intervals, ..Default::default() };
-            let exact = pde.solve(&field(32, &on_grid(32, eddies))).unwrap().fields;
+            let exact =
+                pde.solve(Grid::square(32), &field(32, &on_grid(32, eddies))).unwrap().fields;
             let mut sample = exact.clone();
             sample.data[32 * 32..].iter_mut().for_each(|w| *w *= 1.1);
-            Snapshots::new(&pde, 32).march(&mut sample, 30);
+            Snapshots::new(&pde, Grid::square(32)).march(&mut sample, 30);
             assert_eq!(sample.channel(0), exact.channel(0));
             distance(sample.channel(intervals), exact.channel(intervals))
         };
@@ -157,9 +158,9 @@ mod tests {
     #[test]
     fn one_sweep_and_its_correction_lead_most_of_the_way() {
         let pde = NavierStokes::default();
-        let snapshots = Snapshots::new(&pde, 64);
-        assert!(snapshots.room.grids.needed.size < 48);
-        let mut exact = generate(&pde, 64, 5, 0..1).unwrap().remove(0);
+        let snapshots = Snapshots::new(&pde, Grid::square(64));
+        assert!(snapshots.room.grids.needed.grid.nx < 48);
+        let mut exact = generate(&pde, Grid::square(64), 5, 0..1).unwrap().remove(0);
         snapshots.march(&mut exact, 40);
         for by in [0.1, 1e-4] {
             let mut sample = exact.clone();
@@ -174,7 +175,7 @@ mod tests {
     /// Power of the last snapshots in each ring of wave numbers, |k| rounded, up to the ring
     /// `last`.
     fn power(pde: &NavierStokes, samples: &[Fields], last: usize) -> Vec<f64> {
-        let flow = Flow::new(samples[0].width, pde.nu, 0.0);
+        let flow = Flow::new(Grid::square(samples[0].width), pde.nu, 0.0);
         let ring = |decay: &f64| ((decay / pde.nu).sqrt() / (2.0 * PI)).round() as usize;
         let mut power = vec![0.0; last + 1];
         for sample in samples {
@@ -206,8 +207,8 @@ mod tests {
     fn marching_keeps_the_solver_s_spectrum() {
         let pde = NavierStokes::default();
         for size in [64, 128] {
-            let exact = generate(&pde, size, 5, 0..24).unwrap();
-            let (error, power) = moved(&pde, &exact, &Snapshots::new(&pde, size));
+            let exact = generate(&pde, Grid::square(size), 5, 0..24).unwrap();
+            let (error, power) = moved(&pde, &exact, &Snapshots::new(&pde, Grid::square(size)));
             assert!(error < 3e-5, "{size}: {error}");
             assert!(power.iter().all(|p| p.abs() < 0.12), "{size}: {power:.3?}");
         }
@@ -218,11 +219,11 @@ mod tests {
     #[ignore = "prints a table"]
     fn compare_leads() {
         let pde = NavierStokes::default();
-        let exact = generate(&pde, 64, 77, 0..64).unwrap();
+        let exact = generate(&pde, Grid::square(64), 77, 0..64).unwrap();
         for (steps, share) in
             [(1, 0.3), (1, 0.4), (1, 0.45), (1, 0.5), (2, 0.4), (2, 0.5), (2, 0.6), (3, 0.6)]
         {
-            let snapshots = Snapshots::led(&pde, 64, Lead { steps, share });
+            let snapshots = Snapshots::led(&pde, Grid::square(64), Lead { steps, share });
             let (error, power) = moved(&pde, &exact, &snapshots);
             let mut time = f64::INFINITY;
             for sample in &exact {
