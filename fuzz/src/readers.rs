@@ -17,12 +17,12 @@ use phys_instruct::sampling::{SampleOptions, sample};
 use phys_instruct::store::weights::Bundle;
 use phys_instruct::store::{ImportOptions, Run, arrays as store_arrays, dataset, import_checked};
 use phys_instruct::{Config, Model, problem};
-use phys_instruct_physics::{Pde, registry as physics};
+use phys_instruct_physics::{Grid, Pde, registry as physics};
 
 use crate::{Answer, seeds};
 
 /// Points a side of the grid that observations are read on.
-const GRID: usize = 8;
+const GRID: Grid = Grid::square(8);
 
 /// The folder of this process's files. It is in memory where the system has such a folder and
 /// `TMPDIR` names it.
@@ -90,7 +90,7 @@ pub fn import(bytes: &[u8]) -> Answer {
     let pde = pdes[usize::from(*pde) % pdes.len()].as_ref();
     let channel = pde.channels()[0].name.to_owned();
 
-    let mut chosen = ImportOptions { any_grid: true, ..ImportOptions::default() };
+    let mut chosen = ImportOptions::default();
     match options % 6 {
         1 => chosen.crop = [1, 0, 1, 0],
         2 => chosen.samples = Some(0..1),
@@ -142,7 +142,7 @@ pub fn config(bytes: &[u8]) -> Answer {
     let text = load::to_toml(&config).map_err(|error| error.to_string())?;
     assert_eq!(Config::from_toml(&text).unwrap(), config, "{text}");
     // A larger grid takes its time, which is no fault.
-    if config.grid <= 64 {
+    if config.grid.points() <= 64 * 64 {
         phys_instruct::residual::build(pde.as_ref(), config.grid, &cpu())
             .map_err(|error| error.to_string())?;
     }

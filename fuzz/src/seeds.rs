@@ -13,6 +13,7 @@ use phys_instruct::distill::train::StudentTraining;
 use phys_instruct::store::{NdArray, Plan, dataset, npy as npy_file, npz as npz_file, weights};
 use phys_instruct::training::Training;
 use phys_instruct::{Config, Model, Samples, problem, residual};
+use phys_instruct_physics::Grid;
 use phys_instruct_physics::registry;
 use serde_json::json;
 
@@ -54,7 +55,7 @@ steps = 4
 ";
 
 /// The data set behind the manifests.
-pub const PLAN: Plan = Plan { size: 8, count: 4, seed: 1, shard_size: 2 };
+pub const PLAN: Plan = Plan { grid: Grid::square(8), count: 4, seed: 1, shard_size: 2 };
 
 /// Configs of models of other equations, coordinates and networks.
 const OTHER_MODELS: [&str; 2] = [

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Command, Parser, ValueEnum};
+use phys_instruct::config::grid::json;
 use phys_instruct::config::load::Changes;
 use phys_instruct::{Error, Result, diffusion::sampler::Method, memory, problem};
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Grid, Pde};
 
 use crate::commands::Verb;
 use crate::failure::{Failure, Outcome};
@@ -114,9 +115,12 @@ pub struct Overrides {
     /// Override data.count, the number of training samples
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
-    /// Override grid, the points a side
-    #[arg(long, value_name = "S")]
-    pub grid: Option<u64>,
+    /// Override grid, the points a side, or along y and x: `64`, `48x80`
+    #[arg(long, value_name = "S", value_parser = points)]
+    pub grid: Option<[usize; 2]>,
+    /// Override the lengths of the domain's sides along y and x beside --grid, for example `0.6x1`
+    #[arg(long, value_name = "LYxLX", value_parser = sides, requires = "grid")]
+    pub sides: Option<[f64; 2]>,
     /// Override seed, behind every random number of the run
     #[arg(long, value_name = "K")]
     pub seed: Option<u64>,
@@ -181,10 +185,10 @@ impl Overrides {
     /// Fails for a key that is given twice.
     pub fn changes(&self, section: &str) -> Result<Changes> {
         let named = [
-            (format!("{section}.steps"), self.steps),
-            ("data.count".into(), self.count),
-            ("grid".into(), self.grid),
-            ("seed".into(), self.seed),
+            (format!("{section}.steps"), self.steps.map(|n| n.to_string())),
+            ("data.count".into(), self.count.map(|n| n.to_string())),
+            ("grid".into(), self.grid.map(|points| table(points, self.sides))),
+            ("seed".into(), self.seed.map(|n| n.to_string())),
         ];
         let given = named.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?)));
         let set: Vec<String> = self.set.iter().cloned().chain(given).collect();
@@ -279,9 +283,59 @@ pub fn at_least_zero(text: &str) -> std::result::Result<f64, String> {
     }
 }
 
-/// A parser of grids that the solvers may take, in points a side.
-pub fn grid() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(4..=4096)
+/// A grid for the solvers.
+#[derive(Args, Clone)]
+pub struct GridArgs {
+    /// Points a side, or along y and x: `64`, `48x80`
+    #[arg(long, value_name = "S", default_value = "64", value_parser = solvable_points)]
+    grid: [usize; 2],
+    /// Lengths of the domain's sides along y and x, for example `0.6x1` [default: 1x1]
+    #[arg(long, value_name = "LYxLX", value_parser = sides)]
+    sides: Option<[f64; 2]>,
+}
+
+impl GridArgs {
+    /// The grid, which may be too small for a PDE.
+    pub fn build(&self) -> Result<Grid> {
+        Ok(Grid::new(self.grid, self.sides.unwrap_or([1.0; 2]))?)
+    }
+}
+
+/// The grid of `points` and `sides` as a value in a config: a number where it is a square one on
+/// the unit square.
+fn table([ny, nx]: [usize; 2], sides: Option<[f64; 2]>) -> String {
+    let [ly, lx] = sides.unwrap_or([1.0; 2]);
+    json(Grid { ny, nx, ly, lx }).as_u64().map_or_else(
+        || format!("{{ points = [{ny}, {nx}], sides = [{ly:?}, {lx:?}] }}"),
+        |n| n.to_string(),
+    )
+}
+
+/// Parses points along y and along x: `64` or `48x80`.
+pub fn points(text: &str) -> std::result::Result<[usize; 2], String> {
+    let number = |text: &str| {
+        text.trim().parse::<usize>().map_err(|_| "points expected, as in 64 or 48x80".to_owned())
+    };
+    match text.split_once('x') {
+        Some((y, x)) => Ok([number(y)?, number(x)?]),
+        None => number(text).map(|n| [n, n]),
+    }
+}
+
+/// Parses points along y and along x that the solvers may take.
+fn solvable_points(text: &str) -> std::result::Result<[usize; 2], String> {
+    let points = points(text)?;
+    match points.iter().find(|n| !(4..=4096).contains(*n)) {
+        None => Ok(points),
+        Some(n) => Err(format!("{n} is not in 4..=4096")),
+    }
+}
+
+/// Parses the lengths of the sides along y and along x: `0.6x1`.
+pub fn sides(text: &str) -> std::result::Result<[f64; 2], String> {
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|v| v.is_finite() && *v > 0.0);
+    let both = text.split_once('x').and_then(|(y, x)| Some([number(y)?, number(x)?]));
+    both.ok_or_else(|| "two lengths above 0 expected, as in 0.6x1".into())
 }
 
 /// Parses `name=value`.

@@ -12,7 +12,7 @@ use phys_instruct::residual::{self, Residual};
 use phys_instruct::sampling::{SampleOptions, sample};
 use phys_instruct::store::dataset;
 use phys_instruct::{Samples, device, memory, seeds};
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Grid, Pde};
 use phys_instruct_report::number::{plain, significant};
 use serde::Serialize;
 
@@ -56,7 +56,8 @@ pub struct Figures {
     pde: String,
     model: Option<String>,
     kind: Option<Kind>,
-    grid: usize,
+    #[serde(with = "phys_instruct::config::grid")]
+    grid: Grid,
     calls: Option<usize>,
     seed: Option<u64>,
     seconds_per_sample: Option<f64>,
@@ -136,7 +137,7 @@ impl Subject {
 
     /// The residual by which the samples are measured.
     pub fn residual(&self) -> Result<Box<dyn Residual>, Failure> {
-        Ok(residual::build(self.pde.as_ref(), self.samples.width, &device::cpu())?)
+        Ok(residual::build(self.pde.as_ref(), self.samples.grid(), &device::cpu())?)
     }
 
     /// The held-out data: those of `path`, or twice as many samples from the reference solver.
@@ -158,8 +159,8 @@ impl Subject {
             stop: &AtomicBool::new(false),
         };
 
-        let size = self.samples.width;
-        let made = data::generate(self.pde.as_ref(), size, seeds::REFERENCE, count, &mut watch);
+        let grid = self.samples.grid();
+        let made = data::generate(self.pde.as_ref(), grid, seeds::REFERENCE, count, &mut watch);
         bar.finish_and_clear();
         Ok(made?)
     }
@@ -177,7 +178,7 @@ impl Subject {
             pde: self.samples.pde.clone(),
             model: self.model.clone(),
             kind: self.kind,
-            grid: self.samples.width,
+            grid: self.samples.grid(),
             calls: self.calls,
             seed: self.seed,
             seconds_per_sample: self.seconds_per_sample,
@@ -194,15 +195,16 @@ fn ask_for_figures(model: &Model, count: usize) -> Outcome {
     // Measured: 7.5 times the samples themselves.
     const COPIES: f64 = 8.0;
     let card = &model.card;
-    let sample = [card.channels.len(), card.grid, card.grid];
-    let what = format_args!("{count} samples of {0} x {0} and their figures", card.grid);
+    let Grid { ny, nx, .. } = card.grid;
+    let sample = [card.channels.len(), ny, nx];
+    let what = format_args!("{count} samples of {ny} x {nx} and their figures");
     Ok(memory::ask(COPIES * memory::of_samples(count, sample), what)?)
 }
 
 impl Figures {
     /// The first line of a picture of the samples.
     pub fn title(&self) -> String {
-        format!("{}: samples on {1} × {1} points", self.pde, self.grid)
+        format!("{}: samples on {} × {} points", self.pde, self.grid.ny, self.grid.nx)
     }
 
     /// The caption of that picture: the origin of the samples and their PDE error.
@@ -232,7 +234,7 @@ impl Figures {
 
     fn lines(&self) -> Vec<(String, String)> {
         let r = &self.report;
-        let mut lines = vec![line("PDE", format!("{}, {1} x {1}", self.pde, self.grid))];
+        let mut lines = vec![line("PDE", format!("{}, {}", self.pde, self.grid))];
         if let Some(model) = &self.model {
             lines.push(line("model", model));
         }

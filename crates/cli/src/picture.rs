@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use phys_instruct::store::atomic;
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Grid, Pde};
 use phys_instruct_report::Canvas;
 use phys_instruct_report::sheet::{Axis, Scale, Sheet};
 
@@ -42,18 +42,17 @@ pub fn write(path: &Path, canvas: &Canvas) -> Outcome {
     Ok(atomic::write(path, &bytes)?)
 }
 
-/// A sheet without rows for fields of `size` points along y and along x.
-fn empty_sheet<'a>(pde: &dyn Pde, size: [usize; 2], title: &str, caption: &str) -> Sheet<'a> {
-    let along_y = edges(&pde.points(size[0])[0]);
-    let along_x = edges(&pde.points(size[1])[1]);
+/// A sheet without rows for fields on a grid.
+fn empty_sheet<'a>(pde: &dyn Pde, grid: Grid, title: &str, caption: &str) -> Sheet<'a> {
+    let [along_y, along_x] = pde.points(grid).map(|points| edges(&points));
     // Burgers' rows are times, in units of the final time.
-    let is_time = pde.name() == "burgers";
+    let is_time = pde.layout().input.is_line();
     let aspect = (along_y[1] - along_y[0]) / (along_x[1] - along_x[0]);
     Sheet {
         title: title.into(),
         caption: format!("{caption} {DIMENSIONLESS}").trim_start().into(),
         notes: Vec::new(),
-        size,
+        size: grid.shape(),
         aspect: if is_time { 1.0 } else { aspect },
         y: Axis { name: if is_time { "t".into() } else { "y".into() }, range: along_y },
         x: Axis { name: "x".into(), range: along_x },

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use phys_instruct::Config;
+use phys_instruct::config::grid::json as grid_json;
 use phys_instruct::config::load::{self, Changes};
 use phys_instruct::model::{Kind, Model};
 use phys_instruct::store::lock::Lock;
@@ -109,7 +110,7 @@ pub fn finish(run: &Run, model: &Model, json: bool) -> Outcome {
     warnings.iter().for_each(|text| tell!("warning: {text}"));
 
     let value = json!({
-        "warnings": warnings, "model": path.to_string_lossy(), "pde": card.pde, "grid": card.grid, "kind": card.kind,
+        "warnings": warnings, "model": path.to_string_lossy(), "pde": card.pde, "grid": grid_json(card.grid), "kind": card.kind,
         "steps": card.steps, "samples_seen": card.samples_seen, "seconds": card.seconds,
     });
     let lines = [

@@ -22,6 +22,7 @@ use phys_instruct::net::ops::{in_pool, keep_freed_memory};
 use phys_instruct::net::optimizer::AdamW;
 use phys_instruct::net::params::values;
 use phys_instruct::{Model, device};
+use phys_instruct_physics::Grid;
 
 /// Every noise level.
 const SIGMA: f64 = 2.0;
@@ -48,7 +49,7 @@ fn main() -> Result<(), Failure> {
 /// Loads the weights, draws one sample in one call, prints its mean square.
 fn cold(model: &str) -> Result<(), Failure> {
     let model = Model::load(Path::new(model), &device::cpu())?;
-    let noisy = field(1, model.card.grid, 0) * SIGMA;
+    let noisy = field(1, model.card.grid.nx, 0) * SIGMA;
     let y = values(model.network.denoise(noisy.clone(), constant(SIGMA, &noisy)));
     println!("{}", y.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / y.len() as f64);
     Ok(())
@@ -117,7 +118,8 @@ impl Work {
         };
 
         let config = &model.card.coordinates;
-        let coordinates = Coordinates::new(&statistics, &channels, grid, config, &device::cpu())?;
+        let coordinates =
+            Coordinates::new(&statistics, &channels, Grid::square(grid), config, &device::cpu())?;
         let teacher = Network::new(model.network.net.clone(), coordinates).freeze();
         let optimizer =
             AdamW::new(&OptimizerConfig { clip: 0.0, ..OptimizerConfig::at(LEARNING_RATE) });

@@ -15,7 +15,7 @@ use phys_instruct::condition::TwoValuedEntries;
 use phys_instruct::condition::place::Lattice;
 use phys_instruct::condition::{Answer, Observations, Options, Question, Solver, Task};
 use phys_instruct::{Error, Model, Result, Samples, device};
-use phys_instruct_physics::{Pde, generate, registry, rng};
+use phys_instruct_physics::{Grid, Pde, generate, registry, rng};
 
 /// The seed of these problems; no config's data and no other table's comes from it.
 const SEED: u64 = 9_000_000;
@@ -109,7 +109,7 @@ impl Bench<'_> {
         let exponent = if below(2) == 0 { exponent } else { -exponent };
         let size = 1.0 + 2.0 * below(100) as f64 / 100.0;
 
-        let allowed = task.observed(self.pde, self.samples.width);
+        let allowed = task.observed(self.pde, Grid::square(self.samples.width));
         let drawn = Observations::draw(&self.samples, i, &allowed, count, noise, SEED)?;
         let mut points = drawn.points().to_vec();
         let chosen = below(points.len());
@@ -130,7 +130,7 @@ impl Bench<'_> {
         if !stated {
             points.iter_mut().for_each(|p| p.sd = None);
         }
-        let lattice = Lattice::new(self.pde, self.samples.width);
+        let lattice = Lattice::new(self.pde, Grid::square(self.samples.width));
         let wrong = (fault == Fault::Outlier).then_some(chosen);
         Ok(Some(Problem { task, observations: Observations::on(&lattice, points)?, wrong }))
     }
@@ -173,7 +173,7 @@ impl Bench<'_> {
 
     /// Counts the problems with so many sensors of the solution that are warned of, of `count`.
     fn noticed(&self, count: usize, sensors: usize) -> Result<usize> {
-        let allowed = Task::Inverse.observed(self.pde, self.samples.width);
+        let allowed = Task::Inverse.observed(self.pde, Grid::square(self.samples.width));
         let mut warned = 0;
         for i in 0..count {
             let observations = Observations::draw(&self.samples, i, &allowed, sensors, 0.01, SEED)?;
@@ -188,8 +188,8 @@ impl Bench<'_> {
     /// states, taken to be `noise` or estimated.
     fn scored(&self, count: usize, sensors: usize, noise: Option<f64>) -> Result<[f64; 2]> {
         let task = Task::Inverse;
-        let allowed = task.observed(self.pde, self.samples.width);
-        let asked = task.target(self.pde, self.samples.width);
+        let allowed = task.observed(self.pde, Grid::square(self.samples.width));
+        let asked = task.target(self.pde, Grid::square(self.samples.width));
         let two_valued = TwoValuedEntries::of(&self.samples, self.pde);
 
         let mut sums = [0.0; 2];
@@ -218,8 +218,9 @@ fn student(pde: &str, grid: usize) -> Result<Model> {
 }
 
 fn problems(pde: &dyn Pde, grid: usize, count: usize) -> Result<Samples> {
-    let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
-    Samples::from_fields(pde.name(), &names, &generate(pde, grid, SEED, 0..count as u64)?)
+    let names: Vec<String> = pde.channels().into_iter().map(|c| c.name).collect();
+    let grid = Grid::square(grid);
+    Samples::from_fields(pde.name(), &names, grid, &generate(pde, grid, SEED, 0..count as u64)?)
 }
 
 fn faults(grid: usize, law: usize, made: usize) -> Result<()> {
@@ -230,7 +231,7 @@ fn faults(grid: usize, law: usize, made: usize) -> Result<()> {
     let all = [Fault::None, Fault::Units, Fault::Offset, Fault::Outlier, Fault::Exchanged];
     let mut sums = [Tally::default(); 5];
     for name in registry::names() {
-        let (pde, model) = (registry::by_name(name)?, student(name, grid)?);
+        let (pde, model) = (registry::by_name(&name)?, student(&name, grid)?);
         let solver = Solver::new(&model)?;
         // Exchanged fields need the reconstruct task, a third of the problems.
         let samples = problems(pde.as_ref(), grid, law.max(5 * made))?;
@@ -262,7 +263,7 @@ fn laws(grid: usize, count: usize) -> Result<()> {
         SENSORS.map(|n| n.to_string()).join(" | ")
     );
     for (name, parameter, value) in LAWS {
-        let (own, model) = (registry::by_name(name)?, student(name, grid)?);
+        let (own, model) = (registry::by_name(&name)?, student(&name, grid)?);
         let solver = Solver::new(&model)?;
         let mut other = registry::by_name(name)?;
         other.set_param(parameter, value)?;
@@ -282,7 +283,7 @@ fn errors(grid: usize, count: usize) -> Result<()> {
         "| PDE | sensors | estimated: error, coverage | 1 %: error, coverage |\n|---|---|---|---|"
     );
     for name in registry::names() {
-        let (pde, model) = (registry::by_name(name)?, student(name, grid)?);
+        let (pde, model) = (registry::by_name(&name)?, student(&name, grid)?);
         let solver = Solver::new(&model)?;
         let samples = problems(pde.as_ref(), grid, count)?;
         let bench = Bench { solver: &solver, pde: pde.as_ref(), samples };
@@ -312,8 +313,8 @@ fn sensors(grid: usize, count: usize) -> Result<()> {
             let (mut left_out, mut coverage, mut error) = (0, 0.0, 0.0);
             for i in 0..count {
                 let task = if i.is_multiple_of(2) { Task::Inverse } else { Task::Reconstruct };
-                let allowed = task.observed(bench.pde, grid);
-                let seen = Observations::columns(&allowed, grid, sensors, i as u64);
+                let allowed = task.observed(bench.pde, Grid::square(grid));
+                let seen = Observations::columns(&allowed, Grid::square(grid), sensors, i as u64);
                 let observations =
                     Observations::draw(&bench.samples, i, &seen, seen.len(), noise, SEED)?;
                 let answer =
@@ -323,7 +324,7 @@ fn sensors(grid: usize, count: usize) -> Result<()> {
                 of_members.push(answer.explained.chi_of_members);
                 left_out += answer.posterior.left_out;
 
-                let asked = task.target(bench.pde, grid);
+                let asked = task.target(bench.pde, Grid::square(grid));
                 let score = answer.posterior.score(bench.samples.sample(i), &asked, None);
                 coverage += score.coverage90.unwrap_or(0.0) / count as f64;
                 error += score.error / count as f64;

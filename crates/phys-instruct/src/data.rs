@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use phys_instruct_physics::{Fields, Pde, Solution, generate as solve_drawn};
+use phys_instruct_physics::{Fields, Grid, Pde, Solution, generate as solve_drawn};
 use rayon::prelude::*;
 
 use crate::store::dataset;
@@ -21,21 +21,20 @@ pub struct Watch<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// Draws and solves `count` samples on a grid of `size` points a side. Sample i depends on the seed
-/// and i alone.
+/// Draws and solves `count` samples on a grid. Sample i depends on the seed and i alone.
 ///
 /// # Errors
 /// Fails if no samples are asked for, if the solver refuses an input, and with
 /// [`Error::Interrupted`].
 pub fn generate(
     pde: &dyn Pde,
-    size: usize,
+    grid: Grid,
     seed: u64,
     count: usize,
     watch: &mut Watch,
 ) -> Result<Samples> {
-    let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
-    ask_for_samples(pde, size, count)?;
+    let names: Vec<String> = pde.channels().into_iter().map(|c| c.name).collect();
+    ask_for_samples(pde, grid, count)?;
 
     let mut all: Option<Samples> = None;
     for start in (0..count).step_by(GROUP) {
@@ -43,8 +42,8 @@ pub fn generate(
             return Err(Error::Interrupted);
         }
         let end = (start + GROUP).min(count);
-        let fields = solve_drawn(pde, size, seed, start as u64..end as u64)?;
-        let part = Samples::from_fields(pde.name(), &names, &fields)?;
+        let fields = solve_drawn(pde, grid, seed, start as u64..end as u64)?;
+        let part = Samples::from_fields(pde.name(), &names, grid, &fields)?;
         match &mut all {
             None => {
                 let mut first = part;
@@ -65,28 +64,28 @@ pub fn generate(
 ///
 /// # Errors
 /// Fails with [`Error::Memory`].
-pub fn ask_for_samples(pde: &dyn Pde, size: usize, count: usize) -> Result<()> {
-    let one = memory::of_samples(1, [pde.channels().len(), size, size]);
+pub fn ask_for_samples(pde: &dyn Pde, grid: Grid, count: usize) -> Result<()> {
+    let one = memory::of_samples(1, [pde.channels().len(), grid.ny, grid.nx]);
     // Solutions are in double precision, a group at a time.
     let group = 3.0 * one * count.min(GROUP) as f64;
-    let solving = pde.solve_bytes(size) * count.min(rayon::current_num_threads()) as f64;
+    let solving = pde.solve_bytes(grid) * count.min(rayon::current_num_threads()) as f64;
     let bytes = one * count as f64 + group + solving;
-    memory::ask(bytes, format_args!("{count} samples of {size} x {size}"))
+    memory::ask(bytes, format_args!("{count} samples of {} x {}", grid.ny, grid.nx))
 }
 
-/// Solves for the given inputs in parallel, and checks for each that its grid resolves the
+/// Solves on a grid for the given inputs in parallel, and checks for each that the grid resolves the
 /// solution.
 ///
 /// # Errors
 /// Fails with [`Error::Memory`], and with the first failure of [`Pde::solve_checked`].
-pub fn solve_checked(pde: &dyn Pde, inputs: &[Fields]) -> Result<Vec<Solution>> {
-    let size = inputs.first().map_or(0, |input| input.width);
-    let solutions = 2.0 * memory::of_samples(inputs.len(), [pde.channels().len(), size, size]);
+pub fn solve_checked(pde: &dyn Pde, grid: Grid, inputs: &[Fields]) -> Result<Vec<Solution>> {
+    let Grid { ny, nx, .. } = grid;
+    let solutions = 2.0 * memory::of_samples(inputs.len(), [pde.channels().len(), ny, nx]);
     let at_once = inputs.len().min(rayon::current_num_threads()) as f64;
-    let what = format_args!("{} solutions of {size} x {size}", inputs.len());
-    memory::ask(solutions + at_once * pde.solve_bytes(size), what)?;
+    let what = format_args!("{} solutions of {ny} x {nx}", inputs.len());
+    memory::ask(solutions + at_once * pde.solve_bytes(grid), what)?;
 
-    inputs.par_iter().map(|input| Ok(pde.solve_checked(input)?)).collect()
+    inputs.par_iter().map(|input| Ok(pde.solve_checked(grid, input)?)).collect()
 }
 
 /// The training samples of a run: the first of `data.path`, or generated from `data.seed`.
@@ -132,9 +131,8 @@ fn part_of(
     let bad = |reason| Err(Error::BadFile { path: path.into(), reason });
     let (total, training, validation) = (samples.count, config.data.count, config.data.validation);
 
-    if [samples.height, samples.width] != [config.grid; 2] {
-        let [y, x] = [samples.height, samples.width];
-        return bad(format!("a grid of {y} x {x} found, {0} x {0} configured", config.grid));
+    if samples.grid() != config.grid {
+        return bad(format!("a grid of {} found, {} configured", samples.grid(), config.grid));
     }
     if training.max(1).saturating_add(validation) > total {
         return bad(format!(
@@ -160,8 +158,11 @@ mod tests {
         let count = GROUP + 3;
         let config = config(&format!("count = {count}\nvalidation = 4\nseed = 5"));
         let train = both(&config).unwrap().0;
-        let fields = solve_drawn(config.pde().unwrap().as_ref(), 8, 5, 0..count as u64).unwrap();
-        assert_eq!(train, Samples::from_fields("poisson", &["a", "u"], &fields).unwrap());
+        let fields =
+            solve_drawn(config.pde().unwrap().as_ref(), Grid::square(8), 5, 0..count as u64)
+                .unwrap();
+        let grid = Grid::square(8);
+        assert_eq!(train, Samples::from_fields("poisson", &["a", "u"], grid, &fields).unwrap());
     }
 
     fn both(config: &Config) -> Result<(Samples, Samples)> {

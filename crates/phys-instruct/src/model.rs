@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::tensor::Device;
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Grid, Pde};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -50,8 +50,9 @@ pub struct Card {
     pub pde: String,
     /// The physical parameters of the PDE by name.
     pub params: BTreeMap<String, f64>,
-    /// Points a side.
-    pub grid: usize,
+    /// The grid.
+    #[serde(with = "crate::config::grid")]
+    pub grid: Grid,
     /// The channels' names.
     pub channels: Vec<String>,
     /// The basis of each channel along y and x, in which the statistics and the coordinates are;
@@ -116,9 +117,9 @@ impl Card {
             format: FORMAT,
             kind,
             pde: config.pde.clone(),
-            params: pde.params().iter().map(|p| (p.name.to_owned(), p.value)).collect(),
+            params: pde.params().iter().map(|p| (p.name.clone(), p.value)).collect(),
             grid: config.grid,
-            channels: pde.channels().iter().map(|c| c.name.to_owned()).collect(),
+            channels: pde.channels().iter().map(|c| c.name.clone()).collect(),
             bases: check::bases(&pde.channels()),
             net: config.net.clone(),
             coordinates: config.coordinates.clone(),
@@ -237,7 +238,7 @@ impl Model {
             let sum: f64 = spectrum.iter().map(|&v| f64::from(v).powi(2)).sum();
             (sum / spectrum.len() as f64).sqrt()
         };
-        self.statistics.spectrum.chunks(self.card.grid * self.card.grid).map(rms).collect()
+        self.statistics.spectrum.chunks(self.card.grid.points()).map(rms).collect()
     }
 
     /// The model as one file's content.
@@ -349,14 +350,14 @@ fn is_same(one: &Value, other: &Value) -> bool {
 
 /// The statistics as arrays by name, shaped as the model `card` describes.
 pub fn statistics_arrays(statistics: &Statistics, card: &Card) -> BTreeMap<String, Array> {
-    let shape = vec![card.channels.len(), card.grid, card.grid];
+    let shape = vec![card.channels.len(), card.grid.ny, card.grid.nx];
     let array = |data: &Vec<f32>, shape: Vec<usize>| Array { shape, data: data.clone() };
     let mut arrays = BTreeMap::from([
         ("statistics.mean".to_owned(), array(&statistics.mean, shape.clone())),
         ("statistics.spectrum".to_owned(), array(&statistics.spectrum, shape)),
     ]);
     if let Some(Regression { gain, remainder }) = &statistics.regression {
-        let shape = vec![card.channels.len() - 1, card.grid, card.grid];
+        let shape = vec![card.channels.len() - 1, card.grid.ny, card.grid.nx];
         arrays.insert("statistics.regression".into(), array(gain, shape.clone()));
         arrays.insert("statistics.remainder".into(), array(remainder, shape));
     }
@@ -373,7 +374,7 @@ pub fn statistics_arrays(statistics: &Statistics, card: &Card) -> BTreeMap<Strin
 /// # Errors
 /// [`Error::Shape`] for arrays that are missing or do not fit the description.
 pub fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result<Statistics> {
-    let fields = [card.channels.len(), card.grid, card.grid];
+    let fields = [card.channels.len(), card.grid.ny, card.grid.nx];
     let get = |name: &str, shape: &[usize]| match tensors.get(name) {
         Some(array) if array.shape == shape => Ok(array.data.clone()),
         Some(array) => {
@@ -395,7 +396,7 @@ pub fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result
     };
 
     let regression = if card.coordinates.linear_predictor() {
-        let solution = [card.channels.len().saturating_sub(1), card.grid, card.grid];
+        let solution = [card.channels.len().saturating_sub(1), card.grid.ny, card.grid.nx];
         let gain = get("statistics.regression", &solution)?;
         Some(Regression { gain, remainder: get("statistics.remainder", &solution)? })
     } else {

@@ -116,6 +116,7 @@ fn advance(method: &mut Anderson, x: &mut [f32], step: &[f32]) {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use phys_instruct_physics::Grid;
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
@@ -136,7 +137,8 @@ mod tests {
     fn a_residual_without_damping_is_refused() {
         let pde = by_name("poisson").unwrap();
         let samples = samples_from(pde.as_ref(), 1, 16, 1);
-        let residual = crate::residual::build(pde.as_ref(), 16, &Device::flex()).unwrap();
+        let residual =
+            crate::residual::build(pde.as_ref(), Grid::square(16), &Device::flex()).unwrap();
         assert!(polish(&samples, &Undamped(residual), 1).is_err());
     }
 
@@ -149,7 +151,8 @@ mod tests {
         for (i, v) in samples.data.iter_mut().enumerate() {
             *v *= if i % len < input { 1.0 } else { 1.1 };
         }
-        let residual = crate::residual::build(pde.as_ref(), 32, &Device::flex()).unwrap();
+        let residual =
+            crate::residual::build(pde.as_ref(), Grid::square(32), &Device::flex()).unwrap();
         let polished = polish(&samples, residual.as_ref(), sweeps).unwrap();
         for (before, after) in samples.data.chunks(len).zip(polished.data.chunks(len)) {
             assert_eq!(before[..input], after[..input], "{name}: the input moved");
@@ -183,7 +186,8 @@ mod tests {
     #[test]
     fn a_sample_that_holds_the_equation_is_left_alone() {
         let pde = by_name("poisson").unwrap();
-        let residual = crate::residual::build(pde.as_ref(), 32, &Device::flex()).unwrap();
+        let residual =
+            crate::residual::build(pde.as_ref(), Grid::square(32), &Device::flex()).unwrap();
         let solved = samples_from(pde.as_ref(), 2, 32, 1);
         let mut samples = solved.clone();
         let len = samples.sample_len();

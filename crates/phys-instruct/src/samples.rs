@@ -2,7 +2,7 @@
 
 #[cfg(doc)]
 use phys_instruct_physics::InputLaw;
-use phys_instruct_physics::{Fields, Pde};
+use phys_instruct_physics::{Fields, Grid, Pde};
 
 use crate::{Error, Result};
 
@@ -19,11 +19,19 @@ pub struct Samples {
     pub height: usize,
     /// The number of points along x.
     pub width: usize,
+    /// The lengths of the domain's sides along y and along x.
+    pub sides: [f64; 2],
     /// The values.
     pub data: Vec<f32>,
 }
 
 impl Samples {
+    /// The grid of every sample.
+    pub fn grid(&self) -> Grid {
+        let [ly, lx] = self.sides;
+        Grid { ny: self.height, nx: self.width, ly, lx }
+    }
+
     /// The number of values in one sample.
     pub fn sample_len(&self) -> usize {
         self.channels.len() * self.height * self.width
@@ -57,13 +65,20 @@ impl Samples {
         }
     }
 
-    /// Gathers solved fields.
+    /// Gathers solved fields on a grid.
     ///
     /// # Errors
-    /// Fails if there is no sample, and for samples of different shapes.
-    pub fn from_fields(pde: &str, channels: &[impl AsRef<str>], fields: &[Fields]) -> Result<Self> {
-        let first = fields.first().ok_or_else(|| Error::Shape("no samples".into()))?;
-        let shape = (channels.len(), first.height, first.width);
+    /// Fails if there is no sample, and for a sample of another shape.
+    pub fn from_fields(
+        pde: &str,
+        channels: &[impl AsRef<str>],
+        grid: Grid,
+        fields: &[Fields],
+    ) -> Result<Self> {
+        if fields.is_empty() {
+            return Err(Error::Shape("no samples".into()));
+        }
+        let shape = (channels.len(), grid.ny, grid.nx);
         if let Some(odd) = fields.iter().find(|f| (f.channels, f.height, f.width) != shape) {
             let got = (odd.channels, odd.height, odd.width);
             return Err(Error::Shape(format!("a sample of shape {got:?} among {shape:?}")));
@@ -72,8 +87,9 @@ impl Samples {
             pde: pde.into(),
             channels: channels.iter().map(|c| c.as_ref().to_owned()).collect(),
             count: fields.len(),
-            height: first.height,
-            width: first.width,
+            height: grid.ny,
+            width: grid.nx,
+            sides: grid.sides(),
             data: fields.iter().flat_map(|f| f.data.iter().map(|&v| v as f32)).collect(),
         })
     }
@@ -109,6 +125,7 @@ impl Samples {
             count: 0,
             height: self.height,
             width: self.width,
+            sides: self.sides,
             data: Vec::new(),
         }
     }

@@ -115,13 +115,14 @@ pub(crate) fn collect(
     draw: impl Fn([usize; 4], u64) -> Result<burn::tensor::Tensor<4>>,
 ) -> Result<Samples> {
     let card = &model.card;
-    let sample = [card.channels.len(), card.grid, card.grid];
-    let what = format_args!("{count} samples of {0} x {0}", card.grid);
+    let [height, width] = card.grid.shape();
+    let sample = [card.channels.len(), height, width];
+    let what = format_args!("{count} samples of {height} x {width}");
     memory::ask(memory::of_samples(count, sample), what)?;
 
-    let mut data = Vec::with_capacity(count * card.channels.len() * card.grid * card.grid);
+    let mut data = Vec::with_capacity(count * card.channels.len() * height * width);
     for start in (0..count).step_by(BATCH) {
-        let shape = [BATCH.min(count - start), card.channels.len(), card.grid, card.grid];
+        let shape = [BATCH.min(count - start), card.channels.len(), height, width];
         let y = draw(shape, start as u64)?;
         data.extend(read(model.network.coordinates.decode(y))?);
         progress(start + shape[0]);
@@ -130,8 +131,9 @@ pub(crate) fn collect(
         pde: card.pde.clone(),
         channels: card.channels.clone(),
         count,
-        height: card.grid,
-        width: card.grid,
+        height,
+        width,
+        sides: card.grid.sides(),
         data,
     })
 }

@@ -8,7 +8,7 @@ use phys_instruct::condition::{
     Answer, Observation, Observations, Options, Question, Solver, Task,
 };
 use phys_instruct::{Model, Result, device};
-use phys_instruct_physics::{Fields, Pde, generate, registry::by_name};
+use phys_instruct_physics::{Fields, Grid, Pde, generate, registry::by_name};
 
 const SIZE: usize = 32;
 
@@ -26,13 +26,13 @@ fn question(task: Task, observations: Observations) -> Question {
 
 /// A solved problem that is in no training data.
 fn truth(pde: &dyn Pde) -> Fields {
-    generate(pde, SIZE, 9_300_000, 0..1).unwrap().remove(0)
+    generate(pde, Grid::square(SIZE), 9_300_000, 0..1).unwrap().remove(0)
 }
 
 /// Observations of a channel at random places, with errors of deviation `sd`. The places are
 /// between grid points, with values by the test's own interpolation, or at the nearest grid point.
 fn sensors(pde: &dyn Pde, x: &Fields, channel: usize, between: bool, sd: f64) -> Vec<Observation> {
-    let lattice = Lattice::new(pde, SIZE);
+    let lattice = Lattice::new(pde, Grid::square(SIZE));
     let field = x.channel(channel);
     (0..60)
         .map(|i| {
@@ -65,7 +65,7 @@ fn cubic(field: &[f64], [row, column]: [f64; 2]) -> f64 {
 
 fn answer(pde: &str, task: Task, points: Vec<Observation>) -> Result<Answer> {
     let model = model(pde);
-    let lattice = Lattice::new(by_name(pde)?.as_ref(), SIZE);
+    let lattice = Lattice::new(by_name(pde)?.as_ref(), Grid::square(SIZE));
     Solver::new(&model)?.answer(question(task, Observations::on(&lattice, points)?))
 }
 
@@ -78,7 +78,7 @@ fn sensors_between_points_are_worth_as_much_as_on_them() {
     let pde = by_name("poisson").unwrap();
     let truth = truth(pde.as_ref());
     let exact: Vec<f32> = truth.data.iter().map(|&v| v as f32).collect();
-    let target = Task::Inverse.target(pde.as_ref(), SIZE);
+    let target = Task::Inverse.target(pde.as_ref(), Grid::square(SIZE));
     let [on, off] = [false, true].map(|between| {
         let points = sensors(pde.as_ref(), &truth, 1, between, 4e-5);
         let answer = answer("poisson", Task::Inverse, points).unwrap();
@@ -120,12 +120,12 @@ fn a_robust_answer_is_not_spoilt_by_a_wrong_value() {
     let pde = by_name("poisson").unwrap();
     let truth = truth(pde.as_ref());
     let exact: Vec<f32> = truth.data.iter().map(|&v| v as f32).collect();
-    let target = Task::Inverse.target(pde.as_ref(), SIZE);
+    let target = Task::Inverse.target(pde.as_ref(), Grid::square(SIZE));
     let mut points = sensors(pde.as_ref(), &truth, 1, false, 4e-5);
     let model = model("poisson");
     let solver = Solver::new(&model).unwrap();
     let error = |points: &[Observation], robust| {
-        let lattice = Lattice::new(pde.as_ref(), SIZE);
+        let lattice = Lattice::new(pde.as_ref(), Grid::square(SIZE));
         let observations = Observations::on(&lattice, points.to_vec()).unwrap();
         let asked = Question { robust, ..question(Task::Inverse, observations) };
         solver.answer(asked).unwrap().posterior.score(&exact, &target, None).error
@@ -174,7 +174,7 @@ fn two_measurements_of_one_point_are_two() {
     let [one, two] = [vec![at(8.145e-3)], vec![at(8.0e-3), at(8.2e-3)]].map(|points| {
         // There are enough members to know their spread to a tenth.
         let model = model("darcy");
-        let lattice = Lattice::new(by_name("darcy").unwrap().as_ref(), SIZE);
+        let lattice = Lattice::new(by_name("darcy").unwrap().as_ref(), Grid::square(SIZE));
         let asked = question(Task::Inverse, Observations::on(&lattice, points).unwrap());
         let options = Options { ensemble: 100, ..asked.options };
         let answer = Solver::new(&model).unwrap().answer(Question { options, ..asked }).unwrap();
@@ -189,7 +189,9 @@ fn two_measurements_of_one_point_are_two() {
 fn one_sensor_of_burgers_is_followed_by_every_member() {
     let pde = by_name("burgers").unwrap();
     for seed in 0..4 {
-        let x = generate(pde.as_ref(), SIZE, 9_300_001, seed..seed + 1).unwrap().remove(0);
+        let x = generate(pde.as_ref(), Grid::square(SIZE), 9_300_001, seed..seed + 1)
+            .unwrap()
+            .remove(0);
         let value = |row: usize| x.data[row * SIZE + 5];
         let points =
             (1..SIZE).map(|row| Observation::at_point(0, row, 5, value(row), Some(1e-3))).collect();

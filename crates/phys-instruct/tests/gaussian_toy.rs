@@ -14,7 +14,7 @@ use phys_instruct::distill::guidance;
 use phys_instruct::distill::matching::{Match, gradient};
 use phys_instruct::net::params::values;
 use phys_instruct::residual::{Residual, ResidualOptions, ResidualTerms};
-use phys_instruct_physics::{Basis, Channel};
+use phys_instruct_physics::{Basis, Channel, Grid};
 
 const SIDE: usize = 8;
 const AREA: usize = SIDE * SIDE;
@@ -131,10 +131,16 @@ fn identity() -> Coordinates {
         regression: None,
         components: None,
     };
-    let channel = |name| Channel { name, meaning: "toy", basis: [Basis::Cosine; 2] };
+    let channel = |name| Channel::new(name, "toy", [Basis::Cosine; 2]);
     let config = CoordinatesConfig::Pixel {};
-    Coordinates::new(&statistics, &[channel("a"), channel("u")], SIDE, &config, &Device::flex())
-        .unwrap()
+    Coordinates::new(
+        &statistics,
+        &[channel("a"), channel("u")],
+        Grid::square(SIDE),
+        &config,
+        &Device::flex(),
+    )
+    .unwrap()
 }
 
 fn guided_optimum(guidance: &GuidanceConfig, sigma: f64) -> Student {

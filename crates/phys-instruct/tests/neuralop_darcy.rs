@@ -9,7 +9,7 @@ use phys_instruct::Samples;
 use phys_instruct::eval::physics::{pde_error, solution_error};
 use phys_instruct::residual;
 use phys_instruct::store::{Affine, ImportOptions, import};
-use phys_instruct_physics::{Pde, darcy::Darcy};
+use phys_instruct_physics::{Grid, Pde, darcy::Darcy};
 
 /// The crop to the inner nodes: the first row and column lie on the boundary.
 const INNER: [usize; 4] = [1, 0, 1, 0];
@@ -36,7 +36,7 @@ fn fitted_factor(ratio: f64, boundary: f64, crop: [usize; 4]) -> [f64; 2] {
     let factors: Vec<f64> = (0..samples.count)
         .map(|i| {
             let sample = samples.fields(i);
-            let solved = pde.solve(&pde.input_of(&sample)).unwrap().fields;
+            let solved = pde.solve(samples.grid(), &pde.input_of(&sample)).unwrap().fields;
             let [u, s] = [sample.channel(1), solved.channel(1)];
             let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
             dot(u, s) / dot(s, s)
@@ -94,7 +94,7 @@ fn inner_nodes_fit_better_than_cell_centres() {
 fn the_coarse_residual_of_the_data_exceeds_its_source() {
     let pde = darcy(FOUND, 1.0);
     let samples = read(&pde, INNER);
-    let residual = residual::build(&pde, 15, &Device::flex()).unwrap();
+    let residual = residual::build(&pde, Grid::square(15), &Device::flex()).unwrap();
     let error = pde_error(&samples, residual.as_ref()).unwrap();
     assert!((1.4..2.1).contains(&error), "{error}");
     let solution = solution_error(&samples, &pde).mean().unwrap();

@@ -10,6 +10,7 @@ use phys_instruct::config::load;
 use phys_instruct::store::manifest::{ChannelStats, FORMAT, Manifest, Recipe, Shard};
 use phys_instruct::store::weights::{self, Array, Bundle};
 use phys_instruct::store::{NdArray, Run, npy, npz};
+use phys_instruct_physics::Grid;
 use phys_instruct_physics::poisson::Poisson;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -155,10 +156,10 @@ proptest! {
         let pde = Poisson::default();
         let names = ["a".to_owned(), "u".to_owned()];
         let points: Vec<Observation> = points.into_iter().map(point).collect();
-        let observations = Observations::new(&names, 16, points).unwrap();
+        let observations = Observations::new(&names, Grid::square(16), points).unwrap();
         let back = in_file("x.csv", |path| {
             files::write(path, &observations).unwrap();
-            files::read(path, &pde, 16).unwrap()
+            files::read(path, &pde, Grid::square(16)).unwrap()
         });
         prop_assert_eq!(back.observations.points(), observations.points());
     }
@@ -184,7 +185,8 @@ proptest! {
         pde in any::<String>(),
         params in prop::collection::btree_map(any::<String>(), -1e9f64..1e9, 0..3),
         seed in any::<u64>(),
-        [size, count, shard_size] in [1usize..99, 1..99, 1..99],
+        [ny, nx, count, shard_size] in [1usize..99, 1..99, 1..99, 1..99],
+        [ly, lx] in [0.1f64..9.0, 0.1..9.0],
         [mean, std] in [-1e9f64..1e9, 0.0..1e9],
     ) {
         let shards = (0..count.div_ceil(shard_size)).map(|i| Shard {
@@ -196,8 +198,15 @@ proptest! {
         let manifest: Manifest = through_json(&Manifest {
             format: FORMAT,
             generator: pde.clone(),
-            recipe: Recipe { pde, params, seed, size, count, shard_size },
-            grid: [size, size],
+            recipe: Recipe {
+                pde,
+                params,
+                seed,
+                grid: Grid { ny, nx, ly, lx },
+                count,
+                shard_size,
+            },
+            grid: [ny, nx],
             channels: vec![ChannelStats { name: "a".into(), mean, std }],
             shards: shards.collect(),
         });

@@ -49,7 +49,7 @@ impl Grid {
     pub fn check(&self, smallest: usize) -> Result<()> {
         let bad = |reason| Err(Error::BadGrid { grid: self.to_string(), reason });
         if self.ny.min(self.nx) < smallest {
-            return bad(format!("at least {smallest} along each axis expected"));
+            return bad(format!("at least {smallest} points along each axis expected"));
         }
         if self.sides().iter().any(|side| !(side.is_finite() && *side > 0.0)) {
             return bad("sides that are finite and above 0 expected".into());
@@ -88,11 +88,11 @@ impl Grid {
     }
 }
 
-/// Writes `48 x 80 points`, and the sides too where they are not 1: `48 x 80 points on 0.6 x 1`.
+/// Writes `48 x 80`, and the sides too where they are not 1: `48 x 80 on 0.6 x 1`.
 impl fmt::Display for Grid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { ny, nx, ly, lx } = self;
-        write!(f, "{ny} x {nx} points")?;
+        write!(f, "{ny} x {nx}")?;
         if self.is_unit() { Ok(()) } else { write!(f, " on {ly} x {lx}") }
     }
 }
@@ -130,6 +130,6 @@ mod tests {
         let square = |points, sides| Grid::new(points, sides).unwrap().is_square();
         assert!(Grid::square(5).is_square() && square([5, 5], [0.3, 0.3]));
         assert!(!square([5, 6], [1.0, 1.0]) && !square([5, 5], [1.0, 2.0]));
-        assert_eq!(Grid::new([5, 6], [0.6, 1.0]).unwrap().to_string(), "5 x 6 points on 0.6 x 1");
+        assert_eq!(Grid::new([5, 6], [0.6, 1.0]).unwrap().to_string(), "5 x 6 on 0.6 x 1");
     }
 }

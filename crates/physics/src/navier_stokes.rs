@@ -226,7 +226,7 @@ impl NavierStokes {
             return Ok(());
         }
         let expected = format!(
-            "at least {smallest:.2e} on {grid} for vorticity of rms {reached:.3}, \
+            "at least {smallest:.2e} on a grid of {grid} for vorticity of rms {reached:.3}, \
              so that the viscous length is resolved; take a finer grid or a larger nu"
         );
         let (pde, name) = (NAME.into(), "nu".into());

@@ -40,8 +40,8 @@ fn main() -> ExitCode {
 
 /// Registers the PDE. Its name then works in every config and model file.
 fn register() -> Result<()> {
-    problem::register(Problem::of(|pde: &ReactionDiffusion, size, device| {
-        Ok(Box::new(ReactionDiffusionResidual::new(pde, size, device)))
+    problem::register(Problem::of(|pde: &ReactionDiffusion, grid, device| {
+        Ok(Box::new(ReactionDiffusionResidual::new(pde, grid, device)))
     }))
 }
 
@@ -126,6 +126,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use phys_instruct_physics::Grid;
 
     #[test]
     fn a_registered_pde_works_in_configs_and_is_registered_once() {
@@ -135,7 +136,9 @@ mod tests {
         register().unwrap();
         let pde = config.pde().unwrap();
         assert_eq!((pde.name(), pde.params()[0].value), (pde::NAME, 0.02));
-        assert!(phys_instruct::residual::build(pde.as_ref(), 16, &device::cpu()).is_ok());
+        assert!(
+            phys_instruct::residual::build(pde.as_ref(), Grid::square(16), &device::cpu()).is_ok()
+        );
         assert!(register().unwrap_err().to_string().contains("registered already"));
         let unknown = problem::by_name("reaction").err().unwrap().to_string();
         assert!(unknown.contains("burgers, reaction-diffusion"), "{unknown}");

@@ -1,16 +1,16 @@
-//! Steady reaction-diffusion on the unit square: D lap u - u^3 + a = 0, with u = 0 on the boundary.
+//! Steady reaction-diffusion on a rectangle: D lap u - u^3 + a = 0, with u = 0 on the boundary.
 //!
 //! A substance of concentration u is fed by the source a, spreads, and is consumed by a reaction of
 //! third order.
 //!
-//! Points lie at `(j + 1) h` with h = 1/(size + 1). The boundary lies one spacing outside and is
+//! Along a side of length l, n points lie at `(j + 1) h` with h = l/(n + 1). The boundary lies one spacing outside and is
 //! not stored. The Laplacian is the five-point one. Newton's method solves the discrete equations.
 //! Each linear system is solved by conjugate gradients, since D (-lap) + 3 u^2 is symmetric and
 //! positive definite.
 
 use phys_instruct_physics::random_field::FieldLaw;
 use phys_instruct_physics::{
-    Basis, Channel, Error, Fields, GaussianField, InputLaw, Param, Pde, Result, Solution,
+    Basis, Channel, Error, Fields, GaussianField, Grid, InputLaw, Param, Pde, Result, Solution,
     SolveReport,
 };
 
@@ -41,24 +41,24 @@ impl Default for ReactionDiffusion {
 }
 
 impl Pde for ReactionDiffusion {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
-    fn equation(&self) -> &'static str {
-        "D lap u - u^3 + a = 0 on the unit square, u = 0 on the boundary"
+    fn equation(&self) -> &str {
+        "D lap u - u^3 + a = 0 on a rectangle, u = 0 on the boundary"
     }
 
     fn channels(&self) -> Vec<Channel> {
         vec![
-            Channel { name: "a", meaning: "source", basis: [Basis::Cosine; 2] },
-            Channel { name: "u", meaning: "concentration", basis: [Basis::SineInner; 2] },
+            Channel::new("a", "source", [Basis::Cosine; 2]),
+            Channel::new("u", "concentration", [Basis::SineInner; 2]),
         ]
     }
 
     fn params(&self) -> Vec<Param> {
         let meaning = "diffusion coefficient, above 0";
-        let mut params = vec![Param { name: "diffusion", value: self.diffusion, meaning }];
+        let mut params = vec![Param::new("diffusion", self.diffusion, meaning)];
         params.extend(self.source.params());
         params
     }
@@ -68,8 +68,8 @@ impl Pde for ReactionDiffusion {
             return self.source.set(NAME, name, value, "diffusion, ");
         }
         if !(value.is_finite() && value > 0.0) {
-            let expected = "finite and above 0".into();
-            return Err(Error::OutOfRange { pde: NAME, name: "diffusion", value, expected });
+            let [pde, name, expected] = [NAME, name, "finite and above 0"].map(String::from);
+            return Err(Error::OutOfRange { pde, name, value, expected });
         }
         self.diffusion = value;
         Ok(())
@@ -79,45 +79,51 @@ impl Pde for ReactionDiffusion {
         InputLaw::gaussian(GaussianField::Neumann(self.source))
     }
 
-    fn solve(&self, input: &Fields) -> Result<Solution> {
-        check(input)?;
-        let (size, a) = (input.height, input.channel(0));
+    fn smallest_grid(&self) -> usize {
+        1
+    }
+
+    fn solve(&self, grid: Grid, input: &Fields) -> Result<Solution> {
+        self.check_grid(grid)?;
+        check(grid, input)?;
+        let a = input.channel(0);
         let small = TOLERANCE * dot(a, a).sqrt();
-        let mut u = vec![0.0; size * size];
+        let mut u = vec![0.0; grid.points()];
 
         for steps in 0..MOST_STEPS {
-            let residual = self.residual(size, a, &u);
+            let residual = self.residual(grid, a, &u);
             if dot(&residual, &residual).sqrt() <= small {
-                let fields = Fields::stack(size, size, &[a, &u]);
+                let fields = Fields::stack(grid.ny, grid.nx, &[a, &u]);
                 return Ok(Solution {
                     fields,
                     report: SolveReport { steps, ..Default::default() },
                 });
             }
-            let correction = self.newton_correction(size, &u, &residual);
+            let correction = self.newton_correction(grid, &u, &residual);
             u.iter_mut().zip(&correction).for_each(|(u, c)| *u += c);
         }
         let reason = format!("{MOST_STEPS} Newton steps were not enough");
-        Err(Error::NotConverged { pde: NAME, reason })
+        Err(Error::NotConverged { pde: NAME.into(), reason })
     }
 
-    fn points(&self, size: usize) -> [Vec<f64>; 2] {
-        let line: Vec<f64> = (1..=size).map(|j| j as f64 / (size + 1) as f64).collect();
-        [line.clone(), line]
+    fn points(&self, grid: Grid) -> [Vec<f64>; 2] {
+        let line =
+            |n: usize, side: f64| (1..=n).map(|j| j as f64 * side / (n + 1) as f64).collect();
+        [line(grid.ny, grid.ly), line(grid.nx, grid.lx)]
     }
 }
 
 impl ReactionDiffusion {
     /// Returns D lap u - u^3 + a.
-    fn residual(&self, size: usize, a: &[f64], u: &[f64]) -> Vec<f64> {
-        let spread = minus_laplacian(size, u);
+    fn residual(&self, grid: Grid, a: &[f64], u: &[f64]) -> Vec<f64> {
+        let spread = minus_laplacian(grid, u);
         (0..u.len()).map(|i| a[i] - self.diffusion * spread[i] - u[i].powi(3)).collect()
     }
 
     /// Returns the solution c of (D (-lap) + 3 u^2) c = residual.
-    fn newton_correction(&self, size: usize, u: &[f64], residual: &[f64]) -> Vec<f64> {
+    fn newton_correction(&self, grid: Grid, u: &[f64], residual: &[f64]) -> Vec<f64> {
         let apply = |v: &[f64]| -> Vec<f64> {
-            let spread = minus_laplacian(size, v);
+            let spread = minus_laplacian(grid, v);
             (0..v.len()).map(|i| self.diffusion * spread[i] + 3.0 * u[i] * u[i] * v[i]).collect()
         };
         conjugate_gradients(apply, residual)
@@ -125,14 +131,16 @@ impl ReactionDiffusion {
 }
 
 /// Returns -lap u by the five-point formula, with u = 0 one spacing outside the grid.
-fn minus_laplacian(size: usize, u: &[f64]) -> Vec<f64> {
-    let inverse_h_square = ((size + 1) * (size + 1)) as f64;
+fn minus_laplacian(grid: Grid, u: &[f64]) -> Vec<f64> {
+    let Grid { ny, nx, ly, lx } = grid;
+    let [by_y, by_x] =
+        [(ny + 1) as f64 / ly, (nx + 1) as f64 / lx].map(|inverse_h| inverse_h.powi(2));
     let at = |inside: bool, i: usize| if inside { u[i] } else { 0.0 };
     let value = |i: usize| {
-        let [y, x] = [i / size, i % size];
-        let vertical = at(y > 0, i.wrapping_sub(size)) + at(y + 1 < size, i + size);
-        let horizontal = at(x > 0, i.wrapping_sub(1)) + at(x + 1 < size, i + 1);
-        (4.0 * u[i] - vertical - horizontal) * inverse_h_square
+        let [y, x] = [i / nx, i % nx];
+        let vertical = at(y > 0, i.wrapping_sub(nx)) + at(y + 1 < ny, i + nx);
+        let horizontal = at(x > 0, i.wrapping_sub(1)) + at(x + 1 < nx, i + 1);
+        (2.0 * u[i] - vertical) * by_y + (2.0 * u[i] - horizontal) * by_x
     };
     (0..u.len()).map(value).collect()
 }
@@ -166,15 +174,16 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Refuses anything but one finite field on a square grid.
-fn check(input: &Fields) -> Result<()> {
+/// Refuses anything but one finite field on the grid.
+fn check(grid: Grid, input: &Fields) -> Result<()> {
     let Fields { channels, height, width, .. } = *input;
-    let square = channels == 1 && height == width && input.data.len() == height * width;
-    if square && height > 0 && input.is_finite() {
+    let fits = [channels, height, width] == [1, grid.ny, grid.nx];
+    if fits && input.data.len() == grid.points() && input.is_finite() {
         return Ok(());
     }
-    let reason = format!("[{channels}, {height}, {width}]; finite [1, size, size] expected");
-    Err(Error::BadInput { pde: NAME, reason })
+    let reason =
+        format!("[{channels}, {height}, {width}]; finite [1, {}, {}] expected", grid.ny, grid.nx);
+    Err(Error::BadInput { pde: NAME.into(), reason })
 }
 
 #[cfg(test)]
@@ -203,7 +212,7 @@ mod tests {
             exact(y, x).powi(3) - pde.diffusion * laplacian
         };
         let input = Fields::stack(size, size, &[&on_points(size, source)]);
-        let u = pde.solve(&input).unwrap().fields;
+        let u = pde.solve(Grid::square(size), &input).unwrap().fields;
         let expected = on_points(size, exact);
         u.channel(1).iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     }
@@ -219,7 +228,7 @@ mod tests {
     fn diffusion_and_reaction_both_matter() {
         let pde = ReactionDiffusion::default();
         let rms = |f: Vec<f64>| (dot(&f, &f) / f.len() as f64).sqrt();
-        let samples = generate(&pde, 16, 1, 0..50).unwrap();
+        let samples = generate(&pde, Grid::square(16), 1, 0..50).unwrap();
         let shares = samples.iter().map(|s| {
             let reaction = s.channel(1).iter().map(|u| u.powi(3)).collect();
             rms(reaction) / rms(s.channel(0).to_vec())
@@ -231,7 +240,8 @@ mod tests {
     #[test]
     fn no_source_leaves_nothing_and_its_sign_is_the_concentration_s() {
         let pde = ReactionDiffusion::default();
-        let solve = |a: &[f64]| pde.solve(&Fields::stack(8, 8, &[a])).unwrap().fields;
+        let solve =
+            |a: &[f64]| pde.solve(Grid::square(8), &Fields::stack(8, 8, &[a])).unwrap().fields;
         assert_eq!(solve(&[0.0; 64]).channel(1), [0.0; 64]);
         let [fed, drained] = [solve(&[0.3; 64]), solve(&[-0.3; 64])];
         for (plus, minus) in fed.channel(1).iter().zip(drained.channel(1)) {
@@ -242,8 +252,8 @@ mod tests {
     #[test]
     fn bad_inputs_and_parameters_are_refused() {
         let mut pde = ReactionDiffusion::default();
-        assert!(pde.solve(&Fields::zeros(1, 8, 9)).is_err());
-        assert!(pde.solve(&Fields::stack(1, 1, &[&[f64::NAN]])).is_err());
+        assert!(pde.solve(Grid::square(8), &Fields::zeros(1, 8, 9)).is_err());
+        assert!(pde.solve(Grid::square(1), &Fields::stack(1, 1, &[&[f64::NAN]])).is_err());
         assert!(pde.set_param("diffusion", 0.0).is_err());
         assert!(pde.set_param("k", 1.0).unwrap_err().to_string().contains("diffusion, alpha, tau"));
         pde.set_param("diffusion", 0.02).unwrap();

@@ -6,23 +6,23 @@ use phys_instruct::residual::operator::{
     InverseLaplacian, differences, input_and_solution, measured,
 };
 use phys_instruct::residual::{Residual, ResidualOptions, ResidualTerms};
-use phys_instruct_physics::Basis;
+use phys_instruct_physics::{Basis, Grid};
 
 use crate::pde::ReactionDiffusion;
 
-/// The residual of samples (a, u), `[batch, 2, size, size]`.
+/// The residual of samples (a, u), `[batch, 2, y, x]`.
 pub struct ReactionDiffusionResidual {
     diffusion: f64,
-    size: usize,
+    grid: Grid,
     /// The preconditioner: diffusion alone, without the reaction. Its constant D would cancel.
     inverse: InverseLaplacian,
 }
 
 impl ReactionDiffusionResidual {
-    /// Returns the residual of `pde` on grids of `size` points a side.
-    pub fn new(pde: &ReactionDiffusion, size: usize, device: &Device) -> Self {
-        let inverse = InverseLaplacian::new(Basis::SineInner, size, device);
-        Self { diffusion: pde.diffusion, size, inverse }
+    /// Returns the residual of `pde` on a grid.
+    pub fn new(pde: &ReactionDiffusion, grid: Grid, device: &Device) -> Self {
+        let inverse = InverseLaplacian::new(Basis::SineInner, grid, device);
+        Self { diffusion: pde.diffusion, grid, inverse }
     }
 }
 
@@ -33,12 +33,13 @@ impl Residual for ReactionDiffusionResidual {
             let walled = u.clone().pad(pad, PadMode::Constant(0.0));
             differences(differences(walled, axis), axis)
         };
-        let inverse_h_square = ((self.size + 1) * (self.size + 1)) as f64;
-        let laplacian = second(2, [(1, 1), (0, 0)]) + second(3, [(0, 0), (1, 1)]);
-        let diffusion = laplacian * (self.diffusion * inverse_h_square);
+        let Grid { ny, nx, ly, lx } = self.grid;
+        let [by_y, by_x] = [(ny + 1) as f64 / ly, (nx + 1) as f64 / lx].map(|v| v.powi(2));
+        let along_y = second(2, [(1, 1), (0, 0)]) * (self.diffusion * by_y);
+        let diffusion = along_y + second(3, [(0, 0), (1, 1)]) * (self.diffusion * by_x);
         let reaction = u.clone() * u.clone() * u.clone();
         let residual = diffusion - reaction + a.clone();
-        measured(residual, a, self.size * self.size, &self.inverse, options)
+        measured(residual, a, self.grid.points(), &self.inverse, options)
     }
 }
 
@@ -52,7 +53,7 @@ mod tests {
 
     fn residual(size: usize) -> ReactionDiffusionResidual {
         let pde = ReactionDiffusion::default();
-        ReactionDiffusionResidual::new(&pde, size, &Device::flex())
+        ReactionDiffusionResidual::new(&pde, Grid::square(size), &Device::flex())
     }
 
     fn batch(samples: &[Fields]) -> Tensor<4> {
@@ -72,7 +73,7 @@ mod tests {
     fn reference_data_has_no_residual_beyond_round_off() {
         let pde = ReactionDiffusion::default();
         for size in [16, 64] {
-            let samples = generate(&pde, size, 5, 0..4).unwrap();
+            let samples = generate(&pde, Grid::square(size), 5, 0..4).unwrap();
             let relative = |x: &[Fields]| {
                 let terms = residual(size).terms(batch(x), ResidualOptions::default());
                 terms.relative().max().into_scalar::<f32>()
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_detached_input_has_no_gradient() {
-        let samples = generate(&ReactionDiffusion::default(), 8, 5, 0..1).unwrap();
+        let samples = generate(&ReactionDiffusion::default(), Grid::square(8), 5, 0..1).unwrap();
         let leaf = (batch(&samples) * 1.1).autodiff().require_grad();
         let options = ResidualOptions { detach_input: true, ..Default::default() };
         let gradient = gradient(&leaf, residual(8).terms(leaf.clone(), options));

@@ -12,7 +12,7 @@ use phys_instruct_report::number::plain;
 use serde_json::{Value, json};
 
 use super::{described, eval::pde_of};
-use crate::args::{Global, Params, check_once, extension};
+use crate::args::{Global, Params, check_once, extension, sides};
 use crate::failure::{Failure, Outcome};
 use crate::output::{SCHEMA, line, make_room, print, print_json, show, tell};
 
@@ -70,6 +70,10 @@ pub struct Import {
     /// Change a channel's units: value = SCALE * stored + OFFSET; repeatable
     #[arg(long, value_name = "CHANNEL=SCALE,OFFSET", value_parser = affine)]
     scale: Vec<(String, f64, f64)>,
+    /// Lengths of the domain's sides along y and x, for example `0.6x1` [default: those that the
+    /// file states, else 1x1]
+    #[arg(long, value_name = "LYxLX", value_parser = sides)]
+    sides: Option<[f64; 2]>,
     /// Drop rows and columns of every field, for example those on the boundary
     #[arg(long, value_name = "TOP,BOTTOM,LEFT,RIGHT", value_parser = crop, default_value = "0,0,0,0")]
     crop: Crop,
@@ -129,7 +133,7 @@ impl Import {
         ImportOptions {
             map: self.map.clone(),
             affine: self.scale.iter().map(affine).collect(),
-            any_grid: true,
+            sides: self.sides,
             crop: self.crop,
             axes: self.axes.clone(),
             samples: self.samples.clone(),
@@ -148,8 +152,7 @@ impl Import {
         let kept = self.out.with_extension("import.json");
         atomic::write(&kept, format!("{value:#}\n").as_bytes())?;
 
-        let shape =
-            format!("{} of {}, {} x {}", samples.count, samples.pde, samples.height, samples.width);
+        let shape = format!("{} of {}, {}", samples.count, samples.pde, samples.grid());
         show(
             json,
             value,
@@ -170,7 +173,7 @@ fn folder_info(folder: &Path, json: bool) -> Outcome {
         line("PDE", &recipe.pde),
         line("params", join(recipe.params.iter().map(|(k, v)| format!("{k} = {v}")))),
         line("samples", format!("{} in {} shard(s)", recipe.count, manifest.shards.len())),
-        line("grid", format!("{} x {}", manifest.grid[0], manifest.grid[1])),
+        line("grid", recipe.grid),
         line("seed", recipe.seed),
         line("made by", format!("phys-instruct {}", manifest.generator)),
     ];

@@ -118,12 +118,12 @@ fn validation(config: &Config, stop: &AtomicBool) -> Result<phys_instruct::Sampl
 fn check_params(config: &Config, teacher: &Model) -> Outcome {
     let ours = config.pde()?.params();
     let differs = |name: &str, value: f64| teacher.card.params.get(name) != Some(&value);
-    match ours.iter().find(|p| config.pde == teacher.card.pde && differs(p.name, p.value)) {
+    match ours.iter().find(|p| config.pde == teacher.card.pde && differs(&p.name, p.value)) {
         Some(p) => Err(Failure::Usage(format!(
             "params.{} is {} in the config and {:?} in the teacher",
             p.name,
             p.value,
-            teacher.card.params.get(p.name)
+            teacher.card.params.get(&p.name)
         ))),
         None => Ok(()),
     }

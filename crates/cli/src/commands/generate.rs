@@ -4,12 +4,15 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
+use phys_instruct::Error;
+use phys_instruct::config::grid::json as grid_json;
 use phys_instruct::data::{self, Watch};
 use phys_instruct::store::dataset::{self, Plan, usual_shard};
 use phys_instruct::store::interrupt;
+use phys_instruct_physics::{Grid, Pde};
 use serde_json::json;
 
-use crate::args::{Global, Problem, at_least, extension, grid};
+use crate::args::{Global, GridArgs, Problem, at_least, extension};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::output::{line, make_room, show};
 use crate::progress::bar;
@@ -28,9 +31,8 @@ pub struct Generate {
     /// Samples to make
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least::<1>())]
     count: usize,
-    /// Points a side
-    #[arg(long, value_name = "S", default_value_t = 64, value_parser = grid())]
-    grid: usize,
+    #[command(flatten)]
+    grid: GridArgs,
     /// The seed behind every random number
     #[arg(long, value_name = "K", default_value_t = 0)]
     seed: u64,
@@ -45,50 +47,43 @@ pub struct Generate {
 impl Generate {
     pub fn run(&self, global: &Global) -> Outcome {
         let stop = interrupt::stop_flag()?;
+        let (pde, grid) = (self.problem.build()?, self.grid.build()?);
+        pde.check_grid(grid).map_err(Error::from)?;
         match extension(&self.out).as_str() {
-            "npz" => self.file(&stop)?,
+            "npz" => self.file(pde.as_ref(), grid, &stop)?,
             "npy" | "h5" | "hdf5" | "mat" | "zip" => {
                 let name = self.out.display();
                 let reason = format!("--out {name}: a folder, or a name ending in .npz, expected");
                 return Err(Failure::Usage(reason));
             }
-            _ => self.folder(&stop)?,
+            _ => self.folder(pde.as_ref(), grid, &stop)?,
         }
 
         let value = json!({
-            "pde": self.problem.pde, "count": self.count, "grid": self.grid, "seed": self.seed,
+            "pde": self.problem.pde, "count": self.count, "grid": grid_json(grid), "seed": self.seed,
             "out": self.out.to_string_lossy(),
         });
-        let samples = format!(
-            "{} of {}, {2} x {2}, seed {3}",
-            self.count, self.problem.pde, self.grid, self.seed
-        );
+        let samples = format!("{} of {}, {grid}, seed {}", self.count, self.problem.pde, self.seed);
         show(global.json, value, &[line("samples", samples), line("out", self.out.display())])
     }
 
-    fn file(&self, stop: &AtomicBool) -> Outcome {
-        let pde = self.problem.build()?;
+    fn file(&self, pde: &dyn Pde, grid: Grid, stop: &AtomicBool) -> Outcome {
         make_room(&self.out)?;
         let bar = bar(self.count, "solving");
         let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop };
-        let samples = data::generate(pde.as_ref(), self.grid, self.seed, self.count, &mut watch)
+        let samples = data::generate(pde, grid, self.seed, self.count, &mut watch)
             .map_err(|e| interrupted(e, "nothing was written"))?;
         bar.finish_and_clear();
         Ok(dataset::write_npz(&samples, &self.out)?)
     }
 
-    fn folder(&self, stop: &AtomicBool) -> Outcome {
-        let pde = self.problem.build()?;
+    fn folder(&self, pde: &dyn Pde, grid: Grid, stop: &AtomicBool) -> Outcome {
         let bar = bar(self.count, "solving");
-        let shard = self.shard.unwrap_or_else(|| usual_shard(pde.as_ref(), self.grid));
-        let plan = Plan {
-            size: self.grid,
-            count: self.count,
-            seed: self.seed,
-            shard_size: shard.min(self.count),
-        };
+        let shard = self.shard.unwrap_or_else(|| usual_shard(pde, grid));
+        let plan =
+            Plan { grid, count: self.count, seed: self.seed, shard_size: shard.min(self.count) };
         let mut progress = |done| bar.set_position(done as u64);
-        dataset::generate(pde.as_ref(), plan, &self.out, &mut progress, stop)
+        dataset::generate(pde, plan, &self.out, &mut progress, stop)
             .map_err(|e| interrupted(e, "the same command goes on from the last whole shard"))?;
         bar.finish_and_clear();
         Ok(())

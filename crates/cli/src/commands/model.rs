@@ -82,7 +82,7 @@ fn info(path: &Path, json: bool) -> Outcome {
     );
     let mut lines = vec![
         line("kind", word(&value["kind"])),
-        line("PDE", format!("{}, {1} x {1}", card.pde, card.grid)),
+        line("PDE", format!("{}, {}", card.pde, card.grid)),
         line("parameters of the PDE", word(&value["params"])),
         line("channels", card.channels.join(", ")),
         line("network", net),

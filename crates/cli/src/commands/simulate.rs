@@ -6,21 +6,23 @@ use std::time::Instant;
 use clap::Args;
 use phys_instruct::data;
 use phys_instruct::problem;
+use phys_instruct::store::import::{SIDES, stored_sides};
 use phys_instruct::store::{NdArray, arrays, npz};
-use phys_instruct_physics::{Fields, Pde, Solution};
+use phys_instruct_physics::{Fields, Grid, Pde, Solution};
 use phys_instruct_report::number::plain;
 use serde_json::{Value, json};
 
-use crate::args::{Global, Problem, extension};
+use crate::args::{Global, Problem, extension, sides};
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, make_room, seconds, show};
 use crate::warnings::Gathered;
 
 /// Solve for your own coefficient, source or initial condition
 ///
-/// The input is one field [y, x] (a line [x] for burgers), or several [sample, y, x], on a square
-/// grid of any size. It may lie in an .npy, .npz, .mat or HDF5 file, or in a data set folder. It is
-/// the only array there, the one named as the PDE's first channel, or that of --map.
+/// The input is one field [y, x] (a line [x] for burgers), or several [sample, y, x], on a grid of
+/// any size. It may lie in an .npy, .npz, .mat or HDF5 file, or in a data set folder. It is the only
+/// array there, the one named as the PDE's first channel, or that of --map. A line is solved for as
+/// many times as it has points.
 ///
 /// The output holds every channel by its name, f64 [sample, y, x]. A line that its grid does not
 /// carry is solved on a finer one; other doubts about a solution are warnings on stderr.
@@ -37,6 +39,10 @@ pub struct Simulate {
     /// Which array of the file holds the input, `group/a` in a group or structure
     #[arg(long, value_name = "[CHANNEL=]ARRAY")]
     map: Option<String>,
+    /// Lengths of the domain's sides along y and x, for example `0.6x1` [default: those that the
+    /// file states, else 1x1]
+    #[arg(long, value_name = "LYxLX", value_parser = sides)]
+    sides: Option<[f64; 2]>,
     /// The solution, .npz
     #[arg(long, value_name = "F")]
     out: PathBuf,
@@ -50,11 +56,13 @@ impl Simulate {
         }
         let pde = self.problem.build()?;
         let inputs = inputs(&self.input, pde.as_ref(), self.map.as_deref())?;
+        let sides = self.sides.map_or_else(|| stored_sides(&self.input), Ok)?;
+        let grid = grid_of(pde.as_ref(), &inputs, sides)?;
         make_room(&self.out)?;
         let start = Instant::now();
-        let solutions = data::solve_checked(pde.as_ref(), &inputs)?;
+        let solutions = data::solve_checked(pde.as_ref(), grid, &inputs)?;
         let spent = start.elapsed().as_secs_f64() / inputs.len() as f64;
-        write(&self.out, pde.as_ref(), &solutions)?;
+        write(&self.out, pde.as_ref(), grid, &solutions)?;
         report(pde.as_ref(), &solutions, spent, global.json)
     }
 }
@@ -84,10 +92,22 @@ fn inputs(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<Vec<Fields>, 
     Ok(data.chunks(height * width).map(field).collect())
 }
 
+/// The grid of the inputs. A line has as many times as points.
+fn grid_of(pde: &dyn Pde, inputs: &[Fields], sides: [f64; 2]) -> Result<Grid, Failure> {
+    let shape = inputs.first().map_or([0; 2], |first| match pde.layout().input.is_line() {
+        true => [first.width; 2],
+        false => [first.height, first.width],
+    });
+    let grid = Grid::new(shape, sides).map_err(phys_instruct::Error::from)?;
+    pde.check_grid(grid).map_err(phys_instruct::Error::from)?;
+    Ok(grid)
+}
+
 /// The array of the file that holds the input.
 fn read(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<NdArray, Failure> {
     let names = arrays::read(path, &|_| false)?;
-    let own = pde.channels().first().map_or("", |c| c.name);
+    let own = pde.channels().first().map_or_else(String::new, |c| c.name.clone());
+    let own = own.as_str();
     // The argument is `array` or `channel=array`.
     let mapped = map.map(|text| text.split_once('=').map_or(text, |(_, array)| array.trim()));
     let problem = problem::find(pde.name())?;
@@ -108,7 +128,7 @@ fn read(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<NdArray, Failur
     contents.take(name).map_err(|reason| bad(path, reason))
 }
 
-fn write(path: &Path, pde: &dyn Pde, solutions: &[Solution]) -> Outcome {
+fn write(path: &Path, pde: &dyn Pde, grid: Grid, solutions: &[Solution]) -> Outcome {
     let Some(first) = solutions.first() else { return Ok(()) };
     let shape = vec![solutions.len(), first.fields.height, first.fields.width];
     let mut arrays = Vec::new();
@@ -116,9 +136,12 @@ fn write(path: &Path, pde: &dyn Pde, solutions: &[Solution]) -> Outcome {
         let data = solutions.iter().flat_map(|s| s.fields.channel(c)).copied().collect();
         let array = NdArray::from_f64(shape.clone(), data)
             .ok_or_else(|| bad(path, "solutions of different shapes".into()))?;
-        arrays.push((channel.name, array));
+        arrays.push((channel.name.clone(), array));
     }
-    let named: Vec<(&str, &NdArray)> = arrays.iter().map(|(name, array)| (*name, array)).collect();
+    let sides = NdArray::from_f64(vec![2], grid.sides().to_vec()).filter(|_| !grid.is_unit());
+    arrays.extend(sides.map(|sides| (SIDES.into(), sides)));
+    let named: Vec<(&str, &NdArray)> =
+        arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
     Ok(npz::write(path, &named)?)
 }
 
@@ -138,7 +161,7 @@ fn report(pde: &dyn Pde, solutions: &[Solution], spent: f64, json: bool) -> Outc
     });
 
     let mut lines = vec![line("PDE", pde.equation()), line("solved", solutions.len())];
-    lines.extend(pde.params().iter().map(|p| line(p.name, p.value)));
+    lines.extend(pde.params().iter().map(|p| line(&p.name, p.value)));
     lines.extend(steps.filter(|&n| n > 0).map(|n| line("solver steps", n)));
     lines.extend(time_step.map(|t| line("smallest time step", plain(t))));
     lines.extend(residual.map(|r| line("solver's residual", plain(r))));
@@ -148,7 +171,7 @@ fn report(pde: &dyn Pde, solutions: &[Solution], spent: f64, json: bool) -> Outc
 }
 
 fn params(pde: &dyn Pde) -> Value {
-    pde.params().iter().map(|p| (p.name.to_owned(), json!(p.value))).collect()
+    pde.params().iter().map(|p| (p.name.clone(), json!(p.value))).collect()
 }
 
 fn bad(path: &Path, reason: String) -> Failure {

@@ -10,6 +10,7 @@ use phys_instruct::condition::{
     Answer, Method, Observations, Options, Question, Solver, Task, TwoValuedEntries,
     ask_for_members, files,
 };
+use phys_instruct::config::grid::json as grid_json;
 use phys_instruct::data::{self, Watch};
 use phys_instruct::store::dataset;
 use phys_instruct::{Model, Samples, seeds};
@@ -31,7 +32,7 @@ use crate::{models, picture};
 /// prior, and an ensemble of its samples that agree with the observations is the answer.
 ///
 /// The file of observations is .csv, with a head `field,row,column,value` (grid points from 0) or
-/// `field,y,x,value` (anywhere in the unit square), and a column `sd` where errors are known; or
+/// `field,y,x,value` (anywhere in the domain), and a column `sd` where errors are known; or
 /// .npz, for a field u: `u` [y, x] (NaN where nothing was observed), or `u_values` [n] with `u_index`
 /// or `u_points` [n, 2], and `u_sd`.
 ///
@@ -140,7 +141,7 @@ impl Solve {
         }
         let mut allowed = self.task.observed(pde.as_ref(), card.grid);
         let (option, asked, most) = match self.sensors {
-            Some(count) => ("--sensors", count, card.grid),
+            Some(count) => ("--sensors", count, card.grid.nx),
             None => ("--points", self.points, allowed.len()),
         };
         if asked > most {
@@ -296,7 +297,7 @@ impl Report<'_> {
         let score = self.truth.as_ref().map(|truth| self.score(truth)).transpose()?;
         let [prepared, spent] = self.times;
         let value = json!({
-            "pde": card.pde, "task": self.task, "grid": card.grid, "ensemble": samples.count,
+            "pde": card.pde, "task": self.task, "grid": grid_json(card.grid), "ensemble": samples.count,
             "left_out": posterior.left_out, "points": observations.points().len(),
             "unobserved": self.unobserved, "calls": posterior.calls,
             "prepare_seconds": prepared, "seconds": spent, "misfit": misfit,
@@ -334,7 +335,8 @@ impl Report<'_> {
 
     fn score(&self, truth: &Samples) -> Result<Score, Failure> {
         let (task, pde, posterior) = (self.task, self.pde.as_ref(), &self.answer.posterior);
-        if truth.sample_len() != posterior.samples.sample_len() {
+        if truth.channels != posterior.samples.channels || truth.grid() != posterior.samples.grid()
+        {
             return Err(Failure::Usage("--truth: fields on another grid than the model's".into()));
         }
         let asked = task.target(pde, self.model.card.grid);

@@ -51,8 +51,7 @@ pub fn draw(pde: &dyn Pde, answered: &Answered) -> Result<Canvas, Failure> {
         member: (posterior.samples.count > 1).then(|| posterior.samples.sample(0)),
         spread: posterior.deviation(),
     };
-    let size = [posterior.samples.height, posterior.samples.width];
-    let mut sheet = empty_sheet(pde, size, answered.title, answered.caption);
+    let mut sheet = empty_sheet(pde, posterior.samples.grid(), answered.title, answered.caption);
     for (c, channel) in pde.channels().iter().enumerate() {
         add_row(&mut sheet, &shown, c, channel, answered.observations);
     }
@@ -84,7 +83,7 @@ fn add_row<'a>(
     panels.push(panel("mean, and observed places", &shown.mean, 0));
     panels.extend(shown.member.map(|all| panel("a member", all, 0)));
     let values = panels.iter().flat_map(|panel| panel.field);
-    let name = channel.name;
+    let name = &channel.name;
     let mut scales = vec![Scale::fitted(&format!("{name}, {}", channel.meaning), values)];
     if !shown.error.is_empty() {
         let largest = of_channel(&shown.error).iter().fold(0.0f32, |m, v| m.max(v.abs()));
@@ -101,7 +100,7 @@ fn add_row<'a>(
     }
     panels[seen].marks = marks;
     sheet.scales.extend(scales);
-    sheet.rows.push(Row { label: name.into(), panels });
+    sheet.rows.push(Row { label: name.clone(), panels });
 }
 
 /// The coordinates `[x, y]` at which a channel was observed; none where it was at many.
@@ -126,6 +125,7 @@ mod tests {
 
     use phys_instruct::condition::Observation;
     use phys_instruct::data::{self, Watch};
+    use phys_instruct_physics::Grid;
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
@@ -134,11 +134,12 @@ mod tests {
     fn every_channel_has_its_panels_and_marks() {
         let pde = by_name("darcy").unwrap();
         let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
-        let samples = data::generate(pde.as_ref(), 16, 1, 4, &mut watch).unwrap();
+        let samples = data::generate(pde.as_ref(), Grid::square(16), 1, 4, &mut watch).unwrap();
         let truth = samples.sample(0).to_vec();
         let point = |row| Observation::at_point(1, row, 3, 0.1, Some(0.0));
         let observations =
-            Observations::new(&samples.channels, 16, vec![point(0), point(5)]).unwrap();
+            Observations::new(&samples.channels, Grid::square(16), vec![point(0), point(5)])
+                .unwrap();
         let posterior = Posterior::of(samples, false, 4);
         let drawn = |truth, notes: &[&str]| {
             let answered = Answered {

@@ -52,7 +52,7 @@ fn fields_of(samples: &Samples, channel: usize) -> impl Iterator<Item = &[f32]> 
 
 fn draw_one(pde: &dyn Pde, set: &Shown, scales: &[Scale]) -> Result<Canvas, Failure> {
     let Shown { title, caption, samples, residual } = set;
-    let mut sheet = empty_sheet(pde, [samples.height, samples.width], title, caption);
+    let mut sheet = empty_sheet(pde, samples.grid(), title, caption);
     sheet.scales = scales.to_vec();
     sheet.rows = (0..samples.count).map(|i| row_label(residual, i)).map(empty_row).collect();
 
@@ -100,6 +100,7 @@ mod tests {
 
     use phys_instruct::data::{self, Watch};
     use phys_instruct::{device, residual};
+    use phys_instruct_physics::Grid;
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
@@ -108,8 +109,8 @@ mod tests {
     fn every_sample_has_its_channels_and_its_residual_on_shared_scales() {
         let pde = by_name("poisson").unwrap();
         let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
-        let samples = data::generate(pde.as_ref(), 16, 1, 5, &mut watch).unwrap();
-        let residual = residual::build(pde.as_ref(), 16, &device::cpu()).unwrap();
+        let samples = data::generate(pde.as_ref(), Grid::square(16), 1, 5, &mut watch).unwrap();
+        let residual = residual::build(pde.as_ref(), Grid::square(16), &device::cpu()).unwrap();
         let mut large = samples.clone();
         large.data.iter_mut().for_each(|v| *v *= 9.0);
         let shown = |samples| Shown::of(samples, residual.as_ref(), 3, "t", "Model m.").unwrap();

@@ -105,7 +105,7 @@ pub fn solve(
     steps: usize,
     lot: Lot,
 ) -> Result<Posterior> {
-    if model.card.kind != Kind::Teacher || steps == 0 || observations.size() != model.card.grid {
+    if model.card.kind != Kind::Teacher || steps == 0 || observations.grid() != model.card.grid {
         let wanted = "guided sampling needs a teacher of the observations' grid and a step";
         return Err(Error::Config(wanted.into()));
     }
@@ -151,6 +151,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use burn::tensor::Device;
+    use phys_instruct_physics::Grid;
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
@@ -186,7 +187,7 @@ mod tests {
         let net = UNet::new(&config.net, coordinates.inputs(), 2, 3, &device);
         let card = Card::new(Kind::Teacher, &config, pde.as_ref());
         let network = Network::new(net, coordinates).valid().freeze();
-        let residual = crate::residual::build(pde.as_ref(), SIZE, &device).unwrap();
+        let residual = crate::residual::build(pde.as_ref(), Grid::square(SIZE), &device).unwrap();
         (Model { card, statistics, network, calibrations: Vec::new() }, residual)
     }
 

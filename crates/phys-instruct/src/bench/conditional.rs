@@ -168,7 +168,7 @@ impl Setting {
         let loaded = |kind: &str| find(&format!("{pde}-{grid}-{kind}")).map(load).transpose();
         let student = loaded("student")?
             .ok_or_else(|| Error::Config(format!("no student {pde}-{grid}-student")))?;
-        let problem = student.model.card.pde()?;
+        let (problem, grid) = (student.model.card.pde()?, student.model.card.grid);
         let made = |seed, count| {
             let mut watch = Watch { progress: &mut |_| (), stop };
             data::generate(problem.as_ref(), grid, seed, count, &mut watch)
@@ -322,7 +322,7 @@ impl<'a> Question<'a> {
         match self.places {
             Places::Points(count) => draw(&self.seen, count),
             Places::Sensors(count) => {
-                let seen = Observations::columns(&self.seen, samples.width, count, i as u64);
+                let seen = Observations::columns(&self.seen, samples.grid(), count, i as u64);
                 draw(&seen, seen.len())
             }
         }
@@ -454,10 +454,10 @@ impl<'a> Question<'a> {
 
     /// The number of points observed, and the number of columns in which they are all points.
     fn extent(&self) -> (usize, Option<usize>) {
-        let grid = self.setting.student.model.card.grid;
+        let columns = self.setting.student.model.card.grid.nx;
         match self.places {
             Places::Points(count) => (count.min(self.seen.len()), None),
-            Places::Sensors(count) => (count.min(grid) * self.seen.len() / grid, Some(count)),
+            Places::Sensors(count) => (count.min(columns) * self.seen.len() / columns, Some(count)),
         }
     }
 
@@ -468,7 +468,7 @@ impl<'a> Question<'a> {
 
     fn key(&self, method: SolvingMethod, steps: usize, options: &Options) -> Key {
         let Setting { student, teacher, pde, .. } = self.setting;
-        let grid = student.model.card.grid;
+        let grid = student.model.card.grid.nx;
         let guided = method == SolvingMethod::DiffusionPde;
 
         let model = match method {

@@ -204,7 +204,7 @@ impl Loaded {
             preconditioning: Some(card.coordinates.kind()),
             regress: card.coordinates.linear_predictor(),
             model: Some(self.hash.clone()),
-            ..key(&card.pde, method, card.grid, options, steps)
+            ..key(&card.pde, method, card.grid.nx, options, steps)
         };
         Item { key, file: Some(self.name()), model: Some(self.model.clone()) }
     }
@@ -322,7 +322,8 @@ impl Setting {
         let Some(model) = item.model.as_deref() else {
             let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
             let seed = seeds::SOLVER + seed;
-            let samples = data::generate(self.pde(), key.grid, seed, count, &mut watch)?;
+            let samples =
+                data::generate(self.pde(), self.reference.grid(), seed, count, &mut watch)?;
             return Ok(Drawn { samples, calls: 0 });
         };
         if let Some(guided) = key.weight.and_then(|weight| key.method.guided(weight)) {

@@ -125,7 +125,7 @@ pub fn ask_for_members(model: &Model, question: &Question) -> Result<()> {
     let card = &model.card;
     let (members, points) = (question.options.ensemble, question.observations.points().len());
 
-    let fields = COPIES * memory::of_samples(1, [card.channels.len(), card.grid, card.grid]);
+    let fields = COPIES * memory::of_samples(1, [card.channels.len(), card.grid.ny, card.grid.nx]);
     let gradient = match question.method {
         Some(super::Method::NoiseSpace) => size::of_gradient(&card.net, card.grid),
         _ => 0.0,

@@ -16,7 +16,7 @@
 use faer::Mat;
 use faer::prelude::Solve;
 use phys_instruct_physics::transform::basis_matrix;
-use phys_instruct_physics::{Basis, Fields, Pde, rng};
+use phys_instruct_physics::{Basis, Fields, Grid, Pde, rng};
 use rayon::prelude::*;
 
 use super::place::Stencil;
@@ -32,17 +32,18 @@ const LEAST: f64 = 1e-6;
 /// The law of one PDE's fields on one grid.
 struct Law<'a> {
     pde: &'a dyn Pde,
-    size: usize,
+    grid: Grid,
     /// The standard deviation of each cosine mode.
     amplitude: Vec<f64>,
-    /// The cosine modes, one a row.
-    cosines: Vec<f64>,
+    /// The cosine modes along y and along x, one a row.
+    cosines: [Vec<f64>; 2],
 }
 
 /// Tells whether the law of `pde` is Gaussian and its equation linear.
 pub fn is_known(pde: &dyn Pde) -> bool {
     // A grid with one inner node suffices for the test.
-    pde.symbol(3).is_some() && neumann_source(pde, 3).is_some()
+    let grid = Grid::square(3);
+    pde.symbol(grid).is_some() && neumann_source(pde, grid).is_some()
 }
 
 /// Draws `members` from the posterior. A single member is the posterior's mean.
@@ -55,7 +56,7 @@ pub fn posterior(
     members: usize,
     seed: u64,
 ) -> Result<Posterior> {
-    let law = Law::new(pde, observations.size())?;
+    let law = Law::new(pde, observations.grid())?;
     let points = observations.points();
     let rows = observations
         .stencils()
@@ -92,13 +93,14 @@ pub fn posterior(
     };
 
     let fields = (0..members).into_par_iter().map(member).collect::<Result<Vec<_>>>()?;
-    let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
-    Ok(Posterior::of(Samples::from_fields(pde.name(), &names, &fields)?, false, 0))
+    let names: Vec<String> = pde.channels().into_iter().map(|c| c.name).collect();
+    let samples = Samples::from_fields(pde.name(), &names, law.grid, &fields)?;
+    Ok(Posterior::of(samples, false, 0))
 }
 
 impl<'a> Law<'a> {
-    fn new(pde: &'a dyn Pde, size: usize) -> Result<Self> {
-        let source = neumann_source(pde, size).filter(|_| is_known(pde));
+    fn new(pde: &'a dyn Pde, grid: Grid) -> Result<Self> {
+        let source = neumann_source(pde, grid).filter(|_| is_known(pde));
         let (variance, _) = source.ok_or_else(|| {
             Error::Config(format!(
                 "the exact posterior of {} is not known; it is of linear equations with a Gaussian \
@@ -108,59 +110,67 @@ impl<'a> Law<'a> {
         })?;
         Ok(Self {
             pde,
-            size,
+            grid,
             amplitude: variance.iter().map(|v| v.sqrt()).collect(),
-            cosines: basis_matrix(Basis::Cosine, size),
+            cosines: grid.shape().map(|n| basis_matrix(Basis::Cosine, n)),
         })
     }
 
     /// The joint fields of the modes w.
     fn fields(&self, w: &[f64]) -> Result<Fields> {
         let modes: Vec<f64> = w.iter().zip(&self.amplitude).map(|(w, a)| w * a).collect();
-        let n = self.size;
-        let cosine = |k: usize, p: usize| self.cosines[k * n + p];
-        let half = product(n, |y, kx| (0..n).map(|ky| cosine(ky, y) * modes[ky * n + kx]).sum());
-        let a: Vec<f64> =
-            product(n, |y, x| (0..n).map(|kx| half[y * n + kx] * cosine(kx, x)).sum());
-        self.solve(&a)
+        let Grid { ny, nx, .. } = self.grid;
+        let along_y = |y: usize, kx: usize| {
+            (0..ny).map(|ky| self.cosines[0][ky * ny + y] * modes[ky * nx + kx]).sum()
+        };
+        let half = self.product(along_y);
+        let along_x = |y: usize, x: usize| {
+            (0..nx).map(|kx| half[y * nx + kx] * self.cosines[1][kx * nx + x]).sum()
+        };
+        self.solve(&self.product(along_x))
     }
 
     /// The transpose of the map from w to the value of `stencil`, whose entries are all of one
     /// channel.
     fn row(&self, stencil: &Stencil) -> Result<Vec<f64>> {
-        let n = self.size;
-        let channel = stencil.terms().first().map_or(0, |(entry, _)| entry / (n * n));
-        let mut pull = vec![0.0; n * n];
+        let (Grid { ny, nx, .. }, points) = (self.grid, self.grid.points());
+        let channel = stencil.terms().first().map_or(0, |(entry, _)| entry / points);
+        let mut pull = vec![0.0; points];
         for &(entry, weight) in stencil.terms() {
             // The solution is zero on the boundary, whatever w is.
-            if channel == 0 || !self.on_boundary(entry % (n * n)) {
-                pull[entry % (n * n)] += weight;
+            if channel == 0 || !self.on_boundary(entry % points) {
+                pull[entry % points] += weight;
             }
         }
 
         // The solver's input channel is the projection onto admissible sources (Helmholtz has none
         // on the boundary). Projection and solver are symmetric, so each is its own transpose.
         let back = self.solve(&pull)?.channel(channel).to_vec();
-        let cosine = |k: usize, p: usize| self.cosines[k * n + p];
-        let half = product(n, |ky, x| (0..n).map(|y| cosine(ky, y) * back[y * n + x]).sum());
-        let modes: Vec<f64> =
-            product(n, |ky, kx| (0..n).map(|x| half[ky * n + x] * cosine(kx, x)).sum());
+        let along_y = |ky: usize, x: usize| {
+            (0..ny).map(|y| self.cosines[0][ky * ny + y] * back[y * nx + x]).sum()
+        };
+        let half = self.product(along_y);
+        let along_x = |ky: usize, kx: usize| {
+            (0..nx).map(|x| half[ky * nx + x] * self.cosines[1][kx * nx + x]).sum()
+        };
+        let modes = self.product(along_x);
         Ok(modes.iter().zip(&self.amplitude).map(|(m, a)| m * a).collect())
     }
 
     fn on_boundary(&self, point: usize) -> bool {
-        let [row, column] = [point / self.size, point % self.size];
-        [row, column].iter().any(|&i| i == 0 || i == self.size - 1)
+        let Grid { ny, nx, .. } = self.grid;
+        let [row, column] = [point / nx, point % nx];
+        row == 0 || row == ny - 1 || column == 0 || column == nx - 1
     }
 
     fn solve(&self, a: &[f64]) -> Result<Fields> {
-        Ok(self.pde.solve(&Fields::stack(self.size, self.size, &[a]))?.fields)
+        Ok(self.pde.solve(self.grid, &Fields::stack(self.grid.ny, self.grid.nx, &[a]))?.fields)
     }
-}
 
-/// The n x n matrix of the entries `of(row, column)`.
-fn product(n: usize, of: impl Fn(usize, usize) -> f64) -> Vec<f64> {
-    (0..n * n).map(|i| of(i / n, i % n)).collect()
+    /// The field of the values `of(row, column)`.
+    fn product(&self, of: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+        (0..self.grid.points()).map(|i| of(i / self.grid.nx, i % self.grid.nx)).collect()
+    }
 }
 
 #[cfg(test)]
@@ -177,7 +187,7 @@ mod tests {
     fn rows_are_the_transpose_of_the_map_to_fields() {
         for name in ["poisson", "helmholtz"] {
             let pde = by_name(name).unwrap();
-            let law = Law::new(pde.as_ref(), 10).unwrap();
+            let law = Law::new(pde.as_ref(), Grid::square(10)).unwrap();
             let w = rng::normals(&mut rng::stream(1, "w", 0, 0), 100);
             let x = law.fields(&w).unwrap();
             for entry in 0..200 {
@@ -193,7 +203,7 @@ mod tests {
         for name in ["poisson", "helmholtz"] {
             let pde = by_name(name).unwrap();
             let samples = samples_from(pde.as_ref(), 4000, 8, 1);
-            let law = Law::new(pde.as_ref(), 8).unwrap();
+            let law = Law::new(pde.as_ref(), Grid::square(8)).unwrap();
             for entry in [27, 64 + 27, 64 + 36] {
                 let square = |i| f64::from(samples.sample(i)[entry]).powi(2);
                 let measured = (0..4000).map(square).sum::<f64>() / 4000.0;
@@ -209,7 +219,10 @@ mod tests {
         const PROBLEMS: usize = 40;
         let pde = by_name(name).unwrap();
         let samples = samples_from(pde.as_ref(), PROBLEMS as u64, 16, 5);
-        let [seen, asked] = [task.observed(pde.as_ref(), 16), task.target(pde.as_ref(), 16)];
+        let [seen, asked] = [
+            task.observed(pde.as_ref(), Grid::square(16)),
+            task.target(pde.as_ref(), Grid::square(16)),
+        ];
         let mut sum = (0.0, 0.0);
         for i in 0..PROBLEMS {
             let observations = Observations::draw(&samples, i, &seen, 60, noise, 3).unwrap();

@@ -89,6 +89,7 @@ impl Explained {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use phys_instruct_physics::Grid;
     use phys_instruct_physics::poisson::Poisson;
 
     use super::*;
@@ -105,9 +106,9 @@ mod tests {
         let at = |row, value, sd| Observation::at_point(1, row, 1, value, Some(sd));
         let points = vec![at(3, 2.5, 0.5), at(0, 8.0, 2.0), at(1, 2.0, 0.1)];
         let channels = ["a".to_owned(), "u".to_owned()];
-        let observations = Observations::new(&channels, 4, points).unwrap();
+        let observations = Observations::new(&channels, Grid::square(4), points).unwrap();
         let sd: Vec<f64> = observations.points().iter().map(|p| p.deviation()).collect();
-        let lattice = Lattice::new(&Poisson::default(), 4);
+        let lattice = Lattice::new(&Poisson::default(), Grid::square(4));
         let own = Explained::new(&posterior, &observations, &lattice, &sd);
 
         assert!((own.chi - (10.0f64 / 3.0).sqrt()).abs() < 1e-12);

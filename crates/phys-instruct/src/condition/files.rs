@@ -1,6 +1,6 @@
 //! Observations in files.
 //!
-//! - CSV: a [table] with coordinates in the unit square (time over the final time for Burgers).
+//! - CSV: a [table] with coordinates in the domain (time over the final time for Burgers).
 //! - `.npz` and every other array file: a field `u` is the array `u` `[y, x]`, where NaN marks a
 //!   point that was not observed. Alternatively it is `u_values` `[n]` with `u_index` `[n, 2]`
 //!   (rows and columns) or `u_points` `[n, 2]` (y and x). `u_sd` is optional: one number, `[n]`, or
@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Grid, Pde};
 
 use super::place::Lattice;
 use super::table::{self, Entry, Place};
@@ -38,14 +38,14 @@ pub struct Observed {
 
 type Parsed<T> = std::result::Result<T, String>;
 
-/// Reads observations of `pde` on `size` points a side from a `.csv` or an array file.
+/// Reads observations of `pde` on a grid from a `.csv` or an array file.
 ///
 /// # Errors
 /// Fails with [`Error::Io`] if the file cannot be read, and with [`Error::BadFile`] that names the
 /// lines or the array if it is not such a file. Observations that cannot be used give an
 /// [`Error::Observation`].
-pub fn read(path: &Path, pde: &dyn Pde, size: usize) -> Result<Observed> {
-    let lattice = Lattice::new(pde, size);
+pub fn read(path: &Path, pde: &dyn Pde, grid: Grid) -> Result<Observed> {
+    let lattice = Lattice::new(pde, grid);
     let known = |e: &std::ffi::OsStr| ARRAYS.iter().any(|known| e.eq_ignore_ascii_case(known));
     // An array file is recognised by its name, or by its first bytes.
     let is_array = path.extension().is_some_and(known) || arrays::format_of(path).is_ok();
@@ -172,17 +172,17 @@ fn field(
     let mut take = |part: &str| arrays.remove(&format!("{name}{part}"));
     let (dense, values) = (take(""), take("_values"));
     let (index, at, sd) = (take("_index"), take("_points"), take("_sd"));
-    let n = lattice.size();
+    let Grid { ny, nx, .. } = lattice.grid();
     let (places, values) = match (dense, values, index, at) {
         (None, None, None, None) => return Ok(()),
         (Some(dense), None, None, None) => {
-            if !is_field(&dense.shape, n) {
-                return Err(format!("`{name}`: {:?} found, [{n}, {n}] expected", dense.shape));
+            if !is_field(&dense.shape, [ny, nx]) {
+                return Err(format!("`{name}`: {:?} found, [{ny}, {nx}] expected", dense.shape));
             }
-            let places = (0..n * n).map(|i| [(i / n) as f64, (i % n) as f64]).collect();
+            let places = (0..ny * nx).map(|i| [(i / nx) as f64, (i % nx) as f64]).collect();
             (places, dense)
         }
-        (None, Some(values), Some(index), None) => (indexed(name, index, n)?, values),
+        (None, Some(values), Some(index), None) => (indexed(name, index, [ny, nx])?, values),
         (None, Some(values), None, Some(at)) => {
             let places = pairs(&format!("{name}_points"), at)?;
             let place = |p: &[f64; 2]| lattice.locate(channel, *p);
@@ -221,18 +221,21 @@ fn field(
 }
 
 /// Rows and columns, which may be stored as floating-point numbers.
-fn indexed(name: &str, index: NdArray, size: usize) -> Parsed<Vec<[f64; 2]>> {
+fn indexed(name: &str, index: NdArray, shape: [usize; 2]) -> Parsed<Vec<[f64; 2]>> {
     let name = format!("{name}_index");
     let places = pairs(&name, index)?;
-    match places.iter().flatten().find(|&&i| !(i.fract() == 0.0 && (0.0..size as f64).contains(&i)))
-    {
+    let indices = places.iter().flat_map(|place| place.iter().zip(shape));
+    let inside = |i: f64, points: usize| i.fract() == 0.0 && (0.0..points as f64).contains(&i);
+    match indices.into_iter().find(|&(&i, points)| !inside(i, points)) {
         None => Ok(places),
-        Some(i) => Err(format!("{name} {i} is not an index of {size} points, counted from 0")),
+        Some((i, points)) => {
+            Err(format!("{name} {i} is not an index of {points} points, counted from 0"))
+        }
     }
 }
 
-fn is_field(shape: &[usize], n: usize) -> bool {
-    shape == [n, n] || shape == [1, n, n]
+fn is_field(shape: &[usize], [ny, nx]: [usize; 2]) -> bool {
+    shape == [ny, nx] || shape == [1, ny, nx]
 }
 
 fn pairs(name: &str, array: NdArray) -> Parsed<Vec<[f64; 2]>> {
@@ -253,7 +256,7 @@ mod tests {
     fn read_csv(text: &str) -> Result<Observations> {
         let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        Ok(read(file.path(), by_name("darcy").unwrap().as_ref(), 8)?.observations)
+        Ok(read(file.path(), by_name("darcy").unwrap().as_ref(), Grid::square(8))?.observations)
     }
 
     fn read_npz(arrays: &[(&str, &[usize], &[f64])]) -> Result<Observed> {
@@ -266,7 +269,7 @@ mod tests {
             .collect();
         let named: Vec<(&str, &NdArray)> = arrays.iter().map(|(n, a)| (*n, a)).collect();
         npz::write(file.path(), &named).unwrap();
-        read(file.path(), by_name("darcy").unwrap().as_ref(), 8)
+        read(file.path(), by_name("darcy").unwrap().as_ref(), Grid::square(8))
     }
 
     /// A file without arrays.
@@ -300,7 +303,7 @@ mod tests {
         let one = read_csv("field,row,column,value,sd\na,1,3,12.5,0\nu,2,7,0.1,0.25\n").unwrap();
         let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
         write(file.path(), &one).unwrap();
-        let back = read(file.path(), by_name("darcy").unwrap().as_ref(), 8).unwrap();
+        let back = read(file.path(), by_name("darcy").unwrap().as_ref(), Grid::square(8)).unwrap();
         assert_eq!(back.observations, one);
     }
 
@@ -317,7 +320,7 @@ mod tests {
         };
         let arrays = BTreeMap::from([("a".to_owned(), array(&[8, 8], &holes))]);
         let contents = Contents { names: vec!["a".into(), "notes".into()], arrays, ..contents() };
-        let lattice = Lattice::new(by_name("darcy").unwrap().as_ref(), 8);
+        let lattice = Lattice::new(by_name("darcy").unwrap().as_ref(), Grid::square(8));
         let some = from_arrays(&lattice, contents).unwrap();
         assert_eq!((some.points.len(), some.unobserved), (13, 51));
         assert_eq!(some.ignored, ["notes"]);

@@ -28,7 +28,7 @@
 use faer::linalg::solvers::Qr;
 use faer::prelude::SolveLstsq;
 use faer::{Mat, MatRef};
-use phys_instruct_physics::{Fields, Pde, rng};
+use phys_instruct_physics::{Fields, Grid, Pde, rng};
 use rayon::prelude::*;
 
 use super::place::Stencil;
@@ -69,9 +69,9 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    /// Tells whether the method suits the input of `pde` on a grid of `size`.
-    pub fn suits(pde: &dyn Pde, size: usize) -> bool {
-        let entries = pde.layout().input.entries(size, size);
+    /// Tells whether the method suits the input of `pde` on a grid.
+    pub fn suits(pde: &dyn Pde, grid: Grid) -> bool {
+        let entries = pde.layout().input.entries(grid.ny, grid.nx);
         pde.input_law().two_values().is_none() && entries.len() <= MOST
     }
 
@@ -114,6 +114,7 @@ impl Inputs {
 pub(super) struct Problem<'a> {
     pub inputs: &'a Inputs,
     pub pde: &'a dyn Pde,
+    pub grid: Grid,
     /// Joint samples from which the search starts, the nearest to the answer first; at least one.
     /// Each further one serves only if the search from those before it failed.
     pub starts: &'a [Fields],
@@ -247,7 +248,7 @@ impl Problem<'_> {
     /// Solves for the pair of `c`.
     fn pair(&self, c: Mat<f64>) -> Result<Pair> {
         let input = Fields { data: self.inputs.at(&c), ..self.pde.input_of(&self.starts[0]) };
-        Ok(Pair { c, x: self.pde.solve(&input)?.fields })
+        Ok(Pair { c, x: self.pde.solve(self.grid, &input)?.fields })
     }
 
     /// H dx/dc at a pair by finite differences, `[point, component]`.
@@ -431,7 +432,7 @@ mod tests {
         let (len, count) = (samples.sample_len(), samples.count as f32);
         let all = MatRef::from_column_major_slice(&samples.data, len, samples.count);
         let mean: Vec<f32> = (0..len).map(|e| all.row(e).sum() / count).collect();
-        let entries = Task::Forward.observed(pde, samples.width);
+        let entries = Task::Forward.observed(pde, Grid::square(samples.width));
         let deviation = |i: usize, e: usize| (all[(e, i)] - mean[e]) / count.sqrt();
         let deviations =
             Mat::from_fn(samples.count, entries.len(), |i, e| deviation(i, entries[e]));
@@ -443,13 +444,14 @@ mod tests {
         let pde = by_name("poisson").unwrap();
         let pde = pde.as_ref();
         let truth = samples_from(pde, 1, SIZE, 9);
-        let solution = Task::Inverse.observed(pde, SIZE);
+        let solution = Task::Inverse.observed(pde, Grid::square(SIZE));
         let observations = Observations::draw(&truth, 0, &solution, 12, 0.05, 1).unwrap();
         let points = observations.points();
         let inputs = inputs_of(pde, &samples_from(pde, SAMPLES, SIZE, 5));
         let problem = Problem {
             inputs: &inputs,
             pde,
+            grid: Grid::square(SIZE),
             starts: &[samples_from(pde, 1, SIZE, 10).fields(0)],
             stencils: observations.stencils(),
             values: points.iter().map(|p| p.value).collect(),
@@ -464,7 +466,8 @@ mod tests {
             [mean, (square / (n - 1.0)).sqrt()]
         };
         let drawn = problem.infer(600, 0).unwrap().members;
-        let drawn = Samples::from_fields("poisson", &["a", "u"], &drawn).unwrap();
+        let drawn =
+            Samples::from_fields("poisson", &["a", "u"], Grid::square(SIZE), &drawn).unwrap();
         let limit = exact::posterior(pde, &observations, 600, 0).unwrap().samples;
         for entry in [SIZE + 3, 4 * SIZE + 4, 64 + 3 * SIZE + 5] {
             let [[mean, sd], [exact, exact_sd]] = [&drawn, &limit].map(|s| moments(s, entry));
@@ -479,13 +482,14 @@ mod tests {
         let pde: &dyn Pde = &Burgers { nu: 0.03, ..Burgers::default() };
         let samples = samples_from(pde, SAMPLES, 16, 5);
         let truth = samples.slice(0..1);
-        let all = Task::Reconstruct.observed(pde, 16);
+        let all = Task::Reconstruct.observed(pde, Grid::square(16));
         let observations = Observations::draw(&truth, 0, &all, points, noise, 1).unwrap();
         let errors = |size: &f64| observations.points().iter().map(|_| 0.2 * size).collect();
         let (last, soft) = sizes.split_last().unwrap();
         let problem = Problem {
             inputs: &inputs_of(pde, &samples),
             pde,
+            grid: Grid::square(16),
             starts: &[samples.fields(1)],
             stencils: observations.stencils(),
             values: observations.points().iter().map(|p| p.value).collect(),
@@ -527,7 +531,7 @@ mod tests {
     #[test]
     fn it_suits_lines_of_many_values() {
         let suits = |name: &str, size| Inputs::suits(by_name(name).unwrap().as_ref(), size);
-        assert!(suits("burgers", 128) && !suits("burgers", 256));
-        assert!(!suits("navier-stokes", 16) && !suits("darcy", 8));
+        assert!(suits("burgers", Grid::square(128)) && !suits("burgers", Grid::square(256)));
+        assert!(!suits("navier-stokes", Grid::square(16)) && !suits("darcy", Grid::square(8)));
     }
 }

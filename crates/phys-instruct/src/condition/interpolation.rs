@@ -39,7 +39,7 @@ pub fn posterior(
     let (count, len) = (samples.count, samples.sample_len());
     if count < 2
         || samples.channels != observations.channels()
-        || samples.width != observations.size()
+        || samples.grid() != observations.grid()
     {
         return Err(Error::Shape(format!(
             "{count} samples of {:?} do not fit the observations",
@@ -92,6 +92,7 @@ pub fn posterior(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use phys_instruct_physics::Grid;
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
@@ -103,8 +104,8 @@ mod tests {
         let pde = by_name("poisson").unwrap();
         let training = samples_from(pde.as_ref(), 3000, 10, 5);
         let truths = samples_from(pde.as_ref(), 4, 10, 6);
-        let seen = Task::Inverse.observed(pde.as_ref(), 10);
-        let asked = Task::Reconstruct.target(pde.as_ref(), 10);
+        let seen = Task::Inverse.observed(pde.as_ref(), Grid::square(10));
+        let asked = Task::Reconstruct.target(pde.as_ref(), Grid::square(10));
         let mut errors = [0.0; 2];
         for i in 0..4 {
             let observations = Observations::draw(&truths, i, &seen, 30, 0.02, 1).unwrap();
@@ -122,7 +123,7 @@ mod tests {
         let pde = by_name("navier-stokes").unwrap();
         let training = samples_from(pde.as_ref(), 300, 16, 5);
         let truth = samples_from(pde.as_ref(), 1, 16, 6);
-        let seen = Task::Forward.observed(pde.as_ref(), 16);
+        let seen = Task::Forward.observed(pde.as_ref(), Grid::square(16));
         let observations = Observations::draw(&truth, 0, &seen, 40, 0.0, 1).unwrap();
         let own = posterior(&training, &observations, 1, 0).unwrap();
         let misfit = observations.misfit(own.samples.sample(0), &[0.26; 2]);

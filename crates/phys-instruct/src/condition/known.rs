@@ -24,8 +24,8 @@ impl KnownInput {
     /// Returns the input of `pde` if the observations give its value at every grid point exactly
     /// once.
     pub fn of(observations: &Observations, pde: &dyn Pde) -> Option<Self> {
-        let entries = Task::Forward.observed(pde, observations.size());
-        let all = observations.channels().len() * observations.size().pow(2);
+        let entries = Task::Forward.observed(pde, observations.grid());
+        let all = observations.channels().len() * observations.grid().points();
         let mut at: Vec<Option<[f64; 2]>> = vec![None; all];
         for (point, stencil) in observations.points().iter().zip(observations.stencils()) {
             if let [(entry, weight)] = stencil.terms()
@@ -64,7 +64,7 @@ impl KnownInput {
         members: usize,
         seed: u64,
     ) -> Result<Posterior> {
-        let size = observations.size();
+        let grid = observations.grid();
         let draw = |member: usize| -> Result<Fields> {
             let mut rng = rng::stream(seed, "known input", 0, member as u64 / 2);
             let sign = if member.is_multiple_of(2) { 1.0 } else { -1.0 };
@@ -72,12 +72,12 @@ impl KnownInput {
             let errors: Vec<f64> =
                 self.sd.iter().map(|sd| sign * sd * rng::normal(&mut rng)).collect();
             let pair = |share: f64| -> Result<Fields> {
-                let mut data = vec![0.0; channels * size * size];
+                let mut data = vec![0.0; channels * grid.points()];
                 for ((&entry, value), error) in self.entries.iter().zip(&self.values).zip(&errors) {
                     data[entry] = value + share * error;
                 }
-                let sample = Fields { channels, height: size, width: size, data };
-                Ok(pde.solve(&pde.input_of(&sample))?.fields)
+                let sample = Fields { channels, height: grid.ny, width: grid.nx, data };
+                Ok(pde.solve(grid, &pde.input_of(&sample))?.fields)
             };
             // Errors may lead to an input that the equation does not admit, such as a negative
             // permeability. Smaller errors are then tried.
@@ -88,7 +88,7 @@ impl KnownInput {
         let count = if self.is_exact() { 1 } else { members };
         let drawn = (0..count).into_par_iter().map(draw).collect::<Result<Vec<_>>>()?;
         let all: Vec<Fields> = (0..members).map(|m| drawn[m % count].clone()).collect();
-        let samples = Samples::from_fields(pde.name(), observations.channels(), &all)?;
+        let samples = Samples::from_fields(pde.name(), observations.channels(), grid, &all)?;
         Ok(Posterior::of(samples, members.is_multiple_of(2), 0))
     }
 }
@@ -97,6 +97,7 @@ impl KnownInput {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use phys_instruct_physics::Grid;
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
@@ -105,7 +106,7 @@ mod tests {
     fn everywhere(value: impl Fn(usize) -> f64, sd: Option<f64>) -> Observations {
         let at = |i: usize| Observation::at_point(0, i / 16, i % 16, value(i), sd);
         let names = ["a".to_owned(), "u".to_owned()];
-        Observations::new(&names, 16, (0..256).map(at).collect()).unwrap()
+        Observations::new(&names, Grid::square(16), (0..256).map(at).collect()).unwrap()
     }
 
     #[test]
@@ -117,7 +118,10 @@ mod tests {
             let observations = everywhere(|_| value, None);
             let known = KnownInput::of(&observations, pde.as_ref()).unwrap();
             let answer = known.posterior(&observations, pde.as_ref(), 3, 0).unwrap();
-            let solved = pde.solve(&Fields::stack(16, 16, &[&[value; 256]])).unwrap().fields;
+            let solved = pde
+                .solve(Grid::square(16), &Fields::stack(16, 16, &[&[value; 256]]))
+                .unwrap()
+                .fields;
             for member in 0..3 {
                 let pairs = answer.samples.sample(member).iter().zip(&solved.data);
                 assert!(pairs.into_iter().all(|(x, s)| *x == *s as f32), "{name} of {value}");
@@ -141,7 +145,7 @@ mod tests {
         assert!((spread.sqrt() - 0.1).abs() < 0.02, "{spread}");
 
         let some: Vec<Observation> = observations.points()[1..].to_vec();
-        let some = Observations::new(observations.channels(), 16, some).unwrap();
+        let some = Observations::new(observations.channels(), Grid::square(16), some).unwrap();
         assert!(KnownInput::of(&some, pde.as_ref()).is_none());
     }
 

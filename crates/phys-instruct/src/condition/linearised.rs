@@ -32,7 +32,7 @@
 use std::collections::HashSet;
 
 use burn::tensor::{Tensor, TensorData};
-use phys_instruct_physics::{Fields, Linearisable, Linearised, Pde};
+use phys_instruct_physics::{Fields, Grid, Linearisable, Linearised, Pde};
 use rayon::prelude::*;
 
 use super::covariance::{Covariance, Gain};
@@ -50,6 +50,7 @@ pub(super) const ROUNDS: usize = 1;
 pub(super) struct Problem<'a> {
     pub prior: &'a dyn Prior,
     pub pde: &'a dyn Pde,
+    pub grid: Grid,
     pub equation: &'a dyn Linearisable,
     pub covariance: &'a Covariance,
     /// The gain of refinement.
@@ -70,11 +71,12 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Returns the entries for samples of `pde` on a grid of `size`.
-    pub fn of(pde: &dyn Pde, size: usize) -> Self {
+    /// Returns the entries for samples of `pde` on a grid.
+    pub fn of(pde: &dyn Pde, grid: Grid) -> Self {
         let layout = pde.layout();
-        let [input, solution] = [layout.input, layout.solution].map(|p| p.entries(size, size));
-        let mut places = vec![None; pde.channels().len() * size * size];
+        let [input, solution] =
+            [layout.input, layout.solution].map(|p| p.entries(grid.ny, grid.nx));
+        let mut places = vec![None; pde.channels().len() * grid.points()];
         solution.iter().enumerate().for_each(|(place, &entry)| places[entry] = Some(place));
         Self { input, solution, places }
     }
@@ -163,7 +165,7 @@ impl Problem<'_> {
     /// The equation linearised at the mean input of the members `x`, with its gain.
     fn near(&self, x: &Tensor<4>) -> Result<Near<'_>> {
         let mean = self.input(&values(x.clone().mean_dim(0)));
-        let equation = self.equation.linearised(&mean)?;
+        let equation = self.equation.linearised(self.grid, &mean)?;
 
         // An observed value is a sum over the solution, with slopes from the adjoint, and over the
         // input, on which it depends directly.
@@ -240,6 +242,7 @@ mod tests {
     use crate::diffusion::noise::Draw;
     use crate::eval::testing::samples_of;
 
+    const GRID: Grid = Grid::square(SIZE);
     const INPUTS: usize = SIZE * SIZE;
     const MEMBERS: usize = 4;
 
@@ -260,7 +263,8 @@ mod tests {
             let mut data = values(x.clone());
             for pair in data.chunks_exact_mut(2 * INPUTS) {
                 let a: Vec<f64> = pair[..INPUTS].iter().map(|&v| 6.0 + f64::from(v)).collect();
-                let solved = Darcy::default().solve(&Fields::stack(SIZE, SIZE, &[&a])).unwrap();
+                let solved =
+                    Darcy::default().solve(GRID, &Fields::stack(SIZE, SIZE, &[&a])).unwrap();
                 pair.iter_mut().zip(solved.fields.data).for_each(|(to, v)| *to = v as f32);
             }
             Tensor::from_data(TensorData::new(data, x.dims()), &Device::flex())
@@ -304,7 +308,7 @@ mod tests {
         let draw = Draw { seed: 3, stream: "truth", step: 0, first: 0 };
         let truth = values(prior.fields(draw.normal([1, 2, SIZE, SIZE], &Device::flex())));
         let samples = samples_of(1, 2, SIZE, SIZE, truth.clone());
-        let parts = Parts::of(&pde, SIZE);
+        let parts = Parts::of(&pde, Grid::square(SIZE));
         let seen =
             if mixed { (0..2 * INPUTS).step_by(3).collect() } else { parts.solution.clone() };
         let observations = Observations::draw(&samples, 0, &seen, 40, 1e-3, 1).unwrap();
@@ -316,6 +320,7 @@ mod tests {
         let problem = Problem {
             prior: &prior,
             pde: &pde,
+            grid: GRID,
             equation: &pde,
             covariance: &covariance,
             gain: &covariance.gain(&prior, observations.stencils(), &variances).unwrap(),

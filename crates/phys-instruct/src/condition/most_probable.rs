@@ -18,7 +18,7 @@ use std::cell::RefCell;
 use argmin::core::{CostFunction, Executor, Gradient};
 use argmin::solver::linesearch::MoreThuenteLineSearch;
 use argmin::solver::quasinewton::LBFGS;
-use phys_instruct_physics::{Differentiable, Fields, Pde};
+use phys_instruct_physics::{Differentiable, Fields, Grid, Pde};
 
 use super::place::Stencil;
 use super::{Observations, Posterior};
@@ -52,7 +52,7 @@ pub fn posterior(pde: &dyn Pde, observations: &Observations) -> Result<Posterior
     })?;
 
     let mut search = Search::new(map, observations);
-    let start = vec![0.0; map.unknowns(search.size)];
+    let start = vec![0.0; map.unknowns(search.grid)];
     // The first step is a plain one down the gradient, of length 1 in units of the prior's
     // deviation.
     let steepness = search.gradient_at(&start)?.iter().map(|g| g * g).sum::<f64>().sqrt();
@@ -70,7 +70,12 @@ pub fn posterior(pde: &dyn Pde, observations: &Observations) -> Result<Posterior
     // the points it tried.
     let best = search.best.into_inner();
     let best = best.ok_or_else(|| Error::NonFinite("the most probable input".into()))?;
-    let samples = Samples::from_fields(pde.name(), observations.channels(), &[best.sample])?;
+    let samples = Samples::from_fields(
+        pde.name(),
+        observations.channels(),
+        observations.grid(),
+        &[best.sample],
+    )?;
     let pair = Posterior::of(samples, false, 0);
     if pde.input_law().two_values().is_some() { pair.solved(pde) } else { Ok(pair) }
 }
@@ -85,7 +90,7 @@ struct Point {
 
 struct Search<'a> {
     map: &'a dyn Differentiable,
-    size: usize,
+    grid: Grid,
     /// The functional, value and deviation of each observation.
     observed: Vec<(Stencil, f64, f64)>,
     /// The unit in which the cost is measured.
@@ -97,7 +102,7 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn new(map: &'a dyn Differentiable, observations: &Observations) -> Self {
-        let size = observations.size();
+        let grid = observations.grid();
         let points = observations.points();
         let exact = |of: usize| {
             let own = points.iter().filter(|p| p.channel == of);
@@ -111,7 +116,7 @@ impl<'a> Search<'a> {
         });
         let observed = observed.collect();
         let (last, best) = Default::default();
-        Self { map, size, observed, unit: 1.0, last, best }
+        Self { map, grid, observed, unit: 1.0, last, best }
     }
 
     fn at(&self, white: &[f64]) -> Result<Point> {
@@ -119,7 +124,7 @@ impl<'a> Search<'a> {
             return Ok(last.clone());
         }
 
-        let sample = self.map.sample(self.size, white)?;
+        let sample = self.map.sample(self.grid, white)?;
         let wrong = |(stencil, value, sd): &(Stencil, f64, f64)| {
             ((value - stencil.of_f64(&sample.data)) / sd).powi(2)
         };
@@ -142,7 +147,7 @@ impl<'a> Search<'a> {
             let by = (stencil.of_f64(&sample.data) - value) / (sd * sd);
             stencil.terms().iter().for_each(|&(entry, weight)| pull[entry] += weight * by);
         }
-        let mut gradient = self.map.gradient(self.size, white, &sample, &pull)?;
+        let mut gradient = self.map.gradient(self.grid, white, &sample, &pull)?;
         gradient.iter_mut().zip(white).for_each(|(g, w)| *g += w);
         Ok(gradient)
     }
@@ -180,10 +185,10 @@ mod tests {
 
     fn error(pde: &dyn Pde, task: Task, count: usize) -> f64 {
         let truth = samples_from(pde, 1, SIZE, 9);
-        let seen = task.observed(pde, SIZE);
+        let seen = task.observed(pde, Grid::square(SIZE));
         let observations = Observations::draw(&truth, 0, &seen, count, 0.01, 1).unwrap();
         let two_valued = TwoValuedEntries::of(&truth, pde);
-        let asked = task.target(pde, SIZE);
+        let asked = task.target(pde, Grid::square(SIZE));
         posterior(pde, &observations)
             .unwrap()
             .score(truth.sample(0), &asked, two_valued.as_ref())
@@ -200,7 +205,7 @@ mod tests {
             ("darcy", Task::Inverse, 0.02),
         ] {
             let pde = by_name(name).unwrap();
-            let seen = task.observed(pde.as_ref(), SIZE).len();
+            let seen = task.observed(pde.as_ref(), Grid::square(SIZE)).len();
             let error = error(pde.as_ref(), task, seen);
             assert!(error < most, "{name} {task:?}: {error}");
         }
@@ -210,7 +215,7 @@ mod tests {
     fn a_pde_without_an_adjoint_is_refused() {
         let pde = by_name("poisson").unwrap();
         let truth = samples_from(pde.as_ref(), 1, SIZE, 9);
-        let seen = Task::Forward.observed(pde.as_ref(), SIZE);
+        let seen = Task::Forward.observed(pde.as_ref(), Grid::square(SIZE));
         let observations = Observations::draw(&truth, 0, &seen, 9, 0.0, 1).unwrap();
         assert!(posterior(pde.as_ref(), &observations).is_err());
     }

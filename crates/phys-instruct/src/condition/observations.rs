@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use phys_instruct_physics::rng;
+use phys_instruct_physics::{Grid, rng};
 
 use super::Task;
 use super::place::{Lattice, Stencil};
@@ -37,7 +37,7 @@ pub struct Observations {
     /// The number of each observation in its source, from 1.
     numbers: Vec<usize>,
     channels: Vec<String>,
-    size: usize,
+    grid: Grid,
 }
 
 impl Observation {
@@ -59,22 +59,22 @@ impl Observation {
 }
 
 impl Observations {
-    /// Checks `points` at grid points of the `channels`, on `size` points a side. Two values at one
-    /// place are two observations.
+    /// Checks `points` at grid points of the `channels`. Two values at one place are two
+    /// observations.
     ///
     /// # Errors
     /// Fails if there are no points, or if one lies outside the grid or between its points. Values
     /// must be finite and deviations not negative. Two exact values at one point must agree.
-    pub fn new(channels: &[String], size: usize, points: Vec<Observation>) -> Result<Self> {
-        Self::with(channels, size, points, &|p| {
+    pub fn new(channels: &[String], grid: Grid, points: Vec<Observation>) -> Result<Self> {
+        Self::with(channels, grid, points, &|p| {
             if p.row.fract() != 0.0 || p.column.fract() != 0.0 {
                 return Err(format!("row {}, column {} is no grid point", p.row, p.column));
             }
-            let inside = |at: f64| (0.0..size as f64).contains(&at);
-            if !(inside(p.row) && inside(p.column)) {
-                return Err(outside(p, size));
+            let inside = |at: f64, points: usize| (0.0..points as f64).contains(&at);
+            if !(inside(p.row, grid.ny) && inside(p.column, grid.nx)) {
+                return Err(outside(p, grid));
             }
-            let at = (p.channel * size + p.row as usize) * size + p.column as usize;
+            let at = (p.channel * grid.ny + p.row as usize) * grid.nx + p.column as usize;
             Ok(Stencil::point(at))
         })
     }
@@ -85,12 +85,12 @@ impl Observations {
     /// Fails as [`Observations::new`] does, except that values between grid points are allowed.
     pub fn on(lattice: &Lattice, points: Vec<Observation>) -> Result<Self> {
         let stencil = |p: &Observation| Ok(lattice.stencil(p.channel, [p.row, p.column]));
-        Self::with(lattice.names(), lattice.size(), points, &stencil)
+        Self::with(lattice.names(), lattice.grid(), points, &stencil)
     }
 
     fn with(
         channels: &[String],
-        size: usize,
+        grid: Grid,
         points: Vec<Observation>,
         stencil: &dyn Fn(&Observation) -> std::result::Result<Stencil, String>,
     ) -> Result<Self> {
@@ -100,7 +100,7 @@ impl Observations {
 
         let mut numbered = Vec::with_capacity(points.len());
         for (i, point) in points.into_iter().enumerate() {
-            let checked = check(&point, channels, size).and_then(|()| stencil(&point));
+            let checked = check(&point, channels, grid).and_then(|()| stencil(&point));
             let stencil = checked
                 .map_err(|reason| Error::Observation(format!("number {}: {reason}", i + 1)))?;
             numbered.push((i + 1, point, stencil));
@@ -116,7 +116,7 @@ impl Observations {
             stencils: Vec::with_capacity(numbered.len()),
             numbers: Vec::with_capacity(numbered.len()),
             channels: channels.to_vec(),
-            size,
+            grid,
         };
         for (number, point, stencil) in numbered {
             if !all.repeats(number, &point)? {
@@ -163,7 +163,7 @@ impl Observations {
         noise: f64,
         seed: u64,
     ) -> Result<Self> {
-        let size = samples.width;
+        let grid = samples.grid();
         let mut rng = rng::stream(seed, "observations", 0, i as u64);
         // A partial Fisher-Yates shuffle: the first `count` entries become the chosen ones.
         let mut entries = allowed.to_vec();
@@ -177,25 +177,24 @@ impl Observations {
         let points = entries[..count]
             .iter()
             .map(|&entry| {
-                let channel = entry / (size * size);
+                let channel = entry / grid.points();
                 let sd = noise * moments[channel].sd;
                 let value = f64::from(samples.sample(i)[entry]) + sd * rng::normal(&mut rng);
-                let (row, column) = (entry / size % size, entry % size);
+                let (row, column) = (entry / grid.nx % grid.ny, entry % grid.nx);
                 Observation::at_point(channel, row, column, value, Some(sd))
             })
             .collect();
-        Self::new(&samples.channels, size, points)
+        Self::new(&samples.channels, grid, points)
     }
 
     /// The `allowed` entries of joint samples that lie in `count` random columns (all, if there are
-    /// fewer), on a grid of `size` points a side. Such sensors see every row, which for Burgers is
-    /// every time.
-    pub fn columns(allowed: &[usize], size: usize, count: usize, seed: u64) -> Vec<usize> {
+    /// fewer) of a grid. Such sensors see every row, which for Burgers is every time.
+    pub fn columns(allowed: &[usize], grid: Grid, count: usize, seed: u64) -> Vec<usize> {
         let mut rng = rng::stream(seed, "sensors", 0, 0);
         let mut columns: Vec<(f64, usize)> =
-            (0..size).map(|column| (rng::uniform(&mut rng), column)).collect();
+            (0..grid.nx).map(|column| (rng::uniform(&mut rng), column)).collect();
         columns.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let chosen = |entry: &usize| columns.iter().take(count).any(|c| c.1 == entry % size);
+        let chosen = |entry: &usize| columns.iter().take(count).any(|c| c.1 == entry % grid.nx);
         allowed.iter().copied().filter(chosen).collect()
     }
 
@@ -219,9 +218,9 @@ impl Observations {
         &self.channels
     }
 
-    /// Points a side of the grid.
-    pub fn size(&self) -> usize {
-        self.size
+    /// The grid.
+    pub fn grid(&self) -> Grid {
+        self.grid
     }
 
     /// Gives every observation without a stated error one of `noise` standard deviations of its
@@ -258,8 +257,8 @@ impl Observations {
             match (terms, task) {
                 // On a wall, where the field is zero, only the channel counts.
                 ([], _) => {
-                    let channel = self.points[i].channel * self.size * self.size;
-                    (channel..channel + self.size * self.size).any(is_allowed)
+                    let channel = self.points[i].channel * self.grid.points();
+                    (channel..channel + self.grid.points()).any(is_allowed)
                 }
                 (_, Task::Forward) => terms.iter().all(|term| is_allowed(term.0)),
                 _ => terms.iter().any(|term| is_allowed(term.0)),
@@ -290,20 +289,20 @@ impl Observations {
     }
 }
 
-fn outside(point: &Observation, size: usize) -> String {
+fn outside(point: &Observation, grid: Grid) -> String {
     let Observation { row, column, .. } = point;
-    format!("row {row}, column {column} is outside the grid of {size} x {size} points")
+    format!("row {row}, column {column} is outside the grid of {} x {} points", grid.ny, grid.nx)
 }
 
-fn check(point: &Observation, channels: &[String], size: usize) -> std::result::Result<(), String> {
+fn check(point: &Observation, channels: &[String], grid: Grid) -> std::result::Result<(), String> {
     let Observation { channel, row, column, value, sd } = *point;
     if channel >= channels.len() {
         return Err(format!("channel {channel}; there are {}", channels.join(", ")));
     }
     // A wall may lie one spacing beyond the outermost points.
-    let inside = |at: f64| at > -1.0 - 1e-6 && at < size as f64 + 1e-6;
-    if !(inside(row) && inside(column)) {
-        return Err(outside(point, size));
+    let inside = |at: f64, points: usize| at > -1.0 - 1e-6 && at < points as f64 + 1e-6;
+    if !(inside(row, grid.ny) && inside(column, grid.nx)) {
+        return Err(outside(point, grid));
     }
     if !(value.is_finite() && (value as f32).is_finite()) {
         return Err(format!("the value {value:e} is none that a field of `f32` can hold"));
@@ -330,7 +329,7 @@ mod tests {
     }
 
     fn refusal(points: Vec<Observation>) -> String {
-        Observations::new(&names(), 8, points).unwrap_err().to_string()
+        Observations::new(&names(), Grid::square(8), points).unwrap_err().to_string()
     }
 
     #[test]
@@ -352,10 +351,14 @@ mod tests {
 
     #[test]
     fn repeated_exact_values_are_one_and_measurements_of_one_point_are_two() {
-        let same = Observations::new(&names(), 8, vec![at(1, 2, 3, 1.0, 0.0); 2]).unwrap();
+        let same =
+            Observations::new(&names(), Grid::square(8), vec![at(1, 2, 3, 1.0, 0.0); 2]).unwrap();
         assert_eq!(same.points(), &[at(1, 2, 3, 1.0, 0.0)]);
         let points = vec![at(1, 2, 3, 1.0, 0.1), at(1, 2, 3, 1.3, 0.2)];
-        assert_eq!(Observations::new(&names(), 8, points.clone()).unwrap().points(), points);
+        assert_eq!(
+            Observations::new(&names(), Grid::square(8), points.clone()).unwrap().points(),
+            points
+        );
         let message = refusal(vec![at(1, 2, 3, 1.0, 0.0), at(1, 2, 3, 1.1, 0.0)]);
         assert!(message.contains("numbers 1 and 2: `u` at row 2, column 3"), "{message}");
     }
@@ -363,7 +366,10 @@ mod tests {
     #[test]
     fn observations_keep_the_number_they_were_given_with() {
         let points = vec![at(1, 2, 3, 1.0, 0.1), at(0, 2, 3, 1.3, 0.2), at(0, 0, 3, 1.3, 0.2)];
-        assert_eq!(Observations::new(&names(), 8, points).unwrap().numbers(), [3, 2, 1]);
+        assert_eq!(
+            Observations::new(&names(), Grid::square(8), points).unwrap().numbers(),
+            [3, 2, 1]
+        );
     }
 
     #[test]
@@ -383,17 +389,18 @@ mod tests {
     #[test]
     fn sensors_see_every_allowed_row_of_their_columns() {
         let allowed: Vec<usize> = (8..64).collect();
-        let seen = Observations::columns(&allowed, 8, 3, 1);
+        let seen = Observations::columns(&allowed, Grid::square(8), 3, 1);
         assert_eq!(seen.len(), 3 * 7);
         let columns: std::collections::BTreeSet<usize> = seen.iter().map(|e| e % 8).collect();
         assert_eq!(columns.len(), 3);
-        assert_ne!(seen, Observations::columns(&allowed, 8, 3, 2));
-        assert_eq!(Observations::columns(&allowed, 8, 99, 1), allowed);
+        assert_ne!(seen, Observations::columns(&allowed, Grid::square(8), 3, 2));
+        assert_eq!(Observations::columns(&allowed, Grid::square(8), 99, 1), allowed);
     }
 
     #[test]
     fn a_task_refuses_observations_of_what_it_asks_for() {
-        let observations = Observations::new(&names(), 8, vec![at(1, 2, 3, 1.0, 0.0)]).unwrap();
+        let observations =
+            Observations::new(&names(), Grid::square(8), vec![at(1, 2, 3, 1.0, 0.0)]).unwrap();
         assert!(observations.check_task(Task::Inverse, &(64..128).collect::<Vec<_>>()).is_ok());
         let error = observations.check_task(Task::Forward, &(0..64).collect::<Vec<_>>());
         assert!(error.unwrap_err().to_string().contains("reconstruct"));

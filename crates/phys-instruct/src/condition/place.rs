@@ -6,7 +6,7 @@
 //! for sines. Other bases use the six outermost points. An input of two values is constant in each
 //! cell, and an observation sees the nearest. At a grid point the weight is 1, exactly.
 
-use phys_instruct_physics::{Basis, Pde};
+use phys_instruct_physics::{Basis, Grid, Pde};
 
 /// The number of points along an axis that an interpolated value depends on. The error is of order
 /// 6 in the spacing.
@@ -26,13 +26,15 @@ pub struct Stencil(Vec<(usize, f64)>);
 pub struct Lattice {
     names: Vec<String>,
     axes: Vec<[Axis; 2]>,
-    size: usize,
+    grid: Grid,
 }
 
 /// One axis of one channel.
 #[derive(Debug, Clone, Copy)]
 struct Axis {
     points: usize,
+    /// The length of the domain's side.
+    side: f64,
     /// The coordinate of the first point.
     first: f64,
     /// The distance between two points.
@@ -83,18 +85,18 @@ impl Stencil {
 }
 
 impl Lattice {
-    /// The grid of `size` points a side on which `pde` is solved.
-    pub fn new(pde: &dyn Pde, size: usize) -> Self {
-        let points = pde.points(size);
+    /// The points of the grid on which `pde` is solved.
+    pub fn new(pde: &dyn Pde, grid: Grid) -> Self {
+        let (points, sides) = (pde.points(grid), grid.sides());
         let channels = pde.channels();
         let axes = channels.iter().enumerate().map(|(c, channel)| {
             // An input of two values has no value in between to interpolate.
             let is_input = pde.layout().input.channels.contains(&c);
             let nearest = is_input && pde.input_law().two_values().is_some();
-            [0, 1].map(|axis| Axis::new(&points[axis], channel.basis[axis], nearest))
+            [0, 1].map(|axis| Axis::new(&points[axis], sides[axis], channel.basis[axis], nearest))
         });
         let axes = axes.collect();
-        Self { names: channels.iter().map(|c| c.name.to_owned()).collect(), axes, size }
+        Self { names: channels.iter().map(|c| c.name.clone()).collect(), axes, grid }
     }
 
     /// The channels' names.
@@ -102,21 +104,25 @@ impl Lattice {
         &self.names
     }
 
-    /// Points a side.
-    pub fn size(&self) -> usize {
-        self.size
+    /// The grid.
+    pub fn grid(&self) -> Grid {
+        self.grid
     }
 
     /// Row and column, in points from 0, of the coordinates y and x of a channel.
     ///
     /// # Errors
-    /// Fails for coordinates outside the unit square by more than rounding.
+    /// Fails for coordinates outside the domain by more than rounding.
     pub fn locate(&self, channel: usize, [y, x]: [f64; 2]) -> Result<[f64; 2], String> {
-        let inside = |c: f64| (-AT_THE_EDGE..=1.0 + AT_THE_EDGE).contains(&c);
-        if !(inside(y) && inside(x)) {
-            return Err(format!("y {y}, x {x} is outside the unit square"));
-        }
         let [along_y, along_x] = self.axes[channel];
+        if !(along_y.contains(y) && along_x.contains(x)) {
+            let Grid { ly, lx, .. } = self.grid;
+            let domain = match self.grid.is_unit() {
+                true => "the unit square".into(),
+                false => format!("the domain, [0, {ly}] along y and [0, {lx}] along x"),
+            };
+            return Err(format!("y {y}, x {x} is outside {domain}"));
+        }
         Ok([along_y.place(y), along_x.place(x)])
     }
 
@@ -134,7 +140,7 @@ impl Lattice {
         let columns = along_x.weights(column);
         let mut terms = Vec::new();
         for (y, by_row) in along_y.weights(row) {
-            let start = (channel * self.size + y) * self.size;
+            let start = (channel * self.grid.ny + y) * self.grid.nx;
             terms.extend(columns.iter().map(|&(x, by_column)| (start + x, by_row * by_column)));
         }
         Stencil(terms)
@@ -142,7 +148,7 @@ impl Lattice {
 }
 
 impl Axis {
-    fn new(at: &[f64], basis: Basis, nearest: bool) -> Self {
+    fn new(at: &[f64], side: f64, basis: Basis, nearest: bool) -> Self {
         let points = at.len();
         let first = at.first().copied().unwrap_or(0.0);
         let spacing = match points {
@@ -160,12 +166,17 @@ impl Axis {
             Basis::CosineNodes => Rule::Cut,
             Basis::Cosine => Rule::Free,
         };
-        Self { points, first, spacing, rule }
+        Self { points, side, first, spacing, rule }
+    }
+
+    /// Tells whether a coordinate lies in the domain, up to rounding.
+    fn contains(&self, at: f64) -> bool {
+        (-AT_THE_EDGE..=1.0 + AT_THE_EDGE).contains(&(at / self.side))
     }
 
     /// The place of a coordinate, in points from the first.
     fn place(&self, at: f64) -> f64 {
-        let at = at.clamp(0.0, 1.0);
+        let at = at.clamp(0.0, self.side);
         let place = (at - self.first) / self.spacing;
         let place = if (place - place.round()).abs() < ON_A_POINT { place.round() } else { place };
         match self.rule {
@@ -263,14 +274,14 @@ mod tests {
     use super::*;
 
     fn at(name: &str, channel: usize, size: usize, yx: [f64; 2]) -> Stencil {
-        let lattice = Lattice::new(by_name(name).unwrap().as_ref(), size);
+        let lattice = Lattice::new(by_name(name).unwrap().as_ref(), Grid::square(size));
         lattice.stencil(channel, lattice.locate(channel, yx).unwrap())
     }
 
     /// The largest error of a channel's interpolation of `f` over places spread over the square.
     fn error(name: &str, channel: usize, size: usize, f: impl Fn(f64, f64) -> f64) -> f64 {
         let pde = by_name(name).unwrap();
-        let [y, x] = pde.points(size);
+        let [y, x] = pde.points(Grid::square(size));
         let mut field = vec![0.0; pde.channels().len() * size * size];
         let own = &mut field[channel * size * size..][..size * size];
         own.iter_mut().enumerate().for_each(|(i, v)| *v = f(y[i / size], x[i % size]));
@@ -303,7 +314,7 @@ mod tests {
     fn grid_points_and_the_rounding_of_their_coordinates_are_exact() {
         for name in ["poisson", "helmholtz", "darcy", "navier-stokes", "burgers"] {
             let pde = by_name(name).unwrap();
-            let [y, x] = pde.points(32);
+            let [y, x] = pde.points(Grid::square(32));
             for (row, column) in [(0, 0), (0, 31), (31, 31), (7, 18)] {
                 for rounding in [0.0, 3e-16, -3e-16, 1e-10] {
                     let place = [y[row] + rounding, x[column] - rounding];
@@ -340,7 +351,7 @@ mod tests {
 
     #[test]
     fn places_outside_are_refused_and_found_places_lead_back() {
-        let lattice = Lattice::new(by_name("poisson").unwrap().as_ref(), 16);
+        let lattice = Lattice::new(by_name("poisson").unwrap().as_ref(), Grid::square(16));
         for bad in [[-1e-6, 0.5], [0.5, 1.1], [f64::NAN, 0.5], [0.5, f64::INFINITY]] {
             assert!(lattice.locate(0, bad).is_err(), "{bad:?}");
         }

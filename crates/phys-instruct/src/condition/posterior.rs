@@ -121,9 +121,10 @@ impl Posterior {
     /// Fails if the solver refuses an input, or returns solutions of another shape.
     pub fn solved(&self, pde: &dyn Pde) -> Result<Self> {
         let rounded = self.samples.clone().with_input_rounded(pde);
-        let solve = |i: usize| Ok(pde.solve(&pde.input_of(&rounded.fields(i)))?.fields);
+        let grid = rounded.grid();
+        let solve = |i: usize| Ok(pde.solve(grid, &pde.input_of(&rounded.fields(i)))?.fields);
         let fields = (0..rounded.count).into_par_iter().map(solve).collect::<Result<Vec<_>>>()?;
-        let samples = Samples::from_fields(pde.name(), &self.samples.channels, &fields)?;
+        let samples = Samples::from_fields(pde.name(), &self.samples.channels, grid, &fields)?;
         if samples.sample_len() != self.samples.sample_len() {
             return Err(Error::Shape("the solver answers on another grid".into()));
         }

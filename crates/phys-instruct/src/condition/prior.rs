@@ -113,7 +113,7 @@ impl<'a> Student<'a> {
 impl Prior for Student<'_> {
     fn shape(&self) -> [usize; 3] {
         let card = &self.model.card;
-        [card.channels.len(), card.grid, card.grid]
+        [card.channels.len(), card.grid.ny, card.grid.nx]
     }
 
     fn device(&self) -> Device {

@@ -155,13 +155,14 @@ impl<'a> Solver<'a> {
     /// Fails if the samples do not fill their grid.
     fn own_samples(&self) -> Result<Samples> {
         let card = &self.model.card;
-        let len = card.channels.len() * card.grid * card.grid;
+        let len = card.channels.len() * card.grid.points();
         Ok(Samples {
             pde: card.pde.clone(),
             channels: card.channels.clone(),
             count: self.covariance.fresh.len() / len,
-            height: card.grid,
-            width: card.grid,
+            height: card.grid.ny,
+            width: card.grid.nx,
+            sides: card.grid.sides(),
             data: self.covariance.fresh.clone(),
         })
     }
@@ -216,13 +217,13 @@ impl<'a> Solver<'a> {
     /// Fails with an [`Error::Observation`] that names both.
     pub(super) fn check_grid(&self, observations: &Observations) -> Result<()> {
         let card = &self.model.card;
-        if observations.channels() == card.channels && observations.size() == card.grid {
+        if observations.channels() == card.channels && observations.grid() == card.grid {
             return Ok(());
         }
         Err(Error::Observation(format!(
             "of {} on a grid of {}; the model has {} on {}",
             observations.channels().join(", "),
-            observations.size(),
+            observations.grid(),
             card.channels.join(", "),
             card.grid
         )))
@@ -391,8 +392,9 @@ impl<'a> Solver<'a> {
             pde: card.pde.clone(),
             channels: card.channels.clone(),
             count: x.dims()[0],
-            height: card.grid,
-            width: card.grid,
+            height: card.grid.ny,
+            width: card.grid.nx,
+            sides: card.grid.sides(),
             data: values(x),
         }
     }
@@ -419,6 +421,7 @@ impl<'a> Solver<'a> {
         let problem = linearised::Problem {
             prior: &self.student,
             pde: pde.as_ref(),
+            grid: card.grid,
             equation,
             covariance: &self.covariance,
             gain: &self.gain(observations, &variances)?,
@@ -465,6 +468,7 @@ impl<'a> Solver<'a> {
         let problem = input_space::Problem {
             inputs: &inputs,
             pde: pde.as_ref(),
+            grid,
             starts,
             stencils: observations.stencils(),
             values: points.iter().map(|p| p.value).collect(),
@@ -475,7 +479,7 @@ impl<'a> Solver<'a> {
 
         let found = in_pool(|| problem.infer(options.ensemble, options.seed))?;
         let some = (!found.members.is_empty()).then_some(&found.members);
-        let samples = some.map(|all| Samples::from_fields(&card.pde, &card.channels, all));
+        let samples = some.map(|all| Samples::from_fields(&card.pde, &card.channels, grid, all));
         Ok((samples.transpose()?, found.left_out))
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Grid, Pde};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -41,21 +41,21 @@ impl Task {
     }
 
     /// The entries of a joint sample `[channel, y, x]`, flat, that may be observed.
-    pub fn observed(self, pde: &dyn Pde, size: usize) -> Vec<usize> {
+    pub fn observed(self, pde: &dyn Pde, grid: Grid) -> Vec<usize> {
         let layout = pde.layout();
         match self {
-            Self::Forward => layout.input.entries(size, size),
-            Self::Inverse => layout.solution.entries(size, size),
-            Self::Reconstruct => (0..pde.channels().len() * size * size).collect(),
+            Self::Forward => layout.input.entries(grid.ny, grid.nx),
+            Self::Inverse => layout.solution.entries(grid.ny, grid.nx),
+            Self::Reconstruct => (0..pde.channels().len() * grid.points()).collect(),
         }
     }
 
     /// The entries that are asked for.
-    pub fn target(self, pde: &dyn Pde, size: usize) -> Vec<usize> {
+    pub fn target(self, pde: &dyn Pde, grid: Grid) -> Vec<usize> {
         match self {
-            Self::Forward => Self::Inverse.observed(pde, size),
-            Self::Inverse => Self::Forward.observed(pde, size),
-            Self::Reconstruct => Self::Reconstruct.observed(pde, size),
+            Self::Forward => Self::Inverse.observed(pde, grid),
+            Self::Inverse => Self::Forward.observed(pde, grid),
+            Self::Reconstruct => Self::Reconstruct.observed(pde, grid),
         }
     }
 }
@@ -87,14 +87,17 @@ mod tests {
     #[test]
     fn input_and_solution_are_parts_of_the_sample_and_differ() {
         for pde in registry::all() {
-            let [a, u, all] = Task::ALL.map(|task| task.observed(pde.as_ref(), 8));
+            let [a, u, all] = Task::ALL.map(|task| task.observed(pde.as_ref(), Grid::square(8)));
             assert_eq!(all.len(), pde.channels().len() * 64);
             assert!(a.iter().chain(&u).all(|i| *i < all.len()));
             assert!(a.iter().any(|i| !u.contains(i)), "{}", pde.name());
-            assert_eq!(Task::Forward.target(pde.as_ref(), 8), u);
+            assert_eq!(Task::Forward.target(pde.as_ref(), Grid::square(8)), u);
         }
         let burgers = registry::by_name("burgers").unwrap();
-        assert_eq!(Task::Forward.observed(burgers.as_ref(), 8), (0..8).collect::<Vec<_>>());
+        assert_eq!(
+            Task::Forward.observed(burgers.as_ref(), Grid::square(8)),
+            (0..8).collect::<Vec<_>>()
+        );
     }
 
     #[test]

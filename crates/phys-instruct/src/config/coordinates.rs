@@ -1,5 +1,6 @@
 //! `[coordinates]`: what the diffusion's state is made of (see [`crate::diffusion::coordinates`]).
 
+use phys_instruct_physics::Grid;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -159,13 +160,13 @@ impl CoordinatesConfig {
     ///
     /// # Errors
     /// The first value out of range, with what is expected.
-    pub fn check(&self, grid: usize, pde: &str, channels: usize) -> Result<()> {
+    pub fn check(&self, grid: Grid, pde: &str, channels: usize) -> Result<()> {
         let keys = Keys("coordinates");
         let power = self.noise().power();
         let expected = "`white`, `data` or a power between 0 and 1";
         keys.expect("noise", power, (0.0..=1.0).contains(&power), expected)?;
         if let Some(modes) = self.joint_modes() {
-            keys.count("modes", modes, 1..=grid.min(MOST_JOINT_MODES))?;
+            keys.count("modes", modes, 1..=grid.ny.min(grid.nx).min(MOST_JOINT_MODES))?;
         }
         if self.linear_predictor() && channels < 2 {
             return Err(Error::Config(format!(

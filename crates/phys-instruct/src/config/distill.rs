@@ -161,7 +161,8 @@ impl DistillConfig {
 
         for (i, phase) in self.phases.iter().enumerate() {
             if phase.is_solution_alone() && pde()?.channels().len() < 2 {
-                let name = pde()?.name();
+                let pde = pde()?;
+                let name = pde.name();
                 return Err(Error::Config(format!(
                     "{at}.phase[{i}].channels = \"solution\": {name} has no channel beside its \
                      input's"

@@ -10,7 +10,9 @@ impl Config {
     /// # Errors
     /// [`crate::Error::Memory`] naming what is too large, and an unknown PDE.
     pub fn ask_for_teacher(&self) -> Result<()> {
-        let fields = self.pde()?.channels().len();
+        let pde = self.pde()?;
+        pde.check_grid(self.grid)?;
+        let fields = pde.channels().len();
         let data = self.data_bytes(fields, self.data.count)?;
         self.ask_for_steps(fields, self.train.batch, "train.batch", data)
     }
@@ -30,7 +32,7 @@ impl Config {
         });
         let kept = kept.unwrap_or(0);
         let calls = distill.levels.len() as f64;
-        let batch = memory::of_samples(distill.batch, [fields, self.grid, self.grid]);
+        let batch = memory::of_samples(distill.batch, [fields, self.grid.ny, self.grid.nx]);
         let pairs = 2.0 * calls * kept as f64 * batch;
         let what = format_args!("{kept} pairs of batches a call (distill.warm-start.batches)");
         memory::ask(data + pairs, what)?;
@@ -43,8 +45,11 @@ impl Config {
         if self.data.path.is_some() {
             return Ok(0.0);
         }
-        let bytes = memory::of_samples(count, [fields, self.grid, self.grid]);
-        memory::ask(bytes, format_args!("{count} samples of {0} x {0} (data)", self.grid))?;
+        let bytes = memory::of_samples(count, [fields, self.grid.ny, self.grid.nx]);
+        memory::ask(
+            bytes,
+            format_args!("{count} samples of {} x {} (data)", self.grid.ny, self.grid.nx),
+        )?;
         Ok(bytes)
     }
 

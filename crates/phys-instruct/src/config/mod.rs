@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use phys_instruct_physics::Grid;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::check::Keys;
 use crate::{Error, Result};
 
 pub(crate) mod check;
@@ -16,6 +16,7 @@ mod coordinates;
 mod data;
 mod diffusion;
 mod distill;
+pub mod grid;
 pub mod load;
 mod memory;
 mod net;
@@ -48,8 +49,11 @@ pub struct Config {
     /// The PDE: `darcy`, `poisson`, `helmholtz`, `navier-stokes`, `burgers`, or one that the
     /// program registered.
     pub pde: String,
-    /// Points a side.
-    pub grid: usize,
+    /// Points a side of the unit square, or a table of `points` and `sides`, each along y and along
+    /// x.
+    #[serde(with = "grid")]
+    #[schemars(schema_with = "grid::schema")]
+    pub grid: Grid,
     /// The seed behind every random number of the run.
     #[serde(default)]
     pub seed: u64,
@@ -75,9 +79,6 @@ pub struct Config {
     pub distill: Option<DistillConfig>,
 }
 
-/// The most points a side of a grid, as the command line has it.
-const MOST_POINTS: usize = 4096;
-
 impl Config {
     /// Reads a configuration from TOML text.
     ///
@@ -95,7 +96,7 @@ impl Config {
     /// # Errors
     /// The first value out of range, with what is expected.
     pub fn check(&self) -> Result<()> {
-        Keys("").count("grid", self.grid, 8..=MOST_POINTS)?;
+        grid::check(self.grid)?;
         self.data.check("data")?;
         self.net.check(self.grid)?;
 

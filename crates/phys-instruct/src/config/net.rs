@@ -1,5 +1,6 @@
 //! `[net]`: the U-Net.
 
+use phys_instruct_physics::Grid;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -37,11 +38,11 @@ const MOST_MULTIPLIER: usize = 64;
 const MOST_BLOCKS: usize = 64;
 
 impl NetConfig {
-    /// Checks the ranges, for fields of `grid` points a side.
+    /// Checks the ranges, for fields on `grid`.
     ///
     /// # Errors
     /// The first value out of range, with what is expected.
-    pub fn check(&self, grid: usize) -> Result<()> {
+    pub fn check(&self, grid: Grid) -> Result<()> {
         let keys = Keys("net");
         keys.expect("patch", self.patch, [1, 2, 4].contains(&self.patch), "1, 2 or 4")?;
         let whole = self.width >= 8 && self.width.is_multiple_of(8);
@@ -52,7 +53,7 @@ impl NetConfig {
     }
 
     /// Checks the levels and what each of them has.
-    fn check_levels(&self, grid: usize) -> Result<()> {
+    fn check_levels(&self, grid: Grid) -> Result<()> {
         let levels = self.multipliers.len();
         let refused = |reason: String| Err(Error::Config(reason));
         if levels == 0 {
@@ -64,11 +65,12 @@ impl NetConfig {
         }
 
         // Each level halves the patches of a side; the coarsest has at least one point.
-        let patches = grid / self.patch.max(1);
+        let shortest = grid.ny.min(grid.nx);
+        let patches = shortest / self.patch.max(1);
         let most_levels = patches.checked_ilog2().unwrap_or(0) as usize + 1;
         if levels > most_levels {
             return refused(format!(
-                "net.multipliers has {levels} levels; each halves the grid, so a grid of {grid} \
+                "net.multipliers has {levels} levels; each halves the grid, so a grid of {shortest} \
                  with net.patch = {} has at most {most_levels}",
                 self.patch
             ));

@@ -1,7 +1,7 @@
 //! The bases that fit the channels' boundaries, as matrices on a device.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use phys_instruct_physics::{Channel, transform::basis_matrix};
+use phys_instruct_physics::{Channel, Grid, transform::basis_matrix};
 
 /// The basis matrices of every channel, `[1, channel, mode, point]`.
 #[derive(Debug, Clone)]
@@ -13,9 +13,10 @@ pub struct Bases {
 }
 
 impl Bases {
-    /// Builds the bases of `channels` for fields of `size` points a side.
-    pub fn new(channels: &[Channel], size: usize, device: &Device) -> Self {
+    /// Builds the bases of `channels` for fields on a grid.
+    pub fn new(channels: &[Channel], grid: Grid, device: &Device) -> Self {
         let stack = |axis: usize| {
+            let size = grid.shape()[axis];
             let data: Vec<f32> = channels
                 .iter()
                 .flat_map(|c| basis_matrix(c.basis[axis], size))

@@ -16,7 +16,7 @@
 //! [`super::regression`]); v_k and s are then those of the remainder. This excludes `pixel`.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use phys_instruct_physics::Channel;
+use phys_instruct_physics::{Channel, Grid};
 
 use super::bases::Bases;
 use super::joint::JointMap;
@@ -66,21 +66,20 @@ impl Coordinates {
         config: &CoordinatesConfig,
         device: &Device,
     ) -> Result<(Self, Statistics)> {
-        if samples.channels.len() != channels.len() || samples.height != samples.width {
+        if samples.channels.len() != channels.len() {
             return Err(Error::Shape(format!(
-                "samples of {:?} channels on {} x {} points; expected {} channels on a square grid",
+                "samples of {:?} channels; expected {} channels",
                 samples.channels,
-                samples.height,
-                samples.width,
                 channels.len()
             )));
         }
 
-        let basis = Bases::new(channels, samples.height, device);
+        let grid = samples.grid();
+        let basis = Bases::new(channels, grid, device);
         let mut statistics = Statistics::of(samples, &basis, config)?;
 
         // Components are measured on the modes that the other statistics whiten.
-        let new = |s: &Statistics| Self::new(s, channels, samples.height, config, device);
+        let new = |s: &Statistics| Self::new(s, channels, grid, config, device);
         if let Some(side) = config.joint_modes() {
             let modes = new(&statistics)?;
             let encode = |x| modes.encode(x);
@@ -89,7 +88,7 @@ impl Coordinates {
         Ok((new(&statistics)?, statistics))
     }
 
-    /// Builds the coordinates from stored statistics on a grid of `size` points a side.
+    /// Builds the coordinates from stored statistics on a grid.
     ///
     /// # Errors
     /// Fails for statistics of another shape, a channel without variance, or a regression among
@@ -97,12 +96,12 @@ impl Coordinates {
     pub fn new(
         statistics: &Statistics,
         channels: &[Channel],
-        size: usize,
+        grid: Grid,
         config: &CoordinatesConfig,
         device: &Device,
     ) -> Result<Self> {
-        let area = size * size;
-        let shape = [1, channels.len(), size, size];
+        let area = grid.points();
+        let shape = [1, channels.len(), grid.ny, grid.nx];
         let expected = channels.len() * area;
         if statistics.mean.len() != expected || statistics.spectrum.len() != expected {
             return Err(Error::Shape(format!(
@@ -123,7 +122,7 @@ impl Coordinates {
 
         // EDM's value for pixels, unit variance for modes.
         let sigma_data = if pixel { 0.5 } else { 1.0 };
-        let bases = Bases::new(channels, size, device);
+        let bases = Bases::new(channels, grid, device);
         let regression = &statistics.regression;
         let regression = regression.as_ref().map(|r| RegressionMap::new(r, &bases)).transpose()?;
 
@@ -138,7 +137,7 @@ impl Coordinates {
         let joint = statistics
             .components
             .as_ref()
-            .map(|c| JointMap::new(c, channels.len(), size, device))
+            .map(|c| JointMap::new(c, channels.len(), grid, device))
             .transpose()?;
 
         Ok(Self {

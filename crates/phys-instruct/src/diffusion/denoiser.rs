@@ -208,7 +208,7 @@ mod tests {
     const COUNT: usize = 400;
 
     fn channels() -> Vec<Channel> {
-        let channel = |name, basis| Channel { name, meaning: "test", basis: [basis; 2] };
+        let channel = |name, basis| Channel::new(name, "test", [basis; 2]);
         vec![channel("a", Basis::Cosine), channel("u", Basis::Fourier)]
     }
 
@@ -223,6 +223,7 @@ mod tests {
             count: COUNT,
             height: SIDE,
             width: SIDE,
+            sides: [1.0; 2],
             data: noise.iter().enumerate().map(|(i, v)| 3.0 + v * size(i)).collect(),
         }
     }

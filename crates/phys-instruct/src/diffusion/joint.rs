@@ -13,6 +13,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use faer::Mat;
+use phys_instruct_physics::Grid;
 
 use crate::linalg::eigen;
 use crate::net::params::read;
@@ -76,22 +77,23 @@ pub struct JointMap {
 }
 
 impl JointMap {
-    /// Builds the map for fields of `size` points a side.
+    /// Builds the map for fields on a grid.
     ///
     /// # Errors
     /// [`Error::Shape`] if the number of components is not that of `channels` and their side, or if
-    /// the side is 0 or above `size`.
+    /// the side is 0 or above the grid's points along an axis.
     pub fn new(
         components: &Components,
         channels: usize,
-        size: usize,
+        grid: Grid,
         device: &Device,
     ) -> Result<Self> {
         let Components { side, vectors, std } = components;
         let n = channels * side * side;
-        if *side == 0 || *side > size || std.len() != n || vectors.len() != n * n {
+        let most = grid.ny.min(grid.nx);
+        if *side == 0 || *side > most || std.len() != n || vectors.len() != n * n {
             return Err(Error::Shape(format!(
-                "{} joint components of {side} modes an axis; expected {n} and at most {size}",
+                "{} joint components of {side} modes an axis; expected {n} and at most {most}",
                 std.len()
             )));
         }
@@ -106,12 +108,13 @@ impl JointMap {
         let inverse = |j: usize| if carries(std[j]) { 1.0 / std[j] } else { 0.0 };
         let present = std.iter().map(|&s| if carries(s) { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
 
-        let low = |i: usize| i / size < *side && i % size < *side;
-        let others = (0..size * size).map(|i| if low(i) { 0.0 } else { 1.0 }).collect::<Vec<f32>>();
+        let low = |i: usize| i / grid.nx < *side && i % grid.nx < *side;
+        let other = |i: usize| if low(i) { 0.0 } else { 1.0 };
+        let others = (0..grid.points()).map(other).collect::<Vec<f32>>();
 
         Ok(Self {
             side: *side,
-            others: Tensor::from_data(TensorData::new(others, [1, 1, size, size]), device),
+            others: Tensor::from_data(TensorData::new(others, [1, 1, grid.ny, grid.nx]), device),
             rotate: matrix(&|j, mode| vector(mode, j)),
             scale: matrix(&|j, mode| if carries(std[j]) { vector(mode, j) * std[j] } else { 0.0 }),
             rotate_back: matrix(&vector),
@@ -159,9 +162,9 @@ impl JointMap {
     /// each mode.
     pub fn energy(&self, colour: &Tensor<4>) -> Tensor<4> {
         let weights = self.block(colour.clone());
-        let [_, channels, size, _] = colour.dims();
+        let [_, channels, height, width] = colour.dims();
         let square = weights.square().matmul(self.scale.clone().swap_dims(0, 1).square());
-        self.with_block(colour.clone(), square.sqrt(), [1, channels, size, size])
+        self.with_block(colour.clone(), square.sqrt(), [1, channels, height, width])
     }
 
     /// `y` with the low modes, as row vectors, times `matrix`.
@@ -181,11 +184,11 @@ impl JointMap {
         &self,
         y: Tensor<4>,
         block: Tensor<2>,
-        [batch, channels, size, _]: [usize; 4],
+        [batch, channels, height, width]: [usize; 4],
     ) -> Tensor<4> {
         let block = block.reshape([batch, channels, self.side, self.side]);
-        let rest = (0, size - self.side);
-        let padded = block.pad([rest, rest], burn::tensor::ops::PadMode::Constant(0.0));
+        let rest = [height, width].map(|n| (0, n - self.side));
+        let padded = block.pad(rest, burn::tensor::ops::PadMode::Constant(0.0));
         y * self.others.clone() + padded
     }
 }
@@ -241,6 +244,7 @@ mod tests {
             count: COUNT,
             height: SIZE,
             width: SIZE,
+            sides: [1.0; 2],
             data: values(x),
         }
     }
@@ -251,8 +255,7 @@ mod tests {
     }
 
     fn fitted() -> (Coordinates, Tensor<4>) {
-        let channel =
-            |name| Channel { name, meaning: "test", basis: [Basis::Fourier, Basis::Fourier] };
+        let channel = |name| Channel::new(name, "test", [Basis::Fourier, Basis::Fourier]);
         let config = CoordinatesConfig::Joint { modes: LOW, linear_predictor: false };
         let data = samples();
         let channels = [channel("a"), channel("u")];
@@ -320,8 +323,8 @@ mod tests {
     #[test]
     fn unfit_components_are_refused() {
         let components = Components { side: 2, vectors: vec![0.0; 9], std: vec![1.0; 3] };
-        assert!(JointMap::new(&components, 1, 8, &Device::flex()).is_err());
+        assert!(JointMap::new(&components, 1, Grid::square(8), &Device::flex()).is_err());
         let components = Components { side: 9, vectors: vec![0.0; 81 * 81], std: vec![1.0; 81] };
-        assert!(JointMap::new(&components, 1, 8, &Device::flex()).is_err());
+        assert!(JointMap::new(&components, 1, Grid::square(8), &Device::flex()).is_err());
     }
 }

@@ -77,7 +77,8 @@ impl Sums {
     pub fn regression(&self, variance: &[f64]) -> Regression {
         let [inputs, products] = &self.sums;
 
-        let area = self.map.gain.dims()[2].pow(2);
+        let [_, _, height, width] = self.map.gain.dims();
+        let area = height * width;
         let gain = |i: usize| if inputs[i] > 0.0 { products[i] / inputs[i] } else { 0.0 };
         let largest = |channel: &[f64]| channel.iter().fold(0.0f64, |m, &v| m.max(v));
         let largest: Vec<f64> = variance.chunks(area).map(largest).collect();
@@ -129,7 +130,8 @@ impl RegressionMap {
 
     /// The change of basis alone: a map with all gains 1.
     fn bare(bases: &Bases) -> Result<Self> {
-        let [_, channels, size, _] = bases.y.dims();
+        let [_, channels, height, _] = bases.y.dims();
+        let [.., width] = bases.x.dims();
         if channels < 2 {
             return Err(Error::Config(
                 "coordinates.linear_predictor needs the solution in channels beside the input's"
@@ -144,7 +146,7 @@ impl RegressionMap {
             own.matmul(input.swap_dims(2, 3))
         };
 
-        let gain = Tensor::ones([1, channels - 1, size, size], &bases.y.device());
+        let gain = Tensor::ones([1, channels - 1, height, width], &bases.y.device());
         Ok(Self { gain, along_y: across(&bases.y), along_x: across(&bases.x) })
     }
 
@@ -197,6 +199,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use burn::tensor::Device;
+    use phys_instruct_physics::Grid;
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
@@ -241,7 +244,8 @@ mod tests {
             for kind in [MODES, JOINT] {
                 let (coordinates, ..) = fitted(name, kind);
                 let pde = by_name(name).unwrap();
-                let residual = residual::build(pde.as_ref(), SIZE, &Device::flex()).unwrap();
+                let residual =
+                    residual::build(pde.as_ref(), Grid::square(SIZE), &Device::flex()).unwrap();
                 let x = coordinates.decode(normal(0));
                 assert!(rms(x.clone().narrow(1, 1, 1)) > 1e-3);
                 let relative = values(residual.terms(x, Default::default()).relative());
@@ -296,13 +300,13 @@ mod tests {
     #[test]
     fn each_axis_and_channel_has_its_own_bases() {
         use phys_instruct_physics::{Basis, Channel};
-        let channel = |basis| Channel { name: "any", meaning: "test", basis };
+        let channel = |basis| Channel::new("any", "test", basis);
         let channels = [
             channel([Basis::Cosine, Basis::Fourier]),
             channel([Basis::SineInner, Basis::Fourier]),
             channel([Basis::Fourier, Basis::SineCells]),
         ];
-        let bases = Bases::new(&channels, SIZE, &Device::flex());
+        let bases = Bases::new(&channels, Grid::square(SIZE), &Device::flex());
         let draw = |step, channels| {
             let draw = Draw { seed: 9, stream: "any", step, first: 0 };
             draw.normal([2, channels, SIZE, SIZE], &Device::flex())
@@ -342,10 +346,10 @@ mod tests {
     #[test]
     fn a_single_channel_and_a_wrong_shape_are_refused() {
         let burgers = by_name("burgers").unwrap();
-        let bases = Bases::new(&burgers.channels(), 8, &Device::flex());
+        let bases = Bases::new(&burgers.channels(), Grid::square(8), &Device::flex());
         assert!(Sums::new(&bases).is_err());
         let poisson = by_name("poisson").unwrap();
-        let bases = Bases::new(&poisson.channels(), 8, &Device::flex());
+        let bases = Bases::new(&poisson.channels(), Grid::square(8), &Device::flex());
         for [gains, remainders] in [[63, 64], [64, 63]] {
             let regression =
                 Regression { gain: vec![1.0; gains], remainder: vec![0.0; remainders] };

@@ -73,7 +73,7 @@ pub(super) fn components(
     encode: impl Fn(Tensor<4>) -> Tensor<4>,
     device: &Device,
 ) -> Result<Components> {
-    let side = side.min(samples.height);
+    let side = side.min(samples.height).min(samples.width);
     let mut products = vec![0.0; (samples.channels.len() * side * side).pow(2)];
     for start in (0..samples.count).step_by(BATCH) {
         let modes = encode(batch(samples, start, device));

@@ -48,10 +48,11 @@ impl TeacherTraining {
         device: &Device,
     ) -> Result<Self> {
         config.ask_for_teacher()?;
-        if data.height != config.grid {
+        if data.grid() != config.grid {
             return Err(Error::Shape(format!(
-                "the data's grid is {} x {}, the configured one {} x {}",
-                data.height, data.width, config.grid, config.grid
+                "the data's grid is {}, the configured one {}",
+                data.grid(),
+                config.grid
             )));
         }
 

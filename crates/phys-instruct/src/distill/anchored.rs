@@ -95,6 +95,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use burn::tensor::{Device, TensorData};
+    use phys_instruct_physics::Grid;
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
@@ -106,7 +107,7 @@ mod tests {
         let samples = samples_from(pde.as_ref(), 3, 16, 1);
         let shape = [3, samples.channels.len(), 16, 16];
         let x = Tensor::from_data(TensorData::new(samples.data, shape), &Device::flex());
-        (crate::residual::build(pde.as_ref(), 16, &Device::flex()).unwrap(), x)
+        (crate::residual::build(pde.as_ref(), Grid::square(16), &Device::flex()).unwrap(), x)
     }
 
     fn scalar(t: Tensor<1>) -> f64 {

@@ -136,7 +136,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use burn::tensor::{Device, TensorData};
-    use phys_instruct_physics::{Basis, Channel};
+    use phys_instruct_physics::{Basis, Channel, Grid};
 
     use super::*;
     use crate::config::CoordinatesConfig;
@@ -164,10 +164,11 @@ mod tests {
             regression: None,
             components: None,
         };
-        let channels = [Channel { name: "u", meaning: "toy", basis: [Basis::Cosine; 2] }];
+        let channels = [Channel::new("u", "toy", [Basis::Cosine; 2])];
         let process = CoordinatesConfig::Pixel {};
         let device = Device::flex();
-        let coordinates = Coordinates::new(&statistics, &channels, 4, &process, &device)?;
+        let coordinates =
+            Coordinates::new(&statistics, &channels, Grid::square(4), &process, &device)?;
         let config = GuidanceConfig {
             residual_ratio: ratio,
             preconditioned_ratio: 0.0,

@@ -51,7 +51,7 @@ impl Student {
     /// The shape of a batch, `[batch, channel, y, x]`.
     pub fn shape(&self) -> [usize; 4] {
         let c = &self.card;
-        [self.config.batch, c.channels.len(), c.grid, c.grid]
+        [self.config.batch, c.channels.len(), c.grid.ny, c.grid.nx]
     }
 
     /// The generator with the network `network` and the student's levels and calibrations.

@@ -193,7 +193,7 @@ fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
 
 /// Held-out data has to be of the model's channels and grid.
 fn check_data(data: &Samples, model: &Card) -> Result<()> {
-    let fits = data.channels == model.channels && [data.height, data.width] == [model.grid; 2];
+    let fits = data.channels == model.channels && data.grid() == model.grid;
     if fits && data.count > 1 {
         return Ok(());
     }

@@ -15,7 +15,7 @@
 //! the distance of the joint laws. n exact samples have a distance of about 1.5 / n.
 
 use phys_instruct_physics::transform::basis_matrix;
-use phys_instruct_physics::{Basis, GaussianField, InputLaw, Pde};
+use phys_instruct_physics::{Basis, GaussianField, Grid, InputLaw, Pde};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -46,12 +46,11 @@ pub struct Frechet {
     pub floor: f64,
 }
 
-/// The known laws of the channels of `pde` on `size` points a side; none if the law is not Gaussian
-/// or not known.
-pub fn known_laws(pde: &dyn Pde, size: usize) -> Option<Vec<ModeLaw>> {
-    let (source, zero_boundary) = neumann_source(pde, size)?;
-    let symbol = pde.symbol(size)?;
-    let nodes = on_inner_nodes(size, &source);
+/// The known laws of the channels of `pde` on a grid; none if the law is not Gaussian or not known.
+pub fn known_laws(pde: &dyn Pde, grid: Grid) -> Option<Vec<ModeLaw>> {
+    let (source, zero_boundary) = neumann_source(pde, grid)?;
+    let symbol = pde.symbol(grid)?;
+    let nodes = on_inner_nodes(grid, &source);
     let solution = nodes.iter().zip(symbol).map(|(v, s)| v * s * s).collect();
 
     let sine = |variance| ModeLaw { bases: [Basis::SineNodes; 2], variance };
@@ -124,51 +123,59 @@ fn mode_sums(
 
 /// The variances of the cosine modes of a Gaussian source with zero normal derivative, and whether
 /// it is cut to zero on the boundary; none for another law.
-pub(crate) fn neumann_source(pde: &dyn Pde, size: usize) -> Option<(Vec<f64>, bool)> {
+pub(crate) fn neumann_source(pde: &dyn Pde, grid: Grid) -> Option<(Vec<f64>, bool)> {
     let InputLaw::Gaussian { field: field @ GaussianField::Neumann(_), zero_boundary } =
         pde.input_law()
     else {
         return None;
     };
-    let deviations = field.modes(size);
+    let deviations = field.modes(grid);
     Some((deviations.deviations().iter().map(|d| d * d).collect(), zero_boundary))
 }
 
 /// The variances of the sine modes of that source's inner nodes. With G = sines cosines^T, mode (i,
 /// j) is sum_kl G_ik G_jl a_kl, where the a_kl are independent.
-fn on_inner_nodes(size: usize, cosine_variance: &[f64]) -> Vec<f64> {
-    let sines = basis_matrix(Basis::SineNodes, size);
-    let cosines = basis_matrix(Basis::Cosine, size);
-
-    let entry = |row: &[f64], k: usize| -> f64 {
-        let dot: f64 = row.iter().zip(&cosines[k * size..]).map(|(s, c)| s * c).sum();
-        dot * dot
-    };
-    let squares: Vec<f64> =
-        sines.chunks(size).flat_map(|row| (0..size).map(move |k| entry(row, k))).collect();
-    let half = times_transpose(size, cosine_variance, &squares);
-    // squares V squares^T: the second factor multiplies the transpose of the first product.
-    let mut variance = times_transpose(size, &squares, &transpose(size, &half));
+fn on_inner_nodes(grid: Grid, cosine_variance: &[f64]) -> Vec<f64> {
+    let Grid { ny, nx, .. } = grid;
+    let [along_y, along_x] = [ny, nx].map(squares);
+    let half = times_transpose(nx, cosine_variance, &along_x);
+    // G_y V G_x^T, all squared: the second factor multiplies the transpose of the first product.
+    let mut variance = times_transpose(ny, &along_y, &transpose(nx, &half));
     // The boundary nodes, which the basis carries last, are zero.
     for (i, v) in variance.iter_mut().enumerate() {
-        if i / size + 2 >= size || i % size + 2 >= size {
+        if i / nx + 2 >= ny || i % nx + 2 >= nx {
             *v = 0.0;
         }
     }
     variance
 }
 
-/// A B^T of square matrices.
-fn times_transpose(n: usize, a: &[f64], b: &[f64]) -> Vec<f64> {
-    let dot = |i: usize| -> f64 {
-        let [row, column] = [&a[i / n * n..][..n], &b[i % n * n..][..n]];
-        row.iter().zip(column).map(|(p, q)| p * q).sum()
+/// The squares of G along an axis of `n` points.
+fn squares(n: usize) -> Vec<f64> {
+    let sines = basis_matrix(Basis::SineNodes, n);
+    let cosines = basis_matrix(Basis::Cosine, n);
+    let entry = |i: usize| -> f64 {
+        let row = &sines[i / n * n..][..n];
+        let dot: f64 = row.iter().zip(&cosines[i % n * n..]).map(|(s, c)| s * c).sum();
+        dot * dot
     };
-    (0..n * n).into_par_iter().map(dot).collect()
+    (0..n * n).map(entry).collect()
 }
 
+/// A B^T of matrices whose rows have `n` values.
+fn times_transpose(n: usize, a: &[f64], b: &[f64]) -> Vec<f64> {
+    let columns = b.len() / n;
+    let dot = |i: usize| -> f64 {
+        let [row, column] = [&a[i / columns * n..][..n], &b[i % columns * n..][..n]];
+        row.iter().zip(column).map(|(p, q)| p * q).sum()
+    };
+    (0..a.len() / n * columns).into_par_iter().map(dot).collect()
+}
+
+/// The transpose of a matrix whose rows have `n` values.
 fn transpose(n: usize, a: &[f64]) -> Vec<f64> {
-    (0..n * n).map(|i| a[i % n * n + i / n]).collect()
+    let rows = a.len() / n;
+    (0..a.len()).map(|i| a[i % rows * n + i / rows]).collect()
 }
 
 #[cfg(test)]
@@ -195,20 +202,20 @@ mod tests {
         for name in ["poisson", "helmholtz"] {
             let pde = by_name(name).unwrap();
             let samples = samples_from(&*pde, 600, 12, 4);
-            let laws = known_laws(&*pde, 12).unwrap();
+            let laws = known_laws(&*pde, Grid::square(12)).unwrap();
             for found in frechet(&samples, &samples, &laws).unwrap() {
                 let scaled = found.distance * 600.0;
                 assert!((0.5..3.0).contains(&scaled), "{name} {}: {scaled}", found.channel);
                 assert_eq!(found.distance, found.floor);
             }
         }
-        assert_eq!(known_laws(&*by_name("darcy").unwrap(), 12), None);
+        assert_eq!(known_laws(&*by_name("darcy").unwrap(), Grid::square(12)), None);
     }
 
     #[test]
     fn scaling_the_fields_adds_the_square_of_the_lost_amplitude() {
         let (pde, samples) = poisson_samples(400, 12, 4);
-        let laws = known_laws(&pde, 12).unwrap();
+        let laws = known_laws(&pde, Grid::square(12)).unwrap();
         let mut scaled = samples.clone();
         scaled.data.iter_mut().for_each(|v| *v *= 0.6);
         for found in frechet(&scaled, &samples, &laws).unwrap() {
@@ -220,15 +227,16 @@ mod tests {
     fn the_total_variance_of_the_law_is_that_of_the_field() {
         // Parseval: the sum of the modes' variances over the number of points is the mean variance
         // at a point. For alpha 2, tau 3 on 128 x 128 that is 0.292^2 (FunDPS, NeurIPS 2025).
-        let total: f64 = neumann_source(&Poisson::default(), 128).unwrap().0.iter().sum();
+        let total: f64 =
+            neumann_source(&Poisson::default(), Grid::square(128)).unwrap().0.iter().sum();
         assert!(((total / 16384.0).sqrt() - 0.292).abs() < 0.002);
     }
 
     #[test]
     fn other_grids_are_refused() {
         let (pde, samples) = poisson_samples(4, 8, 1);
-        assert!(frechet(&samples, &samples, &known_laws(&pde, 9).unwrap()).is_err());
-        let laws = known_laws(&pde, 8).unwrap();
+        assert!(frechet(&samples, &samples, &known_laws(&pde, Grid::square(9)).unwrap()).is_err());
+        let laws = known_laws(&pde, Grid::square(8)).unwrap();
         assert!(frechet(&samples.slice(0..1), &samples, &laws).is_err());
     }
 }

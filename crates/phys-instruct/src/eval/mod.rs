@@ -125,10 +125,7 @@ fn frechet_of(
     reference: &Samples,
     pde: &dyn Pde,
 ) -> Result<Option<Vec<Frechet>>> {
-    if samples.height != samples.width {
-        return Ok(None);
-    }
-    frechet::known_laws(pde, samples.height)
+    frechet::known_laws(pde, samples.grid())
         .map(|laws| frechet::frechet(samples, reference, &laws))
         .transpose()
 }
@@ -173,7 +170,7 @@ mod tests {
     use super::*;
 
     fn report(samples: &Samples, reference: &Samples, pde: &dyn Pde) -> Result<Report> {
-        let residual = crate::residual::build(pde, reference.height, &Device::flex())?;
+        let residual = crate::residual::build(pde, reference.grid(), &Device::flex())?;
         evaluate(samples, reference, pde, &*residual, EvalOptions::default())
     }
 

@@ -1,7 +1,7 @@
 //! The distance of samples from the equation, by two independent measures.
 
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
-use phys_instruct_physics::{Fields, Pde, TwoValues};
+use phys_instruct_physics::{Fields, Grid, Pde, TwoValues};
 use rayon::prelude::*;
 
 use crate::residual::{Residual, ResidualOptions};
@@ -121,7 +121,7 @@ fn error_of_inputs(
         .into_par_iter()
         .map(|i| {
             let sample = samples.fields(i);
-            one_error(&sample, &change(pde.input_of(&sample)), pde)
+            one_error(samples.grid(), &sample, &change(pde.input_of(&sample)), pde)
         })
         .collect();
     let refusal = outcomes.iter().find_map(|o| o.as_ref().err().cloned());
@@ -129,8 +129,13 @@ fn error_of_inputs(
     SolutionError { refused: samples.count - relative.len(), relative, refusal }
 }
 
-fn one_error(sample: &Fields, input: &Fields, pde: &dyn Pde) -> std::result::Result<f64, String> {
-    let solved = pde.solve(input).map_err(|e| e.to_string())?;
+fn one_error(
+    grid: Grid,
+    sample: &Fields,
+    input: &Fields,
+    pde: &dyn Pde,
+) -> std::result::Result<f64, String> {
+    let solved = pde.solve(grid, input).map_err(|e| e.to_string())?;
     let [u, exact] = [pde.solution_of(sample), pde.solution_of(&solved.fields)];
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
     let error = norm(&mut u.data.iter().zip(&exact.data).map(|(a, b)| a - b));

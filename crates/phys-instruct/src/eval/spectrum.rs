@@ -1,11 +1,12 @@
 //! Radially averaged power spectra, in the basis that fits each channel's boundary.
 //!
-//! Wavenumbers count cycles over the domain: mode k of a cosine basis has k/2, of a sine basis
-//! (k+1)/2, of the Fourier basis ceil(k/2). Bin b holds the modes with |wavenumber| in [b - 1/2, b
+//! Wavenumbers count cycles over the domain, of a rectangle over its longer side: mode k of a cosine
+//! basis has k/2, of a sine basis (k+1)/2, of the Fourier basis ceil(k/2), times the longer side
+//! over its own axis' side. Bin b holds the modes with |wavenumber| in [b - 1/2, b
 //! + 1/2). Its power is the mean square coefficient per mode, averaged over samples.
 
 use phys_instruct_physics::transform::forward_2d;
-use phys_instruct_physics::{Basis, Pde};
+use phys_instruct_physics::{Basis, Grid, Pde};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -17,7 +18,7 @@ const ROUNDING: f64 = 1e-14;
 /// The power of one channel as a function of the wavenumber.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Spectrum {
-    /// Wavenumber in cycles over the domain: 0, 1, 2, ...
+    /// Wavenumber in cycles over the domain's longer side: 0, 1, 2, ...
     pub wavenumber: Vec<f64>,
     /// The mean square coefficient per mode (orthonormal basis), in the channel's unit squared.
     pub power: Vec<f64>,
@@ -45,9 +46,9 @@ pub fn modes_of(samples: &Samples, i: usize, channel: usize, bases: [Basis; 2]) 
     field
 }
 
-/// The power spectrum of one channel, up to the diagonal of the grid's Nyquist square.
+/// The power spectrum of one channel, up to the diagonal of the grid's Nyquist rectangle.
 pub fn power_spectrum(samples: &Samples, channel: usize, bases: [Basis; 2]) -> Spectrum {
-    let bin = bins(bases, samples.height, samples.width);
+    let bin = bins(bases, samples.grid());
     let last = bin.iter().flatten().max().copied().unwrap_or(0);
     let mut modes = vec![0usize; last + 1];
     bin.iter().flatten().for_each(|&b| modes[b] += 1);
@@ -73,16 +74,16 @@ pub fn spectrum_error(
     pde: &dyn Pde,
 ) -> Result<Vec<SpectrumError>> {
     let channels = pde.channels();
-    let shape = |s: &Samples| (s.channels.len(), s.height, s.width);
+    let shape = |s: &Samples| (s.channels.len(), s.grid());
     if shape(samples) != shape(reference) || channels.len() != samples.channels.len() {
         let [got, want] = [shape(samples), shape(reference)];
         return Err(Error::Shape(format!("spectra of {got:?} against {want:?}")));
     }
 
-    let half_nyquist = samples.height.min(samples.width) as f64 / 4.0;
+    let half_nyquist = 0.5 * nyquist(samples.grid());
     let compare = |(c, channel): (usize, &phys_instruct_physics::Channel)| {
         let [x, y] = [samples, reference].map(|s| power_spectrum(s, c, channel.basis));
-        relative_error(channel.name, &x, &y, half_nyquist)
+        relative_error(&channel.name, &x, &y, half_nyquist)
     };
     Ok(channels.iter().enumerate().map(compare).collect())
 }
@@ -125,13 +126,25 @@ fn binned_squares(modes: &[f64], bin: &[Option<usize>], last: usize) -> Vec<f64>
 
 /// The bin of each mode; none for the boundary nodes that [`Basis::SineNodes`] and
 /// [`Basis::CosineNodes`] carry last.
-fn bins(bases: [Basis; 2], height: usize, width: usize) -> Vec<Option<usize>> {
+fn bins(bases: [Basis; 2], grid: Grid) -> Vec<Option<usize>> {
+    let [along_y, along_x] = over_longer(grid);
     let at = |i: usize| {
-        let ky = cycles(bases[0], height, i / width)?;
-        let kx = cycles(bases[1], width, i % width)?;
+        let ky = along_y * cycles(bases[0], grid.ny, i / grid.nx)?;
+        let kx = along_x * cycles(bases[1], grid.nx, i % grid.nx)?;
         Some(ky.hypot(kx).round() as usize)
     };
-    (0..height * width).map(at).collect()
+    (0..grid.points()).map(at).collect()
+}
+
+/// The largest wavenumber that the grid carries along both axes, in cycles over its longer side.
+pub fn nyquist(grid: Grid) -> f64 {
+    let [along_y, along_x] = over_longer(grid);
+    (grid.ny as f64 * along_y).min(grid.nx as f64 * along_x) / 2.0
+}
+
+/// The longer side over that along y and over that along x.
+fn over_longer(grid: Grid) -> [f64; 2] {
+    grid.sides().map(|side| grid.ly.max(grid.lx) / side)
 }
 
 /// The cycles over the domain of mode `k` of `n`.
@@ -161,7 +174,7 @@ mod tests {
         let wave = |i: usize| 3.0 * (6.0 * PI * ((i % n) as f64 + 0.5) / n as f64).cos();
         let samples = samples_of(1, 1, n, n, (0..n * n).map(|i| wave(i) as f32).collect());
         let spectrum = power_spectrum(&samples, 0, [Basis::Cosine; 2]);
-        let bin = bins([Basis::Cosine; 2], n, n);
+        let bin = bins([Basis::Cosine; 2], Grid::square(n));
         let in_bin = bin.iter().filter(|b| **b == Some(3)).count();
         let expected = 4.5 * (n * n) as f64 / in_bin as f64;
         assert!((spectrum.power[3] / expected - 1.0).abs() < 1e-5);

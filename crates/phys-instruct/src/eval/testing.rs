@@ -3,14 +3,14 @@
 
 use burn::tensor::Tensor;
 use phys_instruct_physics::poisson::Poisson;
-use phys_instruct_physics::{Pde, generate, rng};
+use phys_instruct_physics::{Grid, Pde, generate, rng};
 
 use crate::Samples;
 use crate::residual::{Residual, ResidualOptions, ResidualTerms};
 
 pub fn samples_of(count: usize, c: usize, height: usize, width: usize, data: Vec<f32>) -> Samples {
     let channels = (0..c).map(|i| format!("c{i}")).collect();
-    Samples { pde: "test".into(), channels, count, height, width, data }
+    Samples { pde: "test".into(), channels, count, height, width, sides: [1.0; 2], data }
 }
 
 /// White noise of standard deviation 1.
@@ -21,8 +21,13 @@ pub fn gaussian_samples(count: usize, channels: usize, size: usize, seed: u64) -
 }
 
 pub fn samples_from(pde: &dyn Pde, count: u64, size: usize, seed: u64) -> Samples {
-    let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
-    Samples::from_fields(pde.name(), &names, &generate(pde, size, seed, 0..count).unwrap()).unwrap()
+    samples_on(pde, count, Grid::square(size), seed)
+}
+
+pub fn samples_on(pde: &dyn Pde, count: u64, grid: Grid, seed: u64) -> Samples {
+    let names: Vec<String> = pde.channels().into_iter().map(|c| c.name).collect();
+    let fields = generate(pde, grid, seed, 0..count).unwrap();
+    Samples::from_fields(pde.name(), &names, grid, &fields).unwrap()
 }
 
 pub fn poisson_samples(count: u64, size: usize, seed: u64) -> (Poisson, Samples) {

@@ -8,6 +8,7 @@ use phys_instruct_physics::{Channel, Pde, TwoValues};
 
 use super::{Card, FORMAT, Kind, SEALED};
 use crate::config::check_levels;
+use crate::config::grid::FEWEST_POINTS;
 use crate::diffusion::statistics::Statistics;
 use crate::store::weights::Array;
 use crate::{Error, Result};
@@ -28,15 +29,14 @@ impl Card {
             let reason = format!("format {} found, 1 to {FORMAT} expected", self.format);
             return Err(Error::Config(reason));
         }
-        if self.grid < 8 {
-            return Err(Error::Config(format!("grid {} found, at least 8 expected", self.grid)));
-        }
-
         let named = |field: &str, error: Error| Error::Config(format!("{field}: {error}"));
+        self.grid.check(FEWEST_POINTS).map_err(|e| named("grid", e.into()))?;
+
         crate::problem::by_name(&self.pde).map_err(|e| named("pde", e))?;
         let pde = self.pde().map_err(|e| named("params", e))?;
+        pde.check_grid(self.grid).map_err(|e| named("grid", e.into()))?;
         if self.params.is_empty() && !pde.params().is_empty() {
-            let names: Vec<&str> = pde.params().iter().map(|p| p.name).collect();
+            let names: Vec<String> = pde.params().into_iter().map(|p| p.name).collect();
             let reason =
                 format!("params: none found, {} of {} expected", names.join(", "), self.pde);
             return Err(Error::Config(reason));
@@ -56,7 +56,7 @@ impl Card {
     /// The channels are the PDE's, in its order, and so are their bases.
     fn check_channels(&self, pde: &dyn Pde) -> Result<()> {
         let channels = pde.channels();
-        let names: Vec<&str> = channels.iter().map(|c| c.name).collect();
+        let names: Vec<&str> = channels.iter().map(|c| c.name.as_str()).collect();
         if self.channels != names {
             let (found, pde) = (&self.channels, &self.pde);
             let reason = format!("channels {found:?} found, {names:?} of {pde} expected");
@@ -147,7 +147,7 @@ impl Card {
         let TwoValues { low, high } = two;
         let rounding = 1e-3 * two.gap();
         let fits = |v: &f32| (low - rounding..=high + rounding).contains(&f64::from(*v));
-        match mean.iter().take(self.grid * self.grid).find(|v| !fits(v)) {
+        match mean.iter().take(self.grid.points()).find(|v| !fits(v)) {
             None => Ok(()),
             Some(beyond) => Err(Error::Config(format!(
                 "pde: the mean of {}'s {} is between {low} and {high}, but statistics.mean has \

@@ -1,5 +1,7 @@
 //! The memory that a network takes, estimated from its configuration before it is built.
 
+use phys_instruct_physics::Grid;
+
 use crate::config::NetConfig;
 
 /// The number of copies of the weights during training. They are the weights, their gradient,
@@ -40,8 +42,9 @@ fn weights(net: &NetConfig, [inputs, outputs]: [usize; 2]) -> f64 {
 }
 
 /// Returns the bytes that the states between a network's layers take for one sample.
-fn states(net: &NetConfig, grid: usize) -> f64 {
-    let points = (grid as f64 / net.patch as f64).powi(2);
+fn states(net: &NetConfig, grid: Grid) -> f64 {
+    let [rows, columns] = grid.shape().map(|n| n as f64 / net.patch as f64);
+    let points = rows * columns;
     let all: f64 = net
         .multipliers
         .iter()
@@ -56,12 +59,12 @@ fn states(net: &NetConfig, grid: usize) -> f64 {
 
 /// Returns the bytes that training takes beside the data, with `batch` samples a step.
 /// `channels` are the network's inputs and outputs.
-pub fn of_training(net: &NetConfig, channels: [usize; 2], grid: usize, batch: usize) -> f64 {
+pub fn of_training(net: &NetConfig, channels: [usize; 2], grid: Grid, batch: usize) -> f64 {
     BYTES * weights(net, channels) * TRAINING_COPIES + batch as f64 * states(net, grid)
 }
 
 /// Returns the bytes that one sample takes while a gradient goes through the network.
-pub fn of_gradient(net: &NetConfig, grid: usize) -> f64 {
+pub fn of_gradient(net: &NetConfig, grid: Grid) -> f64 {
     states(net, grid)
 }
 

@@ -6,7 +6,7 @@ use super::Problem;
 use crate::residual::burgers::BurgersResidual;
 
 pub(super) fn problem() -> Problem {
-    Problem::of(|pde: &Burgers, size, device| Ok(Box::new(BurgersResidual::new(pde.nu, size, device)?)))
+    Problem::of(|pde: &Burgers, grid, device| Ok(Box::new(BurgersResidual::new(pde.nu, grid, device)?)))
         // DiffusionPDE and PDEBench: one array holds all times.
         .with_arrays("output", "")
         .with_arrays("tensor", "")

@@ -6,7 +6,7 @@ use super::Problem;
 use crate::residual::darcy::DarcyResidual;
 
 pub(super) fn problem() -> Problem {
-    Problem::of(|pde: &Darcy, size, device| Ok(Box::new(DarcyResidual::new(pde, size, device)?)))
+    Problem::of(|pde: &Darcy, grid, device| Ok(Box::new(DarcyResidual::new(pde, grid, device)?)))
         // DiffusionPDE, PDEBench, and the Fourier neural operator.
         .with_arrays("thresh_a_data", "thresh_p_data")
         .with_arrays("nu", "tensor")

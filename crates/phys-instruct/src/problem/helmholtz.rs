@@ -6,7 +6,7 @@ use super::Problem;
 use crate::residual::helmholtz::HelmholtzResidual;
 
 pub(super) fn problem() -> Problem {
-    Problem::of(|pde: &Helmholtz, size, device| Ok(Box::new(HelmholtzResidual::new(pde.k, size, device)?)))
+    Problem::of(|pde: &Helmholtz, grid, device| Ok(Box::new(HelmholtzResidual::new(pde.k, grid, device)?)))
         // DiffusionPDE, in two of its versions.
         .with_arrays("f_data", "psi_data")
         .with_arrays("f_data", "phi_data")

@@ -9,13 +9,13 @@ use std::any::Any;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use burn::tensor::Device;
-use phys_instruct_physics::{Error as PhysicsError, Pde};
+use phys_instruct_physics::{Error as PhysicsError, Grid, Pde};
 
 use crate::residual::Residual;
 use crate::{Error, Result};
 
 type NewPde = dyn Fn() -> Box<dyn Pde> + Send + Sync;
-type NewResidual = dyn Fn(&dyn Pde, usize, &Device) -> Result<Box<dyn Residual>> + Send + Sync;
+type NewResidual = dyn Fn(&dyn Pde, Grid, &Device) -> Result<Box<dyn Residual>> + Send + Sync;
 
 /// Everything the library knows of one PDE.
 #[derive(Clone)]
@@ -28,15 +28,15 @@ pub struct Problem {
 
 impl Problem {
     /// The record of a PDE of type `P`. `residual` builds the residual for a PDE with its present
-    /// parameters, on grids of so many points a side.
+    /// parameters, on a grid.
     pub fn of<P: Pde + Default + 'static>(
-        residual: impl Fn(&P, usize, &Device) -> Result<Box<dyn Residual>> + Send + Sync + 'static,
+        residual: impl Fn(&P, Grid, &Device) -> Result<Box<dyn Residual>> + Send + Sync + 'static,
     ) -> Self {
-        let build = move |pde: &dyn Pde, size: usize, device: &Device| {
+        let build = move |pde: &dyn Pde, grid: Grid, device: &Device| {
             let own = (pde as &dyn Any).downcast_ref::<P>().ok_or_else(|| {
                 Error::Config(format!("{} is not of the type it was registered with", pde.name()))
             })?;
-            residual(own, size, device)
+            residual(own, grid, device)
         };
         Self {
             name: P::default().name().into(),
@@ -72,10 +72,10 @@ impl Problem {
     pub fn residual(
         &self,
         pde: &dyn Pde,
-        size: usize,
+        grid: Grid,
         device: &Device,
     ) -> Result<Box<dyn Residual>> {
-        (self.residual)(pde, size, device)
+        (self.residual)(pde, grid, device)
     }
 
     /// The arrays of input and solution by the names that known programs give them.
@@ -158,15 +158,15 @@ mod tests {
 
     #[test]
     fn a_name_of_the_library_is_refused() {
-        let own = Problem::of(|_: &Poisson, size, device| {
-            Ok(Box::new(PoissonResidual::new(size, device)?))
+        let own = Problem::of(|_: &Poisson, grid, device| {
+            Ok(Box::new(PoissonResidual::new(grid, device)?))
         });
         assert!(register(own).unwrap_err().to_string().contains("`poisson` is registered already"));
     }
 
     #[test]
     fn names_lead_where_those_of_the_physics_do() {
-        assert!(registry::names().iter().all(|&name| names().iter().any(|own| own == name)));
+        assert!(registry::names().iter().all(|name| names().contains(name)));
         for name in names() {
             assert_eq!(by_name(&name).unwrap().name(), name);
         }
@@ -176,7 +176,10 @@ mod tests {
 
     #[test]
     fn a_residual_wants_the_pde_it_is_of() {
-        let error = find("poisson").unwrap().residual(&Darcy::default(), 8, &Device::flex()).err();
+        let error = find("poisson")
+            .unwrap()
+            .residual(&Darcy::default(), Grid::square(8), &Device::flex())
+            .err();
         assert!(error.unwrap().to_string().contains("darcy is not of the type"));
     }
 }

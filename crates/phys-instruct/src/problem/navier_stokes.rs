@@ -6,7 +6,7 @@ use super::Problem;
 use crate::residual::navier_stokes::NavierStokesResidual;
 
 pub(super) fn problem() -> Problem {
-    Problem::of(|pde: &NavierStokes, size, device| Ok(Box::new(NavierStokesResidual::new(pde, size, device)?)))
+    Problem::of(|pde: &NavierStokes, grid, device| Ok(Box::new(NavierStokesResidual::new(pde, grid, device)?)))
         // DiffusionPDE, the Fourier neural operator, and copies of its data.
         .with_arrays("w0", "w")
         .with_arrays("a", "u")

@@ -6,7 +6,7 @@ use super::Problem;
 use crate::residual::poisson::PoissonResidual;
 
 pub(super) fn problem() -> Problem {
-    Problem::of(|_: &Poisson, size, device| Ok(Box::new(PoissonResidual::new(size, device)?)))
+    Problem::of(|_: &Poisson, grid, device| Ok(Box::new(PoissonResidual::new(grid, device)?)))
         // DiffusionPDE.
         .with_arrays("f_data", "phi_data")
 }

@@ -2,7 +2,7 @@
 //!
 //! Space is discretised in Fourier modes with the reference solver's projection. Time is collocated
 //! by exponential Hermite polynomials ([`phys_instruct_physics::hermite`]). Let h be the interval
-//! between rows, one over size - 1; E the heat flow over h; and N = -(u^2 / 2)_x. For neighbouring
+//! between rows, one over their number less 1; E the heat flow over h; and N = -(u^2 / 2)_x. For neighbouring
 //! rows u0 and u1 the residual, in the row of u1, is
 //!
 //! ```text
@@ -34,14 +34,14 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::burgers::Rows;
 use phys_instruct_physics::hermite::{Collocation, Weights};
-use phys_instruct_physics::{Basis, transform::basis_matrix};
+use phys_instruct_physics::{Basis, Grid, transform::basis_matrix};
 use std::f64::consts::PI;
 
-use super::operator::{self, SMALLEST_SCALE, square};
+use super::operator::{SMALLEST_SCALE, constant_of};
 use super::{Residual, ResidualOptions, ResidualTerms, mean_square};
 use crate::Result;
 
-/// The residual of u, `[batch, 1, size, size]`.
+/// The residual of u, `[batch, 1, y, x]`.
 pub struct BurgersResidual {
     rows: Rows,
     interval: f64,
@@ -70,24 +70,27 @@ struct Arrival {
 }
 
 impl BurgersResidual {
-    /// The residual for viscosity `nu` > 0 on grids of `size` points a side, at least 8.
+    /// The residual for viscosity `nu` > 0 on a grid of at least 8 x 8 points.
     ///
     /// # Errors
     /// Fails for a smaller grid.
-    pub fn new(nu: f64, size: usize, device: &Device) -> Result<Self> {
-        operator::check_size(size, 8)?;
-        let interval = 1.0 / (size - 1) as f64;
+    pub fn new(nu: f64, grid: Grid, device: &Device) -> Result<Self> {
+        grid.check(8)?;
+        let size = grid.nx;
+        let interval = 1.0 / (grid.ny - 1) as f64;
 
-        let wave = |k: usize| 2.0 * PI * k as f64;
+        let wave = |k: usize| 2.0 * PI * k as f64 / grid.lx;
         let weights = |k: usize| Weights::new(nu * wave(k) * wave(k), interval);
         let kept = |k: usize| if 3 * k < size { 1.0 } else { 0.0 };
         let minus_derivative = |k: usize| -wave(k) * kept(k);
-        let even =
-            |symbol: &dyn Fn(usize) -> f64| square(filter(size, symbol, false), size, device);
-        let odd = |symbol: &dyn Fn(usize) -> f64| square(filter(size, symbol, true), size, device);
+        let matrix = |symbol: &dyn Fn(usize) -> f64, odd: bool| {
+            constant_of(filter(size, symbol, odd), [size, size], device)
+        };
+        let even = |symbol: &dyn Fn(usize) -> f64| matrix(symbol, false);
+        let odd = |symbol: &dyn Fn(usize) -> f64| matrix(symbol, true);
 
         Ok(Self {
-            rows: Rows::new(nu, size),
+            rows: Rows::new(nu, grid),
             interval,
             project: even(&kept),
             heat: even(&|k| -nu * wave(k) * wave(k) * kept(k)),
@@ -101,7 +104,7 @@ impl BurgersResidual {
                     .map(|end| odd(&|k| minus_derivative(k) * weights(k).arrival.rate[end])),
                 slope: odd(&|k| minus_derivative(k) * weights(k).arrival.slope),
             },
-            heat_flow: HeatFlow::new(nu, size, interval, device),
+            heat_flow: HeatFlow::new(nu, grid, device),
         })
     }
 
@@ -198,10 +201,11 @@ struct HeatFlow {
 }
 
 impl HeatFlow {
-    fn new(nu: f64, size: usize, interval: f64, device: &Device) -> Self {
-        let rows = size - 1;
+    fn new(nu: f64, grid: Grid, device: &Device) -> Self {
+        let (rows, size) = (grid.ny - 1, grid.nx);
+        let interval = 1.0 / rows as f64;
         let sum = |mode: usize, to: usize, from: usize| {
-            let wave = 2.0 * PI * mode.div_ceil(2) as f64;
+            let wave = 2.0 * PI * mode.div_ceil(2) as f64 / grid.lx;
             let age = to as f64 - from as f64;
             if age < 0.0 { 0.0 } else { interval * (-nu * wave * wave * interval * age).exp() }
         };
@@ -210,7 +214,7 @@ impl HeatFlow {
             .collect();
         let data = TensorData::new(values, [1, size, rows, rows]);
         let sums = Tensor::from_data(data, &device.clone().without_autodiff());
-        Self { basis: square(basis_matrix(Basis::Fourier, size), size, device), sums }
+        Self { basis: constant_of(basis_matrix(Basis::Fourier, size), [size, size], device), sums }
     }
 
     /// Applies the map to rates `[batch, 1, interval, x]`.
@@ -232,7 +236,7 @@ mod tests {
     const NU: f64 = 0.02;
 
     fn build(size: usize) -> BurgersResidual {
-        BurgersResidual::new(NU, size, &Device::flex()).unwrap()
+        BurgersResidual::new(NU, Grid::square(size), &Device::flex()).unwrap()
     }
 
     /// The cosine and sine coefficients of a line, by sums.
@@ -405,7 +409,8 @@ mod tests {
             let line: Vec<f64> =
                 (0..size).map(|j| 0.6 * (2.0 * PI * j as f64 / size as f64).sin()).collect();
             let pde = Burgers { nu: NU, ..Default::default() };
-            let x = pde.solve(&Fields::stack(1, size, &[&line])).unwrap().fields;
+            let x =
+                pde.solve(Grid::square(size), &Fields::stack(1, size, &[&line])).unwrap().fields;
             let [residual, source] = oracle(&x);
             rms(&residual, residual.len()) / rms(&source, source.len())
         };
@@ -417,8 +422,8 @@ mod tests {
     #[test]
     fn reference_data_has_almost_no_residual() {
         let floors = [64, 128].map(|size| {
-            let own = BurgersResidual::new(0.01, size, &Device::flex()).unwrap();
-            let samples = generate(&Burgers::default(), size, 5, 0..4).unwrap();
+            let own = BurgersResidual::new(0.01, Grid::square(size), &Device::flex()).unwrap();
+            let samples = generate(&Burgers::default(), Grid::square(size), 5, 0..4).unwrap();
             [false, true].map(|preconditioned| testing::relative(&own, &samples, preconditioned))
         });
         eprintln!("floors at 64 and 128, plain and preconditioned: {floors:?}");
@@ -435,7 +440,7 @@ mod tests {
             (0..size).map(move |j| decay * (2.0 * PI * j as f64 / size as f64).cos())
         };
         let x = Fields::stack(size, size, &[&(0..size).flat_map(row).collect::<Vec<_>>()]);
-        let own = BurgersResidual::new(nu, size, &Device::flex()).unwrap();
+        let own = BurgersResidual::new(nu, Grid::square(size), &Device::flex()).unwrap();
         for preconditioned in [false, true] {
             let relative = testing::relative(&own, std::slice::from_ref(&x), preconditioned);
             assert!((relative - 1.0).abs() < 1e-3, "{relative}");
@@ -448,12 +453,12 @@ mod tests {
     fn compare_collocations() {
         let pde = Burgers::default();
         for (size, noise) in [(32, 0.0), (64, 0.0), (128, 0.0), (64, 1e-3)] {
-            let mut samples = generate(&pde, size, 5, 0..4).unwrap();
+            let mut samples = generate(&pde, Grid::square(size), 5, 0..4).unwrap();
             for x in &mut samples {
                 let draws = rng::normals(&mut rng::stream(8, "noise", 0, 0), x.data.len());
                 x.data.iter_mut().zip(draws).for_each(|(v, d)| *v += noise * d);
             }
-            let own = BurgersResidual::new(pde.nu, size, &Device::flex()).unwrap();
+            let own = BurgersResidual::new(pde.nu, Grid::square(size), &Device::flex()).unwrap();
             let x = testing::batch(&samples);
             let terms = own.terms(x.clone(), ResidualOptions::default());
             let back = own.heat_flow.basis.clone();

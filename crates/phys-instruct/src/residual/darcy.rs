@@ -5,6 +5,7 @@
 //! source term is f. The preconditioner is minus the Laplacian with the same boundary.
 
 use burn::tensor::{Device, Tensor};
+use phys_instruct_physics::Grid;
 use phys_instruct_physics::darcy::{Darcy, spacing};
 
 use super::operator::{self, InverseLaplacian, differences};
@@ -15,28 +16,28 @@ use crate::Result;
 /// coefficient may be negative, and the harmonic mean of two opposite ones has no bound.
 const SMALLEST_SHARE: f64 = 1e-3;
 
-/// The residual of (a, u), `[batch, 2, size, size]`.
+/// The residual of (a, u), `[batch, 2, y, x]`.
 #[derive(Debug, Clone)]
 pub struct DarcyResidual {
     source: f64,
     /// The lower and the higher of the law's two coefficients.
     values: [f64; 2],
-    size: usize,
+    grid: Grid,
     boundary: f64,
     inverse: InverseLaplacian,
 }
 
 impl DarcyResidual {
-    /// The residual of `pde` on grids of `size` points a side, at least 2. Coefficients below a
-    /// thousandth of the law's lower value count as that.
+    /// The residual of `pde` on a grid of at least 2 x 2 points. Coefficients below a thousandth of
+    /// the law's lower value count as that.
     ///
     /// # Errors
     /// Fails for a smaller grid.
-    pub fn new(pde: &Darcy, size: usize, device: &Device) -> Result<Self> {
-        operator::check_size(size, 2)?;
-        let inverse = InverseLaplacian::new(pde.solution_basis(), size, device);
+    pub fn new(pde: &Darcy, grid: Grid, device: &Device) -> Result<Self> {
+        grid.check(2)?;
+        let inverse = InverseLaplacian::new(pde.solution_basis(), grid, device);
         let values = [pde.low.min(pde.high), pde.low.max(pde.high)];
-        Ok(Self { source: pde.source, values, size, boundary: pde.boundary, inverse })
+        Ok(Self { source: pde.source, values, grid, boundary: pde.boundary, inverse })
     }
 }
 
@@ -44,11 +45,12 @@ impl Residual for DarcyResidual {
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
         let [a, u] = operator::input_and_solution(x, options.detach_input);
         let a = if options.round_input { self.nearer(a) } else { self.admissible(a) };
-        let inflow = self.net_inflow(&a, &u, 2) + self.net_inflow(&a, &u, 3);
-        let cells = self.size * self.size;
+        // Along x in units of the spacing along y, so that one factor is left for both.
+        let [hy, hx] = spacing(self.grid, self.boundary);
+        let inflow = self.net_inflow(&a, &u, 2) + self.net_inflow(&a, &u, 3) * (hy / hx).powi(2);
+        let cells = self.grid.points();
         let source = u.clone().detach().full_like(self.source);
-        let h = spacing(self.size, self.boundary);
-        let residual = -(inflow / (h * h) + source.clone());
+        let residual = -(inflow / (hy * hy) + source.clone());
         let mut terms = operator::measured(residual, source, cells, &self.inverse, options);
         if options.preconditioned {
             terms.residual = -terms.residual;
@@ -137,7 +139,7 @@ mod tests {
 
     fn build(size: usize, boundary: f64) -> DarcyResidual {
         let pde = Darcy { source: SOURCE, boundary, ..Darcy::default() };
-        DarcyResidual::new(&pde, size, &Device::flex()).unwrap()
+        DarcyResidual::new(&pde, Grid::square(size), &Device::flex()).unwrap()
     }
 
     #[test]
@@ -160,8 +162,9 @@ mod tests {
         for boundary in BOUNDARIES {
             let pde = Darcy { low: 1.0, high: 1.0, boundary, ..Darcy::default() };
             let residual_at_centre = |size: usize| {
-                let residual = DarcyResidual::new(&pde, size, &Device::flex()).unwrap();
-                let h = spacing(size, boundary);
+                let residual =
+                    DarcyResidual::new(&pde, Grid::square(size), &Device::flex()).unwrap();
+                let [h, _] = spacing(Grid::square(size), boundary);
                 let point = |i: usize| ((i % size) as f64 + boundary) * h;
                 let points = 0..size * size;
                 let a: Vec<f64> = points.clone().map(|i| (3.0 * point(i)).exp()).collect();
@@ -170,7 +173,8 @@ mod tests {
                 let all = testing::values(residual.terms(x, ResidualOptions::default()).residual);
                 all[(size / 2) * size + size / 2].abs()
             };
-            let refinement = spacing(9, boundary) / spacing(27, boundary);
+            let [coarse, fine] = [9, 27].map(|n| spacing(Grid::square(n), boundary)[0]);
+            let refinement = coarse / fine;
             let order = (residual_at_centre(9) / residual_at_centre(27)).ln() / refinement.ln();
             assert!((order - 2.0).abs() < 0.1, "{boundary}: order {order}");
         }
@@ -180,7 +184,7 @@ mod tests {
     fn reference_data_has_no_residual_beyond_round_off() {
         for (size, boundary, bound) in [(64, 0.5, 1e-4), (128, 0.5, 2e-4), (63, 1.0, 1e-4)] {
             let pde = Darcy { boundary, ..Darcy::default() };
-            let residual = DarcyResidual::new(&pde, size, &Device::flex()).unwrap();
+            let residual = DarcyResidual::new(&pde, Grid::square(size), &Device::flex()).unwrap();
             testing::check_floor(&pde, &residual, size, bound);
         }
     }

@@ -7,17 +7,17 @@
 //! resonance at any k.
 
 use burn::tensor::{Device, Tensor};
-use phys_instruct_physics::Basis;
+use phys_instruct_physics::{Basis, Grid};
 
 use super::operator::{self, InverseLaplacian};
 use super::{LinearSolution, Residual, ResidualOptions, ResidualTerms};
 use crate::Result;
 
-/// The residual of (a, u), `[batch, 2, size, size]`.
+/// The residual of (a, u), `[batch, 2, y, x]`.
 #[derive(Debug, Clone)]
 pub struct HelmholtzResidual {
     k_square: f64,
-    size: usize,
+    grid: Grid,
     /// The inverse of the preconditioner.
     inverse: InverseLaplacian,
     /// The inverse of the whole operator; none if k^2 is above the smallest eigenvalue.
@@ -25,25 +25,28 @@ pub struct HelmholtzResidual {
 }
 
 impl HelmholtzResidual {
-    /// The residual for wave number `k` on grids of `size` nodes a side, at least 3.
+    /// The residual for wave number `k` on a grid of at least 3 x 3 nodes.
     ///
     /// # Errors
     /// Fails for a smaller grid.
-    pub fn new(k: f64, size: usize, device: &Device) -> Result<Self> {
-        operator::check_size(size, 3)?;
+    pub fn new(k: f64, grid: Grid, device: &Device) -> Result<Self> {
+        grid.check(3)?;
         let k_square = k * k;
-        let inverse = |c: f64| InverseLaplacian::with_constant(Basis::SineNodes, size, c, device);
-        let smallest = smallest_eigenvalue(size);
+        let inverse = |c: f64| InverseLaplacian::with_constant(Basis::SineNodes, grid, c, device);
+        let smallest = smallest_eigenvalue(grid);
         let solution = (k_square < smallest).then(|| inverse(k_square));
         let whole = solution.clone().filter(|_| k_square <= 0.5 * smallest);
-        Ok(Self { k_square, size, inverse: whole.unwrap_or_else(|| inverse(0.0)), solution })
+        Ok(Self { k_square, grid, inverse: whole.unwrap_or_else(|| inverse(0.0)), solution })
     }
 }
 
-/// The smallest eigenvalue of minus the five-point Laplacian on `size` nodes a side.
-fn smallest_eigenvalue(size: usize) -> f64 {
-    let intervals = (size - 1) as f64;
-    8.0 * (intervals * (std::f64::consts::FRAC_PI_2 / intervals).sin()).powi(2)
+/// The smallest eigenvalue of minus the five-point Laplacian on a grid.
+fn smallest_eigenvalue(grid: Grid) -> f64 {
+    let along = |points: usize, side: f64| {
+        let intervals = (points - 1) as f64;
+        4.0 * (intervals * (std::f64::consts::FRAC_PI_2 / intervals).sin() / side).powi(2)
+    };
+    along(grid.ny, grid.ly) + along(grid.nx, grid.lx)
 }
 
 impl Residual for HelmholtzResidual {
@@ -58,12 +61,11 @@ impl Residual for HelmholtzResidual {
 
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
         let [a, u] = operator::input_and_solution(x, options.detach_input);
-        let intervals = (self.size - 1) as f64;
         let source = operator::inner(a);
-        let laplacian = operator::nodal_laplacian(u.clone()) * (intervals * intervals);
+        let laplacian = operator::nodal_laplacian(u.clone(), self.grid);
         let wave = operator::inner(u) * self.k_square;
         let residual = operator::with_boundary(laplacian + wave - source.clone());
-        let points = (self.size - 2) * (self.size - 2);
+        let points = (self.grid.ny - 2) * (self.grid.nx - 2);
         let source = operator::with_boundary(source);
         operator::measured(residual, source, points, &self.inverse, options)
     }
@@ -121,11 +123,11 @@ mod tests {
         let device = Device::flex();
         for size in [3, 7, 12] {
             for k in K {
-                let own = HelmholtzResidual::new(k, size, &device).unwrap();
+                let own = HelmholtzResidual::new(k, Grid::square(size), &device).unwrap();
                 testing::check_values(&own, size, &oracle(k));
             }
             testing::check_values(
-                &PoissonResidual::new(size, &device).unwrap(),
+                &PoissonResidual::new(Grid::square(size), &device).unwrap(),
                 size,
                 &oracle(0.0),
             );
@@ -136,17 +138,22 @@ mod tests {
     fn gradient_agrees_with_differences() {
         let device = Device::flex();
         for k in K {
-            let own = HelmholtzResidual::new(k, 6, &device).unwrap();
+            let own = HelmholtzResidual::new(k, Grid::square(6), &device).unwrap();
             testing::check_gradient(&own, 6, &oracle(k));
         }
-        testing::check_gradient(&PoissonResidual::new(6, &device).unwrap(), 6, &oracle(0.0));
+        testing::check_gradient(
+            &PoissonResidual::new(Grid::square(6), &device).unwrap(),
+            6,
+            &oracle(0.0),
+        );
     }
 
     #[test]
     fn truncation_error_falls_at_second_order() {
         use std::f64::consts::PI;
         let relative = |size: usize| {
-            let residual = HelmholtzResidual::new(K[0], size, &Device::flex()).unwrap();
+            let residual =
+                HelmholtzResidual::new(K[0], Grid::square(size), &Device::flex()).unwrap();
             let h = 1.0 / (size - 1) as f64;
             let u: Vec<f64> = (0..size * size)
                 .map(|i| {
@@ -164,10 +171,10 @@ mod tests {
     fn reference_data_has_no_residual_beyond_round_off() {
         let device = Device::flex();
         for (size, bound) in [(64, 1e-4), (128, 1e-4)] {
-            let poisson = PoissonResidual::new(size, &device).unwrap();
+            let poisson = PoissonResidual::new(Grid::square(size), &device).unwrap();
             testing::check_floor(&Poisson::default(), &poisson, size, bound);
             let pde = Helmholtz::default();
-            let helmholtz = HelmholtzResidual::new(pde.k, size, &device).unwrap();
+            let helmholtz = HelmholtzResidual::new(pde.k, Grid::square(size), &device).unwrap();
             testing::check_floor(&pde, &helmholtz, size, bound);
         }
     }
@@ -178,9 +185,9 @@ mod tests {
         for k in [1.0, 3.16, 4.4] {
             let mut pde = Helmholtz::default();
             pde.set_param("k", k).unwrap();
-            let own = HelmholtzResidual::new(k, SIZE, &Device::flex()).unwrap();
+            let own = HelmholtzResidual::new(k, Grid::square(SIZE), &Device::flex()).unwrap();
             let solution = own.solution().unwrap();
-            let x = testing::batch(&generate(&pde, SIZE, 1, 0..2).unwrap());
+            let x = testing::batch(&generate(&pde, Grid::square(SIZE), 1, 0..2).unwrap());
             let [a, u] = [0, 1].map(|c| x.clone().narrow(1, c, 1));
             let far = testing::values((solution.of(a.clone()) - u.clone()).abs().max())[0];
             let size = testing::values(u.clone().abs().max())[0];
@@ -195,12 +202,12 @@ mod tests {
         }
 
         // This k^2 lies beyond the smallest eigenvalue.
-        let beyond = HelmholtzResidual::new(5.0, SIZE, &Device::flex()).unwrap();
+        let beyond = HelmholtzResidual::new(5.0, Grid::square(SIZE), &Device::flex()).unwrap();
         assert!(beyond.solution().is_none());
     }
 
     #[test]
     fn a_grid_without_inner_nodes_is_refused() {
-        assert!(PoissonResidual::new(2, &Device::flex()).is_err());
+        assert!(PoissonResidual::new(Grid::square(2), &Device::flex()).is_err());
     }
 }

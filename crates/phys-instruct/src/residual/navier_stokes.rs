@@ -45,24 +45,24 @@
 use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::hermite::{Collocation, Weights};
 use phys_instruct_physics::navier_stokes::{LEAD, NavierStokes, Snapshots, force};
-use phys_instruct_physics::{Basis, etdrk4, transform::basis_matrix};
+use phys_instruct_physics::{Basis, Grid, etdrk4, transform::basis_matrix};
 use std::f64::consts::PI;
 
-use super::operator::{self, SMALLEST_SCALE, square};
+use super::operator::{SMALLEST_SCALE, constant_of, modes_of, values_of};
 use super::{Residual, ResidualOptions, ResidualTerms, mean_square};
-use crate::Result;
+use crate::{Error, Result};
 
-/// The residual of the snapshots (w0, ..., wT), `[batch, intervals + 1, size, size]`.
+/// The residual of the snapshots (w0, ..., wT), `[batch, intervals + 1, y, x]`.
 pub struct NavierStokesResidual {
     snapshots: Snapshots,
     interval: f64,
     intervals: usize,
-    /// The Fourier basis, `[1, 1, mode, point]`.
-    basis: Tensor<4>,
-    /// The basis with zero rows for the modes that the 2/3 rule drops.
-    kept: Tensor<4>,
+    /// The Fourier bases along y and along x, `[1, 1, mode, point]`.
+    bases: [Tensor<4>; 2],
+    /// The bases with zero rows for the modes that the 2/3 rule drops.
+    kept: [Tensor<4>; 2],
     /// The derivatives of the rows of `kept`.
-    derivative: Tensor<4>,
+    derivative: [Tensor<4>; 2],
     /// Factors and fields in mode space, `[1, 1, ky, kx]`.
     stream: Tensor<4>,
     decay: Tensor<4>,
@@ -98,33 +98,37 @@ struct Arrival {
 }
 
 impl NavierStokesResidual {
-    /// The residual of `pde` on grids of `size` points a side, at least 8.
+    /// The residual of `pde` on a grid of at least 8 x 8 points.
     ///
     /// # Errors
     /// Fails for a smaller grid, and for a PDE without an interval.
-    pub fn new(pde: &NavierStokes, size: usize, device: &Device) -> Result<Self> {
+    pub fn new(pde: &NavierStokes, grid: Grid, device: &Device) -> Result<Self> {
         let &NavierStokes { nu, forcing, time, intervals, .. } = pde;
-        operator::check_size(size, 8)?;
-        operator::check_size(intervals + 1, 2)?;
+        grid.check(8)?;
+        if intervals == 0 {
+            return Err(Error::Shape("0 intervals between snapshots, expected at least 1".into()));
+        }
         let interval = time / intervals as f64;
         let whole = |square: f64| Weights::new(nu * square, interval);
-        let constant = |values| square(values, size, device);
-        let factor = |symbol: &dyn Fn(f64) -> f64| constant(factors(size, symbol));
+        let constant = |values| constant_of(values, grid.shape(), device);
+        let factor = |symbol: &dyn Fn(f64) -> f64| constant(factors(grid, symbol));
 
-        let all = basis_matrix(Basis::Fourier, size);
-        let basis = constant(all.clone());
-        let force = basis
-            .clone()
-            .matmul(constant(force(size, forcing)))
-            .matmul(basis.clone().swap_dims(2, 3));
+        let axes = [(grid.ny, grid.ly), (grid.nx, grid.lx)];
+        let matrices = |of: &dyn Fn(Vec<f64>, usize, f64) -> Vec<f64>| {
+            axes.map(|(n, side)| {
+                constant_of(of(basis_matrix(Basis::Fourier, n), n, side), [n, n], device)
+            })
+        };
+        let bases = matrices(&|basis, _, _| basis);
+        let force = modes_of(constant(force(grid, forcing)), &bases);
 
         Ok(Self {
-            snapshots: Snapshots::new(pde, size),
+            snapshots: Snapshots::new(pde, grid),
             interval,
             intervals,
-            basis,
-            kept: constant(kept_modes(&all, size)),
-            derivative: constant(derivatives(&kept_modes(&all, size), size)),
+            bases,
+            kept: matrices(&|basis, n, _| kept_modes(&basis, n)),
+            derivative: matrices(&|basis, n, side| derivatives(&kept_modes(&basis, n), n, side)),
             stream: factor(&|k2| if k2 > 0.0 { 1.0 / k2 } else { 0.0 }),
             decay: factor(&|k2| nu * k2),
             force,
@@ -135,18 +139,12 @@ impl NavierStokesResidual {
         })
     }
 
-    fn modes_of(&self, field: Tensor<4>, basis: &Tensor<4>) -> Tensor<4> {
-        basis.clone().matmul(field).matmul(basis.clone().swap_dims(2, 3))
-    }
-
-    fn values_of(&self, modes: Tensor<4>, along_y: &Tensor<4>, along_x: &Tensor<4>) -> Tensor<4> {
-        along_y.clone().swap_dims(2, 3).matmul(modes).matmul(along_x.clone())
-    }
-
     fn flow(&self, modes: &Tensor<4>) -> Flow {
         let stream = modes.clone() * self.stream.clone();
-        let d_dx = |m: &Tensor<4>| self.values_of(m.clone(), &self.kept, &self.derivative);
-        let d_dy = |m: &Tensor<4>| self.values_of(m.clone(), &self.derivative, &self.kept);
+        let ([kept_y, kept_x], [slope_y, slope_x]) = (&self.kept, &self.derivative);
+        let [in_x, in_y] = [[kept_y, slope_x], [slope_y, kept_x]].map(|m| m.map(Tensor::clone));
+        let d_dx = |m: &Tensor<4>| values_of(m.clone(), &in_x);
+        let d_dy = |m: &Tensor<4>| values_of(m.clone(), &in_y);
         Flow { u: d_dy(&stream), v: -d_dx(&stream), w_x: d_dx(modes), w_y: d_dy(modes) }
     }
 
@@ -210,7 +208,7 @@ impl NavierStokesResidual {
 
     /// The modes of a field that the 2/3 rule keeps; the others are zero.
     fn masked_modes_of(&self, field: Tensor<4>) -> Tensor<4> {
-        self.modes_of(field, &self.kept)
+        modes_of(field, &self.kept)
     }
 
     /// P^-1 of one value per interval, in mode space.
@@ -262,17 +260,16 @@ impl Residual for NavierStokesResidual {
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
         let [_, _, height, width] = x.dims();
         let [w0, w1] = neighbours(x, options.detach_input);
-        let [starts, ends] = [&w0, &w1].map(|w| self.modes_of(w.clone(), &self.basis));
+        let [starts, ends] = [&w0, &w1].map(|w| modes_of(w.clone(), &self.bases));
         let advection = self.advection(starts.clone(), ends);
         // The difference of snapshots is nearly exact; e^(-decay h) w0 would not be.
-        let change =
-            self.modes_of(w1 - w0, &self.basis) / self.interval + starts * self.lost.clone();
+        let change = modes_of(w1 - w0, &self.bases) / self.interval + starts * self.lost.clone();
         let residual = change - advection.clone();
         let seen = |v: Tensor<4>| if options.preconditioned { self.heat_flow(v) } else { v };
         let points = self.intervals * height * width;
         // The basis is orthonormal, so that mean squares are the same in mode space.
         let scale = mean_square(&seen(advection.detach()), points).sqrt();
-        let residual = self.values_of(seen(residual), &self.basis, &self.basis);
+        let residual = values_of(seen(residual), &self.bases);
         ResidualTerms { residual, scale: scale.clamp_min(SMALLEST_SCALE), points }
     }
 }
@@ -308,16 +305,18 @@ fn neighbours(w: Tensor<4>, hold_input: bool) -> [Tensor<4>; 2] {
     [Tensor::cat(vec![input, ends.clone().narrow(1, 0, intervals - 1)], 1), ends]
 }
 
-/// The wave number of row `k` of the Fourier basis, times 2 pi.
-fn wave_number(k: usize) -> f64 {
-    2.0 * PI * k.div_ceil(2) as f64
+/// The wave number of row `k` of the Fourier basis on a period of length `side`, times 2 pi.
+fn wave_number(k: usize, side: f64) -> f64 {
+    2.0 * PI * k.div_ceil(2) as f64 / side
 }
 
 /// The function `symbol` of each mode's squared wave number.
-fn factors(size: usize, symbol: &dyn Fn(f64) -> f64) -> Vec<f64> {
-    let [ky, kx] =
-        [|i: usize, n: usize| wave_number(i / n), |i: usize, n: usize| wave_number(i % n)];
-    (0..size * size).map(|i| symbol(ky(i, size).powi(2) + kx(i, size).powi(2))).collect()
+fn factors(grid: Grid, symbol: &dyn Fn(f64) -> f64) -> Vec<f64> {
+    let square = |i: usize| {
+        let [ky, kx] = [wave_number(i / grid.nx, grid.ly), wave_number(i % grid.nx, grid.lx)];
+        ky.powi(2) + kx.powi(2)
+    };
+    (0..grid.points()).map(|i| symbol(square(i))).collect()
 }
 
 /// The basis with zero rows for the modes that the 2/3 rule drops.
@@ -327,13 +326,13 @@ fn kept_modes(basis: &[f64], size: usize) -> Vec<f64> {
 }
 
 /// The derivative of each basis function: that of cos is -k sin, that of sin is k cos.
-fn derivatives(kept: &[f64], size: usize) -> Vec<f64> {
+fn derivatives(kept: &[f64], size: usize, side: f64) -> Vec<f64> {
     let derivative = |i: usize| {
         let (row, point) = (i / size, i % size);
         let cosine = row % 2 == 1;
         let partner = if cosine { row + 1 } else { row.saturating_sub(1) };
         let value = kept.get(partner * size + point).copied().unwrap_or(0.0);
-        wave_number(row) * if cosine { -value } else { value }
+        wave_number(row, side) * if cosine { -value } else { value }
     };
     (0..size * size).map(derivative).collect()
 }
@@ -344,6 +343,7 @@ mod tests {
 
     use super::*;
     use crate::residual::collocations::Trajectory;
+    use crate::residual::operator;
     use crate::residual::testing::{self, assert_close, gradient, options, rms, values};
     use phys_instruct_physics::{Fields, Pde, generate, navier_stokes::NavierStokes, rng};
 
@@ -354,7 +354,7 @@ mod tests {
     fn build(intervals: usize, size: usize) -> NavierStokesResidual {
         let pde =
             NavierStokes { nu: NU, forcing: FORCING, time: TIME, intervals, ..Default::default() };
-        NavierStokesResidual::new(&pde, size, &Device::flex()).unwrap()
+        NavierStokesResidual::new(&pde, Grid::square(size), &Device::flex()).unwrap()
     }
 
     /// A complex number.
@@ -587,7 +587,7 @@ mod tests {
 
     fn floor(pde: &NavierStokes, samples: &[Fields], preconditioned: bool) -> f64 {
         let size = samples[0].width;
-        let own = super::super::build(pde, size, &Device::flex()).unwrap();
+        let own = super::super::build(pde, Grid::square(size), &Device::flex()).unwrap();
         testing::relative(own.as_ref(), samples, preconditioned)
     }
 
@@ -602,7 +602,7 @@ mod tests {
         let input = Fields::stack(32, 32, &[&(0..32 * 32).map(eddies).collect::<Vec<_>>()]);
         let floor = |intervals| {
             let pde = NavierStokes { intervals, ..Default::default() };
-            floor(&pde, &[pde.solve(&input).unwrap().fields], false)
+            floor(&pde, &[pde.solve(Grid::square(32), &input).unwrap().fields], false)
         };
         let [coarse, fine] = [2, 4].map(floor);
         let order = (coarse / fine).log2();
@@ -613,7 +613,7 @@ mod tests {
     fn reference_data_has_almost_no_residual() {
         let floors = [(64, 1), (64, 2), (128, 1)].map(|(size, intervals)| {
             let pde = NavierStokes { intervals, ..Default::default() };
-            let samples = generate(&pde, size, 5, 0..4).unwrap();
+            let samples = generate(&pde, Grid::square(size), 5, 0..4).unwrap();
             [false, true].map(|preconditioned| floor(&pde, &samples, preconditioned))
         });
         eprintln!("floors at 64 (1 and 2 intervals) and 128: {floors:?}");
@@ -625,7 +625,7 @@ mod tests {
     #[test]
     fn heat_flow_has_the_relative_residual_one() {
         let pde = NavierStokes { forcing: 0.0, ..Default::default() };
-        let mut x = generate(&pde, 32, 5, 0..1).unwrap().remove(0);
+        let mut x = generate(&pde, Grid::square(32), 5, 0..1).unwrap().remove(0);
         let initial = modes_of(x.channel(0), 32);
         let flow = |k: [f64; 2]| [(-1e-3 * 4.0 * PI * PI * (k[0] * k[0] + k[1] * k[1])).exp(), 0.0];
         let heat = values_at(&initial, 32, 32, flow);
@@ -644,21 +644,21 @@ mod tests {
             [(64, 1, 0.0), (64, 2, 0.0), (64, 4, 0.0), (128, 1, 0.0), (64, 1, 1e-3)]
         {
             let pde = NavierStokes { intervals, ..Default::default() };
-            let mut samples = generate(&pde, size, 5, 0..8).unwrap();
+            let mut samples = generate(&pde, Grid::square(size), 5, 0..8).unwrap();
             for x in &mut samples {
                 let draws = rng::normals(&mut rng::stream(8, "noise", 0, 0), x.data.len());
                 let later = x.data.iter_mut().zip(draws).skip(size * size);
                 later.for_each(|(w, d)| *w += noise * d);
             }
-            let own = NavierStokesResidual::new(&pde, size, &Device::flex()).unwrap();
+            let own = NavierStokesResidual::new(&pde, Grid::square(size), &Device::flex()).unwrap();
             let x = testing::batch(&samples);
             let terms = own.terms(x.clone(), ResidualOptions::default());
             let rate = |modes: &Tensor<4>| own.rate(&own.flow(modes));
             let trajectory = Trajectory {
-                states: own.modes_of(x, &own.basis),
+                states: operator::modes_of(x, &own.bases),
                 axis: 1,
                 interval: own.interval,
-                decay: factors(size, &|k2| pde.nu * k2),
+                decay: factors(Grid::square(size), &|k2| pde.nu * k2),
                 decay_shape: [1, 1, size, size],
                 rate: &rate,
                 scale: terms.scale.clone(),

@@ -4,22 +4,13 @@
 use std::f64::consts::PI;
 
 use burn::tensor::{Device, Tensor, TensorData, ops::PadMode};
-use phys_instruct_physics::{Basis, transform::basis_matrix};
+use phys_instruct_physics::{Basis, Grid, transform::basis_matrix};
 
 use super::{LinearSolution, ResidualOptions, ResidualTerms, mean_square};
-use crate::{Error, Result};
 
 /// The smallest scale by which a residual is divided. A smaller source counts as this large, so
 /// that an empty sample has a finite relative residual.
 pub(super) const SMALLEST_SCALE: f64 = 1e-12;
-
-/// Refuses a grid without a point at which the equation holds.
-pub(super) fn check_size(size: usize, smallest: usize) -> Result<()> {
-    if size >= smallest {
-        return Ok(());
-    }
-    Err(Error::Shape(format!("{size} points a side, expected at least {smallest}")))
-}
 
 /// The input field (channel 0) and the solution (channel 1), each `[batch, 1, y, x]`.
 pub fn input_and_solution(x: Tensor<4>, detach_input: bool) -> [Tensor<4>; 2] {
@@ -33,18 +24,21 @@ pub fn differences(field: Tensor<4>, dim: usize) -> Tensor<4> {
     field.clone().narrow(dim, 1, n) - field.narrow(dim, 0, n)
 }
 
-/// The five-point Laplacian at the inner nodes, times h^2, of a field that vanishes on the
-/// boundary. The values of `field` on boundary nodes are not used.
+/// The five-point Laplacian at the inner nodes of a field on `grid` that vanishes on the boundary.
+/// The values of `field` on boundary nodes are not used.
 ///
 /// It is computed as differences of differences. The large values cancel in the first difference,
 /// which is nearly exact, and not in a sum five times as large.
-pub(super) fn nodal_laplacian(field: Tensor<4>) -> Tensor<4> {
+pub(super) fn nodal_laplacian(field: Tensor<4>, grid: Grid) -> Tensor<4> {
     let inner = inner(field);
     let along = |dim: usize, pad: [(usize, usize); 2]| {
         let padded = inner.clone().pad(pad, PadMode::Constant(0.0));
         differences(differences(padded, dim), dim)
     };
-    along(2, [(1, 1), (0, 0)]) + along(3, [(0, 0), (1, 1)])
+    // Along x in units of the spacing along y, so that one factor is left for both.
+    let [by_y, by_x] = [(grid.ny - 1) as f64 / grid.ly, (grid.nx - 1) as f64 / grid.lx];
+    let both = along(2, [(1, 1), (0, 0)]) + along(3, [(0, 0), (1, 1)]) * (by_x / by_y).powi(2);
+    both * (by_y * by_y)
 }
 
 /// The inner nodes of a nodal field.
@@ -76,39 +70,49 @@ pub fn measured(
 /// boundary. It is computed in `f32`, in the basis of eigenvectors.
 #[derive(Debug, Clone)]
 pub struct InverseLaplacian {
-    basis: Tensor<4>,
-    transposed: Tensor<4>,
+    /// The matrices along y and along x, `[1, 1, mode, point]`.
+    bases: [Tensor<4>; 2],
     reciprocals: Tensor<4>,
 }
 
 impl InverseLaplacian {
-    /// The inverse on grids of `size` points a side. The `basis` selects the Laplacian: `SineNodes`
-    /// for five points with the boundary nodes on the grid, `SineInner` for five points without
-    /// them, and `SineCells` for finite volumes, half a cell from the boundary.
-    pub fn new(basis: Basis, size: usize, device: &Device) -> Self {
-        Self::with_constant(basis, size, 0.0, device)
+    /// The inverse on a grid. The `basis` selects the Laplacian: `SineNodes` for five points with
+    /// the boundary nodes on the grid, `SineInner` for five points without them, and `SineCells`
+    /// for finite volumes, half a cell from the boundary.
+    pub fn new(basis: Basis, grid: Grid, device: &Device) -> Self {
+        Self::with_constant(basis, grid, 0.0, device)
     }
 
     /// The inverse of the Laplacian plus `constant`, which must not be the negative of an
     /// eigenvalue.
-    pub fn with_constant(basis: Basis, size: usize, constant: f64, device: &Device) -> Self {
-        let reciprocals = (0..size * size)
+    pub fn with_constant(basis: Basis, grid: Grid, constant: f64, device: &Device) -> Self {
+        let Grid { ny, nx, ly, lx } = grid;
+        let reciprocals = (0..grid.points())
             .map(|i| {
-                let [y, x] = [i / size, i % size].map(|k| eigenvalue(basis, size, k));
+                let y = eigenvalue(basis, ny, ly, i / nx);
+                let x = eigenvalue(basis, nx, lx, i % nx);
                 y.zip(x).map_or(0.0, |(y, x)| 1.0 / (y + x + constant))
             })
             .collect();
-        let basis = square(basis_matrix(basis, size), size, device);
-        let transposed = basis.clone().swap_dims(2, 3);
-        Self { basis, transposed, reciprocals: square(reciprocals, size, device) }
+        let bases = [ny, nx].map(|n| constant_of(basis_matrix(basis, n), [n, n], device));
+        Self { bases, reciprocals: constant_of(reciprocals, [ny, nx], device) }
     }
 
     /// Applies the inverse to fields `[batch, equation, y, x]`; boundary nodes become 0.
     pub fn apply(&self, field: Tensor<4>) -> Tensor<4> {
-        let modes = self.basis.clone().matmul(field).matmul(self.transposed.clone());
-        let solved = modes * self.reciprocals.clone();
-        self.transposed.clone().matmul(solved).matmul(self.basis.clone())
+        let modes = modes_of(field, &self.bases);
+        values_of(modes * self.reciprocals.clone(), &self.bases)
     }
+}
+
+/// The modes of a field, given the matrices along y and along x.
+pub(super) fn modes_of(field: Tensor<4>, [along_y, along_x]: &[Tensor<4>; 2]) -> Tensor<4> {
+    along_y.clone().matmul(field).matmul(along_x.clone().swap_dims(2, 3))
+}
+
+/// The field of modes, given the matrices along y and along x.
+pub(super) fn values_of(modes: Tensor<4>, [along_y, along_x]: &[Tensor<4>; 2]) -> Tensor<4> {
+    along_y.clone().swap_dims(2, 3).matmul(modes).matmul(along_x.clone())
 }
 
 /// The map is symmetric, so that it is its own transpose.
@@ -123,21 +127,25 @@ impl LinearSolution for InverseLaplacian {
 }
 
 /// The eigenvalue of the second difference quotient for mode `k`; none for the boundary nodes.
-fn eigenvalue(basis: Basis, size: usize, k: usize) -> Option<f64> {
+fn eigenvalue(basis: Basis, points: usize, side: f64, k: usize) -> Option<f64> {
     let intervals = match basis {
-        Basis::SineNodes => size - 1,
-        Basis::SineInner => size + 1,
-        _ => size,
+        Basis::SineNodes => points - 1,
+        Basis::SineInner => points + 1,
+        _ => points,
     };
-    let boundary = basis == Basis::SineNodes && k + 2 >= size;
+    let boundary = basis == Basis::SineNodes && k + 2 >= points;
     let half_angle = PI * (k + 1) as f64 / (2 * intervals) as f64;
-    (!boundary).then(|| -(2.0 * intervals as f64 * half_angle.sin()).powi(2))
+    (!boundary).then(|| -(2.0 * intervals as f64 * half_angle.sin() / side).powi(2))
 }
 
-/// A constant tensor `[1, 1, size, size]`, without a gradient.
-pub(super) fn square(values: Vec<f64>, size: usize, device: &Device) -> Tensor<4> {
+/// A constant tensor `[1, 1, height, width]`, without a gradient.
+pub(super) fn constant_of(
+    values: Vec<f64>,
+    [height, width]: [usize; 2],
+    device: &Device,
+) -> Tensor<4> {
     let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
-    let data = TensorData::new(values, [1, 1, size, size]);
+    let data = TensorData::new(values, [1, 1, height, width]);
     Tensor::from_data(data, &device.clone().without_autodiff())
 }
 
@@ -149,13 +157,14 @@ mod tests {
 
     #[test]
     fn inverse_undoes_the_nodal_laplacian() {
-        let size = 9;
-        let noise = rng::normals(&mut rng::stream(1, "u", 0, 0), size * size);
-        let u = with_boundary(inner(tensor(&noise, [1, 1, size, size])));
-        let inverse = InverseLaplacian::new(Basis::SineNodes, size, &Device::flex());
-        let lap = with_boundary(nodal_laplacian(u.clone())) * ((size - 1) * (size - 1)) as f64;
-        for (back, u) in values(inverse.apply(lap)).iter().zip(values(u)) {
-            assert!((back - u).abs() < 1e-5, "{back} {u}");
+        for grid in [Grid::square(9), Grid { ny: 8, nx: 11, ly: 0.6, lx: 1.3 }] {
+            let noise = rng::normals(&mut rng::stream(1, "u", 0, 0), grid.points());
+            let u = with_boundary(inner(tensor(&noise, [1, 1, grid.ny, grid.nx])));
+            let inverse = InverseLaplacian::new(Basis::SineNodes, grid, &Device::flex());
+            let lap = with_boundary(nodal_laplacian(u.clone(), grid));
+            for (back, u) in values(inverse.apply(lap)).iter().zip(values(u)) {
+                assert!((back - u).abs() < 1e-5, "{back} {u}");
+            }
         }
     }
 
@@ -164,6 +173,7 @@ mod tests {
         let noise = rng::normals(&mut rng::stream(2, "u", 0, 0), 49);
         let u = tensor(&noise, [1, 1, 7, 7]);
         let cleared = with_boundary(inner(u.clone()));
-        assert_eq!(values(nodal_laplacian(u)), values(nodal_laplacian(cleared)));
+        let laplacian = |u| values(nodal_laplacian(u, Grid::square(7)));
+        assert_eq!(laplacian(u), laplacian(cleared));
     }
 }

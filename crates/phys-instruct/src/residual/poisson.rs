@@ -3,22 +3,23 @@
 //! source term is a.
 
 use burn::tensor::{Device, Tensor};
+use phys_instruct_physics::Grid;
 
 use super::helmholtz::HelmholtzResidual;
 use super::{LinearSolution, Residual, ResidualOptions, ResidualTerms};
 use crate::Result;
 
-/// The residual of (a, u), `[batch, 2, size, size]`.
+/// The residual of (a, u), `[batch, 2, y, x]`.
 #[derive(Debug, Clone)]
 pub struct PoissonResidual(HelmholtzResidual);
 
 impl PoissonResidual {
-    /// The residual on grids of `size` nodes a side, at least 3.
+    /// The residual on a grid of at least 3 x 3 nodes.
     ///
     /// # Errors
     /// Fails for a smaller grid.
-    pub fn new(size: usize, device: &Device) -> Result<Self> {
-        Ok(Self(HelmholtzResidual::new(0.0, size, device)?))
+    pub fn new(grid: Grid, device: &Device) -> Result<Self> {
+        Ok(Self(HelmholtzResidual::new(0.0, grid, device)?))
     }
 }
 

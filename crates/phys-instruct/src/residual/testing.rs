@@ -1,7 +1,7 @@
 //! Shared checks of residuals against an independent residual in `f64`.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use phys_instruct_physics::{Fields, Pde, generate, rng};
+use phys_instruct_physics::{Fields, Grid, Pde, generate, rng};
 
 use super::{Residual, ResidualOptions};
 
@@ -177,7 +177,7 @@ pub(super) fn gradient(residual: &dyn Residual, x: &Fields, options: ResidualOpt
 
 /// The relative residual of reference data held in `f32`.
 pub(super) fn check_floor(pde: &dyn Pde, residual: &dyn Residual, size: usize, bound: f64) {
-    let samples = generate(pde, size, 5, 0..4).expect("the reference solver");
+    let samples = generate(pde, Grid::square(size), 5, 0..4).expect("the reference solver");
     for (preconditioned, bound) in [(false, bound), (true, 1e-7)] {
         let floor = relative(residual, &samples, preconditioned);
         assert!(floor < bound, "{} {size} {preconditioned}: {floor}", pde.name());

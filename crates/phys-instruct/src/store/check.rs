@@ -133,11 +133,7 @@ fn not_finite(samples: &Samples, pde: &dyn Pde) -> String {
 /// # Errors
 /// Fails for a grid without a residual, and with [`Error::NonFinite`].
 fn equation(samples: &Samples, pde: &dyn Pde) -> Result<[f64; 2]> {
-    let (height, width) = (samples.height, samples.width);
-    if height != width {
-        return Err(Error::Shape(format!("{height} x {width} points, a square grid expected")));
-    }
-    let residual = residual::build(pde, width, &device::cpu())?;
+    let residual = residual::build(pde, samples.grid(), &device::cpu())?;
     let pde_error = pde_error(samples, residual.as_ref())?;
     let misfit = misfit(samples, residual.as_ref());
     Ok([pde_error, misfit.ok_or_else(|| Error::NonFinite("the residual".into()))?])
@@ -165,20 +161,20 @@ pub(crate) fn misfit(samples: &Samples, residual: &dyn Residual) -> Option<f64> 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use phys_instruct_physics::{generate, registry};
+    use phys_instruct_physics::{Grid, generate, registry};
 
     use super::*;
 
     fn samples(pde: &dyn Pde) -> Samples {
-        let fields = generate(pde, 32, 3, 0..40).unwrap();
-        let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
-        Samples::from_fields(pde.name(), &names, &fields).unwrap()
+        let fields = generate(pde, Grid::square(32), 3, 0..40).unwrap();
+        let names: Vec<String> = pde.channels().into_iter().map(|c| c.name).collect();
+        Samples::from_fields(pde.name(), &names, Grid::square(32), &fields).unwrap()
     }
 
     #[test]
     fn solved_samples_pass_for_every_equation() {
         for name in registry::names() {
-            let pde = registry::by_name(name).unwrap();
+            let pde = registry::by_name(&name).unwrap();
             let check = Check::of(&samples(pde.as_ref()), pde.as_ref());
             assert!(check.passed(), "{name}: {check:?}");
             assert_eq!(check.measured, MEASURED);
@@ -212,7 +208,15 @@ mod tests {
         let pde = registry::by_name("poisson").unwrap();
         let data = (0..2 * 6 * 8).map(|i| i as f32).collect();
         let channels = vec!["a".into(), "u".into()];
-        let ramp = Samples { pde: "poisson".into(), channels, count: 1, height: 6, width: 8, data };
+        let ramp = Samples {
+            pde: "poisson".into(),
+            channels,
+            count: 1,
+            height: 6,
+            width: 8,
+            sides: [1.0; 2],
+            data,
+        };
         let check = Check::of(&ramp, pde.as_ref());
         assert_eq!((check.misfit, check.passed()), (None, true));
         assert!(check.unmeasured.unwrap().contains("6 x 8 points"));
@@ -221,7 +225,7 @@ mod tests {
     #[test]
     fn a_residual_that_is_not_finite_does_not_pass() {
         for name in registry::names() {
-            let pde = registry::by_name(name).unwrap();
+            let pde = registry::by_name(&name).unwrap();
             let mut huge = samples(pde.as_ref());
             huge.data.iter_mut().for_each(|v| *v *= 1e30);
             let check = Check::of(&huge, pde.as_ref());

@@ -7,11 +7,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use phys_instruct_physics::{Pde, generate as solve_samples};
+use phys_instruct_physics::{Grid, Pde, generate as solve_samples};
 
 use crate::data::ask_for_samples;
 use crate::store::file::bad;
-use crate::store::import::{ImportOptions, import};
+use crate::store::import::{ImportOptions, SIDES, import};
 use crate::store::lock::Lock;
 use crate::store::manifest::{ChannelStats, FORMAT, GENERATOR, Manifest, Partial, Recipe, Shard};
 use crate::store::ndarray::NdArray;
@@ -21,10 +21,10 @@ use crate::store::{atomic, npy, npz};
 use crate::{Error, Result, Samples, memory};
 
 /// The samples to generate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
-    /// Points a side.
-    pub size: usize,
+    /// The grid.
+    pub grid: Grid,
     /// The number of samples, at least 1.
     pub count: usize,
     /// The seed.
@@ -45,9 +45,9 @@ pub struct Problem {
 
 /// Returns the samples of a shard that suit the grid: 1000, or as many as keep its file below 256
 /// MiB.
-pub fn usual_shard(pde: &dyn Pde, size: usize) -> usize {
+pub fn usual_shard(pde: &dyn Pde, grid: Grid) -> usize {
     const MOST_BYTES: f64 = (256u64 << 20) as f64;
-    let sample = memory::of_samples(1, [pde.channels().len(), size, size]);
+    let sample = memory::of_samples(1, [pde.channels().len(), grid.ny, grid.nx]);
     ((MOST_BYTES / sample) as usize).clamp(1, 1000)
 }
 
@@ -71,7 +71,7 @@ pub fn generate(
     let recipe = recipe(pde, plan);
     recipe.check().map_err(Error::Config)?;
     // A shard is held twice: as numbers, and as the bytes of its file.
-    ask_for_samples(pde, plan.size, 2 * plan.shard_size.min(plan.count))?;
+    ask_for_samples(pde, plan.grid, 2 * plan.shard_size.min(plan.count))?;
 
     let _lock = Lock::take(folder)?;
     let mut partial = Partial::resume(folder, recipe.clone())?;
@@ -109,7 +109,8 @@ pub fn verify(folder: &Path) -> Result<Vec<Problem>> {
     Ok(manifest.shards.iter().filter_map(check).collect())
 }
 
-/// Writes samples as an `.npz` of one array per channel, `f32 [sample, y, x]` in physical units.
+/// Writes samples as an `.npz` of one array per channel, `f32 [sample, y, x]` in physical units. Off
+/// the unit square the lengths along y and x are the array [`SIDES`].
 ///
 /// # Errors
 /// Fails with [`Error::Shape`], with [`Error::BadFile`] for values that are not finite, and with
@@ -123,8 +124,12 @@ pub fn write_npz(samples: &Samples, path: &Path) -> Result<()> {
                 .ok_or_else(|| Error::Shape(format!("channel {c} does not fill {shape:?}")))
         })
         .collect::<Result<Vec<_>>>()?;
+    let sides = NdArray::from_f64(vec![2], samples.sides.to_vec())
+        .filter(|_| !samples.grid().is_unit())
+        .map(|sides| (SIDES, sides));
     let names = samples.channels.iter().map(String::as_str);
-    npz::write(path, &names.zip(&arrays).collect::<Vec<_>>())
+    let all = names.zip(&arrays).chain(sides.as_ref().map(|(name, array)| (*name, array)));
+    npz::write(path, &all.collect::<Vec<_>>())
 }
 
 /// Reads a file of [`write_npz`]: the channels of `pde` by their own names, on any grid.
@@ -132,8 +137,8 @@ pub fn write_npz(samples: &Samples, path: &Path) -> Result<()> {
 /// # Errors
 /// Fails as [`import()`] does.
 pub fn read_npz(path: &Path, pde: &dyn Pde) -> Result<Samples> {
-    let own = pde.channels().iter().map(|c| (c.name.to_string(), c.name.to_string())).collect();
-    import(path, pde, &ImportOptions { map: own, any_grid: true, ..ImportOptions::default() })
+    let own = pde.channels().into_iter().map(|c| (c.name.clone(), c.name)).collect();
+    import(path, pde, &ImportOptions { map: own, ..ImportOptions::default() })
 }
 
 /// Reads samples of `pde` from a data set folder or any file that [`import()`] reads, on any grid.
@@ -142,10 +147,10 @@ pub fn read_npz(path: &Path, pde: &dyn Pde) -> Result<Samples> {
 /// Fails as [`load`] and [`import()`] do, and with [`Error::BadFile`] for a folder of another PDE.
 pub fn load_any(path: &Path, pde: &dyn Pde) -> Result<Samples> {
     if !path.is_dir() {
-        return import(path, pde, &ImportOptions { any_grid: true, ..ImportOptions::default() });
+        return import(path, pde, &ImportOptions::default());
     }
     let samples = load(path)?;
-    let channels: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
+    let channels: Vec<String> = pde.channels().into_iter().map(|c| c.name).collect();
     if samples.pde == pde.name() && samples.channels == channels {
         return Ok(samples);
     }
@@ -156,9 +161,9 @@ pub fn load_any(path: &Path, pde: &dyn Pde) -> Result<Samples> {
 fn recipe(pde: &dyn Pde, plan: Plan) -> Recipe {
     Recipe {
         pde: pde.name().into(),
-        params: pde.params().into_iter().map(|p| (p.name.into(), p.value)).collect(),
+        params: pde.params().into_iter().map(|p| (p.name, p.value)).collect(),
         seed: plan.seed,
-        size: plan.size,
+        grid: plan.grid,
         count: plan.count,
         shard_size: plan.shard_size,
     }
@@ -174,7 +179,7 @@ fn solve_shard(
 ) -> Result<Samples> {
     let range = recipe.range(index);
     let group = 4 * rayon::current_num_threads().max(4);
-    let names: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
+    let names: Vec<String> = pde.channels().into_iter().map(|c| c.name).collect();
     let mut shard: Option<Samples> = None;
     for start in range.clone().step_by(group) {
         if stop.load(Ordering::Relaxed) {
@@ -182,8 +187,8 @@ fn solve_shard(
         }
         let indices = start as u64..(start + group).min(range.end) as u64;
 
-        let fields = solve_samples(pde, recipe.size, recipe.seed, indices)?;
-        let more = Samples::from_fields(recipe.pde.as_str(), &names, &fields)?;
+        let fields = solve_samples(pde, recipe.grid, recipe.seed, indices)?;
+        let more = Samples::from_fields(recipe.pde.as_str(), &names, recipe.grid, &fields)?;
         let shard = shard.get_or_insert_with(|| Samples { count: 0, data: vec![], ..more.clone() });
         if (shard.height, shard.width) != (more.height, more.width) {
             return Err(Error::Shape("samples on different grids".into()));
@@ -231,7 +236,7 @@ fn finish(pde: &dyn Pde, partial: Partial, folder: &Path) -> Result<Manifest> {
         generator: GENERATOR.into(),
         recipe: partial.recipe,
         grid: grid.unwrap_or_default(),
-        channels: pde.channels().iter().zip(moments).map(|(c, m)| m.stats(c.name)).collect(),
+        channels: pde.channels().iter().zip(moments).map(|(c, m)| m.stats(&c.name)).collect(),
         shards: partial.shards.into_values().collect(),
     };
     manifest.write(folder)?;
@@ -274,7 +279,7 @@ mod tests {
     use super::*;
     use crate::store::dummy::Dummy;
 
-    const PLAN: Plan = Plan { size: 6, count: 7, seed: 3, shard_size: 3 };
+    const PLAN: Plan = Plan { grid: Grid::square(6), count: 7, seed: 3, shard_size: 3 };
 
     fn make(pde: &dyn Pde, plan: Plan, folder: &Path) -> Result<Manifest> {
         generate(pde, plan, folder, &mut |_| {}, &AtomicBool::new(false))
@@ -297,8 +302,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let manifest = make(&dummy(), PLAN, folder.path()).unwrap();
         let samples = load(folder.path()).unwrap();
-        let fields = solve_samples(&dummy(), 6, 3, 0..7).unwrap();
-        assert_eq!(samples, Samples::from_fields("dummy", &["a", "u"], &fields).unwrap());
+        let fields = solve_samples(&dummy(), PLAN.grid, 3, 0..7).unwrap();
+        assert_eq!(
+            samples,
+            Samples::from_fields("dummy", &["a", "u"], PLAN.grid, &fields).unwrap()
+        );
         let u: Vec<f64> = (0..7).flat_map(|i| samples.field(i, 1)).map(|&v| v.into()).collect();
         let mean = u.iter().sum::<f64>() / u.len() as f64;
         let var = u.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / u.len() as f64;
@@ -400,6 +408,7 @@ mod tests {
             count: 3,
             height: 3,
             width: 4,
+            sides: [0.6, 1.0],
             data: (0..72).map(|i| i as f32 * 0.1).collect(),
         };
         write_npz(&samples, &path).unwrap();

@@ -2,7 +2,7 @@
 
 use phys_instruct_physics::rng::normals;
 use phys_instruct_physics::{
-    Basis, Channel, Error, Fields, InputLaw, Param, Pde, Result, Solution, SolveReport,
+    Basis, Channel, Error, Fields, Grid, InputLaw, Param, Pde, Result, Solution, SolveReport,
 };
 use rand_chacha::ChaCha8Rng;
 
@@ -20,21 +20,21 @@ impl Dummy {
 }
 
 impl Pde for Dummy {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.name
     }
 
-    fn equation(&self) -> &'static str {
+    fn equation(&self) -> &str {
         "u = factor * a"
     }
 
     fn channels(&self) -> Vec<Channel> {
-        let channel = |&name| Channel { name, meaning: "", basis: [Basis::Fourier; 2] };
+        let channel = |&name| Channel::new(name, "", [Basis::Fourier; 2]);
         self.channels.iter().map(channel).collect()
     }
 
     fn params(&self) -> Vec<Param> {
-        vec![Param { name: "factor", value: self.factor, meaning: "any" }]
+        vec![Param::new("factor", self.factor, "any")]
     }
 
     fn set_param(&mut self, name: &str, value: f64) -> Result<()> {
@@ -42,7 +42,7 @@ impl Pde for Dummy {
             "factor" => self.factor = value,
             _ => {
                 let (name, known) = (name.into(), "factor".into());
-                return Err(Error::UnknownParam { pde: self.name, name, known });
+                return Err(Error::UnknownParam { pde: self.name.into(), name, known });
             }
         }
         Ok(())
@@ -52,18 +52,18 @@ impl Pde for Dummy {
         InputLaw::Data
     }
 
-    fn random_input(&self, size: usize, rng: &mut ChaCha8Rng) -> Result<Fields> {
-        let data = normals(rng, size * size);
-        Ok(Fields { channels: 1, height: size, width: size, data })
+    fn random_input(&self, grid: Grid, rng: &mut ChaCha8Rng) -> Result<Fields> {
+        let data = normals(rng, grid.points());
+        Ok(Fields { channels: 1, height: grid.ny, width: grid.nx, data })
     }
 
-    fn solve(&self, input: &Fields) -> Result<Solution> {
+    fn solve(&self, _grid: Grid, input: &Fields) -> Result<Solution> {
         let u: Vec<f64> = input.data.iter().map(|a| self.factor * a).collect();
         let fields = Fields::stack(input.height, input.width, &[&input.data, &u]);
         Ok(Solution { fields, report: SolveReport::default() })
     }
 
-    fn points(&self, size: usize) -> [Vec<f64>; 2] {
-        [vec![0.0; size], vec![0.0; size]]
+    fn points(&self, grid: Grid) -> [Vec<f64>; 2] {
+        grid.shape().map(|n| vec![0.0; n])
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
+use phys_instruct_physics::Grid;
 use phys_instruct_physics::poisson::Poisson;
 use serde_json::json;
 
@@ -36,7 +37,7 @@ const WRITERS: [Writer; 7] = [
     }),
 ];
 
-const PLAN: Plan = Plan { size: 8, count: 4, seed: 1, shard_size: 2 };
+const PLAN: Plan = Plan { grid: Grid::square(8), count: 4, seed: 1, shard_size: 2 };
 
 fn array(n: usize) -> NdArray {
     NdArray::from_f32(vec![8, 9], vec![n as f32; 72]).unwrap()
@@ -51,7 +52,8 @@ fn bundle(n: usize) -> Bundle {
 fn observations(n: usize) -> Observations {
     let channels = ["a".to_owned(), "u".to_owned()];
     let point = |row| Observation { channel: 1, row, column: 2.0, value: n as f64, sd: None };
-    Observations::new(&channels, 8, (0..8).map(|row| point(f64::from(row))).collect()).unwrap()
+    Observations::new(&channels, Grid::square(8), (0..8).map(|row| point(f64::from(row))).collect())
+        .unwrap()
 }
 
 /// Every file below a folder, to the byte.

@@ -16,6 +16,9 @@ use crate::store::manifest::Manifest;
 use crate::store::reading::{Given, Reading, Snapshot, Source, is_coordinate};
 use crate::{Error, Result, Samples, problem};
 
+/// The array of an `.npz` that holds the lengths of the sides along y and x.
+pub const SIDES: &str = "sides";
+
 /// A linear change of units: value = scale * stored + offset.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Affine {
@@ -35,8 +38,9 @@ pub struct ImportOptions {
     pub map: Vec<(String, String)>,
     /// Changes of units, at most one a channel.
     pub affine: Vec<Affine>,
-    /// Allows grids with different numbers of points along y and x.
-    pub any_grid: bool,
+    /// The lengths of the domain's sides along y and along x. If `None`, those of the file's own
+    /// array `sides`, or else 1.
+    pub sides: Option<[f64; 2]>,
     /// The rows dropped at the top and the bottom, then the columns dropped at the left and the
     /// right: points on the boundary, or outside of what the residual covers.
     pub crop: [usize; 4],
@@ -83,19 +87,36 @@ pub fn import_checked(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Re
 }
 
 fn imported(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<(Samples, Reading)> {
-    let channels: Vec<&str> = pde.channels().iter().map(|c| c.name).collect();
+    let channels = pde.channels();
+    let channels: Vec<&str> = channels.iter().map(|c| c.name.as_str()).collect();
     check_options(pde.name(), &channels, options)?;
     check_folder(path, pde)?;
     let layouts = layouts(pde.name(), &channels, options)?;
     let (contents, layout) = read(path, pde, &layouts)?;
 
-    let given = Given::new(pde, &layout, &contents, options);
+    let sides = options.sides.map_or_else(|| stored_sides(path), Ok)?;
+    let given = Given::new(pde, &layout, &contents, options, sides);
     let reading = Reading::choose(&given).map_err(|reason| bad(path, reason))?;
     let samples = assemble(&given, &reading, options).map_err(|e| match e {
         Refusal::Range(reason) => Error::Config(format!("{}: {reason}", path.display())),
         Refusal::Data(reason) => bad(path, reason),
     })?;
     Ok((samples, reading))
+}
+
+/// The lengths of the domain's sides along y and x that a data set folder or a file of this library
+/// states; 1 where none are stated.
+///
+/// # Errors
+/// Fails if the file cannot be read.
+pub fn stored_sides(path: &Path) -> Result<[f64; 2]> {
+    if path.is_dir() {
+        return Ok(Manifest::read(path)?.recipe.grid.sides());
+    }
+    // The array of another program may have this name.
+    let mut contents = arrays::read(path, &|name| name == SIDES)?;
+    let stored = contents.arrays.remove(SIDES).filter(|array| array.shape == [2]);
+    Ok(stored.and_then(|array| array.into_f64().try_into().ok()).unwrap_or([1.0; 2]))
 }
 
 fn check_options(pde: &str, channels: &[&str], options: &ImportOptions) -> Result<()> {
@@ -184,8 +205,8 @@ fn read(path: &Path, pde: &dyn Pde, layouts: &[Vec<Source>]) -> Result<(Contents
     if let (Format::Npy, [only]) = (contents.format, &pde.channels()[..])
         && let Some(array) = contents.arrays.remove(arrays::LONE)
     {
-        contents.names = vec![only.name.into()];
-        contents.arrays.insert(only.name.into(), array);
+        contents.names = vec![only.name.clone()];
+        contents.arrays.insert(only.name.clone(), array);
     }
 
     let whole = |l: &&Vec<Source>| l.iter().all(|s| contents.arrays.contains_key(&s.array));
@@ -209,7 +230,7 @@ fn no_layout(pde: &dyn Pde, contents: &Contents, layouts: &[Vec<Source>]) -> Str
         names.join(" + ")
     };
     let expected: Vec<String> = layouts.iter().map(join).collect();
-    let channel = pde.channels().first().map_or("u", |c| c.name);
+    let channel = pde.channels().first().map_or("u".into(), |c| c.name.clone());
     let array = contents.names.first().map_or("group/array", String::as_str);
     format!(
         "arrays of {} expected ({}), found: {}; name each channel's array with --map, for example \
@@ -336,7 +357,7 @@ mod tests {
         let burgers = Dummy::named("burgers", &["u"]);
         let path = fixture("pdebench_burgers.hdf5");
         assert!(reason(&path, &burgers, &ImportOptions::default()).contains("6 x 8"));
-        let options = ImportOptions { any_grid: true, ..Default::default() };
+        let options = ImportOptions { ..Default::default() };
         check(&import(&path, &burgers, &options).unwrap(), (6, 8), &[|a| -a / 8.0]);
     }
 
@@ -353,7 +374,7 @@ mod tests {
         let path = fixture("pdebench_burgers.hdf5");
         let burgers = Dummy::named("burgers", &["u"]);
         let cropped = |crop| {
-            let options = ImportOptions { crop, any_grid: true, ..Default::default() };
+            let options = ImportOptions { crop, ..Default::default() };
             import(&path, &burgers, &options)
         };
         let samples = cropped([1, 2, 3, 0]).unwrap();
@@ -424,11 +445,8 @@ mod tests {
         let t = NdArray::from_f64(vec![10, 1], ramp(10)).unwrap();
         npz::write(&path, &[("usol", &usol), ("x", &x), ("t", &t)]).unwrap();
         let burgers = phys_instruct_physics::burgers::Burgers::default();
-        let options = ImportOptions {
-            map: vec![("u".into(), "usol".into())],
-            any_grid: true,
-            ..ImportOptions::default()
-        };
+        let options =
+            ImportOptions { map: vec![("u".into(), "usol".into())], ..ImportOptions::default() };
         let read = import_checked(&path, &burgers, &options).unwrap();
         assert_eq!((read.samples.height, read.samples.width), (10, 16));
         assert_eq!(read.samples.data[..2], [0.0, 10.0]);

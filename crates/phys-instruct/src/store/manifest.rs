@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use phys_instruct_physics::Grid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -30,8 +31,9 @@ pub struct Recipe {
     pub params: BTreeMap<String, f64>,
     /// The seed.
     pub seed: u64,
-    /// The number of points a side of the random input.
-    pub size: usize,
+    /// The grid.
+    #[serde(rename = "size", with = "crate::config::grid")]
+    pub grid: Grid,
     /// The number of samples.
     pub count: usize,
     /// The number of samples in a shard; the last may hold fewer.
@@ -165,11 +167,12 @@ impl Recipe {
     pub(crate) fn check(&self) -> std::result::Result<(), String> {
         let most = 1 << 40;
         let fine = |n: usize| (1..=most).contains(&n);
-        if fine(self.count) && fine(self.shard_size) && fine(self.size) {
+        self.grid.check(1).map_err(|e| e.to_string())?;
+        if fine(self.count) && fine(self.shard_size) && self.grid.shape().into_iter().all(fine) {
             return Ok(());
         }
-        let (count, shard, size) = (self.count, self.shard_size, self.size);
-        Err(format!("count {count}, shard size {shard}, size {size}: 1 or more expected"))
+        let (count, shard, grid) = (self.count, self.shard_size, self.grid);
+        Err(format!("count {count}, shard size {shard}, {grid}: 1 or more expected"))
     }
 }
 
@@ -281,7 +284,7 @@ mod tests {
                 pde: "darcy".into(),
                 params: BTreeMap::from([("tau".into(), 0.1 + 0.2)]),
                 seed: u64::MAX,
-                size: 8,
+                grid: Grid::square(8),
                 count: 5,
                 shard_size: 3,
             },

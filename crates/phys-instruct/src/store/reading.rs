@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Grid, Pde};
 
 use crate::Samples;
 use crate::residual::{self, Residual};
@@ -55,8 +55,10 @@ pub(crate) struct Given<'a> {
     pde: &'a dyn Pde,
     options: &'a ImportOptions,
     contents: &'a Contents,
+    /// The lengths of the domain's sides along y and x.
+    sides: [f64; 2],
     /// The name, the source and the array of each channel.
-    channels: Vec<(&'static str, &'a Source, &'a NdArray)>,
+    channels: Vec<(String, &'a Source, &'a NdArray)>,
 }
 
 impl<'a> Given<'a> {
@@ -66,13 +68,14 @@ impl<'a> Given<'a> {
         layout: &'a [Source],
         contents: &'a Contents,
         options: &'a ImportOptions,
+        sides: [f64; 2],
     ) -> Self {
         let names = pde.channels().into_iter().map(|c| c.name);
-        let channel = |(name, source): (&'static str, &'a Source)| {
+        let channel = |(name, source): (String, &'a Source)| {
             Some((name, source, contents.arrays.get(&source.array)?))
         };
         let channels = names.zip(layout).filter_map(channel).collect();
-        Self { pde, options, contents, channels }
+        Self { pde, options, contents, sides, channels }
     }
 
     /// The axes from the options, if they give them for every channel.
@@ -120,11 +123,14 @@ impl Reading {
             return Err(problem);
         }
         let reading = reading.cropped(given.options.crop)?;
-        let (height, width) = (reading.height, reading.width);
-        if height == width || given.options.any_grid {
-            return Ok(reading);
-        }
-        Err(format!("a grid of {height} x {width} points found, a square one expected"))
+        reading.grid(given).check(1).map_err(|e| e.to_string())?;
+        Ok(reading)
+    }
+
+    /// The grid of the samples.
+    fn grid(&self, given: &Given) -> Grid {
+        let [ly, lx] = given.sides;
+        Grid { ny: self.height, nx: self.width, ly, lx }
     }
 
     fn uncropped(given: &Given) -> Result<Self, String> {
@@ -148,7 +154,7 @@ impl Reading {
     /// Reads all arrays by the same axes, or by a channel's own if the options give them.
     fn new(given: &Given, axes: &Axes, reason: &str) -> Result<Self, String> {
         let (mut parts, mut problem) = (Vec::new(), None);
-        for &(channel, source, array) in &given.channels {
+        for (channel, source, array) in &given.channels {
             let about = |e| format!("channel `{channel}`, array `{}`: {e}", source.array);
             let view = given.told_of(channel).unwrap_or(axes).view(&array.shape).map_err(about)?;
             let at = snapshot(source.snapshot, view.shape[1]).map_err(about);
@@ -185,32 +191,33 @@ impl Reading {
             }
         }
 
-        let channels = given.channels.iter().map(|(name, ..)| name.to_string()).collect();
+        let channels = given.channels.iter().map(|(name, ..)| name.clone()).collect();
         let (height, width) = (self.height, self.width);
-        Samples { pde: given.pde.name().into(), channels, count: range.len(), height, width, data }
+        let pde = given.pde.name().into();
+        Samples { pde, channels, count: range.len(), height, width, sides: given.sides, data }
     }
 
     /// The misfit on a few samples; none if the equation has no residual on such a grid or the
     /// values are not finite.
     fn measured(&self, given: &Given, residuals: &mut Residuals) -> Option<f64> {
         let cropped = self.clone().cropped(given.options.crop).ok()?;
-        let size = cropped.width;
-        if cropped.height != size || self.problem.is_some() {
+        if self.problem.is_some() {
             return None;
         }
-        let build = || residual::build(given.pde, size, &crate::device::cpu()).ok();
-        let residual = residuals.entry(size).or_insert_with(build).as_ref()?;
+        let grid = cropped.grid(given);
+        let build = || residual::build(given.pde, grid, &crate::device::cpu()).ok();
+        let residual = residuals.entry(grid.shape()).or_insert_with(build).as_ref()?;
 
         let range = given.options.samples.clone().unwrap_or(0..self.count);
-        let compared = (COMPARED * POINTS / (size * size)).clamp(1, COMPARED);
+        let compared = (COMPARED * POINTS / grid.points()).clamp(1, COMPARED);
         let end = range.end.min(self.count).min(range.start + compared);
         let samples = cropped.samples(given, range.start.min(end)..end);
         check::misfit(&samples, residual.as_ref())
     }
 }
 
-/// The residuals built so far, by points a side; none if the equation has none there.
-type Residuals = BTreeMap<usize, Option<Box<dyn Residual>>>;
+/// The residuals built so far, by points along y and x; none if the equation has none there.
+type Residuals = BTreeMap<[usize; 2], Option<Box<dyn Residual>>>;
 
 /// Every reading that the shapes allow, in the order of habit. Those with y and x as stored come
 /// first.
@@ -417,8 +424,8 @@ mod tests {
 
     fn solved(pde: &dyn Pde, count: u64) -> Samples {
         let names = pde.channels().into_iter().map(|c| c.name).collect::<Vec<_>>();
-        let fields = generate(pde, SIZE, 11, 0..count).unwrap();
-        Samples::from_fields(pde.name(), &names, &fields).unwrap()
+        let fields = generate(pde, Grid::square(SIZE), 11, 0..count).unwrap();
+        Samples::from_fields(pde.name(), &names, Grid::square(SIZE), &fields).unwrap()
     }
 
     /// The samples in the order and direction of `axes`, one array a channel.
@@ -456,8 +463,8 @@ mod tests {
             .iter()
             .map(|(name, _)| Source { array: name.clone(), snapshot: Snapshot::Only })
             .collect();
-        let options = ImportOptions { any_grid: true, ..ImportOptions::default() };
-        Reading::choose(&Given::new(pde, &layout, &contents, &options))
+        let options = ImportOptions::default();
+        Reading::choose(&Given::new(pde, &layout, &contents, &options, [1.0; 2]))
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub fn load(folder: &Path) -> Result<Samples> {
         count,
         height,
         width,
+        sides: manifest.recipe.grid.sides(),
         data: Vec::new(),
     };
 

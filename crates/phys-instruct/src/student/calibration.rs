@@ -321,6 +321,7 @@ fn key(call: usize, name: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use phys_instruct_physics::Grid;
     use phys_instruct_physics::burgers::Burgers;
     use phys_instruct_physics::darcy::Darcy;
     use phys_instruct_physics::registry::by_name;
@@ -373,7 +374,8 @@ mod tests {
     #[test]
     fn it_is_the_rounded_fields_that_get_the_data_s_share_of_either_value() {
         let (coordinates, y) = fitted("darcy", 256, MODES);
-        let residual = residual::build(&Darcy::default(), 8, &Device::flex()).unwrap();
+        let residual =
+            residual::build(&Darcy::default(), Grid::square(8), &Device::flex()).unwrap();
         let mean = |y: &Tensor<4>| {
             values(residual.rounded(coordinates.decode(y.clone())).narrow(1, 0, 1).mean())[0]
         };

@@ -4,7 +4,7 @@
 use phys_instruct::Samples;
 use phys_instruct::bench::{Row, SamplingMethod};
 use phys_instruct::eval::histogram::{histogram, range};
-use phys_instruct::eval::spectrum::power_spectrum;
+use phys_instruct::eval::spectrum::{self, power_spectrum};
 use phys_instruct_physics::{Channel, Pde};
 use phys_instruct_report::lines::{Axis, Chart, Series};
 
@@ -49,7 +49,7 @@ pub fn error_against_latency(rows: &[Row]) -> Chart {
 pub fn spectra(pde: &dyn Pde, sets: &[(String, Samples)], about: &str) -> Vec<Chart> {
     let curve = |c: usize, basis, (name, samples): &(String, Samples)| {
         let spectrum = power_spectrum(samples, c, basis);
-        let nyquist = samples.height.min(samples.width) as f64 / 2.0;
+        let nyquist = spectrum::nyquist(samples.grid());
         let points = spectrum.wavenumber.iter().zip(&spectrum.power).map(|(k, p)| [*k, *p]);
         let shown = |[k, p]: &[f64; 2]| (1.0..=nyquist).contains(k) && *p > 0.0;
         Series { name: name.clone(), points: points.filter(shown).collect(), dots: vec![] }
@@ -92,6 +92,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use phys_instruct::data::{self, Watch};
+    use phys_instruct_physics::Grid;
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
@@ -101,7 +102,8 @@ mod tests {
         let pde = by_name("darcy").unwrap();
         let set = |seed: u64| {
             let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
-            let samples = data::generate(pde.as_ref(), 16, seed, 4, &mut watch).unwrap();
+            let samples =
+                data::generate(pde.as_ref(), Grid::square(16), seed, 4, &mut watch).unwrap();
             (format!("set {seed}"), samples)
         };
         let sets = [set(1), set(2)];
