@@ -77,6 +77,17 @@ pub fn in_words(calls: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use phys_instruct_physics::{burgers::Burgers, darcy::Darcy};
+
+    #[test]
+    fn a_panel_has_the_shape_of_the_domain_and_time_has_none() {
+        let grid = Grid { ny: 48, nx: 80, ly: 0.6, lx: 1.0 };
+        let sheet = empty_sheet(&Darcy::default(), grid, "", "");
+        assert!((sheet.aspect - 0.6).abs() < 1e-12 && sheet.size == [48, 80]);
+        assert!((sheet.y.range[1] - 0.6).abs() + (sheet.x.range[1] - 1.0).abs() < 1e-12);
+        let sheet = empty_sheet(&Burgers::default(), Grid { ly: 1.0, lx: 0.5, ..grid }, "", "");
+        assert_eq!((sheet.aspect, sheet.y.name.as_str()), (1.0, "t"));
+    }
 
     #[test]
     fn edges_lie_half_a_spacing_beyond_the_points() {

@@ -263,7 +263,7 @@ fn laws(grid: usize, count: usize) -> Result<()> {
         SENSORS.map(|n| n.to_string()).join(" | ")
     );
     for (name, parameter, value) in LAWS {
-        let (own, model) = (registry::by_name(&name)?, student(&name, grid)?);
+        let (own, model) = (registry::by_name(name)?, student(name, grid)?);
         let solver = Solver::new(&model)?;
         let mut other = registry::by_name(name)?;
         other.set_param(parameter, value)?;

@@ -73,8 +73,8 @@ pub fn ask_for_samples(pde: &dyn Pde, grid: Grid, count: usize) -> Result<()> {
     memory::ask(bytes, format_args!("{count} samples of {} x {}", grid.ny, grid.nx))
 }
 
-/// Solves on a grid for the given inputs in parallel, and checks for each that the grid resolves the
-/// solution.
+/// Solves on a grid for the given inputs in parallel, and checks for each that the grid resolves
+/// the solution.
 ///
 /// # Errors
 /// Fails with [`Error::Memory`], and with the first failure of [`Pde::solve_checked`].

@@ -1,7 +1,7 @@
 //! Darcy flow -div(a grad u) = f on a rectangle, u = 0 on the boundary.
 //!
-//! Along a side of length l, n points lie at `(j + b) h` with h = l/(n - 1 + 2 b). They are cell centres for b = 1/2, and
-//! the inner nodes of a grid of nodes for b = 1.
+//! Along a side of length l, n points lie at `(j + b) h` with h = l/(n - 1 + 2 b). They are cell
+//! centres for b = 1/2, and the inner nodes of a grid of nodes for b = 1.
 //!
 //! The discretisation is by finite volumes (Patankar, "Numerical Heat Transfer and Fluid Flow",
 //! 1980, section 4.2). The flux through a face between two cells carries the harmonic mean of their
@@ -317,8 +317,8 @@ impl Linearised for Near {
 ///
 /// # Errors
 /// Fails on a coefficient that is not on the grid, finite and positive, and on a source of another
-/// size or with a non-finite value. Fails on any other distance from the walls, and on a backward error
-/// above 1e-12.
+/// size or with a non-finite value. Fails on any other distance from the walls, and on a backward
+/// error above 1e-12.
 pub fn solve_with_source(
     grid: Grid,
     coefficient: &Fields,

@@ -6,12 +6,12 @@ use crate::{Error, Result};
 
 /// A grid of evenly spaced points on the rectangle [0, ly] x [0, lx].
 ///
-/// It is the only place that knows the rectangle's sides. [`Fields`](crate::Fields) know their
-/// shape alone, and whoever needs the sides is given the grid. Where the points lie within the
+/// It is the only type that knows the rectangle's sides. [`Fields`](crate::Fields) know their shape
+/// alone, and whoever needs a side or a spacing is given the grid. Where the points lie within the
 /// rectangle depends on the equation: [`Pde::points`](crate::Pde::points) tells.
 ///
-/// For an evolution on one axis of space the y axis is time, as a share of the final time: `ly` is
-/// 1 there.
+/// The y axis of an evolution on one axis of space is time, as a share of the final time. The side
+/// `ly` is 1 there.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Grid {
     /// Points along y.

@@ -1,7 +1,7 @@
 //! The Helmholtz problem lap u + k^2 u = a on a rectangle, u = 0 on the boundary.
 //!
-//! Along a side of length l, n nodes lie at `j l / (n - 1)`, with the five-point Laplacian. The discrete equations are
-//! solved exactly in its sine modes, as in [`crate::poisson`].
+//! Along a side of length l, n nodes lie at `j l / (n - 1)`, with the five-point Laplacian. The
+//! discrete equations are solved exactly in its sine modes, as in [`crate::poisson`].
 
 use crate::input::{self, nodes};
 use crate::law::clear_boundary;
@@ -29,8 +29,8 @@ const EXACT_RESONANCE: f64 = 1e-8;
 /// The Helmholtz problem. Its source `a` is a Neumann field of law `input`, 0 on the boundary.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Helmholtz {
-    /// Wave number, at least 0, and at most 1/h for the largest spacing h of the grid that it is solved
-    /// on.
+    /// Wave number, at least 0, and at most 1/h for the largest spacing h of the grid that it is
+    /// solved on.
     pub k: f64,
     /// The law of the random source.
     pub input: FieldLaw,

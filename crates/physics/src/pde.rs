@@ -150,9 +150,9 @@ pub trait Pde: Any + Send + Sync {
     /// Solves on `grid` for the given input, whose shape is that of [`Pde::random_input`].
     ///
     /// # Errors
-    /// Fails on a grid that [`Pde::check_grid`] refuses, on a wrong shape, on non-finite or
-    /// inadmissible values, on a parameter that the grid does not resolve, and if the solver does
-    /// not converge.
+    /// Fails on a grid that [`Pde::check_grid`] refuses, on a wrong shape, and on non-finite or
+    /// inadmissible values. Fails on a parameter that the grid does not resolve, and if the solver
+    /// does not converge.
     fn solve(&self, grid: Grid, input: &Fields) -> Result<Solution>;
 
     /// Returns an approximate upper bound of the bytes that [`Pde::solve`] allocates on a grid.

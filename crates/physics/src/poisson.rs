@@ -1,8 +1,9 @@
 //! The Poisson problem lap u = a on a rectangle, u = 0 on the boundary.
 //!
-//! Along a side of length l, n nodes lie at `j l / (n - 1)`, with the five-point Laplacian. The discrete sine transform
-//! of the inner nodes diagonalises it: the discrete equations are solved exactly (Buzbee, Golub and
-//! Nielson, "On direct methods for solving Poisson's equations", SIAM J. Numer. Anal. 7, 1970).
+//! Along a side of length l, n nodes lie at `j l / (n - 1)`, with the five-point Laplacian. The
+//! discrete sine transform of the inner nodes diagonalises it: the discrete equations are solved
+//! exactly (Buzbee, Golub and Nielson, "On direct methods for solving Poisson's equations", SIAM J.
+//! Numer. Anal. 7, 1970).
 
 use std::f64::consts::PI;
 

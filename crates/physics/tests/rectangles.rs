@@ -195,7 +195,7 @@ fn vortices_on_a_rectangle_decay_exactly() {
     assert!(largest_difference(end.channel(1), &exact) < 1e-12);
 }
 
-/// For w = a cos q x + b cos p y, v . grad w = a b (q/p - p/q) sin q x sin p y.
+/// The product v . grad w for w = a cos q x + b cos p y is a b (q/p - p/q) sin q x sin p y.
 #[test]
 fn the_first_change_of_a_flow_is_that_of_the_equation() {
     let grid = grid([20, 32], [0.6, 1.0]);

@@ -3,10 +3,10 @@
 //! A substance of concentration u is fed by the source a, spreads, and is consumed by a reaction of
 //! third order.
 //!
-//! Along a side of length l, n points lie at `(j + 1) h` with h = l/(n + 1). The boundary lies one spacing outside and is
-//! not stored. The Laplacian is the five-point one. Newton's method solves the discrete equations.
-//! Each linear system is solved by conjugate gradients, since D (-lap) + 3 u^2 is symmetric and
-//! positive definite.
+//! Along a side of length l, n points lie at `(j + 1) h` with h = l/(n + 1). The boundary lies one
+//! spacing outside and is not stored. The Laplacian is the five-point one. Newton's method solves
+//! the discrete equations. Each linear system is solved by conjugate gradients, since
+//! D (-lap) + 3 u^2 is symmetric and positive definite.
 
 use phys_instruct_physics::random_field::FieldLaw;
 use phys_instruct_physics::{

@@ -305,3 +305,71 @@ fn solve_refuses_what_it_cannot_use() {
         assert!(run.stderr.contains(reason), "{line}: {}", run.stderr);
     }
 }
+
+#[test]
+fn every_verb_takes_a_rectangle() {
+    let sandbox = Sandbox::new();
+    let rectangle = "--grid 48x80 --sides 0.6x1";
+    let table = serde_json::json!({ "points": [48, 80], "sides": [0.6, 1.0] });
+
+    // A file keeps its sides: what was generated is solved again on the same rectangle.
+    let made = sandbox.json(&format!("generate darcy --count 2 {rectangle} --out x.npz"));
+    assert_eq!(made["grid"], table);
+    sandbox.good("simulate darcy --input x.npz --out y.npz");
+    sandbox.good("simulate darcy --input x.npz --sides 1x1 --out unit.npz");
+    let deviation = |name: &str| {
+        let info = sandbox.json(&format!("data info {name}"))["arrays"].take();
+        assert_eq!(info["u"]["shape"], serde_json::json!([2, 48, 80]), "{name}");
+        info["u"]["std"].as_f64().unwrap()
+    };
+    let [own, again, other] = ["x.npz", "y.npz", "unit.npz"].map(deviation);
+    assert!((again / own - 1.0).abs() < 1e-6 && other > 1.2 * own, "{own} {again} {other}");
+
+    sandbox.good(&format!("generate darcy --count 2 {rectangle} --out set"));
+    let info = sandbox.json("data info set");
+    assert_eq!((&info["recipe"]["size"], &info["grid"]), (&table, &serde_json::json!([48, 80])));
+    sandbox.good("data import set --out copy.npz");
+    let files = ["x.npz", "copy.npz"].map(|name| std::fs::read(sandbox.path(name)).unwrap());
+    assert_eq!(files[0], files[1]);
+    assert!(sandbox.json("eval copy.npz --pde darcy")["pde_error"].as_f64().unwrap() < 1e-4);
+
+    // Training, sampling and an answer, at a tiny size.
+    let tiny = "--grid 10x14 --sides 0.6x1";
+    sandbox.good(&format!("train tiny.toml {tiny} --out teacher"));
+    sandbox.good(&format!("distill tiny.toml {tiny} --teacher teacher --out student"));
+    let card = sandbox.json("model info student");
+    assert_eq!(card["grid"], serde_json::json!({ "points": [10, 14], "sides": [0.6, 1.0] }));
+    let line = "sample student --count 8 --out s.npz --out s.svg";
+    sandbox.good(line).matches_but_for_numbers("sample-rectangle");
+    sandbox.good("solve student --task inverse --make-obs obs.csv --points 9");
+    sandbox.good("solve student --task inverse --obs obs.csv --ensemble 2 --out a.npz --out a.png");
+
+    // The picture is as high as the rectangle.
+    let picture = std::fs::read_to_string(sandbox.path("s.svg")).unwrap();
+    let image = picture.split("<image").nth(1).unwrap();
+    let number = |name: &str| {
+        let value = image.split(&format!(" {name}=\"")).nth(1).unwrap();
+        value.split('"').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert!((number("height") / number("width") - 0.6).abs() < 0.05, "{image:.200}");
+}
+
+#[test]
+fn a_rectangle_that_is_none_is_refused() {
+    let sandbox = Sandbox::new();
+    for (line, part) in [
+        ("generate poisson --out x --grid 48x", "48x80"),
+        ("generate poisson --out x --grid 48x2", "2 is not in 4..=4096"),
+        ("generate poisson --out x --sides 0.6", "two lengths above 0"),
+        ("generate poisson --out x --sides 0x1", "two lengths above 0"),
+        ("generate poisson --out x --sides 1xinf", "two lengths above 0"),
+        ("generate burgers --out x --grid 48x80 --sides 0.6x1", "share of the final time"),
+        ("train tiny.toml --sides 0.6x1 --out x", "--grid"),
+        ("train tiny.toml --grid 10x4 --out x", "grid.points[1] = 4"),
+        ("train tiny.toml --set grid.points=[10,14] --out x", "table"),
+    ] {
+        let run = sandbox.run(line);
+        assert_eq!(run.code, Some(2), "{line}: {}", run.stderr);
+        assert!(run.stderr.contains(part), "{line}: {}", run.stderr);
+    }
+}

@@ -33,7 +33,7 @@ fn unit() -> [f64; 2] {
     [1.0, 1.0]
 }
 
-/// What a grid may be in a config.
+/// The forms that a grid may have in a config.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 #[allow(dead_code)]

@@ -138,6 +138,11 @@ fn check(samples: &Samples, reference: &Samples, pde: &dyn Pde) -> Result<()> {
         let [got, want] = [shape(samples), shape(reference)];
         return Err(Error::Shape(format!("samples {got:?} against a reference of {want:?}")));
     }
+    let [own, other] = [samples.grid(), reference.grid()];
+    if own != other {
+        let reason = format!("samples on a grid of {own} against a reference on {other}");
+        return Err(Error::Shape(reason));
+    }
     let channels = pde.channels().len();
     if samples.channels.len() != channels {
         let got = samples.channels.len();

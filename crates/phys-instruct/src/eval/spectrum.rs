@@ -1,8 +1,8 @@
 //! Radially averaged power spectra, in the basis that fits each channel's boundary.
 //!
-//! Wavenumbers count cycles over the domain, of a rectangle over its longer side: mode k of a cosine
-//! basis has k/2, of a sine basis (k+1)/2, of the Fourier basis ceil(k/2), times the longer side
-//! over its own axis' side. Bin b holds the modes with |wavenumber| in [b - 1/2, b
+//! Wavenumbers count cycles over the domain: mode k of a cosine basis has k/2, of a sine basis
+//! (k+1)/2, of the Fourier basis ceil(k/2). On a rectangle they count cycles over its longer side,
+//! along either axis. Bin b holds the modes with |wavenumber| in [b - 1/2, b
 //! + 1/2). Its power is the mean square coefficient per mode, averaged over samples.
 
 use phys_instruct_physics::transform::forward_2d;

@@ -2,8 +2,8 @@
 //!
 //! Space is discretised in Fourier modes with the reference solver's projection. Time is collocated
 //! by exponential Hermite polynomials ([`phys_instruct_physics::hermite`]). Let h be the interval
-//! between rows, one over their number less 1; E the heat flow over h; and N = -(u^2 / 2)_x. For neighbouring
-//! rows u0 and u1 the residual, in the row of u1, is
+//! between rows, one over their number less 1; E the heat flow over h; and N = -(u^2 / 2)_x. For
+//! neighbouring rows u0 and u1 the residual, in the row of u1, is
 //!
 //! ```text
 //! R = (u1 - E u0) / h - (the average over the interval of what N adds to u1).

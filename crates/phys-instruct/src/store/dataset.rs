@@ -109,8 +109,8 @@ pub fn verify(folder: &Path) -> Result<Vec<Problem>> {
     Ok(manifest.shards.iter().filter_map(check).collect())
 }
 
-/// Writes samples as an `.npz` of one array per channel, `f32 [sample, y, x]` in physical units. Off
-/// the unit square the lengths along y and x are the array [`SIDES`].
+/// Writes samples as an `.npz` of one array per channel, `f32 [sample, y, x]` in physical units.
+/// Off the unit square the lengths along y and x are the array [`SIDES`].
 ///
 /// # Errors
 /// Fails with [`Error::Shape`], with [`Error::BadFile`] for values that are not finite, and with

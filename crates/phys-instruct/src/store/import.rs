@@ -353,12 +353,18 @@ mod tests {
     }
 
     #[test]
-    fn grids_that_are_not_square_need_a_word() {
+    fn grids_need_not_be_square_and_their_sides_are_those_told() {
         let burgers = Dummy::named("burgers", &["u"]);
         let path = fixture("pdebench_burgers.hdf5");
-        assert!(reason(&path, &burgers, &ImportOptions::default()).contains("6 x 8"));
-        let options = ImportOptions { ..Default::default() };
-        check(&import(&path, &burgers, &options).unwrap(), (6, 8), &[|a| -a / 8.0]);
+        let read = |sides| {
+            let options = ImportOptions { sides, ..Default::default() };
+            import(&path, &burgers, &options)
+        };
+        check(&read(None).unwrap(), (6, 8), &[|a| -a / 8.0]);
+        assert_eq!(read(None).unwrap().sides, [1.0, 1.0]);
+        assert_eq!(read(Some([1.0, 2.0])).unwrap().sides, [1.0, 2.0]);
+        let message = read(Some([0.0, 1.0])).unwrap_err().to_string();
+        assert!(message.contains("above 0"), "{message}");
     }
 
     #[test]

@@ -22,6 +22,9 @@ use crate::store::ndarray::{NdArray, NdData};
 /// points.
 const COMPARED: usize = 4;
 const POINTS: usize = 256 * 256;
+/// The longest axis of a grid that is not square and is compared. A number of samples, which may
+/// be large, is taken for points in some readings.
+const LONGEST: usize = 512;
 /// The largest misfit with which a reading fits: a tenth of the equation's terms.
 const FITS: f64 = 0.1;
 /// A reading whose misfit is within this factor of the best one's fits about as well.
@@ -201,17 +204,21 @@ impl Reading {
     /// values are not finite.
     fn measured(&self, given: &Given, residuals: &mut Residuals) -> Option<f64> {
         let cropped = self.clone().cropped(given.options.crop).ok()?;
-        if self.problem.is_some() {
+        let grid = cropped.grid(given);
+        let long = grid.ny != grid.nx && grid.ny.max(grid.nx) > LONGEST;
+        if self.problem.is_some() || long {
             return None;
         }
-        let grid = cropped.grid(given);
         let build = || residual::build(given.pde, grid, &crate::device::cpu()).ok();
         let residual = residuals.entry(grid.shape()).or_insert_with(build).as_ref()?;
 
         let range = given.options.samples.clone().unwrap_or(0..self.count);
         let compared = (COMPARED * POINTS / grid.points()).clamp(1, COMPARED);
         let end = range.end.min(self.count).min(range.start + compared);
-        let samples = cropped.samples(given, range.start.min(end)..end);
+        if range.start >= end {
+            return None;
+        }
+        let samples = cropped.samples(given, range.start..end);
         check::misfit(&samples, residual.as_ref())
     }
 }
