@@ -69,6 +69,11 @@ impl Distill {
 
         let mut training =
             StudentTraining::new(&config, teacher, build(&device)?, monitor, &validation, &device)?;
+        if config.student()?.operator().is_some() {
+            let pairs = training_data(&config, &stop)?;
+            check_data(&pairs, pde.as_ref(), path, self.unchecked)?;
+            training = training.with_pairs(pairs);
+        }
         let run = runs::open(&folder, &config, Kind::Student)?;
         let checkpoint_minutes = config.student()?.checkpoint_minutes;
         let pace = Pace { checkpoint_minutes, until: self.until };
@@ -110,6 +115,15 @@ fn validation(config: &Config, stop: &AtomicBool) -> Result<phys_instruct::Sampl
     let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop };
     let samples =
         data::validation(config, &mut watch).map_err(|e| interrupted(e, "no step was taken"))?;
+    bar.finish_and_clear();
+    Ok(samples)
+}
+
+fn training_data(config: &Config, stop: &AtomicBool) -> Result<phys_instruct::Samples, Failure> {
+    let bar = bar(config.data.count, "training data");
+    let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop };
+    let samples =
+        data::training(config, &mut watch).map_err(|e| interrupted(e, "no step was taken"))?;
     bar.finish_and_clear();
     Ok(samples)
 }

@@ -64,7 +64,7 @@ pub fn sample(
     let samples = collect(model, lot.count, progress, |shape, first| {
         let draw = Draw { seed: lot.seed, stream: "sample", step: 0, first };
         let noise = draw.normal(shape, &model.device());
-        in_pool(|| match method {
+        let y = in_pool(|| match method {
             GuidedSampler::DiffusionPde(weight) => {
                 let guide = Guide { residual, weight, target: None };
                 diffusionpde::sample(&model.network, &guide, noise, &levels)
@@ -72,7 +72,8 @@ pub fn sample(
             GuidedSampler::CoCoGen(size) => {
                 cocogen::sample(&model.network, residual, noise, &levels, size)
             }
-        })
+        })?;
+        Ok(model.network.coordinates.decode(y))
     })?;
 
     let calls = match method {
@@ -129,7 +130,8 @@ pub fn solve(
     let samples = collect(model, lot.count, &mut |_| (), |shape, first| {
         let noise =
             Draw { seed: lot.seed, stream: "sample", step: 0, first }.normal(shape, &device);
-        in_pool(|| diffusionpde::sample(&model.network, &guide, noise, &levels))
+        let y = in_pool(|| diffusionpde::sample(&model.network, &guide, noise, &levels))?;
+        Ok(model.network.coordinates.decode(y))
     })?;
     match samples.first_not_finite() {
         None => Ok(Posterior::of(samples, false, diffusionpde::calls(steps))),
@@ -187,7 +189,7 @@ mod tests {
         let card = Card::new(Kind::Teacher, &config, pde.as_ref());
         let network = Network::new(net, coordinates).valid().freeze();
         let residual = crate::residual::build(pde.as_ref(), SIZE, &device).unwrap();
-        (Model { card, statistics, network, calibrations: Vec::new() }, residual)
+        (Model { card, statistics, network, calibrations: Vec::new(), operator: None }, residual)
     }
 
     fn guided(method: GuidedSampler, steps: usize) -> (crate::Samples, usize, f64) {

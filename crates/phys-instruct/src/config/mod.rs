@@ -36,7 +36,7 @@ pub use net::NetConfig;
 pub use optimizer::OptimizerConfig;
 pub use phase::{
     AnchoredConfig, AuxiliaryConfig, Balance, CalibrateConfig, Channels, Divergence,
-    GuidanceConfig, MatchingConfig, MatchingWeight, PhaseConfig, WarmStartConfig,
+    GuidanceConfig, MOST_SWEEPS, MatchingConfig, MatchingWeight, OperatorConfig, PhaseConfig, WarmStartConfig,
 };
 pub use schedule::Schedule;
 pub use train::TrainConfig;
@@ -106,8 +106,10 @@ impl Config {
         self.coordinates.check(self.grid, &self.pde, channels)?;
         self.diffusion.check()?;
         self.train.check("train")?;
-        match &self.distill {
-            Some(distill) => distill.check("distill", &self.coordinates, || self.pde()),
+        let Some(distill) = &self.distill else { return Ok(()) };
+        distill.check("distill", &self.coordinates, || self.pde())?;
+        match distill.operator() {
+            Some(operator) => operator.net.check(self.grid),
             None => Ok(()),
         }
     }

@@ -96,6 +96,7 @@ impl TeacherTraining {
             statistics: self.statistics.clone(),
             network: self.network.with_net(self.average.clone()).freeze(),
             calibrations: Vec::new(),
+            operator: None,
         }
     }
 

@@ -1,10 +1,11 @@
 //! The student in training: the state that every phase reads and updates.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::Result;
+use crate::{Result, Samples};
 use crate::config::{DistillConfig, OptimizerConfig};
 use crate::diffusion::Network;
 use crate::diffusion::noise::Draw;
@@ -13,7 +14,7 @@ use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::{UNet, params};
 use crate::residual::Residual;
 use crate::store::weights::Array;
-use crate::student::{Calibration, FirstLine, Generator, Wanted};
+use crate::student::{Calibration, FirstLine, Generator, Operator, Wanted};
 use crate::training::ema_decay;
 
 /// The student, its average and its optimizer, beside the teacher and the equation.
@@ -36,6 +37,12 @@ pub struct Student {
     pub optimizer: AdamW,
     /// The calibration of each network call; empty before the student is calibrated.
     pub calibrations: Vec<Calibration>,
+    /// The operator that makes the solution; none before one is trained.
+    pub operator: Option<Operator>,
+    /// The run's training data, if a phase needs them.
+    pub pairs: Option<Arc<Samples>>,
+    /// Samples that no phase trains on.
+    pub held_out: Samples,
     /// The residual of the PDE.
     pub residual: Box<dyn Residual>,
     /// The statistics of the data's first line, if the input is that line.
@@ -77,6 +84,7 @@ impl Student {
             statistics: self.teacher.statistics.clone(),
             network: self.averaged(),
             calibrations: self.calibrations.clone(),
+            operator: self.operator.clone(),
         }
     }
 

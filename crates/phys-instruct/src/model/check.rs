@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use phys_instruct_physics::{Channel, Pde, TwoValues};
 
 use super::{Card, FORMAT, Kind, SEALED};
-use crate::config::check_levels;
+use crate::config::{MOST_SWEEPS, NetConfig, check_levels};
 use crate::diffusion::statistics::Statistics;
 use crate::store::weights::Array;
 use crate::{Error, Result};
@@ -44,6 +44,7 @@ impl Card {
 
         self.check_channels(pde.as_ref())?;
         self.net.check(self.grid)?;
+        self.check_operator()?;
         self.coordinates.check(self.grid, &self.pde, self.channels.len())?;
         self.diffusion.check()?;
         self.check_calls()?;
@@ -75,6 +76,23 @@ impl Card {
         )))
     }
 
+    /// A student may have an operator, and its network obeys the rules of one.
+    fn check_operator(&self) -> Result<()> {
+        let Some(operator) = &self.operator else { return Ok(()) };
+        if self.kind == Kind::Teacher {
+            return Err(Error::Config("operator found, which a teacher does not have".into()));
+        }
+        let sweeps = operator.sweeps;
+        if sweeps > MOST_SWEEPS {
+            let reason = format!("operator.sweeps {sweeps} found, 0 to {MOST_SWEEPS} expected");
+            return Err(Error::Config(reason));
+        }
+        operator.net.check(self.grid).map_err(|error| match error {
+            Error::Config(reason) => Error::Config(format!("operator.{reason}")),
+            other => other,
+        })
+    }
+
     /// A student has noise levels and a teacher none.
     fn check_calls(&self) -> Result<()> {
         match self.kind {
@@ -92,7 +110,20 @@ impl Card {
     /// # Errors
     /// [`Error::Config`] with the field that asks for a tensor the file does not hold so.
     pub(super) fn check_size(&self, tensors: &BTreeMap<String, Array>) -> Result<()> {
-        let net = &self.net;
+        self.check_size_of(&self.net, "", tensors)?;
+        match &self.operator {
+            Some(operator) => self.check_size_of(&operator.net, "operator.", tensors),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for the network `net`, before whose names `prefix` stands.
+    fn check_size_of(
+        &self,
+        net: &NetConfig,
+        prefix: &str,
+        tensors: &BTreeMap<String, Array>,
+    ) -> Result<()> {
         let expect = |field: String, name: &str, shape: &[usize]| match tensors.get(name) {
             Some(array) if array.shape == shape => Ok(()),
             Some(array) => Err(Error::Config(format!(
@@ -105,16 +136,16 @@ impl Card {
         };
 
         let embedding = 4 * net.width;
-        let width = format!("net.width = {}", net.width);
-        expect(width, "net.embed_out.weight", &[embedding, embedding])?;
+        let width = format!("{prefix}net.width = {}", net.width);
+        expect(width, &format!("{prefix}net.embed_out.weight"), &[embedding, embedding])?;
         for (level, multiplier) in net.multipliers.iter().enumerate() {
             let channels = multiplier * net.width;
             for block in 0..net.blocks {
                 let field = match block {
-                    0 => format!("net.multipliers[{level}] = {multiplier}"),
-                    _ => format!("net.blocks = {}", net.blocks),
+                    0 => format!("{prefix}net.multipliers[{level}] = {multiplier}"),
+                    _ => format!("{prefix}net.blocks = {}", net.blocks),
                 };
-                let name = format!("net.levels.{level}.down.{block}.block.conv_out.weight");
+                let name = format!("{prefix}net.levels.{level}.down.{block}.block.conv_out.weight");
                 expect(field, &name, &[channels, channels, 3, 3])?;
             }
         }
@@ -169,7 +200,7 @@ pub(super) fn check_no_more(
     match tensors.keys().find(|name| !used.contains(*name)) {
         None => Ok(()),
         Some(name) => Err(Error::Config(format!(
-            "tensor `{name}` is none of the network, the statistics and the calibrations described"
+            "tensor `{name}` is none of the networks, the statistics and the calibrations described"
         ))),
     }
 }
@@ -208,7 +239,7 @@ mod tests {
             skip: Skip::Flow,
             ..Card::new(Kind::Student, &config, pde.as_ref())
         };
-        Model { card, statistics, network, calibrations: Vec::new() }
+        Model { card, statistics, network, calibrations: Vec::new(), operator: None }
     }
 
     /// Writes the description of `bundle` as the first format had it.

@@ -26,7 +26,7 @@ type Writer = (&'static str, fn(&Path, usize) -> Result<()>);
 
 const WRITERS: [Writer; 7] = [
     ("model.safetensors", |path, n| weights::write(path, &bundle(n))),
-    ("packed.safetensors", |path, n| weights::write_packed(path, &bundle(n), "net.")),
+    ("packed.safetensors", |path, n| weights::write_packed(path, &bundle(n), &["net."])),
     ("array.npy", |path, n| npy::write(path, &array(n))),
     ("arrays.npz", |path, n| npz::write(path, &[("a", &array(n)), ("u", &array(n))])),
     ("observations.csv", |path, n| files::write(path, &observations(n))),
