@@ -36,7 +36,8 @@ pub use net::NetConfig;
 pub use optimizer::OptimizerConfig;
 pub use phase::{
     AnchoredConfig, AuxiliaryConfig, Balance, CalibrateConfig, Channels, Divergence,
-    GuidanceConfig, MOST_SWEEPS, MatchingConfig, MatchingWeight, OperatorConfig, PhaseConfig, WarmStartConfig,
+    GuidanceConfig, MOST_SWEEPS, MatchingConfig, MatchingWeight, OperatorConfig, PhaseConfig,
+    WarmStartConfig,
 };
 pub use schedule::Schedule;
 pub use train::TrainConfig;

@@ -1,5 +1,5 @@
-//! The training of a student ([`crate::student`]): it is matched to the teacher's noisy distributions
-//! while guidance pulls its clean output onto the PDE (arXiv 2602.03627).
+//! The training of a student ([`crate::student`]). It is matched to the teacher's noisy
+//! distributions while guidance pulls its clean output onto the PDE (arXiv 2602.03627).
 
 pub mod anchored;
 pub mod auxiliary;

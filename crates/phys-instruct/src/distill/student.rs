@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::{Result, Samples};
 use crate::config::{DistillConfig, OptimizerConfig};
 use crate::diffusion::Network;
 use crate::diffusion::noise::Draw;
@@ -16,6 +15,7 @@ use crate::residual::Residual;
 use crate::store::weights::Array;
 use crate::student::{Calibration, FirstLine, Generator, Operator, Wanted};
 use crate::training::ema_decay;
+use crate::{Result, Samples};
 
 /// The student, its average and its optimizer, beside the teacher and the equation.
 pub struct Student {

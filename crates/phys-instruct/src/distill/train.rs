@@ -184,8 +184,9 @@ fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
         other => other,
     })?;
 
-    let goes_on =
-        |phase: &PhaseConfig| !matches!(phase, PhaseConfig::WarmStart(_) | PhaseConfig::Matching(_));
+    let goes_on = |phase: &PhaseConfig| {
+        !matches!(phase, PhaseConfig::WarmStart(_) | PhaseConfig::Matching(_))
+    };
     let fresh = distill.phases.iter().find(|phase| !goes_on(phase));
     match (start.kind, fresh) {
         (Kind::Teacher, Some(_)) => Ok(()),

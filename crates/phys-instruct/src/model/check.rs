@@ -117,7 +117,7 @@ impl Card {
         }
     }
 
-    /// The same for the network `net`, before whose names `prefix` stands.
+    /// Holds the size of the network `net` to its tensors, before whose names `prefix` stands.
     fn check_size_of(
         &self,
         net: &NetConfig,

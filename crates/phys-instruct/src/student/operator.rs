@@ -9,8 +9,8 @@
 //! N(a) = g + r + B^T (v * B net(a, g))
 //! ```
 //!
-//! B is the basis of the solution's channels, r the mean of what is left and v its standard
-//! deviation in each mode, so that the network's output has unit variance in every mode.
+//! B is the basis of the solution's channels. The mean of what is left is r, and its standard
+//! deviation in each mode is v. The network's output therefore has unit variance in every mode.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -161,7 +161,12 @@ impl Frame {
     ///
     /// # Errors
     /// Fails as the polish does. `residual` must have been built on the processor.
-    pub fn guess(&self, x: &Tensor<4>, residual: &dyn Residual, sweeps: usize) -> Result<Tensor<4>> {
+    pub fn guess(
+        &self,
+        x: &Tensor<4>,
+        residual: &dyn Residual,
+        sweeps: usize,
+    ) -> Result<Tensor<4>> {
         let [batch, _, height, width] = x.dims();
         let solved = self.layout.solution.channels.len();
         let shape = [batch, solved, height, width];
@@ -209,8 +214,13 @@ impl OperatorStatistics {
             let mean = fields.clone().mean_dim(0);
             let modes = frame.bases.modes(fields - mean.clone());
             let deviation = modes.square().mean_dim(0).sqrt();
-            let largest = read(deviation.clone())?.into_iter().fold(f32::MIN_POSITIVE, f32::max);
-            Ok([mean, deviation.clamp_min(least * largest)])
+            let largest = read(deviation.clone())?.into_iter().fold(0.0, f32::max);
+            // Fields that are always the same, as a guess of zero, have no unit of their own.
+            let deviation = match largest > 0.0 {
+                true => deviation.clamp_min(least * largest),
+                false => deviation.ones_like(),
+            };
+            Ok([mean, deviation])
         };
         let [guess_mean, guess_deviation] = moments(guess, LEAST_OF_GUESS)?;
         let [left_mean, left_deviation] = moments(left, LEAST_LEFT)?;
@@ -219,7 +229,7 @@ impl OperatorStatistics {
         let n = input.len().max(1) as f64;
         let mean = input.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
         let variance = input.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
-        let deviation = variance.sqrt().max(f64::from(f32::MIN_POSITIVE));
+        let deviation = if variance > 0.0 { variance.sqrt() } else { 1.0 };
         let input = [mean as f32, deviation as f32];
         Ok(Self { guess_mean, guess_deviation, left_mean, left_deviation, input })
     }
@@ -279,7 +289,7 @@ impl Operator {
         }
     }
 
-    /// What the network sees: the input, and the guess with its own spectrum and whitened.
+    /// The pictures for the network: the input, and the guess with its own spectrum and whitened.
     fn pictures(&self, x: &Tensor<4>, guess: &Tensor<4>) -> Tensor<4> {
         let OperatorStatistics { guess_mean, guess_deviation, input: [mean, deviation], .. } =
             &self.statistics;
@@ -367,3 +377,6 @@ impl Operator {
         params::names(&self.net, &format!("{PREFIX}net.")).into_iter().chain(statistics)
     }
 }
+
+#[cfg(test)]
+mod tests;

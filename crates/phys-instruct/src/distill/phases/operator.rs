@@ -1,13 +1,14 @@
 //! The operator phase: a network learns the solution of an input, from pairs of the run's data, the
 //! residual, or both. The student's generator is not changed.
 //!
-//! Let N(a) be the operator's solution ([`crate::student::operator`]) and u that of the pair. The
-//! loss is a weighted sum of three errors, each a mean over the batch:
+//! Let N(a) be the operator's solution ([`crate::student::operator`]), u that of the pair, o the
+//! network's output and t the output that would lead to u. R is the residual, and s its source or
+//! largest term. The loss is a weighted sum of three errors, each a mean over the batch:
 //!
 //! ```text
-//! |N(a) - u| / |u|                           the relative error
-//! mean of (net - (B^T ((B (u - g - r)) / v)))^2   the error in whitened modes
-//! |R(a, N(a))| / |source|                    the relative residual
+//! |N(a) - u| / |u|       the relative error
+//! mean of (o - t)^2      the squared error in whitened modes
+//! |R(a, N(a))| / |s|     the relative residual
 //! ```
 
 use std::collections::BTreeMap;
@@ -181,11 +182,7 @@ impl Phase for OperatorPhase {
         Ok(arrays)
     }
 
-    fn restore(
-        &mut self,
-        student: &mut Student,
-        arrays: &BTreeMap<String, Array>,
-    ) -> Result<()> {
+    fn restore(&mut self, student: &mut Student, arrays: &BTreeMap<String, Array>) -> Result<()> {
         let restored = |prefix| params::from_arrays(self.average.clone(), arrays, prefix);
         let [net, average] = [restored("operator_net.")?, restored("operator_average.")?];
         self.operator = self.operator.with_net(net.train());
