@@ -144,6 +144,9 @@ pub struct SamplingArgs {
     /// among them; timed apart
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = between::<0, MOST_CALLS>())]
     pub polish: usize,
+    /// Take the solution from the generator's own pass, although the student has an operator for it
+    #[arg(long)]
+    pub joint: bool,
 }
 
 /// The solver of a teacher's sampling.

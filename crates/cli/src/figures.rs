@@ -50,6 +50,14 @@ pub struct Polish {
     seconds_per_sample: f64,
 }
 
+/// The student without its operator.
+fn joint(model: &Model) -> Result<Model, Failure> {
+    model.joint().ok_or_else(|| {
+        let reason = "--joint: this model has no operator, its samples come from one pass anyway";
+        Failure::Usage(reason.into())
+    })
+}
+
 /// The figures that are printed.
 #[derive(Serialize)]
 pub struct Figures {
@@ -76,6 +84,8 @@ impl Subject {
         sampling: &SamplingArgs,
         count: usize,
     ) -> Result<Self, Failure> {
+        let joint = if sampling.joint { Some(joint(model)?) } else { None };
+        let model = joint.as_ref().unwrap_or(model);
         let calls = if model.card.kind == Kind::Student { 1 } else { TEACHER_CALLS };
         let options = SampleOptions {
             count,

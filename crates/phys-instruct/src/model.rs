@@ -258,6 +258,14 @@ impl Model {
         }
     }
 
+    /// This student without its operator: the solution is the one that its generator makes with
+    /// the input. None for a model that has no operator.
+    pub fn joint(&self) -> Option<Self> {
+        self.operator.as_ref()?;
+        let card = Card { operator: None, ..self.card.clone() };
+        Some(Self { card, operator: None, ..self.clone() })
+    }
+
     /// Standard deviation of each channel of the training data, root mean square over the grid,
     /// physical units.
     pub fn deviations(&self) -> Vec<f64> {

@@ -410,7 +410,7 @@ impl Default for OperatorConfig {
             sweeps: 1,
             error_weight: 10.0,
             whitened_weight: 1.0,
-            residual_weight: 0.0,
+            residual_weight: 3.0,
             ema_half_life: 150.0,
             net: NetConfig { multipliers: vec![1, 2, 2, 2], ..NetConfig::default() },
             optimizer: OptimizerConfig::at(1.5e-3),
