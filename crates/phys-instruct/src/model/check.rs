@@ -43,7 +43,7 @@ impl Card {
         }
 
         self.check_channels(pde.as_ref())?;
-        self.net.check(self.grid)?;
+        self.net.check("net", self.grid)?;
         self.check_operator()?;
         self.coordinates.check(self.grid, &self.pde, self.channels.len())?;
         self.diffusion.check()?;
@@ -87,10 +87,7 @@ impl Card {
             let reason = format!("operator.sweeps {sweeps} found, 0 to {MOST_SWEEPS} expected");
             return Err(Error::Config(reason));
         }
-        operator.net.check(self.grid).map_err(|error| match error {
-            Error::Config(reason) => Error::Config(format!("operator.{reason}")),
-            other => other,
-        })
+        operator.net.check("operator.net", self.grid)
     }
 
     /// A student has noise levels and a teacher none.
@@ -278,7 +275,27 @@ mod tests {
         loaded(&whole).unwrap();
         for (field, value, part) in [
             ("/format", json!(0), "format 0"),
-            ("/format", json!(4), "format 4"),
+            ("/format", json!(5), "format 5"),
+            (
+                "/operator",
+                json!({ "net": { "width": 12 }, "sweeps": 1, "steps": 0 }),
+                "operator.net.width",
+            ),
+            (
+                "/operator",
+                json!({ "net": {}, "sweeps": 101, "steps": 0 }),
+                "operator.net.multipliers",
+            ),
+            (
+                "/operator",
+                json!({ "net": { "multipliers": [1] }, "sweeps": 101, "steps": 0 }),
+                "operator.sweeps",
+            ),
+            (
+                "/operator",
+                json!({ "net": { "multipliers": [1] }, "sweeps": 1, "steps": 0 }),
+                "operator.net.embed_out.weight",
+            ),
             ("/kind", json!("oracle"), "oracle"),
             ("/kind", json!("teacher"), "levels"),
             ("/pde", json!("posson"), "pde"),
