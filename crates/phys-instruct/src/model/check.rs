@@ -283,7 +283,7 @@ mod tests {
             ),
             (
                 "/operator",
-                json!({ "net": {}, "sweeps": 101, "steps": 0 }),
+                json!({ "net": {}, "sweeps": 1, "steps": 0 }),
                 "operator.net.multipliers",
             ),
             (
