@@ -23,6 +23,7 @@ pub mod sampling;
 pub mod seeds;
 pub mod store;
 pub mod student;
+pub mod teacher;
 pub mod training;
 
 pub use config::Config;

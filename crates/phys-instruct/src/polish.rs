@@ -136,7 +136,7 @@ mod tests {
     fn a_residual_without_damping_is_refused() {
         let pde = by_name("poisson").unwrap();
         let samples = samples_from(pde.as_ref(), 1, 16, 1);
-        let residual = crate::residual::build(pde.as_ref(), 16, &Device::flex()).unwrap();
+        let residual = crate::problem::residual(pde.as_ref(), 16, &Device::flex()).unwrap();
         assert!(polish(&samples, &Undamped(residual), 1).is_err());
     }
 
@@ -149,7 +149,7 @@ mod tests {
         for (i, v) in samples.data.iter_mut().enumerate() {
             *v *= if i % len < input { 1.0 } else { 1.1 };
         }
-        let residual = crate::residual::build(pde.as_ref(), 32, &Device::flex()).unwrap();
+        let residual = crate::problem::residual(pde.as_ref(), 32, &Device::flex()).unwrap();
         let polished = polish(&samples, residual.as_ref(), sweeps).unwrap();
         for (before, after) in samples.data.chunks(len).zip(polished.data.chunks(len)) {
             assert_eq!(before[..input], after[..input], "{name}: the input moved");
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn a_sample_that_holds_the_equation_is_left_alone() {
         let pde = by_name("poisson").unwrap();
-        let residual = crate::residual::build(pde.as_ref(), 32, &Device::flex()).unwrap();
+        let residual = crate::problem::residual(pde.as_ref(), 32, &Device::flex()).unwrap();
         let solved = samples_from(pde.as_ref(), 2, 32, 1);
         let mut samples = solved.clone();
         let len = samples.sample_len();

@@ -11,10 +11,10 @@ use phys_instruct::store::{
 use phys_instruct_report::number::plain;
 use serde_json::{Value, json};
 
-use super::{described, eval::pde_of};
 use crate::args::{Global, Params, check_once, extension};
-use crate::failure::{Failure, Outcome};
-use crate::output::{SCHEMA, line, make_room, print, print_json, show, tell};
+use crate::checked::described;
+use crate::failure::{Failure, Outcome, SCHEMA};
+use crate::output::{line, make_room, print, print_json, show, tell};
 
 /// Look into data, check it, bring in data from elsewhere
 #[derive(Subcommand)]
@@ -108,7 +108,7 @@ impl Import {
         check_once("--scale", self.scale.iter().map(|(channel, ..)| channel.as_str()))?;
         let axes = self.axes.iter().map(|(channel, _)| channel.as_deref().unwrap_or("AXES"));
         check_once("--axes", axes)?;
-        let pde = pde_of(&self.data, self.pde.as_deref(), &self.params)?;
+        let pde = self.params.pde_of(&self.data, self.pde.as_deref())?;
         make_room(&self.out)?;
         let imported = import_checked(&self.data, pde.as_ref(), &self.options())?;
         dataset::write_npz(&imported.samples, &self.out)?;

@@ -17,7 +17,6 @@ use phys_instruct_physics::Pde;
 use phys_instruct_report::number::{plain, significant};
 use serde_json::json;
 
-use super::open_device;
 use crate::args::{Global, MOST_CALLS, ModelName, at_least, at_least_zero, between, extension};
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, make_room, seconds, show, tell};
@@ -121,7 +120,7 @@ impl Solve {
     pub fn run(&self, global: &Global) -> Outcome {
         self.out.iter().try_for_each(|path| picture::check(path))?;
         let path = models::find_for_observations(&self.name.model)?;
-        let model = Model::load(&path, &open_device(global)?)?;
+        let model = Model::load(&path, &global.open_device()?)?;
         match (&self.make_obs, &self.obs) {
             (Some(file), _) => self.draw_problem(&model, file),
             (None, Some(file)) => self.answer(&model, file_name(&path), file, global),

@@ -26,7 +26,8 @@ use crate::condition::{
 };
 use crate::data::{self, Watch};
 use crate::eval::physics::pde_error;
-use crate::residual::{self, Residual};
+use crate::problem;
+use crate::residual::Residual;
 use crate::{Error, Result, Samples, seeds};
 
 mod row;
@@ -180,7 +181,7 @@ impl Setting {
         let interpolated = options.methods.iter().any(|method| by_samples.contains(method));
         let training = made(seeds::INTERPOLATION, if interpolated { options.training } else { 1 })?;
 
-        let residual = residual::build(problem.as_ref(), grid, &Device::flex())?;
+        let residual = problem::residual(problem.as_ref(), grid, &Device::flex())?;
         Ok(Self {
             teacher: loaded("teacher")?,
             two_valued: TwoValuedEntries::of(&truths, problem.as_ref()),

@@ -18,7 +18,8 @@ use crate::diffusion::sampler;
 use crate::eval::{EvalOptions, evaluate};
 use crate::model::{Kind, Model};
 use crate::polish;
-use crate::residual::{self, Residual};
+use crate::problem;
+use crate::residual::Residual;
 use crate::sampling::{self, Drawn, SampleOptions};
 use crate::store::dataset::sha256;
 use crate::store::file::{MAX_BYTES, read};
@@ -227,7 +228,7 @@ fn student_rows(method: SamplingMethod, options: &Options, student: &Loaded) -> 
 /// Tells whether sweeps of correction converge for the model's PDE.
 fn converges(model: &Model) -> Result<bool> {
     let pde = model.card.pde()?;
-    let residual = residual::build(pde.as_ref(), model.card.grid, &Device::flex())?;
+    let residual = problem::residual(pde.as_ref(), model.card.grid, &Device::flex())?;
     Ok(polish::is_known(residual.as_ref()))
 }
 
@@ -290,7 +291,7 @@ impl Setting {
         let mut watch = Watch { progress: &mut |_| (), stop };
         let reference =
             data::generate(pde.as_ref(), card.grid, seeds::REFERENCE, 2 * count, &mut watch)?;
-        let residual = residual::build(pde.as_ref(), card.grid, &Device::flex())?;
+        let residual = problem::residual(pde.as_ref(), card.grid, &Device::flex())?;
         Ok(Self { pde, residual, reference })
     }
 

@@ -17,7 +17,7 @@ use super::warnings::{self, Warning};
 use super::{Observation, Observations, Options, Posterior, Solver, Task};
 use crate::eval::physics::pde_error;
 use crate::net::size;
-use crate::{Error, Model, Result, memory, residual};
+use crate::{Error, Model, Result, memory, problem};
 
 /// A value may miss the two values of an input by this many deviations of its error.
 const ADMISSIBLE: f64 = 5.0;
@@ -192,7 +192,7 @@ impl Solver<'_> {
 
         let sd = self.errors(&observations);
         let explained = Explained::new(&posterior, &observations, &lattice, &sd);
-        let residual = residual::build(pde, grid, &Device::flex())?;
+        let residual = problem::residual(pde, grid, &Device::flex())?;
         let pde_errors = PdeErrors {
             members: pde_error(&posterior.samples, residual.as_ref())?,
             mean: pde_error(&posterior.mean_sample(), residual.as_ref())?,

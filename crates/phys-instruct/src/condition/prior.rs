@@ -5,7 +5,8 @@ use phys_instruct_physics::symmetry::Symmetry;
 
 use crate::diffusion::Denoiser;
 use crate::model::{Kind, Model};
-use crate::residual::{self, Residual};
+use crate::problem;
+use crate::residual::Residual;
 use crate::student::{Calibration, Generator};
 use crate::{Error, Result};
 
@@ -86,7 +87,7 @@ impl<'a> Student<'a> {
             )));
         }
         let (pde, grid) = (model.card.pde()?, model.card.grid);
-        let residual = residual::build(pde.as_ref(), grid, &model.device())?;
+        let residual = problem::residual(pde.as_ref(), grid, &model.device())?;
         let symmetries = pde.symmetries(grid);
         let first = usize::from(model.card.round_input);
         let own = model.calibrations.iter().map(|c| c.clone().only_from(first, None)).collect();

@@ -4,5 +4,5 @@
 pub mod calibration;
 pub mod generator;
 
-pub use calibration::{Calibration, FirstLine, Wanted};
+pub use calibration::Calibration;
 pub use generator::Generator;

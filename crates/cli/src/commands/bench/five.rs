@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use phys_instruct::bench::five::{self, Item, Options, Setting};
 use phys_instruct::bench::row::{Key, append_row, read_rows};
 use phys_instruct::bench::{Row, SamplingMethod, table};
@@ -14,7 +13,9 @@ use phys_instruct::store::{atomic, interrupt};
 use phys_instruct_report::Canvas;
 use phys_instruct_report::page::Picture;
 
-use super::{LOG, Table, charts, chosen, five_table, given_or, picture, weights};
+use super::choice::{chosen, given_or, method, weights};
+use super::table::{LOG, Table, picture};
+use super::{charts, five_table};
 use crate::args::{Global, MOST_CALLS, at_least, between};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
@@ -65,7 +66,7 @@ pub struct Five {
     #[arg(long, value_name = "N", value_parser = between::<1, MOST_CALLS>())]
     polish: Option<usize>,
     /// A method to measure, as the table names it; repeatable [default: all]
-    #[arg(long, value_name = "NAME", value_parser = sampling_method())]
+    #[arg(long, value_name = "NAME", value_parser = method::<SamplingMethod>(SamplingMethod::ALL.iter().map(|m| m.name())))]
     method: Vec<SamplingMethod>,
     /// The folder of rows, tables and page
     #[arg(long, value_name = "DIR", default_value = FOLDER)]
@@ -133,12 +134,6 @@ impl Five {
             ..base
         }
     }
-}
-
-/// A parser of methods by their names in the table.
-fn sampling_method() -> impl TypedValueParser<Value = SamplingMethod> {
-    PossibleValuesParser::new(SamplingMethod::ALL.iter().map(|method| method.name()))
-        .try_map(|name| name.parse::<SamplingMethod>())
 }
 
 fn measured(

@@ -22,7 +22,7 @@ const HEAD: [&str; 10] = [
 ];
 
 /// The cells of the short table.
-pub fn cells(row: &Row) -> [String; 10] {
+fn cells(row: &Row) -> [String; 10] {
     let short = |v: f64| significant(v, 3);
     let spread = |mean: f64, sd: f64| match row.key.seeds.len() {
         1 => short(mean),
@@ -30,10 +30,7 @@ pub fn cells(row: &Row) -> [String; 10] {
     };
     let ratios: Vec<String> = row.std_ratio.iter().map(|r| format!("{r:.2}")).collect();
     [
-        match row.key.coordinates() {
-            Some(kind) => format!("{} ({kind})", row.key.method),
-            None => row.key.method.to_string(),
-        },
+        row.key.label(),
         row.key.steps.to_string(),
         row.calls.to_string(),
         format!("{} x {}", row.key.count, row.key.seeds.len()),

@@ -10,7 +10,7 @@ use phys_instruct::data::{self, Watch};
 use phys_instruct::model::{Kind, Model};
 use phys_instruct::{device, seeds};
 
-use super::{chosen, weights};
+use super::choice::{chosen, weights};
 use crate::args::at_least;
 use crate::failure::{Failure, Outcome};
 use crate::models;

@@ -2,6 +2,7 @@
 //! beyond n bytes (RLIMIT_FSIZE), which it does in the middle of a write as a full disk would.
 //!
 //! A limit holds for a whole process, so that the test runs itself again under each.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -12,14 +13,14 @@ use std::sync::atomic::AtomicBool;
 use phys_instruct_physics::poisson::Poisson;
 use serde_json::json;
 
-use crate::Result;
-use crate::bench::row::append_row;
-use crate::condition::{Observation, Observations, files};
-use crate::store::weights::{Array, Bundle};
-use crate::store::{NdArray, Plan, Run, dataset, npy, npz, weights};
+use phys_instruct::Result;
+use phys_instruct::bench::row::append_row;
+use phys_instruct::condition::{Observation, Observations, files};
+use phys_instruct::store::weights::{Array, Bundle};
+use phys_instruct::store::{NdArray, Plan, Run, dataset, npy, npz, weights};
 
 const CHILD: &str = "PHYS_INSTRUCT_TEST_FAULT";
-const NAME: &str = "store::faults::a_write_that_fails_at_byte_n_leaves_what_was_there";
+const NAME: &str = "a_write_that_fails_at_byte_n_leaves_what_was_there";
 
 /// The files that are written, each by its own writer, with content number 0 or 1.
 type Writer = (&'static str, fn(&Path, usize) -> Result<()>);

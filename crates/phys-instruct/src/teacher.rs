@@ -5,14 +5,14 @@ use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::Pde;
 use serde_json::{Map, json};
 
-use super::noise::Draw;
-use super::{Coordinates, Network};
-use crate::baseline::pidm;
 use crate::config::Config;
+use crate::diffusion::noise::Draw;
+use crate::diffusion::{Coordinates, Network, loss};
 use crate::model::{Card, Kind, Model, statistics_arrays, statistics_from};
 use crate::net::optimizer::AdamW;
 use crate::net::{UNet, params};
-use crate::residual::{self, Residual};
+use crate::problem;
+use crate::residual::Residual;
 use crate::store::weights::Bundle;
 use crate::training::{Origin, Outcome, Training, ema_decay};
 use crate::{Error, Result, Samples};
@@ -23,7 +23,7 @@ pub struct TeacherTraining {
     card: Card,
     data: Samples,
     device: Device,
-    statistics: super::statistics::Statistics,
+    statistics: crate::diffusion::statistics::Statistics,
     /// The residual in PIDM's loss; none without `train.residual_weight`.
     residual: Option<Box<dyn Residual>>,
     network: Network,
@@ -74,7 +74,7 @@ impl TeacherTraining {
 
         let guided = config.train.residual_weight.is_some();
         Ok(Self {
-            residual: guided.then(|| residual::build(pde, config.grid, device)).transpose()?,
+            residual: guided.then(|| problem::residual(pde, config.grid, device)).transpose()?,
             config: config.clone(),
             card,
             data,
@@ -159,7 +159,7 @@ impl Training for TeacherTraining {
             self.draw("sigma").sigma(c.batch, d.ln_sigma_mean, d.ln_sigma_std, &self.device);
         let loss = match (&self.residual, c.residual_weight) {
             (Some(residual), Some(weight)) => {
-                pidm::loss(&self.network, residual.as_ref(), [y0, noise], sigma, weight)
+                loss::physics_informed(&self.network, residual.as_ref(), [y0, noise], sigma, weight)
             }
             _ => self.network.loss(y0, noise, sigma),
         };
