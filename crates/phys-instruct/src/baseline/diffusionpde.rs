@@ -15,7 +15,7 @@
 use burn::tensor::Tensor;
 
 use crate::Result;
-use crate::condition::observed::Observed;
+use crate::condition::observations::observed::Observed;
 use crate::diffusion::loss::relative_residual;
 use crate::diffusion::sampler::{constant, slope};
 use crate::diffusion::{Denoiser, Network};

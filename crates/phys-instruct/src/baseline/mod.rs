@@ -1,14 +1,18 @@
 //! The methods to which few-step students are compared, each on the same teacher, the same residual
 //! and the same evaluation.
 //!
-//! These methods are EDM's own sampler ([`crate::diffusion::sampler`]), DiffusionPDE's guidance,
-//! CoCoGen's correction, and PIDM, a teacher trained with the residual in its loss.
+//! Samplers: EDM's own ([`crate::diffusion::sampler`]), DiffusionPDE's guidance, CoCoGen's
+//! correction, and PIDM, a teacher trained with the residual in its loss
+//! ([`crate::diffusion::loss`]).
+//!
+//! Answers from observations without a network: the [`exact`] posterior, [`interpolation`], and the
+//! [`most_probable`] input. Nothing of the method leads here; tables and tests alone do.
 
 use phys_instruct_kernels::pool::in_pool;
 use serde::{Deserialize, Serialize};
 
 use self::diffusionpde::{Guide, Target};
-use crate::condition::observed::{Observed, row};
+use crate::condition::observations::observed::{Observed, row};
 use crate::condition::{Observations, Posterior};
 use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler;
@@ -19,6 +23,9 @@ use crate::{Error, Result};
 
 pub mod cocogen;
 pub mod diffusionpde;
+pub mod exact;
+pub mod interpolation;
+pub mod most_probable;
 
 /// A sampler that uses the residual at inference.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -19,10 +19,9 @@ use self::row::Answer;
 pub use self::row::{Key, Row};
 use super::five::{Loaded, load};
 use super::method::SolvingMethod;
-use crate::baseline::{self, Guidance, Lot};
+use crate::baseline::{self, Guidance, Lot, exact, interpolation, most_probable};
 use crate::condition::{
     Method, Observations, Options as SolveOptions, Posterior, Solver, Task, TwoValuedEntries,
-    exact, interpolation, most_probable,
 };
 use crate::data::{self, Watch};
 use crate::eval::physics::pde_error;
@@ -103,8 +102,8 @@ impl Options {
 }
 
 /// A student prepared to answer, and the seconds that its preparation took.
-pub struct Prepared<'a> {
-    solver: Solver<'a>,
+pub struct Prepared {
+    solver: Solver,
     seconds: f64,
 }
 
@@ -199,7 +198,7 @@ impl Setting {
     ///
     /// # Errors
     /// Fails for a model that is no student.
-    pub fn prepare(&self) -> Result<Prepared<'_>> {
+    pub fn prepare(&self) -> Result<Prepared> {
         let start = Instant::now();
         let solver = Solver::new(&self.student.model)?;
         Ok(Prepared { solver, seconds: start.elapsed().as_secs_f64() })

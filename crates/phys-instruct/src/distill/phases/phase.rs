@@ -1,4 +1,4 @@
-//! What every phase with steps can do.
+//! The trait of the phases that take steps.
 
 use std::collections::BTreeMap;
 

@@ -19,8 +19,8 @@ use phys_instruct_physics::transform::basis_matrix;
 use phys_instruct_physics::{Basis, Fields, Pde, rng};
 use rayon::prelude::*;
 
-use super::place::Stencil;
-use super::{Observations, Posterior};
+use crate::condition::observations::place::Stencil;
+use crate::condition::{Observations, Posterior};
 use crate::eval::frechet::neumann_source;
 use crate::linalg::cholesky;
 use crate::{Error, Result, Samples};
@@ -171,6 +171,8 @@ mod tests {
 
     use super::*;
     use crate::condition::Task;
+    use crate::condition::methods::input_space::Problem;
+    use crate::condition::methods::input_space::testing::inputs_of;
     use crate::eval::testing::samples_from;
 
     #[test]
@@ -239,5 +241,41 @@ mod tests {
         let observations = Observations::draw(&samples, 0, &[3], 1, 0.0, 1).unwrap();
         let message = posterior(pde.as_ref(), &observations, 1, 0).unwrap_err().to_string();
         assert!(message.contains("darcy"), "{message}");
+    }
+
+    #[test]
+    fn input_space_draws_from_it() {
+        const SIZE: usize = 8;
+        let pde = by_name("poisson").unwrap();
+        let pde = pde.as_ref();
+        let truth = samples_from(pde, 1, SIZE, 9);
+        let solution = Task::Inverse.observed(pde, SIZE);
+        let observations = Observations::draw(&truth, 0, &solution, 12, 0.05, 1).unwrap();
+        let points = observations.points();
+        let inputs = inputs_of(pde, &samples_from(pde, 4000, SIZE, 5));
+        let problem = Problem {
+            inputs: &inputs,
+            pde,
+            starts: &[samples_from(pde, 1, SIZE, 10).fields(0)],
+            stencils: observations.stencils(),
+            values: points.iter().map(|p| p.value).collect(),
+            deviations: points.iter().map(|p| p.deviation()).collect(),
+            softened: vec![points.iter().map(|p| 2.0 * p.deviation()).collect()],
+            tolerated: 1,
+        };
+        let moments = |s: &Samples, e: usize| {
+            let (n, at) = (s.count as f64, |i: usize| f64::from(s.sample(i)[e]));
+            let mean = (0..s.count).map(at).sum::<f64>() / n;
+            let square = (0..s.count).map(|i| (at(i) - mean).powi(2)).sum::<f64>();
+            [mean, (square / (n - 1.0)).sqrt()]
+        };
+        let drawn = problem.infer(600, 0).unwrap().members;
+        let drawn = Samples::from_fields("poisson", &["a", "u"], &drawn).unwrap();
+        let limit = posterior(pde, &observations, 600, 0).unwrap().samples;
+        for entry in [SIZE + 3, 4 * SIZE + 4, 64 + 3 * SIZE + 5] {
+            let [[mean, sd], [exact, exact_sd]] = [&drawn, &limit].map(|s| moments(s, entry));
+            assert!((mean - exact).abs() < 0.25 * exact_sd, "{entry}: {mean}, exactly {exact}");
+            assert!((sd / exact_sd - 1.0).abs() < 0.15, "{entry}: {sd}, exactly {exact_sd}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, TensorData};
 use phys_instruct_physics::Basis;
 use phys_instruct_physics::transform::basis_matrix;
 
-use super::prior::Prior;
+use crate::condition::prior::Prior;
 
 /// A linear map of standard normal noise to fields without their mean, both `[batch, channel, y,
 /// x]`.

@@ -28,12 +28,17 @@
 use faer::linalg::solvers::Qr;
 use faer::prelude::SolveLstsq;
 use faer::{Mat, MatRef};
+use phys_instruct_kernels::pool::in_pool;
 use phys_instruct_physics::{Fields, Pde, rng};
 use rayon::prelude::*;
 
-use super::place::Stencil;
+use super::refinement::refined;
+use super::{Drawn, EXACT, Given, Inference, Options};
+use crate::condition::observations::place::Stencil;
+use crate::condition::{Observations, Task};
 use crate::linalg::eigen;
-use crate::{Error, Result};
+use crate::net::params::values;
+use crate::{Error, Result, Samples};
 
 /// The most values of an input.
 const MOST: usize = 128;
@@ -58,9 +63,94 @@ const MEMBER_STEPS: usize = 4;
 /// The slopes hold only near the pair where they were taken (Levenberg 1944, Marquardt 1963).
 const DAMPING: [f64; 5] = [0.0, 1.0, 10.0, 100.0, 1000.0];
 
+/// The error of an exact observation in input space, where pairs are the solver's. It covers the
+/// rounding of values in `f32` and the solver's choice of time steps.
+const EXACT_PAIR: f64 = 3.5e-8;
+/// Tempering: the larger errors, in standard deviations of the field, with which the search in
+/// input space begins, one after the other.
+const SOFT: [f64; 8] = [0.3, 0.1, 0.03, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
+/// An error of [`SOFT`] is used only if it makes some observation's error larger than its own by
+/// more than this factor.
+const SOFTER: f64 = 1.1;
+/// The number of members of the refined ensemble from which the search in input space starts, if
+/// the start at their mean fails.
+const STARTS: usize = 4;
+
+/// Gauss-Newton steps in the input, which start at the mean of a refined ensemble.
+pub(super) struct InputSpace;
+
+impl Inference for InputSpace {
+    fn check(&self, pde: &dyn Pde, size: usize) -> Result<()> {
+        if Inputs::suits(pde, size) {
+            return Ok(());
+        }
+        let (pde, method) = (pde.name(), "input-space");
+        Err(Error::Config(format!(
+            "{method} is for inputs of few values, none of them fixed by law; {pde} has others"
+        )))
+    }
+
+    fn suits(&self, pde: &dyn Pde, size: usize, _: &Observations) -> bool {
+        Inputs::suits(pde, size)
+    }
+
+    fn draw(&self, given: &Given, options: &Options) -> Result<Drawn> {
+        let (x, calls) = refined(given, options)?;
+        let mean = given.samples(x.clone().mean_dim(0)).fields(0);
+        let drawn = given.samples(x);
+        let members = (0..drawn.count.min(STARTS)).map(|i| drawn.fields(i));
+        let starts: Vec<Fields> = std::iter::once(mean).chain(members).collect();
+
+        // If no input's solution follows the values, the student's own fields are the answer.
+        let (found, left_out) = searched(given, &starts, options)?;
+        Ok(Drawn { samples: found.unwrap_or(drawn), calls, left_out })
+    }
+}
+
+/// The members whose search succeeded, if there are any, and the number of the others.
+fn searched(
+    given: &Given,
+    starts: &[Fields],
+    options: &Options,
+) -> Result<(Option<Samples>, usize)> {
+    let card = &given.student.model().card;
+    let pde = card.pde()?;
+    let entries = Task::Forward.observed(pde.as_ref(), card.grid);
+
+    let mean = values(given.covariance.mean.clone());
+    let deviations = given.covariance.deviations(&Stencil::points(&entries));
+    let inputs = Inputs::new(&mean, deviations.as_ref(), entries)?;
+
+    let points = given.observations.points();
+    let at_least =
+        |error: &f64| -> Vec<f64> { given.variances(*error).into_iter().map(f64::sqrt).collect() };
+    let deviations = at_least(&EXACT_PAIR);
+    // Tempering errors that would change nothing are skipped.
+    let softer = |soft: &Vec<f64>| soft.iter().zip(&deviations).any(|(s, d)| *s > SOFTER * d);
+    let used: Vec<f64> = SOFT.iter().copied().filter(|soft| softer(&at_least(soft))).collect();
+    let softened: Vec<Vec<f64>> = used.iter().map(&at_least).collect();
+    let tolerated = used.iter().position(|&soft| soft <= EXACT).unwrap_or(used.len());
+
+    let problem = Problem {
+        inputs: &inputs,
+        pde: pde.as_ref(),
+        starts,
+        stencils: given.observations.stencils(),
+        values: points.iter().map(|p| p.value).collect(),
+        softened,
+        tolerated,
+        deviations,
+    };
+
+    let found = in_pool(|| problem.infer(options.ensemble, options.seed))?;
+    let some = (!found.members.is_empty()).then_some(&found.members);
+    let samples = some.map(|all| Samples::from_fields(&card.pde, &card.channels, all));
+    Ok((samples.transpose()?, found.left_out))
+}
+
 /// The law of the inputs, estimated from a prior's samples: mean + components^T c, c ~ N(0, I).
 #[derive(Debug)]
-pub(super) struct Inputs {
+pub(crate) struct Inputs {
     /// The entries of the input in a flat joint sample.
     entries: Vec<usize>,
     mean: Vec<f64>,
@@ -111,7 +201,7 @@ impl Inputs {
 }
 
 /// The observations, the law of inputs and the equation between them.
-pub(super) struct Problem<'a> {
+pub(crate) struct Problem<'a> {
     pub inputs: &'a Inputs,
     pub pde: &'a dyn Pde,
     /// Joint samples from which the search starts, the nearest to the answer first; at least one.
@@ -138,7 +228,7 @@ struct Pair {
 }
 
 /// Draws from the posterior.
-pub(super) struct Found {
+pub(crate) struct Found {
     pub members: Vec<Fields>,
     /// The number of members that were asked for and found no input that follows the values.
     pub left_out: usize,
@@ -412,22 +502,14 @@ impl Linearised {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod testing {
+    //! The law of inputs, as tests need it.
     #![allow(clippy::unwrap_used)]
 
-    use phys_instruct_physics::burgers::Burgers;
-    use phys_instruct_physics::registry::by_name;
-
     use super::*;
-    use crate::Samples;
-    use crate::condition::Task;
-    use crate::condition::{Observations, exact};
-    use crate::eval::testing::samples_from;
 
-    const SIZE: usize = 8;
-    const SAMPLES: u64 = 4000;
-
-    fn inputs_of(pde: &dyn Pde, samples: &Samples) -> Inputs {
+    /// The law of the inputs of `samples` of `pde`.
+    pub fn inputs_of(pde: &dyn Pde, samples: &Samples) -> Inputs {
         let (len, count) = (samples.sample_len(), samples.count as f32);
         let all = MatRef::from_column_major_slice(&samples.data, len, samples.count);
         let mean: Vec<f32> = (0..len).map(|e| all.row(e).sum() / count).collect();
@@ -437,41 +519,20 @@ mod tests {
             Mat::from_fn(samples.count, entries.len(), |i, e| deviation(i, entries[e]));
         Inputs::new(&mean, deviations.as_ref(), entries).unwrap()
     }
+}
 
-    #[test]
-    fn on_a_linear_equation_it_draws_from_the_exact_posterior() {
-        let pde = by_name("poisson").unwrap();
-        let pde = pde.as_ref();
-        let truth = samples_from(pde, 1, SIZE, 9);
-        let solution = Task::Inverse.observed(pde, SIZE);
-        let observations = Observations::draw(&truth, 0, &solution, 12, 0.05, 1).unwrap();
-        let points = observations.points();
-        let inputs = inputs_of(pde, &samples_from(pde, SAMPLES, SIZE, 5));
-        let problem = Problem {
-            inputs: &inputs,
-            pde,
-            starts: &[samples_from(pde, 1, SIZE, 10).fields(0)],
-            stencils: observations.stencils(),
-            values: points.iter().map(|p| p.value).collect(),
-            deviations: points.iter().map(|p| p.deviation()).collect(),
-            softened: vec![points.iter().map(|p| 2.0 * p.deviation()).collect()],
-            tolerated: 1,
-        };
-        let moments = |s: &Samples, e: usize| {
-            let (n, at) = (s.count as f64, |i: usize| f64::from(s.sample(i)[e]));
-            let mean = (0..s.count).map(at).sum::<f64>() / n;
-            let square = (0..s.count).map(|i| (at(i) - mean).powi(2)).sum::<f64>();
-            [mean, (square / (n - 1.0)).sqrt()]
-        };
-        let drawn = problem.infer(600, 0).unwrap().members;
-        let drawn = Samples::from_fields("poisson", &["a", "u"], &drawn).unwrap();
-        let limit = exact::posterior(pde, &observations, 600, 0).unwrap().samples;
-        for entry in [SIZE + 3, 4 * SIZE + 4, 64 + 3 * SIZE + 5] {
-            let [[mean, sd], [exact, exact_sd]] = [&drawn, &limit].map(|s| moments(s, entry));
-            assert!((mean - exact).abs() < 0.25 * exact_sd, "{entry}: {mean}, exactly {exact}");
-            assert!((sd / exact_sd - 1.0).abs() < 0.15, "{entry}: {sd}, exactly {exact_sd}");
-        }
-    }
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use phys_instruct_physics::burgers::Burgers;
+    use phys_instruct_physics::registry::by_name;
+
+    use super::testing::inputs_of;
+    use super::*;
+    use crate::eval::testing::samples_from;
+
+    const SAMPLES: u64 = 4000;
 
     /// The answers to values of Burgers' equation on 16 points, whose errors are `sizes` times 0.2
     /// in turn, and the truth.

@@ -41,7 +41,7 @@ pub struct Distances {
 }
 
 /// Observed values, and their law under the prior, approximated as Gaussian.
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// The indices of these values among all observations.
     pub chosen: Vec<usize>,
     /// The channel of each value.
@@ -59,7 +59,7 @@ pub(super) struct Seen {
 }
 
 /// The mean and covariance of some functionals under the prior.
-pub(super) struct Expectation {
+pub(crate) struct Expectation {
     /// The mean of each value.
     pub mean: Vec<f64>,
     /// The covariance without observation errors, `[point, point]`.

@@ -5,10 +5,16 @@ use std::collections::HashSet;
 
 use phys_instruct_physics::rng;
 
-use super::Task;
-use super::place::{Lattice, Stencil};
+use crate::condition::Task;
 use crate::eval::moments::channel_moments;
 use crate::{Error, Result, Samples};
+use place::Stencil;
+
+pub mod observed;
+pub mod place;
+pub mod table;
+
+pub use place::Lattice;
 
 /// Two exact values at one place conflict if they differ by more than this share of the larger one,
 /// which is some roundings of `f32`.

@@ -32,22 +32,76 @@
 use std::collections::HashSet;
 
 use burn::tensor::{Tensor, TensorData};
+use phys_instruct_kernels::pool::in_pool;
 use phys_instruct_physics::{Fields, Linearisable, Linearised, Pde};
 use rayon::prelude::*;
 
-use super::covariance::{Covariance, Gain};
-use super::observed::{Aim, Observed};
-use super::place::Stencil;
-use super::prior::Prior;
-use super::refinement;
-use crate::Result;
+use crate::condition::Observations;
+use crate::condition::methods::aim::Aim;
+use crate::condition::methods::refinement;
+use crate::condition::methods::{Drawn, Given, Inference, Options};
+use crate::condition::observations::observed::Observed;
+use crate::condition::observations::place::Stencil;
+use crate::condition::prior::Prior;
+use crate::condition::prior::covariance::{Covariance, Gain};
 use crate::net::params::values;
+use crate::{Error, Result};
 
 /// The default number of network calls at each level but the first.
-pub(super) const ROUNDS: usize = 1;
+const ROUNDS: usize = 1;
+
+/// Refinement by the equation's own derivative.
+pub(super) struct LinearisedRefinement;
+
+impl Inference for LinearisedRefinement {
+    fn check(&self, pde: &dyn Pde, _: usize) -> Result<()> {
+        equation_of(pde).map(drop)
+    }
+
+    fn suits(&self, pde: &dyn Pde, size: usize, observations: &Observations) -> bool {
+        let parts = Parts::of(pde, size);
+        let is_solved = |stencil: &Stencil| {
+            stencil.terms().iter().any(|&(entry, _)| parts.place(entry).is_some())
+        };
+        pde.linearisable().is_some() && observations.stencils().iter().any(is_solved)
+    }
+
+    fn draw(&self, given: &Given, options: &Options) -> Result<Drawn> {
+        let (observed, aim) = (given.observed(), given.aim(options));
+        let card = &given.student.model().card;
+        let pde = card.pde()?;
+        let variances = given.variances(given.exact());
+
+        let problem = Problem {
+            prior: given.student,
+            pde: pde.as_ref(),
+            equation: equation_of(pde.as_ref())?,
+            covariance: given.covariance,
+            gain: &given.gain(&variances)?,
+            observed: &observed,
+            stencils: given.observations.stencils(),
+            variances: &variances,
+            parts: &Parts::of(pde.as_ref(), card.grid),
+        };
+        let rounds = options.rounds.unwrap_or(ROUNDS);
+        let (x, calls) = in_pool(|| problem.infer(&aim, rounds, options.seed))?;
+        Ok(Drawn { samples: given.samples(x), calls, left_out: 0 })
+    }
+}
+
+/// The equation of `pde`, if its derivative is known.
+fn equation_of(pde: &dyn Pde) -> Result<&dyn Linearisable> {
+    pde.linearisable().ok_or_else(|| {
+        let (pde, method) = (pde.name(), "linearised");
+        Error::Config(format!(
+            "{method} is for equations that are not linear and whose derivative is known; that of \
+             {pde} is none of them"
+        ))
+    })
+}
 
 /// The observations, and the equation behind them.
-pub(super) struct Problem<'a> {
+struct Problem<'a> {
     pub prior: &'a dyn Prior,
     pub pde: &'a dyn Pde,
     pub equation: &'a dyn Linearisable,
@@ -63,7 +117,7 @@ pub(super) struct Problem<'a> {
 }
 
 /// The entries of the input and of the solution in a flat joint sample.
-pub(super) struct Parts {
+struct Parts {
     pub input: Vec<usize>,
     pub solution: Vec<usize>,
     places: Vec<Option<usize>>,
@@ -235,7 +289,7 @@ mod tests {
 
     use super::*;
     use crate::condition::Observations;
-    use crate::condition::observed::row;
+    use crate::condition::observations::observed::row;
     use crate::condition::prior::testing::{SIZE, Smooth};
     use crate::diffusion::noise::Draw;
     use crate::eval::testing::samples_of;

@@ -1,12 +1,10 @@
-//! The observation operator on tensors, and the values at which each member of an ensemble aims.
+//! The observation operator on tensors.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::Observations;
-use super::observations::Observation;
-use super::place::Stencil;
-use super::prior::Prior;
-use crate::diffusion::noise::Draw;
+use crate::condition::Observations;
+use crate::condition::observations::Observation;
+use crate::condition::observations::place::Stencil;
 
 /// The observation operator H: it takes the observed values of fields.
 pub struct Observed {
@@ -15,16 +13,6 @@ pub struct Observed {
     /// The weights of the entries, `[1, point, entry]`; none if every observation is an entry
     /// itself.
     weights: Option<Tensor<3>>,
-}
-
-/// The random draws of each member. Those of every second member have the opposite sign of the one
-/// before, so that the ensemble's mean equals the posterior's to first order for any number of
-/// pairs.
-pub struct Aim {
-    /// Standard normal noise, `[member, channel, y, x]`.
-    pub noise: Tensor<4>,
-    /// The observed values with the member's own errors added, `[member, point]`.
-    pub values: Tensor<2>,
 }
 
 impl Observed {
@@ -66,23 +54,6 @@ impl Observed {
         let members = seen.dims()[0];
         let weighted = seen.reshape([members, points, width]) * weights.clone();
         weighted.sum_dim(2).reshape([members, points])
-    }
-}
-
-impl Aim {
-    /// Draws noise and errors for `members` members.
-    pub fn draw(prior: &dyn Prior, observations: &Observations, members: usize, seed: u64) -> Self {
-        let [channels, height, width] = prior.shape();
-        let device = prior.device();
-        let points = observations.points().len();
-        let normal =
-            |stream, shape| Draw { seed, stream, step: 0, first: 0 }.mirrored(shape, &device);
-        let errors = normal("errors", [members, 1, 1, points]).reshape([members, points]);
-        let value = row(observations, |p| p.value, &device);
-        Self {
-            noise: normal("posterior", [members, channels, height, width]),
-            values: errors * row(observations, Observation::deviation, &device) + value,
-        }
     }
 }
 

@@ -17,7 +17,7 @@ use faer::Mat;
 use faer::prelude::Solve;
 use phys_instruct_physics::rng;
 
-use super::{Observations, Posterior};
+use crate::condition::{Observations, Posterior};
 use crate::linalg::cholesky;
 use crate::{Error, Result, Samples};
 
@@ -95,7 +95,8 @@ mod tests {
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
-    use crate::condition::{Task, exact};
+    use crate::baseline::exact;
+    use crate::condition::Task;
     use crate::eval::testing::samples_from;
 
     #[test]

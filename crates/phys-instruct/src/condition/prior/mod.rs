@@ -10,6 +10,11 @@ use crate::residual::Residual;
 use crate::student::{Calibration, Generator};
 use crate::{Error, Result};
 
+pub mod covariance;
+pub(super) mod errors;
+pub mod expectation;
+mod linear;
+
 /// A map G from noise z to fields x = G(z), both `[batch, channel, y, x]`.
 pub trait Prior: Sync {
     /// The numbers of channels, of points along y, and of points along x.
@@ -67,19 +72,19 @@ pub trait Prior: Sync {
 /// If its equation is linear, the solution and its covariance are computed from the input. If the
 /// student's samples come with the input rounded, the input's calibration is for rounded values.
 /// Nothing is rounded here, so that the input is left uncalibrated.
-pub struct Student<'a> {
-    model: &'a Model,
+pub struct Student {
+    model: Model,
     residual: Box<dyn Residual>,
     symmetries: Vec<Symmetry>,
     calibrations: Vec<Calibration>,
 }
 
-impl<'a> Student<'a> {
-    /// Prepares `model`.
+impl Student {
+    /// Prepares `model`. It is cloned, which copies no weights.
     ///
     /// # Errors
     /// Fails for a model that is no student, or of a PDE that this program does not know.
-    pub fn new(model: &'a Model) -> Result<Self> {
+    pub fn new(model: &Model) -> Result<Self> {
         if model.card.kind != Kind::Student {
             let pde = &model.card.pde;
             return Err(Error::Config(format!(
@@ -91,7 +96,12 @@ impl<'a> Student<'a> {
         let symmetries = pde.symmetries(grid);
         let first = usize::from(model.card.round_input);
         let own = model.calibrations.iter().map(|c| c.clone().only_from(first, None)).collect();
-        Ok(Self { model, residual, symmetries, calibrations: own })
+        Ok(Self { model: model.clone(), residual, symmetries, calibrations: own })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
     }
 
     /// Splits fields into input and solution.
@@ -111,7 +121,7 @@ impl<'a> Student<'a> {
     }
 }
 
-impl Prior for Student<'_> {
+impl Prior for Student {
     fn shape(&self) -> [usize; 3] {
         let card = &self.model.card;
         [card.channels.len(), card.grid, card.grid]

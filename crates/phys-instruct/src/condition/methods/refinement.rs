@@ -25,18 +25,50 @@
 //! ([`Aim`]).
 
 use burn::tensor::Tensor;
+use phys_instruct_kernels::pool::in_pool;
+use phys_instruct_physics::Pde;
 
-use super::covariance::Gain;
-use super::observed::{Aim, Observed};
-use super::prior::Prior;
+use crate::Result;
+use crate::condition::Observations;
+use crate::condition::methods::aim::Aim;
+use crate::condition::methods::{Drawn, Given, Inference, Options};
+use crate::condition::observations::observed::Observed;
+use crate::condition::prior::Prior;
+use crate::condition::prior::covariance::Gain;
 use crate::diffusion::noise::Draw;
 
 /// The default number of network calls at each level but the first.
-pub(super) const ROUNDS: usize = 2;
+const ROUNDS: usize = 2;
+
+/// Refinement by the covariance of the student's samples.
+pub(super) struct Refinement;
+
+impl Inference for Refinement {
+    fn suits(&self, _: &dyn Pde, _: usize, _: &Observations) -> bool {
+        true
+    }
+
+    fn draw(&self, given: &Given, options: &Options) -> Result<Drawn> {
+        let (x, calls) = refined(given, options)?;
+        Ok(Drawn { samples: given.samples(x), calls, left_out: 0 })
+    }
+}
+
+/// Members of the posterior, `[member, channel, y, x]`, and the number of network calls behind
+/// each.
+///
+/// # Errors
+/// Fails if the covariance of the observed values is not finite.
+pub(super) fn refined(given: &Given, options: &Options) -> Result<(Tensor<4>, usize)> {
+    let (observed, aim) = (given.observed(), given.aim(options));
+    let gain = given.gain(&given.variances(given.exact()))?;
+    let rounds = options.rounds.unwrap_or(ROUNDS);
+    Ok(in_pool(|| infer(given.student, &gain, &observed, &aim, rounds, options.seed)))
+}
 
 /// Members of the posterior, `[member, channel, y, x]`, and the number of network calls behind
 /// each. The student is called `rounds` times at each level but the first.
-pub(super) fn infer(
+fn infer(
     prior: &dyn Prior,
     gain: &Gain,
     observed: &Observed,
@@ -72,7 +104,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::condition::covariance::Covariance;
+    use crate::condition::prior::covariance::Covariance;
     use crate::condition::prior::testing::{SIZE, Smooth, observations};
     use crate::net::params::values;
 

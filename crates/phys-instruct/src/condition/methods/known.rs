@@ -4,14 +4,14 @@
 use phys_instruct_physics::{Fields, Pde, rng};
 use rayon::prelude::*;
 
-use super::{Observations, Posterior, Task};
+use crate::condition::{Observations, Posterior, Task};
 use crate::{Result, Samples};
 
 /// The factors of its drawn errors with which a member is tried in turn.
 const ERRORS: [f64; 3] = [1.0, 0.5, 0.25];
 
 /// The observed input of a joint sample.
-pub(super) struct KnownInput {
+pub(crate) struct KnownInput {
     /// The values in the order of the input's entries.
     values: Vec<f64>,
     /// The standard deviations of the values' errors.

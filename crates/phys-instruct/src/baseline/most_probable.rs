@@ -20,8 +20,8 @@ use argmin::solver::linesearch::MoreThuenteLineSearch;
 use argmin::solver::quasinewton::LBFGS;
 use phys_instruct_physics::{Differentiable, Fields, Pde};
 
-use super::place::Stencil;
-use super::{Observations, Posterior};
+use crate::condition::observations::place::Stencil;
+use crate::condition::{Observations, Posterior};
 use crate::{Error, Result, Samples};
 
 /// The number of past steps that L-BFGS uses.

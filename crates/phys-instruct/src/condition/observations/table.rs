@@ -178,7 +178,7 @@ impl Values {
 }
 
 /// Formats the faults, a line each, and counts those beyond the first twenty.
-pub(super) fn report(faults: &[String]) -> String {
+pub(crate) fn report(faults: &[String]) -> String {
     let mut told = faults[..faults.len().min(MOST_FAULTS)].join("\n");
     if faults.len() > MOST_FAULTS {
         told += &format!("\nand {} more", faults.len() - MOST_FAULTS);

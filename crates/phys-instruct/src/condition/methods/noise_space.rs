@@ -24,10 +24,15 @@
 //! backward passes; products with A are differences of two forward passes.
 
 use burn::tensor::Tensor;
+use phys_instruct_kernels::pool::in_pool;
+use phys_instruct_physics::Pde;
 
-use super::observed::{Aim, Observed};
-use super::prior::Prior;
 use crate::Result;
+use crate::condition::methods::aim::Aim;
+use crate::condition::methods::{Drawn, Given, Inference, Options};
+use crate::condition::observations::observed::{Observed, row};
+use crate::condition::prior::Prior;
+use crate::condition::{Observation, Observations};
 use crate::net::gradient::gradient;
 
 /// The length of the finite difference for a derivative, in units of standard normal noise.
@@ -35,8 +40,54 @@ const DIFFERENCE: f64 = 0.1;
 /// The lengths of a step that are tried in turn until the cost falls.
 const LENGTHS: [f64; 3] = [1.0, 0.3, 0.1];
 
+/// The number of conjugate-gradient iterations of a step.
+const ITERATIONS: usize = 8;
+/// The standard deviation of the student's own error, in units of each channel's deviation.
+const MODEL_ERROR: f64 = 0.02;
+
+/// Gauss-Newton steps in the student's noise.
+pub(super) struct NoiseSpace;
+
+impl Inference for NoiseSpace {
+    /// Never: it takes the longest and fails where the network maps noise to jumps (Darcy).
+    fn suits(&self, _: &dyn Pde, _: usize, _: &Observations) -> bool {
+        false
+    }
+
+    fn differentiates(&self) -> bool {
+        true
+    }
+
+    fn draw(&self, given: &Given, options: &Options) -> Result<Drawn> {
+        let Given { student, observations, .. } = *given;
+        let (observed, aim) = (given.observed(), given.aim(options));
+        let deviation =
+            |p: &Observation| p.deviation().hypot(MODEL_ERROR * given.deviations[p.channel]);
+        let deviations = row(observations, deviation, &student.device());
+        let gain = given.gain(&given.variances(MODEL_ERROR))?;
+
+        let target = aim.values.clone();
+        let problem = Problem {
+            prior: student,
+            observed: &observed,
+            weights: deviations.clone().recip(),
+            preconditioner: gain.inverse() * deviations.clone() * deviations.swap_dims(0, 1),
+            aim,
+            iterations: ITERATIONS,
+        };
+        let state = in_pool(|| problem.step(problem.start()))?;
+
+        // The student's model error is no error of the observations: the last step aims at the
+        // values alone.
+        let left = target - observed.of(state.x.clone());
+        let exact = gain.with(&given.variances(given.exact()))?;
+        let x = state.x + exact.apply(left);
+        Ok(Drawn { samples: given.samples(x), calls: state.calls, left_out: 0 })
+    }
+}
+
 /// The minimisation problems of all members.
-pub(super) struct Problem<'a> {
+struct Problem<'a> {
     pub prior: &'a dyn Prior,
     pub observed: &'a Observed,
     /// 1 / standard deviation of the observations, model error included: `[1, point]`.
@@ -50,7 +101,7 @@ pub(super) struct Problem<'a> {
 }
 
 /// The state of all members.
-pub(super) struct State {
+struct State {
     /// The noise, `[member, channel, y, x]`.
     pub z: Tensor<4>,
     /// G(z).
@@ -159,10 +210,10 @@ mod tests {
 
     use burn::tensor::{Device, TensorData};
 
-    use super::super::covariance::Covariance;
-    use super::super::observed::row;
-    use super::super::prior::testing::{SIZE, Smooth, observations};
     use super::*;
+    use crate::condition::observations::observed::row;
+    use crate::condition::prior::covariance::Covariance;
+    use crate::condition::prior::testing::{SIZE, Smooth, observations};
     use crate::diffusion::noise::Draw;
     use crate::net::params::values;
 

@@ -20,11 +20,11 @@ use phys_instruct_kernels::pool::in_pool;
 use phys_instruct_physics::symmetry::Symmetry;
 use rayon::prelude::*;
 
-use super::expectation::Expectation;
-use super::linear::{Cosines, Linear};
-use super::observed::Observed;
-use super::place::Stencil;
-use super::prior::Prior;
+use crate::condition::observations::observed::Observed;
+use crate::condition::observations::place::Stencil;
+use crate::condition::prior::Prior;
+use crate::condition::prior::expectation::Expectation;
+use crate::condition::prior::linear::{Cosines, Linear};
 use crate::diffusion::noise::Draw;
 use crate::linalg::{cholesky, parts};
 use crate::net::params::values;
@@ -62,7 +62,7 @@ const PRECISE: f32 = 1e5;
 /// that covariance.
 pub struct Covariance {
     /// The mean of the samples and of their symmetric images, `[1, entry]`.
-    pub(super) mean: Tensor<2>,
+    pub(crate) mean: Tensor<2>,
     /// The deviations of the samples from the mean, sample by sample, divided by the square root
     /// of the number of all samples and images less 1.
     bank: Vec<f32>,
@@ -73,7 +73,7 @@ pub struct Covariance {
     /// The share of the linear estimate in the blend, 0 to 1.
     share: f64,
     /// Samples that are not in the bank, one after the other.
-    pub(super) fresh: Vec<f32>,
+    pub(crate) fresh: Vec<f32>,
 }
 
 /// The best linear estimate of the fields from observed values.
@@ -169,7 +169,7 @@ impl Covariance {
 
     /// The law of the values of `stencils` under the prior, without observation errors. The flat
     /// joint samples `fresh` serve as its reference.
-    pub(super) fn expectation(
+    pub(crate) fn expectation(
         &self,
         prior: &dyn Prior,
         stencils: &[Stencil],
@@ -201,7 +201,7 @@ impl Covariance {
 
     /// The deviations of all samples and their symmetric images from the mean, in the functionals
     /// `stencils`: `[sample, functional]`.
-    pub(super) fn deviations(&self, stencils: &[Stencil]) -> Mat<f32> {
+    pub(crate) fn deviations(&self, stencils: &[Stencil]) -> Mat<f32> {
         self.seen(&self.bank, stencils)
     }
 
@@ -332,7 +332,7 @@ impl Covariance {
     ///
     /// # Errors
     /// Fails if the covariance of the values is not finite.
-    pub(super) fn linear_gain<'a>(
+    pub(crate) fn linear_gain<'a>(
         &'a self,
         prior: &'a dyn Prior,
         rows: impl Fn(usize, &mut [f32]) + Sync,
@@ -568,9 +568,9 @@ mod tests {
 
     use burn::tensor::Device;
 
-    use super::super::observed::row;
-    use super::super::prior::testing::{Bordered, SIZE, Smooth, observations};
     use super::*;
+    use crate::condition::observations::observed::row;
+    use crate::condition::prior::testing::{Bordered, SIZE, Smooth, observations};
 
     /// The root mean square of fields.
     fn rms(x: &Tensor<4>) -> f32 {

@@ -14,8 +14,8 @@ use faer::Mat;
 use faer::linalg::solvers::DenseSolveCore;
 use faer::prelude::Solve;
 
-use super::expectation::Seen;
 use crate::Result;
+use crate::condition::prior::expectation::Seen;
 use crate::linalg::cholesky;
 
 /// The expected size of an error, as a share of its field's deviation.
@@ -42,7 +42,7 @@ impl Seen {
     ///
     /// # Errors
     /// Fails if the covariance is not finite.
-    pub(super) fn likely_share(&self) -> Result<f64> {
+    pub(crate) fn likely_share(&self) -> Result<f64> {
         let shares = (0..=DECADES * EACH).map(|i| SMALLEST * 10f64.powf(i as f64 / EACH as f64));
         let mut best = (f64::NEG_INFINITY, EXPECTED);
         for share in shares {
@@ -83,7 +83,7 @@ impl Seen {
     ///
     /// # Errors
     /// Fails if the covariance is not finite.
-    pub(super) fn robust(&self) -> Result<Vec<f64>> {
+    pub(crate) fn robust(&self) -> Result<Vec<f64>> {
         let n = self.values.len();
         let stated = self.errors(EXPECTED);
         let away = self.away();
