@@ -38,6 +38,22 @@ pub fn is_known(residual: &dyn Residual) -> bool {
 ///
 /// # Errors
 /// Fails for a PDE whose residual has no correction, and for corrections that are not finite.
+///
+/// ```
+/// use phys_instruct::polish::polish;
+/// use phys_instruct::prelude::*;
+///
+/// # fn main() -> phys_instruct::Result<()> {
+/// let file = "../../models/darcy-32-student.safetensors";
+/// let model = Model::load(file.as_ref(), &device::cpu())?;
+/// let drawn = sample(&model, SampleOptions::default(), &mut |_| ())?.samples;
+/// let residual = problem::residual(model.card.pde()?.as_ref(), 32, &device::cpu())?;
+/// let polished = polish(&drawn, residual.as_ref(), 8)?;
+/// let [before, after] = [&drawn, &polished].map(|s| pde_error(s, residual.as_ref()));
+/// assert!(after? < 0.1 * before?);
+/// # Ok(())
+/// # }
+/// ```
 pub fn polish(samples: &Samples, residual: &dyn Residual, sweeps: usize) -> Result<Samples> {
     let polished = match (residual.collocation(), residual.damping()) {
         (Some(method), _) => marched(samples, method, sweeps),

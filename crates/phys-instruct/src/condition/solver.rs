@@ -26,6 +26,30 @@ const ESTIMATED: usize = 400;
 
 /// A student prepared for questions: the covariance of its samples is computed once. It owns what
 /// it needs and may be kept in a struct or sent to another thread.
+///
+/// ```
+/// use phys_instruct::prelude::*;
+///
+/// struct Service {
+///     solver: Solver,
+/// }
+///
+/// # fn main() -> phys_instruct::Result<()> {
+/// let file = "../../models/darcy-32-student.safetensors";
+/// let service = Service { solver: Solver::new(&Model::load(file.as_ref(), &device::cpu())?)? };
+///
+/// // One pressure in the middle of the square, known to 1e-3.
+/// let channels = ["a".to_owned(), "u".to_owned()];
+/// let point = Observation::at_point(1, 16, 16, 0.01, Some(1e-3));
+/// let observations = Observations::new(&channels, 32, vec![point])?;
+/// let asking = std::thread::spawn(move || {
+///     service.solver.answer(Question::new(Task::Inverse, observations))
+/// });
+/// let answer = asking.join().expect("no panic")?;
+/// assert_eq!(answer.posterior.samples.count, 16);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Solver {
     student: Student,
     covariance: Covariance,

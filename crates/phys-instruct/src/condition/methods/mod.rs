@@ -3,13 +3,22 @@
 //! Every method draws an ensemble of members from the posterior of the joint fields, with the
 //! student as prior. They differ in how they use the equation between input and solution.
 //!
-//! | method | taken | why | network calls a member |
-//! |---|---|---|---|
-//! | reference solver (`known`) | the input is observed everywhere, exactly | its solution needs no law of inputs | 0 |
-//! | [`input_space`] | else, if the input has at most 128 values, none of them two-valued (Burgers) | slopes of the solver itself are affordable, so that exact values are followed to rounding | those of refinement, which starts it |
-//! | [`linearised`] | else, if the equation's derivative is known and its solution is observed (Darcy, Navier-Stokes) | the covariance of samples knows a nonlinear equation on average alone; its derivative is local | 1 a level |
-//! | [`refinement`] | in all other cases (Poisson, Helmholtz; an observed input) | for a linear equation and Gaussian fields its draws are exact | 1, then 2 at each further level |
-//! | [`noise_space`] | on demand alone | the most general, and the slowest: every step differentiates the network | about 28 |
+//! The first that fits is taken:
+//!
+//! 1. The reference solver (`known`), where the input is observed everywhere and exactly. Its
+//!    solution needs no law of inputs, and no network call.
+//! 2. [`input_space`], where the input has at most 128 values and is not two-valued (Burgers).
+//!    Slopes of the solver itself are affordable there, so that exact values are followed to
+//!    rounding. It starts from refinement's mean and takes its network calls.
+//! 3. [`linearised`], where the equation's derivative is known and its solution is observed
+//!    (Darcy, Navier-Stokes). Samples know a nonlinear equation on average alone; its derivative
+//!    is local. It takes one network call a level.
+//! 4. [`refinement`] in all other cases (Poisson, Helmholtz, an observed input). Its draws are
+//!    exact for a linear equation and Gaussian fields. It takes one network call, then two at each
+//!    further level.
+//!
+//! [`noise_space`] is taken on demand alone. It is the most general and the slowest, with some 28
+//! calls, since every step differentiates the network.
 //!
 //! [`Method::suggested`] is this choice. A caller may name another method
 //! ([`Question::method`](crate::condition::Question)); one that does not take the PDE refuses it.
