@@ -17,8 +17,8 @@ use phys_instruct_physics::Pde;
 
 use self::row::Answer;
 pub use self::row::{Key, Row};
-use super::five::{Loaded, load};
 use super::method::SolvingMethod;
+use super::unconditional::{Loaded, load};
 use crate::baseline::{self, Guidance, Lot, exact, interpolation, most_probable};
 use crate::condition::{
     Method, Observations, Options as SolveOptions, Posterior, Solver, Task, TwoValuedEntries,
@@ -320,7 +320,8 @@ impl<'a> Question<'a> {
         let draw =
             |seen: &[usize], count| Observations::draw(samples, i, seen, count, self.noise, 0);
         match self.places {
-            Places::Points(count) => draw(&self.seen, count),
+            // A table's largest number of points means all there are.
+            Places::Points(count) => draw(&self.seen, count.min(self.seen.len())),
             Places::Sensors(count) => {
                 let seen = Observations::columns(&self.seen, samples.width, count, i as u64);
                 draw(&seen, seen.len())

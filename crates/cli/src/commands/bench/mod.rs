@@ -3,8 +3,8 @@
 use clap::Subcommand;
 
 use self::conditional::Conditional;
-use self::five::Five;
 use self::tune::Tune;
+use self::unconditional::Unconditional;
 use crate::args::Global;
 use crate::failure::Outcome;
 
@@ -12,15 +12,17 @@ mod charts;
 mod choice;
 mod conditional;
 mod conditional_table;
-mod five;
-mod five_table;
 mod table;
 mod tune;
+mod unconditional;
+mod unconditional_table;
 
 /// The comparison tables, and the search for the baselines' weights
 #[derive(Subcommand)]
 pub enum Bench {
-    Five(Five),
+    // The name of an earlier version.
+    #[command(alias = "five")]
+    Unconditional(Unconditional),
     Conditional(Conditional),
     Tune(Tune),
 }
@@ -28,7 +30,7 @@ pub enum Bench {
 impl Bench {
     pub fn run(&self, global: &Global) -> Outcome {
         match self {
-            Bench::Five(verb) => verb.run(global),
+            Bench::Unconditional(verb) => verb.run(global),
             Bench::Conditional(verb) => verb.run(global),
             Bench::Tune(verb) => verb.run(),
         }

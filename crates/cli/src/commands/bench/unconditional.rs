@@ -1,11 +1,11 @@
-//! `bench five`.
+//! `bench unconditional`.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use phys_instruct::bench::five::{self, Item, Options, Setting};
 use phys_instruct::bench::row::{Key, append_row, read_rows};
+use phys_instruct::bench::unconditional::{self, Item, Options, Setting};
 use phys_instruct::bench::{Row, SamplingMethod, table};
 use phys_instruct::config::CoordinatesKind;
 use phys_instruct::store::lock::Lock;
@@ -15,7 +15,7 @@ use phys_instruct_report::page::Picture;
 
 use super::choice::{chosen, given_or, method, weights};
 use super::table::{LOG, Table, picture};
-use super::{charts, five_table};
+use super::{charts, unconditional_table};
 use crate::args::{Global, MOST_CALLS, at_least, between};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
@@ -25,7 +25,7 @@ use crate::picture::samples::{self, Shown};
 use crate::progress::bar;
 
 /// The default folder of rows, tables and the page.
-const FOLDER: &str = "runs/bench-five";
+const FOLDER: &str = "runs/bench-unconditional";
 /// The number of samples in a picture.
 const PICTURED: usize = 3;
 /// The number of samples of each set whose spectra and histograms the page shows.
@@ -38,12 +38,12 @@ const SEED: u64 = 0;
 /// For every PDE with a student among the models. The folder --out receives rows.jsonl, with which
 /// the same command goes on after an interruption, rows.json, rows.csv, table.md and report.html.
 ///
-/// Example: phys-instruct bench five --quick
-/// Example: phys-instruct bench five --pde poisson --pde darcy --json
-/// Example: phys-instruct bench five --method phys-instruct --method cocogen --steps 100
+/// Example: phys-instruct bench unconditional --quick
+/// Example: phys-instruct bench unconditional --pde poisson --pde darcy --json
+/// Example: phys-instruct bench unconditional --method phys-instruct --method cocogen --steps 100
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
-pub struct Five {
+pub struct Unconditional {
     /// Fewer samples, one seed, 10 and 100 steps: about ten minutes
     #[arg(long)]
     quick: bool,
@@ -73,15 +73,15 @@ pub struct Five {
     out: PathBuf,
 }
 
-impl Five {
+impl Unconditional {
     pub fn run(&self, global: &Global) -> Outcome {
         let stop = interrupt::stop_flag()?;
         let options = self.options();
         let tuning = weights()?.1;
         let find = |name: &str| models::file(&format!("{name}.safetensors"));
-        let plans = chosen(&self.pde, |pde| five::grid(pde, &options, &find).is_some())?
+        let plans = chosen(&self.pde, |pde| unconditional::grid(pde, &options, &find).is_some())?
             .into_iter()
-            .map(|pde| Ok(five::plan(&pde, &options, &tuning, &find)?))
+            .map(|pde| Ok(unconditional::plan(&pde, &options, &tuning, &find)?))
             .collect::<Result<Vec<Vec<Item>>, Failure>>()?;
 
         let _lock = Lock::take(&self.out)?;
@@ -105,7 +105,7 @@ impl Five {
             pictures.push(pictures_of(items, &setting)?);
         }
         bar.finish_and_clear();
-        let mut sections = five_table::sections(&rows)?;
+        let mut sections = unconditional_table::sections(&rows)?;
         sections.iter_mut().zip(pictures).for_each(|(section, own)| section.pictures = own);
         atomic::write(&self.out.join("rows.csv"), table::csv(&rows).as_bytes())?;
         let note = format!(
@@ -143,7 +143,7 @@ fn measured(
     stop: &AtomicBool,
     log: &Path,
 ) -> Result<Row, Failure> {
-    let row = five::measure(item, setting, options, stop)
+    let row = unconditional::measure(item, setting, options, stop)
         .map_err(|e| interrupted(e, "finished rows are kept"))?;
     append_row(log, &row)?;
     let Key { pde, method, steps, .. } = &row.key;

@@ -1,4 +1,4 @@
-//! The tables of `bench five`.
+//! The tables of `bench unconditional`.
 
 use phys_instruct::bench::Row;
 use phys_instruct_report::number::significant;
