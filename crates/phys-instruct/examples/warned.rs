@@ -110,6 +110,7 @@ impl Bench<'_> {
         let size = 1.0 + 2.0 * below(100) as f64 / 100.0;
 
         let allowed = task.observed(self.pde, self.samples.width);
+        let count = count.min(allowed.len());
         let drawn = Observations::draw(&self.samples, i, &allowed, count, noise, SEED)?;
         let mut points = drawn.points().to_vec();
         let chosen = below(points.len());

@@ -156,11 +156,11 @@ impl Observations {
         Ok(true)
     }
 
-    /// Draws `count` random points (all, if there are fewer) among the `allowed` entries of sample
-    /// `i`. Their values have errors of `noise` standard deviations of their channel in `samples`.
+    /// Draws `count` random points among the `allowed` entries of sample `i`. Their values have
+    /// errors of `noise` standard deviations of their channel in `samples`.
     ///
     /// # Errors
-    /// Fails if no point is asked for.
+    /// Fails with [`Error::Observation`] if no point is asked for, or more than are allowed.
     pub fn draw(
         samples: &Samples,
         i: usize,
@@ -169,11 +169,15 @@ impl Observations {
         noise: f64,
         seed: u64,
     ) -> Result<Self> {
+        if count > allowed.len() {
+            let most = allowed.len();
+            return Err(Error::Observation(format!("{count} asked for, of {most} places")));
+        }
+
         let size = samples.width;
         let mut rng = rng::stream(seed, "observations", 0, i as u64);
         // A partial Fisher-Yates shuffle: the first `count` entries become the chosen ones.
         let mut entries = allowed.to_vec();
-        let count = count.min(entries.len());
         for k in 0..count {
             let other = k + (rng::uniform(&mut rng) * (entries.len() - k) as f64) as usize;
             entries.swap(k, other.min(allowed.len() - 1));
@@ -384,6 +388,16 @@ mod tests {
         assert_eq!(noisy.stencils(), clean.stencils());
         let misfit = noisy.misfit(samples.sample(1), &[1.0, 1.0]);
         assert!((misfit - 0.5).abs() < 0.05, "{misfit}");
+    }
+
+    #[test]
+    fn more_points_than_there_are_to_observe_are_refused() {
+        let samples = gaussian_samples(1, 2, 8, 4);
+        let draw = |count| Observations::draw(&samples, 0, &[3, 5, 70], count, 0.0, 7);
+        assert_eq!(draw(3).unwrap().points().len(), 3);
+        let refused = draw(4).unwrap_err();
+        assert!(matches!(refused, Error::Observation(_)), "{refused}");
+        assert!(refused.to_string().contains("4 asked for, of 3 places"), "{refused}");
     }
 
     #[test]
