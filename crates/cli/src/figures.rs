@@ -226,7 +226,7 @@ impl Figures {
 
     /// Prints the figures, and the faults of the model to stderr.
     pub fn print(&self, json: bool) -> Outcome {
-        self.warnings.iter().for_each(|text| tell!("warning: {text}"));
+        warnings::warn(&self.warnings);
         let value = serde_json::to_value(self).map_err(|e| Failure::Usage(e.to_string()))?;
         show(json, value, &self.lines())
     }

@@ -73,10 +73,11 @@ impl Distill {
         let checkpoint_minutes = config.student()?.checkpoint_minutes;
         let pace = Pace { checkpoint_minutes, until: self.until };
 
-        if !runs::train(&mut training, &run, pace, &stop)? {
-            return runs::paused(&run, &training, global.json);
+        let trained = runs::train(&mut training, &run, pace, &stop)?;
+        if !trained.ended {
+            return runs::paused(&run, &training, &trained, global.json);
         }
-        runs::finish(&run, &training.model(), global.json)
+        runs::finish(&run, &training.model(), trained, global.json)
     }
 
     /// The config, with the teacher's file in its place, and that file.

@@ -21,6 +21,7 @@ use crate::args::{Global, MOST_CALLS, ModelName, at_least, at_least_zero, betwee
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, make_room, seconds, show, tell};
 use crate::picture::answer::{self, Answered};
+use crate::warnings::warn;
 use crate::{models, picture};
 
 /// Fields, with their uncertainty, from sparse and noisy observations
@@ -257,7 +258,9 @@ impl Report<'_> {
     /// Prints to stderr what was assumed and what does not fit.
     fn say(&self) {
         self.answer.notes.iter().for_each(|note| tell!("note: {note}"));
-        self.answer.warnings.iter().for_each(|w| tell!("warning: {}", w.message));
+        let warnings: Vec<String> =
+            self.answer.warnings.iter().map(|w| w.message.clone()).collect();
+        warn(&warnings);
     }
 
     fn write(&self, path: &Path) -> Outcome {

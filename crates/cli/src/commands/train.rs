@@ -63,13 +63,14 @@ impl Train {
         let run = runs::open(&folder, &config, Kind::Teacher)?;
         let checkpoint_minutes = config.train.checkpoint_minutes;
         let pace = Pace { checkpoint_minutes, until: self.until };
-        if !runs::train(&mut training, &run, pace, &stop)? {
-            return runs::paused(&run, &training, global.json);
+        let trained = runs::train(&mut training, &run, pace, &stop)?;
+        if !trained.ended {
+            return runs::paused(&run, &training, &trained, global.json);
         }
 
         let mut model: Model = training.model();
         model.card.data = config.data.path.unwrap_or_default();
-        runs::finish(&run, &model, global.json)
+        runs::finish(&run, &model, trained, global.json)
     }
 }
 
