@@ -138,8 +138,8 @@
 //! | [`config`], [`teacher`], [`distill`], [`training`] | training |
 //! | [`eval`], [`polish`], [`device`], [`memory`] | measures, correction, devices, limits |
 //!
-//! [`diffusion`], [`net`] and [`student`] are the method's own parts. [`baseline`] and [`bench`]
-//! are what it is compared with, and how.
+//! [`diffusion`], [`net`] and [`student`] are the method's own parts. [`baseline`] and
+//! [`mod@bench`] are what it is compared with, and how.
 //!
 //! # Features
 //!

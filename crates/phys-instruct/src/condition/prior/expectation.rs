@@ -72,7 +72,7 @@ pub(crate) struct Expectation {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Surprise {
     /// The indices of the observations that were examined, in
-    /// [`Observations::points`](super::Observations::points).
+    /// [`Observations::points`](crate::condition::Observations::points).
     pub chosen: Vec<usize>,
     /// The mean of each value under the prior.
     pub mean: Vec<f64>,

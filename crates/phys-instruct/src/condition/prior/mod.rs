@@ -11,7 +11,7 @@ use crate::student::{Calibration, Generator};
 use crate::{Error, Result};
 
 pub mod covariance;
-pub(super) mod errors;
+pub mod errors;
 pub mod expectation;
 mod linear;
 
