@@ -101,6 +101,7 @@ problems![darcy, poisson, helmholtz, navier_stokes, burgers];
 static TABLE: LazyLock<RwLock<Vec<Problem>>> = LazyLock::new(|| RwLock::new(brought()));
 
 /// Makes a PDE known to configs, model files and everything built on them, for the whole process.
+/// The crate's [first page](crate#register-a-pde-of-your-own) has an example.
 ///
 /// # Errors
 /// [`Error::Config`] for a name that is taken.

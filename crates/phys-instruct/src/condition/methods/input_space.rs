@@ -41,7 +41,7 @@ use crate::net::params::values;
 use crate::{Error, Result, Samples};
 
 /// The most values of an input.
-const MOST: usize = 128;
+const MAX_INPUT_VALUES: usize = 128;
 /// Components with less than this share of the largest deviation are left out.
 const LEAST_SHARE: f64 = 1e-4;
 /// The length of the finite difference for a derivative, in standard deviations. The solver's
@@ -53,9 +53,9 @@ const STEPS: usize = 12;
 const SETTLED: f64 = 1e-2;
 /// The mean square misfit, in units of the errors, below which the search goes on to smaller
 /// errors.
-const FOLLOWED: f64 = 1.0;
+const CONVERGED_MISFIT: f64 = 1.0;
 /// The mean square misfit, in units of the errors, above which a pair does not follow the values.
-const LOST: f64 = 4.0;
+const DIVERGED_MISFIT: f64 = 4.0;
 /// The most steps of a member with the slopes at the most probable c. A member that does not
 /// follow the values then goes on with slopes of its own.
 const MEMBER_STEPS: usize = 4;
@@ -68,10 +68,10 @@ const DAMPING: [f64; 5] = [0.0, 1.0, 10.0, 100.0, 1000.0];
 const EXACT_PAIR: f64 = 3.5e-8;
 /// Tempering: the larger errors, in standard deviations of the field, with which the search in
 /// input space begins, one after the other.
-const SOFT: [f64; 8] = [0.3, 0.1, 0.03, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
-/// An error of [`SOFT`] is used only if it makes some observation's error larger than its own by
-/// more than this factor.
-const SOFTER: f64 = 1.1;
+const TEMPERING: [f64; 8] = [0.3, 0.1, 0.03, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
+/// An error of [`TEMPERING`] is used only if it makes some observation's error larger than its own
+/// by more than this factor.
+const TEMPER_MIN_GAIN: f64 = 1.1;
 /// The number of members of the refined ensemble from which the search in input space starts, if
 /// the start at their mean fails.
 const STARTS: usize = 4;
@@ -126,8 +126,9 @@ fn searched(
         |error: &f64| -> Vec<f64> { given.variances(*error).into_iter().map(f64::sqrt).collect() };
     let deviations = at_least(&EXACT_PAIR);
     // Tempering errors that would change nothing are skipped.
-    let softer = |soft: &Vec<f64>| soft.iter().zip(&deviations).any(|(s, d)| *s > SOFTER * d);
-    let used: Vec<f64> = SOFT.iter().copied().filter(|soft| softer(&at_least(soft))).collect();
+    let softer =
+        |soft: &Vec<f64>| soft.iter().zip(&deviations).any(|(s, d)| *s > TEMPER_MIN_GAIN * d);
+    let used: Vec<f64> = TEMPERING.iter().copied().filter(|soft| softer(&at_least(soft))).collect();
     let softened: Vec<Vec<f64>> = used.iter().map(&at_least).collect();
     let tolerated = used.iter().position(|&soft| soft <= EXACT).unwrap_or(used.len());
 
@@ -162,7 +163,7 @@ impl Inputs {
     /// Tells whether the method suits the input of `pde` on a grid of `size`.
     pub fn suits(pde: &dyn Pde, size: usize) -> bool {
         let entries = pde.layout().input.entries(size, size);
-        pde.input_law().two_values().is_none() && entries.len() <= MOST
+        pde.input_law().two_values().is_none() && entries.len() <= MAX_INPUT_VALUES
     }
 
     /// Computes the principal components. `mean` is that of the samples, `[entry of the sample]`.
@@ -293,7 +294,7 @@ impl Problem<'_> {
         let mut reached = 0;
         for (k, stage) in stages.iter().enumerate().skip(1) {
             let nearer = stage.approached(&at, draw, false)?;
-            if stage.mean_misfit(&nearer.1, draw) > LOST {
+            if stage.mean_misfit(&nearer.1, draw) > DIVERGED_MISFIT {
                 break;
             }
             (reached, at) = (k, nearer);
@@ -322,7 +323,7 @@ impl Problem<'_> {
             let Ok(next) = self.pair(&at.c + change) else { break };
             at = next;
         }
-        if stage.mean_misfit(&at, &draw) <= LOST {
+        if stage.mean_misfit(&at, &draw) <= DIVERGED_MISFIT {
             return Ok(Some(at.x));
         }
 
@@ -330,7 +331,7 @@ impl Problem<'_> {
         // first.
         let (reached, (_, at)) = self.descended(pair, &draw, stages)?;
         let enough = reached >= self.tolerated.min(stages.len() - 1);
-        let follows = stages[reached].mean_misfit(&at, &draw) <= LOST;
+        let follows = stages[reached].mean_misfit(&at, &draw) <= DIVERGED_MISFIT;
         Ok((enough && follows).then_some(at.x))
     }
 
@@ -390,7 +391,7 @@ impl Stage<'_> {
     fn approached(&self, from: &At, draw: &Member, end: bool) -> Result<At> {
         let (mut slopes, mut pair) = from.clone();
         for _ in 0..STEPS {
-            if !end && self.mean_misfit(&pair, draw) < FOLLOWED {
+            if !end && self.mean_misfit(&pair, draw) < CONVERGED_MISFIT {
                 break;
             }
             let Some((better, damped)) = self.step(&pair, &slopes, draw) else { break };

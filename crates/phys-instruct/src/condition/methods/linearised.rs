@@ -171,7 +171,7 @@ impl Problem<'_> {
 
                 let pairs = self.pairs(&near, &x)?;
                 let step = self.step(&near, misfit(&pairs))?;
-                x = self.prior.again(pairs + step, noise, number);
+                x = self.prior.renoise_and_denoise(pairs + step, noise, number);
                 calls += 1;
                 last = Some(near);
             }
@@ -324,11 +324,11 @@ mod tests {
             3
         }
 
-        fn again(&self, x: Tensor<4>, _: Tensor<4>, _: usize) -> Tensor<4> {
+        fn renoise_and_denoise(&self, x: Tensor<4>, _: Tensor<4>, _: usize) -> Tensor<4> {
             x
         }
 
-        fn kept(&self, change: Tensor<4>, _: usize) -> Tensor<4> {
+        fn gaussian_response(&self, change: Tensor<4>, _: usize) -> Tensor<4> {
             change
         }
 

@@ -84,7 +84,10 @@ fn infer(
         for _ in 0..rounds {
             let noise = noise(prior, aim, calls, seed);
             let d = step(&x);
-            x = prior.solved(prior.again(x + d.clone(), noise, number) - prior.kept(d, number));
+            x = prior.solved(
+                prior.renoise_and_denoise(x + d.clone(), noise, number)
+                    - prior.gaussian_response(d, number),
+            );
             calls += 1;
         }
     }

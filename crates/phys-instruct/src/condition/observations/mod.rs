@@ -71,6 +71,18 @@ impl Observations {
     /// # Errors
     /// Fails if there are no points, or if one lies outside the grid or between its points. Values
     /// must be finite and deviations not negative. Two exact values at one point must agree.
+    ///
+    /// ```
+    /// use phys_instruct::condition::{Observation, Observations};
+    ///
+    /// let channels = ["a".to_owned(), "u".to_owned()];
+    /// // The solution u, channel 1, in row 3 and column 5, known to 1e-4.
+    /// let point = Observation::at_point(1, 3, 5, 2.0e-3, Some(1e-4));
+    /// assert_eq!(Observations::new(&channels, 32, vec![point])?.points().len(), 1);
+    /// let outside = Observation::at_point(1, 32, 5, 2.0e-3, Some(1e-4));
+    /// assert!(Observations::new(&channels, 32, vec![outside]).is_err());
+    /// # Ok::<(), phys_instruct::Error>(())
+    /// ```
     pub fn new(channels: &[String], size: usize, points: Vec<Observation>) -> Result<Self> {
         Self::with(channels, size, points, &|p| {
             if p.row.fract() != 0.0 || p.column.fract() != 0.0 {

@@ -625,12 +625,12 @@ mod tests {
             self.0.calls()
         }
 
-        fn again(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4> {
-            self.0.again(x, z, number)
+        fn renoise_and_denoise(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4> {
+            self.0.renoise_and_denoise(x, z, number)
         }
 
-        fn kept(&self, change: Tensor<4>, number: usize) -> Tensor<4> {
-            self.0.kept(change, number)
+        fn gaussian_response(&self, change: Tensor<4>, number: usize) -> Tensor<4> {
+            self.0.gaussian_response(change, number)
         }
 
         fn linear(&self, z: Tensor<4>) -> Tensor<4> {

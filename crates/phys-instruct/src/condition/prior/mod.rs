@@ -31,11 +31,11 @@ pub trait Prior: Sync {
 
     /// The fields of call `number`, 2 to [`Prior::calls`]. Noise of the call's level, made from
     /// standard normal `z`, is added to the fields `x` first.
-    fn again(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4>;
+    fn renoise_and_denoise(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4>;
 
     /// The part of a `change` of its fields that call `number` would retain if the fields were
     /// Gaussian.
-    fn kept(&self, change: Tensor<4>, number: usize) -> Tensor<4>;
+    fn gaussian_response(&self, change: Tensor<4>, number: usize) -> Tensor<4>;
 
     /// A linear map of noise to fields without their mean, with roughly the covariance of
     /// [`Prior::fields`].
@@ -139,12 +139,12 @@ impl Prior for Student {
         self.model.card.levels.len()
     }
 
-    fn again(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4> {
+    fn renoise_and_denoise(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4> {
         let clean = self.model.network.coordinates.encode(x);
         self.call(clean + self.noise(z, number), number)
     }
 
-    fn kept(&self, change: Tensor<4>, number: usize) -> Tensor<4> {
+    fn gaussian_response(&self, change: Tensor<4>, number: usize) -> Tensor<4> {
         let coordinates = &self.model.network.coordinates;
         let [sigma, data] = [self.model.card.levels[number - 1], coordinates.sigma_data];
         let share =
@@ -254,12 +254,12 @@ pub(super) mod testing {
         }
 
         /// The noise has the fields' own spectrum, so that the call is a weighted sum of both.
-        fn again(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4> {
+        fn renoise_and_denoise(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4> {
             let kept = KEPT[number - 2];
             (x - MEAN) * kept + self.linear(z) * (1.0 - kept * kept).sqrt() + MEAN
         }
 
-        fn kept(&self, change: Tensor<4>, number: usize) -> Tensor<4> {
+        fn gaussian_response(&self, change: Tensor<4>, number: usize) -> Tensor<4> {
             change * KEPT[number - 2]
         }
 
@@ -309,11 +309,11 @@ pub(super) mod testing {
             1
         }
 
-        fn again(&self, x: Tensor<4>, _: Tensor<4>, _: usize) -> Tensor<4> {
+        fn renoise_and_denoise(&self, x: Tensor<4>, _: Tensor<4>, _: usize) -> Tensor<4> {
             x
         }
 
-        fn kept(&self, change: Tensor<4>, _: usize) -> Tensor<4> {
+        fn gaussian_response(&self, change: Tensor<4>, _: usize) -> Tensor<4> {
             change
         }
 
