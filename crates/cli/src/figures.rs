@@ -8,7 +8,8 @@ use phys_instruct::data::{self, Watch};
 use phys_instruct::eval::{EvalOptions, Report, evaluate};
 use phys_instruct::model::{Kind, Model};
 use phys_instruct::polish::polish;
-use phys_instruct::residual::{self, Residual};
+use phys_instruct::problem;
+use phys_instruct::residual::Residual;
 use phys_instruct::sampling::{SampleOptions, sample};
 use phys_instruct::store::dataset;
 use phys_instruct::{Samples, device, memory, seeds};
@@ -146,7 +147,7 @@ impl Subject {
 
     /// The residual by which the samples are measured.
     pub fn residual(&self) -> Result<Box<dyn Residual>, Failure> {
-        Ok(residual::build(self.pde.as_ref(), self.samples.width, &device::cpu())?)
+        Ok(problem::residual(self.pde.as_ref(), self.samples.width, &device::cpu())?)
     }
 
     /// The held-out data: those of `path`, or twice as many samples from the reference solver.
@@ -235,7 +236,7 @@ impl Figures {
 
     /// Prints the figures, and the faults of the model to stderr.
     pub fn print(&self, json: bool) -> Outcome {
-        self.warnings.iter().for_each(|text| tell!("warning: {text}"));
+        warnings::warn(&self.warnings);
         let value = serde_json::to_value(self).map_err(|e| Failure::Usage(e.to_string()))?;
         show(json, value, &self.lines())
     }

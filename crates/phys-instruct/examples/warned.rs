@@ -11,8 +11,8 @@
 
 use std::path::Path;
 
+use phys_instruct::condition::Lattice;
 use phys_instruct::condition::TwoValuedEntries;
-use phys_instruct::condition::place::Lattice;
 use phys_instruct::condition::{Answer, Observations, Options, Question, Solver, Task};
 use phys_instruct::{Error, Model, Result, Samples, device};
 use phys_instruct_physics::{Pde, generate, registry, rng};
@@ -82,7 +82,7 @@ fn sum(a: [usize; 2], b: [usize; 2]) -> [usize; 2] {
 
 /// A student and problems of its PDE.
 struct Bench<'a> {
-    solver: &'a Solver<'a>,
+    solver: &'a Solver,
     pde: &'a dyn Pde,
     samples: Samples,
 }
@@ -110,6 +110,7 @@ impl Bench<'_> {
         let size = 1.0 + 2.0 * below(100) as f64 / 100.0;
 
         let allowed = task.observed(self.pde, self.samples.width);
+        let count = count.min(allowed.len());
         let drawn = Observations::draw(&self.samples, i, &allowed, count, noise, SEED)?;
         let mut points = drawn.points().to_vec();
         let chosen = below(points.len());

@@ -39,6 +39,22 @@ pub fn is_known(residual: &dyn Residual) -> bool {
 ///
 /// # Errors
 /// Fails for a PDE whose residual has no correction, and for corrections that are not finite.
+///
+/// ```
+/// use phys_instruct::polish::polish;
+/// use phys_instruct::prelude::*;
+///
+/// # fn main() -> phys_instruct::Result<()> {
+/// let file = "../../models/darcy-32-student.safetensors";
+/// let model = Model::load(file.as_ref(), &device::cpu())?;
+/// let drawn = sample(&model, SampleOptions::default(), &mut |_| ())?.samples;
+/// let residual = problem::residual(model.card.pde()?.as_ref(), 32, &device::cpu())?;
+/// let polished = polish(&drawn, residual.as_ref(), 8)?;
+/// let [before, after] = [&drawn, &polished].map(|s| pde_error(s, residual.as_ref()));
+/// assert!(after? < 0.1 * before?);
+/// # Ok(())
+/// # }
+/// ```
 pub fn polish(samples: &Samples, residual: &dyn Residual, sweeps: usize) -> Result<Samples> {
     let shape = [samples.count, samples.channels.len(), samples.height, samples.width];
     if !is_known(residual) {
@@ -162,7 +178,7 @@ mod tests {
     fn a_residual_without_damping_is_refused() {
         let pde = by_name("poisson").unwrap();
         let samples = samples_from(pde.as_ref(), 1, 16, 1);
-        let residual = crate::residual::build(pde.as_ref(), 16, &Device::flex()).unwrap();
+        let residual = crate::problem::residual(pde.as_ref(), 16, &Device::flex()).unwrap();
         assert!(polish(&samples, &Undamped(residual), 1).is_err());
     }
 
@@ -175,7 +191,7 @@ mod tests {
         for (i, v) in samples.data.iter_mut().enumerate() {
             *v *= if i % len < input { 1.0 } else { 1.1 };
         }
-        let residual = crate::residual::build(pde.as_ref(), 32, &Device::flex()).unwrap();
+        let residual = crate::problem::residual(pde.as_ref(), 32, &Device::flex()).unwrap();
         let polished = polish(&samples, residual.as_ref(), sweeps).unwrap();
         for (before, after) in samples.data.chunks(len).zip(polished.data.chunks(len)) {
             assert_eq!(before[..input], after[..input], "{name}: the input moved");
@@ -209,7 +225,7 @@ mod tests {
     #[test]
     fn a_sample_that_holds_the_equation_is_left_alone() {
         let pde = by_name("poisson").unwrap();
-        let residual = crate::residual::build(pde.as_ref(), 32, &Device::flex()).unwrap();
+        let residual = crate::problem::residual(pde.as_ref(), 32, &Device::flex()).unwrap();
         let solved = samples_from(pde.as_ref(), 2, 32, 1);
         let mut samples = solved.clone();
         let len = samples.sample_len();

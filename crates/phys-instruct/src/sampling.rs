@@ -5,7 +5,7 @@ use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::{self, Method};
 use crate::model::{Kind, Model};
 use crate::net::params::read;
-use crate::{Error, Result, Samples, memory, residual};
+use crate::{Error, Result, Samples, memory, problem};
 
 /// The number of samples per network call.
 const BATCH: usize = 64;
@@ -87,7 +87,7 @@ pub fn student_samples(
         })?,
         Some(operator) => {
             let pde = model.card.pde()?;
-            let residual = residual::build(pde.as_ref(), model.card.grid, &crate::device::cpu())?;
+            let residual = problem::residual(pde.as_ref(), model.card.grid, &crate::device::cpu())?;
             let rounds = model.card.round_input;
             collect(model, count, progress, |shape, first| {
                 generator.finished(draw(first), steps, shape, &device, |x| {

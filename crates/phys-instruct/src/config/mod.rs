@@ -84,6 +84,15 @@ impl Config {
     ///
     /// # Errors
     /// Bad TOML, unknown keys, or values [`Config::check`] refuses.
+    ///
+    /// ```
+    /// use phys_instruct::Config;
+    ///
+    /// let config = Config::from_toml("pde = 'darcy'\ngrid = 32\n[data]\ncount = 100")?;
+    /// assert_eq!((config.grid, config.data.count), (32, 100));
+    /// assert!(Config::from_toml("pde = 'darcy'\ngrid = 32\n[data]\ncuont = 100").is_err());
+    /// # Ok::<(), phys_instruct::Error>(())
+    /// ```
     pub fn from_toml(text: &str) -> Result<Self> {
         let config: Self =
             toml::from_str(text).map_err(|e| Error::Config(e.to_string().trim_end().into()))?;

@@ -206,7 +206,7 @@ mod tests {
     use crate::diffusion::statistics::Statistics;
     use crate::eval::testing::samples_from;
     use crate::net::params::values;
-    use crate::residual;
+    use crate::problem;
 
     const SIZE: usize = 12;
     const COUNT: usize = 200;
@@ -241,7 +241,7 @@ mod tests {
             for kind in [MODES, JOINT] {
                 let (coordinates, ..) = fitted(name, kind);
                 let pde = by_name(name).unwrap();
-                let residual = residual::build(pde.as_ref(), SIZE, &Device::flex()).unwrap();
+                let residual = problem::residual(pde.as_ref(), SIZE, &Device::flex()).unwrap();
                 let x = coordinates.decode(normal(0));
                 assert!(rms(x.clone().narrow(1, 1, 1)) > 1e-3);
                 let relative = values(residual.terms(x, Default::default()).relative());

@@ -3,6 +3,7 @@
 
 pub mod anchored;
 pub mod auxiliary;
+pub mod calibration;
 pub mod guidance;
 pub mod matching;
 pub mod monitor;

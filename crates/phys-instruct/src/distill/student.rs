@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 
+use super::calibration::{self, FirstLine, Wanted};
 use crate::config::{DistillConfig, OptimizerConfig};
 use crate::diffusion::Network;
 use crate::diffusion::noise::Draw;
@@ -13,7 +14,7 @@ use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::{UNet, params};
 use crate::residual::Residual;
 use crate::store::weights::Array;
-use crate::student::{Calibration, FirstLine, Generator, Operator, Wanted};
+use crate::student::{Calibration, Generator, Operator};
 use crate::training::ema_decay;
 use crate::{Result, Samples};
 
@@ -112,7 +113,7 @@ impl Student {
     /// Measures the calibration of every call anew, for the channels from `first` on.
     ///
     /// # Errors
-    /// Fails as [`Calibration::measure`] does.
+    /// Fails as [`calibration::measure`] does.
     pub fn calibrate(&mut self, first: usize) -> Result<()> {
         let [_, channels, height, width] = self.shape();
         let rounding = self.config.round_input.then_some(self.residual.as_ref());
@@ -120,7 +121,7 @@ impl Student {
         let network = self.averaged();
         let generator = self.generator(&network);
         let shape = [channels, height, width];
-        self.calibrations = Calibration::measure(&generator, wanted, first, shape, self.seed)?;
+        self.calibrations = calibration::measure(&generator, wanted, first, shape, self.seed)?;
         Ok(())
     }
 

@@ -6,21 +6,19 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
 
+use super::monitor::Monitor;
 use super::phases::Sequence;
 use super::student::Student;
 use crate::config::{Config, DistillConfig, OptimizerConfig, PhaseConfig};
+use crate::distill::calibration::FirstLine;
 use crate::eval::moments;
 use crate::model::{Card, Kind, Model, statistics_arrays};
 use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::params;
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
-use crate::student::FirstLine;
 use crate::training::{Origin, Outcome, Training};
 use crate::{Error, Result, Samples, seeds};
-
-/// Computes figures of student samples (`[batch, ...]` in physical units) for the metrics file.
-pub type Monitor = Box<dyn Fn(&Samples) -> Result<Map<String, Value>> + Send>;
 
 /// The number of samples that are drawn for the metrics.
 const LOOKED_AT: usize = 256;

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     fn report(samples: &Samples, reference: &Samples, pde: &dyn Pde) -> Result<Report> {
-        let residual = crate::residual::build(pde, reference.height, &Device::flex())?;
+        let residual = crate::problem::residual(pde, reference.height, &Device::flex())?;
         evaluate(samples, reference, pde, &*residual, EvalOptions::default())
     }
 

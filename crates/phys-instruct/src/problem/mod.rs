@@ -101,6 +101,7 @@ problems![darcy, poisson, helmholtz, navier_stokes, burgers];
 static TABLE: LazyLock<RwLock<Vec<Problem>>> = LazyLock::new(|| RwLock::new(brought()));
 
 /// Makes a PDE known to configs, model files and everything built on them, for the whole process.
+/// The crate's [first page](crate#register-a-pde-of-your-own) has an example.
 ///
 /// # Errors
 /// [`Error::Config`] for a name that is taken.
@@ -142,16 +143,25 @@ pub fn by_name(name: &str) -> Result<Box<dyn Pde>> {
     Ok(find(name)?.pde())
 }
 
+/// The residual of `pde`, with its current parameters, on grids of `size` points a side.
+///
+/// # Errors
+/// Fails for a PDE without a residual, and for a grid too small for it.
+pub fn residual(pde: &dyn Pde, size: usize, device: &Device) -> Result<Box<dyn Residual>> {
+    find(pde.name())?.residual(pde, size, device)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use phys_instruct_physics::darcy::Darcy;
     use phys_instruct_physics::poisson::Poisson;
-    use phys_instruct_physics::registry;
+    use phys_instruct_physics::{generate, registry};
 
     use super::*;
     use crate::residual::poisson::PoissonResidual;
+    use crate::residual::testing;
 
     // What `register` makes possible is tested in `examples/reaction-diffusion`, in a process of
     // its own.
@@ -178,5 +188,44 @@ mod tests {
     fn a_residual_wants_the_pde_it_is_of() {
         let error = find("poisson").unwrap().residual(&Darcy::default(), 8, &Device::flex()).err();
         assert!(error.unwrap().to_string().contains("darcy is not of the type"));
+    }
+
+    #[test]
+    fn the_residual_is_built_with_the_present_parameters() {
+        for (name, param) in [
+            ("poisson", None),
+            ("helmholtz", Some(("k", 3.0))),
+            ("darcy", Some(("source", 3.0))),
+            ("darcy", Some(("boundary", 1.0))),
+        ] {
+            let mut pde = by_name(name).unwrap();
+            if let Some((param, value)) = param {
+                pde.set_param(param, value).unwrap();
+            }
+            let built = residual(pde.as_ref(), 64, &Device::flex()).unwrap();
+            let samples = generate(pde.as_ref(), 64, 1, 0..2).unwrap();
+            let floor = testing::relative(built.as_ref(), &samples, false);
+            assert!(floor < 1e-4, "{name}: {floor}");
+        }
+    }
+
+    #[test]
+    fn evolution_residuals_follow_the_parameters() {
+        let cases = [
+            ("navier-stokes", "nu", 0.01),
+            ("navier-stokes", "forcing", 0.3),
+            ("navier-stokes", "time", 0.5),
+            ("burgers", "nu", 0.03),
+        ];
+        for (name, param, value) in cases {
+            let mut pde = by_name(name).unwrap();
+            let benchmark = residual(pde.as_ref(), 32, &Device::flex()).unwrap();
+            pde.set_param(param, value).unwrap();
+            let own = residual(pde.as_ref(), 32, &Device::flex()).unwrap();
+            let samples = generate(pde.as_ref(), 32, 1, 0..2).unwrap();
+            let [floor, other] =
+                [own, benchmark].map(|r| testing::relative(r.as_ref(), &samples, false));
+            assert!(floor < 0.02 && other > 10.0 * floor, "{name} {param}: {floor} {other}");
+        }
     }
 }

@@ -3,11 +3,8 @@
 //! Each residual uses the true grid spacing and the discretisation of the reference solver, so that
 //! held-out reference data has almost none.
 
-use burn::tensor::{Device, Tensor};
-use phys_instruct_physics::Pde;
+use burn::tensor::Tensor;
 use phys_instruct_physics::hermite::Collocation;
-
-use crate::{Result, problem};
 
 pub mod burgers;
 #[cfg(test)]
@@ -18,7 +15,7 @@ pub mod navier_stokes;
 pub mod operator;
 pub mod poisson;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 /// A residual, and the size of the term by which it is divided.
 pub struct ResidualTerms {
@@ -109,60 +106,5 @@ pub trait Residual: Send + Sync {
     /// The input part of `x` (coefficient, source or initial condition), which the solver is given.
     fn input(&self, x: Tensor<4>) -> Tensor<4> {
         x.narrow(1, 0, 1)
-    }
-}
-
-/// The residual of `pde`, with its current parameters, on grids of `size` points a side.
-///
-/// # Errors
-/// Fails for a PDE without a residual, and for a grid too small for it.
-pub fn build(pde: &dyn Pde, size: usize, device: &Device) -> Result<Box<dyn Residual>> {
-    problem::find(pde.name())?.residual(pde, size, device)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use phys_instruct_physics::generate;
-
-    #[test]
-    fn the_residual_is_built_with_the_present_parameters() {
-        for (name, param) in [
-            ("poisson", None),
-            ("helmholtz", Some(("k", 3.0))),
-            ("darcy", Some(("source", 3.0))),
-            ("darcy", Some(("boundary", 1.0))),
-        ] {
-            let mut pde = problem::by_name(name).unwrap();
-            if let Some((param, value)) = param {
-                pde.set_param(param, value).unwrap();
-            }
-            let residual = build(pde.as_ref(), 64, &Device::flex()).unwrap();
-            let samples = generate(pde.as_ref(), 64, 1, 0..2).unwrap();
-            let floor = testing::relative(residual.as_ref(), &samples, false);
-            assert!(floor < 1e-4, "{name}: {floor}");
-        }
-    }
-
-    #[test]
-    fn evolution_residuals_follow_the_parameters() {
-        let cases = [
-            ("navier-stokes", "nu", 0.01),
-            ("navier-stokes", "forcing", 0.3),
-            ("navier-stokes", "time", 0.5),
-            ("burgers", "nu", 0.03),
-        ];
-        for (name, param, value) in cases {
-            let mut pde = problem::by_name(name).unwrap();
-            let benchmark = build(pde.as_ref(), 32, &Device::flex()).unwrap();
-            pde.set_param(param, value).unwrap();
-            let own = build(pde.as_ref(), 32, &Device::flex()).unwrap();
-            let samples = generate(pde.as_ref(), 32, 1, 0..2).unwrap();
-            let [floor, other] =
-                [own, benchmark].map(|r| testing::relative(r.as_ref(), &samples, false));
-            assert!(floor < 0.02 && other > 10.0 * floor, "{name} {param}: {floor} {other}");
-        }
     }
 }

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::device;
 use crate::eval::physics::pde_error;
-use crate::residual::{self, Residual, ResidualOptions};
+use crate::problem;
+use crate::residual::{Residual, ResidualOptions};
 use crate::{Error, Result, Samples};
 
 /// The largest misfit with which samples count as solutions. Data of the same equation from other
@@ -137,7 +138,7 @@ fn equation(samples: &Samples, pde: &dyn Pde) -> Result<[f64; 2]> {
     if height != width {
         return Err(Error::Shape(format!("{height} x {width} points, a square grid expected")));
     }
-    let residual = residual::build(pde, width, &device::cpu())?;
+    let residual = problem::residual(pde, width, &device::cpu())?;
     let pde_error = pde_error(samples, residual.as_ref())?;
     let misfit = misfit(samples, residual.as_ref());
     Ok([pde_error, misfit.ok_or_else(|| Error::NonFinite("the residual".into()))?])

@@ -6,6 +6,6 @@ pub mod calibration;
 pub mod generator;
 pub mod operator;
 
-pub use calibration::{Calibration, FirstLine, Wanted};
+pub use calibration::Calibration;
 pub use generator::Generator;
 pub use operator::{Operator, OperatorCard};

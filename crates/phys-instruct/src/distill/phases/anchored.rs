@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::Phase;
+use super::phase::Phase;
 use crate::Result;
 use crate::config::AnchoredConfig;
 use crate::diffusion::Network;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 use serde_json::{Map, Value, json};
 
-use super::Phase;
+use super::phase::Phase;
 use crate::Result;
 use crate::config::MatchingConfig;
 use crate::diffusion::Network;

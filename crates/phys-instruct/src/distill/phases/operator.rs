@@ -25,11 +25,11 @@ use crate::distill::student::Student;
 use crate::eval::physics;
 use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::{UNet, params};
-use crate::residual::{self, Residual, ResidualOptions};
+use crate::residual::{Residual, ResidualOptions};
 use crate::store::weights::Array;
 use crate::student::operator::{Frame, Operator, OperatorCard, OperatorStatistics};
 use crate::training::ema_decay;
-use crate::{Error, Result, Samples, device};
+use crate::{Error, Result, Samples, device, problem};
 
 /// The number of pairs on which the statistics are measured.
 const MEASURED: usize = 2_048;
@@ -61,7 +61,7 @@ impl OperatorPhase {
             return Err(Error::Config(reason.into()));
         };
         let pde = student.card.pde()?;
-        let residual = residual::build(pde.as_ref(), student.card.grid, &device::cpu())?;
+        let residual = problem::residual(pde.as_ref(), student.card.grid, &device::cpu())?;
 
         let frame = student.card.frame(&student.device)?;
         let measured = pairs.slice(0..pairs.count.min(MEASURED));

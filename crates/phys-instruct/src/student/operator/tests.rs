@@ -7,7 +7,6 @@ use super::*;
 use crate::diffusion::noise::Draw;
 use crate::eval::testing::samples_from;
 use crate::net::params::values;
-use crate::residual;
 use crate::{Samples, problem};
 
 const SIZE: usize = 16;
@@ -39,7 +38,7 @@ fn case(name: &str, sweeps: usize) -> Case {
     let samples = samples_from(pde.as_ref(), COUNT as u64, SIZE, 1);
     let shape = [COUNT, samples.channels.len(), SIZE, SIZE];
     let x = Tensor::from_data(TensorData::new(samples.data.clone(), shape), &device);
-    let residual = residual::build(pde.as_ref(), SIZE, &device).unwrap();
+    let residual = problem::residual(pde.as_ref(), SIZE, &device).unwrap();
     let frame = Frame::new(&pde.layout(), &pde.channels(), SIZE, &device);
     let statistics = OperatorStatistics::of(&x, &frame, residual.as_ref(), sweeps).unwrap();
     let [inputs, outputs] = frame.pictures();
