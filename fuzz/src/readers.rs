@@ -143,7 +143,7 @@ pub fn config(bytes: &[u8]) -> Answer {
     assert_eq!(Config::from_toml(&text).unwrap(), config, "{text}");
     // A larger grid takes its time, which is no fault.
     if config.grid.points() <= 64 * 64 {
-        phys_instruct::residual::build(pde.as_ref(), config.grid, &cpu())
+        phys_instruct::problem::residual(pde.as_ref(), config.grid, &cpu())
             .map_err(|error| error.to_string())?;
     }
     Ok(())

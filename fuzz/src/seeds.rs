@@ -8,13 +8,12 @@ use std::sync::atomic::AtomicBool;
 use phys_instruct::bench::tuning::{Trial, Tuned, Tuning};
 use phys_instruct::data::{self, Watch};
 use phys_instruct::device::cpu;
-use phys_instruct::diffusion::train::TeacherTraining;
 use phys_instruct::distill::train::StudentTraining;
 use phys_instruct::store::{NdArray, Plan, dataset, npy as npy_file, npz as npz_file, weights};
+use phys_instruct::teacher::TeacherTraining;
 use phys_instruct::training::Training;
-use phys_instruct::{Config, Model, Samples, problem, residual};
-use phys_instruct_physics::Grid;
-use phys_instruct_physics::registry;
+use phys_instruct::{Config, Model, Samples, problem};
+use phys_instruct_physics::{Grid, registry};
 use serde_json::json;
 
 use crate::container::Weights;
@@ -96,7 +95,7 @@ static TEACHER: LazyLock<Model> = LazyLock::new(|| teacher(CONFIG).model());
 fn student() -> StudentTraining {
     let config = Config::from_toml(CONFIG).unwrap();
     let pde = config.pde().unwrap();
-    let residual = residual::build(pde.as_ref(), config.grid, &cpu()).unwrap();
+    let residual = problem::residual(pde.as_ref(), config.grid, &cpu()).unwrap();
     let monitor = Box::new(|_: &Samples| Ok(serde_json::Map::new()));
     let data = samples(&config, 2);
     StudentTraining::new(&config, TEACHER.clone(), residual, monitor, &data, &cpu()).unwrap()

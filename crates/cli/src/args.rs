@@ -2,46 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::RangedU64ValueParser;
-use clap::{Args, Command, Parser, ValueEnum};
+use clap::{Args, Command, ValueEnum};
 use phys_instruct::config::grid::json;
 use phys_instruct::config::load::Changes;
-use phys_instruct::{Error, Result, diffusion::sampler::Method, memory, problem};
+use phys_instruct::device::{self, Device};
+use phys_instruct::diffusion::sampler::Method;
+use phys_instruct::store::manifest::Manifest;
+use phys_instruct::{Error, Result, memory, problem};
 use phys_instruct_physics::{Grid, Pde};
 
-use crate::commands::Verb;
 use crate::failure::{Failure, Outcome};
-
-/// Few-step PDE solving by physics-guided distillation of diffusion models.
-#[derive(Parser)]
-#[command(name = "phys-instruct", version, max_term_width = 100, long_about = long_about())]
-pub struct Cli {
-    #[command(flatten)]
-    pub global: Global,
-    #[command(subcommand)]
-    pub verb: Verb,
-}
 
 /// The most threads: more than any one machine has cores, and few enough to start.
 const MOST_THREADS: u64 = 1024;
 /// The most network calls of a sample, sweeps of polish and the like; each of them takes time
 /// alone.
 pub const MOST_CALLS: u64 = 10_000;
-
-/// The first page of help.
-fn long_about() -> String {
-    format!(
-        "Few-step PDE solving by physics-guided distillation of diffusion models.\n\n\
-         PDEs: {}.\n\
-         Data goes to stdout, talk to stderr.\n\
-         Exit codes: 0 done; 1 it ran, but a check failed; 2 usage or environment; 130 \
-         interrupted, with the checkpoint written first.\n\n\
-         Example: phys-instruct sample poisson",
-        problem::names().join(", ")
-    )
-}
 
 /// The heading of the options that every command has.
 const EVERYWHERE: &str = "Options everywhere";
@@ -69,6 +48,19 @@ pub struct Global {
     /// Print figures as JSON, and an error as one JSON line on stderr
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
+}
+
+impl Global {
+    /// Opens the device that is asked for.
+    ///
+    /// # Errors
+    /// Fails for a graphics processor that is not there, or not in this build.
+    pub fn open_device(&self) -> Result<Device> {
+        match self.device {
+            DeviceName::Cpu => Ok(device::cpu()),
+            DeviceName::Gpu => device::gpu(),
+        }
+    }
 }
 
 /// A device by name.
@@ -148,6 +140,9 @@ pub struct SamplingArgs {
     /// among them; timed apart
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = between::<0, MOST_CALLS>())]
     pub polish: usize,
+    /// Take the solution from the generator's own pass, although the student has an operator for it
+    #[arg(long)]
+    pub joint: bool,
 }
 
 /// The solver of a teacher's sampling.
@@ -175,6 +170,31 @@ impl Params {
             pde.set_param(name, *value)?;
         }
         Ok(pde)
+    }
+
+    /// The PDE that is named, or that the data set's manifest names, with these parameters set.
+    ///
+    /// # Errors
+    /// Fails for an unknown PDE, and for a file without a name beside it.
+    pub fn pde_of(
+        &self,
+        path: &Path,
+        named: Option<&str>,
+    ) -> std::result::Result<Box<dyn Pde>, Failure> {
+        if let Some(name) = named {
+            return Ok(self.apply(problem::by_name(name)?)?);
+        }
+        if !path.is_dir() {
+            let name = path.display();
+            return Err(Failure::Usage(format!("{name}: name its PDE with --pde")));
+        }
+
+        let recipe = Manifest::read(path)?.recipe;
+        let mut pde = problem::by_name(&recipe.pde)?;
+        for (name, value) in &recipe.params {
+            pde.set_param(name, *value)?;
+        }
+        Ok(self.apply(pde)?)
     }
 }
 
@@ -231,18 +251,6 @@ pub fn check_global_once(given: impl Iterator<Item = OsString>) -> Outcome {
 pub fn asks_for_json(given: impl Iterator<Item = OsString>) -> bool {
     // After `--` no word is an option.
     given.take_while(|word| word != "--").any(|word| word == "--json")
-}
-
-/// Returns the words of the command line as a call. Help, the version, and what is no call end the
-/// program here, unless `json` asks for errors as JSON.
-pub fn parse(json: bool) -> std::result::Result<Cli, Failure> {
-    Cli::try_parse().map_err(|error| {
-        if !json || !error.use_stderr() {
-            error.exit();
-        }
-        let text = error.render().to_string();
-        Failure::Usage(text.trim_end().trim_start_matches("error: ").into())
-    })
 }
 
 /// Refuses a name that is given twice for an option.
@@ -348,7 +356,7 @@ pub fn assignment(text: &str) -> std::result::Result<(String, f64), String> {
 }
 
 /// The name's extension in lower case, without its dot.
-pub fn extension(path: &std::path::Path) -> String {
+pub fn extension(path: &Path) -> String {
     path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase()
 }
 

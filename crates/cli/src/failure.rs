@@ -2,7 +2,8 @@
 
 use phys_instruct::Error;
 
-use crate::output::SCHEMA;
+/// The version of the JSON on stdout and stderr. It grows when a name changes or goes.
+pub const SCHEMA: u32 = 1;
 
 /// A failure, whose kind determines the exit code.
 #[derive(Debug)]

@@ -8,7 +8,8 @@ use phys_instruct::data::{self, Watch};
 use phys_instruct::eval::{EvalOptions, Report, evaluate};
 use phys_instruct::model::{Kind, Model};
 use phys_instruct::polish::polish;
-use phys_instruct::residual::{self, Residual};
+use phys_instruct::problem;
+use phys_instruct::residual::Residual;
 use phys_instruct::sampling::{SampleOptions, sample};
 use phys_instruct::store::dataset;
 use phys_instruct::{Samples, device, memory, seeds};
@@ -50,6 +51,14 @@ pub struct Polish {
     seconds_per_sample: f64,
 }
 
+/// The student without its operator.
+fn joint(model: &Model) -> Result<Model, Failure> {
+    model.joint().ok_or_else(|| {
+        let reason = "--joint: this model has no operator, its samples come from one pass anyway";
+        Failure::Usage(reason.into())
+    })
+}
+
 /// The figures that are printed.
 #[derive(Serialize)]
 pub struct Figures {
@@ -77,6 +86,8 @@ impl Subject {
         sampling: &SamplingArgs,
         count: usize,
     ) -> Result<Self, Failure> {
+        let joint = if sampling.joint { Some(joint(model)?) } else { None };
+        let model = joint.as_ref().unwrap_or(model);
         let calls = if model.card.kind == Kind::Student { 1 } else { TEACHER_CALLS };
         let options = SampleOptions {
             count,
@@ -137,7 +148,7 @@ impl Subject {
 
     /// The residual by which the samples are measured.
     pub fn residual(&self) -> Result<Box<dyn Residual>, Failure> {
-        Ok(residual::build(self.pde.as_ref(), self.samples.grid(), &device::cpu())?)
+        Ok(problem::residual(self.pde.as_ref(), self.samples.grid(), &device::cpu())?)
     }
 
     /// The held-out data: those of `path`, or twice as many samples from the reference solver.
@@ -227,7 +238,7 @@ impl Figures {
 
     /// Prints the figures, and the faults of the model to stderr.
     pub fn print(&self, json: bool) -> Outcome {
-        self.warnings.iter().for_each(|text| tell!("warning: {text}"));
+        warnings::warn(&self.warnings);
         let value = serde_json::to_value(self).map_err(|e| Failure::Usage(e.to_string()))?;
         show(json, value, &self.lines())
     }

@@ -4,6 +4,8 @@
 #![warn(clippy::print_stderr)]
 
 mod args;
+mod checked;
+mod cli;
 mod commands;
 mod failure;
 mod figures;
@@ -21,7 +23,7 @@ use output::tell;
 fn main() -> ExitCode {
     let json = args::asks_for_json(std::env::args_os().skip(1));
     let outcome = args::check_global_once(std::env::args_os().skip(1));
-    match outcome.and_then(|()| commands::run(args::parse(json)?)) {
+    match outcome.and_then(|()| cli::run(cli::parse(json)?)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if json {

@@ -7,7 +7,7 @@ use phys_instruct::store::atomic;
 use phys_instruct_report::number::plain;
 use serde_json::Value;
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, SCHEMA};
 
 /// Writes `text` and a newline to stdout. A reader that has closed it is no error.
 pub fn print(text: &str) -> Outcome {
@@ -29,9 +29,6 @@ macro_rules! tell {
     }};
 }
 pub(crate) use tell;
-
-/// The version of the JSON on stdout and stderr. It grows when a name changes or goes.
-pub const SCHEMA: u32 = 1;
 
 /// Prints `value` as JSON, or `lines` as two columns.
 pub fn show(json: bool, value: Value, lines: &[(String, String)]) -> Outcome {

@@ -8,6 +8,7 @@ use phys_instruct_report::number::plain;
 use serde_json::{Map, Value};
 
 use crate::output::tell;
+use crate::warnings::warn;
 
 /// The time between two lines if there is no terminal.
 const RARELY: Duration = Duration::from_secs(30);
@@ -29,6 +30,8 @@ pub struct Talk {
     terminal: bool,
     last: Option<Instant>,
     total: u64,
+    /// The warnings so far.
+    pub warnings: Vec<String>,
 }
 
 impl Talk {
@@ -39,13 +42,20 @@ impl Talk {
         {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self { bar, terminal: std::io::stderr().is_terminal(), last: None, total }
+        Self {
+            bar,
+            terminal: std::io::stderr().is_terminal(),
+            last: None,
+            total,
+            warnings: Vec::new(),
+        }
     }
 
     /// Reports one step and its figures, of which most steps have none.
     pub fn step(&mut self, step: u64, figures: &Map<String, Value>) {
         if let Some(Value::String(warning)) = figures.get("warning") {
-            self.bar.suspend(|| tell!("warning: {warning}"));
+            self.bar.suspend(|| warn(std::slice::from_ref(warning)));
+            self.warnings.push(warning.clone());
             return;
         }
         self.bar.set_position(step);

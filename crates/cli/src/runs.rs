@@ -85,29 +85,39 @@ pub fn open(folder: &Path, config: &Config, kind: Kind) -> Result<Run, Failure> 
     Ok(if grown { run.with_config(written) } else { run })
 }
 
-/// Trains to the end or to the pause. Returns true at the end, false at a pause.
+/// The outcome of a training.
+pub struct Trained {
+    /// Whether it came to its end, and not to a pause.
+    pub ended: bool,
+    /// The warnings on the way.
+    pub warnings: Vec<String>,
+}
+
+/// Trains to the end or to the pause.
 pub fn train(
     training: &mut dyn Training,
     run: &Run,
     pace: Pace,
     stop: &AtomicBool,
-) -> Result<bool, Failure> {
+) -> Result<Trained, Failure> {
     let mut talk = Talk::new(training.total());
     let outcome = training::run(training, run, pace, stop, &mut |step, figures| {
         talk.step(step, figures);
     });
     talk.finish();
     outcome?;
-    Ok(training.step_count() >= training.total())
+    let ended = training.step_count() >= training.total();
+    Ok(Trained { ended, warnings: talk.warnings })
 }
 
 /// Writes the model of a finished run and prints its description.
-pub fn finish(run: &Run, model: &Model, json: bool) -> Outcome {
+pub fn finish(run: &Run, model: &Model, trained: Trained, json: bool) -> Outcome {
     let path = run.folder().join("model.safetensors");
     model.save(&path)?;
     let card = &model.card;
-    let warnings = warnings::of_model(card);
-    warnings.iter().for_each(|text| tell!("warning: {text}"));
+    let faults = warnings::of_model(card);
+    warnings::warn(&faults);
+    let warnings = [trained.warnings, faults].concat();
 
     let value = json!({
         "warnings": warnings, "model": path.to_string_lossy(), "pde": card.pde, "grid": grid_json(card.grid), "kind": card.kind,
@@ -123,9 +133,12 @@ pub fn finish(run: &Run, model: &Model, json: bool) -> Outcome {
 }
 
 /// Prints the number of steps of a paused run.
-pub fn paused(run: &Run, training: &dyn Training, json: bool) -> Outcome {
+pub fn paused(run: &Run, training: &dyn Training, trained: &Trained, json: bool) -> Outcome {
     let (step, total) = (training.step_count(), training.total());
-    let value = json!({ "run": run.folder().to_string_lossy(), "step": step, "steps": total });
+    let value = json!({
+        "run": run.folder().to_string_lossy(), "step": step, "steps": total,
+        "warnings": trained.warnings,
+    });
     let lines = [line("run", run.folder().display()), line("step", format!("{step} of {total}"))];
     show(json, value, &lines)
 }

@@ -48,7 +48,7 @@ impl<'a> Gathered<'a> {
 
     /// Prints the warnings to stderr, a line each.
     pub fn print(&self) {
-        self.lines().for_each(|line| tell!("warning: {line}"));
+        warn(&self.lines().collect::<Vec<_>>());
     }
 
     fn lines(&self) -> impl Iterator<Item = String> {
@@ -70,6 +70,12 @@ impl<'a> Gathered<'a> {
         };
         self.0.iter().map(one).collect()
     }
+}
+
+/// Prints warnings to stderr, a line each. The JSON answer of a verb holds them too, under
+/// `warnings`.
+pub fn warn(warnings: &[String]) {
+    warnings.iter().for_each(|text| tell!("warning: {text}"));
 }
 
 /// The known faults of a model.

@@ -16,62 +16,14 @@ use std::cell::Cell;
 use rayon::prelude::*;
 
 use crate::aligned::Aligned;
+use crate::output_tile::{OutputTile, TILE};
 use crate::planes::Planes;
 use crate::pointwise;
+use crate::shape::Accumulate;
+pub use crate::shape::ConvShape;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::weight_tile::{OUTPUTS, WeightTile, lane_sum};
 use crate::winograd;
-
-/// Sizes of a convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConvShape {
-    /// Number of samples.
-    pub batch: usize,
-    /// Number of channels of the input.
-    pub in_channels: usize,
-    /// Number of channels of the output.
-    pub out_channels: usize,
-    /// Number of rows of the image.
-    pub height: usize,
-    /// Number of points in a row.
-    pub width: usize,
-    /// Side of the square kernel, odd.
-    pub kernel: usize,
-}
-
-impl ConvShape {
-    /// Returns the number of values of the input.
-    pub fn input_len(&self) -> usize {
-        self.batch * self.in_channels * self.pixels()
-    }
-
-    /// Returns the number of values of the output.
-    pub fn output_len(&self) -> usize {
-        self.batch * self.out_channels * self.pixels()
-    }
-
-    /// Returns the number of values of the weight.
-    pub fn weight_len(&self) -> usize {
-        self.out_channels * self.in_channels * self.taps()
-    }
-
-    /// Returns the shape of the convolution whose forward pass is this one's gradient of the input.
-    pub(crate) fn transposed(&self) -> Self {
-        Self { in_channels: self.out_channels, out_channels: self.in_channels, ..*self }
-    }
-
-    fn pixels(&self) -> usize {
-        self.height * self.width
-    }
-
-    pub(crate) fn taps(&self) -> usize {
-        self.kernel * self.kernel
-    }
-
-    fn is_empty(&self) -> bool {
-        self.batch * self.pixels() == 0
-    }
-}
 
 /// Computes the output `y` `[batch, out, y, x]` from input `x` `[batch, in, y, x]`, weight `w`
 /// `[out, in, ky, kx]` and bias `[out]`. With p the half width of the kernel,
@@ -96,26 +48,7 @@ pub fn conv2d_forward(
     }
     let (channels, taps) = (shape.in_channels, shape.taps());
     let packed = pack_weights(shape, |o, i, t| weight[(o * channels + i) * taps + t]);
-    correlate(x, &packed, bias, shape, Outcome::Write, out);
-}
-
-/// The way in which a result reaches the output array.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The result overwrites the array.
-    Write,
-    /// The result is added to the array.
-    Add,
-}
-
-impl Outcome {
-    #[inline(always)]
-    pub(crate) fn store(self, from: &[f32], to: &mut [f32]) {
-        match self {
-            Self::Write => to.copy_from_slice(from),
-            Self::Add => to.iter_mut().zip(from).for_each(|(to, from)| *to += from),
-        }
-    }
+    correlate(x, &packed, bias, shape, Accumulate::Write, out);
 }
 
 /// A convolution for inference, whose weights are brought into their kernel's order once. Those of
@@ -168,7 +101,7 @@ impl PackedConv {
     /// # Panics
     /// Panics on slices of other lengths.
     pub fn forward(&self, x: &[f32], size: [usize; 3], out: &mut [f32]) {
-        self.run(x, size, Outcome::Write, out);
+        self.run(x, size, Accumulate::Write, out);
     }
 
     /// Adds what [`Self::forward`] computes to `out`.
@@ -176,14 +109,14 @@ impl PackedConv {
     /// # Panics
     /// Panics on slices of other lengths.
     pub fn add(&self, x: &[f32], size: [usize; 3], out: &mut [f32]) {
-        self.run(x, size, Outcome::Add, out);
+        self.run(x, size, Accumulate::Add, out);
     }
 
     fn run(
         &self,
         x: &[f32],
         [batch, height, width]: [usize; 3],
-        outcome: Outcome,
+        accumulate: Accumulate,
         out: &mut [f32],
     ) {
         let &Self { in_channels, out_channels, kernel, .. } = self;
@@ -194,10 +127,10 @@ impl PackedConv {
         match &self.weights {
             Packed::Winograd(weights) => {
                 let weights = weights.of(&shape);
-                winograd::convolve(x, weights, Some(&self.bias), &shape, outcome, out);
+                winograd::convolve(x, weights, Some(&self.bias), &shape, accumulate, out);
             }
             Packed::Direct(weights) => {
-                correlate(x, weights, Some(&self.bias), &shape, outcome, out);
+                correlate(x, weights, Some(&self.bias), &shape, accumulate, out);
             }
         }
     }
@@ -219,7 +152,7 @@ pub fn conv2d_input_grad(grad: &[f32], weight: &[f32], shape: &ConvShape, out: &
     // Outputs and inputs are exchanged, and the order of the taps is reversed.
     let packed =
         pack_weights(&transposed, |i, o, t| weight[(o * channels + i) * taps + taps - 1 - t]);
-    correlate(grad, &packed, None, &transposed, Outcome::Write, out);
+    correlate(grad, &packed, None, &transposed, Accumulate::Write, out);
 }
 
 /// Computes the gradients of the weight, `[out, in, ky, kx]`, and of the bias, `[out]`, summed over
@@ -295,9 +228,6 @@ fn check(shape: &ConvShape, x: &[f32], weight: &[f32], out: &[f32]) {
     assert_eq!(out.len(), shape.output_len(), "output length");
 }
 
-/// Number of output channels whose sums stay in registers together.
-pub(crate) const TILE: usize = 8;
-
 /// Returns the weights as `[output tile, in, tap, output in tile]`, the last tile filled up with
 /// zeros.
 fn pack_weights(shape: &ConvShape, at: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
@@ -321,14 +251,14 @@ fn correlate(
     packed: &[f32],
     bias: Option<&[f32]>,
     shape: &ConvShape,
-    outcome: Outcome,
+    accumulate: Accumulate,
     out: &mut [f32],
 ) {
     if shape.is_empty() || shape.out_channels == 0 {
         return;
     }
     if shape.kernel == 1 {
-        return pointwise::forward(x, packed, bias, shape, outcome, out);
+        return pointwise::forward(x, packed, bias, shape, accumulate, out);
     }
     let planes = Planes::of(shape);
     let offsets = planes.offsets();
@@ -350,29 +280,17 @@ fn correlate(
             let bias = bias.map(|b| &b[tile * TILE..]);
             let (planes, offsets) = (&planes, &offsets[..]);
             let tile = OutputTile { planes, offsets, x: padded, weights, bias };
-            dispatch(Image { tile, outcome, out });
+            dispatch(Image { tile, accumulate, out });
         });
 
         PADDED.set(Some(memory));
     });
 }
 
-/// A tile of output channels of one sample.
-pub(crate) struct OutputTile<'a> {
-    pub(crate) planes: &'a Planes,
-    /// Offsets of the kernel's taps in a plane.
-    pub(crate) offsets: &'a [usize],
-    /// Padded planes of the sample.
-    pub(crate) x: &'a [f32],
-    /// Weights of the tile, `[in, tap, output in tile]`.
-    pub(crate) weights: &'a [f32],
-    pub(crate) bias: Option<&'a [f32]>,
-}
-
 /// A tile and the images that it is written to.
 struct Image<'a> {
     tile: OutputTile<'a>,
-    outcome: Outcome,
+    accumulate: Accumulate,
     out: &'a mut [f32],
 }
 
@@ -386,85 +304,10 @@ impl Kernel for Image<'_> {
         let images = self.out.chunks_exact_mut(height * width);
         for (image, flat) in images.zip(flat.chunks_exact(positions)) {
             for (to, from) in image.chunks_exact_mut(width).zip(flat.chunks(row)) {
-                self.outcome.store(&from[..width], to);
+                self.accumulate.store(&from[..width], to);
             }
         }
         FLAT.set(Some(memory));
-    }
-}
-
-impl OutputTile<'_> {
-    /// Computes all positions of the tile's channels, unused ones at rows' ends included.
-    #[inline(always)]
-    pub(crate) fn fill<S: Simd>(&self, simd: S, flat: &mut [f32]) {
-        let positions = self.planes.positions;
-        let mut p = 0;
-        while p + 2 * S::LANES <= positions {
-            self.tile::<S, 2>(simd, p, flat);
-            p += 2 * S::LANES;
-        }
-        while p < positions {
-            self.tile::<S, 1>(simd, p, flat);
-            p += S::LANES;
-        }
-    }
-
-    /// Computes `W` registers of positions from `p` on, for all channels of the tile. The channels
-    /// are treated in two halves where registers are few.
-    #[inline(always)]
-    fn tile<S: Simd, const W: usize>(&self, simd: S, p: usize, flat: &mut [f32]) {
-        if S::MANY_REGISTERS {
-            self.channels::<S, W, TILE>(simd, p, 0, flat);
-        } else {
-            self.channels::<S, W, { TILE / 2 }>(simd, p, 0, flat);
-            self.channels::<S, W, { TILE / 2 }>(simd, p, TILE / 2, flat);
-        }
-    }
-
-    /// Computes channels `first..first + R` of the tile.
-    #[inline(always)]
-    fn channels<S: Simd, const W: usize, const R: usize>(
-        &self,
-        simd: S,
-        p: usize,
-        first: usize,
-        flat: &mut [f32],
-    ) {
-        let mut acc = [[simd.splat(0.0); W]; R];
-        if let Some(bias) = self.bias {
-            for (acc, &bias) in acc.iter_mut().zip(bias.iter().skip(first)) {
-                *acc = [simd.splat(bias); W];
-            }
-        }
-
-        let per_channel = self.offsets.len() * TILE;
-        let planes = self.x.chunks_exact(self.planes.plane);
-        for (plane, weights) in planes.zip(self.weights.chunks_exact(per_channel)) {
-            let plane = &plane[p..];
-            for (&offset, weights) in self.offsets.iter().zip(weights.chunks_exact(TILE)) {
-                let signal = &plane[offset..offset + W * S::LANES];
-
-                let mut x = [simd.splat(0.0); W];
-                for w in 0..W {
-                    x[w] = simd.load(&signal[w * S::LANES..]);
-                }
-
-                let weights = &weights[first..first + R];
-                for r in 0..R {
-                    let weight = simd.splat(weights[r]);
-                    for w in 0..W {
-                        acc[r][w] = simd.mul_add(weight, x[w], acc[r][w]);
-                    }
-                }
-            }
-        }
-
-        for (r, row) in acc.into_iter().enumerate() {
-            let flat = &mut flat[(first + r) * self.planes.positions + p..];
-            for (to, value) in flat.chunks_exact_mut(S::LANES).zip(row) {
-                simd.store(value, to);
-            }
-        }
     }
 }
 

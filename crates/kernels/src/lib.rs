@@ -2,8 +2,10 @@
 //! order. The results do not depend on the number of threads.
 
 mod aligned;
+mod output_tile;
 mod planes;
 mod pointwise;
+mod shape;
 mod simd;
 mod weight_tile;
 mod winograd;

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use crate::conv::ConvShape;
+use crate::shape::ConvShape;
 
 /// The layout of padded planes.
 pub(crate) struct Planes {

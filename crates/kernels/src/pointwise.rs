@@ -17,8 +17,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::aligned::Aligned;
-use crate::conv::{ConvShape, Outcome, OutputTile, TILE};
+use crate::output_tile::{OutputTile, TILE};
 use crate::planes::{LANES_MAX, Planes};
+use crate::shape::{Accumulate, ConvShape};
 use crate::simd::{Kernel, Simd, dispatch};
 
 /// Number of positions of a block.
@@ -39,7 +40,7 @@ pub(crate) fn forward(
     packed: &[f32],
     bias: Option<&[f32]>,
     shape: &ConvShape,
-    outcome: Outcome,
+    accumulate: Accumulate,
     out: &mut [f32],
 ) {
     let pixels = shape.height * shape.width;
@@ -50,7 +51,7 @@ pub(crate) fn forward(
         out.par_chunks_mut(tiles * TILE * pixels).enumerate().for_each(|(group, out)| {
             let packed = &packed[group * tiles * TILE * shape.in_channels..];
             let bias = bias.map(|b| &b[group * tiles * TILE..]);
-            dispatch(Tiles { x, packed, bias, pixels, outcome, out });
+            dispatch(Tiles { x, packed, bias, pixels, accumulate, out });
         });
     });
 }
@@ -61,14 +62,14 @@ struct Tiles<'a> {
     packed: &'a [f32],
     bias: Option<&'a [f32]>,
     pixels: usize,
-    outcome: Outcome,
+    accumulate: Accumulate,
     out: &'a mut [f32],
 }
 
 impl Kernel for Tiles<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { x, packed, bias, pixels, outcome, out } = self;
+        let Self { x, packed, bias, pixels, accumulate, out } = self;
         let inputs = x.len() / pixels;
         let [mut block, mut flat] = SCRATCH.take().unwrap_or_default();
 
@@ -94,7 +95,7 @@ impl Kernel for Tiles<'_> {
                 let tile = OutputTile { planes: &planes, offsets: &[0], x: block, weights, bias };
                 tile.fill(simd, flat);
                 for (out, flat) in out.chunks_exact_mut(pixels).zip(flat.chunks(planes.positions)) {
-                    outcome.store(&flat[..len], &mut out[first..first + len]);
+                    accumulate.store(&flat[..len], &mut out[first..first + len]);
                 }
             }
         }

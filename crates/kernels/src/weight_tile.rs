@@ -4,8 +4,8 @@
 use std::array::from_fn;
 use std::ops::Range;
 
-use crate::conv::ConvShape;
 use crate::planes::{LANES_MAX, Planes};
+use crate::shape::ConvShape;
 use crate::simd::{Kernel, Simd};
 
 /// The gradient of the weights of a tile of output channels, over all samples.

@@ -30,115 +30,26 @@
 #![allow(clippy::needless_range_loop)]
 
 mod filter;
+mod parts;
+mod tiling;
 mod transform;
 
 use std::cell::Cell;
-use std::ops::Range;
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
 use crate::aligned::{self, Aligned};
-use crate::conv::{ConvShape, Outcome};
+use crate::shape::{Accumulate, ConvShape};
 use crate::simd::{Kernel, Simd, dispatch};
+use parts::{Part, Strip, tile_rows};
+use tiling::{GAP, PANEL, Panels, Tiling};
 use transform::{
-    Direction, Panel, Strip, Transformed, WeightAdjoint, WeightTransform, output_strip,
-    tile_columns, tile_rows, transform_strip,
+    Direction, Panel, Transformed, WeightAdjoint, WeightTransform, output_strip, transform_strip,
 };
-
-/// The size of the tiles that an image is cut into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tiling {
-    /// Tiles of 2x2 outputs.
-    Two,
-    /// Tiles of 4x4 outputs.
-    Four,
-}
-
-impl Tiling {
-    /// Returns the tiling for images of a size.
-    fn of(shape: &ConvShape) -> Self {
-        if shape.height.max(shape.width) <= SMALL { Self::Two } else { Self::Four }
-    }
-
-    /// Returns the side of a tile of outputs.
-    fn side(self) -> usize {
-        match self {
-            Self::Two => 2,
-            Self::Four => 4,
-        }
-    }
-
-    /// Returns the number of entries of a transformed tile, which is that of the inputs it sees.
-    fn points(self) -> usize {
-        (self.side() + 2).pow(2)
-    }
-}
-
-/// Side of the largest images that are cut into tiles of 2x2.
-const SMALL: usize = 8;
-
-/// Channels of a panel; the last panel of an image may have half as many.
-const PANEL: usize = 32;
-
-/// Gap between the values of one point and those of the next: one cache line. At a distance of a
-/// power of two, all points of a tile would compete for a few sets of the first-level cache.
-const GAP: usize = aligned::VALUES;
 
 /// Distance, in values, by which weights are prefetched before they are used.
 const AHEAD: usize = 1024;
-
-/// Largest number of tiles of a strip; a strip has one row of tiles at least.
-const STRIP: usize = 64;
-
-/// The division of an image of `channels` channels into panels.
-#[derive(Debug, Clone, Copy)]
-struct Panels {
-    channels: usize,
-}
-
-impl Panels {
-    /// Returns the number of channels with padding.
-    fn padded(self) -> usize {
-        self.channels.next_multiple_of(PANEL / 2)
-    }
-
-    /// Returns the number of panels.
-    fn count(self) -> usize {
-        self.padded().div_ceil(PANEL)
-    }
-
-    /// Returns the width of panel `p`, with padding.
-    fn width(self, p: usize) -> usize {
-        PANEL.min(self.padded() - p * PANEL)
-    }
-
-    /// Returns the channels of panel `p` without padding.
-    fn real(self, p: usize) -> Range<usize> {
-        p * PANEL..self.channels.min((p + 1) * PANEL)
-    }
-
-    /// Returns the number of values of `[panel, point, row, channel in panel]`, gaps included.
-    fn len(self, tiling: Tiling, rows: usize) -> usize {
-        tiling.points() * (rows * self.padded() + GAP * self.count())
-    }
-
-    /// Returns the number of values of one panel, unless it is the last.
-    fn panel_len(points: usize, rows: usize) -> usize {
-        points * (rows * PANEL + GAP)
-    }
-
-    /// Returns the distance from one point of panel `p` to the next.
-    fn point_len(self, rows: usize, p: usize) -> usize {
-        rows * self.width(p) + GAP
-    }
-
-    /// Returns the range of the values `[row, channel in panel]` of a panel and point.
-    fn at(self, tiling: Tiling, rows: usize, p: usize, point: usize) -> Range<usize> {
-        let from = Self::panel_len(tiling.points(), rows) * p + self.point_len(rows, p) * point;
-        from..from + rows * self.width(p)
-    }
-}
 
 /// The transformed weights, `[panel of outputs, point, input, output in panel]`.
 #[derive(Debug)]
@@ -254,7 +165,7 @@ pub(crate) fn forward(
 ) {
     let weights =
         Weights::pack(weight, shape, Direction::Forward, WEIGHTS.take().unwrap_or_default(), true);
-    convolve(x, &weights, bias, shape, Outcome::Write, out);
+    convolve(x, &weights, bias, shape, Accumulate::Write, out);
     weights.recycle();
 }
 
@@ -268,7 +179,7 @@ pub(crate) fn input_grad(grad: &[f32], weight: &[f32], shape: &ConvShape, out: &
         WEIGHTS.take().unwrap_or_default(),
         true,
     );
-    convolve(grad, &weights, None, shape, Outcome::Write, out);
+    convolve(grad, &weights, None, shape, Accumulate::Write, out);
     weights.recycle();
 }
 
@@ -278,7 +189,7 @@ pub(crate) fn convolve(
     weights: &Weights,
     bias: Option<&[f32]>,
     shape: &ConvShape,
-    outcome: Outcome,
+    accumulate: Accumulate,
     out: &mut [f32],
 ) {
     if out.is_empty() {
@@ -286,85 +197,9 @@ pub(crate) fn convolve(
     }
     Part::cut(weights.outputs, shape, out).into_par_iter().for_each(|part| {
         let mut scratch = SCRATCH.take().unwrap_or_default();
-        dispatch(Convolve { x, weights, bias, shape, outcome, part, scratch: &mut scratch });
+        dispatch(Convolve { x, weights, bias, shape, accumulate, part, scratch: &mut scratch });
         SCRATCH.set(Some(scratch));
     });
-}
-
-/// The outputs that one task computes: some panels, in some rows of tiles of some samples.
-struct Part<'a> {
-    samples: Range<usize>,
-    rows: Range<usize>,
-    panels: Range<usize>,
-    /// The rows of the outputs' channels that belong to the part, sample by sample.
-    planes: Vec<&'a mut [f32]>,
-}
-
-/// Number of tiles of a piece from which on an image is cut into bands of rows. Each band then
-/// reads all the weights. With fewer tiles it is cut into groups of panels, and each group
-/// transforms all the tiles.
-const MANY_TILES: usize = 32;
-
-impl<'a> Part<'a> {
-    /// Cuts the output into groups of samples, and these further into pieces of [`Part::steps`].
-    fn cut(outputs: Panels, shape: &ConvShape, out: &'a mut [f32]) -> Vec<Self> {
-        let (pixels, all_rows) = (shape.height * shape.width, tile_rows(shape));
-        let group = Strip::samples(shape).min(shape.batch.div_ceil(rayon::current_num_threads()));
-        let [rows, panels] = Self::steps(outputs, shape);
-        let columns = outputs.count().div_ceil(panels);
-
-        let mut parts: Vec<Self> = Vec::new();
-        for (i, out) in out.chunks_mut(group * outputs.channels * pixels).enumerate() {
-            let samples = i * group..shape.batch.min((i + 1) * group);
-            let first = parts.len();
-
-            for row in (0..all_rows).step_by(rows) {
-                for panel in (0..outputs.count()).step_by(panels) {
-                    parts.push(Self {
-                        samples: samples.clone(),
-                        rows: row..all_rows.min(row + rows),
-                        panels: panel..outputs.count().min(panel + panels),
-                        planes: Vec::new(),
-                    });
-                }
-            }
-
-            for (channel, plane) in out.chunks_mut(pixels).enumerate() {
-                let column = channel % outputs.channels / (panels * PANEL);
-                for (band, plane) in
-                    plane.chunks_mut(rows * Tiling::of(shape).side() * shape.width).enumerate()
-                {
-                    parts[first + band * columns + column].planes.push(plane);
-                }
-            }
-        }
-        parts
-    }
-
-    /// Returns the numbers of rows of tiles and of panels of a part. They are all there are, or a
-    /// share of one of them where samples are fewer than threads.
-    fn steps(outputs: Panels, shape: &ConvShape) -> [usize; 2] {
-        let pieces = rayon::current_num_threads().div_ceil(shape.batch);
-        let (rows, panels) = (tile_rows(shape), outputs.count());
-        if panels < pieces || rows * tile_columns(shape) >= pieces * MANY_TILES {
-            [rows.div_ceil(pieces), panels]
-        } else {
-            [rows, panels.div_ceil(pieces)]
-        }
-    }
-
-    /// Returns the planes of channels `real` of a sample, from image row `top()` on.
-    fn planes(&mut self, sample: usize, real: Range<usize>) -> &mut [&'a mut [f32]] {
-        let per_sample = self.planes.len() / self.samples.len();
-        let first =
-            (sample - self.samples.start) * per_sample + real.start - self.panels.start * PANEL;
-        &mut self.planes[first..][..real.len()]
-    }
-
-    /// Returns the image row that the planes begin with.
-    fn top(&self, tiling: Tiling) -> usize {
-        self.rows.start * tiling.side()
-    }
 }
 
 /// The computation of one part of a convolution.
@@ -373,7 +208,7 @@ struct Convolve<'a> {
     weights: &'a Weights,
     bias: Option<&'a [f32]>,
     shape: &'a ConvShape,
-    outcome: Outcome,
+    accumulate: Accumulate,
     part: Part<'a>,
     scratch: &'a mut Scratch,
 }
@@ -381,7 +216,7 @@ struct Convolve<'a> {
 impl Kernel for Convolve<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { x, weights, bias, shape, outcome, mut part, scratch } = self;
+        let Self { x, weights, bias, shape, accumulate, mut part, scratch } = self;
         let Scratch { interleaved, transformed, product } = scratch;
         let input = Panels { channels: weights.inputs };
 
@@ -404,7 +239,7 @@ impl Kernel for Convolve<'_> {
 
                 let real = weights.outputs.real(p);
                 let bias = bias.map(|b| &b[real.clone()]);
-                let panel = Panel { width, real, bias, outcome };
+                let panel = Panel { width, real, bias, accumulate };
                 output_strip(simd, product, panel, shape, &strip, interleaved, &mut part);
             }
         }

@@ -11,8 +11,8 @@
 
 use std::path::Path;
 
+use phys_instruct::condition::Lattice;
 use phys_instruct::condition::TwoValuedEntries;
-use phys_instruct::condition::place::Lattice;
 use phys_instruct::condition::{Answer, Observations, Options, Question, Solver, Task};
 use phys_instruct::{Error, Model, Result, Samples, device};
 use phys_instruct_physics::{Grid, Pde, generate, registry, rng};
@@ -82,7 +82,7 @@ fn sum(a: [usize; 2], b: [usize; 2]) -> [usize; 2] {
 
 /// A student and problems of its PDE.
 struct Bench<'a> {
-    solver: &'a Solver<'a>,
+    solver: &'a Solver,
     pde: &'a dyn Pde,
     samples: Samples,
 }
@@ -109,7 +109,8 @@ impl Bench<'_> {
         let exponent = if below(2) == 0 { exponent } else { -exponent };
         let size = 1.0 + 2.0 * below(100) as f64 / 100.0;
 
-        let allowed = task.observed(self.pde, Grid::square(self.samples.width));
+        let allowed = task.observed(self.pde, self.samples.grid());
+        let count = count.min(allowed.len());
         let drawn = Observations::draw(&self.samples, i, &allowed, count, noise, SEED)?;
         let mut points = drawn.points().to_vec();
         let chosen = below(points.len());

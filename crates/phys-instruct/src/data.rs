@@ -7,11 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use phys_instruct_physics::{Fields, Grid, Pde, Solution, generate as solve_drawn};
 use rayon::prelude::*;
 
+use crate::memory::{self, GROUP};
 use crate::store::dataset;
-use crate::{Config, Error, Result, Samples, memory};
-
-/// The number of samples solved between two tests of the stop flag.
-const GROUP: usize = 256;
+use crate::{Config, Error, Result, Samples};
 
 /// A receiver of progress that may stop the work.
 pub struct Watch<'a> {
@@ -26,6 +24,20 @@ pub struct Watch<'a> {
 /// # Errors
 /// Fails if no samples are asked for, if the solver refuses an input, and with
 /// [`Error::Interrupted`].
+///
+/// ```
+/// use std::sync::atomic::AtomicBool;
+///
+/// use phys_instruct::data::{self, Watch};
+/// use phys_instruct::problem;
+///
+/// let stop = AtomicBool::new(false);
+/// let mut watch = Watch { progress: &mut |_| (), stop: &stop };
+/// let pde = problem::by_name("poisson")?;
+/// let samples = data::generate(pde.as_ref(), 16, 1, 3, &mut watch)?;
+/// assert_eq!((samples.count, samples.sample_len()), (3, 2 * 16 * 16));
+/// # Ok::<(), phys_instruct::Error>(())
+/// ```
 pub fn generate(
     pde: &dyn Pde,
     grid: Grid,
@@ -34,7 +46,7 @@ pub fn generate(
     watch: &mut Watch,
 ) -> Result<Samples> {
     let names: Vec<String> = pde.channels().into_iter().map(|c| c.name).collect();
-    ask_for_samples(pde, grid, count)?;
+    memory::ask_for_samples(pde, grid, count)?;
 
     let mut all: Option<Samples> = None;
     for start in (0..count).step_by(GROUP) {
@@ -58,19 +70,6 @@ pub fn generate(
         (watch.progress)(end);
     }
     all.ok_or_else(|| Error::Shape("no samples asked for".into()))
-}
-
-/// Refuses samples if the memory cannot hold `count` of them or the work of solving them.
-///
-/// # Errors
-/// Fails with [`Error::Memory`].
-pub fn ask_for_samples(pde: &dyn Pde, grid: Grid, count: usize) -> Result<()> {
-    let one = memory::of_samples(1, [pde.channels().len(), grid.ny, grid.nx]);
-    // Solutions are in double precision, a group at a time.
-    let group = 3.0 * one * count.min(GROUP) as f64;
-    let solving = pde.solve_bytes(grid) * count.min(rayon::current_num_threads()) as f64;
-    let bytes = one * count as f64 + group + solving;
-    memory::ask(bytes, format_args!("{count} samples of {} x {}", grid.ny, grid.nx))
 }
 
 /// Solves on a grid for the given inputs in parallel, and checks for each that the grid resolves

@@ -1,5 +1,150 @@
-//! Phys-Instruct: few-step PDE solving by physics-guided distillation of diffusion models
-//! (arXiv 2602.03627).
+//! Few-step PDE solving by physics-guided distillation of diffusion models
+//! (arXiv [2602.03627](https://arxiv.org/abs/2602.03627)).
+//!
+//! A diffusion model, the *teacher*, learns the joint law of a PDE's input and its solution from
+//! solved samples. A *student* of one to four network calls is distilled from it and pulled onto
+//! the equation. It draws such pairs, and it is the prior from which [`condition`] answers given
+//! sparse and noisy observations. Fields are in physical units, `[sample, channel, y, x]`.
+//!
+//! # Draw samples
+//!
+//! ```
+//! use phys_instruct::prelude::*;
+//!
+//! # fn main() -> phys_instruct::Result<()> {
+//! let file = "../../models/poisson-32-student.safetensors";
+//! let model = Model::load(file.as_ref(), &device::cpu())?;
+//! let options = SampleOptions { count: 4, calls: 1, ..SampleOptions::default() };
+//! let drawn = sample(&model, options, &mut |_| ())?.samples;
+//!
+//! assert_eq!((drawn.count, drawn.height, drawn.width), (4, 32, 32));
+//! assert_eq!(drawn.channels, ["a", "u"]);
+//! // The mean relative residual: 0 for exact pairs, 1 without any relation of u to a.
+//! let residual = problem::residual(model.card.pde()?.as_ref(), 32, &device::cpu())?;
+//! assert!(pde_error(&drawn, residual.as_ref())? < 0.2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Solve an inverse problem
+//!
+//! The solution u of Poisson's equation is known at four places, to 1e-4. The answer is an
+//! ensemble of sources a that explain these values.
+//!
+//! ```
+//! use phys_instruct::prelude::*;
+//!
+//! # fn main() -> phys_instruct::Result<()> {
+//! # let file = "../../models/poisson-32-student.safetensors";
+//! # let model = Model::load(file.as_ref(), &device::cpu())?;
+//! let lattice = Lattice::new(model.card.pde()?.as_ref(), model.card.grid);
+//! // Row, column and value; 1 is the channel of u.
+//! let seen = [(8, 8, 2.0e-3), (8, 23, 1.0e-3), (23, 8, 1.5e-3), (23, 23, 2.5e-3)];
+//! let point = |(y, x, u)| Observation::at_point(1, y, x, u, Some(1e-4));
+//! let observations = Observations::on(&lattice, seen.map(point).into())?;
+//!
+//! let solver = Solver::new(&model)?;
+//! let answer = solver.answer(Question::new(Task::Inverse, observations))?;
+//! assert!(answer.warnings.is_empty());
+//! // The mean misses the values by about the errors that they may have.
+//! assert!(answer.explained.chi < 2.0);
+//! let mean = answer.posterior.mean_sample();
+//! assert_eq!(mean.data.len(), answer.posterior.deviation().len());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Register a PDE of your own
+//!
+//! A PDE is a type with the traits [`Pde`](physics::Pde), its law and solver, and
+//! [`Residual`](residual::Residual), its equation on tensors. Here it is u + u^3 = a, a reaction
+//! without diffusion. Once registered, its name works in configs and model files. The crate
+//! `examples/reaction-diffusion` takes one all the way to a student.
+//!
+//! ```
+//! use phys_instruct::physics::random_field::FieldLaw;
+//! use phys_instruct::physics::{self, *};
+//! use phys_instruct::prelude::*;
+//!
+//! #[derive(Default)]
+//! struct Reaction;
+//!
+//! impl Pde for Reaction {
+//!     fn name(&self) -> &'static str {
+//!         "reaction"
+//!     }
+//!     fn equation(&self) -> &'static str {
+//!         "u + u^3 = a"
+//!     }
+//!     fn channels(&self) -> Vec<Channel> {
+//!         let basis = [Basis::Cosine; 2];
+//!         let channel = |name, meaning| Channel { name, meaning, basis };
+//!         vec![channel("a", "supply"), channel("u", "concentration")]
+//!     }
+//!     fn params(&self) -> Vec<Param> {
+//!         Vec::new()
+//!     }
+//!     fn set_param(&mut self, name: &str, _: f64) -> physics::Result<()> {
+//!         let (pde, name, known) = ("reaction", name.into(), "none".into());
+//!         Err(physics::Error::UnknownParam { pde, name, known })
+//!     }
+//!     fn input_law(&self) -> InputLaw {
+//!         InputLaw::gaussian(GaussianField::Neumann(FieldLaw { alpha: 2.0, tau: 3.0 }))
+//!     }
+//!     fn points(&self, size: usize) -> [Vec<f64>; 2] {
+//!         let line: Vec<f64> = (0..size).map(|j| (j as f64 + 0.5) / size as f64).collect();
+//!         [line.clone(), line]
+//!     }
+//!     fn solve(&self, input: &Fields) -> physics::Result<Solution> {
+//!         // Newton's method, point by point.
+//!         let step = |u: f64, a: f64| u - (u + u.powi(3) - a) / (1.0 + 3.0 * u * u);
+//!         let solved = |&a: &f64| (0..50).fold(a, |u, _| step(u, a));
+//!         let u: Vec<f64> = input.channel(0).iter().map(solved).collect();
+//!         let fields = Fields::stack(input.height, input.width, &[input.channel(0), &u]);
+//!         Ok(Solution { fields, report: SolveReport::default() })
+//!     }
+//! }
+//!
+//! impl Residual for Reaction {
+//!     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
+//!         let [a, u] = residual::operator::input_and_solution(x, options.detach_input);
+//!         let points = u.dims()[2] * u.dims()[3];
+//!         let square = a.clone().detach().square().mean_dims(&[1, 2, 3]);
+//!         let scale = square.sqrt().flatten::<1>(0, 3);
+//!         ResidualTerms { residual: u.clone() + u.clone() * u.clone() * u - a, scale, points }
+//!     }
+//! }
+//!
+//! # fn main() -> phys_instruct::Result<()> {
+//! problem::register(Problem::of(|_: &Reaction, _, _| Ok(Box::new(Reaction))))?;
+//!
+//! let config = Config::from_toml("pde = 'reaction'\ngrid = 16\n[data]\ncount = 8")?;
+//! let stop = std::sync::atomic::AtomicBool::new(false);
+//! let data = data::training(&config, &mut Watch { progress: &mut |_| (), stop: &stop })?;
+//! let residual = problem::residual(config.pde()?.as_ref(), 16, &device::cpu())?;
+//! assert!(pde_error(&data, residual.as_ref())? < 1e-6);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Modules
+//!
+//! | of use to every program | |
+//! |---|---|
+//! | [`prelude`] | what these examples import |
+//! | [`sampling`], [`condition`] | samples; answers from observations |
+//! | [`problem`], [`residual`], [`physics`] | records, equations on tensors, laws and solvers |
+//! | [`data`], [`samples`], [`store`] | data, in memory and in files |
+//! | [`config`], [`teacher`], [`distill`], [`training`] | training |
+//! | [`eval`], [`polish`], [`device`], [`memory`] | measures, correction, devices, limits |
+//!
+//! [`diffusion`], [`net`] and [`student`] are the method's own parts. [`baseline`] and
+//! [`mod@bench`] are what it is compared with, and how.
+//!
+//! # Features
+//!
+//! `ndarray`, on unless turned off: views of [`Samples`] as arrays of that crate. `gpu`: graphics
+//! processors through wgpu.
 
 pub mod baseline;
 pub mod bench;
@@ -16,6 +161,7 @@ pub mod memory;
 pub mod model;
 pub mod net;
 pub mod polish;
+pub mod prelude;
 pub mod problem;
 pub mod residual;
 pub mod samples;
@@ -23,7 +169,14 @@ pub mod sampling;
 pub mod seeds;
 pub mod store;
 pub mod student;
+pub mod teacher;
 pub mod training;
+#[cfg(feature = "ndarray")]
+mod views;
+
+// The crates whose types stand in public signatures.
+pub use burn::tensor;
+pub use phys_instruct_physics as physics;
 
 pub use config::Config;
 pub use error::{Error, Result};

@@ -7,12 +7,16 @@
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use phys_instruct_physics::{Grid, Pde};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::{Error, Result};
 
 /// The number of bytes that a user allows; 0 if no limit was set.
 static LIMIT: AtomicU64 = AtomicU64::new(0);
+
+/// The number of samples solved between two tests of the stop flag.
+pub(crate) const GROUP: usize = 256;
 
 /// Requests below this, 64 MiB, are granted without asking the system.
 const SMALL: f64 = (64u64 << 20) as f64;
@@ -57,6 +61,19 @@ pub fn ask(bytes: f64, what: impl Display) -> Result<()> {
         needed: sized(bytes),
         available: sized(available as f64),
     })
+}
+
+/// Refuses samples if the memory cannot hold `count` of them or the work of solving them.
+///
+/// # Errors
+/// Fails with [`Error::Memory`].
+pub fn ask_for_samples(pde: &dyn Pde, grid: Grid, count: usize) -> Result<()> {
+    let one = of_samples(1, [pde.channels().len(), grid.ny, grid.nx]);
+    // Solutions are in double precision, a group at a time.
+    let group = 3.0 * one * count.min(GROUP) as f64;
+    let solving = pde.solve_bytes(grid) * count.min(rayon::current_num_threads()) as f64;
+    let bytes = one * count as f64 + group + solving;
+    ask(bytes, format_args!("{count} samples of {} x {}", grid.ny, grid.nx))
 }
 
 /// Returns the bytes of `count` samples of `channels` fields of `height` x `width` points in `f32`.

@@ -15,6 +15,7 @@ use crate::diffusion::statistics::Statistics;
 use crate::diffusion::{Coordinates, Network};
 use crate::net::{UNet, params};
 use crate::store::weights::{self, Array, Bundle};
+use crate::student::operator::{Frame, Operator, OperatorCard};
 use crate::student::{Calibration, Generator};
 use crate::{Error, Result};
 
@@ -23,7 +24,7 @@ mod upgrade;
 
 /// The version of the metadata in the files that are written. Older ones are read too, see
 /// [`upgrade`].
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 /// The first version with a checksum and the channels' bases.
 const SEALED: u32 = 2;
 /// The first version whose coordinates are a table of their own.
@@ -70,6 +71,9 @@ pub struct Card {
     /// The factor of the noisy state to which the network's output is added.
     #[serde(default)]
     pub skip: Skip,
+    /// The operator that makes a student's solutions; none in files before format 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorCard>,
     /// True for a student in whose samples a two-valued input is rounded to the nearer value.
     #[serde(default)]
     pub round_input: bool,
@@ -91,7 +95,8 @@ pub struct Card {
 
 /// The fields in which the description of a training model changes, and those that files of the
 /// first format lack.
-const COUNTS: [&str; 6] = ["steps", "samples_seen", "seconds", "std_ratio", "format", "bases"];
+const COUNTS: [&str; 7] =
+    ["steps", "samples_seen", "seconds", "std_ratio", "format", "bases", "operator"];
 
 /// The ratios of deviations at which the samples count as distributed like the data. A matched
 /// student is within a few percent of 1. Beyond a quarter, samples lack or exaggerate whole modes.
@@ -108,6 +113,8 @@ pub struct Model {
     pub network: Network,
     /// One calibration for each network call; empty for teachers and uncalibrated students.
     pub calibrations: Vec<Calibration>,
+    /// The operator that makes a student's solutions; none for teachers and joint students.
+    pub operator: Option<Operator>,
 }
 
 impl Card {
@@ -126,6 +133,7 @@ impl Card {
             diffusion: config.diffusion.clone(),
             levels: Vec::new(),
             skip: Skip::Mean,
+            operator: None,
             round_input: false,
             steps: 0,
             samples_seen: 0,
@@ -214,6 +222,28 @@ impl Card {
     }
 }
 
+impl Card {
+    /// The frame of an operator for this model's samples.
+    ///
+    /// # Errors
+    /// Fails as [`Card::pde`] does.
+    pub fn frame(&self, device: &Device) -> Result<Frame> {
+        let pde = self.pde()?;
+        Ok(Frame::new(&pde.layout(), &pde.channels(), self.grid, device))
+    }
+
+    /// The operator of this description with the weights of `tensors`.
+    fn operator_of(
+        &self,
+        tensors: &BTreeMap<String, Array>,
+        device: &Device,
+    ) -> Result<Option<Operator>> {
+        let Some(operator) = &self.operator else { return Ok(None) };
+        let operator = Operator::from_arrays(tensors, operator, self.frame(device)?)?;
+        Ok(Some(operator.freeze()))
+    }
+}
+
 impl Model {
     /// The device that holds the model.
     pub fn device(&self) -> Device {
@@ -227,6 +257,14 @@ impl Model {
             levels: &self.card.levels,
             calibrations: &self.calibrations,
         }
+    }
+
+    /// This student without its operator: the solution is the one that its generator makes with
+    /// the input. None for a model that has no operator.
+    pub fn joint(&self) -> Option<Self> {
+        self.operator.as_ref()?;
+        let card = Card { operator: None, ..self.card.clone() };
+        Some(Self { card, operator: None, ..self.clone() })
     }
 
     /// Standard deviation of each channel of the training data, root mean square over the grid,
@@ -250,9 +288,13 @@ impl Model {
         let mut tensors = params::to_arrays(&self.network.net, "net.")?;
         tensors.extend(statistics_arrays(&self.statistics, &self.card));
         tensors.extend(Calibration::to_arrays(&self.calibrations)?);
+        if let Some(operator) = &self.operator {
+            tensors.extend(operator.to_arrays()?);
+        }
         // A model that was read from a file of an older format is written in the present one.
         let bases = check::bases(&self.card.pde()?.channels());
-        let card = Card { format: FORMAT, bases, ..self.card.clone() };
+        let operator = self.operator.as_ref().map(|operator| operator.card.clone());
+        let card = Card { format: FORMAT, bases, operator, ..self.card.clone() };
         let metadata = serde_json::to_value(&card).map_err(|e| Error::Config(e.to_string()))?;
         Ok(Bundle { metadata, tensors })
     }
@@ -270,7 +312,7 @@ impl Model {
     /// # Errors
     /// Fails as [`weights::write_packed`] does.
     pub fn save_packed(&self, path: &Path) -> Result<()> {
-        weights::write_packed(path, &self.to_bundle()?, "net.")
+        weights::write_packed(path, &self.to_bundle()?, &["net.", "operator.net."])
     }
 
     /// Reads a model.
@@ -322,11 +364,13 @@ impl Model {
         let calls = card.levels.len();
         let calibrations = Calibration::from_arrays(tensors, calls, &network.coordinates)?;
 
+        let operator = card.operator_of(tensors, device)?;
         let mut used: BTreeSet<String> = params::names(&network.net, "net.");
         used.extend(statistics_arrays(&statistics, &card).into_keys());
         used.extend(Calibration::names(calibrations.len()));
+        used.extend(operator.iter().flat_map(Operator::names));
         check::check_no_more(tensors, &used)?;
-        Ok(Self { card, statistics, network, calibrations })
+        Ok(Self { card, statistics, network, calibrations, operator })
     }
 }
 

@@ -10,6 +10,7 @@
 //! ([`phys_instruct_physics::anderson`]).
 
 use burn::tensor::{Device, Tensor, TensorData};
+use phys_instruct_physics::Fields;
 use phys_instruct_physics::anderson::Anderson;
 use phys_instruct_physics::hermite::Collocation;
 use rayon::prelude::*;
@@ -38,48 +39,89 @@ pub fn is_known(residual: &dyn Residual) -> bool {
 ///
 /// # Errors
 /// Fails for a PDE whose residual has no correction, and for corrections that are not finite.
+///
+/// ```
+/// use phys_instruct::polish::polish;
+/// use phys_instruct::prelude::*;
+///
+/// # fn main() -> phys_instruct::Result<()> {
+/// let file = "../../models/darcy-32-student.safetensors";
+/// let model = Model::load(file.as_ref(), &device::cpu())?;
+/// let drawn = sample(&model, SampleOptions::default(), &mut |_| ())?.samples;
+/// let residual = problem::residual(model.card.pde()?.as_ref(), 32, &device::cpu())?;
+/// let polished = polish(&drawn, residual.as_ref(), 8)?;
+/// let [before, after] = [&drawn, &polished].map(|s| pde_error(s, residual.as_ref()));
+/// assert!(after? < 0.1 * before?);
+/// # Ok(())
+/// # }
+/// ```
 pub fn polish(samples: &Samples, residual: &dyn Residual, sweeps: usize) -> Result<Samples> {
-    let polished = match (residual.collocation(), residual.damping()) {
-        (Some(method), _) => marched(samples, method, sweeps),
-        (None, Some(damping)) => swept(samples, residual, damping, sweeps)?,
-        (None, None) => {
-            let pde = &samples.pde;
-            return Err(Error::Config(format!("no correction of the solution is known for {pde}")));
+    let shape = [samples.count, samples.channels.len(), samples.height, samples.width];
+    if !is_known(residual) {
+        let pde = &samples.pde;
+        return Err(Error::Config(format!("no correction of the solution is known for {pde}")));
+    }
+    let data = corrected(samples.data.clone(), shape, residual, sweeps)?;
+    Ok(Samples { data, ..samples.clone() })
+}
+
+/// The samples `data` of the `shape` `[sample, channel, y, x]` after at most `sweeps` corrections,
+/// as [`polish`] makes them. They are unchanged if no correction is known.
+///
+/// # Errors
+/// Fails for corrections that are not finite.
+pub(crate) fn corrected(
+    mut data: Vec<f32>,
+    shape: [usize; 4],
+    residual: &dyn Residual,
+    sweeps: usize,
+) -> Result<Vec<f32>> {
+    let [_, channels, height, width] = shape;
+    match (residual.collocation(), residual.damping()) {
+        (Some(method), _) => march(&mut data, shape, method, sweeps),
+        (None, Some(damping)) => sweep(&mut data, shape, residual, damping, sweeps)?,
+        (None, None) => (),
+    }
+    match data.iter().position(|v| !v.is_finite()) {
+        None => Ok(data),
+        Some(i) => {
+            let sample = i / (channels * height * width).max(1);
+            Err(Error::NonFinite(format!("polished sample {sample}")))
         }
-    };
-    match polished.first_not_finite() {
-        Some(i) => Err(Error::NonFinite(format!("polished sample {i}"))),
-        None => Ok(polished),
     }
 }
 
-fn marched(samples: &Samples, method: &dyn Collocation, sweeps: usize) -> Samples {
-    let mut polished = samples.clone();
-    let one = |(i, sample): (usize, &mut [f32])| {
-        let mut fields = samples.fields(i);
+fn march(
+    data: &mut [f32],
+    [count, channels, height, width]: [usize; 4],
+    method: &dyn Collocation,
+    sweeps: usize,
+) {
+    let one = |sample: &mut [f32]| {
+        let wide = sample.iter().map(|&v| f64::from(v)).collect();
+        let mut fields = Fields { channels, height, width, data: wide };
         method.march(&mut fields, sweeps);
         sample.iter_mut().zip(fields.data).for_each(|(s, v)| *s = v as f32);
     };
-    let len = samples.sample_len().max(1);
-    match samples.count {
+    let len = (channels * height * width).max(1);
+    match count {
         // Waking a thread takes as long as a sweep.
-        0 | 1 => polished.data.chunks_exact_mut(len).enumerate().for_each(one),
-        _ => polished.data.par_chunks_exact_mut(len).enumerate().for_each(one),
+        0 | 1 => data.chunks_exact_mut(len).for_each(one),
+        _ => data.par_chunks_exact_mut(len).for_each(one),
     }
-    polished
 }
 
-fn swept(
-    samples: &Samples,
+fn sweep(
+    data: &mut [f32],
+    [_, channels, height, width]: [usize; 4],
     residual: &dyn Residual,
     damping: f64,
     sweeps: usize,
-) -> Result<Samples> {
-    let mut polished = samples.clone();
-    let len = samples.sample_len();
-    for data in polished.data.chunks_mut(BATCH * len.max(1)) {
+) -> Result<()> {
+    let len = channels * height * width;
+    for data in data.chunks_mut(BATCH * len.max(1)) {
         let count = data.len() / len;
-        let shape = [count, samples.channels.len(), samples.height, samples.width];
+        let shape = [count, channels, height, width];
         let mut methods = vec![Anderson::new(INDEPENDENT); count];
 
         for _ in 0..sweeps {
@@ -102,7 +144,7 @@ fn swept(
             });
         }
     }
-    Ok(polished)
+    Ok(())
 }
 
 fn advance(method: &mut Anderson, x: &mut [f32], step: &[f32]) {
@@ -138,7 +180,7 @@ mod tests {
         let pde = by_name("poisson").unwrap();
         let samples = samples_from(pde.as_ref(), 1, 16, 1);
         let residual =
-            crate::residual::build(pde.as_ref(), Grid::square(16), &Device::flex()).unwrap();
+            crate::problem::residual(pde.as_ref(), Grid::square(16), &Device::flex()).unwrap();
         assert!(polish(&samples, &Undamped(residual), 1).is_err());
     }
 
@@ -152,7 +194,7 @@ mod tests {
             *v *= if i % len < input { 1.0 } else { 1.1 };
         }
         let residual =
-            crate::residual::build(pde.as_ref(), Grid::square(32), &Device::flex()).unwrap();
+            crate::problem::residual(pde.as_ref(), Grid::square(32), &Device::flex()).unwrap();
         let polished = polish(&samples, residual.as_ref(), sweeps).unwrap();
         for (before, after) in samples.data.chunks(len).zip(polished.data.chunks(len)) {
             assert_eq!(before[..input], after[..input], "{name}: the input moved");
@@ -187,7 +229,7 @@ mod tests {
     fn a_sample_that_holds_the_equation_is_left_alone() {
         let pde = by_name("poisson").unwrap();
         let residual =
-            crate::residual::build(pde.as_ref(), Grid::square(32), &Device::flex()).unwrap();
+            crate::problem::residual(pde.as_ref(), Grid::square(32), &Device::flex()).unwrap();
         let solved = samples_from(pde.as_ref(), 2, 32, 1);
         let mut samples = solved.clone();
         let len = samples.sample_len();

@@ -5,7 +5,7 @@ use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::{self, Method};
 use crate::model::{Kind, Model};
 use crate::net::params::read;
-use crate::{Error, Result, Samples, memory};
+use crate::{Error, Result, Samples, memory, problem};
 
 /// The number of samples per network call.
 const BATCH: usize = 64;
@@ -78,10 +78,25 @@ pub fn student_samples(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Samples> {
     let generator = model.generator();
-    let samples = collect(model, count, progress, |shape, first| {
-        let draw = Draw { seed, stream: "sample", step: 0, first };
-        Ok(generator.sample(draw, steps, shape, &model.device()))
-    })?;
+    let draw = |first| Draw { seed, stream: "sample", step: 0, first };
+    let device = model.device();
+    let coordinates = &model.network.coordinates;
+    let samples = match &model.operator {
+        None => collect(model, count, progress, |shape, first| {
+            Ok(coordinates.decode(generator.sample(draw(first), steps, shape, &device)))
+        })?,
+        Some(operator) => {
+            let pde = model.card.pde()?;
+            let residual = problem::residual(pde.as_ref(), model.card.grid, &crate::device::cpu())?;
+            let rounds = model.card.round_input;
+            collect(model, count, progress, |shape, first| {
+                generator.finished(draw(first), steps, shape, &device, |x| {
+                    let x = if rounds { residual.rounded(x) } else { x };
+                    operator.solved(x, residual.as_ref())
+                })
+            })?
+        }
+    };
     if !model.card.round_input {
         return Ok(samples);
     }
@@ -99,12 +114,13 @@ fn teacher_samples(
     let samples = collect(model, options.count, progress, |shape, first| {
         let draw = Draw { seed: options.seed, stream: "sample", step: 0, first };
         let noise = draw.normal(shape, &model.device());
-        Ok(sampler::sample(&model.network, noise, &levels, options.method, |_| ()))
+        let y = sampler::sample(&model.network, noise, &levels, options.method, |_| ());
+        Ok(model.network.coordinates.decode(y))
     })?;
     Ok(Drawn { samples, calls: sampler::calls(steps, options.method) })
 }
 
-/// Draws in batches and decodes to physical units.
+/// Draws fields in physical units, in batches.
 ///
 /// # Errors
 /// Fails if `draw` does, and for fields that the device does not give back.
@@ -123,8 +139,7 @@ pub(crate) fn collect(
     let mut data = Vec::with_capacity(count * card.channels.len() * height * width);
     for start in (0..count).step_by(BATCH) {
         let shape = [BATCH.min(count - start), card.channels.len(), height, width];
-        let y = draw(shape, start as u64)?;
-        data.extend(read(model.network.coordinates.decode(y))?);
+        data.extend(read(draw(shape, start as u64)?)?);
         progress(start + shape[0]);
     }
     Ok(Samples {

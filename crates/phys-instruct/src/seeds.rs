@@ -9,9 +9,9 @@ pub const RESERVED: u64 = 2_000_000;
 /// The number of seeds that each set below may count up from its first.
 pub const ROOM: u64 = 500_000;
 
-/// Held-out data that `sample`, `eval` and `bench five` measure against.
+/// Held-out data that `sample`, `eval` and `bench unconditional` measure against.
 pub const REFERENCE: u64 = 2_000_000;
-/// The reference solver's own row of `bench five`.
+/// The reference solver's own row of `bench unconditional`.
 pub const SOLVER: u64 = 3_000_000;
 /// The data on which `bench tune` searches.
 pub const TUNING: u64 = 4_000_000;

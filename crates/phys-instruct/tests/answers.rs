@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use phys_instruct::condition::place::Lattice;
+use phys_instruct::condition::Lattice;
 use phys_instruct::condition::{
     Answer, Observation, Observations, Options, Question, Solver, Task,
 };

@@ -5,8 +5,8 @@
 
 use burn::tensor::Device;
 use phys_instruct::diffusion::sampler::Method;
-use phys_instruct::diffusion::train::TeacherTraining;
 use phys_instruct::sampling::{SampleOptions, sample};
+use phys_instruct::teacher::TeacherTraining;
 use phys_instruct::training::Training;
 use phys_instruct::{Config, Samples, device};
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use burn::tensor::Device;
 use phys_instruct::Samples;
 use phys_instruct::eval::physics::{pde_error, solution_error};
-use phys_instruct::residual;
+use phys_instruct::problem;
 use phys_instruct::store::{Affine, ImportOptions, import};
 use phys_instruct_physics::{Grid, Pde, darcy::Darcy};
 
@@ -94,7 +94,7 @@ fn inner_nodes_fit_better_than_cell_centres() {
 fn the_coarse_residual_of_the_data_exceeds_its_source() {
     let pde = darcy(FOUND, 1.0);
     let samples = read(&pde, INNER);
-    let residual = residual::build(&pde, Grid::square(15), &Device::flex()).unwrap();
+    let residual = problem::residual(&pde, Grid::square(15), &Device::flex()).unwrap();
     let error = pde_error(&samples, residual.as_ref()).unwrap();
     assert!((1.4..2.1).contains(&error), "{error}");
     let solution = solution_error(&samples, &pde).mean().unwrap();

@@ -5,12 +5,11 @@ use std::f64::consts::PI;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use phys_instruct::condition::place::Lattice;
-use phys_instruct::condition::{Observations, Options, Question, Solver, Task, exact};
+use phys_instruct::baseline::exact;
+use phys_instruct::condition::{Lattice, Observations, Options, Question, Solver, Task};
 use phys_instruct::config::{CoordinatesConfig, NamedNoise, Noise};
 use phys_instruct::data::{self, Watch};
 use phys_instruct::diffusion::Coordinates;
-use phys_instruct::diffusion::train::TeacherTraining;
 use phys_instruct::distill::{monitor, train::StudentTraining};
 use phys_instruct::eval::frechet::{frechet, known_laws};
 use phys_instruct::eval::physics::solution_error;
@@ -18,8 +17,9 @@ use phys_instruct::eval::spectrum::power_spectrum;
 use phys_instruct::eval::{EvalOptions, evaluate};
 use phys_instruct::polish::polish;
 use phys_instruct::sampling::{SampleOptions, sample};
+use phys_instruct::teacher::TeacherTraining;
 use phys_instruct::training::Training;
-use phys_instruct::{Config, Error, Model, Samples, device, problem, residual};
+use phys_instruct::{Config, Error, Model, Samples, device, problem};
 use phys_instruct_physics::{Basis, Grid, Pde};
 
 /// A rectangle for a PDE; time, which runs along y for some, has the side 1.
@@ -123,7 +123,7 @@ fn polish_leads_to_the_solver_s_solution() {
         for sample in off.data.chunks_mut(exact.sample_len()) {
             solution.iter().for_each(|&e| sample[e] *= 1.1);
         }
-        let residual = residual::build(pde.as_ref(), grid, &Device::flex()).unwrap();
+        let residual = problem::residual(pde.as_ref(), grid, &Device::flex()).unwrap();
         let better = polish(&off, residual.as_ref(), 20).unwrap();
         assert_eq!(better.grid(), grid);
         let error = |samples: &Samples| solution_error(samples, pde.as_ref()).mean().unwrap();
@@ -230,7 +230,7 @@ fn a_student_of_40_by_56_trains_samples_and_answers() {
     let device = device::cpu();
     let mut teacher = TeacherTraining::new(&config, pde.as_ref(), training, None, &device).unwrap();
     finish(&mut teacher);
-    let residual = || residual::build(pde.as_ref(), grid, &device).unwrap();
+    let residual = || problem::residual(pde.as_ref(), grid, &device).unwrap();
     let monitor = monitor::against(held_out.clone(), config.pde().unwrap(), residual());
     let mut student =
         StudentTraining::new(&config, teacher.model(), residual(), monitor, &held_out, &device)
@@ -275,6 +275,6 @@ fn data_on_another_rectangle_are_refused() {
         let message = error.err().unwrap().to_string();
         assert!(message.contains(&grid.to_string()) && message.contains("40 x 56"), "{message}");
     }
-    let none = residual::build(pde.as_ref(), Grid { lx: -1.0, ..config.grid }, &device::cpu());
+    let none = problem::residual(pde.as_ref(), Grid { lx: -1.0, ..config.grid }, &device::cpu());
     assert!(matches!(none.err(), Some(Error::Physics(_))));
 }

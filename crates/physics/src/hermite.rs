@@ -30,7 +30,7 @@ use rustfft::num_complex::Complex;
 
 use crate::Fields;
 use crate::anderson::Anderson;
-use crate::etdrk4::moments;
+use crate::moments::moments;
 
 /// Relative size of a plain sweep's change below which the state counts as converged. It is about
 /// the rounding of fields stored in `f32`.

@@ -17,6 +17,7 @@ mod input;
 pub mod law;
 pub mod layout;
 pub mod linearised;
+pub mod moments;
 pub mod navier_stokes;
 pub mod pde;
 pub mod poisson;

@@ -1,6 +1,6 @@
 //! Colours for numbers: viridis for fields of one sign, blue over white to red for signed ones.
 
-use crate::svg::Color;
+use crate::color::Color;
 
 /// A way from a number between 0 and 1 to a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

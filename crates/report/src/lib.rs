@@ -4,6 +4,7 @@
 //! computed by the caller. A picture is laid out by a [`sheet::Sheet`] or a [`lines::Chart`] on a
 //! [`Canvas`], which is an SVG document as text; [`Canvas::to_png`] renders that document.
 
+mod color;
 pub mod colormap;
 pub mod error;
 mod font;

@@ -3,9 +3,9 @@
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{Options, Tree};
 
+use crate::color::Color;
 use crate::error::{Error, Result};
 use crate::font;
-use crate::svg::Color;
 
 /// The most pixels of a picture; a sheet of many samples has some ten million.
 const MOST_PIXELS: f64 = 1e8;

@@ -3,23 +3,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+pub use crate::color::{Color, FAINT, GREY, INK, WHITE};
 use crate::error::Result;
 use crate::{font, raster};
 
-/// Red, green, blue, sRGB.
-pub type Color = [u8; 3];
-
 /// A position or a size in pixels: x to the right, y down.
 pub type Point = [f64; 2];
-
-/// Near black, for text.
-pub const INK: Color = [34, 34, 34];
-/// Grey, for frames, ticks and secondary text.
-pub const GREY: Color = [100, 100, 100];
-/// Light grey, for grid lines.
-pub const FAINT: Color = [228, 228, 228];
-/// The background.
-pub const WHITE: Color = [255, 255, 255];
 
 /// The space around a page, in pixels like every length here.
 pub const MARGIN: f64 = 20.0;

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use phys_instruct::data::{self, Watch};
-use phys_instruct::diffusion::train::TeacherTraining;
 use phys_instruct::distill::{monitor, train::StudentTraining};
 use phys_instruct::eval::{EvalOptions, Report, evaluate};
 use phys_instruct::problem::{self, Problem};
 use phys_instruct::sampling::{SampleOptions, sample};
+use phys_instruct::teacher::TeacherTraining;
 use phys_instruct::training::Training;
 use phys_instruct::{Config, Model, Result, Samples, device};
 
@@ -69,7 +69,7 @@ fn teach(config: &Config, data: Samples) -> Result<Model> {
 
 fn distill(config: &Config, teacher: Model, held_out: Samples) -> Result<Model> {
     let (pde, device) = (config.pde()?, device::cpu());
-    let residual = || phys_instruct::residual::build(pde.as_ref(), config.grid, &device);
+    let residual = || phys_instruct::problem::residual(pde.as_ref(), config.grid, &device);
     let monitor = monitor::against(held_out.clone(), config.pde()?, residual()?);
     let mut training =
         StudentTraining::new(config, teacher, residual()?, monitor, &held_out, &device)?;
@@ -91,7 +91,7 @@ fn measure(name: &str, model: &Model, calls: usize, held_out: &Samples) -> Resul
     let options = SampleOptions { count: COUNT, calls, ..SampleOptions::default() };
     let drawn = sample(model, options, &mut |_| ())?;
     let pde = model.card.pde()?;
-    let residual = phys_instruct::residual::build(pde.as_ref(), model.card.grid, &device::cpu())?;
+    let residual = phys_instruct::problem::residual(pde.as_ref(), model.card.grid, &device::cpu())?;
 
     let report = evaluate(
         &drawn.samples,
@@ -137,7 +137,8 @@ mod tests {
         let pde = config.pde().unwrap();
         assert_eq!((pde.name(), pde.params()[0].value), (pde::NAME, 0.02));
         assert!(
-            phys_instruct::residual::build(pde.as_ref(), Grid::square(16), &device::cpu()).is_ok()
+            phys_instruct::problem::residual(pde.as_ref(), Grid::square(16), &device::cpu())
+                .is_ok()
         );
         assert!(register().unwrap_err().to_string().contains("registered already"));
         let unknown = problem::by_name("reaction").err().unwrap().to_string();

@@ -1,9 +1,8 @@
 //! `completions`: for the shell.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::args::Cli;
 use crate::failure::Outcome;
 use crate::output::print;
 
@@ -18,9 +17,10 @@ pub struct Completions {
 }
 
 impl Completions {
-    pub fn run(&self) -> Outcome {
+    /// Prints the completions of `command`, the whole program.
+    pub fn run(&self, mut command: Command) -> Outcome {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "phys-instruct", &mut script);
+        clap_complete::generate(self.shell, &mut command, "phys-instruct", &mut script);
         print(String::from_utf8_lossy(&script).trim_end())
     }
 }

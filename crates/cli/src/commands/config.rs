@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use phys_instruct::Error;
 use phys_instruct::config::load;
-use phys_instruct::residual;
+use phys_instruct::problem;
 
 use crate::args::{Global, Overrides};
 use crate::failure::{Failure, Outcome};
@@ -49,7 +49,7 @@ impl Check {
         let config =
             runs::load(&self.config, &self.overrides.changes("train")?).map_err(unsound)?;
         let pde = config.pde().map_err(unsound)?;
-        residual::build(pde.as_ref(), config.grid, &phys_instruct::device::cpu())
+        problem::residual(pde.as_ref(), config.grid, &phys_instruct::device::cpu())
             .map_err(unsound)?;
         if global.json {
             let value = serde_json::to_value(&config).map_err(|e| Failure::Usage(e.to_string()))?;

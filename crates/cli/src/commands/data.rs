@@ -11,10 +11,11 @@ use phys_instruct::store::{
 use phys_instruct_report::number::plain;
 use serde_json::{Value, json};
 
-use super::{described, eval::pde_of};
 use crate::args::{Global, Params, check_once, extension, sides};
-use crate::failure::{Failure, Outcome};
-use crate::output::{SCHEMA, line, make_room, print, print_json, show, tell};
+use crate::checked::described;
+use crate::failure::{Failure, Outcome, SCHEMA};
+use crate::output::{line, make_room, print, print_json, show};
+use crate::warnings::warn;
 
 /// Look into data, check it, bring in data from elsewhere
 #[derive(Subcommand)]
@@ -112,16 +113,16 @@ impl Import {
         check_once("--scale", self.scale.iter().map(|(channel, ..)| channel.as_str()))?;
         let axes = self.axes.iter().map(|(channel, _)| channel.as_deref().unwrap_or("AXES"));
         check_once("--axes", axes)?;
-        let pde = pde_of(&self.data, self.pde.as_deref(), &self.params)?;
+        let pde = self.params.pde_of(&self.data, self.pde.as_deref())?;
         make_room(&self.out)?;
         let imported = import_checked(&self.data, pde.as_ref(), &self.options())?;
         dataset::write_npz(&imported.samples, &self.out)?;
-        if !self.unchecked {
-            for complaint in &imported.check.complaints {
-                tell!("warning: {}: {complaint}", self.data.display());
-            }
-        }
-        self.report(&imported, global.json)
+
+        let complaints = if self.unchecked { &[][..] } else { &imported.check.complaints[..] };
+        let name = self.data.display();
+        let warnings: Vec<String> = complaints.iter().map(|c| format!("{name}: {c}")).collect();
+        warn(&warnings);
+        self.report(&imported, &warnings, global.json)
     }
 
     fn options(&self) -> ImportOptions {
@@ -141,13 +142,14 @@ impl Import {
     }
 
     /// Prints how the data were read, and writes that beside the samples.
-    fn report(&self, imported: &Imported, json: bool) -> Outcome {
+    fn report(&self, imported: &Imported, warnings: &[String], json: bool) -> Outcome {
         let Imported { samples, axes, reason, check } = imported;
         let axes = axes.to_string();
         let value = json!({
             "schema": SCHEMA, "pde": samples.pde, "count": samples.count, "channels": samples.channels,
             "height": samples.height, "width": samples.width, "out": self.out.to_string_lossy(),
             "source": self.data.to_string_lossy(), "axes": axes, "axes_reason": reason, "check": check,
+            "warnings": warnings,
         });
         let kept = self.out.with_extension("import.json");
         atomic::write(&kept, format!("{value:#}\n").as_bytes())?;

@@ -11,10 +11,10 @@ use phys_instruct::distill::train::StudentTraining;
 use phys_instruct::model::{Kind, Model};
 use phys_instruct::store::interrupt;
 use phys_instruct::training::Pace;
-use phys_instruct::{Config, residual};
+use phys_instruct::{Config, problem};
 
-use super::{check_data, open_device};
 use crate::args::{Global, Overrides};
+use crate::checked::check_data;
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::progress::bar;
 use crate::{models, runs};
@@ -53,7 +53,7 @@ impl Distill {
     pub fn run(&self, global: &Global) -> Outcome {
         let (config, teacher) = self.config()?;
         config.ask_for_student()?;
-        let device = open_device(global)?;
+        let device = global.open_device()?;
         let teacher = Model::load(&teacher, &device)?;
         let pde = config.pde()?;
         check_params(&config, &teacher)?;
@@ -64,19 +64,25 @@ impl Distill {
         let validation = validation(&config, &stop)?;
         let path = config.data.path.as_deref();
         check_data(&validation, pde.as_ref(), path, self.unchecked)?;
-        let build = |device: &Device| residual::build(pde.as_ref(), config.grid, device);
+        let build = |device: &Device| problem::residual(pde.as_ref(), config.grid, device);
         let monitor = monitor::against(validation.clone(), config.pde()?, build(&device::cpu())?);
 
         let mut training =
             StudentTraining::new(&config, teacher, build(&device)?, monitor, &validation, &device)?;
+        if config.student()?.operator().is_some() {
+            let pairs = training_data(&config, &stop)?;
+            check_data(&pairs, pde.as_ref(), path, self.unchecked)?;
+            training = training.with_pairs(pairs);
+        }
         let run = runs::open(&folder, &config, Kind::Student)?;
         let checkpoint_minutes = config.student()?.checkpoint_minutes;
         let pace = Pace { checkpoint_minutes, until: self.until };
 
-        if !runs::train(&mut training, &run, pace, &stop)? {
-            return runs::paused(&run, &training, global.json);
+        let trained = runs::train(&mut training, &run, pace, &stop)?;
+        if !trained.ended {
+            return runs::paused(&run, &training, &trained, global.json);
         }
-        runs::finish(&run, &training.model(), global.json)
+        runs::finish(&run, &training.model(), trained, global.json)
     }
 
     /// The config, with the teacher's file in its place, and that file.
@@ -110,6 +116,15 @@ fn validation(config: &Config, stop: &AtomicBool) -> Result<phys_instruct::Sampl
     let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop };
     let samples =
         data::validation(config, &mut watch).map_err(|e| interrupted(e, "no step was taken"))?;
+    bar.finish_and_clear();
+    Ok(samples)
+}
+
+fn training_data(config: &Config, stop: &AtomicBool) -> Result<phys_instruct::Samples, Failure> {
+    let bar = bar(config.data.count, "training data");
+    let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop };
+    let samples =
+        data::training(config, &mut watch).map_err(|e| interrupted(e, "no step was taken"))?;
     bar.finish_and_clear();
     Ok(samples)
 }

@@ -4,12 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use phys_instruct::model::Model;
-use phys_instruct::problem;
 use phys_instruct::store::dataset;
-use phys_instruct::store::manifest::Manifest;
-use phys_instruct_physics::Pde;
 
-use super::open_device;
 use crate::args::{Global, Params, SamplingArgs, at_least, extension};
 use crate::failure::{Failure, Outcome};
 use crate::figures::Subject;
@@ -53,12 +49,12 @@ impl Eval {
 
     fn model(&self, global: &Global) -> Result<Subject, Failure> {
         let path = models::find(&self.subject)?;
-        let model = Model::load(&path, &open_device(global)?)?;
+        let model = Model::load(&path, &global.open_device()?)?;
         Subject::draw(&model, &path, &self.sampling, self.count)
     }
 
     fn samples(&self) -> Result<Subject, Failure> {
-        let pde = pde_of(&self.subject, self.pde.as_deref(), &self.params)?;
+        let pde = self.params.pde_of(&self.subject, self.pde.as_deref())?;
         let all = dataset::load_any(&self.subject, pde.as_ref())?;
         let samples = all.slice(0..self.count.min(all.count));
         Subject::of_file(pde, samples).polished(self.sampling.polish)
@@ -68,21 +64,4 @@ impl Eval {
 fn is_samples(path: &Path) -> bool {
     let file = path.is_file() && extension(path) != "safetensors";
     file || path.join("manifest.json").is_file()
-}
-
-/// The PDE that is named, or that the data set's manifest names.
-pub fn pde_of(path: &Path, named: Option<&str>, params: &Params) -> Result<Box<dyn Pde>, Failure> {
-    if let Some(name) = named {
-        return Ok(params.apply(problem::by_name(name)?)?);
-    }
-    if !path.is_dir() {
-        let name = path.display();
-        return Err(Failure::Usage(format!("{name}: name its PDE with --pde")));
-    }
-    let recipe = Manifest::read(path)?.recipe;
-    let mut pde = problem::by_name(&recipe.pde)?;
-    for (name, value) in &recipe.params {
-        pde.set_param(name, *value)?;
-    }
-    Ok(params.apply(pde)?)
 }

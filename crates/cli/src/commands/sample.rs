@@ -7,7 +7,6 @@ use phys_instruct::model::Model;
 use phys_instruct::residual::Residual;
 use phys_instruct::store::dataset;
 
-use super::open_device;
 use crate::args::{Global, ModelName, SamplingArgs, at_least, extension};
 use crate::failure::Outcome;
 use crate::figures::{Figures, Subject};
@@ -46,7 +45,7 @@ impl Sample {
     pub fn run(&self, global: &Global) -> Outcome {
         self.out.iter().try_for_each(|path| picture::check(path))?;
         let path = models::find(&self.name.model)?;
-        let model = Model::load(&path, &open_device(global)?)?;
+        let model = Model::load(&path, &global.open_device()?)?;
         let subject = Subject::draw(&model, &path, &self.sampling, self.count)?;
         let reference = subject.reference(self.reference.as_deref())?;
         let residual = subject.residual()?;

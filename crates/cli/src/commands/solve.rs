@@ -18,11 +18,11 @@ use phys_instruct_physics::Pde;
 use phys_instruct_report::number::{plain, significant};
 use serde_json::json;
 
-use super::open_device;
 use crate::args::{Global, MOST_CALLS, ModelName, at_least, at_least_zero, between, extension};
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, make_room, seconds, show, tell};
 use crate::picture::answer::{self, Answered};
+use crate::warnings::warn;
 use crate::{models, picture};
 
 /// Fields, with their uncertainty, from sparse and noisy observations
@@ -122,7 +122,7 @@ impl Solve {
     pub fn run(&self, global: &Global) -> Outcome {
         self.out.iter().try_for_each(|path| picture::check(path))?;
         let path = models::find_for_observations(&self.name.model)?;
-        let model = Model::load(&path, &open_device(global)?)?;
+        let model = Model::load(&path, &global.open_device()?)?;
         match (&self.make_obs, &self.obs) {
             (Some(file), _) => self.draw_problem(&model, file),
             (None, Some(file)) => self.answer(&model, file_name(&path), file, global),
@@ -259,7 +259,9 @@ impl Report<'_> {
     /// Prints to stderr what was assumed and what does not fit.
     fn say(&self) {
         self.answer.notes.iter().for_each(|note| tell!("note: {note}"));
-        self.answer.warnings.iter().for_each(|w| tell!("warning: {}", w.message));
+        let warnings: Vec<String> =
+            self.answer.warnings.iter().map(|w| w.message.clone()).collect();
+        warn(&warnings);
     }
 
     fn write(&self, path: &Path) -> Outcome {

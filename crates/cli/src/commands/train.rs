@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use phys_instruct::data::{self, Watch};
 use phys_instruct::device::Device;
-use phys_instruct::diffusion::train::TeacherTraining;
 use phys_instruct::model::{Kind, Model};
 use phys_instruct::store::interrupt;
+use phys_instruct::teacher::TeacherTraining;
 use phys_instruct::training::Pace;
 
-use super::{check_data, open_device};
 use crate::args::{Global, Overrides};
+use crate::checked::check_data;
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::progress::bar;
 use crate::{models, runs};
@@ -46,7 +46,7 @@ impl Train {
     pub fn run(&self, global: &Global) -> Outcome {
         let config = runs::load(&self.config, &self.overrides.changes("train")?)?;
         config.ask_for_teacher()?;
-        let (pde, device) = (config.pde()?, open_device(global)?);
+        let (pde, device) = (config.pde()?, global.open_device()?);
         let stop = interrupt::stop_flag()?;
         let folder = runs::folder(self.out.as_deref(), &self.config, "teacher");
         let _lock = runs::claim(&folder, &config, Kind::Teacher)?;
@@ -63,13 +63,14 @@ impl Train {
         let run = runs::open(&folder, &config, Kind::Teacher)?;
         let checkpoint_minutes = config.train.checkpoint_minutes;
         let pace = Pace { checkpoint_minutes, until: self.until };
-        if !runs::train(&mut training, &run, pace, &stop)? {
-            return runs::paused(&run, &training, global.json);
+        let trained = runs::train(&mut training, &run, pace, &stop)?;
+        if !trained.ended {
+            return runs::paused(&run, &training, &trained, global.json);
         }
 
         let mut model: Model = training.model();
         model.card.data = config.data.path.unwrap_or_default();
-        runs::finish(&run, &model, global.json)
+        runs::finish(&run, &model, trained, global.json)
     }
 }
 

@@ -99,7 +99,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use phys_instruct::data::{self, Watch};
-    use phys_instruct::{device, residual};
+    use phys_instruct::{device, problem};
     use phys_instruct_physics::Grid;
     use phys_instruct_physics::registry::by_name;
 
@@ -110,7 +110,7 @@ mod tests {
         let pde = by_name("poisson").unwrap();
         let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
         let samples = data::generate(pde.as_ref(), Grid::square(16), 1, 5, &mut watch).unwrap();
-        let residual = residual::build(pde.as_ref(), Grid::square(16), &device::cpu()).unwrap();
+        let residual = problem::residual(pde.as_ref(), Grid::square(16), &device::cpu()).unwrap();
         let mut large = samples.clone();
         large.data.iter_mut().for_each(|v| *v *= 9.0);
         let shown = |samples| Shown::of(samples, residual.as_ref(), 3, "t", "Model m.").unwrap();

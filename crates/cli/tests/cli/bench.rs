@@ -34,12 +34,14 @@ fn rows(text: &str) -> Vec<Value> {
 #[test]
 fn the_table_holds_every_method_with_every_figure_and_is_resumed() {
     let sandbox = sandbox();
-    let refused = sandbox.run("bench five --grid 8 --quick --count 8");
+    let refused = sandbox.run("bench unconditional --grid 8 --quick --count 8");
     assert_eq!(refused.code, Some(2));
     assert!(refused.stderr.contains("bench tune"), "{}", refused.stderr);
+    // The name of an earlier version.
+    assert_eq!(sandbox.run("bench five --grid 8 --quick --count 8").stderr, refused.stderr);
     sandbox.good("bench tune --grid 8 --count 4");
 
-    let line = "bench five --grid 8 --quick --count 8 --seeds 2 --polish 1 --json";
+    let line = "bench unconditional --grid 8 --quick --count 8 --seeds 2 --polish 1 --json";
     let found = rows(&sandbox.good(line).stdout);
     let mut methods: Vec<&str> = found.iter().map(|r| r["method"].as_str().unwrap()).collect();
     methods.dedup();
@@ -71,22 +73,25 @@ fn the_table_holds_every_method_with_every_figure_and_is_resumed() {
     let solver = found.last().unwrap();
     assert!(solver["pde_error"].as_f64().unwrap() < 1e-4 && solver["calls"] == 0);
 
-    let lines = || std::fs::read_to_string(sandbox.path("runs/bench-five/rows.jsonl")).unwrap();
+    let lines =
+        || std::fs::read_to_string(sandbox.path("runs/bench-unconditional/rows.jsonl")).unwrap();
     let before = lines();
     let again = rows(&sandbox.good(line).stdout);
     assert!(again.iter().zip(&found).all(|(a, b)| a["latency_s"] == b["latency_s"]));
     assert_eq!((again.len(), lines()), (found.len(), before), "rows were measured again");
 
     for file in ["rows.json", "rows.csv", "table.md", "report.html"] {
-        let text = std::fs::read_to_string(sandbox.path("runs/bench-five").join(file)).unwrap();
+        let text =
+            std::fs::read_to_string(sandbox.path("runs/bench-unconditional").join(file)).unwrap();
         assert!(text.contains("diffusionpde"), "{file}");
     }
-    let line = "bench five --grid 8 --quick --count 8 --method diff-instruct --json --out some";
+    let line =
+        "bench unconditional --grid 8 --quick --count 8 --method diff-instruct --json --out some";
     let some = rows(&sandbox.good(line).stdout);
     assert!(!some.is_empty() && some.iter().all(|row| row["method"] == "diff-instruct"));
-    let none = sandbox.run("bench five --grid 8 --quick --method solver --out none");
+    let none = sandbox.run("bench unconditional --grid 8 --quick --method solver --out none");
     assert!(none.code == Some(2) && none.stderr.contains("method"), "{}", none.stderr);
-    let table = sandbox.good("bench five --grid 8 --quick --count 8 --seeds 2 --polish 1");
+    let table = sandbox.good("bench unconditional --grid 8 --quick --count 8 --seeds 2 --polish 1");
     assert!(table.stdout.starts_with("## poisson, 8 x 8"), "{}", table.stdout);
 }
 

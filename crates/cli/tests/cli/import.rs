@@ -59,6 +59,15 @@ fn data_of_another_equation_are_warned_of_and_not_trained_on() {
     let bring = "data import p.npz --pde poisson --scale u=3 --out wrong.npz";
     assert!(sandbox.good(bring).stderr.contains("no solutions of poisson"));
     assert_eq!(sandbox.good(&format!("{bring} --unchecked")).stderr, "");
+    // Every warning on stderr is in the JSON answer too.
+    let told = sandbox.run(&format!("{bring} --json"));
+    let answer: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    let warnings = answer["warnings"].as_array().unwrap();
+    let lines: Vec<&str> =
+        told.stderr.lines().filter_map(|line| line.strip_prefix("warning: ")).collect();
+    assert!(!lines.is_empty());
+    assert_eq!(warnings.iter().map(|w| w.as_str().unwrap()).collect::<Vec<_>>(), lines);
+    assert_eq!(sandbox.json(&format!("{bring} --unchecked"))["warnings"], json!([]));
     let train = "train tiny.toml --set data.path=wrong.npz --out run";
     let refused = sandbox.run(train);
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);

@@ -73,6 +73,26 @@ fn an_anchored_student_is_one_stopped_in_every_phase() {
 }
 
 #[test]
+fn an_operator_is_one_stopped_on_the_way() {
+    let sandbox = Sandbox::new();
+    sandbox.good("train tiny.toml --out teacher");
+    let distill = "distill tiny.toml --teacher teacher --set distill.operator.steps=8 \
+                   --set distill.operator.net={width=8,multipliers=[1]} \
+                   --set distill.operator.residual_weight=0.3 --steps 3";
+    sandbox.good(&format!("{distill} --out whole"));
+    for until in [2, 3, 6, 10] {
+        sandbox.good(&format!("{distill} --out parts --until {until}"));
+    }
+    sandbox.good(&format!("{distill} --out parts"));
+    assert_same(&sandbox, ["whole", "parts"]);
+    let [whole, parts] = ["whole", "parts"].map(|run| {
+        sandbox.good(&format!("sample {run} --count 2 --calls 2 --out {run}.npz"));
+        std::fs::read(sandbox.path(&format!("{run}.npz"))).unwrap()
+    });
+    assert_eq!(whole, parts);
+}
+
+#[test]
 fn a_phase_remembers_only_what_it_needs() {
     let sandbox = Sandbox::new();
     sandbox.good("train tiny.toml --out teacher");

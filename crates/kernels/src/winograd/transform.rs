@@ -6,54 +6,11 @@
 use std::ops::Range;
 
 use super::filter::{Filter, Four, Two, WIDEST};
-use super::{GAP, PANEL, Panels, Part, STRIP, Tiling};
+use super::parts::{Part, Strip, tile_columns};
+use super::tiling::{GAP, PANEL, Panels, Tiling};
 use crate::aligned::Aligned;
-use crate::conv::{ConvShape, Outcome};
+use crate::shape::{Accumulate, ConvShape};
 use crate::simd::{Kernel, Simd};
-
-/// Neighbouring rows of tiles of one sample, or all rows of several samples.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Strip {
-    samples: Range<usize>,
-    rows: Range<usize>,
-}
-
-impl Strip {
-    /// Returns the number of samples of which one strip takes all rows, at least 1.
-    pub(super) fn samples(shape: &ConvShape) -> usize {
-        (STRIP / (tile_rows(shape) * tile_columns(shape))).max(1)
-    }
-
-    /// Cuts the tiles of `rows` of `samples` into strips, in order.
-    pub(super) fn cut(samples: Range<usize>, rows: Range<usize>, shape: &ConvShape) -> Vec<Self> {
-        let per_strip = Self::samples(shape);
-        let step = if per_strip > 1 { rows.len() } else { (STRIP / tile_columns(shape)).max(1) };
-
-        let mut strips = Vec::new();
-        for first in samples.clone().step_by(per_strip) {
-            for row in rows.clone().step_by(step) {
-                let samples = first..samples.end.min(first + per_strip);
-                strips.push(Self { samples, rows: row..rows.end.min(row + step) });
-            }
-        }
-        strips
-    }
-
-    /// Returns the number of tiles.
-    pub(super) fn tiles(&self, shape: &ConvShape) -> usize {
-        self.samples.len() * self.rows.len() * tile_columns(shape)
-    }
-}
-
-/// Returns the number of rows of tiles of an image.
-pub(super) fn tile_rows(shape: &ConvShape) -> usize {
-    shape.height.div_ceil(Tiling::of(shape).side())
-}
-
-/// Returns the number of tiles in a row.
-pub(super) fn tile_columns(shape: &ConvShape) -> usize {
-    shape.width.div_ceil(Tiling::of(shape).side())
-}
 
 /// The transformed tiles of a strip, `[panel, point, tile, channel in panel]`.
 pub(super) struct Transformed<'a> {
@@ -156,7 +113,7 @@ impl Window {
         from: &[f32],
         shape: &ConvShape,
         top: usize,
-        outcome: Outcome,
+        accumulate: Accumulate,
         planes: &mut [&mut [f32]],
     ) {
         let width = shape.width;
@@ -165,7 +122,7 @@ impl Window {
             for (c, planes) in planes.chunks_mut(8).enumerate() {
                 for x in (0..width).step_by(8) {
                     let (from, count) = (&from[x * self.channels + 8 * c..], 8.min(width - x));
-                    untranspose(simd, from, self.channels, count, start + x, outcome, planes);
+                    untranspose(simd, from, self.channels, count, start + x, accumulate, planes);
                 }
             }
         }
@@ -181,21 +138,21 @@ fn untranspose<S: Simd>(
     row: usize,
     count: usize,
     at: usize,
-    outcome: Outcome,
+    accumulate: Accumulate,
     to: &mut [&mut [f32]],
 ) {
     if count == 8 && to.len() == 8 {
         let mut block = [0.0; 64];
         simd.transpose8(from, row, &mut block, 8);
         for (to, block) in to.iter_mut().zip(block.chunks_exact(8)) {
-            outcome.store(block, &mut to[at..at + 8]);
+            accumulate.store(block, &mut to[at..at + 8]);
         }
         return;
     }
 
     for (j, to) in to.iter_mut().enumerate() {
         for (i, to) in to[at..at + count].iter_mut().enumerate() {
-            outcome.store(&from[i * row + j..][..1], std::slice::from_mut(to));
+            accumulate.store(&from[i * row + j..][..1], std::slice::from_mut(to));
         }
     }
 }
@@ -332,7 +289,7 @@ pub(super) struct Panel<'a> {
     pub(super) real: Range<usize>,
     /// The biases of these channels.
     pub(super) bias: Option<&'a [f32]>,
-    pub(super) outcome: Outcome,
+    pub(super) accumulate: Accumulate,
 }
 
 /// Transforms products `[point, tile, output in panel]` back, adds the bias, and writes the panel's
@@ -385,7 +342,7 @@ pub(super) fn output_strip<S: Simd>(
 
         let top = part.top(tiling);
         let planes = part.planes(sample, panel.real.clone());
-        window.empty(simd, interleaved, shape, top, panel.outcome, planes);
+        window.empty(simd, interleaved, shape, top, panel.accumulate, planes);
     }
 }
 

@@ -7,9 +7,9 @@
 use burn::tensor::Tensor;
 
 use super::diffusionpde::normalised;
-use super::relative_residual;
 use crate::Result;
 use crate::diffusion::Network;
+use crate::diffusion::loss::relative_residual;
 use crate::diffusion::sampler::{self, Method};
 use crate::net::gradient::gradient;
 use crate::residual::Residual;

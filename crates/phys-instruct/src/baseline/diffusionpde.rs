@@ -14,9 +14,9 @@
 
 use burn::tensor::Tensor;
 
-use super::relative_residual;
 use crate::Result;
-use crate::condition::observed::Observed;
+use crate::condition::observations::observed::Observed;
+use crate::diffusion::loss::relative_residual;
 use crate::diffusion::sampler::{constant, slope};
 use crate::diffusion::{Denoiser, Network};
 use crate::net::gradient::gradient;

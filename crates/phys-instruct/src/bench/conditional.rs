@@ -17,16 +17,16 @@ use phys_instruct_physics::Pde;
 
 use self::row::Answer;
 pub use self::row::{Key, Row};
-use super::five::{Loaded, load};
 use super::method::SolvingMethod;
-use crate::baseline::{self, Guidance, Lot};
+use super::unconditional::{Loaded, load};
+use crate::baseline::{self, Guidance, Lot, exact, interpolation, most_probable};
 use crate::condition::{
     Method, Observations, Options as SolveOptions, Posterior, Solver, Task, TwoValuedEntries,
-    exact, interpolation, most_probable,
 };
 use crate::data::{self, Watch};
 use crate::eval::physics::pde_error;
-use crate::residual::{self, Residual};
+use crate::problem;
+use crate::residual::Residual;
 use crate::{Error, Result, Samples, seeds};
 
 mod row;
@@ -102,8 +102,8 @@ impl Options {
 }
 
 /// A student prepared to answer, and the seconds that its preparation took.
-pub struct Prepared<'a> {
-    solver: Solver<'a>,
+pub struct Prepared {
+    solver: Solver,
     seconds: f64,
 }
 
@@ -180,7 +180,7 @@ impl Setting {
         let interpolated = options.methods.iter().any(|method| by_samples.contains(method));
         let training = made(seeds::INTERPOLATION, if interpolated { options.training } else { 1 })?;
 
-        let residual = residual::build(problem.as_ref(), grid, &Device::flex())?;
+        let residual = problem::residual(problem.as_ref(), grid, &Device::flex())?;
         Ok(Self {
             teacher: loaded("teacher")?,
             two_valued: TwoValuedEntries::of(&truths, problem.as_ref()),
@@ -198,7 +198,7 @@ impl Setting {
     ///
     /// # Errors
     /// Fails for a model that is no student.
-    pub fn prepare(&self) -> Result<Prepared<'_>> {
+    pub fn prepare(&self) -> Result<Prepared> {
         let start = Instant::now();
         let solver = Solver::new(&self.student.model)?;
         Ok(Prepared { solver, seconds: start.elapsed().as_secs_f64() })
@@ -320,7 +320,8 @@ impl<'a> Question<'a> {
         let draw =
             |seen: &[usize], count| Observations::draw(samples, i, seen, count, self.noise, 0);
         match self.places {
-            Places::Points(count) => draw(&self.seen, count),
+            // A table's largest number of points means all there are.
+            Places::Points(count) => draw(&self.seen, count.min(self.seen.len())),
             Places::Sensors(count) => {
                 let seen = Observations::columns(&self.seen, samples.grid(), count, i as u64);
                 draw(&seen, seen.len())

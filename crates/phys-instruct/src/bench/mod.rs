@@ -2,11 +2,11 @@
 //! measures.
 
 pub mod conditional;
-pub mod five;
 pub mod method;
 pub mod row;
 pub mod table;
 pub mod tuning;
+pub mod unconditional;
 
 pub use method::{SamplingMethod, SolvingMethod};
 pub use row::Row;

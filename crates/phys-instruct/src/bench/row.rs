@@ -52,6 +52,14 @@ impl Key {
         let regressed = if self.regress { ", regressed" } else { "" };
         self.preconditioning.map(|kind| format!("{}{regressed}", kind.name()))
     }
+
+    /// The method as the table names it: with the model's coordinates, if it has a model.
+    pub fn label(&self) -> String {
+        match self.coordinates() {
+            Some(kind) => format!("{} ({kind})", self.method),
+            None => self.method.to_string(),
+        }
+    }
 }
 
 /// The measures of one row, averaged over seeds.

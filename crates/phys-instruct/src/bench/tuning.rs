@@ -134,7 +134,7 @@ pub fn search(
     count: usize,
 ) -> Result<Tuned> {
     let model = teacher.model;
-    let residual = crate::residual::build(pde, model.card.grid, &model.device())?;
+    let residual = crate::problem::residual(pde, model.card.grid, &model.device())?;
     let distance = |samples: &Samples| -> Result<f64> {
         Ok(swd::against_floor(samples, validation, SwdOptions::default())?.distance)
     };

@@ -1,7 +1,7 @@
 //! A question and its answer, compared with the observations and the equation.
 //!
-//! 1. Errors that nobody stated are estimated ([`super::errors`]).
-//! 2. The observations are compared with the prior ([`super::expectation`]).
+//! 1. Errors that nobody stated are estimated ([`super::prior::errors`]).
+//! 2. The observations are compared with the prior ([`super::prior::expectation`]).
 //! 3. An input that is observed everywhere is solved for; any other is inferred.
 //! 4. The answer is compared with the observations ([`super::explained`]) and the equation.
 
@@ -9,15 +9,15 @@ use burn::tensor::Device;
 use phys_instruct_physics::{Pde, TwoValues};
 use serde::Serialize;
 
-use super::expectation::{Distances, Surprise};
-use super::explained::Explained;
-use super::known::KnownInput;
-use super::place::Lattice;
-use super::warnings::{self, Warning};
-use super::{Observation, Observations, Options, Posterior, Solver, Task};
+use crate::condition::explained::Explained;
+use crate::condition::methods::known::KnownInput;
+use crate::condition::observations::place::Lattice;
+use crate::condition::prior::expectation::{Distances, Surprise};
+use crate::condition::warnings::{self, Warning};
+use crate::condition::{Observation, Observations, Options, Posterior, Solver, Task};
 use crate::eval::physics::pde_error;
 use crate::net::size;
-use crate::{Error, Model, Result, memory, residual};
+use crate::{Error, Model, Result, memory, problem};
 
 /// A value may miss the two values of an input by this many deviations of its error.
 const ADMISSIBLE: f64 = 5.0;
@@ -53,9 +53,25 @@ pub struct Question {
     /// Replaces every member's solution by the reference solver's; none for the task's default.
     pub resolve: Option<bool>,
     /// The method; none for the one that suits the observations.
-    pub method: Option<super::Method>,
+    pub method: Option<crate::condition::Method>,
     /// The size of the ensemble, the seed and the effort.
     pub options: Options,
+}
+
+impl Question {
+    /// A question with the defaults: errors that are not stated are estimated, the method is the
+    /// one that suits, and 16 members are drawn.
+    pub fn new(task: Task, observations: Observations) -> Self {
+        Self {
+            task,
+            observations,
+            noise: None,
+            robust: false,
+            resolve: None,
+            method: None,
+            options: Options::default(),
+        }
+    }
 }
 
 /// Observations with the errors that are used.
@@ -126,17 +142,15 @@ pub fn ask_for_members(model: &Model, question: &Question) -> Result<()> {
     let (members, points) = (question.options.ensemble, question.observations.points().len());
 
     let fields = COPIES * memory::of_samples(1, [card.channels.len(), card.grid.ny, card.grid.nx]);
-    let gradient = match question.method {
-        Some(super::Method::NoiseSpace) => size::of_gradient(&card.net, card.grid),
-        _ => 0.0,
-    };
+    let differentiates = question.method.is_some_and(|m| m.inference().differentiates());
+    let gradient = if differentiates { size::of_gradient(&card.net, card.grid) } else { 0.0 };
     // The covariance of all observations and its factors, in double precision.
     let covariance = 3.0 * 8.0 * (points as f64).powi(2);
     let bytes = members as f64 * (fields + gradient) + covariance;
     memory::ask(bytes, format_args!("{members} members for {points} observations"))
 }
 
-impl Solver<'_> {
+impl Solver {
     /// Answers a question and warns of everything that does not fit.
     ///
     /// # Errors
@@ -192,7 +206,7 @@ impl Solver<'_> {
 
         let sd = self.errors(&observations);
         let explained = Explained::new(&posterior, &observations, &lattice, &sd);
-        let residual = residual::build(pde, grid, &Device::flex())?;
+        let residual = problem::residual(pde, grid, &Device::flex())?;
         let pde_errors = PdeErrors {
             members: pde_error(&posterior.samples, residual.as_ref())?,
             mean: pde_error(&posterior.mean_sample(), residual.as_ref())?,

@@ -7,8 +7,8 @@
 
 use serde::Serialize;
 
-use super::place::Lattice;
-use super::{Observations, Posterior};
+use crate::condition::observations::place::Lattice;
+use crate::condition::{Observations, Posterior};
 
 /// The most observations that are listed as the worst.
 const LISTED: usize = 3;

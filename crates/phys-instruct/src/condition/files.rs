@@ -11,9 +11,9 @@ use std::path::Path;
 
 use phys_instruct_physics::{Grid, Pde};
 
-use super::place::Lattice;
-use super::table::{self, Entry, Place};
-use super::{Observation, Observations, Posterior};
+use crate::condition::observations::place::Lattice;
+use crate::condition::observations::table::{self, Entry, Place};
+use crate::condition::{Observation, Observations, Posterior};
 use crate::store::arrays::{self, Contents};
 use crate::store::file::{self, bad};
 use crate::store::{NdArray, atomic, npz};

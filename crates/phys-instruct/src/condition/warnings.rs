@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::Observations;
-use super::expectation::Surprise;
-use super::explained::Explained;
-use super::place::Lattice;
+use crate::condition::Observations;
+use crate::condition::explained::Explained;
+use crate::condition::observations::place::Lattice;
+use crate::condition::prior::expectation::Surprise;
 
 /// A number above its usual one by this factor is unusual. One in a hundred of the prior's samples
 /// exceeds a usual number. Five numbers are examined, so that about two cases in a hundred are
@@ -271,7 +271,7 @@ pub(super) fn of_explained(explained: &Explained) -> Option<Warning> {
         return None;
     }
 
-    let one = |w: &super::explained::Worst| {
+    let one = |w: &crate::condition::explained::Worst| {
         let (value, answer, chi) = (short(w.value), short(w.answer), short(w.chi));
         format!("number {} ({} = {value}, answered {answer}, chi {chi})", w.number, w.field)
     };

@@ -5,15 +5,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::Keys;
-use super::{CoordinatesConfig, PhaseConfig, check_levels};
+use super::{CoordinatesConfig, OperatorConfig, PhaseConfig, check_levels};
 use crate::{Error, Result};
 
 /// The student's training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DistillConfig {
-    /// The teacher's model file, or a student's, which then goes on with the phases `calibrate` and
-    /// `anchored` alone.
+    /// The teacher's model file, or a student's, which then goes on with the phases `calibrate`,
+    /// `anchored` and `operator` alone.
     pub teacher: Option<String>,
     /// Noise levels sigma_1 > ... > sigma_K of the generator, one per network call.
     pub levels: Vec<f64>,
@@ -33,7 +33,7 @@ pub struct DistillConfig {
     /// Steps between evaluations against the validation samples; 0 for none.
     pub evaluate_every: usize,
     /// The phases of the training, in their order: `warm-start`, `matching`, then `calibrate` and
-    /// `anchored`.
+    /// `anchored`, and last `operator`.
     #[serde(rename = "phase")]
     pub phases: Vec<PhaseConfig>,
 }
@@ -69,6 +69,14 @@ pub enum Skip {
 }
 
 impl DistillConfig {
+    /// The phase that trains an operator, if there is one.
+    pub fn operator(&self) -> Option<&OperatorConfig> {
+        self.phases.iter().find_map(|phase| match phase {
+            PhaseConfig::Operator(operator) => Some(operator),
+            _ => None,
+        })
+    }
+
     /// Checks the numbers, the order of the phases, and what they need of the coordinates and of
     /// the PDE, which `pde` looks up; `at` is the table's name.
     pub(super) fn check(
@@ -104,7 +112,7 @@ impl DistillConfig {
             if after < before {
                 return refused(
                     i + 1,
-                    "warm-start comes before matching, and both before the rest",
+                    "warm-start comes before matching, both before the rest, and operator last",
                 );
             }
 

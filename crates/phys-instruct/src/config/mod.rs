@@ -37,7 +37,8 @@ pub use net::NetConfig;
 pub use optimizer::OptimizerConfig;
 pub use phase::{
     AnchoredConfig, AuxiliaryConfig, Balance, CalibrateConfig, Channels, Divergence,
-    GuidanceConfig, MatchingConfig, MatchingWeight, PhaseConfig, WarmStartConfig,
+    GuidanceConfig, MOST_SWEEPS, MatchingConfig, MatchingWeight, OperatorConfig, PhaseConfig,
+    WarmStartConfig,
 };
 pub use schedule::Schedule;
 pub use train::TrainConfig;
@@ -84,6 +85,15 @@ impl Config {
     ///
     /// # Errors
     /// Bad TOML, unknown keys, or values [`Config::check`] refuses.
+    ///
+    /// ```
+    /// use phys_instruct::Config;
+    ///
+    /// let config = Config::from_toml("pde = 'darcy'\ngrid = 32\n[data]\ncount = 100")?;
+    /// assert_eq!((config.grid, config.data.count), (32, 100));
+    /// assert!(Config::from_toml("pde = 'darcy'\ngrid = 32\n[data]\ncuont = 100").is_err());
+    /// # Ok::<(), phys_instruct::Error>(())
+    /// ```
     pub fn from_toml(text: &str) -> Result<Self> {
         let config: Self =
             toml::from_str(text).map_err(|e| Error::Config(e.to_string().trim_end().into()))?;
@@ -98,7 +108,7 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         grid::check(self.grid)?;
         self.data.check("data")?;
-        self.net.check(self.grid)?;
+        self.net.check("net", self.grid)?;
 
         // The PDE is looked up only where its channels count, so that a config can be read before
         // its PDE is registered.
@@ -107,8 +117,10 @@ impl Config {
         self.coordinates.check(self.grid, &self.pde, channels)?;
         self.diffusion.check()?;
         self.train.check("train")?;
-        match &self.distill {
-            Some(distill) => distill.check("distill", &self.coordinates, || self.pde()),
+        let Some(distill) = &self.distill else { return Ok(()) };
+        distill.check("distill", &self.coordinates, || self.pde())?;
+        match distill.operator() {
+            Some(operator) => operator.net.check("distill.operator.net", self.grid),
             None => Ok(()),
         }
     }
@@ -166,7 +178,8 @@ mod tests {
     #[test]
     fn the_defaults_pass() {
         assert_eq!(refusal(""), "");
-        let all = ["warm-start", "matching", "calibrate", "anchored"].map(|kind| (kind, ""));
+        let all =
+            ["warm-start", "matching", "calibrate", "anchored", "operator"].map(|kind| (kind, ""));
         assert_eq!(refusal(&phases(&all)), "");
         assert_eq!(refusal(&phases(&[("matching", "guidance = {}")])), "");
     }
@@ -241,6 +254,14 @@ mod tests {
             ("anchored", "optimizer.learning_rate = 0"),
             ("anchored", "residual_weight = -1"),
             ("anchored", "preconditioned_weight = inf"),
+            ("operator", "steps = 0"),
+            ("operator", "decay = 2"),
+            ("operator", "sweeps = 101"),
+            ("operator", "error_weight = -1"),
+            ("operator", "whitened_weight = nan"),
+            ("operator", "residual_weight = inf"),
+            ("operator", "ema_half_life = 0"),
+            ("operator", "optimizer.learning_rate = 0"),
         ] {
             let message = refusal(&phases(&[(kind, key)]));
             let (name, _) = key.split_once(' ').unwrap();
@@ -260,6 +281,7 @@ mod tests {
             ("[[distill.phase]]\nkind = \"matching\"", "distill.phase[0]", ""),
             ("[[distill.phase]]\nkind = \"matching\"", "distill.phase[0]", "auxiliary."),
             ("[[distill.phase]]\nkind = \"anchored\"", "distill.phase[0]", ""),
+            ("[[distill.phase]]\nkind = \"operator\"", "distill.phase[0]", ""),
         ];
         for (table, name, inner) in places {
             let key = format!("{inner}optimizer");
@@ -302,6 +324,18 @@ mod tests {
                 ]),
                 "nothing is moved",
             ),
+            (
+                phases(&[(
+                    "operator",
+                    "error_weight = 0\nwhitened_weight = 0\nresidual_weight = 0",
+                )]),
+                "nothing is learnt",
+            ),
+            // Every network is held to the grid.
+            (
+                phases(&[("operator", "net = { multipliers = [1, 1, 1, 1, 1] }")]),
+                "distill.operator.net.multipliers has 5 levels",
+            ),
             // One type checks every optimizer.
             (
                 phases(&[
@@ -337,6 +371,8 @@ mod tests {
             (phases(&[("matching", ""), ("warm-start", "")]), "distill.phase[1]"),
             (phases(&[("anchored", ""), ("matching", "")]), "distill.phase[1]"),
             (phases(&[("matching", ""), ("matching", "")]), "distill.phase[1]"),
+            (phases(&[("operator", ""), ("anchored", "")]), "distill.phase[1]"),
+            (phases(&[("operator", ""), ("operator", "")]), "distill.phase[1]"),
             (phases(&[("matching", ""), ("calibrate", ""), ("calibrate", "")]), "phase[2]"),
             ("[net]\nattention = [7]".into(), "net.attention = [7]"),
         ] {

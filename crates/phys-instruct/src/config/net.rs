@@ -38,30 +38,30 @@ const MOST_MULTIPLIER: usize = 64;
 const MOST_BLOCKS: usize = 64;
 
 impl NetConfig {
-    /// Checks the ranges, for fields on `grid`.
+    /// Checks the ranges, for fields on `grid`; `at` is the table's name.
     ///
     /// # Errors
     /// The first value out of range, with what is expected.
-    pub fn check(&self, grid: Grid) -> Result<()> {
-        let keys = Keys("net");
+    pub fn check(&self, at: &str, grid: Grid) -> Result<()> {
+        let keys = Keys(at);
         keys.expect("patch", self.patch, [1, 2, 4].contains(&self.patch), "1, 2 or 4")?;
         let whole = self.width >= 8 && self.width.is_multiple_of(8);
         keys.expect("width", self.width, whole, "a positive multiple of 8")?;
         keys.count("width", self.width, 8..=MOST_WIDTH)?;
         keys.count("blocks", self.blocks, 1..=MOST_BLOCKS)?;
-        self.check_levels(grid)
+        self.check_levels(at, grid)
     }
 
     /// Checks the levels and what each of them has.
-    fn check_levels(&self, grid: Grid) -> Result<()> {
+    fn check_levels(&self, at: &str, grid: Grid) -> Result<()> {
         let levels = self.multipliers.len();
         let refused = |reason: String| Err(Error::Config(reason));
         if levels == 0 {
-            return refused("net.multipliers = []: at least one level expected".into());
+            return refused(format!("{at}.multipliers = []: at least one level expected"));
         }
         for (level, &multiplier) in self.multipliers.iter().enumerate() {
             let key = format!("multipliers[{level}]");
-            Keys("net").count(&key, multiplier, 1..=MOST_MULTIPLIER)?;
+            Keys(at).count(&key, multiplier, 1..=MOST_MULTIPLIER)?;
         }
 
         // Each level halves the patches of a side; the coarsest has at least one point.
@@ -70,15 +70,15 @@ impl NetConfig {
         let most_levels = patches.checked_ilog2().unwrap_or(0) as usize + 1;
         if levels > most_levels {
             return refused(format!(
-                "net.multipliers has {levels} levels; each halves the grid, so a grid of {shortest} \
-                 with net.patch = {} has at most {most_levels}",
+                "{at}.multipliers has {levels} levels; each halves the grid, so a grid of {shortest} \
+                 with {at}.patch = {} has at most {most_levels}",
                 self.patch
             ));
         }
         match self.attention.iter().find(|&&level| level >= levels) {
             None => Ok(()),
             Some(level) => refused(format!(
-                "net.attention = [{level}]: levels from 0 to {} expected",
+                "{at}.attention = [{level}]: levels from 0 to {} expected",
                 levels - 1
             )),
         }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::Keys;
-use super::{OptimizerConfig, Schedule};
+use super::{NetConfig, OptimizerConfig, Schedule};
 use crate::{Error, Result};
 
 /// One phase.
@@ -19,6 +19,8 @@ pub enum PhaseConfig {
     Calibrate(CalibrateConfig),
     /// Guidance of the solution alone, the input held to the matched student's.
     Anchored(AnchoredConfig),
+    /// Training of the operator that makes the solution of the student's input.
+    Operator(OperatorConfig),
 }
 
 /// The most network calls of a teacher's sampler, as the command line has it.
@@ -26,7 +28,7 @@ const MOST_CALLS: usize = 10_000;
 
 impl PhaseConfig {
     /// The names of all kinds, in the order in which they may follow each other.
-    pub const KINDS: [&str; 4] = ["warm-start", "matching", "calibrate", "anchored"];
+    pub const KINDS: [&str; 5] = ["warm-start", "matching", "calibrate", "anchored", "operator"];
 
     /// The name of the kind.
     pub fn kind(&self) -> &'static str {
@@ -35,6 +37,7 @@ impl PhaseConfig {
             Self::Matching(_) => "matching",
             Self::Calibrate(_) => "calibrate",
             Self::Anchored(_) => "anchored",
+            Self::Operator(_) => "operator",
         }
     }
 
@@ -50,6 +53,7 @@ impl PhaseConfig {
             Self::Matching(phase) => Some(phase.steps),
             Self::Calibrate(_) => None,
             Self::Anchored(phase) => Some(phase.steps),
+            Self::Operator(phase) => Some(phase.steps),
         }
     }
 
@@ -60,6 +64,7 @@ impl PhaseConfig {
             Self::Matching(phase) => Some(&mut phase.steps),
             Self::Calibrate(_) => None,
             Self::Anchored(phase) => Some(&mut phase.steps),
+            Self::Operator(phase) => Some(&mut phase.steps),
         }
     }
 
@@ -75,6 +80,7 @@ impl PhaseConfig {
             Self::Matching(phase) => phase.check(at),
             Self::Calibrate(_) => Ok(()),
             Self::Anchored(phase) => phase.check(at),
+            Self::Operator(phase) => phase.check(at),
         }
     }
 }
@@ -84,6 +90,7 @@ pub(super) fn place_of(kind: &str) -> usize {
     match kind {
         "warm-start" => 0,
         "matching" => 1,
+        "operator" => 3,
         _ => 2,
     }
 }
@@ -364,6 +371,80 @@ impl AnchoredConfig {
             return Ok(());
         }
         Err(Error::Config(format!("{at}: both weights are 0, so that nothing is moved")))
+    }
+}
+
+/// Training of a network from the input to its solution, on pairs of the run's data. Each error is
+/// a mean over the batch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OperatorConfig {
+    /// Steps.
+    pub steps: usize,
+    /// Steps of linear warm-up.
+    pub warmup: usize,
+    /// Share of the steps over which the learning rate falls to zero at the end (cosine).
+    pub decay: f64,
+    /// Sweeps of the polish that make the guess to which the network adds; 0 without a guess.
+    pub sweeps: usize,
+    /// Weight of the relative error of the solution.
+    pub error_weight: f64,
+    /// Weight of the squared error in whitened modes.
+    pub whitened_weight: f64,
+    /// Weight of the relative residual.
+    pub residual_weight: f64,
+    /// Half-life of the weight average, in steps.
+    pub ema_half_life: f64,
+    /// The network.
+    pub net: NetConfig,
+    /// The network's optimizer.
+    pub optimizer: OptimizerConfig,
+}
+
+impl Default for OperatorConfig {
+    fn default() -> Self {
+        Self {
+            steps: 6_000,
+            warmup: 100,
+            decay: 0.7,
+            sweeps: 1,
+            error_weight: 10.0,
+            whitened_weight: 1.0,
+            residual_weight: 3.0,
+            ema_half_life: 150.0,
+            net: NetConfig { multipliers: vec![1, 2, 2, 2], ..NetConfig::default() },
+            optimizer: OptimizerConfig::at(1.5e-3),
+        }
+    }
+}
+
+/// The most sweeps of a guess, as the command line has it.
+pub const MOST_SWEEPS: usize = 100;
+
+impl OperatorConfig {
+    /// The steps and the course of their learning rate.
+    pub fn schedule(&self) -> Schedule {
+        Schedule { steps: self.steps, warmup: self.warmup, decay: self.decay }
+    }
+
+    fn check(&self, at: &str) -> Result<()> {
+        let keys = Keys(at);
+        self.schedule().check(at)?;
+        keys.count("sweeps", self.sweeps, 0..=MOST_SWEEPS)?;
+        let weights = [
+            ("error_weight", self.error_weight),
+            ("whitened_weight", self.whitened_weight),
+            ("residual_weight", self.residual_weight),
+        ];
+        for (name, weight) in weights {
+            keys.at_least_zero(name, weight)?;
+        }
+        keys.above_zero("ema_half_life", self.ema_half_life)?;
+        self.optimizer.check(&keys.name("optimizer"))?;
+        if weights.iter().any(|(_, weight)| *weight > 0.0) {
+            return Ok(());
+        }
+        Err(Error::Config(format!("{at}: all three weights are 0, so that nothing is learnt")))
     }
 }
 

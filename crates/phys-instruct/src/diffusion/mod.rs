@@ -5,11 +5,11 @@ pub mod bases;
 pub mod coordinates;
 pub mod denoiser;
 pub mod joint;
+pub mod loss;
 pub mod noise;
 pub mod regression;
 pub mod sampler;
 pub mod statistics;
-pub mod train;
 
 pub use coordinates::Coordinates;
 pub use denoiser::{Denoiser, ExactGaussian, Network};

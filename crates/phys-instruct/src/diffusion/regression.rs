@@ -209,7 +209,7 @@ mod tests {
     use crate::diffusion::statistics::Statistics;
     use crate::eval::testing::samples_from;
     use crate::net::params::values;
-    use crate::residual;
+    use crate::problem;
 
     const SIZE: usize = 12;
     const COUNT: usize = 200;
@@ -245,7 +245,7 @@ mod tests {
                 let (coordinates, ..) = fitted(name, kind);
                 let pde = by_name(name).unwrap();
                 let residual =
-                    residual::build(pde.as_ref(), Grid::square(SIZE), &Device::flex()).unwrap();
+                    problem::residual(pde.as_ref(), Grid::square(SIZE), &Device::flex()).unwrap();
                 let x = coordinates.decode(normal(0));
                 assert!(rms(x.clone().narrow(1, 1, 1)) > 1e-3);
                 let relative = values(residual.terms(x, Default::default()).relative());

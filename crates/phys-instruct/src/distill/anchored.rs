@@ -25,8 +25,8 @@ use burn::tensor::Tensor;
 use serde_json::{Map, Value, json};
 
 use crate::config::AnchoredConfig;
+use crate::distill::calibration::FirstLine;
 use crate::residual::{Residual, ResidualOptions};
-use crate::student::FirstLine;
 
 /// The three relative errors, means over the batch.
 pub struct AnchoredTerms {
@@ -107,7 +107,7 @@ mod tests {
         let samples = samples_from(pde.as_ref(), 3, 16, 1);
         let shape = [3, samples.channels.len(), 16, 16];
         let x = Tensor::from_data(TensorData::new(samples.data, shape), &Device::flex());
-        (crate::residual::build(pde.as_ref(), Grid::square(16), &Device::flex()).unwrap(), x)
+        (crate::problem::residual(pde.as_ref(), Grid::square(16), &Device::flex()).unwrap(), x)
     }
 
     fn scalar(t: Tensor<1>) -> f64 {

@@ -1,8 +1,9 @@
-//! The training of a student ([`crate::student`]): it is matched to the teacher's noisy distributions
-//! while guidance pulls its clean output onto the PDE (arXiv 2602.03627).
+//! The training of a student ([`crate::student`]). It is matched to the teacher's noisy
+//! distributions while guidance pulls its clean output onto the PDE (arXiv 2602.03627).
 
 pub mod anchored;
 pub mod auxiliary;
+pub mod calibration;
 pub mod guidance;
 pub mod matching;
 pub mod monitor;

@@ -1,12 +1,14 @@
 //! Figures of student samples during training, so that a collapse is seen at once.
 
 use phys_instruct_physics::Pde;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::train::Monitor;
-use crate::Samples;
 use crate::eval::{SwdOptions, moments, physics, swd};
 use crate::residual::Residual;
+use crate::{Result, Samples};
+
+/// Computes figures of student samples (`[batch, ...]` in physical units) for the metrics file.
+pub type Monitor = Box<dyn Fn(&Samples) -> Result<Map<String, Value>> + Send>;
 
 /// Samples that are solved for the solution error.
 const SOLVED: usize = 32;

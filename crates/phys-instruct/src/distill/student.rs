@@ -1,10 +1,11 @@
 //! The student in training: the state that every phase reads and updates.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::Result;
+use super::calibration::{self, FirstLine, Wanted};
 use crate::config::{DistillConfig, OptimizerConfig};
 use crate::diffusion::Network;
 use crate::diffusion::noise::Draw;
@@ -13,8 +14,9 @@ use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::{UNet, params};
 use crate::residual::Residual;
 use crate::store::weights::Array;
-use crate::student::{Calibration, FirstLine, Generator, Wanted};
+use crate::student::{Calibration, Generator, Operator};
 use crate::training::ema_decay;
+use crate::{Result, Samples};
 
 /// The student, its average and its optimizer, beside the teacher and the equation.
 pub struct Student {
@@ -36,6 +38,12 @@ pub struct Student {
     pub optimizer: AdamW,
     /// The calibration of each network call; empty before the student is calibrated.
     pub calibrations: Vec<Calibration>,
+    /// The operator that makes the solution; none before one is trained.
+    pub operator: Option<Operator>,
+    /// The run's training data, if a phase needs them.
+    pub pairs: Option<Arc<Samples>>,
+    /// Samples that no phase trains on.
+    pub held_out: Samples,
     /// The residual of the PDE.
     pub residual: Box<dyn Residual>,
     /// The statistics of the data's first line, if the input is that line.
@@ -77,6 +85,7 @@ impl Student {
             statistics: self.teacher.statistics.clone(),
             network: self.averaged(),
             calibrations: self.calibrations.clone(),
+            operator: self.operator.clone(),
         }
     }
 
@@ -104,7 +113,7 @@ impl Student {
     /// Measures the calibration of every call anew, for the channels from `first` on.
     ///
     /// # Errors
-    /// Fails as [`Calibration::measure`] does.
+    /// Fails as [`calibration::measure`] does.
     pub fn calibrate(&mut self, first: usize) -> Result<()> {
         let [_, channels, height, width] = self.shape();
         let rounding = self.config.round_input.then_some(self.residual.as_ref());
@@ -112,7 +121,7 @@ impl Student {
         let network = self.averaged();
         let generator = self.generator(&network);
         let shape = [channels, height, width];
-        self.calibrations = Calibration::measure(&generator, wanted, first, shape, self.seed)?;
+        self.calibrations = calibration::measure(&generator, wanted, first, shape, self.seed)?;
         Ok(())
     }
 

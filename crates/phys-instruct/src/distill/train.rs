@@ -1,27 +1,30 @@
 //! Training of the student (arXiv 2602.03627, algorithm of section 4): the phases of the config in
 //! their order (see [`super::phases`]), and the metrics of the run.
 
+use std::sync::Arc;
+
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
 
+use super::monitor::Monitor;
 use super::phases::Sequence;
 use super::student::Student;
 use crate::config::{Config, DistillConfig, OptimizerConfig, PhaseConfig};
+use crate::distill::calibration::FirstLine;
 use crate::eval::moments;
 use crate::model::{Card, Kind, Model, statistics_arrays};
 use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::params;
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
-use crate::student::FirstLine;
 use crate::training::{Origin, Outcome, Training};
 use crate::{Error, Result, Samples, seeds};
 
-/// Computes figures of student samples (`[batch, ...]` in physical units) for the metrics file.
-pub type Monitor = Box<dyn Fn(&Samples) -> Result<Map<String, Value>> + Send>;
-
 /// The number of samples that are drawn for the metrics.
 const LOOKED_AT: usize = 256;
+
+/// The number of held-out samples by which an operator is watched.
+const HELD_OUT: usize = 64;
 
 /// The state of a student's training.
 pub struct StudentTraining {
@@ -68,6 +71,9 @@ impl StudentTraining {
             // Every phase has its own numbers; these are of the time before the first.
             optimizer: AdamW::new(&OptimizerConfig::at(0.0)),
             calibrations: teacher.calibrations.clone(),
+            operator: teacher.operator.clone(),
+            pairs: None,
+            held_out: data.slice(0..data.count.min(HELD_OUT)),
             teacher,
             residual,
             first_line: FirstLine::of(data, config.pde()?.as_ref(), device),
@@ -81,6 +87,13 @@ impl StudentTraining {
             skipped: 0,
             origin,
         })
+    }
+
+    /// This training with the run's training data, which an operator learns from.
+    #[must_use]
+    pub fn with_pairs(mut self, pairs: Samples) -> Self {
+        self.student.pairs = Some(Arc::new(pairs));
+        self
     }
 
     /// The student with averaged weights.
@@ -151,6 +164,7 @@ fn card(config: &DistillConfig, start: &Card) -> Card {
         samples_seen,
         seconds,
         std_ratio: Vec::new(),
+        operator: None,
         ..start.clone()
     }
 }
@@ -168,8 +182,9 @@ fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
         other => other,
     })?;
 
-    let goes_on =
-        |phase: &PhaseConfig| matches!(phase, PhaseConfig::Calibrate(_) | PhaseConfig::Anchored(_));
+    let goes_on = |phase: &PhaseConfig| {
+        !matches!(phase, PhaseConfig::WarmStart(_) | PhaseConfig::Matching(_))
+    };
     let fresh = distill.phases.iter().find(|phase| !goes_on(phase));
     match (start.kind, fresh) {
         (Kind::Teacher, Some(_)) => Ok(()),
@@ -184,8 +199,8 @@ fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
             distill.levels, start.levels
         ))),
         (Kind::Student, Some(phase)) => Err(Error::Config(format!(
-            "distill.teacher is a student: it goes on with phases of kind \"calibrate\" and \
-             \"anchored\" alone; --unset distill.{} takes the other one out",
+            "distill.teacher is a student: it goes on with phases of kind \"calibrate\", \
+             \"anchored\" and \"operator\" alone; --unset distill.{} takes the other one out",
             phase.kind()
         ))),
     }

@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     fn report(samples: &Samples, reference: &Samples, pde: &dyn Pde) -> Result<Report> {
-        let residual = crate::residual::build(pde, reference.grid(), &Device::flex())?;
+        let residual = crate::problem::residual(pde, reference.grid(), &Device::flex())?;
         evaluate(samples, reference, pde, &*residual, EvalOptions::default())
     }
 

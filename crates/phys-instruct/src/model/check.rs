@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use phys_instruct_physics::{Channel, Pde, TwoValues};
 
 use super::{Card, FORMAT, Kind, SEALED};
-use crate::config::check_levels;
 use crate::config::grid::FEWEST_POINTS;
+use crate::config::{MOST_SWEEPS, NetConfig, check_levels};
 use crate::diffusion::statistics::Statistics;
 use crate::store::weights::Array;
 use crate::{Error, Result};
@@ -43,7 +43,8 @@ impl Card {
         }
 
         self.check_channels(pde.as_ref())?;
-        self.net.check(self.grid)?;
+        self.net.check("net", self.grid)?;
+        self.check_operator()?;
         self.coordinates.check(self.grid, &self.pde, self.channels.len())?;
         self.diffusion.check()?;
         self.check_calls()?;
@@ -75,6 +76,20 @@ impl Card {
         )))
     }
 
+    /// A student may have an operator, and its network obeys the rules of one.
+    fn check_operator(&self) -> Result<()> {
+        let Some(operator) = &self.operator else { return Ok(()) };
+        if self.kind == Kind::Teacher {
+            return Err(Error::Config("operator found, which a teacher does not have".into()));
+        }
+        let sweeps = operator.sweeps;
+        if sweeps > MOST_SWEEPS {
+            let reason = format!("operator.sweeps {sweeps} found, 0 to {MOST_SWEEPS} expected");
+            return Err(Error::Config(reason));
+        }
+        operator.net.check("operator.net", self.grid)
+    }
+
     /// A student has noise levels and a teacher none.
     fn check_calls(&self) -> Result<()> {
         match self.kind {
@@ -92,7 +107,20 @@ impl Card {
     /// # Errors
     /// [`Error::Config`] with the field that asks for a tensor the file does not hold so.
     pub(super) fn check_size(&self, tensors: &BTreeMap<String, Array>) -> Result<()> {
-        let net = &self.net;
+        self.check_size_of(&self.net, "", tensors)?;
+        match &self.operator {
+            Some(operator) => self.check_size_of(&operator.net, "operator.", tensors),
+            None => Ok(()),
+        }
+    }
+
+    /// Holds the size of the network `net` to its tensors, before whose names `prefix` stands.
+    fn check_size_of(
+        &self,
+        net: &NetConfig,
+        prefix: &str,
+        tensors: &BTreeMap<String, Array>,
+    ) -> Result<()> {
         let expect = |field: String, name: &str, shape: &[usize]| match tensors.get(name) {
             Some(array) if array.shape == shape => Ok(()),
             Some(array) => Err(Error::Config(format!(
@@ -105,16 +133,16 @@ impl Card {
         };
 
         let embedding = 4 * net.width;
-        let width = format!("net.width = {}", net.width);
-        expect(width, "net.embed_out.weight", &[embedding, embedding])?;
+        let width = format!("{prefix}net.width = {}", net.width);
+        expect(width, &format!("{prefix}net.embed_out.weight"), &[embedding, embedding])?;
         for (level, multiplier) in net.multipliers.iter().enumerate() {
             let channels = multiplier * net.width;
             for block in 0..net.blocks {
                 let field = match block {
-                    0 => format!("net.multipliers[{level}] = {multiplier}"),
-                    _ => format!("net.blocks = {}", net.blocks),
+                    0 => format!("{prefix}net.multipliers[{level}] = {multiplier}"),
+                    _ => format!("{prefix}net.blocks = {}", net.blocks),
                 };
-                let name = format!("net.levels.{level}.down.{block}.block.conv_out.weight");
+                let name = format!("{prefix}net.levels.{level}.down.{block}.block.conv_out.weight");
                 expect(field, &name, &[channels, channels, 3, 3])?;
             }
         }
@@ -169,267 +197,10 @@ pub(super) fn check_no_more(
     match tensors.keys().find(|name| !used.contains(*name)) {
         None => Ok(()),
         Some(name) => Err(Error::Config(format!(
-            "tensor `{name}` is none of the network, the statistics and the calibrations described"
+            "tensor `{name}` is none of the networks, the statistics and the calibrations described"
         ))),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use std::path::{Path, PathBuf};
-
-    use serde_json::{Value, json};
-    use sha2::{Digest, Sha256};
-
-    use super::*;
-    use crate::config::{Config, NetConfig, Skip};
-    use crate::device::cpu;
-    use crate::diffusion::{Coordinates, Network};
-    use crate::eval::testing::samples_from;
-    use crate::model::Model;
-    use crate::net::UNet;
-    use crate::store::weights::{self, Bundle};
-
-    /// An untrained student of Poisson's equation.
-    fn student() -> Model {
-        let pde = crate::problem::by_name("poisson").unwrap();
-        let net =
-            NetConfig { width: 8, multipliers: vec![1, 2], blocks: 1, attention: vec![], patch: 1 };
-        let config = Config { net, ..Config::from_toml("pde = \"poisson\"\ngrid = 8").unwrap() };
-        let data = samples_from(pde.as_ref(), 20, 8, 1);
-        let (coordinates, statistics) =
-            Coordinates::fit(&data, &pde.channels(), &config.coordinates, &cpu()).unwrap();
-        let net = UNet::new(&config.net, coordinates.inputs(), 2, 3, &cpu());
-        let network = Network::new(net, coordinates).with_skip(Skip::Flow).valid().freeze();
-        let card = Card {
-            levels: vec![5.0, 1.0],
-            skip: Skip::Flow,
-            ..Card::new(Kind::Student, &config, pde.as_ref())
-        };
-        Model { card, statistics, network, calibrations: Vec::new() }
-    }
-
-    /// Writes the description of `bundle` as the first format had it.
-    fn as_first_format(bundle: &mut Bundle) {
-        let metadata = &mut bundle.metadata;
-        metadata["format"] = json!(1);
-        let fields = metadata.as_object_mut().unwrap();
-        fields.remove("bases");
-        let coordinates = fields.remove("coordinates").unwrap();
-        metadata["diffusion"]["preconditioning"] = coordinates["kind"].clone();
-        metadata["diffusion"]["noise"] = coordinates["noise"].clone();
-        metadata["diffusion"]["rho"] = json!(7.0);
-        metadata["diffusion"]["joint_modes"] = json!(16);
-    }
-
-    /// Loads the file that `bundle` makes, its checksum right.
-    fn loaded(bundle: &Bundle) -> Result<Model> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        weights::write(file.path(), bundle).unwrap();
-        Model::load(file.path(), &cpu())
-    }
-
-    /// Asserts that a file is refused as a bad one by a reason that has `part` in it.
-    fn assert_refused(bundle: &Bundle, part: &str, what: &str) {
-        match loaded(bundle) {
-            Err(Error::BadFile { reason, .. }) => {
-                assert!(reason.contains(part), "{what}: {reason}");
-            }
-            other => panic!("{what}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_description_that_breaks_a_rule_is_refused_by_its_field() {
-        let whole = student().to_bundle().unwrap();
-        loaded(&whole).unwrap();
-        for (field, value, part) in [
-            ("/format", json!(0), "format 0"),
-            ("/format", json!(4), "format 4"),
-            ("/kind", json!("oracle"), "oracle"),
-            ("/kind", json!("teacher"), "levels"),
-            ("/pde", json!("posson"), "pde"),
-            ("/pde", json!("navier-stokes"), "channels"),
-            ("/params", json!({}), "params"),
-            ("/params/alpha", json!(-1e300), "params"),
-            ("/params/gamma", json!(1.0), "params"),
-            ("/grid", json!(0), "grid"),
-            ("/grid", json!(1u64 << 40), "statistics.mean"),
-            ("/grid", json!(16), "statistics.mean"),
-            ("/channels", json!(["u", "a"]), "channels"),
-            ("/channels", json!(["a"]), "channels"),
-            ("/channels", json!([]), "channels"),
-            ("/bases", json!([]), "bases"),
-            ("/bases/1/0", json!("Fourier"), "bases"),
-            ("/net/width", json!(0), "net.width"),
-            ("/net/width", json!(12), "net.width"),
-            ("/net/width", json!(16), "net.width"),
-            ("/net/width", json!(4096), "net.width"),
-            ("/net/width", json!(8192), "net.width"),
-            ("/net/width", json!(1u64 << 63), "net.width"),
-            ("/net/multipliers", json!([]), "net.multipliers"),
-            ("/net/multipliers", json!([1]), "net.middle"),
-            ("/net/multipliers", json!([1, 2, 2]), "net.multipliers[2]"),
-            ("/net/multipliers", json!([1, 0]), "net.multipliers"),
-            ("/net/multipliers", json!([1, 3]), "net.multipliers[1]"),
-            ("/net/multipliers", json!([1, 1u64 << 62]), "net.multipliers"),
-            ("/net/multipliers", json!(vec![1; 60]), "net.multipliers"),
-            ("/net/blocks", json!(0), "net.blocks"),
-            ("/net/blocks", json!(2), "net.blocks"),
-            ("/net/blocks", json!(1u64 << 30), "net.blocks"),
-            ("/net/attention", json!([1]), "attention"),
-            ("/net/attention", json!([7]), "net.attention"),
-            ("/net/patch", json!(0), "net.patch"),
-            ("/net/patch", json!(2), "net.stem.weight"),
-            ("/net/depth", json!(2), "depth"),
-            ("/coordinates", json!({ "kind": "joint", "modes": 4 }), "statistics.components"),
-            ("/coordinates", json!({ "kind": "joint", "modes": 9 }), "coordinates.modes"),
-            ("/coordinates", json!({ "kind": "pixel" }), "net.stem.weight"),
-            ("/coordinates/kind", json!("pixel"), "unknown field"),
-            ("/coordinates/kind", json!("latent"), "latent"),
-            ("/coordinates/noise", json!(1.5), "coordinates.noise"),
-            ("/coordinates/noise", json!("red"), "Noise"),
-            ("/coordinates/linear_predictor", json!(true), "statistics.regression"),
-            ("/diffusion/sigma_min", json!(0.0), "sigma_min"),
-            ("/diffusion/sigma_max", json!(1e-3), "sigma_max"),
-            ("/diffusion/rho", json!(7.0), "rho"),
-            ("/diffusion/ln_sigma_std", json!(-1.0), "diffusion.ln_sigma_std"),
-            ("/levels", json!([]), "levels"),
-            ("/levels", json!([1.0, 5.0]), "levels"),
-            ("/levels", json!([1.0, 0.0]), "levels"),
-            ("/levels", json!((1..1000).rev().collect::<Vec<u32>>()), "levels"),
-            ("/seconds", json!(-1.0), "seconds"),
-            ("/steps", json!(-1), "u64"),
-        ] {
-            let mut metadata = whole.metadata.clone();
-            match (metadata.pointer_mut(field), field.rsplit_once('/')) {
-                (Some(place), _) => *place = value.clone(),
-                (None, Some((parent, name))) => {
-                    metadata.pointer_mut(parent).unwrap()[name] = value.clone();
-                }
-                (None, None) => panic!("{field}"),
-            }
-            let changed = Bundle { metadata, ..whole.clone() };
-            assert_refused(&changed, part, &format!("{field} = {value}"));
-        }
-    }
-
-    #[test]
-    fn a_field_that_is_missing_or_of_another_type_is_refused() {
-        let whole = student().to_bundle().unwrap();
-        for name in
-            ["format", "kind", "pde", "params", "grid", "channels", "bases", "net", "coordinates"]
-        {
-            let mut without = whole.clone();
-            without.metadata.as_object_mut().unwrap().remove(name);
-            let mut other = whole.clone();
-            other.metadata[name] = json!(["x"]);
-            for changed in [without, other] {
-                assert!(matches!(loaded(&changed), Err(Error::BadFile { .. })), "{name}");
-            }
-        }
-        let none = Bundle { metadata: Value::Null, ..whole };
-        assert_refused(&none, "description", "null");
-    }
-
-    #[test]
-    fn tensors_that_are_missing_more_or_of_another_shape_are_named() {
-        let whole = student().to_bundle().unwrap();
-        for name in whole.tensors.keys() {
-            let mut without = whole.clone();
-            without.tensors.remove(name);
-            assert_refused(&without, name, "missing");
-
-            let mut reshaped = whole.clone();
-            reshaped.tensors.get_mut(name).unwrap().shape.insert(0, 1);
-            assert_refused(&reshaped, name, "of another shape");
-        }
-
-        let one = Array { shape: vec![1], data: vec![1.0] };
-        for name in ["net.levels.0.down.1.x", "calibration.1.gain", "statistics.regression", "x"] {
-            let mut more = whole.clone();
-            more.tensors.insert(name.into(), one.clone());
-            assert_refused(&more, name, "more");
-        }
-        let mut partly = whole.clone();
-        let calibration = Array { shape: vec![1, 2, 8, 8], data: vec![1.0; 128] };
-        for name in ["calibration.1.shift", "calibration.1.gain"] {
-            partly.tensors.insert(name.into(), calibration.clone());
-        }
-        assert_refused(&partly, "calibration.2", "the second call is not calibrated");
-    }
-
-    #[test]
-    fn negative_deviations_and_another_pde_s_weights_are_refused() {
-        let whole = student().to_bundle().unwrap();
-        let mut negative = whole.clone();
-        negative.tensors.get_mut("statistics.spectrum").unwrap().data[9] = -1.0;
-        assert_refused(&negative, "statistics.spectrum: the deviation 9", "negative");
-
-        let darcy = crate::problem::by_name("darcy").unwrap();
-        let mut other = whole;
-        other.metadata["pde"] = json!("darcy");
-        other.metadata["params"] =
-            darcy.params().iter().map(|p| (p.name.to_owned(), json!(p.value))).collect();
-        assert_refused(&other, "bases", "as Darcy's");
-        as_first_format(&mut other);
-        assert_refused(&other, "another PDE's weights", "as Darcy's, without bases");
-    }
-
-    #[test]
-    fn a_file_of_the_first_format_is_read_and_written_anew_with_a_checksum() {
-        let mut old = student().to_bundle().unwrap();
-        as_first_format(&mut old);
-        let model = loaded(&old).unwrap();
-        assert!(model.card.bases.is_empty());
-        assert_eq!(model.card.coordinates, student().card.coordinates);
-
-        let file = tempfile::NamedTempFile::new().unwrap();
-        model.save(file.path()).unwrap();
-        let (model, checksum) = Model::load_with_checksum(file.path(), &cpu()).unwrap();
-        assert_eq!(model.card.format, FORMAT);
-        assert_eq!(model.card.bases[1], ["SineNodes", "SineNodes"]);
-        assert_eq!(checksum.unwrap().len(), 64);
-    }
-
-    #[test]
-    fn flipped_bits_anywhere_in_a_model_file_are_refused() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        student().save_packed(file.path()).unwrap();
-        let whole = std::fs::read(file.path()).unwrap();
-        let bits = 8 * whole.len();
-        let header = 8 * (8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize);
-        // Prime steps, so that every place in a byte and in a value has its turn.
-        let chosen = (0..header).step_by(37).chain((header..bits).step_by((bits / 300) | 1));
-        for bit in chosen {
-            let mut bytes = whole.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            std::fs::write(file.path(), &bytes).unwrap();
-            let refused = Model::load(file.path(), &cpu());
-            assert!(matches!(refused, Err(Error::BadFile { .. })), "bit {bit} of {bits}");
-        }
-    }
-
-    #[test]
-    fn the_bundled_models_are_those_of_the_listed_checksums_and_are_read() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
-        let list = std::fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
-        let listed: BTreeMap<PathBuf, &str> = list
-            .lines()
-            .map(|line| line.split_once("  ").unwrap())
-            .map(|(sum, name)| (folder.join(name), sum))
-            .collect();
-        let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-        let models: BTreeSet<PathBuf> =
-            files.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).collect();
-        assert_eq!(listed.keys().cloned().collect::<BTreeSet<_>>(), models);
-        for (path, sum) in listed {
-            let found = Sha256::digest(std::fs::read(&path).unwrap());
-            let found: String = found.iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(found, sum, "{}", path.display());
-            Model::load(&path, &cpu()).unwrap();
-        }
-    }
-}
+mod tests;

@@ -101,6 +101,7 @@ problems![darcy, poisson, helmholtz, navier_stokes, burgers];
 static TABLE: LazyLock<RwLock<Vec<Problem>>> = LazyLock::new(|| RwLock::new(brought()));
 
 /// Makes a PDE known to configs, model files and everything built on them, for the whole process.
+/// The crate's [first page](crate#register-a-pde-of-your-own) has an example.
 ///
 /// # Errors
 /// [`Error::Config`] for a name that is taken.
@@ -142,16 +143,26 @@ pub fn by_name(name: &str) -> Result<Box<dyn Pde>> {
     Ok(find(name)?.pde())
 }
 
+/// The residual of `pde`, with its current parameters, on grids of `size` points a side.
+///
+/// # Errors
+/// Fails for a PDE without a residual, and for a grid too small for it.
+pub fn residual(pde: &dyn Pde, grid: Grid, device: &Device) -> Result<Box<dyn Residual>> {
+    pde.check_grid(grid)?;
+    find(pde.name())?.residual(pde, grid, device)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use phys_instruct_physics::darcy::Darcy;
     use phys_instruct_physics::poisson::Poisson;
-    use phys_instruct_physics::registry;
+    use phys_instruct_physics::{generate, registry};
 
     use super::*;
     use crate::residual::poisson::PoissonResidual;
+    use crate::residual::testing;
 
     // What `register` makes possible is tested in `examples/reaction-diffusion`, in a process of
     // its own.
@@ -181,5 +192,73 @@ mod tests {
             .residual(&Darcy::default(), Grid::square(8), &Device::flex())
             .err();
         assert!(error.unwrap().to_string().contains("darcy is not of the type"));
+    }
+
+    #[test]
+    fn the_residual_is_built_with_the_present_parameters() {
+        for (name, param) in [
+            ("poisson", None),
+            ("helmholtz", Some(("k", 3.0))),
+            ("darcy", Some(("source", 3.0))),
+            ("darcy", Some(("boundary", 1.0))),
+        ] {
+            let mut pde = by_name(name).unwrap();
+            if let Some((param, value)) = param {
+                pde.set_param(param, value).unwrap();
+            }
+            let built = residual(pde.as_ref(), Grid::square(64), &Device::flex()).unwrap();
+            let samples = generate(pde.as_ref(), Grid::square(64), 1, 0..2).unwrap();
+            let floor = testing::relative(built.as_ref(), &samples, false);
+            assert!(floor < 1e-4, "{name}: {floor}");
+        }
+    }
+
+    /// The discretisation is the solver's own: on another rectangle the same samples have a large
+    /// residual.
+    #[test]
+    fn reference_data_on_a_rectangle_has_almost_no_residual() {
+        for name in names() {
+            let mut pde = by_name(&name).unwrap();
+            let line = pde.layout().input.is_line();
+            let settings: &[f64] = if name == "darcy" { &[0.5, 1.0] } else { &[0.0] };
+            let sides = if line { [1.0, 0.6] } else { [0.6, 1.0] };
+            let grid = Grid::new([48, 80], sides).unwrap();
+            let [ly, lx] = if line { [1.0, 0.62] } else { [0.61, 1.0] };
+
+            for &boundary in settings {
+                if boundary > 0.0 {
+                    pde.set_param("boundary", boundary).unwrap();
+                }
+                let samples = generate(pde.as_ref(), grid, 5, 0..4).unwrap();
+                let of = |grid: Grid, preconditioned: bool| {
+                    let built = residual(pde.as_ref(), grid, &Device::flex()).unwrap();
+                    testing::relative(built.as_ref(), &samples, preconditioned)
+                };
+                let floors = [false, true].map(|preconditioned| of(grid, preconditioned));
+                assert!(floors.iter().all(|f| *f < 3e-4), "{name}: {floors:?}");
+                let off = of(Grid { ly, lx, ..grid }, false);
+                assert!(off > 3e-3 && off > 30.0 * floors[0], "{name}: {floors:?}, {off}");
+            }
+        }
+    }
+
+    #[test]
+    fn evolution_residuals_follow_the_parameters() {
+        let cases = [
+            ("navier-stokes", "nu", 0.01),
+            ("navier-stokes", "forcing", 0.3),
+            ("navier-stokes", "time", 0.5),
+            ("burgers", "nu", 0.03),
+        ];
+        for (name, param, value) in cases {
+            let mut pde = by_name(name).unwrap();
+            let benchmark = residual(pde.as_ref(), Grid::square(32), &Device::flex()).unwrap();
+            pde.set_param(param, value).unwrap();
+            let own = residual(pde.as_ref(), Grid::square(32), &Device::flex()).unwrap();
+            let samples = generate(pde.as_ref(), Grid::square(32), 1, 0..2).unwrap();
+            let [floor, other] =
+                [own, benchmark].map(|r| testing::relative(r.as_ref(), &samples, false));
+            assert!(floor < 0.02 && other > 10.0 * floor, "{name} {param}: {floor} {other}");
+        }
     }
 }

@@ -2,8 +2,8 @@
 //! residuals' documentation.
 
 use burn::tensor::Tensor;
-use phys_instruct_physics::etdrk4::moments;
 use phys_instruct_physics::hermite::Weights;
+use phys_instruct_physics::moments::moments;
 
 use super::{mean_square, testing};
 

@@ -3,11 +3,8 @@
 //! Each residual uses the true grid spacing and the discretisation of the reference solver, so that
 //! held-out reference data has almost none.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use phys_instruct_physics::hermite::Collocation;
-use phys_instruct_physics::{Grid, Pde};
-
-use crate::{Result, problem};
 
 pub mod burgers;
 #[cfg(test)]
@@ -18,7 +15,7 @@ pub mod navier_stokes;
 pub mod operator;
 pub mod poisson;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 /// A residual, and the size of the term by which it is divided.
 pub struct ResidualTerms {
@@ -109,90 +106,5 @@ pub trait Residual: Send + Sync {
     /// The input part of `x` (coefficient, source or initial condition), which the solver is given.
     fn input(&self, x: Tensor<4>) -> Tensor<4> {
         x.narrow(1, 0, 1)
-    }
-}
-
-/// The residual of `pde`, with its current parameters, on a grid.
-///
-/// # Errors
-/// Fails for a PDE without a residual, and for a grid on which it cannot be posed.
-pub fn build(pde: &dyn Pde, grid: Grid, device: &Device) -> Result<Box<dyn Residual>> {
-    pde.check_grid(grid)?;
-    problem::find(pde.name())?.residual(pde, grid, device)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use phys_instruct_physics::generate;
-
-    #[test]
-    fn the_residual_is_built_with_the_present_parameters() {
-        for (name, param) in [
-            ("poisson", None),
-            ("helmholtz", Some(("k", 3.0))),
-            ("darcy", Some(("source", 3.0))),
-            ("darcy", Some(("boundary", 1.0))),
-        ] {
-            let mut pde = problem::by_name(name).unwrap();
-            if let Some((param, value)) = param {
-                pde.set_param(param, value).unwrap();
-            }
-            let residual = build(pde.as_ref(), Grid::square(64), &Device::flex()).unwrap();
-            let samples = generate(pde.as_ref(), Grid::square(64), 1, 0..2).unwrap();
-            let floor = testing::relative(residual.as_ref(), &samples, false);
-            assert!(floor < 1e-4, "{name}: {floor}");
-        }
-    }
-
-    /// The discretisation is the solver's own: on another rectangle the same samples have a large
-    /// residual.
-    #[test]
-    fn reference_data_on_a_rectangle_has_almost_no_residual() {
-        for name in problem::names() {
-            let mut pde = problem::by_name(&name).unwrap();
-            let line = pde.layout().input.is_line();
-            let settings: &[f64] = if name == "darcy" { &[0.5, 1.0] } else { &[0.0] };
-            let sides = if line { [1.0, 0.6] } else { [0.6, 1.0] };
-            let grid = Grid::new([48, 80], sides).unwrap();
-            let [ly, lx] = if line { [1.0, 0.62] } else { [0.61, 1.0] };
-
-            for &boundary in settings {
-                if boundary > 0.0 {
-                    pde.set_param("boundary", boundary).unwrap();
-                }
-                let samples = generate(pde.as_ref(), grid, 5, 0..4).unwrap();
-                let of = |grid: Grid, preconditioned: bool| {
-                    let residual = build(pde.as_ref(), grid, &Device::flex()).unwrap();
-                    testing::relative(residual.as_ref(), &samples, preconditioned)
-                };
-                let floors = [false, true].map(|preconditioned| of(grid, preconditioned));
-                assert!(floors.iter().all(|f| *f < 3e-4), "{name}: {floors:?}");
-                let off = of(Grid { ly, lx, ..grid }, false);
-                assert!(off > 3e-3 && off > 30.0 * floors[0], "{name}: {floors:?}, {off}");
-            }
-        }
-    }
-
-    #[test]
-    fn evolution_residuals_follow_the_parameters() {
-        let cases = [
-            ("navier-stokes", "nu", 0.01),
-            ("navier-stokes", "forcing", 0.3),
-            ("navier-stokes", "time", 0.5),
-            ("burgers", "nu", 0.03),
-        ];
-        for (name, param, value) in cases {
-            let mut pde = problem::by_name(name).unwrap();
-            let benchmark = build(pde.as_ref(), Grid::square(32), &Device::flex()).unwrap();
-            pde.set_param(param, value).unwrap();
-            let own = build(pde.as_ref(), Grid::square(32), &Device::flex()).unwrap();
-            let samples = generate(pde.as_ref(), Grid::square(32), 1, 0..2).unwrap();
-            let [floor, other] =
-                [own, benchmark].map(|r| testing::relative(r.as_ref(), &samples, false));
-            assert!(floor < 0.02 && other > 10.0 * floor, "{name} {param}: {floor} {other}");
-        }
     }
 }

@@ -587,7 +587,7 @@ mod tests {
 
     fn floor(pde: &NavierStokes, samples: &[Fields], preconditioned: bool) -> f64 {
         let size = samples[0].width;
-        let own = super::super::build(pde, Grid::square(size), &Device::flex()).unwrap();
+        let own = crate::problem::residual(pde, Grid::square(size), &Device::flex()).unwrap();
         testing::relative(own.as_ref(), samples, preconditioned)
     }
 

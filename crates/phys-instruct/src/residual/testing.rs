@@ -42,7 +42,7 @@ pub(super) fn options(detach_input: bool, preconditioned: bool) -> ResidualOptio
 }
 
 /// The mean relative residual of samples.
-pub(super) fn relative(residual: &dyn Residual, samples: &[Fields], preconditioned: bool) -> f64 {
+pub(crate) fn relative(residual: &dyn Residual, samples: &[Fields], preconditioned: bool) -> f64 {
     let terms = residual.terms(batch(samples), options(false, preconditioned));
     values(terms.relative()).iter().sum::<f64>() / samples.len() as f64
 }

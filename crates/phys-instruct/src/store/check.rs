@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::device;
 use crate::eval::physics::pde_error;
-use crate::residual::{self, Residual, ResidualOptions};
+use crate::problem;
+use crate::residual::{Residual, ResidualOptions};
 use crate::{Error, Result, Samples};
 
 /// The largest misfit with which samples count as solutions. Data of the same equation from other
@@ -133,7 +134,7 @@ fn not_finite(samples: &Samples, pde: &dyn Pde) -> String {
 /// # Errors
 /// Fails for a grid without a residual, and with [`Error::NonFinite`].
 fn equation(samples: &Samples, pde: &dyn Pde) -> Result<[f64; 2]> {
-    let residual = residual::build(pde, samples.grid(), &device::cpu())?;
+    let residual = problem::residual(pde, samples.grid(), &device::cpu())?;
     let pde_error = pde_error(samples, residual.as_ref())?;
     let misfit = misfit(samples, residual.as_ref());
     Ok([pde_error, misfit.ok_or_else(|| Error::NonFinite("the residual".into()))?])

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use phys_instruct_physics::{Grid, Pde, generate as solve_samples};
 
-use crate::data::ask_for_samples;
 use crate::store::file::bad;
 use crate::store::import::{ImportOptions, SIDES, import};
 use crate::store::lock::Lock;
@@ -71,7 +70,7 @@ pub fn generate(
     let recipe = recipe(pde, plan);
     recipe.check().map_err(Error::Config)?;
     // A shard is held twice: as numbers, and as the bytes of its file.
-    ask_for_samples(pde, plan.grid, 2 * plan.shard_size.min(plan.count))?;
+    memory::ask_for_samples(pde, plan.grid, 2 * plan.shard_size.min(plan.count))?;
 
     let _lock = Lock::take(folder)?;
     let mut partial = Partial::resume(folder, recipe.clone())?;

@@ -17,7 +17,7 @@ use hdf5_reader::{
 };
 
 use crate::Result;
-use crate::store::arrays::{Collector, Contents, Item};
+use crate::store::contents::{Collector, Contents, Item};
 use crate::store::file::{MAX_BYTES, bad, elements, most_decompressed, open};
 use crate::store::lzf;
 use crate::store::ndarray::{Dtype, Kind, NdArray, decode};

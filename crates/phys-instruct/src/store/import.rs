@@ -3,7 +3,6 @@
 //! The layouts of known programs come with each PDE's record (`problem`). Any other is described by
 //! a map from channels to arrays. The meaning of an array's axes is decided in `store::reading`.
 
-use std::ops::Range;
 use std::path::Path;
 
 use phys_instruct_physics::Pde;
@@ -13,43 +12,12 @@ use crate::store::axes::Axes;
 use crate::store::check::Check;
 use crate::store::file::bad;
 use crate::store::manifest::Manifest;
+pub use crate::store::reading::{Affine, ImportOptions};
 use crate::store::reading::{Given, Reading, Snapshot, Source, is_coordinate};
 use crate::{Error, Result, Samples, problem};
 
 /// The array of an `.npz` that holds the lengths of the sides along y and x.
 pub const SIDES: &str = "sides";
-
-/// A linear change of units: value = scale * stored + offset.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Affine {
-    /// The channel it applies to.
-    pub channel: String,
-    /// The factor.
-    pub scale: f64,
-    /// The number that is added.
-    pub offset: f64,
-}
-
-/// Options for reading a foreign file.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ImportOptions {
-    /// Pairs of channel and array name. `w[3]` and `w[-1]` choose one snapshot of an array with a
-    /// time axis. If empty, the known layouts are tried, then the channels' own names.
-    pub map: Vec<(String, String)>,
-    /// Changes of units, at most one a channel.
-    pub affine: Vec<Affine>,
-    /// The lengths of the domain's sides along y and along x. If `None`, those of the file's own
-    /// array `sides`, or else 1.
-    pub sides: Option<[f64; 2]>,
-    /// The rows dropped at the top and the bottom, then the columns dropped at the left and the
-    /// right: points on the boundary, or outside of what the residual covers.
-    pub crop: [usize; 4],
-    /// The axes of the stored arrays: those of one channel, or with `None` those of all others. If
-    /// empty, they are inferred from the shapes and the equation.
-    pub axes: Vec<(Option<String>, Axes)>,
-    /// The range of samples to take, all if `None`. The content of the others does not matter.
-    pub samples: Option<Range<usize>>,
-}
 
 /// The samples that were read, and the way in which they were read.
 #[derive(Debug, Clone, PartialEq)]

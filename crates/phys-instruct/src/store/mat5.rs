@@ -12,7 +12,7 @@ use std::path::Path;
 use flate2::read::ZlibDecoder;
 
 use crate::Result;
-use crate::store::arrays::{Collector, Item};
+use crate::store::contents::{Collector, Item};
 use crate::store::file::{MAX_BYTES, bad, elements, most_decompressed, open, take};
 use crate::store::ndarray::{Dtype, Kind, NdArray, decode};
 
@@ -307,7 +307,7 @@ fn drain<R: Read>(rest: &mut std::io::Take<R>) -> Parsed<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::store::arrays::Contents;
+    use crate::store::contents::Contents;
 
     fn fixture(name: &str) -> Vec<u8> {
         std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()

@@ -8,11 +8,10 @@ pub mod arrays;
 pub mod atomic;
 pub mod axes;
 pub mod check;
+mod contents;
 pub mod dataset;
 #[cfg(test)]
 pub(crate) mod dummy;
-#[cfg(all(test, target_os = "linux"))]
-mod faults;
 pub(crate) mod file;
 mod hdf5;
 pub mod import;

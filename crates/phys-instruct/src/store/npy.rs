@@ -9,8 +9,8 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::Result;
-use crate::store::arrays::{Collector, Item, LONE};
 use crate::store::atomic;
+use crate::store::contents::{Collector, Item, LONE};
 use crate::store::file::{MAX_BYTES, bad, elements, open, take};
 use crate::store::ndarray::{Dtype, Kind, NdArray, NdData, decode_from};
 

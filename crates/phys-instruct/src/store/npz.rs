@@ -10,7 +10,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::Result;
-use crate::store::arrays::{Collector, Item, read as read_arrays};
+use crate::store::contents::{Collector, Contents, Format, Item};
 use crate::store::file::{MAX_BYTES, bad, open};
 use crate::store::ndarray::NdArray;
 use crate::store::{atomic, npy};
@@ -24,13 +24,21 @@ const MAX_ENTRIES: usize = 4096;
 /// Fails with [`crate::Error::Io`], or with [`crate::Error::BadFile`] for a damaged archive and
 /// values that are not finite.
 pub fn read(path: &Path) -> Result<BTreeMap<String, NdArray>> {
-    let arrays = read_arrays(path, &|_| true)?.arrays;
+    let arrays = contents(path, &|_| true)?.arrays;
     for (name, array) in &arrays {
         if let Some((i, value)) = array.data.first_not_finite() {
             return Err(bad(path, format!("`{name}`: value {i} is {value}, finite expected")));
         }
     }
     Ok(arrays)
+}
+
+/// Reads the arrays whose names are `wanted`, and lists all others.
+fn contents(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Contents> {
+    let (_, len) = open(path, MAX_BYTES)?;
+    let mut collector = Collector::new(len, wanted);
+    fill(path, &mut collector)?;
+    Ok(Contents { format: Format::Npz, ..collector.found })
 }
 
 /// Collects the arrays by their names without `.npy`. Entries that are no arrays are ignored.
@@ -278,13 +286,13 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), zip.finish().unwrap().into_inner()).unwrap();
 
-        let found = read_arrays(file.path(), &|name| name == "u").unwrap();
+        let found = contents(file.path(), &|name| name == "u").unwrap();
         assert_eq!(
             (found.names, found.arrays["u"].clone()),
             (vec!["u".into(), "group/nan".into()], u)
         );
         assert_eq!(found.others.keys().collect::<Vec<_>>(), ["broken", "note"]);
-        let wanted = read_arrays(file.path(), &|name| name == "broken").unwrap_err().to_string();
+        let wanted = contents(file.path(), &|name| name == "broken").unwrap_err().to_string();
         assert!(wanted.contains("`broken`: not a .npy array"), "{wanted}");
     }
 

@@ -7,16 +7,49 @@
 //! the formats decide. Data that none of these settle are refused.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use phys_instruct_physics::{Grid, Pde};
 
 use crate::Samples;
-use crate::residual::{self, Residual};
+use crate::problem;
+use crate::residual::Residual;
 use crate::store::arrays::{Contents, Format};
 use crate::store::axes::{Axes, View};
 use crate::store::check;
-use crate::store::import::ImportOptions;
 use crate::store::ndarray::{NdArray, NdData};
+
+/// A linear change of units: value = scale * stored + offset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Affine {
+    /// The channel it applies to.
+    pub channel: String,
+    /// The factor.
+    pub scale: f64,
+    /// The number that is added.
+    pub offset: f64,
+}
+
+/// Options for reading a foreign file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ImportOptions {
+    /// Pairs of channel and array name. `w[3]` and `w[-1]` choose one snapshot of an array with a
+    /// time axis. If empty, the known layouts are tried, then the channels' own names.
+    pub map: Vec<(String, String)>,
+    /// Changes of units, at most one a channel.
+    pub affine: Vec<Affine>,
+    /// The lengths of the domain's sides along y and along x. If `None`, those of the file's own
+    /// array `sides`, or else 1.
+    pub sides: Option<[f64; 2]>,
+    /// The rows dropped at the top and the bottom, then the columns dropped at the left and the
+    /// right: points on the boundary, or outside of what the residual covers.
+    pub crop: [usize; 4],
+    /// The axes of the stored arrays: those of one channel, or with `None` those of all others. If
+    /// empty, they are inferred from the shapes and the equation.
+    pub axes: Vec<(Option<String>, Axes)>,
+    /// The range of samples to take, all if `None`. The content of the others does not matter.
+    pub samples: Option<Range<usize>>,
+}
 
 /// The number of samples on which the readings are compared; fewer on grids of more than `POINTS`
 /// points.
@@ -209,7 +242,7 @@ impl Reading {
         if self.problem.is_some() || long {
             return None;
         }
-        let build = || residual::build(given.pde, grid, &crate::device::cpu()).ok();
+        let build = || problem::residual(given.pde, grid, &crate::device::cpu()).ok();
         let residual = residuals.entry(grid.shape()).or_insert_with(build).as_ref()?;
 
         let range = given.options.samples.clone().unwrap_or(0..self.count);

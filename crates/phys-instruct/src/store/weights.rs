@@ -56,9 +56,9 @@ pub fn write(path: &Path, bundle: &Bundle) -> Result<()> {
 ///
 /// # Errors
 /// Fails as [`write()`] does, and for values beyond the range of `f16`.
-pub fn write_packed(path: &Path, bundle: &Bundle, prefix: &str) -> Result<()> {
+pub fn write_packed(path: &Path, bundle: &Bundle, prefixes: &[&str]) -> Result<()> {
     let large = |v: &&f32| !f16::from_f32(**v).is_finite();
-    let packed = |name: &str| name.starts_with(prefix);
+    let packed = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
     for (name, array) in bundle.tensors.iter().filter(|(name, _)| packed(name)) {
         if let Some(value) = array.data.iter().find(large) {
             return Err(bad(path, format!("tensor `{name}`: {value} does not fit into 16 bits")));
@@ -288,13 +288,13 @@ mod tests {
     fn packed_tensors_come_back_within_half_precision() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.safetensors");
-        write_packed(&path, &bundle(), "b.").unwrap();
+        write_packed(&path, &bundle(), &["b."]).unwrap();
         let back = read(&path).unwrap();
         let [own, found] = [&bundle(), &back].map(|b| b.tensors["b.weight"].data.clone());
         assert!(own.iter().zip(&found).all(|(a, b)| (a - b).abs() <= a.abs() * 0.5e-3 + 1e-7));
         assert_ne!(own, found);
         assert_eq!(back.tensors["a"], bundle().tensors["a"]);
-        let error = write_packed(&path, &bundle(), "a").unwrap_err().to_string();
+        let error = write_packed(&path, &bundle(), &["a"]).unwrap_err().to_string();
         assert!(error.contains("does not fit into 16 bits"), "{error}");
     }
 

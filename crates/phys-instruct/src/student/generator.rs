@@ -7,6 +7,7 @@
 use burn::tensor::{Device, Tensor};
 
 use super::Calibration;
+use crate::Result;
 use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::constant;
 use crate::diffusion::{Denoiser, Network};
@@ -37,13 +38,38 @@ impl Generator<'_> {
         self.call(noisy, steps)
     }
 
+    /// The fields after `calls` network calls, `calls` in 1..=K, in physical units. `finish` takes
+    /// the decoded output of each call to the fields that count: the next call renoises those.
+    ///
+    /// # Errors
+    /// Fails as `finish` does.
+    pub fn finished(
+        &self,
+        draw: Draw,
+        calls: usize,
+        shape: [usize; 4],
+        device: &Device,
+        finish: impl Fn(Tensor<4>) -> Result<Tensor<4>>,
+    ) -> Result<Tensor<4>> {
+        let coordinates = &self.network.coordinates;
+        let mut noisy = self.noise(draw, 0, shape, device);
+        for k in 1..calls {
+            let x = finish(coordinates.decode(self.call(noisy, k)))?;
+            noisy = coordinates.encode(x) + self.noise(draw, k, shape, device);
+        }
+        finish(coordinates.decode(self.call(noisy, calls)))
+    }
+
+    /// The noise that call `k` + 1 begins with.
+    fn noise(&self, draw: Draw, k: usize, shape: [usize; 4], device: &Device) -> Tensor<4> {
+        let first = draw.first + ((k as u64) << 32);
+        Draw { first, ..draw }.normal(shape, device) * self.network.profile() * self.levels[k]
+    }
+
     /// The noisy state that the last of `steps` network calls takes: pure noise for the first call,
     /// the renoised clean output of the call before for any other.
     pub fn input(&self, draw: Draw, steps: usize, shape: [usize; 4], device: &Device) -> Tensor<4> {
-        let noise = |k: usize| {
-            let first = draw.first + ((k as u64) << 32);
-            Draw { first, ..draw }.normal(shape, device) * self.network.profile() * self.levels[k]
-        };
+        let noise = |k: usize| self.noise(draw, k, shape, device);
         (1..steps).fold(noise(0), |noisy, k| self.call(noisy, k) + noise(k))
     }
 

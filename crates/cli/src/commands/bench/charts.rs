@@ -8,8 +8,6 @@ use phys_instruct::eval::spectrum::{self, power_spectrum};
 use phys_instruct_physics::{Channel, Pde};
 use phys_instruct_report::lines::{Axis, Chart, Series};
 
-use super::five_table;
-
 /// Bins of a histogram.
 const BINS: usize = 40;
 
@@ -22,7 +20,7 @@ pub fn error_against_latency(rows: &[Row]) -> Chart {
     let diffusion = rows.iter().filter(|r| r.key.method != SamplingMethod::Solver);
     let mut series: Vec<Series> = Vec::new();
     for row in diffusion {
-        let name = five_table::cells(row)[0].clone();
+        let name = row.key.label();
         let point = [1e3 * row.latency_s, row.pde_error];
         let area = row.sliced_wasserstein / row.sliced_wasserstein_floor;
         match series.iter_mut().find(|s| s.name == name) {

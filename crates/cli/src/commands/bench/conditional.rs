@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use phys_instruct::bench::SolvingMethod;
 use phys_instruct::bench::conditional::{self, Example, Key, Prepared, Row, Setting};
 use phys_instruct::bench::row::{append_row, read_rows};
@@ -13,7 +12,9 @@ use phys_instruct::store::lock::Lock;
 use phys_instruct_report::number::significant;
 use phys_instruct_report::page::Picture;
 
-use super::{LOG, Table, chosen, conditional_table, given_or, picture};
+use super::choice::{chosen, given_or, method};
+use super::conditional_table;
+use super::table::{LOG, Table, picture};
 use crate::args::{Global, MOST_CALLS, at_least, at_least_zero, between};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
@@ -65,17 +66,11 @@ pub struct Conditional {
     #[arg(long)]
     search_once: bool,
     /// A method to measure, as the table names it; repeatable [default: all]
-    #[arg(long, value_name = "NAME", value_parser = solving_method(), hide_possible_values = true)]
+    #[arg(long, value_name = "NAME", value_parser = method::<SolvingMethod>(SolvingMethod::ALL.iter().map(|m| m.name())), hide_possible_values = true)]
     method: Vec<SolvingMethod>,
     /// The folder of rows and table
     #[arg(long, value_name = "DIR", default_value = "runs/bench-conditional")]
     out: PathBuf,
-}
-
-/// A parser of methods by their names in the table.
-fn solving_method() -> impl TypedValueParser<Value = SolvingMethod> {
-    PossibleValuesParser::new(SolvingMethod::ALL.iter().map(|method| method.name()))
-        .try_map(|name| name.parse::<SolvingMethod>())
 }
 
 impl Conditional {

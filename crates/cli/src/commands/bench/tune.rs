@@ -5,12 +5,12 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use phys_instruct::bench::tuning::{self, Teacher, Tuned, Tuning};
-use phys_instruct::bench::{SamplingMethod, five};
+use phys_instruct::bench::{SamplingMethod, unconditional};
 use phys_instruct::data::{self, Watch};
 use phys_instruct::model::{Kind, Model};
 use phys_instruct::{device, seeds};
 
-use super::{chosen, weights};
+use super::choice::{chosen, weights};
 use crate::args::at_least;
 use crate::failure::{Failure, Outcome};
 use crate::models;
@@ -19,7 +19,7 @@ use crate::output::{make_room, print, tell};
 /// Search the weights of DiffusionPDE's guidance and CoCoGen's corrections on validation data
 ///
 /// Each teacher, method and number of steps gets the same candidates and samples. The answer, with
-/// everything tried, goes into baselines.toml beside the models, where `bench five` finds it.
+/// everything tried, goes into baselines.toml beside the models, where `bench unconditional` finds it.
 ///
 /// Example: phys-instruct bench tune --pde poisson
 #[derive(Args)]
@@ -86,7 +86,7 @@ impl Tune {
         let validation =
             data::generate(pde.as_ref(), grid, seeds::TUNING, 2 * self.count, &mut watch)?;
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let hash = five::file_hash(file)?;
+        let hash = unconditional::file_hash(file)?;
 
         let mut all = Vec::new();
         let teacher = Teacher { name: &stem, sha256: &hash, model: &model };

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::Phase;
+use super::phase::Phase;
 use crate::Result;
 use crate::config::AnchoredConfig;
 use crate::diffusion::Network;
@@ -63,7 +63,7 @@ impl Phase for Anchored {
         params::to_arrays(&self.anchor.net, "anchor.")
     }
 
-    fn restore(&mut self, arrays: &BTreeMap<String, Array>) -> Result<()> {
+    fn restore(&mut self, _: &mut Student, arrays: &BTreeMap<String, Array>) -> Result<()> {
         let net = params::from_arrays(self.anchor.net.clone(), arrays, "anchor.")?;
         self.anchor = self.anchor.with_net(net).freeze();
         Ok(())

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 use serde_json::{Map, Value, json};
 
-use super::Phase;
+use super::phase::Phase;
 use crate::Result;
 use crate::config::MatchingConfig;
 use crate::diffusion::Network;
@@ -146,7 +146,7 @@ impl Phase for Matching {
         Ok(arrays)
     }
 
-    fn restore(&mut self, arrays: &BTreeMap<String, Array>) -> Result<()> {
+    fn restore(&mut self, _: &mut Student, arrays: &BTreeMap<String, Array>) -> Result<()> {
         let mut all = self.auxiliaries.iter_mut().enumerate();
         all.try_for_each(|(k, auxiliary)| auxiliary.restore(arrays, k))
     }

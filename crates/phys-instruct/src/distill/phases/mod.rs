@@ -2,7 +2,8 @@
 //!
 //! A warm start brings the student near the data, and matching gives it the data's distribution.
 //! Calibration corrects the error in every mode's deviation that matching leaves. An anchored phase
-//! holds the input and pulls the solution onto the equation. A config names the phases of a run in
+//! holds the input and pulls the solution onto the equation. An operator learns the solution of
+//! whatever input the student makes. A config names the phases of a run in
 //! their order; each phase owns the state that it alone needs.
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use self::anchored::Anchored;
 use self::matching::Matching;
+use self::operator::OperatorPhase;
 use self::warm_start::WarmStart;
 use super::student::Student;
 use crate::config::PhaseConfig;
@@ -21,36 +23,11 @@ use crate::{Error, Result};
 pub mod anchored;
 pub mod calibrate;
 pub mod matching;
+pub mod operator;
+mod phase;
 pub mod warm_start;
 
-/// A phase that takes steps.
-pub trait Phase: Send {
-    /// Takes step number `step` of the phase, counted from 0, and returns its figures.
-    ///
-    /// # Errors
-    /// Fails as the step's own work does.
-    fn step(
-        &mut self,
-        student: &mut Student,
-        step: u64,
-    ) -> Result<(StepReport, Map<String, Value>)>;
-
-    /// The state of the phase beside the student's, as arrays.
-    ///
-    /// # Errors
-    /// Fails where the device does not give the weights back.
-    fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
-        Ok(BTreeMap::new())
-    }
-
-    /// Restores the state that [`Phase::to_arrays`] wrote.
-    ///
-    /// # Errors
-    /// Fails for arrays that are missing or of another shape.
-    fn restore(&mut self, _: &BTreeMap<String, Array>) -> Result<()> {
-        Ok(())
-    }
-}
+pub use self::phase::Phase;
 
 /// The phases of a training, and the one it is in.
 pub struct Sequence {
@@ -153,7 +130,7 @@ impl Sequence {
         };
         // A phase that begins may reset the student, which has gone on since then.
         student.restore(arrays)?;
-        self.current.as_mut().map_or(Ok(()), |(_, phase)| phase.restore(arrays))
+        self.current.as_mut().map_or(Ok(()), |(_, phase)| phase.restore(student, arrays))
     }
 }
 
@@ -163,6 +140,7 @@ fn begin(config: &PhaseConfig, student: &mut Student) -> Result<Box<dyn Phase>> 
         PhaseConfig::WarmStart(config) => Ok(Box::new(WarmStart::begin(config, student))),
         PhaseConfig::Matching(config) => Ok(Box::new(Matching::begin(config, student))),
         PhaseConfig::Anchored(config) => Ok(Box::new(Anchored::begin(config, student))),
+        PhaseConfig::Operator(config) => Ok(Box::new(OperatorPhase::begin(config, student)?)),
         PhaseConfig::Calibrate(_) => {
             Err(Error::Config("a calibration takes no steps and cannot be begun".into()))
         }

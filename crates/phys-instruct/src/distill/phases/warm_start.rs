@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 use serde_json::{Map, Value, json};
 
-use super::Phase;
+use super::phase::Phase;
 use crate::Result;
 use crate::config::{DiffusionConfig, WarmStartConfig};
 use crate::diffusion::Denoiser;

@@ -1,0 +1,101 @@
+//! The program's command line as a whole: its verbs, how the words become a call, and the call.
+
+use clap::{CommandFactory, Parser, Subcommand};
+use phys_instruct::net::ops::keep_freed_memory;
+use phys_instruct::store::interrupt;
+use phys_instruct::{device, memory, problem};
+
+use crate::args::Global;
+use crate::commands;
+use crate::failure::{Failure, Outcome};
+
+/// Few-step PDE solving by physics-guided distillation of diffusion models.
+#[derive(Parser)]
+#[command(name = "phys-instruct", version, max_term_width = 100, long_about = long_about())]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The command to carry out.
+#[derive(Subcommand)]
+pub enum Verb {
+    Generate(commands::generate::Generate),
+    Simulate(commands::simulate::Simulate),
+    Train(commands::train::Train),
+    Distill(commands::distill::Distill),
+    Sample(commands::sample::Sample),
+    Solve(commands::solve::Solve),
+    Eval(commands::eval::Eval),
+    #[command(subcommand)]
+    Bench(commands::bench::Bench),
+    #[command(subcommand)]
+    Model(commands::model::ModelVerb),
+    #[command(subcommand)]
+    Data(commands::data::DataVerb),
+    #[command(subcommand)]
+    Config(commands::config::ConfigVerb),
+    Doctor(commands::doctor::Doctor),
+    Cite(commands::cite::Cite),
+    Completions(commands::completions::Completions),
+}
+
+/// The first page of help.
+fn long_about() -> String {
+    format!(
+        "Few-step PDE solving by physics-guided distillation of diffusion models.\n\n\
+         PDEs: {}.\n\
+         Data goes to stdout, talk to stderr.\n\
+         Exit codes: 0 done; 1 it ran, but a check failed; 2 usage or environment; 130 \
+         interrupted, with the checkpoint written first.\n\n\
+         Example: phys-instruct sample poisson",
+        problem::names().join(", ")
+    )
+}
+
+/// Returns the words of the command line as a call. Help, the version, and what is no call end the
+/// program here, unless `json` asks for errors as JSON.
+pub fn parse(json: bool) -> std::result::Result<Cli, Failure> {
+    Cli::try_parse().map_err(|error| {
+        if !json || !error.use_stderr() {
+            error.exit();
+        }
+        let text = error.render().to_string();
+        Failure::Usage(text.trim_end().trim_start_matches("error: ").into())
+    })
+}
+
+/// Runs the command.
+pub fn run(cli: Cli) -> Outcome {
+    let global = &cli.global;
+    device::vector_unit()?;
+    interrupt::survive_file_size_limit()?;
+    keep_freed_memory();
+    memory::set_limit(global.memory_limit.unwrap_or_default());
+    // The main thread belongs to the pool; another would have to be woken for each piece of work.
+    let threads = global.threads.unwrap_or_default();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
+    pool.build_global().map_err(|e| match global.threads {
+        Some(threads) => Failure::Usage(format!("--threads {threads}: {e}")),
+        None => Failure::Usage(format!("thread pool: {e}; --threads asks for fewer")),
+    })?;
+
+    match &cli.verb {
+        Verb::Generate(verb) => verb.run(global),
+        Verb::Simulate(verb) => verb.run(global),
+        Verb::Train(verb) => verb.run(global),
+        Verb::Distill(verb) => verb.run(global),
+        Verb::Sample(verb) => verb.run(global),
+        Verb::Solve(verb) => verb.run(global),
+        Verb::Eval(verb) => verb.run(global),
+        Verb::Bench(verb) => verb.run(global),
+        Verb::Model(verb) => verb.run(global),
+        Verb::Data(verb) => verb.run(global),
+        Verb::Config(verb) => verb.run(global),
+        Verb::Doctor(verb) => verb.run(global),
+        Verb::Cite(verb) => verb.run(),
+        Verb::Completions(verb) => verb.run(Cli::command()),
+    }
+}

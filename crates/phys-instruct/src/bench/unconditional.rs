@@ -1,0 +1,413 @@
+//! The table of unconditional sampling: the student, the diffusion baselines and the reference
+//! solver, for each PDE.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use burn::tensor::Device;
+use phys_instruct_physics::Pde;
+
+use super::method::SamplingMethod;
+use super::row::{Key, Measured, Row};
+use super::tuning::Tuning;
+use crate::baseline::{self, Lot};
+use crate::data::{self, Watch};
+use crate::diffusion::sampler;
+use crate::eval::{EvalOptions, evaluate};
+use crate::model::{Kind, Model};
+use crate::polish;
+use crate::problem;
+use crate::residual::Residual;
+use crate::sampling::{self, Drawn, SampleOptions};
+use crate::store::dataset::sha256;
+use crate::store::file::{MAX_BYTES, read};
+use crate::{Error, Result, Samples, seeds};
+
+/// The numbers of samples drawn one by one for the latency: at least, and at most.
+const LATENCY_RUNS: [usize; 2] = [3, 51];
+/// The seconds after which no more than the least number are drawn.
+const LATENCY_SECONDS: f64 = 1.0;
+/// The grids for which bundled models are searched; the finest found is used.
+const GRIDS: [usize; 3] = [128, 64, 32];
+
+/// The extent of the table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// The number of points a side; none for the finest grid with a student.
+    pub grid: Option<usize>,
+    /// The number of samples per seed.
+    pub count: usize,
+    /// The number of samples per seed for rows of more than [`Options::slow_steps`] steps.
+    pub slow_count: usize,
+    /// The number of steps above which a row counts as slow.
+    pub slow_steps: usize,
+    /// The number of samples solved for the solution error.
+    pub solved: usize,
+    /// The sampling seeds.
+    pub seeds: Vec<u64>,
+    /// The numbers of sampler steps of the baselines.
+    pub steps: Vec<usize>,
+    /// The number of sweeps of polish in the student's second set of rows; 0 for no such rows.
+    pub polish: usize,
+    /// The methods to measure.
+    pub methods: Vec<SamplingMethod>,
+}
+
+impl Default for Options {
+    /// The full table.
+    fn default() -> Self {
+        Self {
+            grid: None,
+            count: 1_000,
+            slow_count: 64,
+            slow_steps: 10,
+            solved: 200,
+            seeds: vec![0, 1, 2],
+            steps: vec![4, 10, 100, 200],
+            polish: 0,
+            methods: SamplingMethod::ALL.into(),
+        }
+    }
+}
+
+impl Options {
+    /// A table that takes minutes: fewer samples, one seed, no baseline above 100 steps.
+    pub fn quick() -> Self {
+        Self {
+            count: 200,
+            slow_count: 32,
+            solved: 32,
+            seeds: vec![0],
+            steps: vec![10, 100],
+            ..Self::default()
+        }
+    }
+}
+
+/// One row to be measured.
+pub struct Item {
+    /// The key of the row.
+    pub key: Key,
+    /// The name of the model's file; none for the solver.
+    pub file: Option<String>,
+    /// The model; none for the solver.
+    model: Option<Arc<Model>>,
+}
+
+/// A model and the hash of its file.
+pub(super) struct Loaded {
+    file: PathBuf,
+    pub hash: String,
+    pub model: Arc<Model>,
+}
+
+/// Plans the rows of one PDE with the models that `find` maps from a name without extension to a
+/// file. The names are `<pde>-<grid>-` with `student`, `diff-instruct` (a student without
+/// guidance), `edm`, `teacher` and `pidm`. The student's own teacher has guided rows only if its
+/// weights were searched.
+///
+/// # Errors
+/// Fails if there is no student of the PDE, if a file cannot be read, or if models differ in PDE,
+/// parameters or grid. Fails for a plain EDM teacher without searched weights.
+pub fn plan(
+    pde: &str,
+    options: &Options,
+    tuning: &Tuning,
+    find: &dyn Fn(&str) -> Option<PathBuf>,
+) -> Result<Vec<Item>> {
+    let grid = grid(pde, options, find).ok_or_else(|| {
+        Error::Config(format!("no student of {pde} among the models: {pde}-<grid>-student"))
+    })?;
+    let loaded = |kind: &str| find(&format!("{pde}-{grid}-{kind}")).map(load).transpose();
+    let [student, edm, teacher, pidm] = ["student", "edm", "teacher", "pidm"].map(loaded);
+    let mut items = Vec::new();
+
+    let student = student?;
+    if let Some(student) = &student {
+        items.extend(student_rows(SamplingMethod::PhysInstruct, options, student));
+        if options.polish > 0 && converges(&student.model)? {
+            items.extend(student_rows(SamplingMethod::Polished, options, student));
+        }
+    }
+
+    let same = |other: &Loaded| student.iter().try_for_each(|s| same_problem(s, other));
+    if let Some(unguided) = &loaded("diff-instruct")? {
+        same(unguided)?;
+        items.extend(student_rows(SamplingMethod::DiffInstruct, options, unguided));
+    }
+
+    for (teacher, is_plain) in [(edm?, true), (teacher?, false)] {
+        let Some(teacher) = &teacher else { continue };
+        same(teacher)?;
+        let guided = is_plain || tuning.knows(&teacher.hash);
+        let all = [SamplingMethod::Edm, SamplingMethod::DiffusionPde, SamplingMethod::CoCoGen];
+        for method in all.into_iter().filter(|method| guided || !method.is_guided()) {
+            items.extend(teacher_rows(method, options, tuning, teacher)?);
+        }
+    }
+    if let Some(pidm) = &pidm? {
+        same(pidm)?;
+        items.extend(teacher_rows(SamplingMethod::Pidm, options, tuning, pidm)?);
+    }
+    let solver = key(pde, SamplingMethod::Solver, grid, options, 0);
+    items.push(Item { key: solver, file: None, model: None });
+    items.retain(|item| options.methods.contains(&item.key.method));
+    Ok(items)
+}
+
+fn same_problem(one: &Loaded, other: &Loaded) -> Result<()> {
+    let of =
+        |l: &Loaded| (l.model.card.pde.clone(), l.model.card.params.clone(), l.model.card.grid);
+    if of(one) == of(other) {
+        return Ok(());
+    }
+    Err(Error::Config(format!(
+        "{} and {} differ in PDE, parameters or grid",
+        one.file.display(),
+        other.file.display()
+    )))
+}
+
+/// The grid asked for, or the finest on which `find` knows a student of `pde`. Grids with a plain
+/// EDM teacher, on which the baselines depend, are preferred.
+pub fn grid(pde: &str, options: &Options, find: &dyn Fn(&str) -> Option<PathBuf>) -> Option<usize> {
+    let grids = options.grid.map_or(GRIDS.to_vec(), |grid| vec![grid]);
+    let has = |grid: usize, kind: &str| find(&format!("{pde}-{grid}-{kind}")).is_some();
+    let students: Vec<usize> = grids.into_iter().filter(|&grid| has(grid, "student")).collect();
+    students.iter().find(|&&grid| has(grid, "edm")).or(students.first()).copied()
+}
+
+fn key(pde: &str, method: SamplingMethod, grid: usize, options: &Options, steps: usize) -> Key {
+    let slow = steps > options.slow_steps;
+    Key {
+        pde: pde.into(),
+        method,
+        preconditioning: None,
+        regress: false,
+        steps,
+        grid,
+        count: if slow { options.slow_count.min(options.count) } else { options.count },
+        seeds: options.seeds.clone(),
+        weight: None,
+        sweeps: None,
+        solved: options.solved.min(options.count),
+        threads: rayon::current_num_threads(),
+        model: None,
+    }
+}
+
+impl Loaded {
+    fn item(&self, method: SamplingMethod, options: &Options, steps: usize) -> Item {
+        let card = &self.model.card;
+        let key = Key {
+            preconditioning: Some(card.coordinates.kind()),
+            regress: card.coordinates.linear_predictor(),
+            model: Some(self.hash.clone()),
+            ..key(&card.pde, method, card.grid.nx, options, steps)
+        };
+        Item { key, file: Some(self.name()), model: Some(self.model.clone()) }
+    }
+
+    /// The name of the file.
+    pub fn name(&self) -> String {
+        self.file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+fn student_rows(method: SamplingMethod, options: &Options, student: &Loaded) -> Vec<Item> {
+    let row = |calls| {
+        let mut item = student.item(method, options, calls);
+        item.key.sweeps = (method == SamplingMethod::Polished).then_some(options.polish);
+        item
+    };
+    (1..=student.model.card.levels.len()).map(row).collect()
+}
+
+/// Tells whether sweeps of correction converge for the model's PDE.
+fn converges(model: &Model) -> Result<bool> {
+    let pde = model.card.pde()?;
+    let residual = problem::residual(pde.as_ref(), model.card.grid, &Device::flex())?;
+    Ok(polish::is_known(residual.as_ref()))
+}
+
+fn teacher_rows(
+    method: SamplingMethod,
+    options: &Options,
+    tuning: &Tuning,
+    teacher: &Loaded,
+) -> Result<Vec<Item>> {
+    let row = |&steps: &usize| {
+        let weight = tuning.weight(&teacher.hash, method, steps);
+        if method.is_guided() && weight.is_none() {
+            return Err(Error::Config(format!(
+                "no weight of {method} for {}: `bench tune` searches it",
+                teacher.file.display()
+            )));
+        }
+        let mut item = teacher.item(method, options, steps);
+        item.key.weight = weight;
+        Ok(item)
+    };
+    options.steps.iter().map(row).collect()
+}
+
+/// The SHA-256 of a model file.
+///
+/// # Errors
+/// Fails for a file that cannot be read.
+pub fn file_hash(file: &Path) -> Result<String> {
+    Ok(sha256(&read(file, MAX_BYTES)?))
+}
+
+pub(super) fn load(file: PathBuf) -> Result<Loaded> {
+    let hash = file_hash(&file)?;
+    let model = Arc::new(Model::load(&file, &Device::flex())?);
+    Ok(Loaded { file, hash, model })
+}
+
+/// The PDE, its residual and the held-out data by which the rows of one PDE on one grid are
+/// measured.
+pub struct Setting {
+    pde: Box<dyn Pde>,
+    residual: Box<dyn Residual>,
+    reference: Samples,
+}
+
+impl Setting {
+    /// Makes the setting with the parameters of the items' models. There is twice as much held-out
+    /// data as samples.
+    ///
+    /// # Errors
+    /// Fails if no item has a model, if the solver refuses an input, and with
+    /// [`Error::Interrupted`].
+    pub fn of(items: &[Item], count: usize, stop: &AtomicBool) -> Result<Self> {
+        let model = items.iter().find_map(|item| item.model.as_ref());
+        let card = &model
+            .ok_or_else(|| Error::Config("none of these methods has a model to measure".into()))?
+            .card;
+        let pde = card.pde()?;
+        let mut watch = Watch { progress: &mut |_| (), stop };
+        let reference =
+            data::generate(pde.as_ref(), card.grid, seeds::REFERENCE, 2 * count, &mut watch)?;
+        let residual = problem::residual(pde.as_ref(), card.grid, &Device::flex())?;
+        Ok(Self { pde, residual, reference })
+    }
+
+    /// Draws the first samples of a row for a picture.
+    ///
+    /// # Errors
+    /// Fails as [`measure`] does.
+    pub fn draw(&self, item: &Item, count: usize, seed: u64) -> Result<Drawn> {
+        self.samples(item, count, seed)
+    }
+
+    /// The held-out data.
+    pub fn reference(&self) -> &Samples {
+        &self.reference
+    }
+
+    /// The PDE.
+    pub fn pde(&self) -> &dyn Pde {
+        self.pde.as_ref()
+    }
+
+    /// The residual.
+    pub fn residual(&self) -> &dyn Residual {
+        self.residual.as_ref()
+    }
+
+    fn samples(&self, item: &Item, count: usize, seed: u64) -> Result<Drawn> {
+        let key = &item.key;
+        let Some(model) = item.model.as_deref() else {
+            let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
+            let seed = seeds::SOLVER + seed;
+            let samples =
+                data::generate(self.pde(), self.reference.grid(), seed, count, &mut watch)?;
+            return Ok(Drawn { samples, calls: 0 });
+        };
+        if let Some(guided) = key.weight.and_then(|weight| key.method.guided(weight)) {
+            let (residual, lot) = (self.residual(), Lot { count, seed });
+            return baseline::sample(model, residual, guided, key.steps, lot, &mut |_| ());
+        }
+
+        let calls = match model.card.kind {
+            Kind::Teacher => sampler::calls(key.steps, sampler::Method::Heun),
+            Kind::Student => key.steps,
+        };
+        let options = SampleOptions { count, calls, seed, ..SampleOptions::default() };
+        let mut drawn = sampling::sample(model, options, &mut |_| ())?;
+
+        if let Some(sweeps) = key.sweeps {
+            drawn.samples = polish::polish(&drawn.samples, self.residual(), sweeps)?;
+        }
+        Ok(drawn)
+    }
+}
+
+/// Measures one row; `stop` is tested between seeds.
+///
+/// # Errors
+/// Fails for samples that are not finite, with [`Error::Interrupted`], and if sampling fails.
+pub fn measure(
+    item: &Item,
+    setting: &Setting,
+    options: &Options,
+    stop: &AtomicBool,
+) -> Result<Row> {
+    let key = &item.key;
+    let reference = setting.reference.slice(0..2 * key.count);
+    let spend = EvalOptions { solve_at_most: Some(options.solved), ..EvalOptions::default() };
+
+    let mut measured = Vec::new();
+    for &seed in &key.seeds {
+        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let start = Instant::now();
+        let drawn = setting.samples(item, key.count, seed)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let report =
+            evaluate(&drawn.samples, &reference, setting.pde(), setting.residual(), spend)?;
+        measured.push(Measured { report, calls: drawn.calls, seconds });
+    }
+    let latency = latency(item, setting)?;
+    Ok(Row::of(key.clone(), &measured, latency))
+}
+
+/// The median seconds of one sample drawn by itself. The first draw is not counted.
+fn latency(item: &Item, setting: &Setting) -> Result<f64> {
+    setting.samples(item, 1, 0)?;
+    let mut times = Vec::new();
+    let begin = Instant::now();
+    let [least, most] = LATENCY_RUNS;
+    while times.len() < least
+        || (times.len() < most && begin.elapsed().as_secs_f64() < LATENCY_SECONDS)
+    {
+        let start = Instant::now();
+        setting.samples(item, 1, 0)?;
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    let middle = times.len() / 2;
+    Ok(0.5 * (times[middle] + times[(times.len() - 1) / 2]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_with_baselines_goes_before_a_finer_one_without() {
+        let found = |names: &[&str], asked| {
+            let find = |name: &str| names.contains(&name).then(|| PathBuf::from(name));
+            grid("poisson", &Options { grid: asked, ..Options::default() }, &find)
+        };
+        let both = ["poisson-64-student", "poisson-32-student", "poisson-32-edm"];
+        assert_eq!(found(&both, None), Some(32));
+        assert_eq!(found(&both, Some(64)), Some(64));
+        assert_eq!(found(&both[..2], None), Some(64));
+        assert_eq!(found(&both[2..], None), None);
+    }
+}

@@ -1,0 +1,384 @@
+//! A prior as a map from standard normal noise to joint fields, which a few-step student is.
+
+use burn::tensor::{Device, Tensor};
+use phys_instruct_physics::symmetry::Symmetry;
+
+use crate::diffusion::Denoiser;
+use crate::model::{Kind, Model};
+use crate::problem;
+use crate::residual::Residual;
+use crate::student::{Calibration, Generator};
+use crate::{Error, Result};
+
+pub mod covariance;
+pub mod errors;
+pub mod expectation;
+mod linear;
+
+/// A map G from noise z to fields x = G(z), both `[batch, channel, y, x]`.
+pub trait Prior: Sync {
+    /// The numbers of channels, of points along y, and of points along x.
+    fn shape(&self) -> [usize; 3];
+
+    /// The device of its tensors.
+    fn device(&self) -> Device;
+
+    /// G: physical fields of standard normal noise; differentiable.
+    fn fields(&self, z: Tensor<4>) -> Tensor<4>;
+
+    /// The number of calls behind samples of the last level; [`Prior::fields`] is the first.
+    fn calls(&self) -> usize;
+
+    /// The fields of call `number`, 2 to [`Prior::calls`]. Noise of the call's level, made from
+    /// standard normal `z`, is added to the fields `x` first.
+    fn renoise_and_denoise(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4>;
+
+    /// The part of a `change` of its fields that call `number` would retain if the fields were
+    /// Gaussian.
+    fn gaussian_response(&self, change: Tensor<4>, number: usize) -> Tensor<4>;
+
+    /// A linear map of noise to fields without their mean, with roughly the covariance of
+    /// [`Prior::fields`].
+    fn linear(&self, z: Tensor<4>) -> Tensor<4>;
+
+    /// The transposed map of [`Prior::linear`].
+    fn transposed(&self, x: Tensor<4>) -> Tensor<4>;
+
+    /// The symmetries of the fields' points, each of which maps a sample to an equally likely one.
+    fn symmetries(&self) -> &[Symmetry] {
+        &[]
+    }
+
+    /// The fields with their solution computed from the input, if the equation is linear; else
+    /// unchanged.
+    fn solved(&self, x: Tensor<4>) -> Tensor<4> {
+        x
+    }
+
+    /// The transposed map of [`Prior::solved`].
+    fn solved_transposed(&self, x: Tensor<4>) -> Tensor<4> {
+        x
+    }
+
+    /// The number of the input's channels, which come first, if the solution is computed from the
+    /// input.
+    fn solved_inputs(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// A student as prior.
+///
+/// If its equation is linear, the solution and its covariance are computed from the input. If the
+/// student's samples come with the input rounded, the input's calibration is for rounded values.
+/// Nothing is rounded here, so that the input is left uncalibrated.
+pub struct Student {
+    model: Model,
+    residual: Box<dyn Residual>,
+    symmetries: Vec<Symmetry>,
+    calibrations: Vec<Calibration>,
+}
+
+impl Student {
+    /// Prepares `model`. It is cloned, which copies no weights.
+    ///
+    /// # Errors
+    /// Fails for a model that is no student, or of a PDE that this program does not know.
+    pub fn new(model: &Model) -> Result<Self> {
+        if model.card.kind != Kind::Student {
+            let pde = &model.card.pde;
+            return Err(Error::Config(format!(
+                "a teacher of {pde} cannot serve as prior; name a student"
+            )));
+        }
+        let (pde, grid) = (model.card.pde()?, model.card.grid);
+        let residual = problem::residual(pde.as_ref(), grid, &model.device())?;
+        let symmetries = pde.symmetries(grid);
+        let first = usize::from(model.card.round_input);
+        let own = model.calibrations.iter().map(|c| c.clone().only_from(first, None)).collect();
+        Ok(Self { model: model.clone(), residual, symmetries, calibrations: own })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Splits fields into input and solution.
+    fn parts(&self, x: Tensor<4>) -> [Tensor<4>; 2] {
+        let input = self.residual.input(x.clone());
+        let [first, all] = [&input, &x].map(|t| t.dims()[1]);
+        [input, x.narrow(1, first, all - first)]
+    }
+
+    fn noise(&self, z: Tensor<4>, number: usize) -> Tensor<4> {
+        z * self.model.network.profile() * self.model.card.levels[number - 1]
+    }
+
+    fn call(&self, noisy: Tensor<4>, number: usize) -> Tensor<4> {
+        let generator = Generator { calibrations: &self.calibrations, ..self.model.generator() };
+        self.model.network.coordinates.decode(generator.call(noisy, number))
+    }
+}
+
+impl Prior for Student {
+    fn shape(&self) -> [usize; 3] {
+        let card = &self.model.card;
+        [card.channels.len(), card.grid.ny, card.grid.nx]
+    }
+
+    fn device(&self) -> Device {
+        self.model.device()
+    }
+
+    fn fields(&self, z: Tensor<4>) -> Tensor<4> {
+        self.call(self.noise(z, 1), 1)
+    }
+
+    fn calls(&self) -> usize {
+        self.model.card.levels.len()
+    }
+
+    fn renoise_and_denoise(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4> {
+        let clean = self.model.network.coordinates.encode(x);
+        self.call(clean + self.noise(z, number), number)
+    }
+
+    fn gaussian_response(&self, change: Tensor<4>, number: usize) -> Tensor<4> {
+        let coordinates = &self.model.network.coordinates;
+        let [sigma, data] = [self.model.card.levels[number - 1], coordinates.sigma_data];
+        let share =
+            (coordinates.profile() * (sigma / data)).square().add_scalar(1.0).sqrt().recip();
+        let mean = coordinates.mean();
+        coordinates.decode(coordinates.encode(change + mean.clone()) * share) - mean
+    }
+
+    fn linear(&self, z: Tensor<4>) -> Tensor<4> {
+        let coordinates = &self.model.network.coordinates;
+        self.solved(coordinates.linear(z * coordinates.sigma_data))
+    }
+
+    fn transposed(&self, x: Tensor<4>) -> Tensor<4> {
+        let coordinates = &self.model.network.coordinates;
+        coordinates.linear_transposed(self.solved_transposed(x)) * coordinates.sigma_data
+    }
+
+    fn symmetries(&self) -> &[Symmetry] {
+        &self.symmetries
+    }
+
+    fn solved(&self, x: Tensor<4>) -> Tensor<4> {
+        match self.residual.solution() {
+            Some(solution) => {
+                let [input, _] = self.parts(x);
+                Tensor::cat(vec![input.clone(), solution.of(input)], 1)
+            }
+            None => x,
+        }
+    }
+
+    fn solved_transposed(&self, x: Tensor<4>) -> Tensor<4> {
+        match self.residual.solution() {
+            Some(solution) => {
+                let [input, own] = self.parts(x);
+                let zeros = own.zeros_like();
+                Tensor::cat(vec![input + solution.transposed(own), zeros], 1)
+            }
+            None => x,
+        }
+    }
+
+    fn solved_inputs(&self) -> Option<usize> {
+        let [_, height, width] = self.shape();
+        let solved = self.residual.solution().is_some();
+        let x = || Tensor::zeros([1, self.shape()[0], height, width], &self.device());
+        solved.then(|| self.residual.input(x()).dims()[1])
+    }
+}
+
+/// A Gaussian prior whose posterior is known. Its fields have one channel and are smooth, x = m +
+/// B^T (v z), drawn in one to three calls.
+#[cfg(test)]
+pub(super) mod testing {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::TensorData;
+    use phys_instruct_physics::{Basis, transform::basis_matrix};
+
+    use super::*;
+    use crate::condition::Observations;
+    use crate::diffusion::noise::Draw;
+    use crate::eval::testing::samples_of;
+    use crate::net::params::values;
+
+    pub const SIZE: usize = 8;
+    const MEAN: f64 = 0.7;
+    /// The factor of the fields' deviations that each call but the first retains.
+    const KEPT: [f64; 2] = [0.7, 0.95];
+
+    pub struct Smooth {
+        basis: Tensor<4>,
+        amplitude: Tensor<4>,
+    }
+
+    impl Smooth {
+        pub fn new() -> Self {
+            let tensor = |data: Vec<f32>| {
+                let data = TensorData::new(data, [1, 1, SIZE, SIZE]);
+                Tensor::<4>::from_data(data, &Device::flex())
+            };
+            let basis = basis_matrix(Basis::Cosine, SIZE);
+            let falling = |i: usize| 3.0 / (1.0 + (i / SIZE * i / SIZE + (i % SIZE).pow(2)) as f32);
+            Self {
+                basis: tensor(basis.iter().map(|&v| v as f32).collect()),
+                amplitude: tensor((0..SIZE * SIZE).map(falling).collect()),
+            }
+        }
+    }
+
+    impl Prior for Smooth {
+        fn shape(&self) -> [usize; 3] {
+            [1, SIZE, SIZE]
+        }
+
+        fn device(&self) -> Device {
+            Device::flex()
+        }
+
+        fn fields(&self, z: Tensor<4>) -> Tensor<4> {
+            self.linear(z) + MEAN
+        }
+
+        fn calls(&self) -> usize {
+            1 + KEPT.len()
+        }
+
+        /// The noise has the fields' own spectrum, so that the call is a weighted sum of both.
+        fn renoise_and_denoise(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4> {
+            let kept = KEPT[number - 2];
+            (x - MEAN) * kept + self.linear(z) * (1.0 - kept * kept).sqrt() + MEAN
+        }
+
+        fn gaussian_response(&self, change: Tensor<4>, number: usize) -> Tensor<4> {
+            change * KEPT[number - 2]
+        }
+
+        fn linear(&self, z: Tensor<4>) -> Tensor<4> {
+            let modes = z * self.amplitude.clone();
+            self.basis.clone().swap_dims(2, 3).matmul(modes).matmul(self.basis.clone())
+        }
+
+        fn transposed(&self, x: Tensor<4>) -> Tensor<4> {
+            let modes = self.basis.clone().matmul(x).matmul(self.basis.clone().swap_dims(2, 3));
+            modes * self.amplitude.clone()
+        }
+    }
+
+    /// An input that equals [`Smooth`] at inner points and 0 on the border, and a solution that is
+    /// twice the input. Its own linear estimate knows neither.
+    pub struct Bordered {
+        smooth: Smooth,
+        inside: Tensor<4>,
+    }
+
+    impl Bordered {
+        pub fn new() -> Self {
+            let inner = |i: usize| i > 0 && i + 1 < SIZE;
+            let inside = (0..SIZE * SIZE).map(|i| inner(i / SIZE) && inner(i % SIZE));
+            let inside: Vec<f32> = inside.map(|i| if i { 1.0 } else { 0.0 }).collect();
+            let inside = TensorData::new(inside, [1, 1, SIZE, SIZE]);
+            Self { smooth: Smooth::new(), inside: Tensor::from_data(inside, &Device::flex()) }
+        }
+    }
+
+    impl Prior for Bordered {
+        fn shape(&self) -> [usize; 3] {
+            [2, SIZE, SIZE]
+        }
+
+        fn device(&self) -> Device {
+            Device::flex()
+        }
+
+        fn fields(&self, z: Tensor<4>) -> Tensor<4> {
+            let a = self.smooth.linear(z.clone().narrow(1, 0, 1)) * self.inside.clone();
+            self.solved(Tensor::cat(vec![a, z.narrow(1, 1, 1)], 1))
+        }
+
+        fn calls(&self) -> usize {
+            1
+        }
+
+        fn renoise_and_denoise(&self, x: Tensor<4>, _: Tensor<4>, _: usize) -> Tensor<4> {
+            x
+        }
+
+        fn gaussian_response(&self, change: Tensor<4>, _: usize) -> Tensor<4> {
+            change
+        }
+
+        fn linear(&self, z: Tensor<4>) -> Tensor<4> {
+            z
+        }
+
+        fn transposed(&self, x: Tensor<4>) -> Tensor<4> {
+            x
+        }
+
+        fn solved(&self, x: Tensor<4>) -> Tensor<4> {
+            let a = x.narrow(1, 0, 1);
+            Tensor::cat(vec![a.clone(), a * 2.0], 1)
+        }
+
+        fn solved_transposed(&self, x: Tensor<4>) -> Tensor<4> {
+            let [a, u] = [0, 1].map(|c| x.clone().narrow(1, c, 1));
+            Tensor::cat(vec![a + u.clone() * 2.0, u.zeros_like()], 1)
+        }
+
+        fn solved_inputs(&self) -> Option<usize> {
+            Some(1)
+        }
+    }
+
+    /// Observations of the field drawn from the noise of `seed`, with errors of deviation `sd`.
+    pub fn observations(seed: u64, count: usize, sd: f64) -> Observations {
+        let draw = Draw { seed, stream: "truth", step: 0, first: 0 };
+        let x = Smooth::new().fields(draw.normal([1, 1, SIZE, SIZE], &Device::flex()));
+        let samples = samples_of(1, 1, SIZE, SIZE, values(x));
+        let all: Vec<usize> = (0..SIZE * SIZE).collect();
+        Observations::draw(&samples, 0, &all, count, sd, seed).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::Path;
+
+    use super::*;
+    use crate::device;
+    use crate::diffusion::noise::Draw;
+    use crate::net::params::values;
+
+    /// Poisson's equation is linear, Darcy's is not.
+    #[test]
+    fn a_students_transposed_map_is_the_transpose() {
+        for name in ["poisson", "darcy"] {
+            let root = env!("CARGO_MANIFEST_DIR");
+            let file = format!("{}/../../models/{name}-32-student.safetensors", root);
+            let model = Model::load(Path::new(&file), &device::cpu()).unwrap();
+            let student = Student::new(&model).unwrap();
+            let [channels, height, width] = student.shape();
+            let draw = |step| {
+                let draw = Draw { seed: 4, stream: "fields", step, first: 0 };
+                draw.normal([2, channels, height, width], &student.device())
+            };
+            let (z, x) = (draw(0), student.linear(draw(1)));
+            let product = |a: Tensor<4>, b: Tensor<4>| values((a * b).sum())[0];
+            let forward = product(student.linear(z.clone()), x.clone());
+            let back = product(z, student.transposed(x));
+            assert!((forward - back).abs() < 1e-3 * forward.abs(), "{name}: {forward} {back}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The operator phase: a network learns the solution of an input, from pairs of the run's data, the
+//! residual, or both. The student's generator is not changed.
+//!
+//! Let N(a) be the operator's solution ([`crate::student::operator`]), u that of the pair, o the
+//! network's output and t the output that would lead to u. R is the residual, and s its source or
+//! largest term. The loss is a weighted sum of three errors, each a mean over the batch:
+//!
+//! ```text
+//! |N(a) - u| / |u|       the relative error
+//! mean of (o - t)^2      the squared error in whitened modes
+//! |R(a, N(a))| / |s|     the relative residual
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use phys_instruct_physics::symmetry::Symmetry;
+use serde_json::{Map, Value, json};
+
+use super::Phase;
+use crate::config::OperatorConfig;
+use crate::distill::student::Student;
+use crate::eval::physics;
+use crate::net::optimizer::{AdamW, StepReport};
+use crate::net::{UNet, params};
+use crate::residual::{Residual, ResidualOptions};
+use crate::store::weights::Array;
+use crate::student::operator::{Frame, Operator, OperatorCard, OperatorStatistics};
+use crate::training::ema_decay;
+use crate::{Error, Result, Samples, device, problem};
+
+/// The number of pairs on which the statistics are measured.
+const MEASURED: usize = 2_048;
+/// A constant that keeps a norm differentiable at zero.
+const TINY: f64 = 1e-30;
+
+/// The phase and the network in training.
+pub struct OperatorPhase {
+    config: OperatorConfig,
+    pairs: Arc<Samples>,
+    /// The symmetries of the PDE, by which every pair stands for several.
+    symmetries: Vec<Symmetry>,
+    /// The residual on the processor, which the guesses are made with.
+    residual: Box<dyn Residual>,
+    /// The operator; its network records gradients.
+    operator: Operator,
+    average: UNet,
+    optimizer: AdamW,
+}
+
+impl OperatorPhase {
+    /// The phase before its first step.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the training was given no pairs, and as the polish fails.
+    pub fn begin(config: &OperatorConfig, student: &mut Student) -> Result<Self> {
+        let Some(pairs) = student.pairs.clone() else {
+            let reason = "a phase of kind \"operator\" needs the run's training data";
+            return Err(Error::Config(reason.into()));
+        };
+        let pde = student.card.pde()?;
+        let residual = problem::residual(pde.as_ref(), student.card.grid, &device::cpu())?;
+
+        let frame = student.card.frame(&student.device)?;
+        let measured = pairs.slice(0..pairs.count.min(MEASURED));
+        let x = tensor(&measured.data, &measured, &student.device);
+        let statistics = OperatorStatistics::of(&x, &frame, residual.as_ref(), config.sweeps)?;
+
+        let [inputs, outputs] = frame.pictures();
+        let net = UNet::new(&config.net, inputs, outputs, student.seed, &student.device);
+        let card = OperatorCard { net: config.net.clone(), sweeps: config.sweeps, steps: 0 };
+        let average = net.clone().valid();
+        Ok(Self {
+            config: config.clone(),
+            symmetries: pde.symmetries(student.card.grid),
+            pairs,
+            residual,
+            operator: Operator::new(card, average.clone().train(), statistics, frame),
+            average,
+            optimizer: AdamW::new(&config.optimizer),
+        })
+    }
+
+    /// The operator with averaged weights, packed for inference.
+    fn averaged(&self) -> Operator {
+        self.operator.with_net(self.average.clone()).freeze()
+    }
+
+    /// A batch of pairs, each turned by the same symmetry, `[batch, channel, y, x]`.
+    fn batch(&self, student: &Student) -> Tensor<4> {
+        let draw = student.draw("operator", 0);
+        let chosen = draw.indices(student.config.batch, self.pairs.count);
+        // Symmetry 0 is the identity.
+        let turned = student.draw("symmetry", 0).indices(1, self.symmetries.len() + 1)[0];
+        let symmetry = turned.checked_sub(1).map(|i| &self.symmetries[i]);
+
+        let area = self.pairs.height * self.pairs.width;
+        let mut data = Vec::with_capacity(chosen.len() * self.pairs.sample_len());
+        for i in chosen {
+            let sample = self.pairs.sample(i);
+            match symmetry {
+                None => data.extend_from_slice(sample),
+                Some(s) => sample.chunks(area).for_each(|field| data.extend(s.apply(field))),
+            }
+        }
+        tensor(&data, &self.pairs, &student.device)
+    }
+
+    /// The relative error and the relative residual on the held-out samples.
+    fn figures(&self, operator: &Operator, held_out: &Samples) -> Result<Map<String, Value>> {
+        let device = self.operator.statistics.left_mean.device();
+        let x = tensor(&held_out.data, held_out, &device);
+        let solved = operator.solved(x.clone(), self.residual.as_ref())?;
+        let error = relative_error(operator.frame(), solved.clone(), x);
+        let error = f64::from(error.into_scalar::<f32>());
+        let solved = Samples { data: params::read(solved)?, ..held_out.clone() };
+        let residual = physics::pde_error(&solved, self.residual.as_ref())?;
+        Ok(Map::from_iter([
+            ("operator_error".to_owned(), json!(error)),
+            ("operator_residual".to_owned(), json!(residual)),
+        ]))
+    }
+}
+
+impl Phase for OperatorPhase {
+    fn step(
+        &mut self,
+        student: &mut Student,
+        step: u64,
+    ) -> Result<(StepReport, Map<String, Value>)> {
+        let x = self.batch(student);
+        let guess = self.operator.frame().guess(&x, self.residual.as_ref(), self.config.sweeps)?;
+        let target = self.operator.frame().solution_of(x.clone());
+        let whitened = self.operator.target(target, guess.clone());
+
+        let (x, guess, whitened) = (x.autodiff(), guess.autodiff(), whitened.autodiff());
+        let output = self.operator.output(&x, &guess);
+        let u = self.operator.solution(output.clone(), guess);
+        let solved = self.operator.frame().with_solution(x.clone(), u);
+
+        let c = &self.config;
+        let error = relative_error(self.operator.frame(), solved.clone(), x);
+        let square = (output - whitened).square().mean();
+        let mut loss = error.clone() * c.error_weight + square.clone() * c.whitened_weight;
+        let scalar = |v: &Tensor<1>| json!(v.clone().detach().into_scalar::<f32>());
+        let mut figures = Map::from_iter([
+            ("batch_error".to_owned(), scalar(&error)),
+            ("batch_whitened".to_owned(), scalar(&square)),
+        ]);
+        if c.residual_weight > 0.0 {
+            let options = ResidualOptions { detach_input: true, ..ResidualOptions::default() };
+            let relative = student.residual.terms(solved, options).relative().mean();
+            figures.insert("batch_residual".into(), scalar(&relative));
+            loss = loss + relative * c.residual_weight;
+        }
+
+        let gradients = loss.backward();
+        let rate = c.schedule().share(step);
+        let report = self.optimizer.step(&mut self.operator.net, gradients, rate)?;
+        if !report.skipped {
+            let decay = ema_decay(step, c.ema_half_life);
+            params::average(&mut self.average, &self.operator.net, decay)?;
+        }
+        self.operator.card.steps = step + 1;
+
+        let every = student.config.evaluate_every as u64;
+        let last = step + 1 == c.steps as u64;
+        if last || every > 0 && (student.card.steps + 1).is_multiple_of(every) {
+            let operator = self.averaged();
+            figures.extend(self.figures(&operator, &student.held_out)?);
+            student.operator = Some(operator);
+        }
+        Ok((report, figures))
+    }
+
+    fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
+        let mut arrays = params::to_arrays(&self.operator.net, "operator_net.")?;
+        arrays.extend(params::to_arrays(&self.average, "operator_average.")?);
+        arrays.extend(self.optimizer.to_arrays("operator_optimizer."));
+        Ok(arrays)
+    }
+
+    fn restore(&mut self, student: &mut Student, arrays: &BTreeMap<String, Array>) -> Result<()> {
+        let restored = |prefix| params::from_arrays(self.average.clone(), arrays, prefix);
+        let [net, average] = [restored("operator_net.")?, restored("operator_average.")?];
+        self.operator = self.operator.with_net(net.train());
+        self.average = average;
+        self.optimizer.restore(arrays, "operator_optimizer.")?;
+        student.operator = Some(self.averaged());
+        Ok(())
+    }
+}
+
+/// `data` in the shape of `samples`, `[sample, channel, y, x]`.
+fn tensor(data: &[f32], samples: &Samples, device: &Device) -> Tensor<4> {
+    let Samples { channels, height, width, .. } = samples;
+    let count = data.len() / samples.sample_len().max(1);
+    let shape = [count, channels.len(), *height, *width];
+    Tensor::from_data(TensorData::new(data.to_vec(), shape), device)
+}
+
+/// |u - v| / |v| over the solutions u of `x` and v of `of`, the mean over the batch.
+fn relative_error(frame: &Frame, x: Tensor<4>, of: Tensor<4>) -> Tensor<1> {
+    let [u, v] = [x, of].map(|x| frame.masked(frame.solution_of(x)));
+    let norm = |t: Tensor<4>| (t.square().mean_dims(&[1, 2, 3]) + TINY).sqrt().flatten::<1>(0, 3);
+    (norm(u - v.clone()) / norm(v)).mean()
+}

@@ -1,0 +1,383 @@
+//! The solution operator N of a student, from an input a to its solution u.
+//!
+//! The generator of a student makes the input; the operator sees it as it will be used (decoded,
+//! and rounded where the law has two values) and makes the solution. It starts from a guess g: what
+//! a few sweeps of [`crate::polish`] make of a trivial start, which is zero, or the input at all
+//! times for an evolution. A network adds what is left of the solution, mode by mode:
+//!
+//! ```text
+//! N(a) = g + r + B^T (v * B net(a, g))
+//! ```
+//!
+//! B is the basis of the solution's channels. The mean of what is left is r, and its standard
+//! deviation in each mode is v. The network's output therefore has unit variance in every mode.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use phys_instruct_physics::{Channel, Grid, Layout};
+use serde::{Deserialize, Serialize};
+
+use crate::config::NetConfig;
+use crate::diffusion::bases::Bases;
+use crate::net::packed::PackedUNet;
+use crate::net::params::{read, to_array};
+use crate::net::{UNet, params};
+use crate::polish::corrected;
+use crate::residual::Residual;
+use crate::store::weights::Array;
+use crate::{Error, Result};
+
+/// The prefix of the operator's tensors in a model file.
+pub const PREFIX: &str = "operator.";
+/// The names of the stored statistics, after [`PREFIX`].
+const NAMES: [&str; 4] = ["guess_mean", "guess_deviation", "left_mean", "left_deviation"];
+/// The share of the guess's largest mode below which its modes are not magnified further. Rounding
+/// of smooth fields in `f32` is a hundredth of it.
+const LEAST_OF_GUESS: f32 = 1e-4;
+/// The share of the largest deviation of what is left that the network can add to any mode.
+const LEAST_LEFT: f32 = 1e-5;
+/// The number of samples whose guesses are made at a time.
+const BATCH: usize = 64;
+
+/// The description of an operator in a model's card.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorCard {
+    /// The network.
+    pub net: NetConfig,
+    /// Sweeps of the polish that make the guess; 0 where the PDE has none.
+    pub sweeps: usize,
+    /// Steps of training.
+    pub steps: u64,
+}
+
+/// The statistics of guesses and of what they leave, over pairs of the PDE.
+#[derive(Debug, Clone)]
+pub struct OperatorStatistics {
+    /// The mean of the guess at each point, `[1, solution channel, y, x]` like the next three.
+    pub guess_mean: Tensor<4>,
+    /// The standard deviation of the guess in each mode.
+    pub guess_deviation: Tensor<4>,
+    /// The mean of what the guess leaves, at each point.
+    pub left_mean: Tensor<4>,
+    /// The standard deviation of what the guess leaves, in each mode.
+    pub left_deviation: Tensor<4>,
+    /// The mean and the standard deviation of the input, over all points.
+    pub input: [f32; 2],
+}
+
+/// A solution operator on one device.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    /// The description.
+    pub card: OperatorCard,
+    /// The network.
+    pub net: UNet,
+    /// The statistics behind its input and output.
+    pub statistics: OperatorStatistics,
+    /// The frame in which it works.
+    frame: Frame,
+    /// The weights of `net` in the kernels' order; set by [`Operator::freeze`].
+    packed: Option<Arc<PackedUNet>>,
+}
+
+/// The parts of a sample and the bases of the solution's channels.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    layout: Layout,
+    /// The number of channels of a sample.
+    channels: usize,
+    /// The bases of the solution's channels.
+    bases: Bases,
+    /// The mask that is 1 where a sample holds its solution, `[1, solution channel, y, x]`.
+    solution: Tensor<4>,
+}
+
+impl Frame {
+    /// The frame of samples with these channels, on a grid.
+    pub fn new(layout: &Layout, channels: &[Channel], grid: Grid, device: &Device) -> Self {
+        let solved = layout.solution.channels.clone();
+        let Grid { ny, nx, .. } = grid;
+        let rows = layout.solution.rows_of(ny);
+        let inside = |i: usize| if rows.contains(&(i / nx % ny)) { 1.0f32 } else { 0.0 };
+        let mask: Vec<f32> = (0..solved.len() * grid.points()).map(inside).collect();
+        let shape = [1, solved.len(), ny, nx];
+        Self {
+            layout: layout.clone(),
+            channels: channels.len(),
+            bases: Bases::new(&channels[solved], grid, device),
+            solution: Tensor::from_data(TensorData::new(mask, shape), device),
+        }
+    }
+
+    /// The number of pictures that the network sees, and the number that it makes.
+    pub fn pictures(&self) -> [usize; 2] {
+        let [input, solution] =
+            [&self.layout.input, &self.layout.solution].map(|part| part.channels.len());
+        [input + 2 * solution, solution]
+    }
+
+    /// The solution's channels of samples `x` `[batch, channel, y, x]`.
+    pub fn solution_of(&self, x: Tensor<4>) -> Tensor<4> {
+        let channels = &self.layout.solution.channels;
+        x.narrow(1, channels.start, channels.len())
+    }
+
+    /// The input of samples `x` as pictures `[batch, input channel, y, x]`; an input that is a line
+    /// is repeated along y.
+    fn input_of(&self, x: Tensor<4>) -> Tensor<4> {
+        let part = &self.layout.input;
+        let height = x.dims()[2];
+        let input = x.narrow(1, part.channels.start, part.channels.len());
+        if part.is_line() { input.narrow(2, 0, 1).repeat_dim(2, height) } else { input }
+    }
+
+    /// The samples `x` with the solution `u` `[batch, solution channel, y, x]` in its place.
+    pub fn with_solution(&self, x: Tensor<4>, u: Tensor<4>) -> Tensor<4> {
+        let part = &self.layout.solution;
+        let held = self.solution_of(x.clone()) * (self.solution.clone() * -1.0 + 1.0);
+        let u = held + u * self.solution.clone();
+        let (first, rest) = (part.channels.start, self.channels - part.channels.end);
+        let mut channels = Vec::new();
+        if first > 0 {
+            channels.push(x.clone().narrow(1, 0, first));
+        }
+        channels.push(u);
+        if rest > 0 {
+            channels.push(x.narrow(1, part.channels.end, rest));
+        }
+        Tensor::cat(channels, 1)
+    }
+
+    /// The part of `u` at the points where a sample holds its solution, zero elsewhere.
+    pub fn masked(&self, u: Tensor<4>) -> Tensor<4> {
+        u * self.solution.clone()
+    }
+
+    /// The solution that `sweeps` sweeps of the polish make of a trivial start, for the inputs of
+    /// `x`; zero for a PDE that has no polish.
+    ///
+    /// # Errors
+    /// Fails as the polish does. `residual` must have been built on the processor.
+    pub fn guess(
+        &self,
+        x: &Tensor<4>,
+        residual: &dyn Residual,
+        sweeps: usize,
+    ) -> Result<Tensor<4>> {
+        let [batch, _, height, width] = x.dims();
+        let solved = self.layout.solution.channels.len();
+        let shape = [batch, solved, height, width];
+        if sweeps == 0 || !crate::polish::is_known(residual) {
+            return Ok(Tensor::zeros(shape, &x.device()));
+        }
+
+        // An evolution starts from its initial state at all times.
+        let input = self.input_of(x.clone());
+        let start = match residual.collocation() {
+            Some(_) => input.repeat_dim(1, solved),
+            None => Tensor::zeros(shape, &x.device()),
+        };
+        let start = self.with_solution(x.clone(), start);
+        let dims = start.dims();
+        let swept = corrected(read(start)?, dims, residual, sweeps)?;
+        let swept = Tensor::from_data(TensorData::new(swept, dims), &x.device());
+        Ok(self.solution_of(swept))
+    }
+}
+
+impl OperatorStatistics {
+    /// Measures the statistics on `x` `[sample, channel, y, x]`, solved samples.
+    ///
+    /// # Errors
+    /// Fails as [`Frame::guess`] does.
+    pub fn of(
+        x: &Tensor<4>,
+        frame: &Frame,
+        residual: &dyn Residual,
+        sweeps: usize,
+    ) -> Result<Self> {
+        let count = x.dims()[0];
+        let batches = (0..count).step_by(BATCH);
+        let guesses: Result<Vec<Tensor<4>>> = batches
+            .map(|start| {
+                let part = x.clone().narrow(0, start, BATCH.min(count - start));
+                frame.guess(&part, residual, sweeps)
+            })
+            .collect();
+        let guess = Tensor::cat(guesses?, 0);
+        let left = frame.masked(frame.solution_of(x.clone()) - guess.clone());
+
+        let moments = |fields: Tensor<4>, least: f32| -> Result<[Tensor<4>; 2]> {
+            let mean = fields.clone().mean_dim(0);
+            let modes = frame.bases.modes(fields - mean.clone());
+            let deviation = modes.square().mean_dim(0).sqrt();
+            let largest = read(deviation.clone())?.into_iter().fold(0.0, f32::max);
+            // Fields that are always the same, as a guess of zero, have no unit of their own.
+            let deviation = match largest > 0.0 {
+                true => deviation.clamp_min(least * largest),
+                false => deviation.ones_like(),
+            };
+            Ok([mean, deviation])
+        };
+        let [guess_mean, guess_deviation] = moments(guess, LEAST_OF_GUESS)?;
+        let [left_mean, left_deviation] = moments(left, LEAST_LEFT)?;
+
+        let input = read(frame.input_of(x.clone()))?;
+        let n = input.len().max(1) as f64;
+        let mean = input.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+        let variance = input.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
+        let deviation = if variance > 0.0 { variance.sqrt() } else { 1.0 };
+        let input = [mean as f32, deviation as f32];
+        Ok(Self { guess_mean, guess_deviation, left_mean, left_deviation, input })
+    }
+
+    fn fields(&self) -> [&Tensor<4>; 4] {
+        [&self.guess_mean, &self.guess_deviation, &self.left_mean, &self.left_deviation]
+    }
+}
+
+impl Operator {
+    /// An operator that is not packed.
+    pub fn new(
+        card: OperatorCard,
+        net: UNet,
+        statistics: OperatorStatistics,
+        frame: Frame,
+    ) -> Self {
+        Self { card, net, statistics, frame, packed: None }
+    }
+
+    /// The parts and bases of the samples.
+    pub fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    /// This operator with another network; not packed.
+    pub fn with_net(&self, net: UNet) -> Self {
+        Self { net, packed: None, ..self.clone() }
+    }
+
+    /// This operator for inference with fixed weights, which must not be changed afterwards.
+    pub fn freeze(self) -> Self {
+        let net = self.net.valid();
+        let on_processor = self.statistics.left_mean.device() == Device::flex();
+        let packed = on_processor.then(|| Arc::new(PackedUNet::new(&net)));
+        Self { net, packed, ..self }
+    }
+
+    /// The samples `x` `[batch, channel, y, x]`, physical units, with the solution of their inputs.
+    ///
+    /// # Errors
+    /// Fails as [`Frame::guess`] does. `residual` must have been built on the processor.
+    pub fn solved(&self, x: Tensor<4>, residual: &dyn Residual) -> Result<Tensor<4>> {
+        let guess = self.frame.guess(&x, residual, self.card.sweeps)?;
+        let u = self.solution(self.output(&x, &guess), guess);
+        Ok(self.frame.with_solution(x, u))
+    }
+
+    /// The network's output for the inputs of `x` and their guess.
+    pub fn output(&self, x: &Tensor<4>, guess: &Tensor<4>) -> Tensor<4> {
+        let pictures = self.pictures(x, guess);
+        // The network is one that takes a noise level; here there is no noise.
+        let level = Tensor::zeros([x.dims()[0]], &pictures.device());
+        match &self.packed {
+            Some(packed) if !pictures.device().is_autodiff() => packed.forward(pictures, level),
+            _ => self.net.forward(pictures, level),
+        }
+    }
+
+    /// The pictures for the network: the input, and the guess with its own spectrum and whitened.
+    fn pictures(&self, x: &Tensor<4>, guess: &Tensor<4>) -> Tensor<4> {
+        let OperatorStatistics { guess_mean, guess_deviation, input: [mean, deviation], .. } =
+            &self.statistics;
+        let input = (self.frame.input_of(x.clone()) - *mean) / *deviation;
+        let centred = guess.clone() - guess_mean.clone();
+        // An orthonormal basis keeps the mean square.
+        let size = guess_deviation.clone().square().mean_dim(2).mean_dim(3).sqrt();
+        let modes = self.frame.bases.modes(centred.clone()) / guess_deviation.clone();
+        let whitened = self.frame.bases.fields(modes);
+        Tensor::cat(vec![input, centred / size, whitened], 1)
+    }
+
+    /// The solution for the network's output and the guess, `[batch, solution channel, y, x]`.
+    pub fn solution(&self, output: Tensor<4>, guess: Tensor<4>) -> Tensor<4> {
+        let OperatorStatistics { left_mean, left_deviation, .. } = &self.statistics;
+        let bases = &self.frame.bases;
+        guess + left_mean.clone() + bases.fields(bases.modes(output) * left_deviation.clone())
+    }
+
+    /// The output that would lead to the solution `u` for this guess.
+    pub fn target(&self, u: Tensor<4>, guess: Tensor<4>) -> Tensor<4> {
+        let OperatorStatistics { left_mean, left_deviation, .. } = &self.statistics;
+        let left = self.frame.masked(u - guess) - left_mean.clone();
+        let bases = &self.frame.bases;
+        bases.fields(bases.modes(left) / left_deviation.clone())
+    }
+
+    /// The operator as arrays.
+    ///
+    /// # Errors
+    /// Fails where the device does not give the weights back.
+    pub fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
+        let mut arrays = params::to_arrays(&self.net, &format!("{PREFIX}net."))?;
+        for (name, field) in NAMES.iter().zip(self.statistics.fields()) {
+            arrays.insert(format!("{PREFIX}{name}"), to_array(field.clone())?);
+        }
+        let data = self.statistics.input.to_vec();
+        arrays.insert(format!("{PREFIX}input"), Array { shape: vec![2], data });
+        Ok(arrays)
+    }
+
+    /// Restores an operator from the arrays of [`Operator::to_arrays`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for arrays that are missing or of another shape.
+    pub fn from_arrays(
+        arrays: &BTreeMap<String, Array>,
+        card: &OperatorCard,
+        frame: Frame,
+    ) -> Result<Self> {
+        let device = frame.solution.device();
+        let [inputs, outputs] = frame.pictures();
+        let net = UNet::zeros(&card.net, inputs, outputs, &device);
+        let net = params::from_arrays(net, arrays, &format!("{PREFIX}net."))?;
+
+        let get = |name: &str, shape: &[usize]| {
+            let name = format!("{PREFIX}{name}");
+            match arrays.get(&name) {
+                Some(array) if array.shape == shape => Ok(array.data.clone()),
+                Some(array) => Err(Error::Shape(format!(
+                    "{name} has shape {:?}, expected {shape:?}",
+                    array.shape
+                ))),
+                None => Err(Error::Shape(format!("{name} is missing, expected shape {shape:?}"))),
+            }
+        };
+        let shape = frame.solution.dims();
+        let field = |name: &str| -> Result<Tensor<4>> {
+            Ok(Tensor::from_data(TensorData::new(get(name, &shape)?, shape), &device))
+        };
+        let input = get("input", &[2])?;
+        let statistics = OperatorStatistics {
+            guess_mean: field(NAMES[0])?,
+            guess_deviation: field(NAMES[1])?,
+            left_mean: field(NAMES[2])?,
+            left_deviation: field(NAMES[3])?,
+            input: [input[0], input[1]],
+        };
+        Ok(Self::new(card.clone(), net, statistics, frame))
+    }
+
+    /// The names of the arrays of [`Operator::to_arrays`].
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let statistics = NAMES.iter().chain(["input"].iter()).map(|name| format!("{PREFIX}{name}"));
+        params::names(&self.net, &format!("{PREFIX}net.")).into_iter().chain(statistics)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! The operator against what is known of its parts.
+#![allow(clippy::unwrap_used)]
+
+use phys_instruct_physics::Pde;
+
+use super::*;
+use crate::diffusion::noise::Draw;
+use crate::eval::testing::samples_from;
+use crate::net::params::values;
+use crate::{Samples, problem};
+
+const SIZE: usize = 16;
+const COUNT: usize = 24;
+
+/// A PDE with solved samples, and an operator that has seen none of them.
+struct Case {
+    samples: Samples,
+    x: Tensor<4>,
+    residual: Box<dyn Residual>,
+    operator: Operator,
+}
+
+fn tiny() -> NetConfig {
+    NetConfig { width: 8, multipliers: vec![1, 2], ..NetConfig::default() }
+}
+
+fn pde(name: &str) -> Box<dyn Pde> {
+    let mut pde = problem::by_name(name).unwrap();
+    if name == "navier-stokes" {
+        // Three channels of the solution.
+        pde.set_param("intervals", 3.0).unwrap();
+    }
+    pde
+}
+
+fn case(name: &str, sweeps: usize) -> Case {
+    let (pde, device) = (pde(name), Device::flex());
+    let samples = samples_from(pde.as_ref(), COUNT as u64, SIZE, 1);
+    let shape = [COUNT, samples.channels.len(), SIZE, SIZE];
+    let x = Tensor::from_data(TensorData::new(samples.data.clone(), shape), &device);
+    let residual = problem::residual(pde.as_ref(), Grid::square(SIZE), &device).unwrap();
+    let frame = Frame::new(&pde.layout(), &pde.channels(), Grid::square(SIZE), &device);
+    let statistics = OperatorStatistics::of(&x, &frame, residual.as_ref(), sweeps).unwrap();
+    let [inputs, outputs] = frame.pictures();
+    let net = UNet::new(&tiny(), inputs, outputs, 1, &device).valid();
+    let card = OperatorCard { net: tiny(), sweeps, steps: 0 };
+    Case { samples, x, residual, operator: Operator::new(card, net, statistics, frame) }
+}
+
+fn rms(x: Tensor<4>) -> f32 {
+    x.square().mean().into_scalar::<f32>().sqrt()
+}
+
+const PDES: [&str; 5] = ["poisson", "helmholtz", "darcy", "navier-stokes", "burgers"];
+
+#[test]
+fn the_input_stays_and_the_solution_is_not_looked_at() {
+    for name in PDES {
+        let Case { samples, x, residual, operator } = case(name, 1);
+        let entries = pde(name).layout().input.entries(SIZE, SIZE);
+        let own = operator.solved(x.clone(), residual.as_ref()).unwrap();
+        let kept = values(own.clone());
+        for (before, after) in
+            samples.data.chunks(samples.sample_len()).zip(kept.chunks(samples.sample_len()))
+        {
+            assert!(entries.iter().all(|&e| before[e] == after[e]), "{name}: the input moved");
+        }
+
+        let other = operator.frame().solution_of(x.clone()) * 0.3 + 1.0;
+        let spoiled = operator.frame().with_solution(x, other);
+        let solved = operator.solved(spoiled, residual.as_ref()).unwrap();
+        assert_eq!(values(solved), kept, "{name}");
+    }
+}
+
+#[test]
+fn the_target_of_a_solution_leads_to_it() {
+    for name in PDES {
+        let Case { x, residual, operator, .. } = case(name, 1);
+        let frame = operator.frame();
+        let guess = frame.guess(&x, residual.as_ref(), 1).unwrap();
+        let u = frame.masked(frame.solution_of(x));
+        let output = operator.target(u.clone(), guess.clone());
+        let back = frame.masked(operator.solution(output, guess));
+        assert!(rms(back - u.clone()) < 1e-4 * rms(u), "{name}");
+    }
+}
+
+#[test]
+fn what_the_guess_leaves_is_white() {
+    for name in ["darcy", "navier-stokes", "burgers"] {
+        let Case { x, residual, operator, .. } = case(name, 1);
+        let frame = operator.frame();
+        let guess = frame.guess(&x, residual.as_ref(), 1).unwrap();
+        let target = operator.target(frame.solution_of(x), guess);
+        let power = values(frame.bases.modes(target).square().mean_dim(0));
+        // Modes with less than the least share are below 1; none is above.
+        assert!(power.iter().all(|p| *p < 1.01), "{name}");
+        let white = power.iter().filter(|p| (**p - 1.0).abs() < 0.01).count();
+        assert!(white > power.len() / 4, "{name}: {white} of {}", power.len());
+    }
+}
+
+#[test]
+fn an_untrained_operator_adds_the_mean_to_its_guess() {
+    for (name, sweeps, most) in
+        [("poisson", 1, 1e-4), ("darcy", 2, 0.3), ("navier-stokes", 1, 0.1), ("burgers", 1, 0.5)]
+    {
+        let Case { x, residual, operator, .. } = case(name, sweeps);
+        let solved = operator.solved(x.clone(), residual.as_ref()).unwrap();
+        let [own, truth] = [solved, x].map(|x| operator.frame().solution_of(x));
+        let error = rms(own - truth.clone()) / rms(truth);
+        assert!(error < most, "{name}: {error}");
+    }
+}
+
+#[test]
+fn without_sweeps_the_guess_is_zero() {
+    let Case { x, residual, operator, .. } = case("darcy", 0);
+    let guess = operator.frame().guess(&x, residual.as_ref(), 0).unwrap();
+    assert_eq!(rms(guess), 0.0);
+    let solved = operator.solved(x, residual.as_ref()).unwrap();
+    assert!(values(solved).iter().all(|v| v.is_finite()));
+}
+
+#[test]
+fn arrays_restore_the_operator_and_their_absence_is_named() {
+    let Case { x, residual, operator, .. } = case("darcy", 2);
+    // A head that is not zero, so that the network counts.
+    let draw = Draw { seed: 1, stream: "any", step: 0, first: 0 };
+    let mut arrays = operator.to_arrays().unwrap();
+    let head = arrays.get_mut("operator.net.head.weight").unwrap();
+    let noise = values(draw.normal([1, 1, 1, head.data.len()], &Device::flex()));
+    head.data.iter_mut().zip(noise).for_each(|(w, n)| *w = 0.1 * n);
+    let restored = |arrays: &BTreeMap<String, Array>| {
+        Operator::from_arrays(arrays, &operator.card, operator.frame().clone())
+    };
+    let back = restored(&arrays).unwrap();
+    assert_eq!(back.to_arrays().unwrap(), arrays);
+    assert_eq!(back.names().collect::<Vec<_>>().len(), arrays.len());
+
+    let solution = |operator: &Operator| {
+        operator.frame().solution_of(operator.solved(x.clone(), residual.as_ref()).unwrap())
+    };
+    let [plain, untrained] = [&back, &operator].map(solution);
+    let packed = solution(&back.freeze());
+    assert!(rms(packed - plain.clone()) < 1e-5 * rms(plain.clone()));
+    let moved = rms(untrained - plain.clone()) / rms(plain);
+    assert!(moved > 1e-3, "{moved}");
+
+    for name in ["operator.guess_mean", "operator.left_deviation", "operator.input"] {
+        let mut missing = arrays.clone();
+        missing.remove(name);
+        let mut cut = arrays.clone();
+        cut.get_mut(name).unwrap().shape[0] = 7;
+        for damaged in [missing, cut] {
+            let error = restored(&damaged).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+}

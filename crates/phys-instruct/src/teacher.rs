@@ -1,0 +1,266 @@
+//! Training of the teacher: EDM's denoising score matching (Karras et al. 2022, section 5) in
+//! pixels or mode by mode.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use phys_instruct_physics::Pde;
+use serde_json::{Map, json};
+
+use crate::config::Config;
+use crate::diffusion::noise::Draw;
+use crate::diffusion::{Coordinates, Network, loss};
+use crate::model::{Card, Kind, Model, statistics_arrays, statistics_from};
+use crate::net::optimizer::AdamW;
+use crate::net::{UNet, params};
+use crate::problem;
+use crate::residual::Residual;
+use crate::store::weights::Bundle;
+use crate::training::{Origin, Outcome, Training, ema_decay};
+use crate::{Error, Result, Samples};
+
+/// The state of a teacher's training.
+pub struct TeacherTraining {
+    config: Config,
+    card: Card,
+    data: Samples,
+    device: Device,
+    statistics: crate::diffusion::statistics::Statistics,
+    /// The residual in PIDM's loss; none without `train.residual_weight`.
+    residual: Option<Box<dyn Residual>>,
+    network: Network,
+    average: UNet,
+    optimizer: AdamW,
+    skipped: u64,
+    /// The sum and the number of the finite losses since the last line of metrics.
+    loss_since_log: (f64, u64),
+    origin: Origin,
+}
+
+impl TeacherTraining {
+    /// A training on `data` from the beginning, or from the weights and coordinates of `start`.
+    ///
+    /// # Errors
+    /// Data or a start that does not fit the configuration.
+    pub fn new(
+        config: &Config,
+        pde: &dyn Pde,
+        data: Samples,
+        start: Option<Model>,
+        device: &Device,
+    ) -> Result<Self> {
+        config.ask_for_teacher()?;
+        if data.grid() != config.grid {
+            return Err(Error::Shape(format!(
+                "the data's grid is {}, the configured one {}",
+                data.grid(),
+                config.grid
+            )));
+        }
+
+        let card = Card::new(Kind::Teacher, config, pde);
+        let mut origin = Origin::new(config, Kind::Teacher, &data)?;
+        if let Some(model) = &start {
+            origin.add_weights("start", &params::to_arrays(&model.network.net, "")?);
+        }
+
+        let (plain, statistics) = match start {
+            Some(model) => (started(&card, &model)?, model.statistics),
+            None => {
+                let (coordinates, statistics) =
+                    Coordinates::fit(&data, &pde.channels(), &config.coordinates, device)?;
+                let [inputs, outputs] = [coordinates.inputs(), card.channels.len()];
+                let net = UNet::new(&config.net, inputs, outputs, config.seed, device);
+                (Network::new(net, coordinates).valid(), statistics)
+            }
+        };
+
+        let guided = config.train.residual_weight.is_some();
+        Ok(Self {
+            residual: guided.then(|| problem::residual(pde, config.grid, device)).transpose()?,
+            config: config.clone(),
+            card,
+            data,
+            device: device.clone(),
+            statistics,
+            average: plain.net.clone(),
+            network: plain.train(),
+            optimizer: AdamW::new(&config.train.optimizer),
+            skipped: 0,
+            loss_since_log: (0.0, 0),
+            origin,
+        })
+    }
+
+    /// The model with averaged weights.
+    pub fn model(&self) -> Model {
+        Model {
+            card: self.card.clone(),
+            statistics: self.statistics.clone(),
+            network: self.network.with_net(self.average.clone()).freeze(),
+            calibrations: Vec::new(),
+            operator: None,
+        }
+    }
+
+    fn draw<'a>(&self, stream: &'a str) -> Draw<'a> {
+        Draw { seed: self.config.seed, stream, step: self.card.steps, first: 0 }
+    }
+
+    /// A batch of clean states y.
+    fn batch(&self) -> Tensor<4> {
+        let chosen = self.draw("batch").indices(self.config.train.batch, self.data.count);
+        batch_of(&self.data, &chosen, &self.network.coordinates, &self.device)
+    }
+
+    fn metrics(
+        &mut self,
+        loss: f64,
+        gradient_norm: f64,
+        rate: f64,
+    ) -> Map<String, serde_json::Value> {
+        // The loss of a skipped step is often no number, which would spoil the sum.
+        if loss.is_finite() {
+            let (sum, count) = self.loss_since_log;
+            self.loss_since_log = (sum + loss, count + 1);
+        }
+        if !self.card.steps.is_multiple_of(self.config.train.log_every as u64) {
+            return Map::new();
+        }
+        let (sum, count) = std::mem::take(&mut self.loss_since_log);
+        let value = json!({
+            "step": self.card.steps,
+            "loss": sum / count as f64,
+            "gradient_norm": gradient_norm,
+            "learning_rate": rate * self.config.train.optimizer.learning_rate,
+            "skipped": self.skipped,
+            "seconds": self.card.seconds,
+        });
+        value.as_object().cloned().unwrap_or_default()
+    }
+}
+
+impl Training for TeacherTraining {
+    fn step_count(&self) -> u64 {
+        self.card.steps
+    }
+
+    fn total(&self) -> u64 {
+        self.config.train.steps as u64
+    }
+
+    fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    fn step(&mut self) -> Result<Outcome> {
+        let c = &self.config.train;
+        let d = &self.config.diffusion;
+
+        let y0 = self.batch();
+        let noise = self.draw("noise").normal(y0.dims(), &self.device);
+        let sigma =
+            self.draw("sigma").sigma(c.batch, d.ln_sigma_mean, d.ln_sigma_std, &self.device);
+        let loss = match (&self.residual, c.residual_weight) {
+            (Some(residual), Some(weight)) => {
+                loss::physics_informed(&self.network, residual.as_ref(), [y0, noise], sigma, weight)
+            }
+            _ => self.network.loss(y0, noise, sigma),
+        };
+
+        let gradients = loss.backward();
+        let rate = c.schedule().share(self.card.steps);
+        let report = self.optimizer.step(&mut self.network.net, gradients, rate)?;
+        if !report.skipped {
+            let decay = ema_decay(self.card.steps, c.ema_half_life);
+            params::average(&mut self.average, &self.network.net, decay)?;
+        }
+
+        self.card.steps = self.card.steps.saturating_add(1);
+        self.card.samples_seen =
+            self.card.samples_seen.saturating_add(self.config.train.batch as u64);
+        self.skipped = self.skipped.saturating_add(u64::from(report.skipped));
+
+        let loss = f64::from(loss.into_scalar::<f32>());
+        Ok(Outcome {
+            metrics: self.metrics(loss, report.gradient_norm, rate),
+            skipped: report.skipped,
+        })
+    }
+
+    fn checkpoint(&self) -> Result<Bundle> {
+        let metadata = json!({
+            "checkpoint": "teacher",
+            "card": self.card,
+            "config": self.config,
+            "origin": self.origin,
+            "skipped": self.skipped,
+            "loss_since_log": self.loss_since_log,
+            // JSON may change a fraction's last place, and with it the next line of metrics.
+            "loss_bits": self.loss_since_log.0.to_bits(),
+        });
+        let mut tensors = params::to_arrays(&self.network.net, "net.")?;
+        tensors.extend(params::to_arrays(&self.average, "average.")?);
+        tensors.extend(self.optimizer.to_arrays("optimizer."));
+        tensors.extend(statistics_arrays(&self.statistics, &self.card));
+        Ok(Bundle { metadata, tensors })
+    }
+
+    fn restore(&mut self, checkpoint: &Bundle) -> Result<()> {
+        let field = |name: &str| checkpoint.metadata.get(name).cloned().unwrap_or_default();
+        let bad = |e: serde_json::Error| Error::Shape(format!("checkpoint: {e}"));
+        self.origin.check(&checkpoint.metadata)?;
+        self.card = self.card.with_counts_of(&field("card"))?;
+        self.skipped = serde_json::from_value(field("skipped")).map_err(bad)?;
+
+        // A sum that is no number stands as null in old checkpoints; it begins anew.
+        let (sum, count): (Option<f64>, u64) =
+            serde_json::from_value(field("loss_since_log")).map_err(bad)?;
+        self.loss_since_log = sum.map_or((0.0, 0), |sum| (sum, count));
+        let bits = field("loss_bits").as_u64().map(f64::from_bits);
+        if let Some(sum) = bits.filter(|sum| sum.is_finite()) {
+            self.loss_since_log.0 = sum;
+        }
+
+        // Not measured anew: the eigenbasis of the same data may come out otherwise.
+        self.statistics = statistics_from(&checkpoint.tensors, &self.card)?;
+        let (channels, grid) = (self.card.pde()?.channels(), self.card.grid);
+        let config = &self.card.coordinates;
+        let coordinates =
+            Coordinates::new(&self.statistics, &channels, grid, config, &self.device)?;
+
+        let plain = self.network.valid();
+        let net = params::from_arrays(plain.net, &checkpoint.tensors, "net.")?;
+        self.network = Network::new(net, coordinates).train();
+        self.average = params::from_arrays(self.average.clone(), &checkpoint.tensors, "average.")?;
+        self.optimizer.restore(&checkpoint.tensors, "optimizer.")
+    }
+
+    fn add_seconds(&mut self, seconds: f64) {
+        self.card.seconds += seconds;
+    }
+}
+
+/// The network of a teacher like `card`, to be trained further.
+fn started(card: &Card, start: &Model) -> Result<Network> {
+    let of = |c: &Card| (c.kind, c.pde.clone(), c.params.clone(), c.grid, c.net.clone());
+    let process = |c: &Card| (c.coordinates.clone(), c.diffusion.clone());
+    if of(card) != of(&start.card) || process(card) != process(&start.card) {
+        return Err(Error::Config(format!(
+            "train.start is a {:?} of {} on grid {} that differs from the config in its PDE, \
+             network, coordinates or diffusion",
+            start.card.kind, start.card.pde, start.card.grid
+        )));
+    }
+    Ok(start.network.valid())
+}
+
+/// The states y of the `chosen` samples of `data`, `[batch, channel, y, x]`.
+pub fn batch_of(
+    data: &Samples,
+    chosen: &[usize],
+    coordinates: &Coordinates,
+    device: &Device,
+) -> Tensor<4> {
+    let values: Vec<f32> = chosen.iter().flat_map(|&i| data.sample(i)).copied().collect();
+    let shape = [chosen.len(), data.channels.len(), data.height, data.width];
+    coordinates.encode(Tensor::from_data(TensorData::new(values, shape), device))
+}
