@@ -54,6 +54,8 @@ methods! {
         PhysInstruct = "phys-instruct",
         /// The student with its samples polished.
         Polished = "phys-instruct+polish",
+        /// The student without its operator: input and solution from one pass.
+        Joint = "phys-instruct/joint",
         /// A student distilled without guidance.
         DiffInstruct = "diff-instruct",
         /// A teacher's own sampler.

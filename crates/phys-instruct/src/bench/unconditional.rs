@@ -132,6 +132,11 @@ pub fn plan(
         }
     }
 
+    let joint = student.as_ref().and_then(Loaded::joint);
+    if let Some(joint) = &joint {
+        items.extend(student_rows(SamplingMethod::Joint, options, joint));
+    }
+
     let same = |other: &Loaded| student.iter().try_for_each(|s| same_problem(s, other));
     if let Some(unguided) = &loaded("diff-instruct")? {
         same(unguided)?;
@@ -208,6 +213,12 @@ impl Loaded {
             ..key(&card.pde, method, card.grid.nx, options, steps)
         };
         Item { key, file: Some(self.name()), model: Some(self.model.clone()) }
+    }
+
+    /// The student without its operator, if it has one.
+    fn joint(&self) -> Option<Self> {
+        let model = Arc::new(self.model.joint()?);
+        Some(Self { file: self.file.clone(), hash: self.hash.clone(), model })
     }
 
     /// The name of the file.

@@ -108,19 +108,29 @@ impl OperatorPhase {
         tensor(&data, &self.pairs, &student.device)
     }
 
-    /// The relative error and the relative residual on the held-out samples.
+    /// The relative error and the relative residual on the held-out samples, of the operator and
+    /// of the guess that it starts from.
     fn figures(&self, operator: &Operator, held_out: &Samples) -> Result<Map<String, Value>> {
         let device = self.operator.statistics.left_mean.device();
         let x = tensor(&held_out.data, held_out, &device);
-        let solved = operator.solved(x.clone(), self.residual.as_ref())?;
-        let error = relative_error(operator.frame(), solved.clone(), x);
-        let error = f64::from(error.into_scalar::<f32>());
-        let solved = Samples { data: params::read(solved)?, ..held_out.clone() };
-        let residual = physics::pde_error(&solved, self.residual.as_ref())?;
-        Ok(Map::from_iter([
-            ("operator_error".to_owned(), json!(error)),
-            ("operator_residual".to_owned(), json!(residual)),
-        ]))
+        let residual = self.residual.as_ref();
+        let errors = |solved: Tensor<4>| -> Result<[f64; 2]> {
+            let error = relative_error(operator.frame(), solved.clone(), x.clone());
+            let solved = Samples { data: params::read(solved)?, ..held_out.clone() };
+            Ok([error.into_scalar::<f32>().into(), physics::pde_error(&solved, residual)?])
+        };
+
+        let guess = operator.frame().guess(&x, residual, self.config.sweeps)?;
+        let guess = operator.frame().with_solution(x.clone(), guess);
+        let [error, left] = errors(operator.solved(x.clone(), residual)?)?;
+        let [guess_error, guess_left] = errors(guess)?;
+        let figures = json!({
+            "guess_error": guess_error,
+            "guess_residual": guess_left,
+            "operator_error": error,
+            "operator_residual": left,
+        });
+        Ok(figures.as_object().cloned().unwrap_or_default())
     }
 }
 
