@@ -76,7 +76,11 @@ fn a_description_that_breaks_a_rule_is_refused_by_its_field() {
             json!({ "net": { "width": 12 }, "sweeps": 1, "steps": 0 }),
             "operator.net.width",
         ),
-        ("/operator", json!({ "net": {}, "sweeps": 1, "steps": 0 }), "operator.net.multipliers"),
+        (
+            "/operator",
+            json!({ "net": { "multipliers": [1, 1, 1, 1, 1] }, "sweeps": 1, "steps": 0 }),
+            "operator.net.multipliers has 5 levels",
+        ),
         (
             "/operator",
             json!({ "net": { "multipliers": [1] }, "sweeps": 101, "steps": 0 }),
