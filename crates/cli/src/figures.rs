@@ -36,6 +36,8 @@ pub struct Subject {
     pub kind: Option<Kind>,
     pub calls: Option<usize>,
     pub seed: Option<u64>,
+    /// Tells for a student that has an operator whether it made the solutions.
+    pub operator: Option<bool>,
     pub seconds_per_sample: Option<f64>,
     pub polish: Option<Polish>,
     /// True if the model was trained on data that the reference solver did not make.
@@ -52,10 +54,13 @@ pub struct Polish {
 }
 
 /// The student without its operator.
-fn joint(model: &Model) -> Result<Model, Failure> {
+fn without_operator(model: &Model) -> Result<Model, Failure> {
     model.joint().ok_or_else(|| {
-        let reason = "--joint: this model has no operator, its samples come from one pass anyway";
-        Failure::Usage(reason.into())
+        let reason = match model.card.kind {
+            Kind::Student => "this student has no operator: it is joint already",
+            Kind::Teacher => "a teacher has no operator",
+        };
+        Failure::Usage(format!("--joint: {reason}"))
     })
 }
 
@@ -69,6 +74,8 @@ pub struct Figures {
     grid: Grid,
     calls: Option<usize>,
     seed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<bool>,
     seconds_per_sample: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     polish: Option<Polish>,
@@ -86,8 +93,9 @@ impl Subject {
         sampling: &SamplingArgs,
         count: usize,
     ) -> Result<Self, Failure> {
-        let joint = if sampling.joint { Some(joint(model)?) } else { None };
-        let model = joint.as_ref().unwrap_or(model);
+        let joint = sampling.joint;
+        let plain = if joint { Some(without_operator(model)?) } else { None };
+        let model = plain.as_ref().unwrap_or(model);
         let calls = if model.card.kind == Kind::Student { 1 } else { TEACHER_CALLS };
         let options = SampleOptions {
             count,
@@ -110,6 +118,7 @@ impl Subject {
             kind: Some(model.card.kind),
             calls: Some(drawn.calls),
             seed: Some(sampling.seed),
+            operator: (joint || model.operator.is_some()).then_some(!joint),
             seconds_per_sample: Some(spent / count as f64),
             polish: None,
             imported: !model.card.data.is_empty(),
@@ -139,6 +148,7 @@ impl Subject {
             kind: None,
             calls: None,
             seed: None,
+            operator: None,
             seconds_per_sample: None,
             polish: None,
             imported: false,
@@ -192,6 +202,7 @@ impl Subject {
             grid: self.samples.grid(),
             calls: self.calls,
             seed: self.seed,
+            operator: self.operator,
             seconds_per_sample: self.seconds_per_sample,
             polish: self.polish,
             channels: self.samples.channels.clone(),
@@ -222,7 +233,7 @@ impl Figures {
     pub fn caption(&self) -> String {
         let making = [
             self.model.as_ref().map(|name| format!("model {name}")),
-            self.calls.map(in_words),
+            self.calls.map(|calls| format!("{}{}", in_words(calls), self.of_operator())),
             self.polish.map(|p| format!("{} sweeps of polish", p.sweeps)),
             self.seed.map(|seed| format!("seed {seed}")),
         ];
@@ -234,6 +245,15 @@ impl Figures {
             "Made by {}. PDE error of all {count} samples {error}; of held-out data {floor}.",
             making.join(", ")
         )
+    }
+
+    /// The part of an operator in the samples, to follow the network calls.
+    fn of_operator(&self) -> &'static str {
+        match self.operator {
+            None => "",
+            Some(true) => ", and as many of the operator",
+            Some(false) => ", without the operator",
+        }
     }
 
     /// Prints the figures, and the faults of the model to stderr.
@@ -250,7 +270,8 @@ impl Figures {
             lines.push(line("model", model));
         }
         let calls =
-            self.calls.map(|calls| format!(", {} each", in_words(calls))).unwrap_or_default();
+            self.calls.map(|calls| format!(", {} each{}", in_words(calls), self.of_operator()));
+        let calls = calls.unwrap_or_default();
         lines.push(line("samples", format!("{}{calls}", r.count)));
         let against = |value, floor| format!("{} (data: {})", plain(value), plain(floor));
         lines.push(line("PDE error", against(r.pde_error, r.data_floor)));

@@ -29,12 +29,13 @@ pub struct Watch<'a> {
 /// use std::sync::atomic::AtomicBool;
 ///
 /// use phys_instruct::data::{self, Watch};
+/// use phys_instruct::physics::Grid;
 /// use phys_instruct::problem;
 ///
 /// let stop = AtomicBool::new(false);
 /// let mut watch = Watch { progress: &mut |_| (), stop: &stop };
 /// let pde = problem::by_name("poisson")?;
-/// let samples = data::generate(pde.as_ref(), 16, 1, 3, &mut watch)?;
+/// let samples = data::generate(pde.as_ref(), Grid::square(16), 1, 3, &mut watch)?;
 /// assert_eq!((samples.count, samples.sample_len()), (3, 2 * 16 * 16));
 /// # Ok::<(), phys_instruct::Error>(())
 /// ```

@@ -20,7 +20,7 @@
 //! assert_eq!((drawn.count, drawn.height, drawn.width), (4, 32, 32));
 //! assert_eq!(drawn.channels, ["a", "u"]);
 //! // The mean relative residual: 0 for exact pairs, 1 without any relation of u to a.
-//! let residual = problem::residual(model.card.pde()?.as_ref(), 32, &device::cpu())?;
+//! let residual = problem::residual(model.card.pde()?.as_ref(), model.card.grid, &device::cpu())?;
 //! assert!(pde_error(&drawn, residual.as_ref())? < 0.2);
 //! # Ok(())
 //! # }
@@ -70,32 +70,33 @@
 //! struct Reaction;
 //!
 //! impl Pde for Reaction {
-//!     fn name(&self) -> &'static str {
+//!     fn name(&self) -> &str {
 //!         "reaction"
 //!     }
-//!     fn equation(&self) -> &'static str {
+//!     fn equation(&self) -> &str {
 //!         "u + u^3 = a"
 //!     }
 //!     fn channels(&self) -> Vec<Channel> {
 //!         let basis = [Basis::Cosine; 2];
-//!         let channel = |name, meaning| Channel { name, meaning, basis };
+//!         let channel = |name, meaning| Channel::new(name, meaning, basis);
 //!         vec![channel("a", "supply"), channel("u", "concentration")]
 //!     }
 //!     fn params(&self) -> Vec<Param> {
 //!         Vec::new()
 //!     }
 //!     fn set_param(&mut self, name: &str, _: f64) -> physics::Result<()> {
-//!         let (pde, name, known) = ("reaction", name.into(), "none".into());
+//!         let (pde, name, known) = ("reaction".into(), name.into(), "none".into());
 //!         Err(physics::Error::UnknownParam { pde, name, known })
 //!     }
 //!     fn input_law(&self) -> InputLaw {
 //!         InputLaw::gaussian(GaussianField::Neumann(FieldLaw { alpha: 2.0, tau: 3.0 }))
 //!     }
-//!     fn points(&self, size: usize) -> [Vec<f64>; 2] {
-//!         let line: Vec<f64> = (0..size).map(|j| (j as f64 + 0.5) / size as f64).collect();
-//!         [line.clone(), line]
+//!     fn points(&self, grid: Grid) -> [Vec<f64>; 2] {
+//!         // Cell centres.
+//!         let line = |n: usize, l: f64| (0..n).map(|j| (j as f64 + 0.5) / n as f64 * l).collect();
+//!         [line(grid.ny, grid.ly), line(grid.nx, grid.lx)]
 //!     }
-//!     fn solve(&self, input: &Fields) -> physics::Result<Solution> {
+//!     fn solve(&self, _: Grid, input: &Fields) -> physics::Result<Solution> {
 //!         // Newton's method, point by point.
 //!         let step = |u: f64, a: f64| u - (u + u.powi(3) - a) / (1.0 + 3.0 * u * u);
 //!         let solved = |&a: &f64| (0..50).fold(a, |u, _| step(u, a));
@@ -121,7 +122,7 @@
 //! let config = Config::from_toml("pde = 'reaction'\ngrid = 16\n[data]\ncount = 8")?;
 //! let stop = std::sync::atomic::AtomicBool::new(false);
 //! let data = data::training(&config, &mut Watch { progress: &mut |_| (), stop: &stop })?;
-//! let residual = problem::residual(config.pde()?.as_ref(), 16, &device::cpu())?;
+//! let residual = problem::residual(config.pde()?.as_ref(), config.grid, &device::cpu())?;
 //! assert!(pde_error(&data, residual.as_ref())? < 1e-6);
 //! # Ok(())
 //! # }

@@ -29,6 +29,8 @@ const FORMAT: u32 = 4;
 const SEALED: u32 = 2;
 /// The first version whose coordinates are a table of their own.
 const WITH_COORDINATES: u32 = 3;
+/// The first version in which a student may have an operator.
+const WITH_OPERATOR: u32 = 4;
 
 /// Teacher or student.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,8 +230,7 @@ impl Card {
     /// # Errors
     /// Fails as [`Card::pde`] does.
     pub fn frame(&self, device: &Device) -> Result<Frame> {
-        let pde = self.pde()?;
-        Ok(Frame::new(&pde.layout(), &pde.channels(), self.grid, device))
+        Frame::new(self.pde()?.as_ref(), self.grid, device)
     }
 
     /// The operator of this description with the weights of `tensors`.
@@ -263,7 +264,8 @@ impl Model {
     /// the input. None for a model that has no operator.
     pub fn joint(&self) -> Option<Self> {
         self.operator.as_ref()?;
-        let card = Card { operator: None, ..self.card.clone() };
+        // The ratios of deviations were measured with the operator.
+        let card = Card { operator: None, std_ratio: Vec::new(), ..self.card.clone() };
         Some(Self { card, operator: None, ..self.clone() })
     }
 

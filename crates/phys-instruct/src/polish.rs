@@ -1,5 +1,6 @@
-//! Polish: a few sweeps of a classical correction of the solution for the generated input. It is
-//! never part of sampling unless asked for.
+//! Polish: a few sweeps of a classical correction of the solution for the generated input. Samples
+//! are never corrected unless asked for. A student's operator starts from such sweeps of its own,
+//! from a trivial start ([`crate::student::operator`]).
 //!
 //! Each snapshot of an evolution is brought to the equation with the one before it
 //! ([`phys_instruct_physics::hermite`]). A sweep is then one evaluation of the right-hand side.
@@ -48,7 +49,7 @@ pub fn is_known(residual: &dyn Residual) -> bool {
 /// let file = "../../models/darcy-32-student.safetensors";
 /// let model = Model::load(file.as_ref(), &device::cpu())?;
 /// let drawn = sample(&model, SampleOptions::default(), &mut |_| ())?.samples;
-/// let residual = problem::residual(model.card.pde()?.as_ref(), 32, &device::cpu())?;
+/// let residual = problem::residual(model.card.pde()?.as_ref(), model.card.grid, &device::cpu())?;
 /// let polished = polish(&drawn, residual.as_ref(), 8)?;
 /// let [before, after] = [&drawn, &polished].map(|s| pde_error(s, residual.as_ref()));
 /// assert!(after? < 0.1 * before?);

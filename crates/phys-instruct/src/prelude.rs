@@ -5,7 +5,7 @@ pub use crate::condition::{
 };
 pub use crate::data::Watch;
 pub use crate::eval::physics::pde_error;
-pub use crate::physics::Pde;
+pub use crate::physics::{Grid, Pde};
 pub use crate::problem::Problem;
 pub use crate::residual::{Residual, ResidualOptions, ResidualTerms};
 pub use crate::sampling::{SampleOptions, sample};

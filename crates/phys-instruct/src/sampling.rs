@@ -5,7 +5,7 @@ use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::{self, Method};
 use crate::model::{Kind, Model};
 use crate::net::params::read;
-use crate::{Error, Result, Samples, memory, problem};
+use crate::{Error, Result, Samples, memory};
 
 /// The number of samples per network call.
 const BATCH: usize = 64;
@@ -34,7 +34,8 @@ impl Default for SampleOptions {
 pub struct Drawn {
     /// The joint fields.
     pub samples: Samples,
-    /// The number of network calls per sample.
+    /// The number of calls of the generator or teacher per sample. A student's operator is called
+    /// as often, beside it.
     pub calls: usize,
 }
 
@@ -42,7 +43,7 @@ pub struct Drawn {
 /// finished samples.
 ///
 /// # Errors
-/// Fails for a number of steps that the model cannot take.
+/// Fails for a number of calls that the model cannot take.
 pub fn sample(
     model: &Model,
     options: SampleOptions,
@@ -65,7 +66,7 @@ pub fn sample(
     }
 }
 
-/// Draws samples of a student at `steps` network calls, 1 to K.
+/// Draws samples of a student at `calls` network calls, 1 to K.
 ///
 /// # Errors
 /// Fails for a PDE that this program does not know, and for fields that the device does not give
@@ -73,7 +74,7 @@ pub fn sample(
 pub fn student_samples(
     model: &Model,
     count: usize,
-    steps: usize,
+    calls: usize,
     seed: u64,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Samples> {
@@ -83,16 +84,14 @@ pub fn student_samples(
     let coordinates = &model.network.coordinates;
     let samples = match &model.operator {
         None => collect(model, count, progress, |shape, first| {
-            Ok(coordinates.decode(generator.sample(draw(first), steps, shape, &device)))
+            Ok(coordinates.decode(generator.sample(draw(first), calls, shape, &device)))
         })?,
         Some(operator) => {
-            let pde = model.card.pde()?;
-            let residual = problem::residual(pde.as_ref(), model.card.grid, &crate::device::cpu())?;
+            let residual = operator.frame().residual();
             let rounds = model.card.round_input;
             collect(model, count, progress, |shape, first| {
-                generator.finished(draw(first), steps, shape, &device, |x| {
-                    let x = if rounds { residual.rounded(x) } else { x };
-                    operator.solved(x, residual.as_ref())
+                generator.finished(draw(first), calls, shape, &device, |x| {
+                    operator.solved(if rounds { residual.rounded(x) } else { x })
                 })
             })?
         }

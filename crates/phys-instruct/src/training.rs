@@ -214,13 +214,18 @@ impl Origin {
         if let Some(steps) = last_steps(&mut config, kind) {
             *steps = 0;
         }
+        let config = ("config".to_owned(), sha256(to_toml(&config)?.as_bytes()));
+        let mut origin = Self(BTreeMap::from([config]));
+        origin.add_data("data", data);
+        Ok(origin)
+    }
+
+    /// Adds data that training uses, under `name`.
+    pub fn add_data(&mut self, name: &str, data: &Samples) {
         let head = (&data.pde, &data.channels, [data.count, data.height, data.width]);
         let mut hasher = Sha256::new_with_prefix(format!("{head:?}"));
         add_values(&mut hasher, &data.data);
-        Ok(Self(BTreeMap::from([
-            ("config".to_owned(), sha256(to_toml(&config)?.as_bytes())),
-            ("data".to_owned(), digits(hasher)),
-        ])))
+        self.0.insert(name.into(), digits(hasher));
     }
 
     /// Adds the weights of a model that training uses, under `name`.

@@ -24,8 +24,8 @@ use crate::{models, runs};
 /// The student goes through the phases of the config in their order: a warm start on the teacher's
 /// own samples; matching, in which an auxiliary model learns the student's present distribution in
 /// turn with the student, which follows the matching gradient and the pull onto the PDE; calibration
-/// of every mode; an anchored phase that pulls the solution alone. Interruption and RUN are as for
-/// `train`.
+/// of every mode; an anchored phase that pulls the solution alone; an operator, which learns the
+/// solution from the run's training data. Interruption and RUN are as for `train`.
 ///
 /// Example: phys-instruct distill configs/poisson-32.toml --teacher runs/poisson-32-teacher
 #[derive(Args)]
@@ -72,7 +72,7 @@ impl Distill {
         if config.student()?.operator().is_some() {
             let pairs = training_data(&config, &stop)?;
             check_data(&pairs, pde.as_ref(), path, self.unchecked)?;
-            training = training.with_pairs(pairs);
+            training = training.with_pairs(pairs)?;
         }
         let run = runs::open(&folder, &config, Kind::Student)?;
         let checkpoint_minutes = config.student()?.checkpoint_minutes;

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use phys_instruct::config::NetConfig;
 use phys_instruct::device;
 use phys_instruct::model::Model;
+use phys_instruct::student::OperatorCard;
 use serde_json::json;
 
 use crate::args::{Global, ModelName};
@@ -62,16 +64,15 @@ fn info(path: &Path, json: bool) -> Outcome {
     let (model, checksum) = Model::load_with_checksum(path, &device::cpu())?;
     let card = &model.card;
     let bundle = model.to_bundle()?;
-    let weights = bundle.tensors.iter().filter(|(name, _)| name.starts_with("net."));
-    let parameters: usize = weights.map(|(_, array)| array.data.len()).sum();
+    let weights = |prefix: &str| -> usize {
+        let own = bundle.tensors.iter().filter(|(name, _)| name.starts_with(prefix));
+        own.map(|(_, array)| array.data.len()).sum()
+    };
+    let parameters = weights("net.");
     let mut value = serde_json::to_value(card).map_err(|e| Failure::Usage(e.to_string()))?;
     value["parameters"] = json!(parameters);
     value["sha256"] = json!(checksum);
 
-    let net = format!(
-        "U-Net, width {}, multipliers {:?}, {} block(s) a level, patch {}",
-        card.net.width, card.net.multipliers, card.net.blocks, card.net.patch
-    );
     let coordinates = &card.coordinates;
     let noise = serde_json::to_value(coordinates.noise()).unwrap_or_default();
     let process = format!(
@@ -85,7 +86,7 @@ fn info(path: &Path, json: bool) -> Outcome {
         line("PDE", format!("{}, {}", card.pde, card.grid)),
         line("parameters of the PDE", word(&value["params"])),
         line("channels", card.channels.join(", ")),
-        line("network", net),
+        line("network", in_words(&card.net)),
         line("weights", parameters),
         line("process", process),
     ];
@@ -95,6 +96,13 @@ fn info(path: &Path, json: bool) -> Outcome {
         let calibrated = if model.calibrations.is_empty() { "" } else { ", calibrated" };
         lines.push(line("calls", format!("skip {}{calibrated}", word(&value["skip"]))));
     }
+    if let Some(operator) = &card.operator {
+        let (parameters, OperatorCard { net, sweeps, steps }) =
+            (weights("operator.net."), operator);
+        value["operator"]["parameters"] = json!(parameters);
+        let text = format!("{}, {parameters} weights, {sweeps} sweep(s)", in_words(net));
+        lines.push(line("operator", format!("{text}, {steps} steps of training")));
+    }
     if !card.data.is_empty() {
         lines.push(line("data", &card.data));
     }
@@ -103,6 +111,14 @@ fn info(path: &Path, json: bool) -> Outcome {
     lines.push(line("SHA-256", checksum.as_deref().unwrap_or(NO_CHECKSUM)));
     lines.extend(card.collapse().map(|text| line("warning", text)));
     show(json, value, &lines)
+}
+
+/// A network's size in words.
+fn in_words(net: &NetConfig) -> String {
+    format!(
+        "U-Net, width {}, multipliers {:?}, {} block(s) a level, patch {}",
+        net.width, net.multipliers, net.blocks, net.patch
+    )
 }
 
 /// Formats JSON without quotes.

@@ -29,7 +29,8 @@ use crate::{models, picture};
 ///
 /// Forward: the input is observed, the solution asked for. Inverse: the other way round.
 /// Reconstruct: anything is observed, everything asked for. The model is a student; it serves as the
-/// prior, and an ensemble of its samples that agree with the observations is the answer.
+/// prior, and an ensemble of its samples that agree with the observations is the answer. An operator
+/// that the student may have is not used: the ways to the solution are those of `solve` itself.
 ///
 /// The file of observations is .csv, with a head `field,row,column,value` (grid points from 0) or
 /// `field,y,x,value` (anywhere in the domain), and a column `sd` where errors are known; or
@@ -79,11 +80,12 @@ pub struct Solve {
     /// Members of the ensemble
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least::<2>())]
     ensemble: usize,
-    /// refinement: the student's own steps, observations put in between; linearised: the same with
-    /// the equation linearised near the answer and solved for every member; input-space:
-    /// Gauss-Newton in the input from refinement's mean on, the equation solved between;
-    /// noise-space: Gauss-Newton in the noise [default: linearised for darcy and navier-stokes
-    /// where the solution is observed, input-space for burgers, else refinement]
+    /// The way to the answer [default: what fits the PDE and the observations]
+    ///
+    /// refinement: the student's own calls, observations put in between;
+    /// linearised: the equation linearised near the answer, solved for every member;
+    /// input-space: Gauss-Newton in an input of few values, the equation solved between;
+    /// noise-space: Gauss-Newton in the student's noise, for comparison.
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     method: Option<Way>,
     /// Network calls at each of the student's levels but the first: with more of them observations
@@ -327,7 +329,7 @@ impl Report<'_> {
             lines.extend(score.coverage90.map(|c| line("within the 90 % interval", plain(c))));
             lines.push(line("ranked score (CRPS)", plain(score.crps)));
         }
-        lines.push(line("network passes", posterior.calls));
+        lines.push(line("network calls", posterior.calls));
         lines.push(line(
             "time",
             format!("{} (and {} to prepare)", seconds(spent), seconds(prepared)),

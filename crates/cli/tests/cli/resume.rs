@@ -85,11 +85,43 @@ fn an_operator_is_one_stopped_on_the_way() {
     }
     sandbox.good(&format!("{distill} --out parts"));
     assert_same(&sandbox, ["whole", "parts"]);
-    let [whole, parts] = ["whole", "parts"].map(|run| {
-        sandbox.good(&format!("sample {run} --count 2 --calls 2 --out {run}.npz"));
-        std::fs::read(sandbox.path(&format!("{run}.npz"))).unwrap()
-    });
-    assert_eq!(whole, parts);
+    let drawn = |run: &str, options: &str| {
+        sandbox.good(&format!("sample {run} --count 2 --calls 2 --out drawn.npz {options}"));
+        std::fs::read(sandbox.path("drawn.npz")).unwrap()
+    };
+    assert_eq!(drawn("whole", ""), drawn("parts", ""));
+
+    // A run that is finished keeps its model to the byte.
+    let model = || std::fs::read(sandbox.path("whole/model.safetensors")).unwrap();
+    let before = model();
+    sandbox.good(&format!("{distill} --out whole"));
+    assert!(before == model(), "the model changed");
+
+    // The generator is the one that the operator was trained beside.
+    sandbox.good("distill tiny.toml --teacher teacher --steps 3 --out joint");
+    assert_eq!(drawn("whole", "--joint"), drawn("joint", ""));
+    let refused = sandbox.run("sample joint --joint --count 2");
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("no operator"), "{}", refused.stderr);
+
+    // Pairs that are no longer the same are noticed.
+    let other = sandbox.run(&format!("{distill} --out parts --set data.count=65"));
+    assert_eq!(other.code, Some(2), "{}", other.stderr);
+}
+
+#[test]
+fn an_operator_is_not_left_behind() {
+    let sandbox = Sandbox::new();
+    sandbox.good("train tiny.toml --out teacher");
+    let operator = "--set distill.operator.steps=2 \
+                    --set distill.operator.net={width=8,multipliers=[1]}";
+    sandbox.good(&format!("distill tiny.toml --teacher teacher {operator} --out student"));
+    let on = "distill tiny.toml --teacher student --unset distill.matching \
+              --set distill.anchored.steps=2 --out on";
+    let refused = sandbox.run(on);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("has an operator, which would be lost"), "{}", refused.stderr);
+    sandbox.good(&format!("{on} {operator}"));
 }
 
 #[test]

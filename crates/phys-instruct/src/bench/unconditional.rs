@@ -275,6 +275,14 @@ pub fn file_hash(file: &Path) -> Result<String> {
 pub(super) fn load(file: PathBuf) -> Result<Loaded> {
     let hash = file_hash(&file)?;
     let model = Arc::new(Model::load(&file, &Device::flex())?);
+    let grid = model.card.grid;
+    if !(grid.is_square() && grid.is_unit()) {
+        // Rows and files name their grid by one number.
+        return Err(Error::Config(format!(
+            "{} is on {grid}: the tables compare models on square grids of the unit square",
+            file.display()
+        )));
+    }
     Ok(Loaded { file, hash, model })
 }
 

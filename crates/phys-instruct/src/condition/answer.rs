@@ -106,9 +106,9 @@ pub struct Answer {
 /// Mean relative residuals.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct PdeErrors {
-    /// The error of the mean field.
+    /// The mean over the members.
     pub members: f64,
-    /// The mean field's.
+    /// The relative residual of the mean field.
     pub mean: f64,
     /// The mean over samples that the model draws without observations.
     pub model: f64,

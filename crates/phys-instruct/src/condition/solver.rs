@@ -41,7 +41,7 @@ const ESTIMATED: usize = 400;
 /// // One pressure in the middle of the square, known to 1e-3.
 /// let channels = ["a".to_owned(), "u".to_owned()];
 /// let point = Observation::at_point(1, 16, 16, 0.01, Some(1e-3));
-/// let observations = Observations::new(&channels, 32, vec![point])?;
+/// let observations = Observations::new(&channels, Grid::square(32), vec![point])?;
 /// let asking = std::thread::spawn(move || {
 ///     service.solver.answer(Question::new(Task::Inverse, observations))
 /// });

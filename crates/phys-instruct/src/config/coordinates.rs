@@ -156,7 +156,7 @@ impl CoordinatesConfig {
         }
     }
 
-    /// Checks the ranges, for fields of `grid` points a side and `channels` channels of `pde`.
+    /// Checks the ranges, for fields on a `grid` with `channels` channels of `pde`.
     ///
     /// # Errors
     /// The first value out of range, with what is expected.

@@ -69,6 +69,12 @@ pub enum Skip {
 }
 
 impl DistillConfig {
+    /// The steps of all phases before that of the operator.
+    pub fn steps_before_operator(&self) -> u64 {
+        let others = self.phases.iter().filter(|phase| !matches!(phase, PhaseConfig::Operator(_)));
+        others.filter_map(PhaseConfig::steps).map(|steps| steps as u64).sum()
+    }
+
     /// The phase that trains an operator, if there is one.
     pub fn operator(&self) -> Option<&OperatorConfig> {
         self.phases.iter().find_map(|phase| match phase {

@@ -1,6 +1,6 @@
 //! The memory that a run takes, asked for before its data are made.
 
-use super::{Config, PhaseConfig};
+use super::{Config, MEASURED, NetConfig, PhaseConfig};
 use crate::net::size;
 use crate::{Result, memory};
 
@@ -14,7 +14,9 @@ impl Config {
         pde.check_grid(self.grid)?;
         let fields = pde.channels().len();
         let data = self.data_bytes(fields, self.data.count)?;
-        self.ask_for_steps(fields, self.train.batch, "train.batch", data)
+        // Coordinates can add the input's channels to those that the network sees.
+        let net = Wanted { net: &self.net, name: "net", channels: [2 * fields, fields] };
+        self.ask_for_steps(net, self.train.batch, "train.batch", data)
     }
 
     /// Refuses a student's distillation that the memory cannot hold.
@@ -23,7 +25,12 @@ impl Config {
     /// [`crate::Error::Memory`] naming what is too large, and an unknown PDE.
     pub fn ask_for_student(&self) -> Result<()> {
         let (distill, fields) = (self.student()?, self.pde()?.channels().len());
-        let data = self.data_bytes(fields, self.data.validation)?;
+        let validation = self.data_bytes(fields, self.data.validation)?;
+        let operator = distill.operator();
+        let data = match operator {
+            Some(_) => validation + self.pairs_bytes(fields)?,
+            None => validation,
+        };
 
         // A pair of batches for every call is kept once it was drawn.
         let kept = distill.phases.iter().find_map(|phase| match phase {
@@ -36,7 +43,29 @@ impl Config {
         let pairs = 2.0 * calls * kept as f64 * batch;
         let what = format_args!("{kept} pairs of batches a call (distill.warm-start.batches)");
         memory::ask(data + pairs, what)?;
-        self.ask_for_steps(fields, distill.batch, "distill.batch", data + pairs)
+
+        let (key, held) = ("distill.batch", data + pairs);
+        let net = Wanted { net: &self.net, name: "net", channels: [2 * fields, fields] };
+        self.ask_for_steps(net, distill.batch, key, held)?;
+        match operator {
+            Some(operator) => {
+                // The input, and two pictures of the guess of each field.
+                let channels = [3 * fields, fields];
+                let name = "distill.operator.net";
+                let net = Wanted { net: &operator.net, name, channels };
+                self.ask_for_steps(net, distill.batch, key, held)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The bytes of an operator's pairs, and of the work of measuring their statistics.
+    fn pairs_bytes(&self, fields: usize) -> Result<f64> {
+        // The fields, their guesses, what is left and its modes, some of them twice.
+        let copies = 8.0;
+        let measured = self.data.count.min(MEASURED);
+        let work = memory::of_samples(measured, [fields, self.grid.ny, self.grid.nx]);
+        Ok(self.data_bytes(fields, self.data.count)? + copies * work)
     }
 
     /// The bytes of so many samples, once they alone can be held. A file's are asked for when it
@@ -54,14 +83,23 @@ impl Config {
     }
 
     /// Asks for steps of `batch` samples beside `others`, bytes that are held all the time.
-    fn ask_for_steps(&self, fields: usize, batch: usize, key: &str, others: f64) -> Result<()> {
-        // Coordinates can add the input's channels to those that the network sees.
-        let channels = [2 * fields, fields];
-        let one = size::of_training(&self.net, channels, self.grid, 1);
-        memory::ask(others + one, "a network of this size and its optimizer (net)")?;
-        let all = size::of_training(&self.net, channels, self.grid, batch);
+    fn ask_for_steps(&self, wanted: Wanted, batch: usize, key: &str, others: f64) -> Result<()> {
+        let Wanted { net, name, channels } = wanted;
+        let one = size::of_training(net, channels, self.grid, 1);
+        let what = format_args!("a network of this size and its optimizer ({name})");
+        memory::ask(others + one, what)?;
+        let all = size::of_training(net, channels, self.grid, batch);
         memory::ask(others + all, format_args!("steps of {batch} samples ({key})"))
     }
+}
+
+/// A network that is to be trained.
+struct Wanted<'a> {
+    net: &'a NetConfig,
+    /// The name of its table.
+    name: &'a str,
+    /// The numbers of its inputs and outputs.
+    channels: [usize; 2],
 }
 
 #[cfg(test)]
@@ -70,9 +108,15 @@ mod tests {
 
     #[test]
     fn a_run_beyond_any_memory_is_refused_by_its_key() {
+        let matching = "[[distill.phase]]\nkind = \"matching\"";
+        let operator = "[[distill.phase]]\nkind = \"operator\"";
         let refusal = |line: &str| {
-            let phase = "[[distill.phase]]\nkind = \"matching\"";
-            let text = format!("pde = \"poisson\"\ngrid = 16\n{line}\n{phase}");
+            // What is not a table goes to the last phase.
+            let phases = match line.starts_with('[') {
+                true => format!("{line}\n{matching}"),
+                false => format!("{matching}\n{operator}\n{line}"),
+            };
+            let text = format!("pde = \"poisson\"\ngrid = 16\n{phases}");
             let config = Config::from_toml(&text)?;
             config.ask_for_teacher()?;
             config.ask_for_student()
@@ -89,6 +133,7 @@ mod tests {
                  batches = 1000000000000",
                 "(distill.warm-start.batches)",
             ),
+            ("net = { width = 4096, multipliers = [64] }", "(distill.operator.net)"),
         ] {
             let message = refusal(line).err().map(|e| e.to_string()).unwrap_or_default();
             assert!(message.contains(key) && message.contains("of memory"), "{line}: {message}");

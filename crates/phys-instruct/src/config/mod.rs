@@ -37,8 +37,8 @@ pub use net::NetConfig;
 pub use optimizer::OptimizerConfig;
 pub use phase::{
     AnchoredConfig, AuxiliaryConfig, Balance, CalibrateConfig, Channels, Divergence,
-    GuidanceConfig, MOST_SWEEPS, MatchingConfig, MatchingWeight, OperatorConfig, PhaseConfig,
-    WarmStartConfig,
+    GuidanceConfig, MEASURED, MOST_SWEEPS, MatchingConfig, MatchingWeight, OperatorConfig,
+    PhaseConfig, WarmStartConfig,
 };
 pub use schedule::Schedule;
 pub use train::TrainConfig;
@@ -47,8 +47,7 @@ pub use train::TrainConfig;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The PDE: `darcy`, `poisson`, `helmholtz`, `navier-stokes`, `burgers`, or one that the
-    /// program registered.
+    /// The PDE, by its name in the library or in the program's own records.
     pub pde: String,
     /// Points a side of the unit square, or a table of `points` and `sides`, each along y and along
     /// x.
@@ -88,9 +87,10 @@ impl Config {
     ///
     /// ```
     /// use phys_instruct::Config;
+    /// use phys_instruct::physics::Grid;
     ///
     /// let config = Config::from_toml("pde = 'darcy'\ngrid = 32\n[data]\ncount = 100")?;
-    /// assert_eq!((config.grid, config.data.count), (32, 100));
+    /// assert_eq!((config.grid, config.data.count), (Grid::square(32), 100));
     /// assert!(Config::from_toml("pde = 'darcy'\ngrid = 32\n[data]\ncuont = 100").is_err());
     /// # Ok::<(), phys_instruct::Error>(())
     /// ```

@@ -374,8 +374,8 @@ impl AnchoredConfig {
     }
 }
 
-/// Training of a network from the input to its solution, on pairs of the run's data. Each error is
-/// a mean over the batch.
+/// Training of a network from the input to its solution. Each error is a mean over the batch. The
+/// units of the network's output are measured on pairs of the run's data in any case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OperatorConfig {
@@ -412,11 +412,14 @@ impl Default for OperatorConfig {
             whitened_weight: 1.0,
             residual_weight: 3.0,
             ema_half_life: 150.0,
-            net: NetConfig { multipliers: vec![1, 2, 2, 2], ..NetConfig::default() },
+            net: NetConfig::default(),
             optimizer: OptimizerConfig::at(1.5e-3),
         }
     }
 }
+
+/// The number of pairs on which an operator's statistics are measured.
+pub const MEASURED: usize = 2_048;
 
 /// The most sweeps of a guess, as the command line has it.
 pub const MOST_SWEEPS: usize = 100;

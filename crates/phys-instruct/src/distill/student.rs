@@ -81,7 +81,10 @@ impl Student {
     /// The model with averaged weights.
     pub fn model(&self) -> Model {
         Model {
-            card: self.card.clone(),
+            card: Card {
+                operator: self.operator.as_ref().map(|operator| operator.card.clone()),
+                ..self.card.clone()
+            },
             statistics: self.teacher.statistics.clone(),
             network: self.averaged(),
             calibrations: self.calibrations.clone(),

@@ -55,7 +55,7 @@ impl StudentTraining {
     ) -> Result<Self> {
         let distill = config.student()?;
         check(config, distill, &teacher.card)?;
-        check_data(data, &teacher.card)?;
+        check_data("held-out", data, &teacher.card)?;
         config.ask_for_student()?;
         let mut origin = Origin::new(config, Kind::Student, data)?;
         origin.add_weights("teacher", &params::to_arrays(&teacher.network.net, "")?);
@@ -71,7 +71,7 @@ impl StudentTraining {
             // Every phase has its own numbers; these are of the time before the first.
             optimizer: AdamW::new(&OptimizerConfig::at(0.0)),
             calibrations: teacher.calibrations.clone(),
-            operator: teacher.operator.clone(),
+            operator: None,
             pairs: None,
             held_out: data.slice(0..data.count.min(HELD_OUT)),
             teacher,
@@ -90,10 +90,14 @@ impl StudentTraining {
     }
 
     /// This training with the run's training data, which an operator learns from.
-    #[must_use]
-    pub fn with_pairs(mut self, pairs: Samples) -> Self {
+    ///
+    /// # Errors
+    /// Fails for samples of another PDE or grid than the student's, and for fewer than two.
+    pub fn with_pairs(mut self, pairs: Samples) -> Result<Self> {
+        check_data("training", &pairs, &self.student.card)?;
+        self.origin.add_data("training data", &pairs);
         self.student.pairs = Some(Arc::new(pairs));
-        self
+        Ok(self)
     }
 
     /// The student with averaged weights.
@@ -105,7 +109,11 @@ impl StudentTraining {
     /// so that a collapse is reported.
     fn note_deviations(&mut self) -> Result<()> {
         let at = |calls| -> Result<Vec<Option<f64>>> {
-            let spread = moments::spread(&self.samples(LOOKED_AT, calls)?);
+            let samples = match self.samples(LOOKED_AT, calls) {
+                Err(Error::NonFinite(_)) => return Ok(vec![None; self.data_spread.len()]),
+                drawn => drawn?,
+            };
+            let spread = moments::spread(&samples);
             let ratios = spread.iter().zip(&self.data_spread).map(|(own, data)| own / data);
             Ok(ratios.map(|ratio| ratio.is_finite().then_some(ratio)).collect())
         };
@@ -182,6 +190,20 @@ fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
         other => other,
     })?;
 
+    if start.kind == Kind::Student && distill.round_input != start.round_input {
+        return Err(Error::Config(format!(
+            "distill.round_input = {}: distill.teacher is a student of {}",
+            distill.round_input, start.round_input
+        )));
+    }
+    if start.operator.is_some() && distill.operator().is_none() {
+        return Err(Error::Config(
+            "distill.teacher has an operator, which would be lost: add a phase of kind \
+             \"operator\""
+                .into(),
+        ));
+    }
+
     let goes_on = |phase: &PhaseConfig| {
         !matches!(phase, PhaseConfig::WarmStart(_) | PhaseConfig::Matching(_))
     };
@@ -206,15 +228,15 @@ fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
     }
 }
 
-/// Held-out data has to be of the model's channels and grid.
-fn check_data(data: &Samples, model: &Card) -> Result<()> {
+/// Refuses data that are not of the model's channels and grid; `kind` names them.
+fn check_data(kind: &str, data: &Samples, model: &Card) -> Result<()> {
     let fits = data.channels == model.channels && data.grid() == model.grid;
     if fits && data.count > 1 {
         return Ok(());
     }
     let Samples { count, channels, height, width, .. } = data;
     Err(Error::Shape(format!(
-        "{count} held-out samples of {channels:?} on {height} x {width}; expected at least 2 of {0:?} \
+        "{count} {kind} samples of {channels:?} on {height} x {width}; expected at least 2 of {0:?} \
          on {1} x {1}",
         model.channels, model.grid
     )))
@@ -234,6 +256,10 @@ impl Training for StudentTraining {
     }
 
     fn step(&mut self) -> Result<Outcome> {
+        if self.student.pairs.is_none() && self.student.config.operator().is_some() {
+            let reason = "a phase of kind \"operator\" needs the run's training data (with_pairs)";
+            return Err(Error::Config(reason.into()));
+        }
         let (report, figures) = self.sequence.step(&mut self.student)?;
         self.student.card.steps += 1;
         self.student.card.samples_seen += self.student.config.batch as u64;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use phys_instruct_physics::{Channel, Pde, TwoValues};
 
-use super::{Card, FORMAT, Kind, SEALED};
+use super::{Card, FORMAT, Kind, SEALED, WITH_OPERATOR};
 use crate::config::grid::FEWEST_POINTS;
 use crate::config::{MOST_SWEEPS, NetConfig, check_levels};
 use crate::diffusion::statistics::Statistics;
@@ -81,6 +81,12 @@ impl Card {
         let Some(operator) = &self.operator else { return Ok(()) };
         if self.kind == Kind::Teacher {
             return Err(Error::Config("operator found, which a teacher does not have".into()));
+        }
+        if self.format < WITH_OPERATOR {
+            let format = self.format;
+            return Err(Error::Config(format!(
+                "operator found, which format {format} does not have"
+            )));
         }
         let sweeps = operator.sweeps;
         if sweeps > MOST_SWEEPS {

@@ -27,6 +27,17 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// The record of the PDE `name`. `pde` makes it with its default parameters, and `residual`
+    /// builds the residual for a PDE with its present parameters, on a grid.
+    pub fn new(
+        name: &str,
+        pde: impl Fn() -> Box<dyn Pde> + Send + Sync + 'static,
+        residual: impl Fn(&dyn Pde, Grid, &Device) -> Result<Box<dyn Residual>> + Send + Sync + 'static,
+    ) -> Self {
+        let (pde, residual) = (Arc::new(pde), Arc::new(residual));
+        Self { name: name.into(), pde, residual, arrays: Vec::new() }
+    }
+
     /// The record of a PDE of type `P`. `residual` builds the residual for a PDE with its present
     /// parameters, on a grid.
     pub fn of<P: Pde + Default + 'static>(
@@ -38,12 +49,7 @@ impl Problem {
             })?;
             residual(own, grid, device)
         };
-        Self {
-            name: P::default().name().into(),
-            pde: Arc::new(|| Box::new(P::default())),
-            residual: Arc::new(build),
-            arrays: Vec::new(),
-        }
+        Self::new(P::default().name(), || Box::new(P::default()), build)
     }
 
     /// This record with the names that a known program gives the array of the input and that of the
@@ -143,7 +149,7 @@ pub fn by_name(name: &str) -> Result<Box<dyn Pde>> {
     Ok(find(name)?.pde())
 }
 
-/// The residual of `pde`, with its current parameters, on grids of `size` points a side.
+/// The residual of `pde`, with its current parameters, on a grid.
 ///
 /// # Errors
 /// Fails for a PDE without a residual, and for a grid too small for it.

@@ -24,18 +24,18 @@ pub struct Generator<'a> {
 }
 
 impl Generator<'_> {
-    /// The clean output after `steps` network calls, `steps` in 1..=K, of the `shape`
+    /// The clean output after `calls` network calls, `calls` in 1..=K, of the `shape`
     /// `[batch, channel, y, x]`. The noise is drawn at `draw`, at another index for each sample and
     /// call.
     pub fn sample(
         &self,
         draw: Draw,
-        steps: usize,
+        calls: usize,
         shape: [usize; 4],
         device: &Device,
     ) -> Tensor<4> {
-        let noisy = self.input(draw, steps, shape, device);
-        self.call(noisy, steps)
+        let noisy = self.input(draw, calls, shape, device);
+        self.call(noisy, calls)
     }
 
     /// The fields after `calls` network calls, `calls` in 1..=K, in physical units. `finish` takes
@@ -66,11 +66,11 @@ impl Generator<'_> {
         Draw { first, ..draw }.normal(shape, device) * self.network.profile() * self.levels[k]
     }
 
-    /// The noisy state that the last of `steps` network calls takes: pure noise for the first call,
+    /// The noisy state that the last of `calls` network calls takes: pure noise for the first call,
     /// the renoised clean output of the call before for any other.
-    pub fn input(&self, draw: Draw, steps: usize, shape: [usize; 4], device: &Device) -> Tensor<4> {
+    pub fn input(&self, draw: Draw, calls: usize, shape: [usize; 4], device: &Device) -> Tensor<4> {
         let noise = |k: usize| self.noise(draw, k, shape, device);
-        (1..steps).fold(noise(0), |noisy, k| self.call(noisy, k) + noise(k))
+        (1..calls).fold(noise(0), |noisy, k| self.call(noisy, k) + noise(k))
     }
 
     /// The clean output of network call number `step`, 1..=K.

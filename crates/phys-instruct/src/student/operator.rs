@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use phys_instruct_physics::{Channel, Grid, Layout};
+use phys_instruct_physics::{Grid, Layout, Pde};
 use serde::{Deserialize, Serialize};
 
 use crate::config::NetConfig;
@@ -28,17 +28,21 @@ use crate::net::{UNet, params};
 use crate::polish::corrected;
 use crate::residual::Residual;
 use crate::store::weights::Array;
-use crate::{Error, Result};
+use crate::{Error, Result, problem};
 
 /// The prefix of the operator's tensors in a model file.
 pub const PREFIX: &str = "operator.";
 /// The names of the stored statistics, after [`PREFIX`].
 const NAMES: [&str; 4] = ["guess_mean", "guess_deviation", "left_mean", "left_deviation"];
+/// The name of the stored mean and deviation of the input, after [`PREFIX`].
+const INPUT: &str = "input";
 /// The share of the guess's largest mode below which its modes are not magnified further. Rounding
 /// of smooth fields in `f32` is a hundredth of it.
 const LEAST_OF_GUESS: f32 = 1e-4;
-/// The share of the largest deviation of what is left that the network can add to any mode.
-const LEAST_LEFT: f32 = 1e-5;
+/// The share of the largest deviation of what is left below which a mode's own is not told from
+/// zero. Above it the network adds to every mode in units of that mode alone, so that the tail of
+/// the solution's spectrum is kept.
+const LEAST_LEFT: f32 = 1e-9;
 /// The number of samples whose guesses are made at a time.
 const BATCH: usize = 64;
 
@@ -48,7 +52,7 @@ const BATCH: usize = 64;
 pub struct OperatorCard {
     /// The network.
     pub net: NetConfig,
-    /// Sweeps of the polish that make the guess; 0 where the PDE has none.
+    /// Sweeps of the polish that make the guess; 0 for none.
     pub sweeps: usize,
     /// Steps of training.
     pub steps: u64,
@@ -94,23 +98,45 @@ pub struct Frame {
     bases: Bases,
     /// The mask that is 1 where a sample holds its solution, `[1, solution channel, y, x]`.
     solution: Tensor<4>,
+    equation: Equation,
+}
+
+/// The residual on the processor, which the guesses are made with.
+#[derive(Clone)]
+struct Equation(Arc<dyn Residual>);
+
+impl std::fmt::Debug for Equation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Equation")
+    }
 }
 
 impl Frame {
-    /// The frame of samples with these channels, on a grid.
-    pub fn new(layout: &Layout, channels: &[Channel], grid: Grid, device: &Device) -> Self {
+    /// The frame of the samples of `pde` on a grid.
+    ///
+    /// # Errors
+    /// Fails for a PDE without a residual, and for a grid too small for it.
+    pub fn new(pde: &dyn Pde, grid: Grid, device: &Device) -> Result<Self> {
+        let (layout, channels) = (pde.layout(), pde.channels());
+        let equation = Equation(problem::residual(pde, grid, &crate::device::cpu())?.into());
         let solved = layout.solution.channels.clone();
         let Grid { ny, nx, .. } = grid;
         let rows = layout.solution.rows_of(ny);
         let inside = |i: usize| if rows.contains(&(i / nx % ny)) { 1.0f32 } else { 0.0 };
         let mask: Vec<f32> = (0..solved.len() * grid.points()).map(inside).collect();
         let shape = [1, solved.len(), ny, nx];
-        Self {
-            layout: layout.clone(),
+        Ok(Self {
             channels: channels.len(),
             bases: Bases::new(&channels[solved], grid, device),
             solution: Tensor::from_data(TensorData::new(mask, shape), device),
-        }
+            layout,
+            equation,
+        })
+    }
+
+    /// The residual on the processor.
+    pub fn residual(&self) -> &dyn Residual {
+        self.equation.0.as_ref()
     }
 
     /// The number of pictures that the network sees, and the number that it makes.
@@ -158,32 +184,42 @@ impl Frame {
     }
 
     /// The solution that `sweeps` sweeps of the polish make of a trivial start, for the inputs of
-    /// `x`; zero for a PDE that has no polish.
+    /// `x`; zero without sweeps.
     ///
     /// # Errors
-    /// Fails as the polish does. `residual` must have been built on the processor.
-    pub fn guess(
-        &self,
-        x: &Tensor<4>,
-        residual: &dyn Residual,
-        sweeps: usize,
-    ) -> Result<Tensor<4>> {
+    /// Fails as the polish does, and for sweeps where the PDE has none.
+    pub fn guess(&self, x: &Tensor<4>, sweeps: usize) -> Result<Tensor<4>> {
+        let residual = self.residual();
         let [batch, _, height, width] = x.dims();
         let solved = self.layout.solution.channels.len();
         let shape = [batch, solved, height, width];
-        if sweeps == 0 || !crate::polish::is_known(residual) {
+        if sweeps == 0 {
             return Ok(Tensor::zeros(shape, &x.device()));
+        }
+        if !crate::polish::is_known(residual) {
+            return Err(Error::Config(format!(
+                "operator.sweeps = {sweeps}: no correction of the solution is known for this PDE; \
+                 0 expected"
+            )));
         }
 
         // An evolution starts from its initial state at all times.
         let input = self.input_of(x.clone());
+        let inputs = input.dims()[1];
         let start = match residual.collocation() {
-            Some(_) => input.repeat_dim(1, solved),
+            Some(_) if solved.is_multiple_of(inputs) => input.repeat_dim(1, solved / inputs),
+            Some(_) => {
+                let reason = format!("an evolution of {inputs} fields has {solved} solved ones");
+                return Err(Error::Config(reason));
+            }
             None => Tensor::zeros(shape, &x.device()),
         };
         let start = self.with_solution(x.clone(), start);
         let dims = start.dims();
-        let swept = corrected(read(start)?, dims, residual, sweeps)?;
+        let swept = corrected(read(start)?, dims, residual, sweeps).map_err(|e| match e {
+            Error::NonFinite(what) => Error::NonFinite(format!("an operator's guess ({what})")),
+            other => other,
+        })?;
         let swept = Tensor::from_data(TensorData::new(swept, dims), &x.device());
         Ok(self.solution_of(swept))
     }
@@ -194,18 +230,13 @@ impl OperatorStatistics {
     ///
     /// # Errors
     /// Fails as [`Frame::guess`] does.
-    pub fn of(
-        x: &Tensor<4>,
-        frame: &Frame,
-        residual: &dyn Residual,
-        sweeps: usize,
-    ) -> Result<Self> {
+    pub fn of(x: &Tensor<4>, frame: &Frame, sweeps: usize) -> Result<Self> {
         let count = x.dims()[0];
         let batches = (0..count).step_by(BATCH);
         let guesses: Result<Vec<Tensor<4>>> = batches
             .map(|start| {
                 let part = x.clone().narrow(0, start, BATCH.min(count - start));
-                frame.guess(&part, residual, sweeps)
+                frame.guess(&part, sweeps)
             })
             .collect();
         let guess = Tensor::cat(guesses?, 0);
@@ -230,13 +261,61 @@ impl OperatorStatistics {
         let n = input.len().max(1) as f64;
         let mean = input.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
         let variance = input.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
-        let deviation = if variance > 0.0 { variance.sqrt() } else { 1.0 };
-        let input = [mean as f32, deviation as f32];
+        let deviation = variance.sqrt() as f32;
+        let input = [mean as f32, if deviation > 0.0 { deviation } else { 1.0 }];
         Ok(Self { guess_mean, guess_deviation, left_mean, left_deviation, input })
     }
 
-    fn fields(&self) -> [&Tensor<4>; 4] {
-        [&self.guess_mean, &self.guess_deviation, &self.left_mean, &self.left_deviation]
+    /// The statistics as arrays.
+    ///
+    /// # Errors
+    /// Fails where the device does not give them back.
+    pub fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
+        let Self { guess_mean, guess_deviation, left_mean, left_deviation, input } = self;
+        let fields = [guess_mean, guess_deviation, left_mean, left_deviation];
+        let mut arrays = BTreeMap::new();
+        for (name, field) in NAMES.iter().zip(fields) {
+            arrays.insert(format!("{PREFIX}{name}"), to_array(field.clone())?);
+        }
+        let input = Array { shape: vec![2], data: input.to_vec() };
+        arrays.insert(format!("{PREFIX}{INPUT}"), input);
+        Ok(arrays)
+    }
+
+    /// Restores the statistics from the arrays of [`OperatorStatistics::to_arrays`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for arrays that are missing or of another shape, [`Error::Config`] for
+    /// deviations that are none.
+    pub fn from_arrays(arrays: &BTreeMap<String, Array>, frame: &Frame) -> Result<Self> {
+        let get = |name: &str, shape: &[usize]| {
+            let name = format!("{PREFIX}{name}");
+            match arrays.get(&name) {
+                Some(array) if array.shape == shape => Ok(array.data.clone()),
+                Some(array) => Err(Error::Shape(format!(
+                    "{name} has shape {:?}, expected {shape:?}",
+                    array.shape
+                ))),
+                None => Err(Error::Shape(format!("{name} is missing, expected shape {shape:?}"))),
+            }
+        };
+        let (shape, device) = (frame.solution.dims(), frame.solution.device());
+        let field = |name: &str| -> Result<Tensor<4>> {
+            Ok(Tensor::from_data(TensorData::new(get(name, &shape)?, shape), &device))
+        };
+
+        for name in [NAMES[1], NAMES[3]] {
+            above_zero(name, &get(name, &shape)?)?;
+        }
+        let input = get(INPUT, &[2])?;
+        above_zero(INPUT, &input[1..])?;
+        Ok(Self {
+            guess_mean: field(NAMES[0])?,
+            guess_deviation: field(NAMES[1])?,
+            left_mean: field(NAMES[2])?,
+            left_deviation: field(NAMES[3])?,
+            input: [input[0], input[1]],
+        })
     }
 }
 
@@ -261,6 +340,11 @@ impl Operator {
         Self { net, packed: None, ..self.clone() }
     }
 
+    /// This operator with other statistics.
+    pub fn with_statistics(self, statistics: OperatorStatistics) -> Self {
+        Self { statistics, ..self }
+    }
+
     /// This operator for inference with fixed weights, which must not be changed afterwards.
     pub fn freeze(self) -> Self {
         let net = self.net.valid();
@@ -272,9 +356,9 @@ impl Operator {
     /// The samples `x` `[batch, channel, y, x]`, physical units, with the solution of their inputs.
     ///
     /// # Errors
-    /// Fails as [`Frame::guess`] does. `residual` must have been built on the processor.
-    pub fn solved(&self, x: Tensor<4>, residual: &dyn Residual) -> Result<Tensor<4>> {
-        let guess = self.frame.guess(&x, residual, self.card.sweeps)?;
+    /// Fails as [`Frame::guess`] does.
+    pub fn solved(&self, x: Tensor<4>) -> Result<Tensor<4>> {
+        let guess = self.frame.guess(&x, self.card.sweeps)?;
         let u = self.solution(self.output(&x, &guess), guess);
         Ok(self.frame.with_solution(x, u))
     }
@@ -324,18 +408,15 @@ impl Operator {
     /// Fails where the device does not give the weights back.
     pub fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
         let mut arrays = params::to_arrays(&self.net, &format!("{PREFIX}net."))?;
-        for (name, field) in NAMES.iter().zip(self.statistics.fields()) {
-            arrays.insert(format!("{PREFIX}{name}"), to_array(field.clone())?);
-        }
-        let data = self.statistics.input.to_vec();
-        arrays.insert(format!("{PREFIX}input"), Array { shape: vec![2], data });
+        arrays.extend(self.statistics.to_arrays()?);
         Ok(arrays)
     }
 
     /// Restores an operator from the arrays of [`Operator::to_arrays`].
     ///
     /// # Errors
-    /// [`Error::Shape`] for arrays that are missing or of another shape.
+    /// [`Error::Shape`] for arrays that are missing or of another shape, [`Error::Config`] for
+    /// deviations that are none.
     pub fn from_arrays(
         arrays: &BTreeMap<String, Array>,
         card: &OperatorCard,
@@ -346,36 +427,24 @@ impl Operator {
         let net = UNet::zeros(&card.net, inputs, outputs, &device);
         let net = params::from_arrays(net, arrays, &format!("{PREFIX}net."))?;
 
-        let get = |name: &str, shape: &[usize]| {
-            let name = format!("{PREFIX}{name}");
-            match arrays.get(&name) {
-                Some(array) if array.shape == shape => Ok(array.data.clone()),
-                Some(array) => Err(Error::Shape(format!(
-                    "{name} has shape {:?}, expected {shape:?}",
-                    array.shape
-                ))),
-                None => Err(Error::Shape(format!("{name} is missing, expected shape {shape:?}"))),
-            }
-        };
-        let shape = frame.solution.dims();
-        let field = |name: &str| -> Result<Tensor<4>> {
-            Ok(Tensor::from_data(TensorData::new(get(name, &shape)?, shape), &device))
-        };
-        let input = get("input", &[2])?;
-        let statistics = OperatorStatistics {
-            guess_mean: field(NAMES[0])?,
-            guess_deviation: field(NAMES[1])?,
-            left_mean: field(NAMES[2])?,
-            left_deviation: field(NAMES[3])?,
-            input: [input[0], input[1]],
-        };
+        let statistics = OperatorStatistics::from_arrays(arrays, &frame)?;
         Ok(Self::new(card.clone(), net, statistics, frame))
     }
 
     /// The names of the arrays of [`Operator::to_arrays`].
     pub fn names(&self) -> impl Iterator<Item = String> {
-        let statistics = NAMES.iter().chain(["input"].iter()).map(|name| format!("{PREFIX}{name}"));
+        let statistics = NAMES.iter().chain([&INPUT]).map(|name| format!("{PREFIX}{name}"));
         params::names(&self.net, &format!("{PREFIX}net.")).into_iter().chain(statistics)
+    }
+}
+
+/// Refuses a deviation that would divide by zero or turn a sign.
+fn above_zero(name: &str, deviations: &[f32]) -> Result<()> {
+    match deviations.iter().position(|&v| v <= 0.0) {
+        None => Ok(()),
+        Some(at) => {
+            Err(Error::Config(format!("{PREFIX}{name}: the deviation {at} is not above 0")))
+        }
     }
 }
 

@@ -20,7 +20,8 @@
 //!    c and uses the slopes there. If it does not reach v, it starts again with slopes of its own.
 //!    Every second member has the draws of the one before it with opposite sign.
 //!
-//! No network is called. All is in `f64`, so that exact values are followed to their rounding.
+//! The network is called for the refinement alone. All else is in `f64`, so that exact values are
+//! followed to their rounding.
 //!
 //! The method is for inputs of few values, such as a line of initial values, since every component
 //! costs a solve. The inputs should be near Gaussian, so inputs of two values are excluded.

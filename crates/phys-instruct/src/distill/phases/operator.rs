@@ -19,20 +19,18 @@ use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::symmetry::Symmetry;
 use serde_json::{Map, Value, json};
 
-use super::Phase;
-use crate::config::OperatorConfig;
+use super::phase::Phase;
+use crate::config::{MEASURED, OperatorConfig};
 use crate::distill::student::Student;
 use crate::eval::physics;
 use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::{UNet, params};
-use crate::residual::{Residual, ResidualOptions};
+use crate::residual::ResidualOptions;
 use crate::store::weights::Array;
 use crate::student::operator::{Frame, Operator, OperatorCard, OperatorStatistics};
 use crate::training::ema_decay;
-use crate::{Error, Result, Samples, device, problem};
+use crate::{Error, Result, Samples};
 
-/// The number of pairs on which the statistics are measured.
-const MEASURED: usize = 2_048;
 /// A constant that keeps a norm differentiable at zero.
 const TINY: f64 = 1e-30;
 
@@ -42,12 +40,12 @@ pub struct OperatorPhase {
     pairs: Arc<Samples>,
     /// The symmetries of the PDE, by which every pair stands for several.
     symmetries: Vec<Symmetry>,
-    /// The residual on the processor, which the guesses are made with.
-    residual: Box<dyn Residual>,
     /// The operator; its network records gradients.
     operator: Operator,
     average: UNet,
     optimizer: AdamW,
+    /// The steps of the phases before this one.
+    before: u64,
 }
 
 impl OperatorPhase {
@@ -61,12 +59,10 @@ impl OperatorPhase {
             return Err(Error::Config(reason.into()));
         };
         let pde = student.card.pde()?;
-        let residual = problem::residual(pde.as_ref(), student.card.grid, &device::cpu())?;
-
         let frame = student.card.frame(&student.device)?;
         let measured = pairs.slice(0..pairs.count.min(MEASURED));
         let x = tensor(&measured.data, &measured, &student.device);
-        let statistics = OperatorStatistics::of(&x, &frame, residual.as_ref(), config.sweeps)?;
+        let statistics = OperatorStatistics::of(&x, &frame, config.sweeps)?;
 
         let [inputs, outputs] = frame.pictures();
         let net = UNet::new(&config.net, inputs, outputs, student.seed, &student.device);
@@ -76,10 +72,10 @@ impl OperatorPhase {
             config: config.clone(),
             symmetries: pde.symmetries(student.card.grid),
             pairs,
-            residual,
             operator: Operator::new(card, average.clone().train(), statistics, frame),
             average,
             optimizer: AdamW::new(&config.optimizer),
+            before: student.config.steps_before_operator(),
         })
     }
 
@@ -113,16 +109,16 @@ impl OperatorPhase {
     fn figures(&self, operator: &Operator, held_out: &Samples) -> Result<Map<String, Value>> {
         let device = self.operator.statistics.left_mean.device();
         let x = tensor(&held_out.data, held_out, &device);
-        let residual = self.residual.as_ref();
+        let residual = operator.frame().residual();
         let errors = |solved: Tensor<4>| -> Result<[f64; 2]> {
             let error = relative_error(operator.frame(), solved.clone(), x.clone());
             let solved = Samples { data: params::read(solved)?, ..held_out.clone() };
             Ok([error.into_scalar::<f32>().into(), physics::pde_error(&solved, residual)?])
         };
 
-        let guess = operator.frame().guess(&x, residual, self.config.sweeps)?;
+        let guess = operator.frame().guess(&x, self.config.sweeps)?;
         let guess = operator.frame().with_solution(x.clone(), guess);
-        let [error, left] = errors(operator.solved(x.clone(), residual)?)?;
+        let [error, left] = errors(operator.solved(x.clone())?)?;
         let [guess_error, guess_left] = errors(guess)?;
         let figures = json!({
             "guess_error": guess_error,
@@ -141,7 +137,7 @@ impl Phase for OperatorPhase {
         step: u64,
     ) -> Result<(StepReport, Map<String, Value>)> {
         let x = self.batch(student);
-        let guess = self.operator.frame().guess(&x, self.residual.as_ref(), self.config.sweeps)?;
+        let guess = self.operator.frame().guess(&x, self.config.sweeps)?;
         let target = self.operator.frame().solution_of(x.clone());
         let whitened = self.operator.target(target, guess.clone());
 
@@ -187,6 +183,7 @@ impl Phase for OperatorPhase {
 
     fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
         let mut arrays = params::to_arrays(&self.operator.net, "operator_net.")?;
+        arrays.extend(self.operator.statistics.to_arrays()?);
         arrays.extend(params::to_arrays(&self.average, "operator_average.")?);
         arrays.extend(self.optimizer.to_arrays("operator_optimizer."));
         Ok(arrays)
@@ -195,7 +192,9 @@ impl Phase for OperatorPhase {
     fn restore(&mut self, student: &mut Student, arrays: &BTreeMap<String, Array>) -> Result<()> {
         let restored = |prefix| params::from_arrays(self.average.clone(), arrays, prefix);
         let [net, average] = [restored("operator_net.")?, restored("operator_average.")?];
-        self.operator = self.operator.with_net(net.train());
+        let statistics = OperatorStatistics::from_arrays(arrays, self.operator.frame())?;
+        self.operator = self.operator.with_net(net.train()).with_statistics(statistics);
+        self.operator.card.steps = student.card.steps - self.before;
         self.average = average;
         self.optimizer.restore(arrays, "operator_optimizer.")?;
         student.operator = Some(self.averaged());

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::module::Module;
+use burn::tensor::{Tensor, TensorData};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -14,6 +16,7 @@ use crate::eval::testing::samples_from;
 use crate::model::Model;
 use crate::net::UNet;
 use crate::store::weights::{self, Bundle};
+use crate::student::operator::{Operator, OperatorCard, OperatorStatistics};
 
 /// An untrained student of Poisson's equation.
 fn student() -> Model {
@@ -274,4 +277,71 @@ fn the_bundled_models_are_those_of_the_listed_checksums_and_are_read() {
         assert_eq!(found, sum, "{}", path.display());
         Model::load(&path, &cpu()).unwrap();
     }
+}
+
+/// A student whose operator adds something to its guess.
+fn student_with_operator() -> Model {
+    let student = student();
+    let pde = student.card.pde().unwrap();
+    let data = samples_from(pde.as_ref(), 20, 8, 1);
+    let shape = [data.count, 2, 8, 8];
+    let x = Tensor::<4>::from_data(TensorData::new(data.data, shape), &cpu());
+    let frame = student.card.frame(&cpu()).unwrap();
+    let statistics = OperatorStatistics::of(&x, &frame, 1).unwrap();
+
+    let card = OperatorCard { net: student.card.net.clone(), sweeps: 1, steps: 7 };
+    let [inputs, outputs] = frame.pictures();
+    let net = UNet::new(&card.net, inputs, outputs, 5, &cpu()).valid();
+    let operator = Operator::new(card.clone(), net, statistics, frame).freeze();
+    Model {
+        card: Card { operator: Some(card), ..student.card.clone() },
+        operator: Some(operator),
+        ..student
+    }
+}
+
+#[test]
+fn a_file_gives_the_operator_back() {
+    let model = student_with_operator();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    model.save(file.path()).unwrap();
+    let back = Model::load(file.path(), &cpu()).unwrap();
+    assert_eq!(back.card, model.card);
+    let drawn =
+        |model: &Model| crate::sampling::student_samples(model, 3, 2, 1, &mut |_| ()).unwrap().data;
+    assert_eq!(drawn(&back), drawn(&model));
+    // Without it, the generator's own solution is seen.
+    let joint = model.joint().unwrap();
+    assert_ne!(drawn(&joint), drawn(&model));
+    assert_eq!(drawn(&joint), drawn(&student()));
+    assert!(joint.joint().is_none());
+
+    model.save_packed(file.path()).unwrap();
+    assert_eq!(Model::load(file.path(), &cpu()).unwrap().card, model.card);
+}
+
+#[test]
+fn an_operator_that_breaks_a_rule_is_refused() {
+    let whole = student_with_operator().to_bundle().unwrap();
+    loaded(&whole).unwrap();
+    for (name, at) in
+        [("operator.guess_deviation", 3), ("operator.left_deviation", 0), ("operator.input", 1)]
+    {
+        for value in [0.0, -1.0] {
+            let mut changed = whole.clone();
+            changed.tensors.get_mut(name).unwrap().data[at] = value;
+            assert_refused(&changed, name, name);
+        }
+    }
+
+    let mut without = whole.clone();
+    without.metadata.as_object_mut().unwrap().remove("operator");
+    assert_refused(&without, "tensor `operator.", "no card");
+    let mut older = whole.clone();
+    older.metadata["format"] = json!(3);
+    assert_refused(&older, "which format 3 does not have", "an older format");
+    let mut teacher = whole;
+    teacher.metadata["kind"] = json!("teacher");
+    teacher.metadata["levels"] = json!([]);
+    assert_refused(&teacher, "operator found", "a teacher");
 }

@@ -16,7 +16,6 @@ const COUNT: usize = 24;
 struct Case {
     samples: Samples,
     x: Tensor<4>,
-    residual: Box<dyn Residual>,
     operator: Operator,
 }
 
@@ -38,13 +37,12 @@ fn case(name: &str, sweeps: usize) -> Case {
     let samples = samples_from(pde.as_ref(), COUNT as u64, SIZE, 1);
     let shape = [COUNT, samples.channels.len(), SIZE, SIZE];
     let x = Tensor::from_data(TensorData::new(samples.data.clone(), shape), &device);
-    let residual = problem::residual(pde.as_ref(), Grid::square(SIZE), &device).unwrap();
-    let frame = Frame::new(&pde.layout(), &pde.channels(), Grid::square(SIZE), &device);
-    let statistics = OperatorStatistics::of(&x, &frame, residual.as_ref(), sweeps).unwrap();
+    let frame = Frame::new(pde.as_ref(), Grid::square(SIZE), &device).unwrap();
+    let statistics = OperatorStatistics::of(&x, &frame, sweeps).unwrap();
     let [inputs, outputs] = frame.pictures();
     let net = UNet::new(&tiny(), inputs, outputs, 1, &device).valid();
     let card = OperatorCard { net: tiny(), sweeps, steps: 0 };
-    Case { samples, x, residual, operator: Operator::new(card, net, statistics, frame) }
+    Case { samples, x, operator: Operator::new(card, net, statistics, frame) }
 }
 
 fn rms(x: Tensor<4>) -> f32 {
@@ -56,9 +54,9 @@ const PDES: [&str; 5] = ["poisson", "helmholtz", "darcy", "navier-stokes", "burg
 #[test]
 fn the_input_stays_and_the_solution_is_not_looked_at() {
     for name in PDES {
-        let Case { samples, x, residual, operator } = case(name, 1);
+        let Case { samples, x, operator } = case(name, 1);
         let entries = pde(name).layout().input.entries(SIZE, SIZE);
-        let own = operator.solved(x.clone(), residual.as_ref()).unwrap();
+        let own = operator.solved(x.clone()).unwrap();
         let kept = values(own.clone());
         for (before, after) in
             samples.data.chunks(samples.sample_len()).zip(kept.chunks(samples.sample_len()))
@@ -68,7 +66,7 @@ fn the_input_stays_and_the_solution_is_not_looked_at() {
 
         let other = operator.frame().solution_of(x.clone()) * 0.3 + 1.0;
         let spoiled = operator.frame().with_solution(x, other);
-        let solved = operator.solved(spoiled, residual.as_ref()).unwrap();
+        let solved = operator.solved(spoiled).unwrap();
         assert_eq!(values(solved), kept, "{name}");
     }
 }
@@ -76,9 +74,9 @@ fn the_input_stays_and_the_solution_is_not_looked_at() {
 #[test]
 fn the_target_of_a_solution_leads_to_it() {
     for name in PDES {
-        let Case { x, residual, operator, .. } = case(name, 1);
+        let Case { x, operator, .. } = case(name, 1);
         let frame = operator.frame();
-        let guess = frame.guess(&x, residual.as_ref(), 1).unwrap();
+        let guess = frame.guess(&x, 1).unwrap();
         let u = frame.masked(frame.solution_of(x));
         let output = operator.target(u.clone(), guess.clone());
         let back = frame.masked(operator.solution(output, guess));
@@ -89,9 +87,9 @@ fn the_target_of_a_solution_leads_to_it() {
 #[test]
 fn what_the_guess_leaves_is_white() {
     for name in ["darcy", "navier-stokes", "burgers"] {
-        let Case { x, residual, operator, .. } = case(name, 1);
+        let Case { x, operator, .. } = case(name, 1);
         let frame = operator.frame();
-        let guess = frame.guess(&x, residual.as_ref(), 1).unwrap();
+        let guess = frame.guess(&x, 1).unwrap();
         let target = operator.target(frame.solution_of(x), guess);
         let power = values(frame.bases.modes(target).square().mean_dim(0));
         // Modes with less than the least share are below 1; none is above.
@@ -106,8 +104,8 @@ fn an_untrained_operator_adds_the_mean_to_its_guess() {
     for (name, sweeps, most) in
         [("poisson", 1, 1e-4), ("darcy", 2, 0.3), ("navier-stokes", 1, 0.1), ("burgers", 1, 0.5)]
     {
-        let Case { x, residual, operator, .. } = case(name, sweeps);
-        let solved = operator.solved(x.clone(), residual.as_ref()).unwrap();
+        let Case { x, operator, .. } = case(name, sweeps);
+        let solved = operator.solved(x.clone()).unwrap();
         let [own, truth] = [solved, x].map(|x| operator.frame().solution_of(x));
         let error = rms(own - truth.clone()) / rms(truth);
         assert!(error < most, "{name}: {error}");
@@ -116,16 +114,16 @@ fn an_untrained_operator_adds_the_mean_to_its_guess() {
 
 #[test]
 fn without_sweeps_the_guess_is_zero() {
-    let Case { x, residual, operator, .. } = case("darcy", 0);
-    let guess = operator.frame().guess(&x, residual.as_ref(), 0).unwrap();
+    let Case { x, operator, .. } = case("darcy", 0);
+    let guess = operator.frame().guess(&x, 0).unwrap();
     assert_eq!(rms(guess), 0.0);
-    let solved = operator.solved(x, residual.as_ref()).unwrap();
+    let solved = operator.solved(x).unwrap();
     assert!(values(solved).iter().all(|v| v.is_finite()));
 }
 
 #[test]
 fn arrays_restore_the_operator_and_their_absence_is_named() {
-    let Case { x, residual, operator, .. } = case("darcy", 2);
+    let Case { x, operator, .. } = case("darcy", 2);
     // A head that is not zero, so that the network counts.
     let draw = Draw { seed: 1, stream: "any", step: 0, first: 0 };
     let mut arrays = operator.to_arrays().unwrap();
@@ -139,9 +137,8 @@ fn arrays_restore_the_operator_and_their_absence_is_named() {
     assert_eq!(back.to_arrays().unwrap(), arrays);
     assert_eq!(back.names().collect::<Vec<_>>().len(), arrays.len());
 
-    let solution = |operator: &Operator| {
-        operator.frame().solution_of(operator.solved(x.clone(), residual.as_ref()).unwrap())
-    };
+    let solution =
+        |operator: &Operator| operator.frame().solution_of(operator.solved(x.clone()).unwrap());
     let [plain, untrained] = [&back, &operator].map(solution);
     let packed = solution(&back.freeze());
     assert!(rms(packed - plain.clone()) < 1e-5 * rms(plain.clone()));
