@@ -1,12 +1,30 @@
-//! The check of data before it is used, and its figures in words.
+//! The data of a training, its check before it is used, and the check's figures in words.
 
-use phys_instruct::Samples;
+use std::sync::atomic::AtomicBool;
+
+use phys_instruct::data::Watch;
 use phys_instruct::store::Check;
+use phys_instruct::{Config, Samples};
 use phys_instruct_physics::Pde;
 use phys_instruct_report::number::plain;
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, interrupted};
 use crate::output::tell;
+use crate::progress::bar;
+
+/// Draws or reads data by `samples`, with a bar of `count` named `what`.
+pub fn data_with_bar(
+    config: &Config,
+    (count, what): (usize, &'static str),
+    stop: &AtomicBool,
+    samples: fn(&Config, &mut Watch) -> phys_instruct::Result<Samples>,
+) -> Result<Samples, Failure> {
+    let bar = bar(count, what);
+    let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop };
+    let samples = samples(config, &mut watch).map_err(|e| interrupted(e, "no step was taken"))?;
+    bar.finish_and_clear();
+    Ok(samples)
+}
 
 /// Measures the samples of a file against the equation and the law before training. Samples that
 /// fail are refused unless the user allows them. Without a path they were just solved and pass.

@@ -421,12 +421,8 @@ pub fn statistics_arrays(statistics: &Statistics, card: &Card) -> BTreeMap<Strin
 /// [`Error::Shape`] for arrays that are missing or do not fit the description.
 pub fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result<Statistics> {
     let fields = [card.channels.len(), card.grid.ny, card.grid.nx];
-    let get = |name: &str, shape: &[usize]| match tensors.get(name) {
-        Some(array) if array.shape == shape => Ok(array.data.clone()),
-        Some(array) => {
-            Err(Error::Shape(format!("{name} has shape {:?}, expected {shape:?}", array.shape)))
-        }
-        None => Err(Error::Shape(format!("{name} is missing, expected shape {shape:?}"))),
+    let get = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
+        Ok(weights::of_shape(tensors, name, shape)?.data.clone())
     };
 
     let components = if let Some(side) = card.coordinates.joint_modes() {

@@ -1,5 +1,6 @@
 //! Joint fields in memory, as data sets, samplers and metrics exchange them.
 
+use burn::tensor::{Device, Tensor, TensorData};
 #[cfg(doc)]
 use phys_instruct_physics::InputLaw;
 use phys_instruct_physics::{Fields, Grid, Pde};
@@ -116,6 +117,12 @@ impl Samples {
             }
         }
         self
+    }
+
+    /// The samples as a tensor, `[sample, channel, y, x]`.
+    pub fn into_tensor(self, device: &Device) -> Tensor<4> {
+        let shape = [self.count, self.channels.len(), self.height, self.width];
+        Tensor::from_data(TensorData::new(self.data, shape), device)
     }
 
     fn empty_like(&self) -> Self {

@@ -1,10 +1,9 @@
 //! `distill`: the few-step student.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use phys_instruct::data::{self, Watch};
+use phys_instruct::data;
 use phys_instruct::device::{self, Device};
 use phys_instruct::distill::monitor;
 use phys_instruct::distill::train::StudentTraining;
@@ -14,9 +13,8 @@ use phys_instruct::training::Pace;
 use phys_instruct::{Config, problem};
 
 use crate::args::{Global, Overrides};
-use crate::checked::check_data;
-use crate::failure::{Failure, Outcome, interrupted};
-use crate::progress::bar;
+use crate::checked::{check_data, data_with_bar};
+use crate::failure::{Failure, Outcome};
 use crate::{models, runs};
 
 /// Distill a teacher into a student of a few steps, guided by the PDE
@@ -61,7 +59,8 @@ impl Distill {
         let stop = interrupt::stop_flag()?;
         let folder = runs::folder(self.out.as_deref(), &self.config, "student");
         let _lock = runs::claim(&folder, &config, Kind::Student)?;
-        let validation = validation(&config, &stop)?;
+        let drawn = (config.data.validation, "validation data");
+        let validation = data_with_bar(&config, drawn, &stop, data::validation)?;
         let path = config.data.path.as_deref();
         check_data(&validation, pde.as_ref(), path, self.unchecked)?;
         let build = |device: &Device| problem::residual(pde.as_ref(), config.grid, device);
@@ -70,7 +69,8 @@ impl Distill {
         let mut training =
             StudentTraining::new(&config, teacher, build(&device)?, monitor, &validation, &device)?;
         if config.student()?.operator().is_some() {
-            let pairs = training_data(&config, &stop)?;
+            let drawn = (config.data.count, "training data");
+            let pairs = data_with_bar(&config, drawn, &stop, data::training)?;
             check_data(&pairs, pde.as_ref(), path, self.unchecked)?;
             training = training.with_pairs(pairs)?;
         }
@@ -109,24 +109,6 @@ impl Distill {
         }
         Ok((config, file))
     }
-}
-
-fn validation(config: &Config, stop: &AtomicBool) -> Result<phys_instruct::Samples, Failure> {
-    let bar = bar(config.data.validation, "validation data");
-    let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop };
-    let samples =
-        data::validation(config, &mut watch).map_err(|e| interrupted(e, "no step was taken"))?;
-    bar.finish_and_clear();
-    Ok(samples)
-}
-
-fn training_data(config: &Config, stop: &AtomicBool) -> Result<phys_instruct::Samples, Failure> {
-    let bar = bar(config.data.count, "training data");
-    let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop };
-    let samples =
-        data::training(config, &mut watch).map_err(|e| interrupted(e, "no step was taken"))?;
-    bar.finish_and_clear();
-    Ok(samples)
 }
 
 /// Refuses a config whose PDE parameters are not the teacher's.

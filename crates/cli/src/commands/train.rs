@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use phys_instruct::data::{self, Watch};
+use phys_instruct::data;
 use phys_instruct::device::Device;
 use phys_instruct::model::{Kind, Model};
 use phys_instruct::store::interrupt;
@@ -11,9 +11,8 @@ use phys_instruct::teacher::TeacherTraining;
 use phys_instruct::training::Pace;
 
 use crate::args::{Global, Overrides};
-use crate::checked::check_data;
-use crate::failure::{Failure, Outcome, interrupted};
-use crate::progress::bar;
+use crate::checked::{check_data, data_with_bar};
+use crate::failure::{Failure, Outcome};
 use crate::{models, runs};
 
 /// Train a teacher: a diffusion model of solved samples
@@ -51,11 +50,7 @@ impl Train {
         let folder = runs::folder(self.out.as_deref(), &self.config, "teacher");
         let _lock = runs::claim(&folder, &config, Kind::Teacher)?;
 
-        let bar = bar(config.data.count, "data");
-        let mut watch = Watch { progress: &mut |done| bar.set_position(done as u64), stop: &stop };
-        let samples =
-            data::training(&config, &mut watch).map_err(|e| interrupted(e, "no step was taken"))?;
-        bar.finish_and_clear();
+        let samples = data_with_bar(&config, (config.data.count, "data"), &stop, data::training)?;
         check_data(&samples, pde.as_ref(), config.data.path.as_deref(), self.unchecked)?;
 
         let start = start(config.train.start.as_deref(), &device)?;

@@ -128,7 +128,5 @@ fn centred<'a>(
 
 /// The batch of samples that begins at `start`, `[batch, channel, y, x]`; the last may be shorter.
 fn batch(samples: &Samples, start: usize, device: &Device) -> Tensor<4> {
-    let part = samples.slice(start..(start + BATCH).min(samples.count));
-    let shape = [part.count, samples.channels.len(), samples.height, samples.width];
-    Tensor::from_data(TensorData::new(part.data, shape), device)
+    samples.slice(start..(start + BATCH).min(samples.count)).into_tensor(device)
 }

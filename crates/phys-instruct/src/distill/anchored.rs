@@ -85,7 +85,7 @@ pub fn terms(
 }
 
 /// |a - b| / |b| of each sample, `[batch]`.
-fn relative_distance(a: Tensor<4>, b: Tensor<4>) -> Tensor<1> {
+pub(super) fn relative_distance(a: Tensor<4>, b: Tensor<4>) -> Tensor<1> {
     let norm = |t: Tensor<4>| (t.square().mean_dims(&[1, 2, 3]) + 1e-30).sqrt().flatten::<1>(0, 3);
     norm(a - b.clone()) / norm(b)
 }

@@ -1,6 +1,6 @@
 //! The distance of samples from the equation, by two independent measures.
 
-use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
+use burn::tensor::{Device, TensorReadError};
 use phys_instruct_physics::{Fields, Grid, Pde, TwoValues};
 use rayon::prelude::*;
 
@@ -20,8 +20,7 @@ pub fn relative_residuals(samples: &Samples, residual: &dyn Residual) -> Result<
     let mut all = Vec::with_capacity(samples.count);
     for start in (0..samples.count).step_by(BATCH) {
         let part = samples.slice(start..(start + BATCH).min(samples.count));
-        let shape = [part.count, part.channels.len(), part.height, part.width];
-        let x = Tensor::<4>::from_data(TensorData::new(part.data, shape), &Device::flex());
+        let x = part.into_tensor(&Device::flex());
         let relative = residual.terms(x, ResidualOptions::default()).relative();
         let values: Vec<f32> =
             relative.try_into_vec_as().map_err(|e| Error::Backend(e.to_string()))?;
@@ -49,10 +48,8 @@ pub struct ResidualFields {
 /// # Errors
 /// Fails where the tensors cannot be read.
 pub fn residual_fields(samples: &Samples, residual: &dyn Residual) -> Result<ResidualFields> {
-    let shape = [samples.count, samples.channels.len(), samples.height, samples.width];
-    let data = TensorData::new(samples.data.clone(), shape);
-    let terms =
-        residual.terms(Tensor::<4>::from_data(data, &Device::flex()), ResidualOptions::default());
+    let x = samples.clone().into_tensor(&Device::flex());
+    let terms = residual.terms(x, ResidualOptions::default());
     let failed = |e: TensorReadError| Error::Backend(e.to_string());
     let relative: Vec<f32> = terms.relative().try_into_vec_as().map_err(failed)?;
 

@@ -1,7 +1,6 @@
 //! The check of samples: their distance from the equation that they should solve, and the values
 //! that the law allows for their inputs.
 
-use burn::tensor::{Tensor, TensorData};
 use phys_instruct_physics::{Pde, TwoValues};
 use serde::Serialize;
 
@@ -143,8 +142,7 @@ fn equation(samples: &Samples, pde: &dyn Pde) -> Result<[f64; 2]> {
 /// The mean preconditioned relative residual of the samples: about the relative error of the
 /// solution, for any discretisation. None if it is not finite.
 pub(crate) fn misfit(samples: &Samples, residual: &dyn Residual) -> Option<f64> {
-    let shape = [samples.count, samples.channels.len(), samples.height, samples.width];
-    let x = Tensor::<4>::from_data(TensorData::new(samples.data.clone(), shape), &device::cpu());
+    let x = samples.clone().into_tensor(&device::cpu());
     let options = ResidualOptions { preconditioned: true, ..ResidualOptions::default() };
     let terms = residual.terms(x, options);
     // A scale that overflowed would make any residual a small one.

@@ -85,6 +85,24 @@ pub fn read(path: &Path) -> Result<Bundle> {
     Ok(read_with_checksum(path)?.0)
 }
 
+/// The array `name` among `arrays`, which must have the `shape`.
+///
+/// # Errors
+/// [`Error::Shape`] for an array that is missing or of another shape.
+pub fn of_shape<'a>(
+    arrays: &'a BTreeMap<String, Array>,
+    name: &str,
+    shape: &[usize],
+) -> Result<&'a Array> {
+    match arrays.get(name) {
+        Some(array) if array.shape == shape => Ok(array),
+        Some(array) => {
+            Err(Error::Shape(format!("{name} has shape {:?}, expected {shape:?}", array.shape)))
+        }
+        None => Err(Error::Shape(format!("{name} is missing, expected shape {shape:?}"))),
+    }
+}
+
 /// The content of a file with its SHA-256 in hexadecimal digits; none in a file of the first
 /// format, which has no checksum.
 ///

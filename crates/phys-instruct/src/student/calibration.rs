@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Tensor, TensorData};
 
+use crate::Result;
 use crate::diffusion::Coordinates;
 use crate::net::params::to_array;
-use crate::store::weights::Array;
-use crate::{Error, Result};
+use crate::store::weights::{Array, of_shape};
 
 /// The names of the stored arrays, after `calibration.` and the call's number.
 const NAMES: [&str; 2] = ["shift", "gain"];
@@ -70,7 +70,7 @@ impl Calibration {
     /// `arrays` holds no calibration.
     ///
     /// # Errors
-    /// [`Error::Shape`] for arrays that are missing in part, or of another shape than the
+    /// [`crate::Error::Shape`] for arrays that are missing in part, or of another shape than the
     /// coordinates.
     pub fn from_arrays(
         arrays: &BTreeMap<String, Array>,
@@ -82,17 +82,10 @@ impl Calibration {
         }
 
         let shape = coordinates.profile().dims();
-        let tensor = |call: usize, name: &str| match arrays.get(&key(call, name)) {
-            Some(array) if array.shape == shape => {
-                let data = TensorData::new(array.data.clone(), shape);
-                Ok(Tensor::from_data(data, &coordinates.device()))
-            }
-            Some(array) => Err(Error::Shape(format!(
-                "{} has shape {:?}, expected {shape:?}",
-                key(call, name),
-                array.shape
-            ))),
-            None => Err(Error::Shape(format!("{} is missing", key(call, name)))),
+        let tensor = |call: usize, name: &str| -> Result<Tensor<4>> {
+            let array = of_shape(arrays, &key(call, name), &shape)?;
+            let data = TensorData::new(array.data.clone(), shape);
+            Ok(Tensor::from_data(data, &coordinates.device()))
         };
 
         let [shift, gain] = NAMES;

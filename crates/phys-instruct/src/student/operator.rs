@@ -27,7 +27,7 @@ use crate::net::params::{read, to_array};
 use crate::net::{UNet, params};
 use crate::polish::corrected;
 use crate::residual::Residual;
-use crate::store::weights::Array;
+use crate::store::weights::{Array, of_shape};
 use crate::{Error, Result, problem};
 
 /// The prefix of the operator's tensors in a model file.
@@ -289,23 +289,15 @@ impl OperatorStatistics {
     /// deviations that are none.
     pub fn from_arrays(arrays: &BTreeMap<String, Array>, frame: &Frame) -> Result<Self> {
         let get = |name: &str, shape: &[usize]| {
-            let name = format!("{PREFIX}{name}");
-            match arrays.get(&name) {
-                Some(array) if array.shape == shape => Ok(array.data.clone()),
-                Some(array) => Err(Error::Shape(format!(
-                    "{name} has shape {:?}, expected {shape:?}",
-                    array.shape
-                ))),
-                None => Err(Error::Shape(format!("{name} is missing, expected shape {shape:?}"))),
-            }
+            Ok::<_, Error>(&of_shape(arrays, &format!("{PREFIX}{name}"), shape)?.data)
         };
         let (shape, device) = (frame.solution.dims(), frame.solution.device());
         let field = |name: &str| -> Result<Tensor<4>> {
-            Ok(Tensor::from_data(TensorData::new(get(name, &shape)?, shape), &device))
+            Ok(Tensor::from_data(TensorData::new(get(name, &shape)?.clone(), shape), &device))
         };
 
         for name in [NAMES[1], NAMES[3]] {
-            above_zero(name, &get(name, &shape)?)?;
+            above_zero(name, get(name, &shape)?)?;
         }
         let input = get(INPUT, &[2])?;
         above_zero(INPUT, &input[1..])?;

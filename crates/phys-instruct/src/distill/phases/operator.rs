@@ -15,12 +15,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 use phys_instruct_physics::symmetry::Symmetry;
 use serde_json::{Map, Value, json};
 
 use super::phase::Phase;
 use crate::config::{MEASURED, OperatorConfig};
+use crate::distill::anchored::relative_distance;
 use crate::distill::student::Student;
 use crate::eval::physics;
 use crate::net::optimizer::{AdamW, StepReport};
@@ -30,9 +31,6 @@ use crate::store::weights::Array;
 use crate::student::operator::{Frame, Operator, OperatorCard, OperatorStatistics};
 use crate::training::ema_decay;
 use crate::{Error, Result, Samples};
-
-/// A constant that keeps a norm differentiable at zero.
-const TINY: f64 = 1e-30;
 
 /// The phase and the network in training.
 pub struct OperatorPhase {
@@ -60,8 +58,7 @@ impl OperatorPhase {
         };
         let pde = student.card.pde()?;
         let frame = student.card.frame(&student.device)?;
-        let measured = pairs.slice(0..pairs.count.min(MEASURED));
-        let x = tensor(&measured.data, &measured, &student.device);
+        let x = pairs.slice(0..pairs.count.min(MEASURED)).into_tensor(&student.device);
         let statistics = OperatorStatistics::of(&x, &frame, config.sweeps)?;
 
         let [inputs, outputs] = frame.pictures();
@@ -93,7 +90,8 @@ impl OperatorPhase {
         let symmetry = turned.checked_sub(1).map(|i| &self.symmetries[i]);
 
         let area = self.pairs.height * self.pairs.width;
-        let mut data = Vec::with_capacity(chosen.len() * self.pairs.sample_len());
+        let count = chosen.len();
+        let mut data = Vec::with_capacity(count * self.pairs.sample_len());
         for i in chosen {
             let sample = self.pairs.sample(i);
             match symmetry {
@@ -101,14 +99,14 @@ impl OperatorPhase {
                 Some(s) => sample.chunks(area).for_each(|field| data.extend(s.apply(field))),
             }
         }
-        tensor(&data, &self.pairs, &student.device)
+        Samples { count, data, ..self.pairs.slice(0..0) }.into_tensor(&student.device)
     }
 
     /// The relative error and the relative residual on the held-out samples, of the operator and
     /// of the guess that it starts from.
     fn figures(&self, operator: &Operator, held_out: &Samples) -> Result<Map<String, Value>> {
         let device = self.operator.statistics.left_mean.device();
-        let x = tensor(&held_out.data, held_out, &device);
+        let x = held_out.clone().into_tensor(&device);
         let residual = operator.frame().residual();
         let errors = |solved: Tensor<4>| -> Result<[f64; 2]> {
             let error = relative_error(operator.frame(), solved.clone(), x.clone());
@@ -202,17 +200,8 @@ impl Phase for OperatorPhase {
     }
 }
 
-/// `data` in the shape of `samples`, `[sample, channel, y, x]`.
-fn tensor(data: &[f32], samples: &Samples, device: &Device) -> Tensor<4> {
-    let Samples { channels, height, width, .. } = samples;
-    let count = data.len() / samples.sample_len().max(1);
-    let shape = [count, channels.len(), *height, *width];
-    Tensor::from_data(TensorData::new(data.to_vec(), shape), device)
-}
-
 /// |u - v| / |v| over the solutions u of `x` and v of `of`, the mean over the batch.
 fn relative_error(frame: &Frame, x: Tensor<4>, of: Tensor<4>) -> Tensor<1> {
     let [u, v] = [x, of].map(|x| frame.masked(frame.solution_of(x)));
-    let norm = |t: Tensor<4>| (t.square().mean_dims(&[1, 2, 3]) + TINY).sqrt().flatten::<1>(0, 3);
-    (norm(u - v.clone()) / norm(v)).mean()
+    relative_distance(u, v).mean()
 }
