@@ -38,7 +38,10 @@ pub fn available() -> u64 {
     limit().unwrap_or_else(|| {
         let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
         let system = System::new_with_specifics(memory);
-        let group = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
+        // The pages of files that were read are given back when the memory is asked for.
+        let group = system
+            .cgroup_limits()
+            .map_or(u64::MAX, |limits| limits.total_memory.saturating_sub(limits.rss));
         system.available_memory().min(group)
     })
 }
