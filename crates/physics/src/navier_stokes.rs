@@ -100,6 +100,7 @@ impl Pde for NavierStokes {
             let [pde, name, expected] = [NAME, name, expected].map(String::from);
             if valid { Ok(()) } else { Err(Error::OutOfRange { pde, name, value, expected }) }
         };
+
         match name {
             "nu" => {
                 check("nu", value > 0.0 && value <= 1.0, "above 0, at most 1")?;

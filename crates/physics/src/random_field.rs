@@ -42,6 +42,7 @@ impl FieldLaw {
                 return Err(Error::UnknownParam { pde: pde.into(), name: name.into(), known });
             }
         };
+
         if !(value.is_finite() && value > above) {
             let expected = format!("finite and above {above}");
             let (pde, name) = (pde.into(), name.into());
