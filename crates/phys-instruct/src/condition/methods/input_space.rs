@@ -252,6 +252,7 @@ impl Problem<'_> {
     pub fn infer(&self, count: usize, seed: u64) -> Result<Found> {
         let stages = self.stages();
 
+        // The start from which the search reaches the smallest errors.
         let (mut reached, mut at) = (0, None);
         for start in self.starts {
             let pair = self.start(start)?;
@@ -271,6 +272,7 @@ impl Problem<'_> {
             .into_par_iter()
             .map(|member| self.member(&at, member, stages, seed))
             .collect::<Result<_>>()?;
+        // A draw without its mirror image would shift the mean, so that both go.
         let complete = |pair: &&[Option<Fields>]| pair.iter().all(Option::is_some);
         let pairs = drawn.chunks(2).filter(complete);
         let members: Vec<Fields> = pairs.flatten().flatten().cloned().collect();
@@ -397,10 +399,12 @@ impl Stage<'_> {
             if !end && self.mean_misfit(&pair, draw) < CONVERGED_MISFIT {
                 break;
             }
+
             let Some((better, damped)) = self.step(&pair, &slopes, draw) else { break };
             let settled = self.cost(&better, draw) > (1.0 - SETTLED) * self.cost(&pair, draw);
             pair = better;
             slopes = self.problem.slopes(&pair)?;
+
             // A damped step is short by itself, so that its small gain does not mean convergence.
             if settled && !damped {
                 break;
