@@ -157,8 +157,8 @@ pub struct LineLaw {
 }
 
 impl LineLaw {
-    /// Draws a periodic line on [0, l) of mean 0, n values at `j l / n`. With
-    /// xi_k, eta_k ~ N(0, 1) and w_k = 2 pi k / l it is
+    /// Draws a periodic line on [0, l) of mean 0, n values at `j l / n`. With xi_k, eta_k ~ N(0, 1)
+    /// and w_k = 2 pi k / l it is
     ///
     /// ```text
     /// sum_{k=1}^{n/2} (2 / l)^(1/2) sigma (w_k^2 + tau^2)^(-gamma/2)

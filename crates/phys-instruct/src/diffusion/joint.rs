@@ -195,8 +195,7 @@ impl JointMap {
     }
 }
 
-/// Adds the products of the low modes of `modes` `[batch, channel, y, x]` to `sums`
-/// `[mode, mode]`.
+/// Adds the products of the low modes of `modes` `[batch, channel, y, x]` to `sums` `[mode, mode]`.
 ///
 /// # Errors
 /// Fails where the device does not give the products back.

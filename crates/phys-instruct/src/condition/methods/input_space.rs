@@ -244,8 +244,7 @@ type At = (Mat<f64>, Pair);
 impl Problem<'_> {
     /// `count` draws from the posterior, in pairs of opposite noise. If the search does not reach
     /// the values within their errors, the draws are for the smallest softened errors that it
-    /// reaches. A draw that does not follow the values is left out, together with its mirror
-    /// image.
+    /// reaches. A draw that does not follow the values is left out, together with its mirror image.
     ///
     /// # Errors
     /// Fails if the solver refuses an input that the search cannot do without.

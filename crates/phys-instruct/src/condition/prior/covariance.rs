@@ -605,8 +605,7 @@ mod tests {
         assert!(far < 0.15 * rms(&exact), "{far} of {}", rms(&exact));
     }
 
-    /// [`Smooth`] with a linear estimate that knows nothing of how the values depend on each
-    /// other.
+    /// [`Smooth`] with a linear estimate that knows nothing of how the values depend on each other.
     struct Independent(Smooth);
 
     impl Prior for Independent {
