@@ -407,11 +407,13 @@ pub fn statistics_arrays(statistics: &Statistics, card: &Card) -> BTreeMap<Strin
         ("statistics.mean".to_owned(), array(&statistics.mean, shape.clone())),
         ("statistics.spectrum".to_owned(), array(&statistics.spectrum, shape)),
     ]);
+
     if let Some(Regression { gain, remainder }) = &statistics.regression {
         let shape = vec![card.channels.len() - 1, card.grid.ny, card.grid.nx];
         arrays.insert("statistics.regression".into(), array(gain, shape.clone()));
         arrays.insert("statistics.remainder".into(), array(remainder, shape));
     }
+
     if let Some(Components { vectors, std, .. }) = &statistics.components {
         let n = std.len();
         arrays.insert("statistics.components".into(), array(vectors, vec![n, n]));

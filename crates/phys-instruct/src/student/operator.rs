@@ -128,11 +128,13 @@ impl Frame {
         let (layout, channels) = (pde.layout(), pde.channels());
         let equation = Equation(problem::residual(pde, grid, &crate::device::cpu())?.into());
         let solved = layout.solution.channels.clone();
+
         let Grid { ny, nx, .. } = grid;
         let rows = layout.solution.rows_of(ny);
         let inside = |i: usize| if rows.contains(&(i / nx % ny)) { 1.0f32 } else { 0.0 };
         let mask: Vec<f32> = (0..solved.len() * grid.points()).map(inside).collect();
         let shape = [1, solved.len(), ny, nx];
+
         Ok(Self {
             channels: channels.len(),
             bases: Bases::new(&channels[solved], grid, device),
@@ -222,6 +224,7 @@ impl Frame {
             }
             None => Tensor::zeros(shape, &x.device()),
         };
+
         let start = self.with_solution(x.clone(), start);
         let dims = start.dims();
         let swept = corrected(read(start)?, dims, residual, sweeps).map_err(|e| match e {
