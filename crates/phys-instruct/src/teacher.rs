@@ -11,6 +11,7 @@ use crate::diffusion::{Coordinates, Network, loss};
 use crate::model::{Card, Kind, Model, statistics_arrays, statistics_from};
 use crate::net::optimizer::AdamW;
 use crate::net::{UNet, params};
+use crate::parts::Parts;
 use crate::problem;
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
@@ -66,7 +67,7 @@ impl TeacherTraining {
             Some(model) => (started(&card, &model)?, model.statistics),
             None => {
                 let (coordinates, statistics) =
-                    Coordinates::fit(&data, &pde.channels(), &config.coordinates, device)?;
+                    Coordinates::fit(&data, &Parts::of(pde), &config.coordinates, device)?;
                 let [inputs, outputs] = [coordinates.inputs(), card.channels.len()];
                 let net = UNet::new(&config.net, inputs, outputs, config.seed, device);
                 (Network::new(net, coordinates).valid(), statistics)
@@ -222,10 +223,9 @@ impl Training for TeacherTraining {
 
         // Not measured anew: the eigenbasis of the same data may come out otherwise.
         self.statistics = statistics_from(&checkpoint.tensors, &self.card)?;
-        let (channels, grid) = (self.card.pde()?.channels(), self.card.grid);
+        let (parts, grid) = (Parts::of(self.card.pde()?.as_ref()), self.card.grid);
         let config = &self.card.coordinates;
-        let coordinates =
-            Coordinates::new(&self.statistics, &channels, grid, config, &self.device)?;
+        let coordinates = Coordinates::new(&self.statistics, &parts, grid, config, &self.device)?;
 
         let plain = self.network.valid();
         let net = params::from_arrays(plain.net, &checkpoint.tensors, "net.")?;

@@ -359,7 +359,7 @@ impl Setting {
         let mut drawn = sampling::sample(model, options, &mut |_| ())?;
 
         if let Some(sweeps) = key.sweeps {
-            drawn.samples = polish::polish(&drawn.samples, self.residual(), sweeps)?;
+            drawn.samples = polish::polish(&drawn.samples, self.pde(), self.residual(), sweeps)?;
         }
         Ok(drawn)
     }

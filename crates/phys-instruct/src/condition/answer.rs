@@ -17,6 +17,7 @@ use crate::condition::warnings::{self, Warning};
 use crate::condition::{Observation, Observations, Options, Posterior, Solver, Task};
 use crate::eval::physics::pde_error;
 use crate::net::size;
+use crate::parts::Parts;
 use crate::{Error, Model, Result, memory, problem};
 
 /// A value may miss the two values of an input by this many deviations of its error.
@@ -301,8 +302,9 @@ impl Solver {
         };
 
         let mut shares = vec![None; observations.channels().len()];
-        let two_values = pde.input_law().two_values();
-        let estimated = (0..shares.len()).filter(|&c| c > 0 || two_values.is_none());
+        let Parts { layout, values: two_values, .. } = Parts::of(pde);
+        let is_input = |c: &usize| layout.input.channels.contains(c);
+        let estimated = (0..shares.len()).filter(|c| !is_input(c) || two_values.is_none());
         if estimated.clone().any(|c| unstated(c).count() > 0) {
             let share = match robust {
                 true => self.likely_robust_share(observations)?,
@@ -312,12 +314,11 @@ impl Solver {
         }
 
         // The distance of an input's values from its two values shows their errors directly.
-        if let Some(two) = two_values
-            && unstated(0).count() > 0
-        {
-            let square: f64 = unstated(0).map(|p| two.distance(p.value).powi(2)).sum();
-            let rms = (square / unstated(0).count() as f64).sqrt();
-            shares[0] = Some((rms / self.deviations()[0]).min(LARGEST_SHARE));
+        let Some(two) = two_values else { return Ok(shares) };
+        for c in layout.input.channels.filter(|&c| unstated(c).count() > 0) {
+            let square: f64 = unstated(c).map(|p| two.distance(p.value).powi(2)).sum();
+            let rms = (square / unstated(c).count() as f64).sqrt();
+            shares[c] = Some((rms / self.deviations()[c]).min(LARGEST_SHARE));
         }
         Ok(shares)
     }
@@ -368,11 +369,12 @@ impl Solver {
         let off = |p: &Observation| two.distance(p.value);
         let most = |p: &Observation| (ADMISSIBLE * p.deviation()).max(NEAR_A_VALUE * two.gap());
 
-        let points = observations.points().iter().filter(|p| p.channel == 0);
+        let input = pde.layout().input.channels;
+        let points = observations.points().iter().filter(|p| input.contains(&p.channel));
         let Some(odd) = points.clone().find(|p| off(p) > most(p)) else { return Ok(()) };
         let count = points.filter(|p| off(p) > most(p)).count();
-        let [y, x] = lattice.coordinates(0, [odd.row, odd.column]);
-        let name = &observations.channels()[0];
+        let [y, x] = lattice.coordinates(odd.channel, [odd.row, odd.column]);
+        let name = &observations.channels()[odd.channel];
         Err(Error::Observation(format!(
             "{name} = {} at y {y:.4}, x {x:.4} ({count} such): this model knows {name} = {low} and \
              {high} alone. Where {name} is observed everywhere the solution is found for any value; \

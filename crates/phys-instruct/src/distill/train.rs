@@ -15,6 +15,7 @@ use crate::eval::moments;
 use crate::model::{Card, Kind, Model, statistics_arrays};
 use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::params;
+use crate::parts::Parts;
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
 use crate::training::{Origin, Outcome, Training};
@@ -76,6 +77,7 @@ impl StudentTraining {
             held_out: data.slice(0..data.count.min(HELD_OUT)),
             teacher,
             residual,
+            parts: Parts::of(config.pde()?.as_ref()),
             first_line: FirstLine::of(data, config.pde()?.as_ref(), device),
         };
         Ok(Self {
