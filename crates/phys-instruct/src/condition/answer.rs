@@ -15,8 +15,8 @@ use crate::condition::observations::place::Lattice;
 use crate::condition::prior::expectation::{Distances, Surprise};
 use crate::condition::warnings::{self, Warning};
 use crate::condition::{Observation, Observations, Options, Posterior, Solver, Task};
+use crate::config::size;
 use crate::eval::physics::pde_error;
-use crate::net::size;
 use crate::parts::Parts;
 use crate::{Error, Model, Result, memory, problem};
 
