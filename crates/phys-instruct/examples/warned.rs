@@ -140,8 +140,8 @@ impl Bench<'_> {
     fn answer(&self, problem: Problem, noise: Option<f64>, seed: u64) -> Result<Answer> {
         let Problem { task, observations, .. } = problem;
         let options = Options { seed, ..Options::default() };
-        let (robust, resolve, method) = (false, None, None);
-        self.solver.answer(Question { task, observations, noise, robust, resolve, method, options })
+        let (robust, resolve) = (false, None);
+        self.solver.answer(Question { task, observations, noise, robust, resolve, options })
     }
 
     /// Counts the problems with a fault, `count` at most, that are warned of or refused.

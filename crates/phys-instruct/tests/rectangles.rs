@@ -252,10 +252,10 @@ fn a_student_of_40_by_56_trains_samples_and_answers() {
 
     let observed = Task::Inverse.observed(pde.as_ref(), grid);
     let observations = Observations::draw(&held_out, 0, &observed, 30, 0.0, 1).unwrap();
-    let (noise, robust, resolve, method) = (None, false, Some(true), None);
+    let (noise, robust, resolve) = (None, false, Some(true));
     let options = Options { ensemble: 4, ..Options::default() };
     let task = Task::Inverse;
-    let question = Question { task, observations, noise, robust, resolve, method, options };
+    let question = Question { task, observations, noise, robust, resolve, options };
     let answer = Solver::new(&model).unwrap().answer(question).unwrap();
     assert_eq!(answer.posterior.samples.grid(), grid);
     assert!(answer.posterior.samples.data.iter().all(|v| v.is_finite()));

@@ -195,8 +195,7 @@ impl Solve {
             noise: self.noise,
             robust: self.robust,
             resolve: self.physics,
-            method: self.method.map(Way::method),
-            options: Options { ensemble, rounds, seed, ..Options::default() },
+            options: Options { method: self.method.map(Way::method), ensemble, rounds, seed },
         };
         ask_for_members(model, &question)?;
 

@@ -331,8 +331,7 @@ impl<'a> Question<'a> {
 
     /// The answer that `solve` gives by default.
     fn own_answer(&self, solver: &Solver, o: &Observations, ensemble: usize) -> Result<Posterior> {
-        let method = solver.suggested(o)?;
-        let options = SolveOptions { method, ensemble, ..SolveOptions::default() };
+        let options = SolveOptions { ensemble, ..SolveOptions::default() };
         let posterior = solver.posterior(o, &options)?;
         match self.task.wants_solver() {
             true => posterior.solved(self.setting.pde.as_ref()),
@@ -377,7 +376,11 @@ impl<'a> Question<'a> {
         let solve = |o: &Observations, method| {
             solver.posterior(
                 o,
-                &SolveOptions { method, ensemble: members, ..SolveOptions::default() },
+                &SolveOptions {
+                    method: Some(method),
+                    ensemble: members,
+                    ..SolveOptions::default()
+                },
             )
         };
         let classical =

@@ -53,9 +53,7 @@ pub struct Question {
     pub robust: bool,
     /// Replaces every member's solution by the reference solver's; none for the task's default.
     pub resolve: Option<bool>,
-    /// The method; none for the one that suits the observations.
-    pub method: Option<crate::condition::Method>,
-    /// The size of the ensemble, the seed and the effort.
+    /// The method, the size of the ensemble, the seed and the effort.
     pub options: Options,
 }
 
@@ -69,7 +67,6 @@ impl Question {
             noise: None,
             robust: false,
             resolve: None,
-            method: None,
             options: Options::default(),
         }
     }
@@ -143,7 +140,7 @@ pub fn ask_for_members(model: &Model, question: &Question) -> Result<()> {
     let (members, points) = (question.options.ensemble, question.observations.points().len());
 
     let fields = COPIES * memory::of_samples(1, [card.channels.len(), card.grid.ny, card.grid.nx]);
-    let differentiates = question.method.is_some_and(|m| m.inference().differentiates());
+    let differentiates = question.options.method.is_some_and(|m| m.inference().differentiates());
     let gradient = if differentiates { size::of_gradient(&card.net, card.grid) } else { 0.0 };
     // The covariance of all observations and its factors, in double precision.
     let covariance = 3.0 * 8.0 * (points as f64).powi(2);
@@ -198,8 +195,7 @@ impl Solver {
                 let held = if stated { &observations } else { &question.observations };
                 self.check_values(held, pde, &lattice)?;
                 self.check_size(&observations, &lattice)?;
-                let method = question.method.map_or_else(|| self.suggested(&observations), Ok)?;
-                let drawn = self.posterior(&observations, &Options { method, ..*options })?;
+                let drawn = self.posterior(&observations, options)?;
                 let resolve = question.resolve.unwrap_or(task.wants_solver());
                 (if resolve { drawn.solved(pde)? } else { drawn }, unusual)
             }
