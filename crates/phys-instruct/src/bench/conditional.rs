@@ -18,7 +18,7 @@ use phys_instruct_physics::Pde;
 use self::row::Answer;
 pub use self::row::{Key, Row};
 use super::method::SolvingMethod;
-use super::unconditional::{Loaded, load};
+use super::unconditional::{Loaded, load, model_name};
 use crate::baseline::{self, Guidance, Lot, exact, interpolation, most_probable};
 use crate::condition::{
     Method, Observations, Options as SolveOptions, Posterior, Solver, Task, TwoValuedEntries,
@@ -152,22 +152,23 @@ struct Question<'a> {
 }
 
 impl Setting {
-    /// Loads the student of `pde` on `grid` points a side, and its teacher if there is one, and
-    /// makes the problems.
+    /// Loads the student of `pde` on so many `points` along y and x, and its teacher if there is
+    /// one, and makes the problems.
     ///
     /// # Errors
     /// Fails if there is no student, if a file cannot be read, if the solver refuses an input, and
     /// with [`Error::Interrupted`].
     pub fn of(
         pde: &str,
-        grid: usize,
+        points: [usize; 2],
         options: &Options,
         find: &dyn Fn(&str) -> Option<PathBuf>,
         stop: &AtomicBool,
     ) -> Result<Self> {
-        let loaded = |kind: &str| find(&format!("{pde}-{grid}-{kind}")).map(load).transpose();
+        let name = |kind: &str| model_name(pde, points, kind);
+        let loaded = |kind: &str| find(&name(kind)).map(load).transpose();
         let student = loaded("student")?
-            .ok_or_else(|| Error::Config(format!("no student {pde}-{grid}-student")))?;
+            .ok_or_else(|| Error::Config(format!("no student {}", name("student"))))?;
         let (problem, grid) = (student.model.card.pde()?, student.model.card.grid);
         let made = |seed, count| {
             let mut watch = Watch { progress: &mut |_| (), stop };
@@ -472,7 +473,7 @@ impl<'a> Question<'a> {
 
     fn key(&self, method: SolvingMethod, steps: usize, options: &Options) -> Key {
         let Setting { student, teacher, pde, .. } = self.setting;
-        let grid = student.model.card.grid.nx;
+        let grid = student.model.card.grid;
         let guided = method == SolvingMethod::DiffusionPde;
 
         let model = match method {

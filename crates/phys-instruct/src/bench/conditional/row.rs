@@ -1,5 +1,6 @@
 //! One line of the table of conditional solving.
 
+use phys_instruct_physics::Grid;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::Guidance;
@@ -21,8 +22,9 @@ pub struct Key {
     pub method: SolvingMethod,
     /// The number of DiffusionPDE's sampler steps; 0 for the others.
     pub steps: usize,
-    /// The number of points a side.
-    pub grid: usize,
+    /// The grid.
+    #[serde(with = "crate::config::grid")]
+    pub grid: Grid,
     /// The number of points observed; all if there are fewer.
     pub points: usize,
     /// The number of columns observed in every row, in place of random points.
