@@ -280,7 +280,9 @@ fn solve_draws_a_problem_and_answers_it() {
     let info = sandbox.json("data info x.npz")["arrays"].take();
     assert_eq!(info["u"]["shape"], serde_json::json!([3, 8, 8]));
     assert_eq!(info["a_mean"]["shape"], serde_json::json!([8, 8]));
-    let solved = sandbox.json(&format!("{line} --physics"));
+    let solved = sandbox.json(&format!("{line} --resolve"));
+    // The name of an earlier version.
+    assert!(sandbox.run(&format!("{line} --physics=false")).code == Some(0));
     assert!(solved["pde_error"].as_f64().unwrap() < 1e-3, "{solved}");
 }
 
