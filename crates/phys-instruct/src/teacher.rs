@@ -15,7 +15,7 @@ use crate::parts::Parts;
 use crate::problem;
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
-use crate::training::{Origin, Outcome, Training, ema_decay};
+use crate::training::{Origin, StepRecord, Training, ema_decay};
 use crate::{Error, Result, Samples};
 
 /// The state of a teacher's training.
@@ -152,7 +152,7 @@ impl Training for TeacherTraining {
         self.skipped
     }
 
-    fn step(&mut self) -> Result<Outcome> {
+    fn step(&mut self) -> Result<StepRecord> {
         let c = &self.config.train;
         let d = &self.config.diffusion;
 
@@ -181,7 +181,7 @@ impl Training for TeacherTraining {
         self.skipped = self.skipped.saturating_add(u64::from(report.skipped));
 
         let loss = f64::from(loss.into_scalar::<f32>());
-        Ok(Outcome {
+        Ok(StepRecord {
             metrics: self.metrics(loss, report.gradient_norm, rate),
             skipped: report.skipped,
         })

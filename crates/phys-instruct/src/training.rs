@@ -38,7 +38,7 @@ pub trait Training: Send {
     ///
     /// # Errors
     /// Fails if the step's own work does.
-    fn step(&mut self) -> Result<Outcome>;
+    fn step(&mut self) -> Result<StepRecord>;
     /// Returns the state that is needed to resume.
     ///
     /// # Errors
@@ -53,9 +53,9 @@ pub trait Training: Send {
     fn add_seconds(&mut self, seconds: f64);
 }
 
-/// The outcome of a step.
+/// The figures that a step leaves, and whether it counts.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct StepRecord {
     /// The figures for the metrics file; empty if none are due.
     pub metrics: Map<String, Value>,
     /// Tells whether the step was not finite and changed nothing.

@@ -15,7 +15,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use phys_instruct_physics::Pde;
 
-use self::row::Answer;
+use self::row::Scored;
 pub use self::row::{Key, Row};
 use super::method::SolvingMethod;
 use super::unconditional::{Loaded, load, model_name};
@@ -142,7 +142,7 @@ enum Places {
 }
 
 /// One task with its observations.
-struct Question<'a> {
+struct Query<'a> {
     setting: &'a Setting,
     task: Task,
     seen: Vec<usize>,
@@ -220,23 +220,23 @@ impl Setting {
         done: &mut dyn FnMut(&Row) -> Result<()>,
     ) -> Result<Vec<Row>> {
         let mut rows = Vec::<Row>::new();
-        for question in self.questions(options) {
+        for query in self.queries(options) {
             let mut limit = None;
             for &method in &options.methods {
                 if stop.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
-                if let Some(old) = question.known(method, options, known) {
+                if let Some(old) = query.known(method, options, known) {
                     rows.extend(old);
                     continue;
                 }
 
-                let mut of_task = rows.iter().filter(|row| row.key.task == question.task);
+                let mut of_task = rows.iter().filter(|row| row.key.task == query.task);
                 let found = of_task.find_map(|row| row.guidance);
                 let guidance = found.filter(|_| options.search_once);
-                for mut row in question.rows(method, &prepared.solver, guidance, options)? {
+                for mut row in query.rows(method, &prepared.solver, guidance, options)? {
                     if limit.is_none() {
-                        limit = Some(question.limit(options)?);
+                        limit = Some(query.limit(options)?);
                     }
                     row.bayes_limit = limit.flatten();
                     if method.is_student() {
@@ -261,13 +261,13 @@ impl Setting {
         options: &Options,
     ) -> Result<Vec<Example>> {
         let mut examples = Vec::<Example>::new();
-        for question in self.questions(options) {
-            let task = question.task;
+        for query in self.queries(options) {
+            let task = query.task;
             if examples.iter().any(|example| example.task == task) {
                 continue;
             }
-            let observations = question.observations(&self.truths, 0)?;
-            let posterior = question.own_answer(solver, &observations, options.ensemble)?;
+            let observations = query.observations(&self.truths, 0)?;
+            let posterior = query.own_answer(solver, &observations, options.ensemble)?;
             let pde_error = pde_error(&posterior.samples, self.residual.as_ref())?;
             examples.push(Example { task, observations, posterior, pde_error });
         }
@@ -289,27 +289,27 @@ impl Setting {
         self.student.name()
     }
 
-    fn questions(&self, options: &Options) -> Vec<Question<'_>> {
-        let mut questions = Vec::new();
+    fn queries(&self, options: &Options) -> Vec<Query<'_>> {
+        let mut queries = Vec::new();
         for &task in &options.tasks {
             let points = options.points.iter().map(|&n| Places::Points(n));
             let sensors = options.sensors.iter().map(|&n| Places::Sensors(n));
             let lines = task == Task::Reconstruct && self.pde.layout().input.is_line();
             for places in points.chain(sensors.filter(|_| lines)) {
                 for &noise in &options.noise {
-                    let question = Question::new(self, task, places, noise);
+                    let query = Query::new(self, task, places, noise);
                     // A number of points beyond all there are means all of them, once.
-                    if !questions.iter().any(|other: &Question| other.asks_as(&question)) {
-                        questions.push(question);
+                    if !queries.iter().any(|other: &Query| other.asks_as(&query)) {
+                        queries.push(query);
                     }
                 }
             }
         }
-        questions
+        queries
     }
 }
 
-impl<'a> Question<'a> {
+impl<'a> Query<'a> {
     fn new(setting: &'a Setting, task: Task, places: Places, noise: f64) -> Self {
         let grid = setting.student.model.card.grid;
         let pde = setting.pde.as_ref();
@@ -520,7 +520,7 @@ impl<'a> Question<'a> {
 
             let mean = posterior.mean_sample();
             let residual = self.setting.residual.as_ref();
-            answers.push(Answer {
+            answers.push(Scored {
                 score: posterior.score(truths.sample(i), &self.asked, two_valued),
                 misfit: observations.misfit(mean.sample(0), &deviations),
                 pde_error: pde_error(&posterior.samples, residual).ok(),

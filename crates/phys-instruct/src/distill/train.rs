@@ -18,7 +18,7 @@ use crate::net::params;
 use crate::parts::Parts;
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
-use crate::training::{Origin, Outcome, Training};
+use crate::training::{Origin, StepRecord, Training};
 use crate::{Error, Result, Samples, seeds};
 
 /// The number of samples that are drawn for the metrics.
@@ -257,7 +257,7 @@ impl Training for StudentTraining {
         self.skipped
     }
 
-    fn step(&mut self) -> Result<Outcome> {
+    fn step(&mut self) -> Result<StepRecord> {
         if self.student.pairs.is_none() && self.student.config.operator().is_some() {
             let reason = "a phase of kind \"operator\" needs the run's training data (with_pairs)";
             return Err(Error::Config(reason.into()));
@@ -271,7 +271,7 @@ impl Training for StudentTraining {
             self.note_deviations()?;
         }
         let metrics = self.metrics(figures, report)?;
-        Ok(Outcome { metrics, skipped: report.skipped })
+        Ok(StepRecord { metrics, skipped: report.skipped })
     }
 
     fn checkpoint(&self) -> Result<Bundle> {

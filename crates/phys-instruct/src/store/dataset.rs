@@ -35,7 +35,7 @@ pub struct Plan {
 
 /// A shard that does not agree with the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct Fault {
     /// The file.
     pub file: PathBuf,
     /// The difference between what was found and what was expected.
@@ -93,7 +93,7 @@ pub fn generate(
 ///
 /// # Errors
 /// Fails as [`Manifest::read`] does, without which nothing can be checked.
-pub fn verify(folder: &Path) -> Result<Vec<Problem>> {
+pub fn verify(folder: &Path) -> Result<Vec<Fault>> {
     let manifest = Manifest::read(folder)?;
     let [height, width] = manifest.recipe.grid.shape();
     let check = |shard: &Shard| {
@@ -103,7 +103,7 @@ pub fn verify(folder: &Path) -> Result<Vec<Problem>> {
             Error::Io { source, .. } => source.to_string(),
             other => other.to_string(),
         };
-        Some(Problem { file: folder.join(&shard.file), reason })
+        Some(Fault { file: folder.join(&shard.file), reason })
     };
     Ok(manifest.shards.iter().filter_map(check).collect())
 }

@@ -72,7 +72,7 @@ impl Inference for LinearisedRefinement {
         let pde = card.pde()?;
         let variances = given.variances(given.exact());
 
-        let problem = Problem {
+        let inversion = Inversion {
             prior: given.student,
             pde: pde.as_ref(),
             grid: card.grid,
@@ -85,7 +85,7 @@ impl Inference for LinearisedRefinement {
             entries: &Entries::of(pde.as_ref(), card.grid),
         };
         let rounds = options.rounds.unwrap_or(ROUNDS);
-        let (x, calls) = in_pool(|| problem.infer(&aim, rounds, options.seed))?;
+        let (x, calls) = in_pool(|| inversion.infer(&aim, rounds, options.seed))?;
         Ok(Drawn { samples: given.samples(x), calls, left_out: 0 })
     }
 }
@@ -102,7 +102,7 @@ fn equation_of(pde: &dyn Pde) -> Result<&dyn Linearisable> {
 }
 
 /// The observations, and the equation behind them.
-struct Problem<'a> {
+struct Inversion<'a> {
     pub prior: &'a dyn Prior,
     pub pde: &'a dyn Pde,
     pub grid: Grid,
@@ -148,7 +148,7 @@ struct Near<'a> {
     gain: Gain<'a>,
 }
 
-impl Problem<'_> {
+impl Inversion<'_> {
     /// An ensemble of answers, `[member, channel, y, x]`, and the number of network calls behind
     /// each. The student is called `rounds` times at each level but the first.
     ///
@@ -372,7 +372,7 @@ mod tests {
             observations.points().iter().map(|p| p.deviation().powi(2)).collect();
         let covariance = Covariance::new(&prior, 0).unwrap();
         let aim = Aim::draw(&prior, &observations, MEMBERS, 1);
-        let problem = Problem {
+        let inversion = Inversion {
             prior: &prior,
             pde: &pde,
             grid: GRID,
@@ -384,10 +384,10 @@ mod tests {
             variances: &variances,
             entries: &entries,
         };
-        let (x, calls) = problem.infer(&aim, rounds, 1).unwrap();
+        let (x, calls) = inversion.infer(&aim, rounds, 1).unwrap();
         assert_eq!(calls, 1 + 2 * rounds);
         let left = aim.values.clone()
-            - problem.observed.of(problem.pairs(&problem.near(&x).unwrap(), &x).unwrap());
+            - inversion.observed.of(inversion.pairs(&inversion.near(&x).unwrap(), &x).unwrap());
         let left = left / row(&observations, |p| p.deviation(), &Device::flex());
         let left = values(left.square().mean().sqrt())[0];
         Answer { x: values(x), truth, observed: seen, left }
