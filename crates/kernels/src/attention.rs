@@ -114,6 +114,7 @@ pub fn attention_backward(
     samples.zip(grads).for_each(|((qkv, ((out, grad), log_sums)), qkv_grad)| {
         let sample = Sample::new(qkv, shape);
 
+        // The mean of each point's weights' gradients, which the softmax's derivative subtracts.
         let mut means = vec![0.0; shape.points];
         for (out, grad) in out.chunks_exact(shape.points).zip(grad.chunks_exact(shape.points)) {
             means.iter_mut().zip(out.iter().zip(grad)).for_each(|(m, (o, g))| *m += o * g);

@@ -67,7 +67,7 @@ mod tests {
     use crate::eval::testing::{samples_from, samples_of};
     use crate::net::params::values;
 
-    /// What [`crate::Samples::with_input_rounded`] does with arrays.
+    /// The rounding is that of [`crate::Samples::with_input_rounded`].
     #[test]
     fn only_an_input_of_two_values_is_rounded() {
         let samples = samples_of(2, 2, 1, 2, vec![2.0, 7.4, 0.1, 0.2, 7.5, 20.0, 0.3, 0.4]);

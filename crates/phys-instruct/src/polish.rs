@@ -37,8 +37,8 @@ pub fn is_known(residual: &dyn Residual) -> bool {
     residual.collocation().is_some() || residual.damping().is_some()
 }
 
-/// Returns `samples` of `pde` after at most `sweeps` corrections, fewer if the equation holds to rounding
-/// before that. The input is unchanged. `residual` must be built on the CPU.
+/// Returns `samples` of `pde` after at most `sweeps` corrections, fewer if the equation holds to
+/// rounding before that. The input is unchanged. `residual` must be built on the CPU.
 ///
 /// # Errors
 /// Fails for a PDE whose residual has no correction, and for corrections that are not finite.
@@ -95,6 +95,7 @@ pub(crate) fn corrected(
         }
         (None, None) => (),
     }
+
     match data.iter().position(|v| !v.is_finite()) {
         None => Ok(data),
         Some(i) => {

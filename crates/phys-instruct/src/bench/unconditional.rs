@@ -104,9 +104,9 @@ pub(super) struct Loaded {
 }
 
 /// Plans the rows of one PDE with the models that `find` maps from a name without extension to a
-/// file. The names are `<pde>-<grid>-` ([`model_name`]) with `student`, `diff-instruct` (a student without
-/// guidance), `edm`, `teacher` and `pidm`. The student's own teacher has guided rows only if its
-/// weights were searched.
+/// file. The names are `<pde>-<grid>-` ([`model_name`]) with `student`, `diff-instruct` (a student
+/// without guidance), `edm`, `teacher` and `pidm`. The student's own teacher has guided rows only if
+/// its weights were searched.
 ///
 /// # Errors
 /// Fails if there is no student of the PDE, if a file cannot be read, or if models differ in PDE,
@@ -149,10 +149,12 @@ pub fn plan(
             items.extend(teacher_rows(method, options, tuning, teacher)?);
         }
     }
+
     if let Some(pidm) = &pidm? {
         same(pidm)?;
         items.extend(teacher_rows(SamplingMethod::Pidm, options, tuning, pidm)?);
     }
+
     let solver = key(pde, SamplingMethod::Solver, student.model.card.grid, options, 0);
     items.push(Item { key: solver, file: None, model: None });
     items.retain(|item| options.methods.contains(&item.key.method));

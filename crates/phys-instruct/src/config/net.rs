@@ -75,6 +75,7 @@ impl NetConfig {
                 self.patch
             ));
         }
+
         match self.attention.iter().find(|&&level| level >= levels) {
             None => Ok(()),
             Some(level) => refused(format!(
