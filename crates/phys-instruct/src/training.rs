@@ -106,18 +106,18 @@ pub fn run(
     let mut skipped_in_a_row = 0;
 
     while training.step_count() < end {
-        let mut outcome = in_pool(|| training.step())?;
+        let mut record = in_pool(|| training.step())?;
         // A figure that does not exist or is no number is left out.
-        outcome.metrics.retain(|_, figure| !figure.is_null());
+        record.metrics.retain(|_, figure| !figure.is_null());
         training.add_seconds(lap.elapsed().as_secs_f64());
         lap = Instant::now();
-        skipped_in_a_row = if outcome.skipped { skipped_in_a_row + 1 } else { 0 };
+        skipped_in_a_row = if record.skipped { skipped_in_a_row + 1 } else { 0 };
         if skipped_in_a_row >= PATIENCE {
             return Err(given_up(training, run, &format!("{PATIENCE} steps in a row")));
         }
-        progress(training.step_count(), &outcome.metrics);
-        if !outcome.metrics.is_empty() {
-            run.append_metrics(&Value::Object(outcome.metrics))?;
+        progress(training.step_count(), &record.metrics);
+        if !record.metrics.is_empty() {
+            run.append_metrics(&Value::Object(record.metrics))?;
         }
 
         let stopping = stop.load(Ordering::Relaxed);

@@ -105,8 +105,8 @@ pub(super) struct Loaded {
 
 /// Plans the rows of one PDE with the models that `find` maps from a name without extension to a
 /// file. The names are `<pde>-<grid>-` ([`model_name`]) with `student`, `diff-instruct` (a student
-/// without guidance), `edm`, `teacher` and `pidm`. The student's own teacher has guided rows only if
-/// its weights were searched.
+/// without guidance), `edm`, `teacher` and `pidm`. The student's own teacher has guided rows only
+/// if its weights were searched.
 ///
 /// # Errors
 /// Fails if there is no student of the PDE, if a file cannot be read, or if models differ in PDE,
