@@ -4,6 +4,7 @@
 #![warn(clippy::print_stderr)]
 
 mod args;
+mod cache;
 mod checked;
 mod cli;
 mod commands;

@@ -307,6 +307,14 @@ impl Model {
         Ok(Bundle { metadata, tensors })
     }
 
+    /// The SHA-256 of the model's description, weights and statistics, in hexadecimal digits.
+    ///
+    /// # Errors
+    /// Fails as [`Model::to_bundle`] does.
+    pub fn sha256(&self) -> Result<String> {
+        weights::sha256_of(&self.to_bundle()?)
+    }
+
     /// Writes the model.
     ///
     /// # Errors

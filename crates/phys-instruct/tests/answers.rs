@@ -5,7 +5,7 @@ use std::path::Path;
 
 use phys_instruct::condition::Lattice;
 use phys_instruct::condition::{
-    Answer, Observation, Observations, Options, Question, Solver, Task,
+    Answer, Observation, Observations, Options, Question, Solver, Task, Warning,
 };
 use phys_instruct::{Model, Result, device};
 use phys_instruct_physics::{Fields, Grid, Pde, generate, registry::by_name};
@@ -70,7 +70,11 @@ fn answer(pde: &str, task: Task, points: Vec<Observation>) -> Result<Answer> {
 }
 
 fn said(answer: &Answer) -> String {
-    answer.warnings.iter().map(|w| w.message.as_str()).collect::<Vec<_>>().join("\n")
+    said_in(&answer.warnings)
+}
+
+fn said_in(warnings: &[Warning]) -> String {
+    warnings.iter().map(|w| w.message.as_str()).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -199,5 +203,48 @@ fn one_sensor_of_burgers_is_followed_by_every_member() {
         assert!(answer.explained.chi < 1.0, "{:?}", answer.explained);
         assert!(answer.explained.chi_of_members < 1.6, "{:?}", answer.explained);
         assert_eq!(answer.posterior.left_out, 0);
+    }
+}
+
+#[test]
+fn a_solver_from_a_file_answers_as_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for pde in ["poisson", "darcy"] {
+        let model = model(pde);
+        let record = by_name(pde).unwrap();
+        let lattice = Lattice::new(record.as_ref(), Grid::square(SIZE));
+        let truth = truth(record.as_ref());
+        let points = sensors(record.as_ref(), &truth, 1, false, 4e-5);
+        let members = |solver: &Solver| {
+            let observations = Observations::on(&lattice, points.clone()).unwrap();
+            let answer = solver.answer(question(Task::Inverse, observations)).unwrap();
+            (answer.posterior.samples.data, said_in(&answer.warnings), answer.pde_errors.model)
+        };
+        let stored = |folder: &Path| {
+            let (solver, unwritten) = Solver::stored(&model, folder).unwrap();
+            (members(&solver), unwritten.is_some())
+        };
+        let new = members(&Solver::new(&model).unwrap());
+
+        // The first run writes the file, the second reads it.
+        let place = folder.path().join(pde);
+        for _ in 0..2 {
+            assert_eq!(stored(&place), (new.clone(), false), "{pde}");
+        }
+
+        // A damaged file is drawn anew and replaced.
+        let file = std::fs::read_dir(&place).unwrap().next().unwrap().unwrap().path();
+        let whole = std::fs::read(&file).unwrap();
+        let mut damaged = whole.clone();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 0x40;
+        for bytes in [&damaged[..], &whole[..middle], b"{}"] {
+            std::fs::write(&file, bytes).unwrap();
+            assert_eq!(stored(&place), (new.clone(), false), "{pde}");
+            assert!(std::fs::read(&file).unwrap() == whole, "{pde}: not written anew");
+        }
+
+        // A folder that cannot be made costs nothing but time.
+        assert_eq!(stored(&file.join("below")), (new, true), "{pde}");
     }
 }

@@ -5,6 +5,7 @@ use phys_instruct::device;
 use serde_json::json;
 
 use crate::args::Global;
+use crate::cache;
 use crate::failure::Outcome;
 use crate::models;
 use crate::output::{line, show};
@@ -31,11 +32,13 @@ impl Doctor {
         let value = json!({
             "version": version, "system": system, "threads": threads, "simd": simd,
             "memory_gib": memory, "gpu": device::has_gpu(), "models": names,
+            "cache": cache::folder(),
         });
         let gpu = if device::has_gpu() { "built in" } else { "not built in (--features gpu)" };
         let memory = memory.map_or("unknown".into(), |gib| format!("{gib:.1} GiB"));
         let models = if names.is_empty() { "none found".into() } else { names.join(", ") };
 
+        let cache = cache::folder().map_or("not kept".into(), |path| path.display().to_string());
         let lines = [
             line("phys-instruct", version),
             line("system", system),
@@ -44,6 +47,7 @@ impl Doctor {
             line("memory", memory),
             line("GPU support", gpu),
             line("bundled models", models),
+            line("prepared solvers", cache),
         ];
         show(global.json, value, &lines)
     }

@@ -7,8 +7,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use phys_instruct::condition::posterior::Score;
 use phys_instruct::condition::{
-    Answer, Method, Observations, Options, Question, Solver, Task, TwoValuedEntries,
-    ask_for_members, files,
+    Answer, Method, Observations, Options, Question, Task, TwoValuedEntries, ask_for_members, files,
 };
 use phys_instruct::config::grid::json as grid_json;
 use phys_instruct::data::{self, Watch};
@@ -23,7 +22,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{line, make_room, seconds, show, tell};
 use crate::picture::answer::{self, Answered};
 use crate::warnings::warn;
-use crate::{models, picture};
+use crate::{cache, models, picture};
 
 /// Fields, with their uncertainty, from sparse and noisy observations
 ///
@@ -42,6 +41,9 @@ use crate::{models, picture};
 ///
 /// The observations are held against what the model knows, and the answer against the observations
 /// and the equation. What does not fit is a warning on stderr; --strict makes it exit code 1.
+///
+/// What depends on the model alone is drawn once and kept in the user's cache folder, which `doctor`
+/// names. PHYS_INSTRUCT_CACHE names another folder, or none if it is empty.
 ///
 /// Example: phys-instruct solve darcy --task inverse --make-obs obs.csv --points 60
 /// Example: phys-instruct solve darcy --task inverse --obs obs.csv --truth obs.truth.npz
@@ -203,7 +205,7 @@ impl Solve {
         ask_for_members(model, &question)?;
 
         let start = Instant::now();
-        let solver = Solver::new(model)?;
+        let solver = cache::solver(model)?;
         let prepared = start.elapsed().as_secs_f64();
         let start = Instant::now();
         let answer = solver.answer(question)?;

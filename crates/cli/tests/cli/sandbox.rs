@@ -85,6 +85,7 @@ impl Sandbox {
             .args(line.split_whitespace())
             .current_dir(self.folder.path())
             .env("PHYS_INSTRUCT_MODELS", self.path("models"))
+            .env("PHYS_INSTRUCT_CACHE", self.path("cache"))
             .env("RAYON_NUM_THREADS", "2")
             .env("NO_COLOR", "1");
         command

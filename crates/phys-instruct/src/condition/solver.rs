@@ -51,13 +51,13 @@ const ESTIMATED: usize = 400;
 /// # }
 /// ```
 pub struct Solver {
-    student: Student,
-    covariance: Covariance,
-    deviations: Vec<f64>,
+    pub(super) student: Student,
+    pub(super) covariance: Covariance,
+    pub(super) deviations: Vec<f64>,
     /// Samples of the model's inputs with the solver's solutions, drawn at first use.
-    yardstick: OnceLock<Vec<f32>>,
+    pub(super) yardstick: OnceLock<Vec<f32>>,
     /// The PDE error of samples that the model draws, measured at first use.
-    own_pde_error: OnceLock<f64>,
+    pub(super) own_pde_error: OnceLock<f64>,
 }
 
 impl Solver {
@@ -69,9 +69,14 @@ impl Solver {
         parts();
         let student = Student::new(model)?;
         let covariance = in_pool(|| Covariance::new(&student, 0))?;
-        let deviations = model.deviations();
+        Ok(Self::of(student, covariance))
+    }
+
+    /// The solver of a student and its covariance.
+    pub(super) fn of(student: Student, covariance: Covariance) -> Self {
+        let deviations = student.model().deviations();
         let (yardstick, own_pde_error) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { student, covariance, deviations, yardstick, own_pde_error })
+        Self { student, covariance, deviations, yardstick, own_pde_error }
     }
 
     /// The student.
@@ -129,7 +134,7 @@ impl Solver {
     /// The model's own samples in the form of data. Inputs of two values are rounded, and the
     /// solution is the reference solver's, because a student's own solution is off by more than
     /// observations may be.
-    fn yardstick(&self) -> Result<&[f32]> {
+    pub(super) fn yardstick(&self) -> Result<&[f32]> {
         if let Some(drawn) = self.yardstick.get() {
             return Ok(drawn);
         }

@@ -113,6 +113,16 @@ pub fn read_with_checksum(path: &Path) -> Result<(Bundle, Option<String>)> {
     from_bytes(path, &bytes)
 }
 
+/// The SHA-256 of `bundle` as [`write()`] would write it, in hexadecimal digits.
+///
+/// # Errors
+/// Fails with [`Error::Shape`] for a tensor whose values do not fill its shape.
+pub fn sha256_of(bundle: &Bundle) -> Result<String> {
+    bundle.tensors.iter().try_for_each(|(name, array)| check_shape(name, array))?;
+    let bytes = to_bytes(bundle, |_| Dtype::F32).map_err(Error::Shape)?;
+    Ok(hexadecimal(Sha256::new_with_prefix(bytes)))
+}
+
 fn to_bytes(
     bundle: &Bundle,
     dtype: impl Fn(&str) -> Dtype,
@@ -171,6 +181,10 @@ fn checksum(document: &str, tensors: &BTreeMap<&str, TensorView<'_>>) -> String 
         add(format!("{:?} {:?}", tensor.dtype(), tensor.shape()).as_bytes());
         add(tensor.data());
     }
+    hexadecimal(sum)
+}
+
+fn hexadecimal(sum: Sha256) -> String {
     sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -262,14 +262,14 @@ impl OperatorStatistics {
         let guess_mean = guess.clone().mean_dim(0);
         let left_mean = left.clone().mean_dim(0);
         let guess = guess - guess_mean.clone();
-        let told = frame.bases.modes(frame.masked(guess.clone()));
+        let told = frame.bases.modes(guess.clone());
         let left = frame.bases.modes(left - left_mean.clone());
         let variance = told.clone().square().mean_dim(0);
         let covariance = (told.clone() * left.clone()).mean_dim(0);
         let never_moves = variance.clone().equal_elem(0.0);
         let slope = covariance / variance.mask_fill(never_moves.clone(), 1.0);
         let gain = slope.mask_fill(never_moves, 0.0) + 1.0;
-        let left = left - told * (gain.clone() - 1.0);
+        let left = left - told.clone() * (gain.clone() - 1.0);
 
         let deviation = |modes: Tensor<4>, least: f32| -> Result<Tensor<4>> {
             let deviation = modes.square().mean_dim(0).sqrt();
@@ -280,7 +280,7 @@ impl OperatorStatistics {
                 false => deviation.ones_like(),
             })
         };
-        let guess_deviation = deviation(frame.bases.modes(guess), LEAST_OF_GUESS)?;
+        let guess_deviation = deviation(told.clone(), LEAST_OF_GUESS)?;
         let left_deviation = deviation(left, LEAST_LEFT)?;
 
         let input = read(frame.input_of(x.clone()))?;
@@ -429,8 +429,7 @@ impl Operator {
     /// The regression of the solution less the guess on the guess, in modes: (c - 1) * B (g - m).
     fn told_by(&self, guess: &Tensor<4>) -> Tensor<4> {
         let OperatorStatistics { guess_mean, gain, .. } = &self.statistics;
-        let centred = self.frame.masked(guess.clone() - guess_mean.clone());
-        self.frame.bases.modes(centred) * (gain.clone() - 1.0)
+        self.frame.bases.modes(guess.clone() - guess_mean.clone()) * (gain.clone() - 1.0)
     }
 
     /// The operator as arrays.

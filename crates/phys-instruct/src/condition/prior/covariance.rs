@@ -10,6 +10,8 @@
 //! choice with the smallest error is taken. The linear estimate alone is preferred where it does
 //! nearly as well, since it is exact for Gaussian fields of a linear equation.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_product};
 use faer::linalg::solvers::{DenseSolveCore, Llt};
@@ -27,7 +29,8 @@ use crate::condition::prior::expectation::Expectation;
 use crate::condition::prior::linear::{Cosines, Linear};
 use crate::diffusion::noise::Draw;
 use crate::linalg::{cholesky, parts};
-use crate::net::params::values;
+use crate::net::params::{read, values};
+use crate::store::weights::{Array, of_shape};
 use crate::{Error, Result};
 
 /// Numbers of samples drawn for the bank: without symmetries, and with them.
@@ -140,6 +143,63 @@ impl Covariance {
         let fresh = (bank..bank + FRESH).step_by(BATCH).map(batch).collect();
         let fresh = values(Tensor::cat(fresh, 0));
         Ok(Self { linear, share, fresh, ..all })
+    }
+
+    /// The covariance as arrays, and the position of its share among those that are tried.
+    ///
+    /// # Errors
+    /// Fails where the device does not give them back.
+    pub(crate) fn to_arrays(&self) -> Result<(BTreeMap<String, Array>, usize)> {
+        let len = self.mean.dims()[1];
+        let rows = |data: &[f32]| Array { shape: vec![data.len() / len, len], data: data.to_vec() };
+        let mut arrays = match &self.linear {
+            Linear::Own => BTreeMap::new(),
+            Linear::Cosines(cosines) => cosines.to_arrays()?,
+        };
+        arrays.insert("mean".into(), rows(&read(self.mean.clone())?));
+        arrays.insert("bank".into(), rows(&self.bank));
+        arrays.insert("fresh".into(), rows(&self.fresh));
+        let share = SHARES.iter().position(|&share| share == self.share).unwrap_or_default();
+        Ok((arrays, share))
+    }
+
+    /// Restores the covariance of `prior` from what [`Covariance::to_arrays`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for arrays that are missing or of another shape, and for a share that is
+    /// none.
+    pub(crate) fn from_arrays(
+        prior: &dyn Prior,
+        mut arrays: BTreeMap<String, Array>,
+        share: usize,
+    ) -> Result<Self> {
+        let ([channels, height, width], device) = (prior.shape(), prior.device());
+        let len = channels * height * width;
+        let symmetries = prior.symmetries();
+        let bank = BANK[usize::from(!symmetries.is_empty())];
+        let linear = match arrays.contains_key(Cosines::NAMES[0]) {
+            true => {
+                let cosines = Cosines::from_arrays(&arrays, prior.shape(), &device)?;
+                Linear::Cosines(Box::new(cosines))
+            }
+            false => Linear::Own,
+        };
+        let mut taken = |name: &str, count: usize| -> Result<Vec<f32>> {
+            of_shape(&arrays, name, &[count, len])?;
+            Ok(arrays.remove(name).map(|array| array.data).unwrap_or_default())
+        };
+
+        let mean = TensorData::new(taken("mean", 1)?, [1, len]);
+        let share =
+            SHARES.get(share).ok_or_else(|| Error::Shape(format!("there is no share {share}")))?;
+        Ok(Self {
+            mean: Tensor::from_data(mean, &device),
+            bank: taken("bank", bank)?,
+            moves: moves(channels, height * width, symmetries),
+            linear,
+            share: *share,
+            fresh: taken("fresh", FRESH)?,
+        })
     }
 
     /// Returns the covariance of `samples` with the prior's own linear estimate at its smallest

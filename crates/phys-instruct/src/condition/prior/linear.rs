@@ -1,12 +1,16 @@
 //! Linear estimates of the prior's covariance: linear maps of white noise, of full rank.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::Basis;
 use phys_instruct_physics::transform::basis_matrix;
 
+use crate::Result;
 use crate::condition::prior::Prior;
+use crate::net::params::to_array;
+use crate::store::weights::{Array, of_shape};
 
 /// A linear map of standard normal noise to fields without their mean, both `[batch, channel, y,
 /// x]`.
@@ -47,6 +51,38 @@ impl Linear {
 }
 
 impl Cosines {
+    /// The names of the arrays of [`Cosines::to_arrays`].
+    pub const NAMES: [&str; 3] = ["cosines.along_y", "cosines.along_x", "cosines.deviations"];
+
+    /// The modes as arrays.
+    ///
+    /// # Errors
+    /// Fails where the device does not give them back.
+    pub fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
+        let tensors = [&self.along_y, &self.along_x, &self.deviations];
+        let named = Self::NAMES.iter().zip(tensors);
+        named.map(|(name, tensor)| Ok((name.to_string(), to_array(tensor.clone())?))).collect()
+    }
+
+    /// Restores the modes from the arrays of [`Cosines::to_arrays`], for fields of `channels` x
+    /// `height` x `width`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for arrays that are missing or of another shape.
+    pub fn from_arrays(
+        arrays: &BTreeMap<String, Array>,
+        [channels, height, width]: [usize; 3],
+        device: &Device,
+    ) -> Result<Self> {
+        let sides = [[height, height], [width, width], [height, width]];
+        let tensor = |i: usize| -> Result<Tensor<4>> {
+            let shape = [1, channels, sides[i][0], sides[i][1]];
+            let data = of_shape(arrays, Self::NAMES[i], &shape)?.data.clone();
+            Ok(Tensor::from_data(TensorData::new(data, shape), device))
+        };
+        Ok(Self { along_y: tensor(0)?, along_x: tensor(1)?, deviations: tensor(2)? })
+    }
+
     /// Measures the modes of the first `inputs` channels. `samples`, `[sample, channel, y, x]`, are
     /// without their mean and multiplied by `scale`; `variances` are those of their entries.
     /// Returns none if the part of a channel that varies is no rectangle.
@@ -120,8 +156,6 @@ fn cosines(size: usize, part: Range<usize>) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-
-    use burn::tensor::Device;
 
     use super::*;
     use crate::condition::prior::testing::{Bordered, SIZE};
