@@ -74,7 +74,7 @@ pub enum DeviceName {
 
 /// A PDE and its parameters.
 #[derive(Args, Clone)]
-pub struct Problem {
+pub struct PdeArgs {
     #[arg(help = format!("The PDE: one of {}", problem::names().join(", ")))]
     pub pde: String,
     #[command(flatten)]
@@ -154,7 +154,7 @@ pub enum Sampler {
     Euler,
 }
 
-impl Problem {
+impl PdeArgs {
     /// The PDE with its parameters set.
     pub fn build(&self) -> Result<Box<dyn Pde>> {
         self.params.apply(problem::by_name(&self.pde)?)

@@ -134,7 +134,7 @@ impl Subject {
         }
         let residual = self.residual()?;
         let start = Instant::now();
-        let samples = polish(&self.samples, residual.as_ref(), sweeps)?;
+        let samples = polish(&self.samples, self.pde.as_ref(), residual.as_ref(), sweeps)?;
         let seconds_per_sample = start.elapsed().as_secs_f64() / samples.count as f64;
         Ok(Self { samples, polish: Some(Polish { sweeps, seconds_per_sample }), ..self })
     }

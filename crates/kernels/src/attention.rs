@@ -191,7 +191,7 @@ impl<'a> Sample<'a> {
     }
 
     /// Resizes `array` to hold a product with a row for each point.
-    fn room(&self, array: &mut Vec<f32>) {
+    fn size_for_points(&self, array: &mut Vec<f32>) {
         array.resize(self.shape.points * BLOCK, 0.0);
     }
 }
@@ -211,7 +211,7 @@ impl Kernel for Forward<'_> {
         let mut scratch = SCRATCH.take();
         let [query, weights, ..] = &mut scratch;
         sample.block(sample.q, first, sample.shape.scale(), query);
-        sample.room(weights);
+        sample.size_for_points(weights);
 
         product(simd, &sample.points(sample.k), query, weights);
         let (largest, sums) = exponentials::<S>(weights);
@@ -271,8 +271,8 @@ impl Kernel for Backward<'_> {
         let Self { sample, grad, log_sums, means, first, panel } = self;
         let scale = sample.shape.scale();
         let [mut block, mut pulled, mut weights, mut slopes] = SCRATCH.take();
-        sample.room(&mut weights);
-        sample.room(&mut slopes);
+        sample.size_for_points(&mut weights);
+        sample.size_for_points(&mut slopes);
         let (query_grad, others) = panel.split_at_mut(sample.shape.channels * BLOCK);
         let (key_grad, value_grad) = others.split_at_mut(sample.shape.channels * BLOCK);
 

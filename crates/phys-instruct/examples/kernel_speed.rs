@@ -21,6 +21,7 @@ use phys_instruct::distill::matching::{self, Match};
 use phys_instruct::net::ops::{in_pool, keep_freed_memory};
 use phys_instruct::net::optimizer::AdamW;
 use phys_instruct::net::params::values;
+use phys_instruct::parts::Parts;
 use phys_instruct::{Model, device};
 use phys_instruct_physics::Grid;
 
@@ -108,7 +109,7 @@ struct Work {
 
 impl Work {
     fn new(model: &Model, grid: usize, batch: usize) -> Result<Self, Failure> {
-        let channels = model.card.pde()?.channels();
+        let parts = Parts::of(model.card.pde()?.as_ref());
         let ones = vec![1.0; CHANNELS * grid * grid];
         let statistics = Statistics {
             mean: vec![0.0; ones.len()],
@@ -119,7 +120,7 @@ impl Work {
 
         let config = &model.card.coordinates;
         let coordinates =
-            Coordinates::new(&statistics, &channels, Grid::square(grid), config, &device::cpu())?;
+            Coordinates::new(&statistics, &parts, Grid::square(grid), config, &device::cpu())?;
         let teacher = Network::new(model.network.net.clone(), coordinates).freeze();
         let optimizer =
             AdamW::new(&OptimizerConfig { clip: 0.0, ..OptimizerConfig::at(LEARNING_RATE) });

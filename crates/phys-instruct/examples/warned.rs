@@ -88,7 +88,7 @@ struct Bench<'a> {
 }
 
 /// A problem's observations, and what is asked for.
-struct Problem {
+struct Case {
     task: Task,
     observations: Observations,
     /// The observation that is off.
@@ -97,7 +97,7 @@ struct Problem {
 
 impl Bench<'_> {
     /// Problem `i` with a fault; none where it does not apply.
-    fn problem(&self, i: usize, fault: Fault) -> Result<Option<Problem>> {
+    fn case(&self, i: usize, fault: Fault) -> Result<Option<Case>> {
         let mut rng = rng::stream(SEED, "problems", fault as u64, i as u64);
         let mut below = |n: usize| ((rng::uniform(&mut rng) * n as f64) as usize).min(n - 1);
         let task = Task::ALL[below(3)];
@@ -136,15 +136,15 @@ impl Bench<'_> {
 
         let lattice = Lattice::new(self.pde, Grid::square(self.samples.width));
         let wrong = (fault == Fault::Outlier).then_some(chosen);
-        Ok(Some(Problem { task, observations: Observations::on(&lattice, points)?, wrong }))
+        Ok(Some(Case { task, observations: Observations::on(&lattice, points)?, wrong }))
     }
 
     /// The answer to a problem, unstated errors of `noise` or estimated.
-    fn answer(&self, problem: Problem, noise: Option<f64>, seed: u64) -> Result<Answer> {
-        let Problem { task, observations, .. } = problem;
+    fn answer(&self, case: Case, noise: Option<f64>, seed: u64) -> Result<Answer> {
+        let Case { task, observations, .. } = case;
         let options = Options { seed, ..Options::default() };
-        let (robust, resolve, method) = (false, None, None);
-        self.solver.answer(Question { task, observations, noise, robust, resolve, method, options })
+        let (robust, resolve) = (false, None);
+        self.solver.answer(Question { task, observations, noise, robust, resolve, options })
     }
 
     /// Counts the problems with a fault, `count` at most, that are warned of or refused.
@@ -154,11 +154,11 @@ impl Bench<'_> {
             if tally.all[1] == count {
                 break;
             }
-            let Some(problem) = self.problem(i, fault)? else { continue };
+            let Some(case) = self.case(i, fault)? else { continue };
 
-            let many = problem.observations.points().len() >= MANY;
-            let wrong = problem.wrong;
-            let answer = self.answer(problem, None, i as u64);
+            let many = case.observations.points().len() >= MANY;
+            let wrong = case.wrong;
+            let answer = self.answer(case, None, i as u64);
 
             let is_clear = |answer: &Answer, i: usize| {
                 let error = answer.observations.points()[i].deviation();
@@ -181,8 +181,8 @@ impl Bench<'_> {
         let mut warned = 0;
         for i in 0..count {
             let observations = Observations::draw(&self.samples, i, &allowed, sensors, 0.01, SEED)?;
-            let problem = Problem { task: Task::Inverse, observations, wrong: None };
-            let told = self.answer(problem, None, i as u64).map(|a| !a.warnings.is_empty());
+            let case = Case { task: Task::Inverse, observations, wrong: None };
+            let told = self.answer(case, None, i as u64).map(|a| !a.warnings.is_empty());
             warned += usize::from(told.unwrap_or(true));
         }
         Ok(warned)
@@ -203,8 +203,7 @@ impl Bench<'_> {
             let drawn = Observations::draw(&self.samples, i, &allowed, sensors, size, SEED)?;
             let observations = drawn.with_optional_errors(|_, _| None);
 
-            let answer =
-                self.answer(Problem { task, observations, wrong: None }, noise, i as u64)?;
+            let answer = self.answer(Case { task, observations, wrong: None }, noise, i as u64)?;
             let truth = self.samples.sample(i);
             let score = answer.posterior.score(truth, &asked, two_valued.as_ref());
             sums[0] += score.error / count as f64;
@@ -324,7 +323,7 @@ fn sensors(grid: usize, count: usize) -> Result<()> {
                 let observations =
                     Observations::draw(&bench.samples, i, &seen, seen.len(), noise, SEED)?;
                 let answer =
-                    bench.answer(Problem { task, observations, wrong: None }, None, i as u64)?;
+                    bench.answer(Case { task, observations, wrong: None }, None, i as u64)?;
 
                 chi.push(answer.explained.chi);
                 of_members.push(answer.explained.chi_of_members);

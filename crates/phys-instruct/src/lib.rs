@@ -161,6 +161,7 @@ mod linalg;
 pub mod memory;
 pub mod model;
 pub mod net;
+pub mod parts;
 pub mod polish;
 pub mod prelude;
 pub mod problem;

@@ -14,6 +14,7 @@ use crate::diffusion::regression::Regression;
 use crate::diffusion::statistics::Statistics;
 use crate::diffusion::{Coordinates, Network};
 use crate::net::{UNet, params};
+use crate::parts::Parts;
 use crate::store::weights::{self, Array, Bundle};
 use crate::student::operator::{Frame, Operator, OperatorCard};
 use crate::student::{Calibration, Generator};
@@ -217,10 +218,10 @@ impl Card {
         tensors: &BTreeMap<String, Array>,
         device: &Device,
     ) -> Result<Network> {
-        let channels = self.pde()?.channels();
+        let parts = Parts::of(self.pde()?.as_ref());
         let coordinates =
-            Coordinates::new(statistics, &channels, self.grid, &self.coordinates, device)?;
-        let net = UNet::zeros(&self.net, coordinates.inputs(), channels.len(), device);
+            Coordinates::new(statistics, &parts, self.grid, &self.coordinates, device)?;
+        let net = UNet::zeros(&self.net, coordinates.inputs(), parts.channels.len(), device);
         let net = params::from_arrays(net, tensors, "net.")?;
         Ok(Network::new(net, coordinates).with_skip(self.skip).valid().freeze())
     }
@@ -417,7 +418,8 @@ pub fn statistics_arrays(statistics: &Statistics, card: &Card) -> BTreeMap<Strin
     ]);
 
     if let Some(Regression { gain, remainder }) = &statistics.regression {
-        let shape = vec![card.channels.len() - 1, card.grid.ny, card.grid.nx];
+        let solved = gain.len() / card.grid.points().max(1);
+        let shape = vec![solved, card.grid.ny, card.grid.nx];
         arrays.insert("statistics.regression".into(), array(gain, shape.clone()));
         arrays.insert("statistics.remainder".into(), array(remainder, shape));
     }
@@ -453,7 +455,8 @@ pub fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result
     };
 
     let regression = if card.coordinates.linear_predictor() {
-        let solution = [card.channels.len().saturating_sub(1), card.grid.ny, card.grid.nx];
+        let solved = card.pde()?.layout().solution.channels.len();
+        let solution = [solved, card.grid.ny, card.grid.nx];
         let gain = get("statistics.regression", &solution)?;
         Some(Regression { gain, remainder: get("statistics.remainder", &solution)? })
     } else {
@@ -504,7 +507,8 @@ mod tests {
         let data = samples_from(pde.as_ref(), 20, 8, 1);
         let device = crate::device::cpu();
         let (_, statistics) =
-            Coordinates::fit(&data, &pde.channels(), &config.coordinates, &device).unwrap();
+            Coordinates::fit(&data, &Parts::of(pde.as_ref()), &config.coordinates, &device)
+                .unwrap();
         let card = Card::new(Kind::Teacher, &config, pde.as_ref());
         let arrays = statistics_arrays(&statistics, &card);
         assert_eq!(statistics_from(&arrays, &card).unwrap(), statistics);

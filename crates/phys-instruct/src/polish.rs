@@ -10,10 +10,12 @@
 //! g(u) = P^-1 R(u) once. It takes an accelerated step of u <- u - w g(u)
 //! ([`phys_instruct_physics::anderson`]).
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Tensor, TensorData};
-use phys_instruct_physics::Fields;
 use phys_instruct_physics::anderson::Anderson;
 use phys_instruct_physics::hermite::Collocation;
+use phys_instruct_physics::{Fields, Layout, Pde};
 use rayon::prelude::*;
 
 use crate::net::params::read;
@@ -35,8 +37,8 @@ pub fn is_known(residual: &dyn Residual) -> bool {
     residual.collocation().is_some() || residual.damping().is_some()
 }
 
-/// Returns `samples` after at most `sweeps` corrections, fewer if the equation holds to rounding
-/// before that. The input is unchanged. `residual` must be built on the CPU.
+/// Returns `samples` of `pde` after at most `sweeps` corrections, fewer if the equation holds to
+/// rounding before that. The input is unchanged. `residual` must be built on the CPU.
 ///
 /// # Errors
 /// Fails for a PDE whose residual has no correction, and for corrections that are not finite.
@@ -49,20 +51,26 @@ pub fn is_known(residual: &dyn Residual) -> bool {
 /// let file = "../../models/darcy-32-student.safetensors";
 /// let model = Model::load(file.as_ref(), &device::cpu())?;
 /// let drawn = sample(&model, SampleOptions::default(), &mut |_| ())?.samples;
-/// let residual = problem::residual(model.card.pde()?.as_ref(), model.card.grid, &device::cpu())?;
-/// let polished = polish(&drawn, residual.as_ref(), 8)?;
+/// let pde = model.card.pde()?;
+/// let residual = problem::residual(pde.as_ref(), model.card.grid, &device::cpu())?;
+/// let polished = polish(&drawn, pde.as_ref(), residual.as_ref(), 8)?;
 /// let [before, after] = [&drawn, &polished].map(|s| pde_error(s, residual.as_ref()));
 /// assert!(after? < 0.1 * before?);
 /// # Ok(())
 /// # }
 /// ```
-pub fn polish(samples: &Samples, residual: &dyn Residual, sweeps: usize) -> Result<Samples> {
+pub fn polish(
+    samples: &Samples,
+    pde: &dyn Pde,
+    residual: &dyn Residual,
+    sweeps: usize,
+) -> Result<Samples> {
     let shape = [samples.count, samples.channels.len(), samples.height, samples.width];
     if !is_known(residual) {
         let pde = &samples.pde;
         return Err(Error::Config(format!("no correction of the solution is known for {pde}")));
     }
-    let data = corrected(samples.data.clone(), shape, residual, sweeps)?;
+    let data = corrected(samples.data.clone(), shape, &pde.layout(), residual, sweeps)?;
     Ok(Samples { data, ..samples.clone() })
 }
 
@@ -74,15 +82,20 @@ pub fn polish(samples: &Samples, residual: &dyn Residual, sweeps: usize) -> Resu
 pub(crate) fn corrected(
     mut data: Vec<f32>,
     shape: [usize; 4],
+    layout: &Layout,
     residual: &dyn Residual,
     sweeps: usize,
 ) -> Result<Vec<f32>> {
     let [_, channels, height, width] = shape;
     match (residual.collocation(), residual.damping()) {
         (Some(method), _) => march(&mut data, shape, method, sweeps),
-        (None, Some(damping)) => sweep(&mut data, shape, residual, damping, sweeps)?,
+        (None, Some(damping)) => {
+            let solution = layout.solution.channels.clone();
+            sweep(&mut data, shape, solution, (residual, damping), sweeps)?;
+        }
         (None, None) => (),
     }
+
     match data.iter().position(|v| !v.is_finite()) {
         None => Ok(data),
         Some(i) => {
@@ -115,11 +128,12 @@ fn march(
 fn sweep(
     data: &mut [f32],
     [_, channels, height, width]: [usize; 4],
-    residual: &dyn Residual,
-    damping: f64,
+    solution: Range<usize>,
+    (residual, damping): (&dyn Residual, f64),
     sweeps: usize,
 ) -> Result<()> {
-    let len = channels * height * width;
+    let (len, area) = (channels * height * width, height * width);
+    let solution = solution.start * area..solution.end * area;
     for data in data.chunks_mut(BATCH * len.max(1)) {
         let count = data.len() / len;
         let shape = [count, channels, height, width];
@@ -136,12 +150,17 @@ fn sweep(
             }
 
             let steps = read(terms.residual * -damping)?;
-            let step_len = steps.len() / count;
-            let samples = data.par_chunks_exact_mut(len).zip(steps.par_chunks_exact(step_len));
+            if steps.len() != count * solution.len() {
+                let [found, wanted] = [steps.len() / count, solution.len()];
+                return Err(Error::Shape(format!(
+                    "a residual of {found} values for a solution of {wanted}"
+                )));
+            }
+            let steps = steps.par_chunks_exact(solution.len());
+            let samples = data.par_chunks_exact_mut(len).zip(steps);
             let samples = samples.zip(&mut methods).zip(&errors);
             samples.filter(|(_, error)| !settled(error)).for_each(|(((x, step), method), _)| {
-                // The solution's channels come last.
-                advance(method, &mut x[len - step_len..], step);
+                advance(method, &mut x[solution.clone()], step);
             });
         }
     }
@@ -182,7 +201,7 @@ mod tests {
         let samples = samples_from(pde.as_ref(), 1, 16, 1);
         let residual =
             crate::problem::residual(pde.as_ref(), Grid::square(16), &Device::flex()).unwrap();
-        assert!(polish(&samples, &Undamped(residual), 1).is_err());
+        assert!(polish(&samples, pde.as_ref(), &Undamped(residual), 1).is_err());
     }
 
     /// The errors of samples before and after some sweeps, if their solution is off by a tenth.
@@ -196,7 +215,7 @@ mod tests {
         }
         let residual =
             crate::problem::residual(pde.as_ref(), Grid::square(32), &Device::flex()).unwrap();
-        let polished = polish(&samples, residual.as_ref(), sweeps).unwrap();
+        let polished = polish(&samples, pde.as_ref(), residual.as_ref(), sweeps).unwrap();
         for (before, after) in samples.data.chunks(len).zip(polished.data.chunks(len)) {
             assert_eq!(before[..input], after[..input], "{name}: the input moved");
         }
@@ -235,7 +254,8 @@ mod tests {
         let mut samples = solved.clone();
         let len = samples.sample_len();
         samples.data[len + len / 2..].iter_mut().for_each(|v| *v *= 1.1);
-        let [few, many] = [2, 12].map(|n| polish(&samples, residual.as_ref(), n).unwrap().data);
+        let [few, many] =
+            [2, 12].map(|n| polish(&samples, pde.as_ref(), residual.as_ref(), n).unwrap().data);
         assert_eq!(few[..len], solved.data[..len]);
         assert_ne!(few[len..], samples.data[len..]);
         assert_eq!(few, many);

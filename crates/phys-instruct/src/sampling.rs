@@ -88,11 +88,11 @@ pub fn student_samples(
             Ok(coordinates.decode(generator.sample(draw(first), calls, shape, &device)))
         })?,
         Some(operator) => {
-            let residual = operator.frame().residual();
+            let parts = operator.frame().parts();
             let rounds = model.card.round_input;
             collect(model, count, progress, |shape, first| {
                 generator.finished(draw(first), calls, shape, &device, |x| {
-                    operator.solved(if rounds { residual.rounded(x) } else { x })
+                    operator.solved(if rounds { parts.rounded(x) } else { x })
                 })
             })?
         }

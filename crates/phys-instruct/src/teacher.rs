@@ -11,10 +11,11 @@ use crate::diffusion::{Coordinates, Network, loss};
 use crate::model::{Card, Kind, Model, statistics_arrays, statistics_from};
 use crate::net::optimizer::AdamW;
 use crate::net::{UNet, params};
+use crate::parts::Parts;
 use crate::problem;
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
-use crate::training::{Origin, Outcome, Training, ema_decay};
+use crate::training::{Origin, StepRecord, Training, ema_decay};
 use crate::{Error, Result, Samples};
 
 /// The state of a teacher's training.
@@ -66,7 +67,7 @@ impl TeacherTraining {
             Some(model) => (started(&card, &model)?, model.statistics),
             None => {
                 let (coordinates, statistics) =
-                    Coordinates::fit(&data, &pde.channels(), &config.coordinates, device)?;
+                    Coordinates::fit(&data, &Parts::of(pde), &config.coordinates, device)?;
                 let [inputs, outputs] = [coordinates.inputs(), card.channels.len()];
                 let net = UNet::new(&config.net, inputs, outputs, config.seed, device);
                 (Network::new(net, coordinates).valid(), statistics)
@@ -153,7 +154,7 @@ impl Training for TeacherTraining {
         self.skipped
     }
 
-    fn step(&mut self) -> Result<Outcome> {
+    fn step(&mut self) -> Result<StepRecord> {
         let c = &self.config.train;
         let d = &self.config.diffusion;
 
@@ -182,7 +183,7 @@ impl Training for TeacherTraining {
         self.skipped = self.skipped.saturating_add(u64::from(report.skipped));
 
         let loss = f64::from(loss.into_scalar::<f32>());
-        Ok(Outcome {
+        Ok(StepRecord {
             metrics: self.metrics(loss, report.gradient_norm, rate),
             skipped: report.skipped,
         })
@@ -225,10 +226,9 @@ impl Training for TeacherTraining {
 
         // Not measured anew: the eigenbasis of the same data may come out otherwise.
         self.statistics = statistics_from(&checkpoint.tensors, &self.card)?;
-        let (channels, grid) = (self.card.pde()?.channels(), self.card.grid);
+        let (parts, grid) = (Parts::of(self.card.pde()?.as_ref()), self.card.grid);
         let config = &self.card.coordinates;
-        let coordinates =
-            Coordinates::new(&self.statistics, &channels, grid, config, &self.device)?;
+        let coordinates = Coordinates::new(&self.statistics, &parts, grid, config, &self.device)?;
 
         let plain = self.network.valid();
         let net = params::from_arrays(plain.net, &checkpoint.tensors, "net.")?;

@@ -38,7 +38,7 @@ pub trait Training: Send {
     ///
     /// # Errors
     /// Fails if the step's own work does.
-    fn step(&mut self) -> Result<Outcome>;
+    fn step(&mut self) -> Result<StepRecord>;
     /// Returns the state that is needed to resume.
     ///
     /// # Errors
@@ -53,9 +53,9 @@ pub trait Training: Send {
     fn add_seconds(&mut self, seconds: f64);
 }
 
-/// The outcome of a step.
+/// The figures that a step leaves, and whether it counts.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct StepRecord {
     /// The figures for the metrics file; empty if none are due.
     pub metrics: Map<String, Value>,
     /// Tells whether the step was not finite and changed nothing.
@@ -106,18 +106,18 @@ pub fn run(
     let mut skipped_in_a_row = 0;
 
     while training.step_count() < end {
-        let mut outcome = in_pool(|| training.step())?;
+        let mut record = in_pool(|| training.step())?;
         // A figure that does not exist or is no number is left out.
-        outcome.metrics.retain(|_, figure| !figure.is_null());
+        record.metrics.retain(|_, figure| !figure.is_null());
         training.add_seconds(lap.elapsed().as_secs_f64());
         lap = Instant::now();
-        skipped_in_a_row = if outcome.skipped { skipped_in_a_row + 1 } else { 0 };
+        skipped_in_a_row = if record.skipped { skipped_in_a_row + 1 } else { 0 };
         if skipped_in_a_row >= PATIENCE {
             return Err(given_up(training, run, &format!("{PATIENCE} steps in a row")));
         }
-        progress(training.step_count(), &outcome.metrics);
-        if !outcome.metrics.is_empty() {
-            run.append_metrics(&Value::Object(outcome.metrics))?;
+        progress(training.step_count(), &record.metrics);
+        if !record.metrics.is_empty() {
+            run.append_metrics(&Value::Object(record.metrics))?;
         }
 
         let stopping = stop.load(Ordering::Relaxed);

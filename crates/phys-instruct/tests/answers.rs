@@ -20,8 +20,8 @@ fn model(pde: &str) -> Model {
 
 fn question(task: Task, observations: Observations) -> Question {
     let options = Options::default();
-    let (noise, robust, resolve, method) = (None, false, None, None);
-    Question { task, observations, noise, robust, resolve, method, options }
+    let (noise, robust, resolve) = (None, false, None);
+    Question { task, observations, noise, robust, resolve, options }
 }
 
 /// A solved problem that is in no training data.

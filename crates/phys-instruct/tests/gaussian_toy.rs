@@ -13,6 +13,7 @@ use phys_instruct::diffusion::{Coordinates, ExactGaussian};
 use phys_instruct::distill::guidance;
 use phys_instruct::distill::matching::{Match, gradient};
 use phys_instruct::net::params::values;
+use phys_instruct::parts::Parts;
 use phys_instruct::residual::{Residual, ResidualOptions, ResidualTerms};
 use phys_instruct_physics::{Basis, Channel, Grid};
 
@@ -123,6 +124,10 @@ impl Residual for Equal {
     }
 }
 
+fn parts() -> Parts {
+    Parts::first_channel(&["a", "u"].map(|name| Channel::new(name, "toy", [Basis::Cosine; 2])))
+}
+
 /// Coordinates in which y equals x.
 fn identity() -> Coordinates {
     let statistics = Statistics {
@@ -131,16 +136,8 @@ fn identity() -> Coordinates {
         regression: None,
         components: None,
     };
-    let channel = |name| Channel::new(name, "toy", [Basis::Cosine; 2]);
     let config = CoordinatesConfig::Pixel {};
-    Coordinates::new(
-        &statistics,
-        &[channel("a"), channel("u")],
-        Grid::square(SIDE),
-        &config,
-        &Device::flex(),
-    )
-    .unwrap()
+    Coordinates::new(&statistics, &parts(), Grid::square(SIDE), &config, &Device::flex()).unwrap()
 }
 
 fn guided_optimum(guidance: &GuidanceConfig, sigma: f64) -> Student {
@@ -150,7 +147,8 @@ fn guided_optimum(guidance: &GuidanceConfig, sigma: f64) -> Student {
         let z = normal("z", step);
         let y0 = field(student.mean) + z.clone() * field(student.std);
         let [matched, _] = measured(student, Divergence::Ikl {}, sigma, step);
-        let pull = guidance::pull(guidance, &Equal, &coordinates, &y0, 1.0, step).unwrap();
+        let pull =
+            guidance::pull(guidance, &Equal, &parts(), &coordinates, &y0, 1.0, step).unwrap();
         let [pulled, _] = moments(&pull.gradient, &z);
         for c in 0..2 {
             student.mean[c] -= 0.5 * (matched[c] + pulled[c]);
@@ -215,7 +213,7 @@ fn held_guidance_has_the_asked_share_of_the_matching_norm_and_ramps_in() {
     };
     let y0 = normal("y", 0);
     let norm_at = |step| {
-        let pull = guidance::pull(&config, &Equal, &identity(), &y0, 7.0, step).unwrap();
+        let pull = guidance::pull(&config, &Equal, &parts(), &identity(), &y0, 7.0, step).unwrap();
         guidance::norm(&pull.gradient).unwrap()
     };
     assert!(norm_at(5) == 0.0);

@@ -15,6 +15,7 @@ use phys_instruct::eval::frechet::{frechet, known_laws};
 use phys_instruct::eval::physics::solution_error;
 use phys_instruct::eval::spectrum::power_spectrum;
 use phys_instruct::eval::{EvalOptions, evaluate};
+use phys_instruct::parts::Parts;
 use phys_instruct::polish::polish;
 use phys_instruct::residual::ResidualOptions;
 use phys_instruct::sampling::{SampleOptions, sample};
@@ -60,15 +61,14 @@ fn coordinates_invert_and_are_white() {
         }
 
         for kind in kinds {
-            let channels = pde.channels();
-            let (coordinates, _) =
-                Coordinates::fit(&data, &channels, &kind, &Device::flex()).unwrap();
+            let parts = Parts::of(pde.as_ref());
+            let (coordinates, _) = Coordinates::fit(&data, &parts, &kind, &Device::flex()).unwrap();
             let x = tensor(&data);
             let y = coordinates.encode(x.clone());
             let present = coordinates.present().mean().into_scalar::<f32>().sqrt();
             let deviation = rms(y.clone()) / coordinates.sigma_data as f32;
             assert!((deviation / present - 1.0).abs() < 0.02, "{name} {kind:?}: {deviation}");
-            for channel in 0..channels.len() {
+            for channel in 0..parts.channels.len() {
                 let [own, back] =
                     [x.clone(), coordinates.decode(y.clone())].map(|x| x.narrow(1, channel, 1));
                 assert!(rms(back - own.clone()) < 1e-3 * rms(own), "{name} {kind:?} {channel}");
@@ -120,7 +120,7 @@ fn polish_leads_to_the_solver_s_solution() {
             solution.iter().for_each(|&e| sample[e] *= 1.1);
         }
         let residual = problem::residual(pde.as_ref(), grid, &Device::flex()).unwrap();
-        let better = polish(&off, residual.as_ref(), 20).unwrap();
+        let better = polish(&off, pde.as_ref(), residual.as_ref(), 20).unwrap();
         assert_eq!(better.grid(), grid);
         let error = |samples: &Samples| solution_error(samples, pde.as_ref()).mean().unwrap();
         let [before, after] = [&off, &better].map(error);
@@ -252,10 +252,10 @@ fn a_student_of_40_by_56_trains_samples_and_answers() {
 
     let observed = Task::Inverse.observed(pde.as_ref(), grid);
     let observations = Observations::draw(&held_out, 0, &observed, 30, 0.0, 1).unwrap();
-    let (noise, robust, resolve, method) = (None, false, Some(true), None);
+    let (noise, robust, resolve) = (None, false, Some(true));
     let options = Options { ensemble: 4, ..Options::default() };
     let task = Task::Inverse;
-    let question = Question { task, observations, noise, robust, resolve, method, options };
+    let question = Question { task, observations, noise, robust, resolve, options };
     let answer = Solver::new(&model).unwrap().answer(question).unwrap();
     assert_eq!(answer.posterior.samples.grid(), grid);
     assert!(answer.posterior.samples.data.iter().all(|v| v.is_finite()));

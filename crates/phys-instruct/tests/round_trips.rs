@@ -206,7 +206,6 @@ proptest! {
                 count,
                 shard_size,
             },
-            grid: [ny, nx],
             channels: vec![ChannelStats { name: "a".into(), mean, std }],
             shards: shards.collect(),
         });

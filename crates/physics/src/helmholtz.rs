@@ -165,7 +165,7 @@ mod tests {
 
     use super::*;
     use crate::generate;
-    use crate::poisson::eigenvalue;
+    use crate::laplacian::eigenvalue;
     use std::f64::consts::PI;
 
     fn on_nodes(size: usize, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
@@ -276,9 +276,10 @@ mod tests {
     fn resonance_and_unresolved_waves_are_refused() {
         let mut pde = Helmholtz::default();
         let (grid, source) = (Grid::square(17), Fields::zeros(1, 17, 17));
-        pde.set_param("k", (-eigenvalue(grid, 1, 2)).sqrt()).unwrap();
+        let square = -eigenvalue(Basis::SineNodes, grid, [1, 2]).unwrap();
+        pde.set_param("k", square.sqrt()).unwrap();
         assert!(pde.solve(grid, &source).unwrap_err().to_string().contains("eigenvalue"));
-        pde.set_param("k", (-eigenvalue(grid, 1, 2) * (1.0 + 1e-4)).sqrt()).unwrap();
+        pde.set_param("k", (square * (1.0 + 1e-4)).sqrt()).unwrap();
         assert!(pde.solve(grid, &source).is_ok());
         pde.set_param("k", 17.0).unwrap();
         assert!(pde.solve(grid, &source).unwrap_err().to_string().contains("six nodes"));

@@ -46,9 +46,21 @@ impl Layout {
         let part = |rows| Part { channels: 0..1, rows };
         Self { input: part(Rows::First), solution: part(Rows::Later) }
     }
+
+    /// Tells whether input and solution are whole channels, and different ones.
+    pub fn is_by_channels(&self) -> bool {
+        let [input, solution] = [&self.input, &self.solution].map(|part| &part.channels);
+        let apart = input.end <= solution.start || solution.end <= input.start;
+        self.input.is_whole() && self.solution.is_whole() && apart
+    }
 }
 
 impl Part {
+    /// Tells whether the part is whole channels.
+    pub fn is_whole(&self) -> bool {
+        self.rows == Rows::All
+    }
+
     /// Tells whether the part is a single line of a field.
     pub fn is_line(&self) -> bool {
         self.rows == Rows::First

@@ -14,6 +14,7 @@ pub mod grid;
 pub mod helmholtz;
 pub mod hermite;
 mod input;
+pub mod laplacian;
 pub mod law;
 pub mod layout;
 pub mod linearised;

@@ -8,6 +8,7 @@
 use std::f64::consts::PI;
 
 use crate::input::{self, nodes};
+use crate::laplacian::eigenvalue;
 use crate::random_field::FieldLaw;
 use crate::symmetry::Symmetry;
 use crate::transform::{forward_2d, inverse_2d};
@@ -105,9 +106,8 @@ pub(crate) fn solve_nodes(grid: Grid, source: &[f64], shift: f64) -> Vec<f64> {
     forward_2d([Basis::SineNodes; 2], grid.ny, grid.nx, &mut modes);
     for (i, mode) in modes.iter_mut().enumerate() {
         let [ky, kx] = [i / grid.nx, i % grid.nx];
-        // The last two rows and columns are the boundary nodes.
-        let boundary = ky + 2 >= grid.ny || kx + 2 >= grid.nx;
-        *mode = if boundary { 0.0 } else { *mode / (eigenvalue(grid, ky, kx) + shift) };
+        *mode =
+            eigenvalue(Basis::SineNodes, grid, [ky, kx]).map_or(0.0, |own| *mode / (own + shift));
     }
     inverse_2d([Basis::SineNodes; 2], grid.ny, grid.nx, &mut modes);
     modes
@@ -117,8 +117,7 @@ pub(crate) fn solve_nodes(grid: Grid, source: &[f64], shift: f64) -> Vec<f64> {
 pub(crate) fn symbol(grid: Grid, shift: f64) -> Vec<f64> {
     let of_mode = |i: usize| {
         let [ky, kx] = [i / grid.nx, i % grid.nx];
-        let inner = ky + 2 < grid.ny && kx + 2 < grid.nx;
-        if inner { 1.0 / (eigenvalue(grid, ky, kx) + shift) } else { 0.0 }
+        eigenvalue(Basis::SineNodes, grid, [ky, kx]).map_or(0.0, |own| 1.0 / (own + shift))
     };
     (0..grid.points()).map(of_mode).collect()
 }
@@ -133,10 +132,12 @@ pub(crate) fn operator_change(grid: Grid, source: &[f64], shift: f64) -> f64 {
     // Divided by the largest mode first, whose square may overflow.
     let scale = modes.iter().fold(f64::MIN_POSITIVE, |most, v| most.max(v.abs()));
     let [mut change, mut all] = [0.0, 0.0];
-    for (ky, kx) in (0..grid.ny - 2).flat_map(|ky| (0..grid.nx - 2).map(move |kx| (ky, kx))) {
-        let mode = modes[ky * grid.nx + kx] / scale;
+    for (i, mode) in modes.iter().enumerate() {
+        let [ky, kx] = [i / grid.nx, i % grid.nx];
+        let Some(own) = eigenvalue(Basis::SineNodes, grid, [ky, kx]) else { continue };
+        let mode = mode / scale;
         let exact = mode / (shift - PI * PI * square_waves(grid, ky, kx));
-        change += (mode / (eigenvalue(grid, ky, kx) + shift) - exact).powi(2);
+        change += (mode / (own + shift) - exact).powi(2);
         all += exact * exact;
     }
 
@@ -157,16 +158,6 @@ pub(crate) fn coarse_grid(pde: &str, change: f64) -> Option<Warning> {
         100.0 * change
     );
     Some(Warning { kind: WarningKind::CoarseGrid, severity: change, text })
-}
-
-/// Returns the eigenvalue of the five-point Laplacian for sine modes `ky` and `kx`, counted from 0.
-pub(crate) fn eigenvalue(grid: Grid, ky: usize, kx: usize) -> f64 {
-    let along = |points: usize, side: f64, k: usize| {
-        let intervals = (points - 1) as f64;
-        let half_wave = 2.0 * intervals * (PI * (k + 1) as f64 / (2.0 * intervals)).sin() / side;
-        -half_wave * half_wave
-    };
-    along(grid.ny, grid.ly, ky) + along(grid.nx, grid.lx, kx)
 }
 
 /// Returns |k / l|^2 for sine modes `ky` and `kx`, counted from 0: the squares of the half waves
@@ -278,7 +269,8 @@ mod tests {
         let told = warnings(17, 8.0).remove(0);
         assert_eq!(told.kind, WarningKind::CoarseGrid);
         let lambda = PI * PI * 65.0;
-        let expected = -lambda / eigenvalue(Grid::square(17), 0, 7) - 1.0;
+        let own = eigenvalue(Basis::SineNodes, Grid::square(17), [0, 7]).unwrap();
+        let expected = -lambda / own - 1.0;
         assert!((told.severity / expected - 1.0).abs() < 1e-9, "{told:?} {expected}");
     }
 

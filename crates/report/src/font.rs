@@ -40,23 +40,23 @@ pub fn text_width(text: &str, size: f64) -> f64 {
     text.chars().map(|c| f64::from(of_letter(c).unwrap_or(UNKNOWN * size as f32))).sum()
 }
 
-/// A text in at most `room` pixels: its end gives way to an ellipsis, the `tail` never does.
-pub fn fitted(text: &str, tail: &str, size: f64, room: f64) -> String {
+/// A text in at most `width` pixels: its end gives way to an ellipsis, the `tail` never does.
+pub fn fitted(text: &str, tail: &str, size: f64, width: f64) -> String {
     let mut kept = text.to_owned();
     let mut whole = format!("{text}{tail}");
-    while text_width(&whole, size) > room && kept.pop().is_some() {
+    while text_width(&whole, size) > width && kept.pop().is_some() {
         whole = format!("{}…{tail}", kept.trim_end_matches([' ', ',']));
     }
     whole
 }
 
-/// Lines of at most `room` pixels; a word that is longer stands alone and is cut.
-pub fn wrapped(text: &str, size: f64, room: f64) -> Vec<String> {
+/// Lines of at most `width` pixels; a word that is longer stands alone and is cut.
+pub fn wrapped(text: &str, size: f64, width: f64) -> Vec<String> {
     let mut lines = Vec::<String>::new();
     for word in text.split_whitespace() {
-        let word = fitted(word, "", size, room);
+        let word = fitted(word, "", size, width);
         match lines.last_mut() {
-            Some(line) if text_width(&format!("{line} {word}"), size) <= room => {
+            Some(line) if text_width(&format!("{line} {word}"), size) <= width => {
                 *line += &format!(" {word}");
             }
             _ => lines.push(word),

@@ -160,25 +160,25 @@ impl Scale {
     }
 }
 
-/// Room above and below for curves (`k` = 1), none at the sides; a range for constants.
+/// A margin above and below for curves (`k` = 1), none at the sides; a range for constants.
 fn widen(low: f64, high: f64, k: usize) -> [f64; 2] {
     if high <= low {
-        let room = if low == 0.0 { 1.0 } else { 0.1 * low.abs() };
-        return [low - room, high + room];
+        let margin = if low == 0.0 { 1.0 } else { 0.1 * low.abs() };
+        return [low - margin, high + margin];
     }
-    let room = if k == 1 { 0.05 * (high - low) } else { 0.0 };
+    let margin = if k == 1 { 0.05 * (high - low) } else { 0.0 };
     // What starts near zero starts at zero.
     let at_zero = (0.0..0.1 * (high - low)).contains(&low);
-    [if at_zero { 0.0 } else { low - room }, high + room]
+    [if at_zero { 0.0 } else { low - margin }, high + margin]
 }
 
 fn widen_log(low: f64, high: f64, k: usize) -> [f64; 2] {
     if high <= low {
         return [low / 2.0, high * 2.0];
     }
-    let room = if k == 1 { (0.05 * (high.ln() - low.ln())).exp() } else { 1.0 };
-    // The widest room leads beyond the numbers there are.
-    [(low / room).max(f64::MIN_POSITIVE), (high * room).min(f64::MAX)]
+    let margin = if k == 1 { (0.05 * (high.ln() - low.ln())).exp() } else { 1.0 };
+    // The widest margin leads beyond the numbers there are.
+    [(low / margin).max(f64::MIN_POSITIVE), (high * margin).min(f64::MAX)]
 }
 
 /// The upper left corner of the area.

@@ -113,8 +113,8 @@ impl Scale {
             return Self::symmetric(label, high.max(-low));
         }
         // A constant field needs a range too.
-        let room = if low == high { 0.5 * low.abs().max(1.0) } else { 0.0 };
-        let range = [low - room, high + room];
+        let margin = if low == high { 0.5 * low.abs().max(1.0) } else { 0.0 };
+        let range = [low - margin, high + margin];
         Self { label: label.into(), colormap: Colormap::Viridis, range }
     }
 

@@ -244,7 +244,7 @@ fn statistics<I: Iterator<Item = f64>>(values: impl Fn() -> I) -> [f64; 4] {
 }
 
 fn verify(path: &Path, json: bool) -> Outcome {
-    let (checked, problems) = if path.is_dir() {
+    let (checked, faults) = if path.is_dir() {
         let count = Manifest::read(path)?.shards.len();
         (count, dataset::verify(path)?)
     } else {
@@ -254,7 +254,7 @@ fn verify(path: &Path, json: bool) -> Outcome {
     };
 
     let texts: Vec<String> =
-        problems.iter().map(|p| format!("{}: {}", p.file.display(), p.reason)).collect();
+        faults.iter().map(|p| format!("{}: {}", p.file.display(), p.reason)).collect();
     if json {
         print_json(json!({ "checked": checked, "problems": texts }))?;
     } else if texts.is_empty() {

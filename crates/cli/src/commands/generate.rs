@@ -12,7 +12,7 @@ use phys_instruct::store::interrupt;
 use phys_instruct_physics::{Grid, Pde};
 use serde_json::json;
 
-use crate::args::{Global, GridArgs, Problem, at_least, extension};
+use crate::args::{Global, GridArgs, PdeArgs, at_least, extension};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::output::{line, make_room, show};
 use crate::progress::bar;
@@ -27,7 +27,7 @@ use crate::progress::bar;
 #[command(verbatim_doc_comment)]
 pub struct Generate {
     #[command(flatten)]
-    problem: Problem,
+    equation: PdeArgs,
     /// Samples to make
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least::<1>())]
     count: usize,
@@ -47,7 +47,7 @@ pub struct Generate {
 impl Generate {
     pub fn run(&self, global: &Global) -> Outcome {
         let stop = interrupt::stop_flag()?;
-        let (pde, grid) = (self.problem.build()?, self.grid.build()?);
+        let (pde, grid) = (self.equation.build()?, self.grid.build()?);
         pde.check_grid(grid).map_err(Error::from)?;
         match extension(&self.out).as_str() {
             "npz" => self.file(pde.as_ref(), grid, &stop)?,
@@ -60,10 +60,11 @@ impl Generate {
         }
 
         let value = json!({
-            "pde": self.problem.pde, "count": self.count, "grid": grid_json(grid), "seed": self.seed,
+            "pde": self.equation.pde, "count": self.count, "grid": grid_json(grid), "seed": self.seed,
             "out": self.out.to_string_lossy(),
         });
-        let samples = format!("{} of {}, {grid}, seed {}", self.count, self.problem.pde, self.seed);
+        let samples =
+            format!("{} of {}, {grid}, seed {}", self.count, self.equation.pde, self.seed);
         show(global.json, value, &[line("samples", samples), line("out", self.out.display())])
     }
 

@@ -12,7 +12,7 @@ use phys_instruct_physics::{Fields, Grid, Pde, Solution};
 use phys_instruct_report::number::plain;
 use serde_json::{Value, json};
 
-use crate::args::{Global, Problem, extension, sides};
+use crate::args::{Global, PdeArgs, extension, sides};
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, make_room, seconds, show};
 use crate::warnings::Gathered;
@@ -32,7 +32,7 @@ use crate::warnings::Gathered;
 #[command(verbatim_doc_comment)]
 pub struct Simulate {
     #[command(flatten)]
-    problem: Problem,
+    equation: PdeArgs,
     /// The input
     #[arg(long, value_name = "F")]
     input: PathBuf,
@@ -54,7 +54,7 @@ impl Simulate {
             let name = self.out.display();
             return Err(Failure::Usage(format!("--out {name}: a name ending in .npz expected")));
         }
-        let pde = self.problem.build()?;
+        let pde = self.equation.build()?;
         let inputs = inputs(&self.input, pde.as_ref(), self.map.as_deref())?;
         let sides = self.sides.map_or_else(|| stored_sides(&self.input), Ok)?;
         let grid = grid_of(pde.as_ref(), &inputs, sides)?;

@@ -94,10 +94,10 @@ pub struct Solve {
     /// are followed more closely [default: 2, linearised 1]
     #[arg(long, value_name = "N", value_parser = between::<1, MOST_CALLS>())]
     rounds: Option<usize>,
-    /// Replace every member's solution by the reference solver's for its input; `--physics=false`
+    /// Replace every member's solution by the reference solver's for its input; `--resolve=false`
     /// keeps the student's own [default: true for --task forward]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    physics: Option<bool>,
+    #[arg(long, alias = "physics", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    resolve: Option<bool>,
     /// The seed of the ensemble, or of the test problem
     #[arg(long, value_name = "K", default_value_t = 0)]
     seed: u64,
@@ -199,9 +199,8 @@ impl Solve {
             observations: read.observations,
             noise: self.noise,
             robust: self.robust,
-            resolve: self.physics,
-            method: self.method.map(Way::method),
-            options: Options { ensemble, rounds, seed, ..Options::default() },
+            resolve: self.resolve,
+            options: Options { method: self.method.map(Way::method), ensemble, rounds, seed },
         };
         ask_for_members(model, &question)?;
 

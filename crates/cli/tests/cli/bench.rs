@@ -143,6 +143,32 @@ fn the_conditional_table_holds_every_method_and_is_resumed() {
 }
 
 #[test]
+fn a_rectangle_s_student_is_measured() {
+    let sandbox = Sandbox::new();
+    let tiny = "--grid 10x14 --sides 0.6x1";
+    sandbox.good(&format!("train tiny.toml {tiny} --out teacher"));
+    sandbox.good(&format!("distill tiny.toml {tiny} --teacher teacher --out student"));
+    std::fs::create_dir_all(sandbox.path("models")).unwrap();
+    let to = sandbox.path("models").join("poisson-10x14-student.safetensors");
+    std::fs::copy(sandbox.path("student/model.safetensors"), to).unwrap();
+
+    let line = "bench unconditional --grid 10x14 --quick --count 4 --json";
+    let found = rows(&sandbox.good(line).stdout);
+    let mut methods: Vec<&str> = found.iter().map(|r| r["method"].as_str().unwrap()).collect();
+    methods.dedup();
+    assert_eq!(methods, ["phys-instruct", "solver"]);
+    let line = "bench conditional --grid 10x14 --quick --count 2 --points 20 --task inverse \
+                --method phys-instruct --json";
+    let answered = rows(&sandbox.good(line).stdout);
+    let grid = serde_json::json!({ "points": [10, 14], "sides": [0.6, 1.0] });
+    assert!(found.iter().chain(&answered).all(|row| row["grid"] == grid), "{found:?}");
+    let table = sandbox.good("bench unconditional --grid 10x14 --quick --count 4").stdout;
+    assert!(table.starts_with("## poisson, 10 x 14 on 0.6 x 1"), "{table}");
+    let csv = std::fs::read_to_string(sandbox.path("runs/bench-unconditional/rows.csv")).unwrap();
+    assert!(csv.contains(",10 x 14 on 0.6 x 1,"), "{csv}");
+}
+
+#[test]
 fn a_start_that_does_not_fit_is_refused() {
     let sandbox = Sandbox::with_models();
     for (changes, word) in [

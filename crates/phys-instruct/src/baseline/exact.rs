@@ -184,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::condition::Task;
-    use crate::condition::methods::input_space::Problem;
+    use crate::condition::methods::input_space::Search;
     use crate::condition::methods::input_space::testing::inputs_of;
     use crate::eval::testing::samples_from;
 
@@ -269,7 +269,7 @@ mod tests {
         let observations = Observations::draw(&truth, 0, &solution, 12, 0.05, 1).unwrap();
         let points = observations.points();
         let inputs = inputs_of(pde, &samples_from(pde, 4000, SIZE, 5));
-        let problem = Problem {
+        let search = Search {
             inputs: &inputs,
             pde,
             grid: Grid::square(SIZE),
@@ -286,7 +286,7 @@ mod tests {
             let square = (0..s.count).map(|i| (at(i) - mean).powi(2)).sum::<f64>();
             [mean, (square / (n - 1.0)).sqrt()]
         };
-        let drawn = problem.infer(600, 0).unwrap().members;
+        let drawn = search.infer(600, 0).unwrap().members;
         let drawn =
             Samples::from_fields("poisson", &["a", "u"], Grid::square(SIZE), &drawn).unwrap();
         let limit = posterior(pde, &observations, 600, 0).unwrap().samples;

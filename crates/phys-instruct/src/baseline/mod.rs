@@ -158,6 +158,7 @@ mod tests {
     use crate::eval::testing::samples_from;
     use crate::model::Card;
     use crate::net::UNet;
+    use crate::parts::Parts;
     use crate::sampling::SampleOptions;
 
     const SIZE: usize = 8;
@@ -180,7 +181,8 @@ mod tests {
         let data = samples_from(pde.as_ref(), 64, SIZE, 1);
         let device = Device::flex();
         let (coordinates, statistics) =
-            Coordinates::fit(&data, &pde.channels(), &config.coordinates, &device).unwrap();
+            Coordinates::fit(&data, &Parts::of(pde.as_ref()), &config.coordinates, &device)
+                .unwrap();
         let net = UNet::new(&config.net, coordinates.inputs(), 2, 3, &device);
         let card = Card::new(Kind::Teacher, &config, pde.as_ref());
         let network = Network::new(net, coordinates).valid().freeze();

@@ -15,10 +15,10 @@ use std::time::Instant;
 use burn::tensor::Device;
 use phys_instruct_physics::Pde;
 
-use self::row::Answer;
+use self::row::Scored;
 pub use self::row::{Key, Row};
 use super::method::SolvingMethod;
-use super::unconditional::{Loaded, load};
+use super::unconditional::{Loaded, load, model_name};
 use crate::baseline::{self, Guidance, Lot, exact, interpolation, most_probable};
 use crate::condition::{
     Method, Observations, Options as SolveOptions, Posterior, Solver, Task, TwoValuedEntries,
@@ -142,7 +142,7 @@ enum Places {
 }
 
 /// One task with its observations.
-struct Question<'a> {
+struct Query<'a> {
     setting: &'a Setting,
     task: Task,
     seen: Vec<usize>,
@@ -152,22 +152,23 @@ struct Question<'a> {
 }
 
 impl Setting {
-    /// Loads the student of `pde` on `grid` points a side, and its teacher if there is one, and
-    /// makes the problems.
+    /// Loads the student of `pde` on so many `points` along y and x, and its teacher if there is
+    /// one, and makes the problems.
     ///
     /// # Errors
     /// Fails if there is no student, if a file cannot be read, if the solver refuses an input, and
     /// with [`Error::Interrupted`].
     pub fn of(
         pde: &str,
-        grid: usize,
+        points: [usize; 2],
         options: &Options,
         find: &dyn Fn(&str) -> Option<PathBuf>,
         stop: &AtomicBool,
     ) -> Result<Self> {
-        let loaded = |kind: &str| find(&format!("{pde}-{grid}-{kind}")).map(load).transpose();
+        let name = |kind: &str| model_name(pde, points, kind);
+        let loaded = |kind: &str| find(&name(kind)).map(load).transpose();
         let student = loaded("student")?
-            .ok_or_else(|| Error::Config(format!("no student {pde}-{grid}-student")))?;
+            .ok_or_else(|| Error::Config(format!("no student {}", name("student"))))?;
         let (problem, grid) = (student.model.card.pde()?, student.model.card.grid);
         let made = |seed, count| {
             let mut watch = Watch { progress: &mut |_| (), stop };
@@ -219,23 +220,23 @@ impl Setting {
         done: &mut dyn FnMut(&Row) -> Result<()>,
     ) -> Result<Vec<Row>> {
         let mut rows = Vec::<Row>::new();
-        for question in self.questions(options) {
+        for query in self.queries(options) {
             let mut limit = None;
             for &method in &options.methods {
                 if stop.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
-                if let Some(old) = question.known(method, options, known) {
+                if let Some(old) = query.known(method, options, known) {
                     rows.extend(old);
                     continue;
                 }
 
-                let mut of_task = rows.iter().filter(|row| row.key.task == question.task);
+                let mut of_task = rows.iter().filter(|row| row.key.task == query.task);
                 let found = of_task.find_map(|row| row.guidance);
                 let guidance = found.filter(|_| options.search_once);
-                for mut row in question.rows(method, &prepared.solver, guidance, options)? {
+                for mut row in query.rows(method, &prepared.solver, guidance, options)? {
                     if limit.is_none() {
-                        limit = Some(question.limit(options)?);
+                        limit = Some(query.limit(options)?);
                     }
                     row.bayes_limit = limit.flatten();
                     if method.is_student() {
@@ -260,13 +261,13 @@ impl Setting {
         options: &Options,
     ) -> Result<Vec<Example>> {
         let mut examples = Vec::<Example>::new();
-        for question in self.questions(options) {
-            let task = question.task;
+        for query in self.queries(options) {
+            let task = query.task;
             if examples.iter().any(|example| example.task == task) {
                 continue;
             }
-            let observations = question.observations(&self.truths, 0)?;
-            let posterior = question.own_answer(solver, &observations, options.ensemble)?;
+            let observations = query.observations(&self.truths, 0)?;
+            let posterior = query.own_answer(solver, &observations, options.ensemble)?;
             let pde_error = pde_error(&posterior.samples, self.residual.as_ref())?;
             examples.push(Example { task, observations, posterior, pde_error });
         }
@@ -288,8 +289,8 @@ impl Setting {
         self.student.name()
     }
 
-    fn questions(&self, options: &Options) -> Vec<Question<'_>> {
-        let mut questions = Vec::new();
+    fn queries(&self, options: &Options) -> Vec<Query<'_>> {
+        let mut queries = Vec::new();
         for &task in &options.tasks {
             let points = options.points.iter().map(|&n| Places::Points(n));
             let sensors = options.sensors.iter().map(|&n| Places::Sensors(n));
@@ -297,19 +298,19 @@ impl Setting {
 
             for places in points.chain(sensors.filter(|_| lines)) {
                 for &noise in &options.noise {
-                    let question = Question::new(self, task, places, noise);
+                    let query = Query::new(self, task, places, noise);
                     // A number of points beyond all there are means all of them, once.
-                    if !questions.iter().any(|other: &Question| other.asks_as(&question)) {
-                        questions.push(question);
+                    if !queries.iter().any(|other: &Query| other.asks_as(&query)) {
+                        queries.push(query);
                     }
                 }
             }
         }
-        questions
+        queries
     }
 }
 
-impl<'a> Question<'a> {
+impl<'a> Query<'a> {
     fn new(setting: &'a Setting, task: Task, places: Places, noise: f64) -> Self {
         let grid = setting.student.model.card.grid;
         let pde = setting.pde.as_ref();
@@ -332,8 +333,7 @@ impl<'a> Question<'a> {
 
     /// The answer that `solve` gives by default.
     fn own_answer(&self, solver: &Solver, o: &Observations, ensemble: usize) -> Result<Posterior> {
-        let method = solver.suggested(o)?;
-        let options = SolveOptions { method, ensemble, ..SolveOptions::default() };
+        let options = SolveOptions { ensemble, ..SolveOptions::default() };
         let posterior = solver.posterior(o, &options)?;
         match self.task.wants_solver() {
             true => posterior.solved(self.setting.pde.as_ref()),
@@ -378,7 +378,11 @@ impl<'a> Question<'a> {
         let solve = |o: &Observations, method| {
             solver.posterior(
                 o,
-                &SolveOptions { method, ensemble: members, ..SolveOptions::default() },
+                &SolveOptions {
+                    method: Some(method),
+                    ensemble: members,
+                    ..SolveOptions::default()
+                },
             )
         };
         let classical =
@@ -470,7 +474,7 @@ impl<'a> Question<'a> {
 
     fn key(&self, method: SolvingMethod, steps: usize, options: &Options) -> Key {
         let Setting { student, teacher, pde, .. } = self.setting;
-        let grid = student.model.card.grid.nx;
+        let grid = student.model.card.grid;
         let guided = method == SolvingMethod::DiffusionPde;
 
         let model = match method {
@@ -517,7 +521,7 @@ impl<'a> Question<'a> {
 
             let mean = posterior.mean_sample();
             let residual = self.setting.residual.as_ref();
-            answers.push(Answer {
+            answers.push(Scored {
                 score: posterior.score(truths.sample(i), &self.asked, two_valued),
                 misfit: observations.misfit(mean.sample(0), &deviations),
                 pde_error: pde_error(&posterior.samples, residual).ok(),

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use phys_instruct_physics::Grid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -21,14 +22,16 @@ pub struct Key {
     /// The method.
     pub method: SamplingMethod,
     /// The coordinates `pixel`, `modes` or `joint`; none for the solver.
-    pub preconditioning: Option<CoordinatesKind>,
+    #[serde(alias = "preconditioning")]
+    pub coordinates: Option<CoordinatesKind>,
     /// Tells whether the solution is taken less its linear prediction from the input.
-    #[serde(default)]
-    pub regress: bool,
+    #[serde(default, alias = "regress")]
+    pub linear_predictor: bool,
     /// The number of sampler steps; 0 for the solver.
     pub steps: usize,
-    /// The number of points a side.
-    pub grid: usize,
+    /// The grid.
+    #[serde(with = "crate::config::grid")]
+    pub grid: Grid,
     /// The number of samples per seed.
     pub count: usize,
     /// The sampling seeds.
@@ -48,14 +51,14 @@ pub struct Key {
 
 impl Key {
     /// The model's coordinates in words; none for the solver.
-    pub fn coordinates(&self) -> Option<String> {
-        let regressed = if self.regress { ", regressed" } else { "" };
-        self.preconditioning.map(|kind| format!("{}{regressed}", kind.name()))
+    pub fn coordinates_in_words(&self) -> Option<String> {
+        let predictor = if self.linear_predictor { ", linear predictor" } else { "" };
+        self.coordinates.map(|kind| format!("{}{predictor}", kind.name()))
     }
 
     /// The method as the table names it: with the model's coordinates, if it has a model.
     pub fn label(&self) -> String {
-        match self.coordinates() {
+        match self.coordinates_in_words() {
             Some(kind) => format!("{} ({kind})", self.method),
             None => self.method.to_string(),
         }
@@ -187,4 +190,67 @@ pub(super) fn mean_and_sd(values: &[f64]) -> (f64, f64) {
     let mean = values.iter().sum::<f64>() / n;
     let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
     (mean, (square / (n - 1.0).max(1.0)).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn key(grid: Grid) -> Key {
+        Key {
+            pde: "poisson".into(),
+            method: SamplingMethod::PhysInstruct,
+            coordinates: Some(CoordinatesKind::Joint),
+            linear_predictor: true,
+            steps: 1,
+            grid,
+            count: 4,
+            seeds: vec![0],
+            weight: None,
+            sweeps: None,
+            solved: 4,
+            threads: 2,
+            model: None,
+        }
+    }
+
+    /// A key as a part of something else, as rows hold it.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Part {
+        #[serde(flatten)]
+        key: Key,
+    }
+
+    fn read(value: Value) -> Key {
+        serde_json::from_value::<Part>(value).unwrap().key
+    }
+
+    #[test]
+    fn a_row_s_words_are_those_of_configs_and_older_ones_are_read() {
+        let own = key(Grid::square(64));
+        let value = serde_json::to_value(Part { key: own.clone() }).unwrap();
+        assert_eq!(
+            [&value["coordinates"], &value["linear_predictor"], &value["grid"]],
+            [&json!("joint"), &json!(true), &json!(64)]
+        );
+        let mut old = value.clone();
+        let all = old.as_object_mut().unwrap();
+        for (now, then) in [("coordinates", "preconditioning"), ("linear_predictor", "regress")] {
+            let held = all.remove(now).unwrap();
+            all.insert(then.into(), held);
+        }
+        assert_eq!([read(value), read(old)], [own.clone(), own]);
+    }
+
+    #[test]
+    fn a_rectangle_is_written_as_in_cards() {
+        let own = key(Grid { ny: 40, nx: 56, ly: 0.6, lx: 1.0 });
+        let value = serde_json::to_value(Part { key: own.clone() }).unwrap();
+        assert_eq!(value["grid"], json!({ "points": [40, 56], "sides": [0.6, 1.0] }));
+        assert_eq!(read(value), own);
+    }
 }

@@ -1,5 +1,7 @@
 //! The rows as CSV.
 
+use phys_instruct_physics::Grid;
+
 use super::Row;
 
 /// A column: its name, and a function that returns a row's value.
@@ -28,14 +30,22 @@ const FIGURES: [Column; 16] = [
 const KEYS: [Column; 9] = [
     ("pde", |r| r.key.pde.clone()),
     ("method", |r| r.key.method.to_string()),
-    ("preconditioning", |r| r.key.preconditioning.map_or(String::new(), |p| p.name().into())),
-    ("regress", |r| r.key.regress.to_string()),
+    ("coordinates", |r| r.key.coordinates.map_or(String::new(), |c| c.name().into())),
+    ("linear_predictor", |r| r.key.linear_predictor.to_string()),
     ("steps", |r| r.key.steps.to_string()),
     ("calls", |r| r.calls.to_string()),
-    ("grid", |r| r.key.grid.to_string()),
+    ("grid", |r| grid(r.key.grid)),
     ("count", |r| r.key.count.to_string()),
     ("seeds", |r| r.key.seeds.len().to_string()),
 ];
+
+/// A number for a square grid on the unit square, else points and sides in words.
+fn grid(grid: Grid) -> String {
+    match grid.is_unit() && grid.is_square() {
+        true => grid.nx.to_string(),
+        false => grid.to_string(),
+    }
+}
 
 fn exact(value: f64) -> String {
     value.to_string()

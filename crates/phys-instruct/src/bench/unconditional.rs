@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::tensor::Device;
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Grid, Pde};
 
 use super::method::SamplingMethod;
 use super::row::{Key, Measured, Row};
@@ -29,14 +29,14 @@ use crate::{Error, Result, Samples, seeds};
 const LATENCY_RUNS: [usize; 2] = [3, 51];
 /// The seconds after which no more than the least number are drawn.
 const LATENCY_SECONDS: f64 = 1.0;
-/// The grids for which bundled models are searched; the finest found is used.
+/// The points a side for which bundled models are searched; the finest found is used.
 const GRIDS: [usize; 3] = [128, 64, 32];
 
 /// The extent of the table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// The number of points a side; none for the finest grid with a student.
-    pub grid: Option<usize>,
+    /// The numbers of points along y and x; none for the finest grid with a student.
+    pub points: Option<[usize; 2]>,
     /// The number of samples per seed.
     pub count: usize,
     /// The number of samples per seed for rows of more than [`Options::slow_steps`] steps.
@@ -59,7 +59,7 @@ impl Default for Options {
     /// The full table.
     fn default() -> Self {
         Self {
-            grid: None,
+            points: None,
             count: 1_000,
             slow_count: 64,
             slow_steps: 10,
@@ -104,9 +104,9 @@ pub(super) struct Loaded {
 }
 
 /// Plans the rows of one PDE with the models that `find` maps from a name without extension to a
-/// file. The names are `<pde>-<grid>-` with `student`, `diff-instruct` (a student without
-/// guidance), `edm`, `teacher` and `pidm`. The student's own teacher has guided rows only if its
-/// weights were searched.
+/// file. The names are `<pde>-<grid>-` ([`model_name`]) with `student`, `diff-instruct` (a student
+/// without guidance), `edm`, `teacher` and `pidm`. The student's own teacher has guided rows only
+/// if its weights were searched.
 ///
 /// # Errors
 /// Fails if there is no student of the PDE, if a file cannot be read, or if models differ in PDE,
@@ -117,27 +117,24 @@ pub fn plan(
     tuning: &Tuning,
     find: &dyn Fn(&str) -> Option<PathBuf>,
 ) -> Result<Vec<Item>> {
-    let grid = grid(pde, options, find).ok_or_else(|| {
-        Error::Config(format!("no student of {pde} among the models: {pde}-<grid>-student"))
-    })?;
-    let loaded = |kind: &str| find(&format!("{pde}-{grid}-{kind}")).map(load).transpose();
+    let none =
+        || Error::Config(format!("no student of {pde} among the models: {pde}-<grid>-student"));
+    let points = points(pde, options, find).ok_or_else(none)?;
+    let loaded = |kind: &str| find(&model_name(pde, points, kind)).map(load).transpose();
     let [student, edm, teacher, pidm] = ["student", "edm", "teacher", "pidm"].map(loaded);
     let mut items = Vec::new();
 
-    let student = student?;
-    if let Some(student) = &student {
-        items.extend(student_rows(SamplingMethod::PhysInstruct, options, student));
-        if options.polish > 0 && converges(&student.model)? {
-            items.extend(student_rows(SamplingMethod::Polished, options, student));
-        }
+    let student = &student?.ok_or_else(none)?;
+    items.extend(student_rows(SamplingMethod::PhysInstruct, options, student));
+    if options.polish > 0 && converges(&student.model)? {
+        items.extend(student_rows(SamplingMethod::Polished, options, student));
     }
 
-    let joint = student.as_ref().and_then(Loaded::joint);
-    if let Some(joint) = &joint {
+    if let Some(joint) = &student.joint() {
         items.extend(student_rows(SamplingMethod::Joint, options, joint));
     }
 
-    let same = |other: &Loaded| student.iter().try_for_each(|s| same_problem(s, other));
+    let same = |other: &Loaded| same_problem(student, other);
     if let Some(unguided) = &loaded("diff-instruct")? {
         same(unguided)?;
         items.extend(student_rows(SamplingMethod::DiffInstruct, options, unguided));
@@ -158,7 +155,7 @@ pub fn plan(
         items.extend(teacher_rows(SamplingMethod::Pidm, options, tuning, pidm)?);
     }
 
-    let solver = key(pde, SamplingMethod::Solver, grid, options, 0);
+    let solver = key(pde, SamplingMethod::Solver, student.model.card.grid, options, 0);
     items.push(Item { key: solver, file: None, model: None });
     items.retain(|item| options.methods.contains(&item.key.method));
     Ok(items)
@@ -177,22 +174,35 @@ fn same_problem(one: &Loaded, other: &Loaded) -> Result<()> {
     )))
 }
 
-/// The grid asked for, or the finest on which `find` knows a student of `pde`. Grids with a plain
-/// EDM teacher, on which the baselines depend, are preferred.
-pub fn grid(pde: &str, options: &Options, find: &dyn Fn(&str) -> Option<PathBuf>) -> Option<usize> {
-    let grids = options.grid.map_or(GRIDS.to_vec(), |grid| vec![grid]);
-    let has = |grid: usize, kind: &str| find(&format!("{pde}-{grid}-{kind}")).is_some();
-    let students: Vec<usize> = grids.into_iter().filter(|&grid| has(grid, "student")).collect();
-    students.iter().find(|&&grid| has(grid, "edm")).or(students.first()).copied()
+/// The name of a model's file without extension: `<pde>-<points>-<kind>`, with one number of points
+/// if there are as many along y as along x, and else both, as in `darcy-48x80-student`.
+pub fn model_name(pde: &str, [ny, nx]: [usize; 2], kind: &str) -> String {
+    match ny == nx {
+        true => format!("{pde}-{nx}-{kind}"),
+        false => format!("{pde}-{ny}x{nx}-{kind}"),
+    }
 }
 
-fn key(pde: &str, method: SamplingMethod, grid: usize, options: &Options, steps: usize) -> Key {
+/// The points asked for, or those of the finest square grid on which `find` knows a student of
+/// `pde`. Grids with a plain EDM teacher, on which the baselines depend, are preferred.
+pub fn points(
+    pde: &str,
+    options: &Options,
+    find: &dyn Fn(&str) -> Option<PathBuf>,
+) -> Option<[usize; 2]> {
+    let all = options.points.map_or(GRIDS.map(|n| [n, n]).to_vec(), |points| vec![points]);
+    let has = |points: [usize; 2], kind: &str| find(&model_name(pde, points, kind)).is_some();
+    let students: Vec<_> = all.into_iter().filter(|&points| has(points, "student")).collect();
+    students.iter().find(|&&points| has(points, "edm")).or(students.first()).copied()
+}
+
+fn key(pde: &str, method: SamplingMethod, grid: Grid, options: &Options, steps: usize) -> Key {
     let slow = steps > options.slow_steps;
     Key {
         pde: pde.into(),
         method,
-        preconditioning: None,
-        regress: false,
+        coordinates: None,
+        linear_predictor: false,
         steps,
         grid,
         count: if slow { options.slow_count.min(options.count) } else { options.count },
@@ -209,10 +219,10 @@ impl Loaded {
     fn item(&self, method: SamplingMethod, options: &Options, steps: usize) -> Item {
         let card = &self.model.card;
         let key = Key {
-            preconditioning: Some(card.coordinates.kind()),
-            regress: card.coordinates.linear_predictor(),
+            coordinates: Some(card.coordinates.kind()),
+            linear_predictor: card.coordinates.linear_predictor(),
             model: Some(self.hash.clone()),
-            ..key(&card.pde, method, card.grid.nx, options, steps)
+            ..key(&card.pde, method, card.grid, options, steps)
         };
         Item { key, file: Some(self.name()), model: Some(self.model.clone()) }
     }
@@ -277,14 +287,6 @@ pub fn file_hash(file: &Path) -> Result<String> {
 pub(super) fn load(file: PathBuf) -> Result<Loaded> {
     let hash = file_hash(&file)?;
     let model = Arc::new(Model::load(&file, &Device::flex())?);
-    let grid = model.card.grid;
-    if !(grid.is_square() && grid.is_unit()) {
-        // Rows and files name their grid by one number.
-        return Err(Error::Config(format!(
-            "{} is on {grid}: the tables compare models on square grids of the unit square",
-            file.display()
-        )));
-    }
     Ok(Loaded { file, hash, model })
 }
 
@@ -361,7 +363,7 @@ impl Setting {
         let mut drawn = sampling::sample(model, options, &mut |_| ())?;
 
         if let Some(sweeps) = key.sweeps {
-            drawn.samples = polish::polish(&drawn.samples, self.residual(), sweeps)?;
+            drawn.samples = polish::polish(&drawn.samples, self.pde(), self.residual(), sweeps)?;
         }
         Ok(drawn)
     }
@@ -421,14 +423,15 @@ mod tests {
 
     #[test]
     fn a_grid_with_baselines_goes_before_a_finer_one_without() {
-        let found = |names: &[&str], asked| {
+        let found = |names: &[&str], asked: Option<usize>| {
             let find = |name: &str| names.contains(&name).then(|| PathBuf::from(name));
-            grid("poisson", &Options { grid: asked, ..Options::default() }, &find)
+            let asked = asked.map(|n| [n, n]);
+            points("poisson", &Options { points: asked, ..Options::default() }, &find)
         };
         let both = ["poisson-64-student", "poisson-32-student", "poisson-32-edm"];
-        assert_eq!(found(&both, None), Some(32));
-        assert_eq!(found(&both, Some(64)), Some(64));
-        assert_eq!(found(&both[..2], None), Some(64));
+        assert_eq!(found(&both, None), Some([32, 32]));
+        assert_eq!(found(&both, Some(64)), Some([64, 64]));
+        assert_eq!(found(&both[..2], None), Some([64, 64]));
         assert_eq!(found(&both[2..], None), None);
     }
 }

@@ -15,8 +15,9 @@ use crate::condition::observations::place::Lattice;
 use crate::condition::prior::expectation::{Distances, Surprise};
 use crate::condition::warnings::{self, Warning};
 use crate::condition::{Observation, Observations, Options, Posterior, Solver, Task};
+use crate::config::size;
 use crate::eval::physics::pde_error;
-use crate::net::size;
+use crate::parts::Parts;
 use crate::{Error, Model, Result, memory, problem};
 
 /// A value may miss the two values of an input by this many deviations of its error.
@@ -52,9 +53,7 @@ pub struct Question {
     pub robust: bool,
     /// Replaces every member's solution by the reference solver's; none for the task's default.
     pub resolve: Option<bool>,
-    /// The method; none for the one that suits the observations.
-    pub method: Option<crate::condition::Method>,
-    /// The size of the ensemble, the seed and the effort.
+    /// The method, the size of the ensemble, the seed and the effort.
     pub options: Options,
 }
 
@@ -68,7 +67,6 @@ impl Question {
             noise: None,
             robust: false,
             resolve: None,
-            method: None,
             options: Options::default(),
         }
     }
@@ -142,7 +140,7 @@ pub fn ask_for_members(model: &Model, question: &Question) -> Result<()> {
     let (members, points) = (question.options.ensemble, question.observations.points().len());
 
     let fields = COPIES * memory::of_samples(1, [card.channels.len(), card.grid.ny, card.grid.nx]);
-    let differentiates = question.method.is_some_and(|m| m.inference().differentiates());
+    let differentiates = question.options.method.is_some_and(|m| m.inference().differentiates());
     let gradient = if differentiates { size::of_gradient(&card.net, card.grid) } else { 0.0 };
     // The covariance of all observations and its factors, in double precision.
     let covariance = 3.0 * 8.0 * (points as f64).powi(2);
@@ -197,8 +195,7 @@ impl Solver {
                 let held = if stated { &observations } else { &question.observations };
                 self.check_values(held, pde, &lattice)?;
                 self.check_size(&observations, &lattice)?;
-                let method = question.method.map_or_else(|| self.suggested(&observations), Ok)?;
-                let drawn = self.posterior(&observations, &Options { method, ..*options })?;
+                let drawn = self.posterior(&observations, options)?;
                 let resolve = question.resolve.unwrap_or(task.wants_solver());
                 (if resolve { drawn.solved(pde)? } else { drawn }, unusual)
             }
@@ -302,8 +299,9 @@ impl Solver {
         };
 
         let mut shares = vec![None; observations.channels().len()];
-        let two_values = pde.input_law().two_values();
-        let estimated = (0..shares.len()).filter(|&c| c > 0 || two_values.is_none());
+        let Parts { layout, values: two_values, .. } = Parts::of(pde);
+        let is_input = |c: &usize| layout.input.channels.contains(c);
+        let estimated = (0..shares.len()).filter(|c| !is_input(c) || two_values.is_none());
         if estimated.clone().any(|c| unstated(c).count() > 0) {
             let share = match robust {
                 true => self.likely_robust_share(observations)?,
@@ -313,12 +311,11 @@ impl Solver {
         }
 
         // The distance of an input's values from its two values shows their errors directly.
-        if let Some(two) = two_values
-            && unstated(0).count() > 0
-        {
-            let square: f64 = unstated(0).map(|p| two.distance(p.value).powi(2)).sum();
-            let rms = (square / unstated(0).count() as f64).sqrt();
-            shares[0] = Some((rms / self.deviations()[0]).min(LARGEST_SHARE));
+        let Some(two) = two_values else { return Ok(shares) };
+        for c in layout.input.channels.filter(|&c| unstated(c).count() > 0) {
+            let square: f64 = unstated(c).map(|p| two.distance(p.value).powi(2)).sum();
+            let rms = (square / unstated(c).count() as f64).sqrt();
+            shares[c] = Some((rms / self.deviations()[c]).min(LARGEST_SHARE));
         }
         Ok(shares)
     }
@@ -371,11 +368,12 @@ impl Solver {
         let off = |p: &Observation| two.distance(p.value);
         let most = |p: &Observation| (ADMISSIBLE * p.deviation()).max(NEAR_A_VALUE * two.gap());
 
-        let points = observations.points().iter().filter(|p| p.channel == 0);
+        let input = pde.layout().input.channels;
+        let points = observations.points().iter().filter(|p| input.contains(&p.channel));
         let Some(odd) = points.clone().find(|p| off(p) > most(p)) else { return Ok(()) };
         let count = points.filter(|p| off(p) > most(p)).count();
-        let [y, x] = lattice.coordinates(0, [odd.row, odd.column]);
-        let name = &observations.channels()[0];
+        let [y, x] = lattice.coordinates(odd.channel, [odd.row, odd.column]);
+        let name = &observations.channels()[odd.channel];
         Err(Error::Observation(format!(
             "{name} = {} at y {y:.4}, x {x:.4} ({count} such): this model knows {name} = {low} and \
              {high} alone. Where {name} is observed everywhere the solution is found for any value; \

@@ -263,7 +263,7 @@ impl Solver {
             return Err(Error::Config("an ensemble needs at least one member".into()));
         }
         let card = &self.model().card;
-        let method = options.method.inference();
+        let method = options.method.map_or_else(|| self.suggested(observations), Ok)?.inference();
         method.check(card.pde()?.as_ref(), card.grid)?;
 
         let Self { student, covariance, deviations, .. } = self;

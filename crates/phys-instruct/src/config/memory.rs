@@ -1,7 +1,6 @@
 //! The memory that a run takes, asked for before its data are made.
 
-use super::{Config, MEASURED, NetConfig, PhaseConfig};
-use crate::net::size;
+use super::{Config, MEASURED, NetConfig, PhaseConfig, size};
 use crate::{Result, memory};
 
 impl Config {

@@ -25,6 +25,7 @@ mod overrides;
 mod phase;
 mod schedule;
 mod schema;
+pub mod size;
 mod train;
 mod upgrade;
 

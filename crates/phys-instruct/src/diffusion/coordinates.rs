@@ -23,6 +23,7 @@ use super::joint::JointMap;
 use super::regression::RegressionMap;
 use super::statistics::{self, Statistics};
 use crate::config::{CoordinatesConfig, CoordinatesKind};
+use crate::parts::Parts;
 use crate::{Error, Result, Samples};
 
 /// The share of the channel's largest standard deviation below which a mode counts as absent. An
@@ -62,10 +63,11 @@ impl Coordinates {
     /// and for a regression among pixels or in a single channel.
     pub fn fit(
         samples: &Samples,
-        channels: &[Channel],
+        parts: &Parts,
         config: &CoordinatesConfig,
         device: &Device,
     ) -> Result<(Self, Statistics)> {
+        let channels = &parts.channels;
         if samples.channels.len() != channels.len() {
             return Err(Error::Shape(format!(
                 "samples of {:?} channels; expected {} channels",
@@ -76,10 +78,10 @@ impl Coordinates {
 
         let grid = samples.grid();
         let basis = Bases::new(channels, grid, device);
-        let mut statistics = Statistics::of(samples, &basis, config)?;
+        let mut statistics = Statistics::of(samples, &parts.layout, &basis, config)?;
 
         // Components are measured on the modes that the other statistics whiten.
-        let new = |s: &Statistics| Self::new(s, channels, grid, config, device);
+        let new = |s: &Statistics| Self::new(s, parts, grid, config, device);
         if let Some(side) = config.joint_modes() {
             let modes = new(&statistics)?;
             let encode = |x| modes.encode(x);
@@ -95,11 +97,12 @@ impl Coordinates {
     /// pixels.
     pub fn new(
         statistics: &Statistics,
-        channels: &[Channel],
+        parts: &Parts,
         grid: Grid,
         config: &CoordinatesConfig,
         device: &Device,
     ) -> Result<Self> {
+        let channels = &parts.channels;
         let area = grid.points();
         let shape = [1, channels.len(), grid.ny, grid.nx];
         let expected = channels.len() * area;
@@ -124,12 +127,19 @@ impl Coordinates {
         let sigma_data = if pixel { 0.5 } else { 1.0 };
         let bases = Bases::new(channels, grid, device);
         let regression = &statistics.regression;
-        let regression = regression.as_ref().map(|r| RegressionMap::new(r, &bases)).transpose()?;
+        let regression = regression.as_ref();
+        let regression =
+            regression.map(|r| RegressionMap::new(r, &parts.layout, &bases)).transpose()?;
 
         let mut maps = Maps::default();
         for (i, channel) in channels.iter().enumerate() {
             varies(&statistics.spectrum[i * area..][..area], channel)?;
-            maps.push(statistics.left(i, area), pixel, sigma_data, config.noise().power());
+            maps.push(
+                statistics.left(&parts.layout, i, area),
+                pixel,
+                sigma_data,
+                config.noise().power(),
+            );
         }
 
         let tensor = |v: Vec<f32>| Tensor::<4>::from_data(TensorData::new(v, shape), device);

@@ -203,6 +203,7 @@ mod tests {
     use crate::config::{CoordinatesConfig, NamedNoise, NetConfig, Noise};
     use crate::diffusion::noise::Draw;
     use crate::net::params::values;
+    use crate::parts::Parts;
 
     const SIDE: usize = 8;
     const COUNT: usize = 400;
@@ -235,7 +236,8 @@ mod tests {
     fn network(config: CoordinatesConfig) -> (Network, Tensor<4>) {
         let device = Device::flex();
         let data = samples();
-        let (coordinates, _) = Coordinates::fit(&data, &channels(), &config, &device).unwrap();
+        let (coordinates, _) =
+            Coordinates::fit(&data, &Parts::first_channel(&channels()), &config, &device).unwrap();
         let net =
             NetConfig { width: 8, multipliers: vec![1], blocks: 1, attention: vec![], patch: 1 };
         let net = UNet::new(&net, coordinates.inputs(), 2, 0, &device);
@@ -341,7 +343,8 @@ mod tests {
             sample.iter_mut().for_each(|v| *v = (f64::from(*v) - mean) as f32);
         }
         let config = CoordinatesConfig::default();
-        let (c, statistics) = Coordinates::fit(&data, &channels(), &config, &device).unwrap();
+        let (c, statistics) =
+            Coordinates::fit(&data, &Parts::first_channel(&channels()), &config, &device).unwrap();
         let absent = values(c.present()).iter().filter(|&&p| p == 0.0).count();
         assert_eq!(absent, 2, "{:?}", &statistics.spectrum[..4]);
         let y = Tensor::ones([1, 2, SIDE, SIDE], &device);

@@ -219,6 +219,7 @@ mod tests {
     use crate::diffusion::Coordinates;
     use crate::diffusion::noise::Draw;
     use crate::net::params::values;
+    use crate::parts::Parts;
 
     use super::*;
 
@@ -261,7 +262,8 @@ mod tests {
         let data = samples();
         let channels = [channel("a"), channel("u")];
         let (coordinates, _) =
-            Coordinates::fit(&data, &channels, &config, &Device::flex()).unwrap();
+            Coordinates::fit(&data, &Parts::first_channel(&channels), &config, &Device::flex())
+                .unwrap();
         let shape = [COUNT, 2, SIZE, SIZE];
         (coordinates, Tensor::from_data(TensorData::new(data.data, shape), &Device::flex()))
     }

@@ -54,6 +54,7 @@ mod tests {
     use crate::diffusion::noise::Draw;
     use crate::eval::testing::samples_from;
     use crate::net::UNet;
+    use crate::parts::Parts;
     use crate::problem;
 
     const SIZE: usize = 8;
@@ -64,7 +65,8 @@ mod tests {
         let device = Device::flex();
         let data = samples_from(pde.as_ref(), 64, SIZE, 1);
         let config = CoordinatesConfig::Pixel {};
-        let (coordinates, _) = Coordinates::fit(&data, &pde.channels(), &config, &device).unwrap();
+        let (coordinates, _) =
+            Coordinates::fit(&data, &Parts::of(pde.as_ref()), &config, &device).unwrap();
         let net =
             NetConfig { width: 8, multipliers: vec![1], blocks: 1, attention: vec![], patch: 1 };
         let net = UNet::new(&net, coordinates.inputs(), 2, 3, &device);

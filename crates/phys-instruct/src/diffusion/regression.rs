@@ -9,12 +9,14 @@
 //! equation. For another equation it is the part of the solution that is not such a multiple of
 //! the input.
 //!
-//! The input is the first channel, the solution all others.
+//! The input must be one channel and the solution others.
 
 use burn::tensor::{Tensor, TensorData};
+use phys_instruct_physics::Layout;
 
 use super::bases::Bases;
 use crate::net::params::read;
+use crate::parts::{part_of, with_part};
 use crate::{Error, Result};
 
 /// The ratio of a remainder to its mode, in standard deviations, below which the remainder counts
@@ -47,9 +49,9 @@ impl Sums {
     /// Empty sums.
     ///
     /// # Errors
-    /// Fails for a single channel, which leaves no solution.
-    pub fn new(bases: &Bases) -> Result<Self> {
-        let map = RegressionMap::bare(bases)?;
+    /// Fails if the input is not one channel, or the solution not in others.
+    pub fn new(layout: &Layout, bases: &Bases) -> Result<Self> {
+        let map = RegressionMap::bare(layout, bases)?;
         let zeros = vec![0.0; map.gain.dims().iter().product()];
         Ok(Self { map, sums: [zeros.clone(), zeros], count: 0 })
     }
@@ -60,7 +62,7 @@ impl Sums {
     /// Fails where the device does not give the products back.
     pub fn add(&mut self, modes: Tensor<4>) -> Result<()> {
         let [count, ..] = modes.dims();
-        let [input, own] = parts(modes);
+        let [input, own] = self.map.parts(modes);
         let input = self.map.explained(input);
         let products = [input.clone() * input.clone(), input * own];
         for (sums, product) in self.sums.iter_mut().zip(products) {
@@ -99,6 +101,8 @@ impl Sums {
 /// The regression on one device, in modes.
 #[derive(Debug, Clone)]
 pub struct RegressionMap {
+    /// The channels of the input and of the solution.
+    layout: Layout,
     /// The gain of each mode, `[1, solution channel, y, x]`.
     gain: Tensor<4>,
     /// The matrix along y from the input's modes to modes in the solution's basis,
@@ -113,9 +117,9 @@ impl RegressionMap {
     ///
     /// # Errors
     /// [`Error::Shape`] if the number of values is not that of the channels and grid of `bases`;
-    /// [`Error::Config`] for a single channel.
-    pub fn new(regression: &Regression, bases: &Bases) -> Result<Self> {
-        let bare = Self::bare(bases)?;
+    /// [`Error::Config`] if the input is not one channel, or the solution not in others.
+    pub fn new(regression: &Regression, layout: &Layout, bases: &Bases) -> Result<Self> {
+        let bare = Self::bare(layout, bases)?;
         let shape = bare.gain.dims();
         let [gains, remainders] = [&regression.gain, &regression.remainder].map(Vec::len);
         let expected = shape.iter().product::<usize>();
@@ -129,10 +133,12 @@ impl RegressionMap {
     }
 
     /// The change of basis alone: a map with all gains 1.
-    fn bare(bases: &Bases) -> Result<Self> {
-        let [_, channels, height, _] = bases.y.dims();
+    fn bare(layout: &Layout, bases: &Bases) -> Result<Self> {
+        let [.., height, _] = bases.y.dims();
         let [.., width] = bases.x.dims();
-        if channels < 2 {
+        let Layout { input, solution } = layout;
+        let channels = solution.channels.len();
+        if !layout.is_by_channels() || input.channels.len() != 1 || channels == 0 {
             return Err(Error::Config(
                 "coordinates.linear_predictor needs the solution in channels beside the input's"
                     .into(),
@@ -141,13 +147,14 @@ impl RegressionMap {
 
         // B_solution B_input^T: both bases are orthonormal.
         let across = |basis: &Tensor<4>| {
-            let own = basis.clone().narrow(1, 1, channels - 1);
-            let input = basis.clone().narrow(1, 0, 1).repeat_dim(1, channels - 1);
+            let own = basis.clone().narrow(1, solution.channels.start, channels);
+            let input = basis.clone().narrow(1, input.channels.start, 1).repeat_dim(1, channels);
             own.matmul(input.swap_dims(2, 3))
         };
 
-        let gain = Tensor::ones([1, channels - 1, height, width], &bases.y.device());
-        Ok(Self { gain, along_y: across(&bases.y), along_x: across(&bases.x) })
+        let gain = Tensor::ones([1, channels, height, width], &bases.y.device());
+        let [along_y, along_x] = [across(&bases.y), across(&bases.x)];
+        Ok(Self { layout: layout.clone(), gain, along_y, along_x })
     }
 
     /// The part of the solution's modes that the input's modes `input` `[batch, 1, y, x]` explain,
@@ -162,36 +169,36 @@ impl RegressionMap {
     /// The modes of all channels, `[batch, channel, y, x]`, the part of the solution that the input
     /// explains subtracted.
     pub fn removed(&self, modes: Tensor<4>) -> Tensor<4> {
-        let [input, solution] = parts(modes);
-        Tensor::cat(vec![input.clone(), solution - self.explained(input)], 1)
+        let [input, solution] = self.parts(modes.clone());
+        with_part(modes, &self.layout.solution, solution - self.explained(input))
     }
 
     /// The inverse of [`RegressionMap::removed`].
     pub fn added(&self, modes: Tensor<4>) -> Tensor<4> {
-        let [input, solution] = parts(modes);
-        Tensor::cat(vec![input.clone(), solution + self.explained(input)], 1)
+        let [input, solution] = self.parts(modes.clone());
+        with_part(modes, &self.layout.solution, solution + self.explained(input))
     }
 
     /// [`RegressionMap::added`], the explained part detached from the input: no gradient flows
     /// through it.
     pub fn added_held(&self, modes: Tensor<4>) -> Tensor<4> {
-        let [input, solution] = parts(modes);
-        Tensor::cat(vec![input.clone(), solution + self.explained(input.detach())], 1)
+        let [input, solution] = self.parts(modes.clone());
+        with_part(modes, &self.layout.solution, solution + self.explained(input.detach()))
     }
 
     /// The transposed map of [`RegressionMap::added`].
     pub fn added_transposed(&self, modes: Tensor<4>) -> Tensor<4> {
-        let [input, solution] = parts(modes);
-        let seen = solution.clone() * self.gain.clone();
+        let [input, solution] = self.parts(modes.clone());
+        let seen = solution * self.gain.clone();
         let back = self.along_y.clone().swap_dims(2, 3).matmul(seen).matmul(self.along_x.clone());
-        Tensor::cat(vec![input + back.sum_dim(1), solution], 1)
+        with_part(modes, &self.layout.input, input + back.sum_dim(1))
     }
-}
 
-/// The channel of the input and the channels of the solution, of modes `[batch, channel, y, x]`.
-fn parts(modes: Tensor<4>) -> [Tensor<4>; 2] {
-    let [_, channels, ..] = modes.dims();
-    [modes.clone().narrow(1, 0, 1), modes.narrow(1, 1, channels - 1)]
+    /// The input and the solution of modes `[batch, channel, y, x]`.
+    fn parts(&self, modes: Tensor<4>) -> [Tensor<4>; 2] {
+        let Layout { input, solution } = &self.layout;
+        [input, solution].map(|part| part_of(modes.clone(), part))
+    }
 }
 
 #[cfg(test)]
@@ -209,6 +216,7 @@ mod tests {
     use crate::diffusion::statistics::Statistics;
     use crate::eval::testing::samples_from;
     use crate::net::params::values;
+    use crate::parts::Parts;
     use crate::problem;
 
     const SIZE: usize = 12;
@@ -224,7 +232,7 @@ mod tests {
         let samples = samples_from(pde.as_ref(), COUNT as u64, SIZE, 1);
         let device = Device::flex();
         let (coordinates, statistics) =
-            Coordinates::fit(&samples, &pde.channels(), &config, &device).unwrap();
+            Coordinates::fit(&samples, &Parts::of(pde.as_ref()), &config, &device).unwrap();
         let shape = [COUNT, samples.channels.len(), SIZE, SIZE];
         (coordinates, statistics, Tensor::from_data(TensorData::new(samples.data, shape), &device))
     }
@@ -313,7 +321,8 @@ mod tests {
         };
         let gain = values(draw(0, 1));
         let regression = Regression { remainder: gain.clone(), gain };
-        let map = RegressionMap::new(&regression, &bases).unwrap();
+        let layout = Layout::first_channel(3);
+        let map = RegressionMap::new(&regression, &layout, &bases).unwrap();
         let [x, y] = [draw(1, 3), draw(2, 3)];
         // The input's field seen in the solutions' bases.
         let input = bases.fields(x.clone()).narrow(1, 0, 1).repeat_dim(1, 3);
@@ -347,13 +356,13 @@ mod tests {
     fn a_single_channel_and_a_wrong_shape_are_refused() {
         let burgers = by_name("burgers").unwrap();
         let bases = Bases::new(&burgers.channels(), Grid::square(8), &Device::flex());
-        assert!(Sums::new(&bases).is_err());
+        assert!(Sums::new(&burgers.layout(), &bases).is_err());
         let poisson = by_name("poisson").unwrap();
         let bases = Bases::new(&poisson.channels(), Grid::square(8), &Device::flex());
         for [gains, remainders] in [[63, 64], [64, 63]] {
             let regression =
                 Regression { gain: vec![1.0; gains], remainder: vec![0.0; remainders] };
-            assert!(RegressionMap::new(&regression, &bases).is_err());
+            assert!(RegressionMap::new(&regression, &poisson.layout(), &bases).is_err());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The statistics of the data that define the coordinates.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use phys_instruct_physics::Layout;
 
 use super::bases::Bases;
 use super::joint::{self, Components};
@@ -33,12 +34,17 @@ impl Statistics {
     /// # Errors
     /// Fails for a regression without a channel of the solution, or where the device does not give
     /// the modes back.
-    pub fn of(samples: &Samples, bases: &Bases, config: &CoordinatesConfig) -> Result<Self> {
+    pub fn of(
+        samples: &Samples,
+        layout: &Layout,
+        bases: &Bases,
+        config: &CoordinatesConfig,
+    ) -> Result<Self> {
         let mean = mean(samples);
 
         let pixel = config.is_pixel();
         let mut power = vec![0.0f64; samples.sample_len()];
-        let mut sums = config.linear_predictor().then(|| Sums::new(bases)).transpose()?;
+        let mut sums = config.linear_predictor().then(|| Sums::new(layout, bases)).transpose()?;
         for x in centred(samples, &mean, bases) {
             let modes = if pixel { x } else { bases.modes(x) };
             if let Some(sums) = &mut sums {
@@ -50,16 +56,21 @@ impl Statistics {
         // The mean is subtracted before, so that the mean square is the variance.
         let area = samples.height * samples.width;
         let variance: Vec<f64> = power.iter().map(|p| p / samples.count as f64).collect();
-        let regression = sums.map(|sums| sums.regression(&variance[area..]));
+        let solved = &layout.solution.channels;
+        let solved = solved.start * area..solved.end * area;
+        let regression = sums.map(|sums| sums.regression(&variance[solved]));
         let spectrum = if pixel { of_channels(&variance, area) } else { of_modes(&variance) };
         Ok(Self { mean, spectrum, regression, components: None })
     }
 
     /// The standard deviations by which the coordinates whiten the `area` entries of a channel.
     /// Under a regression, those of a solution are the deviations of its remainders.
-    pub(super) fn left(&self, channel: usize, area: usize) -> &[f32] {
-        match (&self.regression, channel.checked_sub(1)) {
-            (Some(regression), Some(solution)) => &regression.remainder[solution * area..][..area],
+    pub(super) fn left(&self, layout: &Layout, channel: usize, area: usize) -> &[f32] {
+        let solved = &layout.solution.channels;
+        match &self.regression {
+            Some(regression) if solved.contains(&channel) => {
+                &regression.remainder[(channel - solved.start) * area..][..area]
+            }
             _ => &self.spectrum[channel * area..][..area],
         }
     }

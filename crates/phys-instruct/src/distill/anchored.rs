@@ -26,6 +26,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::AnchoredConfig;
 use crate::distill::calibration::FirstLine;
+use crate::parts::Parts;
 use crate::residual::{Residual, ResidualOptions};
 
 /// The three relative errors, means over the batch.
@@ -64,17 +65,19 @@ impl AnchoredTerms {
 /// `line` holds the statistics of the first line, if the input is that line.
 pub fn terms(
     residual: &dyn Residual,
+    parts: &Parts,
     round_input: bool,
     line: Option<&FirstLine>,
     x: Tensor<4>,
     anchor: Tensor<4>,
 ) -> AnchoredTerms {
-    let [input, held] = [x.clone(), anchor].map(|x| residual.input(x));
+    let [input, held] = [x.clone(), anchor].map(|x| parts.input(x));
     let modes = line
         .map(|line| relative_distance(line.whitened(input.clone()), line.whitened(held.clone())));
     let distance = relative_distance(input, held);
+    let x = if round_input { parts.rounded(x) } else { x };
     let error = |preconditioned| {
-        let options = ResidualOptions { detach_input: true, round_input, preconditioned };
+        let options = ResidualOptions { detach_input: true, preconditioned };
         residual.terms(x.clone(), options).relative().mean()
     };
     AnchoredTerms {
@@ -102,12 +105,13 @@ mod tests {
     use crate::eval::testing::samples_from;
     use crate::net::params::values;
 
-    fn exact(pde: &str) -> (Box<dyn Residual>, Tensor<4>) {
+    fn exact(pde: &str) -> (Box<dyn Residual>, Parts, Tensor<4>) {
         let pde = by_name(pde).unwrap();
         let samples = samples_from(pde.as_ref(), 3, 16, 1);
         let shape = [3, samples.channels.len(), 16, 16];
         let x = Tensor::from_data(TensorData::new(samples.data, shape), &Device::flex());
-        (crate::problem::residual(pde.as_ref(), Grid::square(16), &Device::flex()).unwrap(), x)
+        let residual = crate::problem::residual(pde.as_ref(), Grid::square(16), &Device::flex());
+        (residual.unwrap(), Parts::of(pde.as_ref()), x)
     }
 
     fn scalar(t: Tensor<1>) -> f64 {
@@ -117,21 +121,21 @@ mod tests {
     #[test]
     fn exact_samples_at_their_anchor_have_no_loss() {
         for (pde, floor) in [("poisson", 1e-4), ("burgers", 5e-3)] {
-            let (residual, x) = exact(pde);
+            let (residual, parts, x) = exact(pde);
             let config = AnchoredConfig::default();
-            let terms = terms(residual.as_ref(), false, None, x.clone(), x);
+            let terms = terms(residual.as_ref(), &parts, false, None, x.clone(), x);
             assert!(scalar(terms.loss(&config)) < floor, "{pde}");
         }
     }
 
     #[test]
     fn the_residual_moves_the_solution_and_the_anchor_the_input() {
-        let (residual, x) = exact("poisson");
+        let (residual, parts, x) = exact("poisson");
         let gradient = |loss: fn(&AnchoredTerms) -> Tensor<1>| {
             let [a, u] = [0, 1].map(|c| x.clone().narrow(1, c, 1));
             let leaf = Tensor::cat(vec![a * 1.1, u * 1.3], 1).autodiff().require_grad();
             let anchor = x.clone().autodiff();
-            let loss = loss(&terms(residual.as_ref(), false, None, leaf.clone(), anchor));
+            let loss = loss(&terms(residual.as_ref(), &parts, false, None, leaf.clone(), anchor));
             let size = |t: Tensor<4>| values(t).iter().map(|v| v.abs()).sum::<f32>();
             let all = leaf.grad(&loss.backward()).unwrap();
             [0, 1].map(|c| size(all.clone().narrow(1, c, 1)))
@@ -148,14 +152,14 @@ mod tests {
 
     #[test]
     fn the_distance_is_relative_and_per_sample() {
-        let (residual, x) = exact("burgers");
-        let terms = terms(residual.as_ref(), false, None, x.clone() * 1.25, x);
+        let (residual, parts, x) = exact("burgers");
+        let terms = terms(residual.as_ref(), &parts, false, None, x.clone() * 1.25, x);
         assert!((scalar(terms.input) - 0.25).abs() < 1e-5);
     }
 
     #[test]
     fn a_line_s_high_modes_count_as_much_as_its_low_ones() {
-        let (residual, x) = exact("burgers");
+        let (residual, parts, x) = exact("burgers");
         let pde = by_name("burgers").unwrap();
         let data = samples_from(pde.as_ref(), 64, 16, 2);
         let line = FirstLine::of(&data, pde.as_ref(), &Device::flex());
@@ -168,18 +172,19 @@ mod tests {
         };
         let distance = |wave: Tensor<4>| {
             let off = x.clone() + wave * 1e-3;
-            scalar(terms(residual.as_ref(), false, line.as_ref(), off, x.clone()).input)
+            scalar(terms(residual.as_ref(), &parts, false, line.as_ref(), off, x.clone()).input)
         };
         assert!(distance(wave(6.0)) > 5.0 * distance(wave(1.0)));
     }
 
     #[test]
     fn with_a_rounded_input_the_solution_is_pulled_to_that() {
-        let (residual, x) = exact("darcy");
+        let (residual, parts, x) = exact("darcy");
         let [a, u] = [0, 1].map(|c| x.clone().narrow(1, c, 1));
         let off = Tensor::cat(vec![a * 1.1, u], 1);
-        let error =
-            |round| scalar(terms(residual.as_ref(), round, None, off.clone(), x.clone()).residual);
+        let error = |round| {
+            scalar(terms(residual.as_ref(), &parts, round, None, off.clone(), x.clone()).residual)
+        };
         assert!(error(true) < 1e-3 && error(false) > 0.05);
     }
 }

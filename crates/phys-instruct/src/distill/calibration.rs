@@ -27,7 +27,7 @@ use phys_instruct_physics::transform::basis_matrix;
 use crate::diffusion::Coordinates;
 use crate::diffusion::noise::Draw;
 use crate::net::params::read;
-use crate::residual::Residual;
+use crate::parts::{Parts, part_of};
 use crate::student::{Calibration, Generator};
 use crate::{Result, Samples};
 
@@ -50,8 +50,8 @@ const SETTLED: f32 = 1e-3;
 /// The targets of calibration beside the deviations of the modes, which the coordinates hold.
 #[derive(Clone, Copy, Default)]
 pub struct Wanted<'a> {
-    /// The residual that rounds the input, if samples leave the student rounded.
-    pub rounding: Option<&'a dyn Residual>,
+    /// The parts of the samples, if these leave the student with the input rounded.
+    pub rounding: Option<&'a Parts>,
     /// The statistics of the first line, if the input is that line.
     pub line: Option<&'a FirstLine>,
 }
@@ -79,7 +79,7 @@ impl FirstLine {
         let basis = Tensor::from_data(TensorData::new(basis, [1, 1, width, width]), device);
 
         let x = TensorData::new(data.data.clone(), [data.count, 1, height, width]);
-        let first = Tensor::<4>::from_data(x, device).narrow(2, 0, 1);
+        let first = part_of(Tensor::<4>::from_data(x, device), &pde.layout().input);
         let deviation = deviation(modes_along(&basis, first));
 
         // A floor above 0, so that data without any variation divides by no zero.
@@ -163,11 +163,11 @@ pub fn measure(
 }
 
 /// The map that brings states y, given in batches, to the data's mean and deviation in every
-/// mode. With `rounding`, the modes are those of the fields whose input it has rounded.
+/// mode. With `rounding`, the modes are those of the fields with their input rounded.
 fn fitted_to(
     batches: &[Tensor<4>],
     coordinates: &Coordinates,
-    rounding: Option<&dyn Residual>,
+    rounding: Option<&Parts>,
 ) -> Result<Calibration> {
     let zero = coordinates.profile().zeros_like();
     let mut own = Calibration { gain: zero.ones_like(), shift: zero };
@@ -176,7 +176,7 @@ fn fitted_to(
         let modes = |y: &Tensor<4>| {
             let y = own.apply(coordinates, y.clone());
             coordinates.modes(match rounding {
-                Some(own) => coordinates.encode(own.rounded(coordinates.decode(y))),
+                Some(parts) => coordinates.encode(parts.rounded(coordinates.decode(y))),
                 None => y,
             })
         };
@@ -219,7 +219,6 @@ fn with_first_line(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use phys_instruct_physics::Grid;
     use phys_instruct_physics::burgers::Burgers;
     use phys_instruct_physics::darcy::Darcy;
     use phys_instruct_physics::registry::by_name;
@@ -232,7 +231,6 @@ mod tests {
     use crate::eval::testing::samples_from;
     use crate::net::UNet;
     use crate::net::params::values;
-    use crate::problem;
 
     /// Whitened modes, whose noise has the data's spectrum.
     const MODES: CoordinatesConfig =
@@ -244,7 +242,8 @@ mod tests {
         let pde = by_name(name).unwrap();
         let samples = samples_from(pde.as_ref(), count as u64, 8, 1);
         let device = Device::flex();
-        let coordinates = Coordinates::fit(&samples, &pde.channels(), &config, &device).unwrap().0;
+        let coordinates =
+            Coordinates::fit(&samples, &Parts::of(pde.as_ref()), &config, &device).unwrap().0;
         let x = Tensor::from_data(TensorData::new(samples.data, [count, 2, 8, 8]), &device);
         let y = coordinates.encode(x);
         (coordinates, y)
@@ -273,15 +272,13 @@ mod tests {
     #[test]
     fn it_is_the_rounded_fields_that_get_the_data_s_share_of_either_value() {
         let (coordinates, y) = fitted("darcy", 256, MODES);
-        let residual =
-            problem::residual(&Darcy::default(), Grid::square(8), &Device::flex()).unwrap();
+        let parts = Parts::of(&Darcy::default());
         let mean = |y: &Tensor<4>| {
-            values(residual.rounded(coordinates.decode(y.clone())).narrow(1, 0, 1).mean())[0]
+            values(parts.input(parts.rounded(coordinates.decode(y.clone()))).mean())[0]
         };
         // Too little of every mode, and moved towards the higher value.
         let off = coordinates.of_modes(coordinates.modes(y.clone()) * 0.3 + 0.6);
-        let calibration =
-            fitted_to(&off.clone().chunk(4, 0), &coordinates, Some(residual.as_ref())).unwrap();
+        let calibration = fitted_to(&off.clone().chunk(4, 0), &coordinates, Some(&parts)).unwrap();
         let [data, before] = [&y, &off].map(mean);
         let after = mean(&calibration.apply(&coordinates, off));
         assert!((before - data).abs() > 0.3, "{before} {data}");
@@ -294,7 +291,8 @@ mod tests {
         let data = samples_from(&burgers, 256, 16, 1);
         let config = CoordinatesConfig::default();
         let device = Device::flex();
-        let coordinates = Coordinates::fit(&data, &burgers.channels(), &config, &device).unwrap().0;
+        let coordinates =
+            Coordinates::fit(&data, &Parts::of(&burgers), &config, &device).unwrap().0;
         let line = FirstLine::of(&data, &burgers, &device).unwrap();
         let x = TensorData::new(data.data.clone(), [256, 1, 16, 16]);
         let x = Tensor::<4>::from_data(x, &device);

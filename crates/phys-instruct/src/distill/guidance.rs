@@ -11,6 +11,7 @@ use crate::config::{Balance, GuidanceConfig};
 use crate::diffusion::Coordinates;
 use crate::net::gradient;
 use crate::net::params::read;
+use crate::parts::Parts;
 use crate::residual::{Residual, ResidualOptions, ResidualTerms};
 
 /// The guidance gradient and its figures.
@@ -23,9 +24,14 @@ pub struct Pull {
 
 impl Pull {
     /// The pull without guidance at clean states `y0`: a zero gradient, and their mean residual.
-    pub fn none(residual: &dyn Residual, coordinates: &Coordinates, y0: Tensor<4>) -> Self {
+    pub fn none(
+        residual: &dyn Residual,
+        parts: &Parts,
+        coordinates: &Coordinates,
+        y0: Tensor<4>,
+    ) -> Self {
         let gradient = y0.zeros_like();
-        let terms = terms(&GuidanceConfig::default(), residual, coordinates, y0, false);
+        let terms = terms(&GuidanceConfig::default(), residual, parts, coordinates, y0, false);
         Self { gradient, residual: mean(terms.relative()) }
     }
 }
@@ -38,6 +44,7 @@ impl Pull {
 pub fn pull(
     config: &GuidanceConfig,
     residual: &dyn Residual,
+    parts: &Parts,
     coordinates: &Coordinates,
     y0: &Tensor<4>,
     match_norm: f64,
@@ -46,16 +53,16 @@ pub fn pull(
     let ramp = ramp(config, step);
     let mut pull = Pull { gradient: y0.zeros_like(), residual: f64::NAN };
     if ramp * config.residual_ratio == 0.0 {
-        let terms = terms(config, residual, coordinates, y0.clone(), false);
+        let terms = terms(config, residual, parts, coordinates, y0.clone(), false);
         pull.residual = mean(terms.relative());
     } else {
-        let (plain, mean_residual) = gradient(config, residual, coordinates, y0, false)?;
+        let (plain, mean_residual) = gradient(config, residual, parts, coordinates, y0, false)?;
         let share = weight(config, config.residual_ratio, &plain, match_norm)?;
         pull = Pull { gradient: plain * (ramp * share), residual: mean_residual };
     }
 
     if ramp * config.preconditioned_ratio != 0.0 {
-        let (smooth, _) = gradient(config, residual, coordinates, y0, true)?;
+        let (smooth, _) = gradient(config, residual, parts, coordinates, y0, true)?;
         let share = weight(config, config.preconditioned_ratio, &smooth, match_norm)?;
         pull.gradient = pull.gradient + smooth * (ramp * share);
     }
@@ -98,26 +105,28 @@ fn weight(
 fn terms(
     config: &GuidanceConfig,
     residual: &dyn Residual,
+    parts: &Parts,
     coordinates: &Coordinates,
     y0: Tensor<4>,
     preconditioned: bool,
 ) -> ResidualTerms {
-    let GuidanceConfig { detach_input, threshold_input: round_input, .. } = *config;
-    let options = ResidualOptions { detach_input, round_input, preconditioned };
+    let GuidanceConfig { detach_input, threshold_input, .. } = *config;
+    let options = ResidualOptions { detach_input, preconditioned };
     let x = if detach_input { coordinates.decode_held(y0) } else { coordinates.decode(y0) };
-    residual.terms(x, options)
+    residual.terms(if threshold_input { parts.rounded(x) } else { x }, options)
 }
 
 /// The gradient of the summed residuals at `y0`, and the mean relative residual.
 fn gradient(
     config: &GuidanceConfig,
     residual: &dyn Residual,
+    parts: &Parts,
     coordinates: &Coordinates,
     y0: &Tensor<4>,
     preconditioned: bool,
 ) -> Result<(Tensor<4>, f64)> {
     let leaf = y0.clone().autodiff().require_grad();
-    let terms = terms(config, residual, coordinates, leaf.clone(), preconditioned);
+    let terms = terms(config, residual, parts, coordinates, leaf.clone(), preconditioned);
     let relative = terms.relative();
     let loss = if config.relative {
         relative.clone().sum()
@@ -164,11 +173,11 @@ mod tests {
             regression: None,
             components: None,
         };
-        let channels = [Channel::new("u", "toy", [Basis::Cosine; 2])];
+        let parts = Parts::first_channel(&[Channel::new("u", "toy", [Basis::Cosine; 2])]);
         let process = CoordinatesConfig::Pixel {};
         let device = Device::flex();
         let coordinates =
-            Coordinates::new(&statistics, &channels, Grid::square(4), &process, &device)?;
+            Coordinates::new(&statistics, &parts, Grid::square(4), &process, &device)?;
         let config = GuidanceConfig {
             residual_ratio: ratio,
             preconditioned_ratio: 0.0,
@@ -177,7 +186,7 @@ mod tests {
             ..GuidanceConfig::default()
         };
         let y0 = Tensor::ones([2, 1, 4, 4], &device);
-        pull(&config, &Constant, &coordinates, &y0, 1.0, step)
+        pull(&config, &Constant, &parts, &coordinates, &y0, 1.0, step)
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::diffusion::noise::Draw;
 use crate::model::{Card, Model};
 use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::{UNet, params};
+use crate::parts::Parts;
 use crate::residual::Residual;
 use crate::store::weights::Array;
 use crate::student::{Calibration, Generator, Operator};
@@ -46,6 +47,8 @@ pub struct Student {
     pub held_out: Samples,
     /// The residual of the PDE.
     pub residual: Box<dyn Residual>,
+    /// The parts of its samples.
+    pub parts: Parts,
     /// The statistics of the data's first line, if the input is that line.
     pub first_line: Option<FirstLine>,
 }
@@ -119,7 +122,7 @@ impl Student {
     /// Fails as [`calibration::measure`] does.
     pub fn calibrate(&mut self, first: usize) -> Result<()> {
         let [_, channels, height, width] = self.shape();
-        let rounding = self.config.round_input.then_some(self.residual.as_ref());
+        let rounding = self.config.round_input.then_some(&self.parts);
         let wanted = Wanted { rounding, line: self.first_line.as_ref() };
         let network = self.averaged();
         let generator = self.generator(&network);

@@ -15,9 +15,10 @@ use crate::eval::moments;
 use crate::model::{Card, Kind, Model, statistics_arrays};
 use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::params;
+use crate::parts::Parts;
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
-use crate::training::{Origin, Outcome, Training};
+use crate::training::{Origin, StepRecord, Training};
 use crate::{Error, Result, Samples, seeds};
 
 /// The number of samples that are drawn for the metrics.
@@ -76,6 +77,7 @@ impl StudentTraining {
             held_out: data.slice(0..data.count.min(HELD_OUT)),
             teacher,
             residual,
+            parts: Parts::of(config.pde()?.as_ref()),
             first_line: FirstLine::of(data, config.pde()?.as_ref(), device),
         };
         Ok(Self {
@@ -256,7 +258,7 @@ impl Training for StudentTraining {
         self.skipped
     }
 
-    fn step(&mut self) -> Result<Outcome> {
+    fn step(&mut self) -> Result<StepRecord> {
         if self.student.pairs.is_none() && self.student.config.operator().is_some() {
             let reason = "a phase of kind \"operator\" needs the run's training data (with_pairs)";
             return Err(Error::Config(reason.into()));
@@ -270,7 +272,7 @@ impl Training for StudentTraining {
             self.note_deviations()?;
         }
         let metrics = self.metrics(figures, report)?;
-        Ok(Outcome { metrics, skipped: report.skipped })
+        Ok(StepRecord { metrics, skipped: report.skipped })
     }
 
     fn checkpoint(&self) -> Result<Bundle> {

@@ -6,7 +6,6 @@ pub mod ops;
 pub mod optimizer;
 pub mod packed;
 pub mod params;
-pub mod size;
 mod unet;
 
 pub use unet::UNet;

@@ -160,10 +160,6 @@ impl Residual for BurgersResidual {
         let residual = with_zero_row(residual);
         ResidualTerms { residual, scale: scale.clamp_min(SMALLEST_SCALE), points }
     }
-
-    fn input(&self, x: Tensor<4>) -> Tensor<4> {
-        x.narrow(2, 0, 1)
-    }
 }
 
 /// The rows at the start and at the end of each interval.

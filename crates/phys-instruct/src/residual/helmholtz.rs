@@ -7,6 +7,7 @@
 //! resonance at any k.
 
 use burn::tensor::{Device, Tensor};
+use phys_instruct_physics::laplacian::eigenvalue;
 use phys_instruct_physics::{Basis, Grid};
 
 use super::operator::{self, InverseLaplacian};
@@ -33,20 +34,12 @@ impl HelmholtzResidual {
         grid.check(3)?;
         let k_square = k * k;
         let inverse = |c: f64| InverseLaplacian::with_constant(Basis::SineNodes, grid, c, device);
-        let smallest = smallest_eigenvalue(grid);
+        // Of minus the Laplacian.
+        let smallest = eigenvalue(Basis::SineNodes, grid, [0, 0]).map_or(0.0, |own| -own);
         let solution = (k_square < smallest).then(|| inverse(k_square));
         let whole = solution.clone().filter(|_| k_square <= 0.5 * smallest);
         Ok(Self { k_square, grid, inverse: whole.unwrap_or_else(|| inverse(0.0)), solution })
     }
-}
-
-/// The smallest eigenvalue of minus the five-point Laplacian on a grid.
-fn smallest_eigenvalue(grid: Grid) -> f64 {
-    let along = |points: usize, side: f64| {
-        let intervals = (points - 1) as f64;
-        4.0 * (intervals * (std::f64::consts::FRAC_PI_2 / intervals).sin() / side).powi(2)
-    };
-    along(grid.ny, grid.ly) + along(grid.nx, grid.lx)
 }
 
 impl Residual for HelmholtzResidual {

@@ -57,17 +57,13 @@ pub struct ResidualOptions {
     /// Detaches the input part (coefficient, source or initial condition). The gradient then pulls
     /// the solution to the input and not the reverse.
     pub detach_input: bool,
-    /// Rounds a two-valued input (Darcy's coefficient) to the nearer of its values, which detaches
-    /// it too. Noise of a few percent of the higher value may be many times the lower one.
-    pub round_input: bool,
     /// Returns P^-1 R instead of R, where P is the constant-coefficient operator. The scale is then
     /// that of P^-1 of the source (or of the largest term).
     pub preconditioned: bool,
 }
 
 /// The solution of a linear equation as a linear map of its input, so that a zero input has a zero
-/// solution. The first channels of a sample are the input, on the full grid, and all others the
-/// solution.
+/// solution. Both are whole channels.
 pub trait LinearSolution: Send + Sync {
     /// The solution's channels for an input's, both `[batch, channel, y, x]`.
     fn of(&self, input: Tensor<4>) -> Tensor<4>;
@@ -96,15 +92,5 @@ pub trait Residual: Send + Sync {
     /// The solution of a linear equation, if it is cheap to compute.
     fn solution(&self) -> Option<&dyn LinearSolution> {
         None
-    }
-
-    /// The samples `x` with a two-valued input rounded to the nearer of its values.
-    fn rounded(&self, x: Tensor<4>) -> Tensor<4> {
-        x
-    }
-
-    /// The input part of `x` (coefficient, source or initial condition), which the solver is given.
-    fn input(&self, x: Tensor<4>) -> Tensor<4> {
-        x.narrow(1, 0, 1)
     }
 }

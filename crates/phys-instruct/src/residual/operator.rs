@@ -1,9 +1,8 @@
 //! Operations shared by the residuals of the elliptic problems: difference quotients on tensors,
 //! and the inverse of the constant-coefficient Laplacian by small matrix products.
 
-use std::f64::consts::PI;
-
 use burn::tensor::{Device, Tensor, TensorData, ops::PadMode};
+use phys_instruct_physics::laplacian::eigenvalue;
 use phys_instruct_physics::{Basis, Grid, transform::basis_matrix};
 
 use super::{LinearSolution, ResidualOptions, ResidualTerms, mean_square};
@@ -86,12 +85,11 @@ impl InverseLaplacian {
     /// The inverse of the Laplacian plus `constant`, which must not be the negative of an
     /// eigenvalue.
     pub fn with_constant(basis: Basis, grid: Grid, constant: f64, device: &Device) -> Self {
-        let Grid { ny, nx, ly, lx } = grid;
+        let Grid { ny, nx, .. } = grid;
         let reciprocals = (0..grid.points())
             .map(|i| {
-                let y = eigenvalue(basis, ny, ly, i / nx);
-                let x = eigenvalue(basis, nx, lx, i % nx);
-                y.zip(x).map_or(0.0, |(y, x)| 1.0 / (y + x + constant))
+                let own = eigenvalue(basis, grid, [i / nx, i % nx]);
+                own.map_or(0.0, |own| 1.0 / (own + constant))
             })
             .collect();
         let bases = [ny, nx].map(|n| constant_of(basis_matrix(basis, n), [n, n], device));
@@ -124,18 +122,6 @@ impl LinearSolution for InverseLaplacian {
     fn transposed(&self, solution: Tensor<4>) -> Tensor<4> {
         self.apply(solution)
     }
-}
-
-/// The eigenvalue of the second difference quotient for mode `k`; none for the boundary nodes.
-fn eigenvalue(basis: Basis, points: usize, side: f64, k: usize) -> Option<f64> {
-    let intervals = match basis {
-        Basis::SineNodes => points - 1,
-        Basis::SineInner => points + 1,
-        _ => points,
-    };
-    let boundary = basis == Basis::SineNodes && k + 2 >= points;
-    let half_angle = PI * (k + 1) as f64 / (2 * intervals) as f64;
-    (!boundary).then(|| -(2.0 * intervals as f64 * half_angle.sin() / side).powi(2))
 }
 
 /// A constant tensor `[1, 1, height, width]`, without a gradient.

@@ -38,7 +38,7 @@ pub(super) fn batch(samples: &[Fields]) -> Tensor<4> {
 }
 
 pub(super) fn options(detach_input: bool, preconditioned: bool) -> ResidualOptions {
-    ResidualOptions { detach_input, preconditioned, round_input: false }
+    ResidualOptions { detach_input, preconditioned }
 }
 
 /// The mean relative residual of samples.

@@ -35,7 +35,7 @@ pub struct Plan {
 
 /// A shard that does not agree with the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct Fault {
     /// The file.
     pub file: PathBuf,
     /// The difference between what was found and what was expected.
@@ -94,9 +94,9 @@ pub fn generate(
 ///
 /// # Errors
 /// Fails as [`Manifest::read`] does, without which nothing can be checked.
-pub fn verify(folder: &Path) -> Result<Vec<Problem>> {
+pub fn verify(folder: &Path) -> Result<Vec<Fault>> {
     let manifest = Manifest::read(folder)?;
-    let [height, width] = manifest.grid;
+    let [height, width] = manifest.recipe.grid.shape();
     let check = |shard: &Shard| {
         let shape = [shard.count, manifest.channels.len(), height, width];
         let reason = match read_fields(folder, shard, &shape).err()? {
@@ -104,7 +104,7 @@ pub fn verify(folder: &Path) -> Result<Vec<Problem>> {
             Error::Io { source, .. } => source.to_string(),
             other => other.to_string(),
         };
-        Some(Problem { file: folder.join(&shard.file), reason })
+        Some(Fault { file: folder.join(&shard.file), reason })
     };
     Ok(manifest.shards.iter().filter_map(check).collect())
 }
@@ -216,15 +216,17 @@ fn write_shard(folder: &Path, index: usize, samples: Samples) -> Result<Shard> {
 
 fn finish(pde: &dyn Pde, partial: Partial, folder: &Path) -> Result<Manifest> {
     let mut moments = vec![Moments::default(); pde.channels().len()];
-    let mut grid = None;
+    let points = partial.recipe.grid.shape();
     for shard in partial.shards.values() {
         let array = read_shard(folder, shard)?;
         let [count, channels, y, x] = array.shape[..] else {
             return Err(bad(&folder.join(&shard.file), "an array of four axes expected"));
         };
-        let same = *grid.get_or_insert([y, x]) == [y, x];
-        if !same || (count, channels) != (shard.count, moments.len()) {
-            return Err(bad(&folder.join(&shard.file), "a shard of another shape than the first"));
+        if [y, x] != points || (count, channels) != (shard.count, moments.len()) {
+            return Err(bad(
+                &folder.join(&shard.file),
+                "a shard of another shape than the recipe's",
+            ));
         }
         let data = array.into_f32();
         let fields = data.chunks_exact((y * x).max(1));
@@ -235,7 +237,6 @@ fn finish(pde: &dyn Pde, partial: Partial, folder: &Path) -> Result<Manifest> {
         format: FORMAT,
         generator: GENERATOR.into(),
         recipe: partial.recipe,
-        grid: grid.unwrap_or_default(),
         channels: pde.channels().iter().zip(moments).map(|(c, m)| m.stats(&c.name)).collect(),
         shards: partial.shards.into_values().collect(),
     };
@@ -392,7 +393,7 @@ mod tests {
     fn a_right_hash_does_not_excuse_a_wrong_shape() {
         let folder = tempfile::tempdir().unwrap();
         let mut manifest = make(&dummy(), PLAN, folder.path()).unwrap();
-        manifest.grid = [4, 9];
+        manifest.recipe.grid = Grid { ny: 4, nx: 9, ly: 1.0, lx: 1.0 };
         manifest.write(folder.path()).unwrap();
         let error = load(folder.path()).unwrap_err().to_string();
         assert!(error.contains("[3, 2, 6, 6] found, [3, 2, 4, 9] expected"), "{error}");

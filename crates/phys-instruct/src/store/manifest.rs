@@ -6,6 +6,7 @@ use std::path::Path;
 use phys_instruct_physics::Grid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::store::atomic;
 use crate::store::file::{MAX_BYTES, bad, elements, read_text};
@@ -31,8 +32,8 @@ pub struct Recipe {
     pub params: BTreeMap<String, f64>,
     /// The seed.
     pub seed: u64,
-    /// The grid.
-    #[serde(rename = "size", with = "crate::config::grid")]
+    /// The grid; `size` in older files.
+    #[serde(alias = "size", with = "crate::config::grid")]
     pub grid: Grid,
     /// The number of samples.
     pub count: usize,
@@ -74,8 +75,6 @@ pub struct Manifest {
     pub generator: String,
     /// The recipe of the samples.
     pub recipe: Recipe,
-    /// The numbers of points along y and x.
-    pub grid: [usize; 2],
     /// The channels in order.
     pub channels: Vec<ChannelStats>,
     /// The shards in order.
@@ -105,7 +104,7 @@ impl Manifest {
             let reason = "not there: the set is not finished; the command that began it resumes it";
             return Err(bad(&path, reason));
         }
-        let manifest: Self = read_json(&path)?;
+        let manifest = Self::from_json(read_json(&path)?).map_err(|reason| bad(&path, reason))?;
         manifest.check().map_err(|reason| bad(&path, reason))?;
         Ok(manifest)
     }
@@ -119,6 +118,17 @@ impl Manifest {
                 Err(Error::Io { path: partial, source: e })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Reads a manifest whose grid is in the recipe alone, or also by itself, as in older files.
+    fn from_json(mut value: Value) -> std::result::Result<Self, String> {
+        let points = value.as_object_mut().and_then(|all| all.remove("grid"));
+        let manifest: Self = serde_json::from_value(value).map_err(|e| e.to_string())?;
+        let own = manifest.recipe.grid.shape();
+        match points.filter(|points| *points != json!(own)) {
+            Some(other) => Err(format!("grid {other}: that of the recipe, {own:?}, expected")),
+            None => Ok(manifest),
         }
     }
 
@@ -136,13 +146,10 @@ impl Manifest {
         }
 
         self.recipe.check()?;
-        let [height, width] = self.grid;
-        let shape = [self.recipe.count, self.channels.len(), height, width, 4];
-        if height == 0 || width == 0 || elements(&shape).is_none_or(|n| n as u64 > MAX_BYTES) {
-            return Err(format!(
-                "grid {height} x {width}, {} samples: too many",
-                self.recipe.count
-            ));
+        let Recipe { grid, count, .. } = self.recipe;
+        let shape = [count, self.channels.len(), grid.ny, grid.nx, 4];
+        if elements(&shape).is_none_or(|n| n as u64 > MAX_BYTES) {
+            return Err(format!("grid {grid}, {count} samples: too many"));
         }
 
         if self.shards.len() != self.recipe.shards() {
@@ -288,7 +295,6 @@ mod tests {
                 count: 5,
                 shard_size: 3,
             },
-            grid: [8, 8],
             channels: vec![ChannelStats { name: "a".into(), mean: 7.5, std: 4.5 }],
             shards: vec![shard(0, 3), shard(1, 2)],
         }
@@ -309,6 +315,26 @@ mod tests {
         assert_eq!(Manifest::read(folder.path()).unwrap(), manifest());
     }
 
+    /// The grid was stated twice, and the recipe's was called its size.
+    #[test]
+    fn older_manifests_are_read() {
+        let old = |size: Value, grid: Value| {
+            let mut value = serde_json::to_value(manifest()).unwrap();
+            value["grid"] = grid;
+            let recipe = value["recipe"].as_object_mut().unwrap();
+            recipe.remove("grid").unwrap();
+            recipe.insert("size".into(), size);
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(FILE), value.to_string()).unwrap();
+            Manifest::read(folder.path())
+        };
+        assert_eq!(old(json!(8), json!([8, 8])).unwrap(), manifest());
+        let wide = old(json!({ "points": [4, 9], "sides": [1.0, 2.0] }), json!([4, 9])).unwrap();
+        assert_eq!(wide.recipe.grid, Grid { ny: 4, nx: 9, ly: 1.0, lx: 2.0 });
+        let error = old(json!(8), json!([8, 9])).unwrap_err().to_string();
+        assert!(error.contains("grid [8,9]") && error.contains("[8, 8]"), "{error}");
+    }
+
     #[test]
     fn every_field_is_checked() {
         assert!(refused(|m| m.format = 2).contains("format: 2 found"));
@@ -316,8 +342,8 @@ mod tests {
         assert!(refused(|m| m.channels[0].std = -1.0).contains("`a`"));
         assert!(refused(|m| m.recipe.count = usize::MAX).contains("count"));
         assert!(refused(|m| m.recipe.shard_size = 0).contains("shard size 0"));
-        assert!(refused(|m| m.grid = [1 << 40, 1 << 40]).contains("grid"));
-        assert!(refused(|m| m.grid = [0, 8]).contains("grid"));
+        assert!(refused(|m| m.recipe.grid = Grid::square(1 << 40)).contains("grid"));
+        assert!(refused(|m| m.recipe.grid.ny = 0).contains("grid"));
         assert!(refused(|m| m.recipe.count = 7).contains("shards: 2 found, 3 expected"));
         assert!(refused(|m| m.shards[1].file = "../x.npy".into()).contains("../x.npy"));
         assert!(refused(|m| m.shards[0].count = 2).contains("shard 0"));

@@ -16,7 +16,7 @@ use crate::{Result, Samples, memory};
 /// Fails with [`crate::Error::Io`], or with [`crate::Error::BadFile`] for the first fault.
 pub fn load(folder: &Path) -> Result<Samples> {
     let manifest = Manifest::read(folder)?;
-    let [height, width] = manifest.grid;
+    let [height, width] = manifest.recipe.grid.shape();
     let count = manifest.recipe.count;
     let bytes = memory::of_samples(count, [manifest.channels.len(), height, width]);
     memory::ask(bytes, format_args!("{count} samples of {height} x {width}"))?;

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use phys_instruct_physics::{Grid, Layout, Pde};
+use phys_instruct_physics::{Grid, Pde};
 use serde::{Deserialize, Serialize};
 
 use crate::config::NetConfig;
@@ -29,6 +29,7 @@ use crate::diffusion::bases::Bases;
 use crate::net::packed::PackedUNet;
 use crate::net::params::{read, to_array};
 use crate::net::{UNet, params};
+use crate::parts::Parts;
 use crate::polish::corrected;
 use crate::residual::Residual;
 use crate::store::weights::{Array, of_shape};
@@ -99,9 +100,7 @@ pub struct Operator {
 /// The parts of a sample and the bases of the solution's channels.
 #[derive(Debug, Clone)]
 pub struct Frame {
-    layout: Layout,
-    /// The number of channels of a sample.
-    channels: usize,
+    parts: Parts,
     /// The bases of the solution's channels.
     bases: Bases,
     /// The mask that is 1 where a sample holds its solution, `[1, solution channel, y, x]`.
@@ -125,7 +124,8 @@ impl Frame {
     /// # Errors
     /// Fails for a PDE without a residual, and for a grid too small for it.
     pub fn new(pde: &dyn Pde, grid: Grid, device: &Device) -> Result<Self> {
-        let (layout, channels) = (pde.layout(), pde.channels());
+        let parts = Parts::of(pde);
+        let layout = &parts.layout;
         let equation = Equation(problem::residual(pde, grid, &crate::device::cpu())?.into());
         let solved = layout.solution.channels.clone();
 
@@ -136,12 +136,16 @@ impl Frame {
         let shape = [1, solved.len(), ny, nx];
 
         Ok(Self {
-            channels: channels.len(),
-            bases: Bases::new(&channels[solved], grid, device),
+            bases: Bases::new(&parts.channels[solved], grid, device),
             solution: Tensor::from_data(TensorData::new(mask, shape), device),
-            layout,
+            parts,
             equation,
         })
+    }
+
+    /// The parts of the samples.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// The residual on the processor.
@@ -152,31 +156,30 @@ impl Frame {
     /// The number of pictures that the network sees, and the number that it makes.
     pub fn pictures(&self) -> [usize; 2] {
         let [input, solution] =
-            [&self.layout.input, &self.layout.solution].map(|part| part.channels.len());
+            [&self.parts.layout.input, &self.parts.layout.solution].map(|part| part.channels.len());
         [input + 2 * solution, solution]
     }
 
     /// The solution's channels of samples `x` `[batch, channel, y, x]`.
     pub fn solution_of(&self, x: Tensor<4>) -> Tensor<4> {
-        let channels = &self.layout.solution.channels;
+        let channels = &self.parts.layout.solution.channels;
         x.narrow(1, channels.start, channels.len())
     }
 
     /// The input of samples `x` as pictures `[batch, input channel, y, x]`; an input that is a line
     /// is repeated along y.
     fn input_of(&self, x: Tensor<4>) -> Tensor<4> {
-        let part = &self.layout.input;
         let height = x.dims()[2];
-        let input = x.narrow(1, part.channels.start, part.channels.len());
-        if part.is_line() { input.narrow(2, 0, 1).repeat_dim(2, height) } else { input }
+        let input = self.parts.input(x);
+        if self.parts.layout.input.is_line() { input.repeat_dim(2, height) } else { input }
     }
 
     /// The samples `x` with the solution `u` `[batch, solution channel, y, x]` in its place.
     pub fn with_solution(&self, x: Tensor<4>, u: Tensor<4>) -> Tensor<4> {
-        let part = &self.layout.solution;
+        let part = &self.parts.layout.solution;
         let held = self.solution_of(x.clone()) * (self.solution.clone() * -1.0 + 1.0);
         let u = held + u * self.solution.clone();
-        let (first, rest) = (part.channels.start, self.channels - part.channels.end);
+        let (first, rest) = (part.channels.start, self.parts.channels.len() - part.channels.end);
         let mut channels = Vec::new();
         if first > 0 {
             channels.push(x.clone().narrow(1, 0, first));
@@ -201,7 +204,7 @@ impl Frame {
     pub fn guess(&self, x: &Tensor<4>, sweeps: usize) -> Result<Tensor<4>> {
         let residual = self.residual();
         let [batch, _, height, width] = x.dims();
-        let solved = self.layout.solution.channels.len();
+        let solved = self.parts.layout.solution.channels.len();
         let shape = [batch, solved, height, width];
         if sweeps == 0 {
             return Ok(Tensor::zeros(shape, &x.device()));
@@ -227,10 +230,12 @@ impl Frame {
 
         let start = self.with_solution(x.clone(), start);
         let dims = start.dims();
-        let swept = corrected(read(start)?, dims, residual, sweeps).map_err(|e| match e {
-            Error::NonFinite(what) => Error::NonFinite(format!("an operator's guess ({what})")),
-            other => other,
-        })?;
+        let swept = corrected(read(start)?, dims, &self.parts.layout, residual, sweeps).map_err(
+            |e| match e {
+                Error::NonFinite(what) => Error::NonFinite(format!("an operator's guess ({what})")),
+                other => other,
+            },
+        )?;
         let swept = Tensor::from_data(TensorData::new(swept, dims), &x.device());
         Ok(self.solution_of(swept))
     }

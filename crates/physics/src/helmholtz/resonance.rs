@@ -8,8 +8,9 @@
 use std::f64::consts::PI;
 
 use super::{Helmholtz, NAME};
-use crate::poisson::{eigenvalue, square_waves};
-use crate::{Grid, Warning, WarningKind};
+use crate::laplacian::eigenvalue;
+use crate::poisson::square_waves;
+use crate::{Basis, Grid, Warning, WarningKind};
 
 /// Relative change of an amplitude between the two operators from which on there is a warning.
 const TOLD: f64 = 0.1;
@@ -41,10 +42,12 @@ impl Mode {
 pub(super) fn modes(grid: Grid) -> impl Iterator<Item = Mode> {
     let last = move |ky: usize| if grid.is_square() { ky + 1 } else { grid.nx - 2 };
     let pairs = (0..grid.ny - 2).flat_map(move |ky| (0..last(ky)).map(move |kx| [ky, kx]));
-    pairs.map(move |[ky, kx]| Mode {
-        waves: [ky + 1, kx + 1],
-        continuous: PI * PI * square_waves(grid, ky, kx),
-        discrete: -eigenvalue(grid, ky, kx),
+    pairs.filter_map(move |[ky, kx]| {
+        Some(Mode {
+            waves: [ky + 1, kx + 1],
+            continuous: PI * PI * square_waves(grid, ky, kx),
+            discrete: -eigenvalue(Basis::SineNodes, grid, [ky, kx])?,
+        })
     })
 }
 

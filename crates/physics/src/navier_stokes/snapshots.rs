@@ -51,15 +51,15 @@ impl Lead {
 /// After the first sweep the modes that viscosity leaves are corrected on a coarse grid, where a
 /// sweep costs a third. The coarse equation is given the residual of the full one.
 pub struct Snapshots {
-    room: Room,
+    workspace: Workspace,
     lead: Lead,
     /// Workspaces left by finished marches, for the next ones.
-    idle: Mutex<Vec<Room>>,
+    idle: Mutex<Vec<Workspace>>,
 }
 
 /// Both grids and their steps, with workspace.
 #[derive(Clone)]
-struct Room {
+struct Workspace {
     grids: Nested,
     /// The method of the lead, on the full grid.
     march: Etdrk4,
@@ -80,10 +80,10 @@ impl Snapshots {
         let march = Etdrk4::new(&grids.full.decay, lead.step(interval));
         let steps = [&grids.full, &grids.needed]
             .map(|flow| Hermite::new(&flow.decay, lead.rest(interval), flow.kept.clone()));
-        Self { room: Room { grids, march, steps }, lead, idle: Mutex::default() }
+        Self { workspace: Workspace { grids, march, steps }, lead, idle: Mutex::default() }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Room>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Workspace>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -95,9 +95,9 @@ impl Collocation for Snapshots {
         }
 
         let idle = self.idle().pop();
-        let mut room = idle.unwrap_or_else(|| self.room.clone());
-        let Room { grids: Nested { full, needed, shared }, march, steps: [step, corrections] } =
-            &mut room;
+        let mut workspace = idle.unwrap_or_else(|| self.workspace.clone());
+        let Workspace { grids: Nested { full, needed, shared }, march, steps: [step, corrections] } =
+            &mut workspace;
         let smaller = needed.grid != full.grid;
 
         let mut last = full.modes_of(sample.channel(0));
@@ -121,7 +121,7 @@ impl Collocation for Snapshots {
             last = next;
         }
 
-        self.idle().push(room);
+        self.idle().push(workspace);
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
     fn one_sweep_and_its_correction_lead_most_of_the_way() {
         let pde = NavierStokes::default();
         let snapshots = Snapshots::new(&pde, Grid::square(64));
-        assert!(snapshots.room.grids.needed.grid.nx < 48);
+        assert!(snapshots.workspace.grids.needed.grid.nx < 48);
         let mut exact = generate(&pde, Grid::square(64), 5, 0..1).unwrap().remove(0);
         snapshots.march(&mut exact, 40);
         for by in [0.1, 1e-4] {

@@ -11,8 +11,8 @@ use phys_instruct_report::lines::{Axis, Chart, Series};
 /// Bins of a histogram.
 const BINS: usize = 40;
 
-/// Room on either side of the first set's values, as a share of their range.
-const ROOM: f64 = 0.1;
+/// The margin on either side of the first set's values, as a share of their range.
+const MARGIN: f64 = 0.1;
 
 /// One curve per method over its numbers of steps; the area of a dot is the sliced Wasserstein
 /// distance to the data over that of the data's own halves.
@@ -71,9 +71,9 @@ pub fn histograms(pde: &dyn Pde, sets: &[(String, Samples)], about: &str) -> Vec
 
     let chart = |(c, channel): (usize, &Channel)| {
         let [low, high] = range(first, c);
-        let room = ROOM * (high - low);
+        let margin = MARGIN * (high - low);
         let curve = |(name, samples): &(String, Samples)| {
-            let points = histogram(samples, c, [low - room, high + room], BINS);
+            let points = histogram(samples, c, [low - margin, high + margin], BINS);
             Series { name: name.clone(), points, dots: vec![] }
         };
         Chart {

@@ -6,6 +6,7 @@ use clap::Args;
 use phys_instruct::bench::SolvingMethod;
 use phys_instruct::bench::conditional::{self, Example, Key, Prepared, Row, Setting};
 use phys_instruct::bench::row::{append_row, read_rows};
+use phys_instruct::bench::unconditional::model_name;
 use phys_instruct::condition::Task;
 use phys_instruct::store::interrupt;
 use phys_instruct::store::lock::Lock;
@@ -15,7 +16,7 @@ use phys_instruct_report::page::Picture;
 use super::choice::{chosen, given_or, method};
 use super::conditional_table;
 use super::table::{LOG, Table, picture};
-use crate::args::{Global, MOST_CALLS, at_least, at_least_zero, between};
+use crate::args::{Global, MOST_CALLS, at_least, at_least_zero, between, points};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
@@ -42,9 +43,9 @@ pub struct Conditional {
     /// A task to measure: forward, inverse or reconstruct; repeatable [default: all]
     #[arg(long, value_name = "TASK")]
     task: Vec<Task>,
-    /// Points a side of the models
-    #[arg(long, value_name = "S", default_value_t = 32)]
-    grid: usize,
+    /// Points a side of the models, or along y and x: `64`, `48x80`
+    #[arg(long, value_name = "S", default_value = "32", value_parser = points)]
+    grid: [usize; 2],
     /// Problems of each row [default: 100, and 20 for DiffusionPDE]
     #[arg(long, value_name = "N", value_parser = at_least::<1>())]
     count: Option<usize>,
@@ -78,7 +79,7 @@ impl Conditional {
         let stop = interrupt::stop_flag()?;
         let options = self.options();
         let find = |name: &str| models::file(&format!("{name}.safetensors"));
-        let student = |pde: &str| find(&format!("{pde}-{}-student", self.grid));
+        let student = |pde: &str| find(&model_name(pde, self.grid, "student"));
 
         let _lock = Lock::take(&self.out)?;
         let log = self.out.join(LOG);

@@ -47,7 +47,7 @@ pub fn sections(rows: &[Row]) -> Vec<Section> {
     let section = |rows: &[Row]| {
         let Row { key, data_floor, .. } = &rows[0];
         Section {
-            title: format!("{}, {1} x {1}", key.pde, key.grid),
+            title: format!("{}, {}", key.pde, key.grid),
             lead: None,
             head: HEAD.map(str::to_owned).into(),
             lines: rows.iter().map(|row| cells(row).into()).collect(),

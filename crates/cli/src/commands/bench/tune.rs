@@ -11,7 +11,7 @@ use phys_instruct::model::{Kind, Model};
 use phys_instruct::{device, seeds};
 
 use super::choice::{chosen, weights};
-use crate::args::at_least;
+use crate::args::{at_least, points};
 use crate::failure::{Failure, Outcome};
 use crate::models;
 use crate::output::{make_room, print, tell};
@@ -28,9 +28,9 @@ pub struct Tune {
     /// A PDE; repeatable [default: all]
     #[arg(long, value_name = "PDE")]
     pde: Vec<String>,
-    /// Points a side of the teachers
-    #[arg(long, value_name = "S", default_value_t = 32)]
-    grid: usize,
+    /// Points a side of the teachers, or along y and x: `64`, `48x80`
+    #[arg(long, value_name = "S", default_value = "32", value_parser = points)]
+    grid: [usize; 2],
     /// Samples of each trial
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least::<4>())]
     count: usize,
@@ -47,15 +47,16 @@ impl Tune {
         };
         make_room(&path)?;
         let find = |pde: &str, kind: &str| {
-            models::file(&format!("{pde}-{}-{kind}.safetensors", self.grid))
+            let name = unconditional::model_name(pde, self.grid, kind);
+            models::file(&format!("{name}.safetensors"))
         };
 
         for pde in chosen(&self.pde, |pde| find(pde, "edm").is_some())? {
             let files: Vec<_> =
                 ["edm", "teacher"].iter().filter_map(|kind| find(&pde, kind)).collect();
             if files.is_empty() {
-                let grid = self.grid;
-                return Err(Failure::Usage(format!("no teacher of {pde} on grid {grid}")));
+                let [y, x] = self.grid;
+                return Err(Failure::Usage(format!("no teacher of {pde} on {y} x {x} points")));
             }
             for file in files {
                 for tuned in self.search(&file)? {

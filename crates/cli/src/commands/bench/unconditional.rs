@@ -16,7 +16,7 @@ use phys_instruct_report::page::Picture;
 use super::choice::{chosen, given_or, method, weights};
 use super::table::{LOG, Table, picture};
 use super::{charts, unconditional_table};
-use crate::args::{Global, MOST_CALLS, at_least, between};
+use crate::args::{Global, MOST_CALLS, at_least, between, points};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
@@ -50,9 +50,9 @@ pub struct Unconditional {
     /// A PDE to measure; repeatable [default: all with a student]
     #[arg(long, value_name = "PDE")]
     pde: Vec<String>,
-    /// Points a side [default: the finest grid with a student]
-    #[arg(long, value_name = "S")]
-    grid: Option<usize>,
+    /// Points a side, or along y and x: `64`, `48x80` [default: the finest square with a student]
+    #[arg(long, value_name = "S", value_parser = points)]
+    grid: Option<[usize; 2]>,
     /// Samples per seed [default: 1000, and 64 for more than 10 steps]
     #[arg(long, value_name = "N", value_parser = at_least::<2>())]
     count: Option<usize>,
@@ -79,7 +79,7 @@ impl Unconditional {
         let options = self.options();
         let tuning = weights()?.1;
         let find = |name: &str| models::file(&format!("{name}.safetensors"));
-        let plans = chosen(&self.pde, |pde| unconditional::grid(pde, &options, &find).is_some())?
+        let plans = chosen(&self.pde, |pde| unconditional::points(pde, &options, &find).is_some())?
             .into_iter()
             .map(|pde| Ok(unconditional::plan(&pde, &options, &tuning, &find)?))
             .collect::<Result<Vec<Vec<Item>>, Failure>>()?;
@@ -126,7 +126,7 @@ impl Unconditional {
     fn options(&self) -> Options {
         let base = if self.quick { Options::quick() } else { Options::default() };
         Options {
-            grid: self.grid,
+            points: self.grid,
             count: self.count.unwrap_or(base.count),
             slow_count: self.count.unwrap_or(base.slow_count),
             seeds: self.seeds.map_or(base.seeds, |n| (0..n as u64).collect()),
@@ -160,7 +160,7 @@ fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failur
     let most = |item: &&Item| item.key.steps;
     let last = |method: SamplingMethod| {
         let plain = |item: &&Item| {
-            item.key.method == method && item.key.preconditioning == Some(CoordinatesKind::Pixel)
+            item.key.method == method && item.key.coordinates == Some(CoordinatesKind::Pixel)
         };
         items.iter().filter(plain).max_by_key(most)
     };
@@ -198,7 +198,7 @@ fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failur
 }
 
 fn title_of(item: &Item) -> String {
-    let kind = item.key.coordinates().unwrap_or_default();
+    let kind = item.key.coordinates_in_words().unwrap_or_default();
     let steps = if item.key.steps == 1 { "step" } else { "steps" };
     format!("{} ({kind}), {} {steps}", item.key.method, item.key.steps)
 }

@@ -71,7 +71,7 @@ fn section(rows: &[Row]) -> Result<Section, Failure> {
     let caption = "PDE error against the latency of one sample; every dot is one number of steps.";
     let chart = error_against_latency(rows).canvas()?.to_svg();
     Ok(Section {
-        title: format!("{}, {1} x {1}", first.key.pde, first.key.grid),
+        title: format!("{}, {}", first.key.pde, first.key.grid),
         lead: Some(Picture { caption: caption.into(), svg: chart }),
         head: HEAD.map(str::to_owned).into(),
         lines: rows.iter().map(|row| cells(row).into()).collect(),

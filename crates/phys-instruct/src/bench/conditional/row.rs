@@ -1,5 +1,6 @@
 //! One line of the table of conditional solving.
 
+use phys_instruct_physics::Grid;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::Guidance;
@@ -21,8 +22,9 @@ pub struct Key {
     pub method: SolvingMethod,
     /// The number of DiffusionPDE's sampler steps; 0 for the others.
     pub steps: usize,
-    /// The number of points a side.
-    pub grid: usize,
+    /// The grid.
+    #[serde(with = "crate::config::grid")]
+    pub grid: Grid,
     /// The number of points observed; all if there are fewer.
     pub points: usize,
     /// The number of columns observed in every row, in place of random points.
@@ -78,7 +80,7 @@ pub struct Row {
 }
 
 /// The measures of one problem.
-pub(super) struct Answer {
+pub(super) struct Scored {
     pub score: Score,
     pub misfit: f64,
     pub pde_error: Option<f64>,
@@ -92,14 +94,14 @@ impl Row {
     ///
     /// # Errors
     /// Fails if none was answered.
-    pub(super) fn of(key: Key, answers: &[Answer], data_floor: f64) -> Result<Self> {
+    pub(super) fn of(key: Key, answers: &[Scored], data_floor: f64) -> Result<Self> {
         let none = || Error::NonFinite(format!("{}: no problem was answered", key.method));
         let calls = answers.last().ok_or_else(none)?.calls;
 
-        let all = |of: &dyn Fn(&Answer) -> Option<f64>| -> Vec<f64> {
+        let all = |of: &dyn Fn(&Scored) -> Option<f64>| -> Vec<f64> {
             answers.iter().filter_map(of).collect()
         };
-        let mean_of = |of: &dyn Fn(&Answer) -> f64| mean_and_sd(&all(&|a| Some(of(a)))).0;
+        let mean_of = |of: &dyn Fn(&Scored) -> f64| mean_and_sd(&all(&|a| Some(of(a)))).0;
         let (error, error_sd) = mean_and_sd(&all(&|a| Some(a.score.error)));
         let mut seconds = all(&|a| Some(a.seconds));
         seconds.sort_by(f64::total_cmp);

@@ -133,7 +133,7 @@ fn searched(
     let softened: Vec<Vec<f64>> = used.iter().map(&at_least).collect();
     let tolerated = used.iter().position(|&soft| soft <= EXACT).unwrap_or(used.len());
 
-    let problem = Problem {
+    let search = Search {
         inputs: &inputs,
         pde: pde.as_ref(),
         grid: card.grid,
@@ -145,7 +145,7 @@ fn searched(
         deviations,
     };
 
-    let found = in_pool(|| problem.infer(options.ensemble, options.seed))?;
+    let found = in_pool(|| search.infer(options.ensemble, options.seed))?;
     let some = (!found.members.is_empty()).then_some(&found.members);
     let samples = some.map(|all| Samples::from_fields(&card.pde, &card.channels, card.grid, all));
     Ok((samples.transpose()?, found.left_out))
@@ -204,7 +204,7 @@ impl Inputs {
 }
 
 /// The observations, the law of inputs and the equation between them.
-pub(crate) struct Problem<'a> {
+pub(crate) struct Search<'a> {
     pub inputs: &'a Inputs,
     pub pde: &'a dyn Pde,
     pub grid: Grid,
@@ -241,7 +241,7 @@ pub(crate) struct Found {
 /// The slopes H dx/dc, and the pair at which they were taken.
 type At = (Mat<f64>, Pair);
 
-impl Problem<'_> {
+impl Search<'_> {
     /// `count` draws from the posterior, in pairs of opposite noise. If the search does not reach
     /// the values within their errors, the draws are for the smallest softened errors that it
     /// reaches. A draw that does not follow the values is left out, together with its mirror image.
@@ -281,7 +281,7 @@ impl Problem<'_> {
     /// The sizes of the errors in turn, those stated last.
     fn stages(&self) -> Vec<Stage<'_>> {
         let all = self.softened.iter().chain([&self.deviations]);
-        all.map(|deviations| Stage { problem: self, deviations }).collect()
+        all.map(|deviations| Stage { search: self, deviations }).collect()
     }
 
     /// The pair of a start's input, or of the mean input if the solver refuses the first.
@@ -362,7 +362,7 @@ impl Problem<'_> {
 
 /// The observations with errors of one size.
 struct Stage<'a> {
-    problem: &'a Problem<'a>,
+    search: &'a Search<'a>,
     deviations: &'a [f64],
 }
 
@@ -402,7 +402,7 @@ impl Stage<'_> {
             let Some((better, damped)) = self.step(&pair, &slopes, draw) else { break };
             let settled = self.cost(&better, draw) > (1.0 - SETTLED) * self.cost(&pair, draw);
             pair = better;
-            slopes = self.problem.slopes(&pair)?;
+            slopes = self.search.slopes(&pair)?;
 
             // A damped step is short by itself, so that its small gain does not mean convergence.
             if settled && !damped {
@@ -420,7 +420,7 @@ impl Stage<'_> {
         // A step that is too long may lead to an input that the solver refuses.
         let trial = |damping| {
             let change = self.change(at, &linear, draw, damping);
-            Some((self.problem.pair(&at.c + change).ok()?, damping > 0.0))
+            Some((self.search.pair(&at.c + change).ok()?, damping > 0.0))
         };
         DAMPING.into_iter().filter_map(trial).find(|(pair, _)| self.cost(pair, draw) < before)
     }
@@ -447,7 +447,7 @@ impl Stage<'_> {
 
     /// r + e', the misfit in units of the errors with the member's own errors added.
     fn misfit(&self, pair: &Pair, draw: &Member) -> Mat<f64> {
-        let Problem { stencils, values, .. } = self.problem;
+        let Search { stencils, values, .. } = self.search;
         let at = |p: usize| (values[p] - stencils[p].of_f64(&pair.x.data)) / self.deviations[p];
         Mat::from_fn(stencils.len(), 1, |p, _| at(p) + draw.errors[(p, 0)])
     }
@@ -551,7 +551,7 @@ mod tests {
         let observations = Observations::draw(&truth, 0, &all, points, noise, 1).unwrap();
         let errors = |size: &f64| observations.points().iter().map(|_| 0.2 * size).collect();
         let (last, soft) = sizes.split_last().unwrap();
-        let problem = Problem {
+        let search = Search {
             inputs: &inputs_of(pde, &samples),
             pde,
             grid: Grid::square(16),
@@ -562,7 +562,7 @@ mod tests {
             softened: soft.iter().map(errors).collect(),
             tolerated: soft.len(),
         };
-        (problem.infer(4, 0).unwrap().members, truth, observations)
+        (search.infer(4, 0).unwrap().members, truth, observations)
     }
 
     #[test]

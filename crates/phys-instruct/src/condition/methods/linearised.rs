@@ -59,9 +59,9 @@ impl Inference for LinearisedRefinement {
     }
 
     fn suits(&self, pde: &dyn Pde, grid: Grid, observations: &Observations) -> bool {
-        let parts = Parts::of(pde, grid);
+        let entries = Entries::of(pde, grid);
         let is_solved = |stencil: &Stencil| {
-            stencil.terms().iter().any(|&(entry, _)| parts.place(entry).is_some())
+            stencil.terms().iter().any(|&(entry, _)| entries.place(entry).is_some())
         };
         pde.linearisable().is_some() && observations.stencils().iter().any(is_solved)
     }
@@ -72,7 +72,7 @@ impl Inference for LinearisedRefinement {
         let pde = card.pde()?;
         let variances = given.variances(given.exact());
 
-        let problem = Problem {
+        let inversion = Inversion {
             prior: given.student,
             pde: pde.as_ref(),
             grid: card.grid,
@@ -82,11 +82,11 @@ impl Inference for LinearisedRefinement {
             observed: &observed,
             stencils: given.observations.stencils(),
             variances: &variances,
-            parts: &Parts::of(pde.as_ref(), card.grid),
+            entries: &Entries::of(pde.as_ref(), card.grid),
         };
 
         let rounds = options.rounds.unwrap_or(ROUNDS);
-        let (x, calls) = in_pool(|| problem.infer(&aim, rounds, options.seed))?;
+        let (x, calls) = in_pool(|| inversion.infer(&aim, rounds, options.seed))?;
         Ok(Drawn { samples: given.samples(x), calls, left_out: 0 })
     }
 }
@@ -103,7 +103,7 @@ fn equation_of(pde: &dyn Pde) -> Result<&dyn Linearisable> {
 }
 
 /// The observations, and the equation behind them.
-struct Problem<'a> {
+struct Inversion<'a> {
     pub prior: &'a dyn Prior,
     pub pde: &'a dyn Pde,
     pub grid: Grid,
@@ -116,17 +116,17 @@ struct Problem<'a> {
     pub stencils: &'a [Stencil],
     /// The variances of the errors of the observed values.
     pub variances: &'a [f64],
-    pub parts: &'a Parts,
+    pub entries: &'a Entries,
 }
 
 /// The entries of the input and of the solution in a flat joint sample.
-struct Parts {
+struct Entries {
     pub input: Vec<usize>,
     pub solution: Vec<usize>,
     places: Vec<Option<usize>>,
 }
 
-impl Parts {
+impl Entries {
     /// Returns the entries for samples of `pde` on a grid.
     pub fn of(pde: &dyn Pde, grid: Grid) -> Self {
         let layout = pde.layout();
@@ -149,7 +149,7 @@ struct Near<'a> {
     gain: Gain<'a>,
 }
 
-impl Problem<'_> {
+impl Inversion<'_> {
     /// An ensemble of answers, `[member, channel, y, x]`, and the number of network calls behind
     /// each. The student is called `rounds` times at each level but the first.
     ///
@@ -201,7 +201,7 @@ impl Problem<'_> {
     fn outside_unobserved_input(&self, step: Tensor<4>) -> Result<Tensor<4>> {
         let seen = self.stencils.iter().flat_map(|s| s.terms().iter().map(|term| term.0));
         let seen: HashSet<usize> = seen.collect();
-        let mut unobserved = self.parts.input.clone();
+        let mut unobserved = self.entries.input.clone();
         unobserved.retain(|entry| !seen.contains(entry));
         self.each(&step, |step| {
             unobserved.iter().for_each(|&e| step[e] = 0.0);
@@ -213,7 +213,7 @@ impl Problem<'_> {
     fn pairs(&self, near: &Near, x: &Tensor<4>) -> Result<Tensor<4>> {
         self.each(x, |x| {
             let solution = near.equation.solution(&self.input(x))?;
-            self.parts.solution.iter().zip(solution).for_each(|(&e, u)| x[e] = u as f32);
+            self.entries.solution.iter().zip(solution).for_each(|(&e, u)| x[e] = u as f32);
             Ok(())
         })
     }
@@ -226,23 +226,23 @@ impl Problem<'_> {
         // An observed value is a sum over the solution, with slopes from the adjoint, and over the
         // input, on which it depends directly.
         let solved = |stencil: &Stencil| {
-            let term = |&(e, weight): &(usize, f64)| Some((self.parts.place(e)?, weight));
+            let term = |&(e, weight): &(usize, f64)| Some((self.entries.place(e)?, weight));
             stencil.terms().iter().filter_map(term).collect::<Vec<_>>()
         };
         let functionals: Vec<_> = self.stencils.iter().map(solved).collect();
         let depending: Vec<_> = functionals.iter().filter(|f| !f.is_empty()).cloned().collect();
         let slopes = equation.slopes(&depending)?;
-        let mut slopes = slopes.chunks_exact(self.parts.input.len());
+        let mut slopes = slopes.chunks_exact(self.entries.input.len());
         let own = |f: &Vec<_>| (!f.is_empty()).then(|| slopes.next()).flatten();
         let slopes: Vec<_> = functionals.iter().map(own).collect();
 
         let row = |p: usize, row: &mut [f32]| {
             if let Some(slopes) = slopes[p] {
-                let inputs = self.parts.input.iter().zip(slopes);
+                let inputs = self.entries.input.iter().zip(slopes);
                 inputs.for_each(|(&e, slope)| row[e] = *slope as f32);
             }
             for &(e, weight) in self.stencils[p].terms() {
-                if self.parts.place(e).is_none() {
+                if self.entries.place(e).is_none() {
                     row[e] += weight as f32;
                 }
             }
@@ -255,9 +255,9 @@ impl Problem<'_> {
     /// The step d of the input, with the change of the solution that follows from it.
     fn step(&self, near: &Near, misfit: Tensor<2>) -> Result<Tensor<4>> {
         self.each(&near.gain.apply(misfit), |step| {
-            let change: Vec<f64> = self.parts.input.iter().map(|&e| f64::from(step[e])).collect();
+            let change: Vec<f64> = self.entries.input.iter().map(|&e| f64::from(step[e])).collect();
             let solution = near.equation.change(&change)?;
-            self.parts.solution.iter().zip(solution).for_each(|(&e, u)| step[e] = u as f32);
+            self.entries.solution.iter().zip(solution).for_each(|(&e, u)| step[e] = u as f32);
             Ok(())
         })
     }
@@ -353,7 +353,7 @@ mod tests {
     struct Answer {
         x: Vec<f32>,
         truth: Vec<f32>,
-        entries: Vec<usize>,
+        observed: Vec<usize>,
         /// The distance of the solved members from the values that they aim at, in deviations of
         /// these.
         left: f32,
@@ -364,16 +364,16 @@ mod tests {
         let draw = Draw { seed: 3, stream: "truth", step: 0, first: 0 };
         let truth = values(prior.fields(draw.normal([1, 2, SIZE, SIZE], &Device::flex())));
         let samples = samples_of(1, 2, SIZE, SIZE, truth.clone());
-        let parts = Parts::of(&pde, Grid::square(SIZE));
+        let entries = Entries::of(&pde, Grid::square(SIZE));
         let seen =
-            if mixed { (0..2 * INPUTS).step_by(3).collect() } else { parts.solution.clone() };
+            if mixed { (0..2 * INPUTS).step_by(3).collect() } else { entries.solution.clone() };
         let observations = Observations::draw(&samples, 0, &seen, 40, 1e-3, 1).unwrap();
-        let entries: Vec<usize> = observations.stencils().iter().map(|s| s.terms()[0].0).collect();
+        let seen: Vec<usize> = observations.stencils().iter().map(|s| s.terms()[0].0).collect();
         let variances: Vec<f64> =
             observations.points().iter().map(|p| p.deviation().powi(2)).collect();
         let covariance = Covariance::new(&prior, 0).unwrap();
         let aim = Aim::draw(&prior, &observations, MEMBERS, 1);
-        let problem = Problem {
+        let inversion = Inversion {
             prior: &prior,
             pde: &pde,
             grid: GRID,
@@ -383,15 +383,15 @@ mod tests {
             observed: &Observed::new(&observations, &Device::flex()),
             stencils: observations.stencils(),
             variances: &variances,
-            parts: &parts,
+            entries: &entries,
         };
-        let (x, calls) = problem.infer(&aim, rounds, 1).unwrap();
+        let (x, calls) = inversion.infer(&aim, rounds, 1).unwrap();
         assert_eq!(calls, 1 + 2 * rounds);
         let left = aim.values.clone()
-            - problem.observed.of(problem.pairs(&problem.near(&x).unwrap(), &x).unwrap());
+            - inversion.observed.of(inversion.pairs(&inversion.near(&x).unwrap(), &x).unwrap());
         let left = left / row(&observations, |p| p.deviation(), &Device::flex());
         let left = values(left.square().mean().sqrt())[0];
-        Answer { x: values(x), truth, entries, left }
+        Answer { x: values(x), truth, observed: seen, left }
     }
 
     fn distance(a: &[f32], b: &[f32]) -> f32 {
@@ -413,8 +413,8 @@ mod tests {
 
     #[test]
     fn observed_inputs_and_solutions_come_out_and_members_differ_elsewhere() {
-        let Answer { x, truth, entries, .. } = after(2, true);
-        assert!(entries.iter().any(|&e| e < INPUTS) && entries.iter().any(|&e| e >= INPUTS));
+        let Answer { x, truth, observed, .. } = after(2, true);
+        assert!(observed.iter().any(|&e| e < INPUTS) && observed.iter().any(|&e| e >= INPUTS));
         for channel in [0..INPUTS, INPUTS..2 * INPUTS] {
             let [mut seen, mut unseen, mut size] = [0.0f32; 3];
             for e in channel {
@@ -422,7 +422,7 @@ mod tests {
                 let mean = members.iter().sum::<f32>() / MEMBERS as f32;
                 let spread = members.iter().map(|v| (v - mean).powi(2)).sum::<f32>();
                 size = size.max((truth[e] - mean).abs());
-                match entries.contains(&e) {
+                match observed.contains(&e) {
                     true => seen = seen.max(spread.sqrt()),
                     false => unseen = unseen.max(spread.sqrt()),
                 }
@@ -433,7 +433,7 @@ mod tests {
             let away = x.iter().skip(e).step_by(2 * INPUTS).map(|v| (v - truth[e]).abs());
             away.fold(0.0, f32::max) / truth[e].abs()
         };
-        let worst = entries.iter().map(far).fold(0.0, f32::max);
+        let worst = observed.iter().map(far).fold(0.0, f32::max);
         assert!(worst < 0.02, "{worst}");
     }
 }

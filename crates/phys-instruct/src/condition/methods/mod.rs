@@ -21,7 +21,7 @@
 //! calls, since every step differentiates the network.
 //!
 //! [`Method::suggested`] is this choice. A caller may name another method
-//! ([`Question::method`](crate::condition::Question)); one that does not take the PDE refuses it.
+//! ([`Options::method`]); one that does not take the PDE refuses it.
 //! Methods that serve tables alone are in [`crate::baseline`].
 
 use burn::tensor::Tensor;
@@ -91,8 +91,9 @@ impl Method {
 /// The effort of a method and its random numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
-    /// The method.
-    pub method: Method,
+    /// The method. None: the one that suits the PDE and the observations best
+    /// ([`Method::suggested`]).
+    pub method: Option<Method>,
     /// The number of members of the ensemble.
     pub ensemble: usize,
     /// Network calls at each of the student's levels but the first (refinement, linearised). None:
@@ -104,7 +105,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { method: Method::Refinement, ensemble: 16, rounds: None, seed: 0 }
+        Self { method: None, ensemble: 16, rounds: None, seed: 0 }
     }
 }
 

@@ -67,7 +67,7 @@ impl Inference for NoiseSpace {
         let gain = given.gain(&given.variances(MODEL_ERROR))?;
 
         let target = aim.values.clone();
-        let problem = Problem {
+        let squares = LeastSquares {
             prior: student,
             observed: &observed,
             weights: deviations.clone().recip(),
@@ -75,7 +75,7 @@ impl Inference for NoiseSpace {
             aim,
             iterations: ITERATIONS,
         };
-        let state = in_pool(|| problem.step(problem.start()))?;
+        let state = in_pool(|| squares.step(squares.start()))?;
 
         // The student's model error is no error of the observations: the last step aims at the
         // values alone.
@@ -86,8 +86,8 @@ impl Inference for NoiseSpace {
     }
 }
 
-/// The minimisation problems of all members.
-struct Problem<'a> {
+/// The least-squares problems of all members.
+struct LeastSquares<'a> {
     pub prior: &'a dyn Prior,
     pub observed: &'a Observed,
     /// 1 / standard deviation of the observations, model error included: `[1, point]`.
@@ -110,7 +110,7 @@ struct State {
     pub calls: usize,
 }
 
-impl Problem<'_> {
+impl LeastSquares<'_> {
     /// The start: every member at its own noise z'.
     pub fn start(&self) -> State {
         let z = self.aim.noise.clone();
@@ -219,7 +219,7 @@ mod tests {
 
     const MEMBERS: usize = 3;
 
-    fn with_problem(iterations: usize, check: impl Fn(&Problem)) {
+    fn with_squares(iterations: usize, check: impl Fn(&LeastSquares)) {
         let (prior, device) = (Smooth::new(), Device::flex());
         let observations = observations(4, 20, 0.1);
         let observed = Observed::new(&observations, &device);
@@ -228,7 +228,7 @@ mod tests {
         let variances: Vec<f64> = observations.points().iter().map(square).collect();
         let covariance = Covariance::new(&prior, 1).unwrap();
         let gain = covariance.gain(&prior, observations.stencils(), &variances).unwrap();
-        check(&Problem {
+        check(&LeastSquares {
             prior: &prior,
             observed: &observed,
             weights: deviations.clone().recip(),
@@ -240,13 +240,13 @@ mod tests {
 
     #[test]
     fn products_with_a_and_its_transpose_are_adjoint() {
-        with_problem(1, |problem| {
-            let State { z, x, .. } = problem.start();
+        with_squares(1, |squares| {
+            let State { z, x, .. } = squares.start();
             let draw = Draw { seed: 2, stream: "w", step: 0, first: 0 };
             let w = draw.normal(z.dims(), &Device::flex());
             let l = draw.normal([MEMBERS, 1, 1, 20], &Device::flex()).reshape([MEMBERS, 20]);
-            let one = values(dot(&problem.forward(&z, &x, w.clone()), &l));
-            let other = problem.backward(&z, l).unwrap().flatten::<2>(1, 3);
+            let one = values(dot(&squares.forward(&z, &x, w.clone()), &l));
+            let other = squares.backward(&z, l).unwrap().flatten::<2>(1, 3);
             let other = values(dot(&w.flatten::<2>(1, 3), &other));
             for (a, b) in one.iter().zip(&other) {
                 assert!((a - b).abs() < 2e-3 * b.abs().max(1.0), "{a} {b}");
@@ -255,25 +255,25 @@ mod tests {
     }
 
     /// The rows of the toy's linear map A, from its transpose.
-    fn rows(problem: &Problem) -> Tensor<2> {
+    fn rows(squares: &LeastSquares) -> Tensor<2> {
         let one = |i: usize| {
             let mut unit = vec![0f32; 20];
             unit[i] = 1.0;
             let unit = Tensor::<2>::from_data(TensorData::new(unit, [1, 20]), &Device::flex());
             let z = Tensor::zeros([1, 1, SIZE, SIZE], &Device::flex());
-            problem.backward(&z, unit).unwrap().flatten::<2>(1, 3)
+            squares.backward(&z, unit).unwrap().flatten::<2>(1, 3)
         };
         Tensor::cat((0..20).map(one).collect(), 0)
     }
 
     #[test]
     fn on_a_linear_prior_one_step_is_the_exact_posterior() {
-        with_problem(15, |problem| {
-            let state = problem.step(problem.start()).unwrap();
+        with_squares(15, |squares| {
+            let state = squares.step(squares.start()).unwrap();
             // A^T times the misfit of the solution equals the distance from the start where the
             // gradient is 0.
-            let away = (state.z - problem.aim.noise.clone()).flatten::<2>(1, 3);
-            let expected = problem.misfit(&state.x).matmul(rows(problem));
+            let away = (state.z - squares.aim.noise.clone()).flatten::<2>(1, 3);
+            let expected = squares.misfit(&state.x).matmul(rows(squares));
             let error = (away.clone() - expected).square().mean().into_scalar::<f32>().sqrt();
             let size = away.square().mean().into_scalar::<f32>().sqrt();
             assert!(error < 0.01 * size, "{error} of {size}");

@@ -5,6 +5,7 @@ use phys_instruct_physics::symmetry::Symmetry;
 
 use crate::diffusion::Denoiser;
 use crate::model::{Kind, Model};
+use crate::parts::{Parts, part_of, with_part};
 use crate::problem;
 use crate::residual::Residual;
 use crate::student::{Calibration, Generator};
@@ -75,6 +76,7 @@ pub trait Prior: Sync {
 pub struct Student {
     model: Model,
     residual: Box<dyn Residual>,
+    parts: Parts,
     symmetries: Vec<Symmetry>,
     calibrations: Vec<Calibration>,
 }
@@ -94,21 +96,16 @@ impl Student {
         let (pde, grid) = (model.card.pde()?, model.card.grid);
         let residual = problem::residual(pde.as_ref(), grid, &model.device())?;
         let symmetries = pde.symmetries(grid);
-        let first = usize::from(model.card.round_input);
+        let parts = Parts::of(pde.as_ref());
+        let solution = parts.layout.solution.channels.start;
+        let first = if model.card.round_input { solution } else { 0 };
         let own = model.calibrations.iter().map(|c| c.clone().only_from(first, None)).collect();
-        Ok(Self { model: model.clone(), residual, symmetries, calibrations: own })
+        Ok(Self { model: model.clone(), residual, parts, symmetries, calibrations: own })
     }
 
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model
-    }
-
-    /// Splits fields into input and solution.
-    fn parts(&self, x: Tensor<4>) -> [Tensor<4>; 2] {
-        let input = self.residual.input(x.clone());
-        let [first, all] = [&input, &x].map(|t| t.dims()[1]);
-        [input, x.narrow(1, first, all - first)]
     }
 
     fn noise(&self, z: Tensor<4>, number: usize) -> Tensor<4> {
@@ -170,8 +167,8 @@ impl Prior for Student {
     fn solved(&self, x: Tensor<4>) -> Tensor<4> {
         match self.residual.solution() {
             Some(solution) => {
-                let [input, _] = self.parts(x);
-                Tensor::cat(vec![input.clone(), solution.of(input)], 1)
+                let solved = solution.of(self.parts.input(x.clone()));
+                with_part(x, &self.parts.layout.solution, solved)
             }
             None => x,
         }
@@ -180,19 +177,17 @@ impl Prior for Student {
     fn solved_transposed(&self, x: Tensor<4>) -> Tensor<4> {
         match self.residual.solution() {
             Some(solution) => {
-                let [input, own] = self.parts(x);
-                let zeros = own.zeros_like();
-                Tensor::cat(vec![input + solution.transposed(own), zeros], 1)
+                let layout = &self.parts.layout;
+                let own = part_of(x.clone(), &layout.solution);
+                let input = self.parts.input(x.clone()) + solution.transposed(own);
+                with_part(x.zeros_like(), &layout.input, input)
             }
             None => x,
         }
     }
 
     fn solved_inputs(&self) -> Option<usize> {
-        let [_, height, width] = self.shape();
-        let solved = self.residual.solution().is_some();
-        let x = || Tensor::zeros([1, self.shape()[0], height, width], &self.device());
-        solved.then(|| self.residual.input(x()).dims()[1])
+        self.residual.solution().map(|_| self.parts.layout.input.channels.len())
     }
 }
 

@@ -4,9 +4,6 @@ use crate::Result;
 use crate::config::{CalibrateConfig, Channels};
 use crate::distill::student::Student;
 
-/// The first channel behind the input's.
-const SOLUTION: usize = 1;
-
 /// Calibrates the student's calls, in all channels or in the solution's alone.
 ///
 /// # Errors
@@ -14,6 +11,6 @@ const SOLUTION: usize = 1;
 pub fn calibrate(config: &CalibrateConfig, student: &mut Student) -> Result<()> {
     student.calibrate(match config.channels {
         Channels::All => 0,
-        Channels::Solution => SOLUTION,
+        Channels::Solution => student.parts.layout.solution.channels.start,
     })
 }

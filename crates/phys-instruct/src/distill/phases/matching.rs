@@ -97,12 +97,13 @@ impl Matching {
 
         let matched = self.matched(student, &plain, calls, clean.clone())?;
         let match_norm = norm(&matched)?;
-        let (residual, coordinates) = (student.residual.as_ref(), &plain.coordinates);
+        let (residual, parts) = (student.residual.as_ref(), &student.parts);
+        let coordinates = &plain.coordinates;
         let pull = match &self.config.guidance {
             Some(guidance) => {
-                guidance::pull(guidance, residual, coordinates, &clean, match_norm, step)?
+                guidance::pull(guidance, residual, parts, coordinates, &clean, match_norm, step)?
             }
-            None => Pull::none(residual, coordinates, clean),
+            None => Pull::none(residual, parts, coordinates, clean),
         };
 
         let figures = json!({

@@ -15,6 +15,7 @@ use crate::diffusion::{Coordinates, Network};
 use crate::eval::testing::samples_from;
 use crate::model::Model;
 use crate::net::UNet;
+use crate::parts::Parts;
 use crate::store::weights::{self, Bundle};
 use crate::student::operator::{Operator, OperatorCard, OperatorStatistics};
 
@@ -26,7 +27,7 @@ fn student() -> Model {
     let config = Config { net, ..Config::from_toml("pde = \"poisson\"\ngrid = 8").unwrap() };
     let data = samples_from(pde.as_ref(), 20, 8, 1);
     let (coordinates, statistics) =
-        Coordinates::fit(&data, &pde.channels(), &config.coordinates, &cpu()).unwrap();
+        Coordinates::fit(&data, &Parts::of(pde.as_ref()), &config.coordinates, &cpu()).unwrap();
     let net = UNet::new(&config.net, coordinates.inputs(), 2, 3, &cpu());
     let network = Network::new(net, coordinates).with_skip(Skip::Flow).valid().freeze();
     let card = Card {
@@ -73,7 +74,7 @@ fn a_description_that_breaks_a_rule_is_refused_by_its_field() {
     loaded(&whole).unwrap();
     for (field, value, part) in [
         ("/format", json!(0), "format 0"),
-        ("/format", json!(5), "format 5"),
+        ("/format", json!(6), "format 6"),
         (
             "/operator",
             json!({ "net": { "width": 12 }, "sweeps": 1, "steps": 0 }),

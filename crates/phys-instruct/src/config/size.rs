@@ -2,7 +2,7 @@
 
 use phys_instruct_physics::Grid;
 
-use crate::config::NetConfig;
+use super::NetConfig;
 
 /// The number of copies of the weights during training. They are the weights, their gradient,
 /// AdamW's two moments, the average, the auxiliary models, and a checkpoint being written. Measured
