@@ -104,7 +104,7 @@ impl<'a> Law<'a> {
         let (variance, _) = source.ok_or_else(|| {
             Error::Config(format!(
                 "the exact posterior of {} is not known; it is of linear equations with a Gaussian \
-                 source, as poisson and helmholtz",
+                 source",
                 pde.name()
             ))
         })?;

@@ -32,7 +32,7 @@
 //! --nocapture`.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use phys_instruct_physics::burgers::Rows;
+use phys_instruct_physics::burgers::{Burgers, Rows};
 use phys_instruct_physics::hermite::{Collocation, Weights};
 use phys_instruct_physics::{Basis, Grid, transform::basis_matrix};
 use std::f64::consts::PI;
@@ -40,6 +40,18 @@ use std::f64::consts::PI;
 use super::operator::{SMALLEST_SCALE, constant_of};
 use super::{Residual, ResidualOptions, ResidualTerms, mean_square};
 use crate::Result;
+
+/// The names of input and solution in the files of DiffusionPDE and PDEBench, where one array holds
+/// all times.
+pub(crate) const ARRAYS: [[&str; 2]; 2] = [["output", ""], ["tensor", ""]];
+
+/// The residual of `pde` on a grid.
+///
+/// # Errors
+/// Fails as [`BurgersResidual::new`] does.
+pub(crate) fn residual(pde: &Burgers, grid: Grid, device: &Device) -> Result<Box<dyn Residual>> {
+    Ok(Box::new(BurgersResidual::new(pde.nu, grid, device)?))
+}
 
 /// The residual of u, `[batch, 1, y, x]`.
 pub struct BurgersResidual {

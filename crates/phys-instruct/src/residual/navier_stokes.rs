@@ -52,6 +52,22 @@ use super::operator::{SMALLEST_SCALE, constant_of, modes_of, values_of};
 use super::{Residual, ResidualOptions, ResidualTerms, mean_square};
 use crate::{Error, Result};
 
+/// The names of input and solution in the files of DiffusionPDE, the Fourier neural operator, and
+/// copies of its data.
+pub(crate) const ARRAYS: [[&str; 2]; 3] = [["w0", "w"], ["a", "u"], ["input", "output"]];
+
+/// The residual of `pde` on a grid.
+///
+/// # Errors
+/// Fails as [`NavierStokesResidual::new`] does.
+pub(crate) fn residual(
+    pde: &NavierStokes,
+    grid: Grid,
+    device: &Device,
+) -> Result<Box<dyn Residual>> {
+    Ok(Box::new(NavierStokesResidual::new(pde, grid, device)?))
+}
+
 /// The residual of the snapshots (w0, ..., wT), `[batch, intervals + 1, y, x]`.
 pub struct NavierStokesResidual {
     snapshots: Snapshots,
