@@ -15,8 +15,6 @@ macro_rules! modules {
 }
 with_pdes!(modules);
 
-#[cfg(test)]
-mod collocations;
 pub mod operator;
 #[cfg(test)]
 pub(crate) mod testing;
