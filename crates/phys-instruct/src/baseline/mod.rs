@@ -166,13 +166,7 @@ mod tests {
     fn teacher() -> (Model, Box<dyn Residual>) {
         let pde = by_name("poisson").unwrap();
         let config = Config {
-            net: NetConfig {
-                width: 8,
-                multipliers: vec![1],
-                blocks: 1,
-                attention: vec![],
-                patch: 1,
-            },
+            net: NetConfig { width: 8, multipliers: vec![1], blocks: 1, patch: 1 },
             coordinates: CoordinatesConfig::Pixel {},
             diffusion: DiffusionConfig { sigma_max: 20.0, ..DiffusionConfig::default() },
             ..Config::from_toml("pde = \"poisson\"\ngrid = 8").unwrap()

@@ -236,8 +236,7 @@ mod tests {
         let device = Device::flex();
         let data = samples();
         let (coordinates, _) = Coordinates::fit(&data, &channels(), &config, &device).unwrap();
-        let net =
-            NetConfig { width: 8, multipliers: vec![1], blocks: 1, attention: vec![], patch: 1 };
+        let net = NetConfig { width: 8, multipliers: vec![1], blocks: 1, patch: 1 };
         let net = UNet::new(&net, coordinates.inputs(), 2, 0, &device);
         let x = Tensor::<4>::from_data(TensorData::new(data.data, [COUNT, 2, SIDE, SIDE]), &device);
         (Network::new(net, coordinates).valid(), x)

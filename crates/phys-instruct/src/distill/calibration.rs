@@ -326,8 +326,7 @@ mod tests {
     #[test]
     fn every_call_of_a_calibrated_student_is_white_and_so_is_a_restored_one() {
         let (coordinates, _) = fitted("darcy", 256, MODES);
-        let config =
-            NetConfig { width: 8, multipliers: vec![1], blocks: 1, attention: vec![], patch: 1 };
+        let config = NetConfig { width: 8, multipliers: vec![1], blocks: 1, patch: 1 };
         let net = UNet::new(&config, coordinates.inputs(), 2, 0, &Device::flex());
         // Untrained: from noise of its own deviation alone, the first call makes too little.
         let network = Network::new(net, coordinates.clone()).with_skip(Skip::Flow).valid();

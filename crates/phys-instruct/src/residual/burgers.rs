@@ -14,9 +14,9 @@
 //! 0. P^-1 R is the error of u itself, up to the advection of errors. P^-1 of the second term is
 //! the effect of advection on u up to that time.
 //!
-//! Reference data of the benchmark has a relative residual of 0.00004 to 0.00001 on 32 to 128 points
-//! a side. Hermite-Simpson on the whole right-hand side has 0.002 to 0.02, and grows with the grid.
-//! The change log lists other collocations.
+//! Reference data of the benchmark has a relative residual of 0.00004 to 0.00001 on 32 to 128
+//! points a side. Hermite-Simpson on the whole right-hand side has 0.002 to 0.02, and grows with
+//! the grid. The change log lists other collocations.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::burgers::{Burgers, Rows};

@@ -18,7 +18,8 @@ const SMALL_SWEEPS: usize = 8;
 /// The part of each interval that is marched from its start.
 ///
 /// One step over three tenths evaluates the advection half as often, but leaves five times the
-/// error. One step over four tenths amplifies the power of fine modes and so do, slightly, two steps over six tenths.
+/// error. One step over four tenths amplifies the power of fine modes, and so do, slightly, two
+/// steps over six tenths.
 pub const LEAD: Lead = Lead { steps: 2, share: 0.5 };
 
 /// The first part of an interval between snapshots, which is marched by [`Etdrk4`].

@@ -21,8 +21,7 @@ use crate::student::operator::{Operator, OperatorCard, OperatorStatistics};
 /// An untrained student of Poisson's equation.
 fn student() -> Model {
     let pde = crate::problem::by_name("poisson").unwrap();
-    let net =
-        NetConfig { width: 8, multipliers: vec![1, 2], blocks: 1, attention: vec![], patch: 1 };
+    let net = NetConfig { width: 8, multipliers: vec![1, 2], blocks: 1, patch: 1 };
     let config = Config { net, ..Config::from_toml("pde = \"poisson\"\ngrid = 8").unwrap() };
     let data = samples_from(pde.as_ref(), 20, 8, 1);
     let (coordinates, statistics) =
@@ -125,8 +124,8 @@ fn a_description_that_breaks_a_rule_is_refused_by_its_field() {
         ("/net/blocks", json!(0), "net.blocks"),
         ("/net/blocks", json!(2), "net.blocks"),
         ("/net/blocks", json!(1u64 << 30), "net.blocks"),
-        ("/net/attention", json!([1]), "attention"),
-        ("/net/attention", json!([7]), "net.attention"),
+        ("/net/attention", json!([1]), "net.attention = [1]"),
+        ("/net/attention", json!(null), "net.attention = null"),
         ("/net/patch", json!(0), "net.patch"),
         ("/net/patch", json!(2), "net.stem.weight"),
         ("/net/depth", json!(2), "depth"),
