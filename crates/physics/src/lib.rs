@@ -30,6 +30,8 @@ pub mod random_field;
 pub mod rng;
 mod spectral;
 pub mod symmetry;
+#[cfg(test)]
+mod testing;
 pub mod transform;
 pub mod warning;
 

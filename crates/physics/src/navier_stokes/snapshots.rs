@@ -126,8 +126,8 @@ mod tests {
     use std::f64::consts::PI;
 
     use super::super::flow::Flow;
-    use super::super::tests::{distance, eddies, field, on_grid};
     use super::*;
+    use crate::testing::{distance, eddies, field, on_grid};
     use crate::{Pde, generate};
 
     #[test]
