@@ -113,6 +113,7 @@ fn scalar(rng: &mut ChaCha8Rng) -> Value {
         json!("flow"),
         json!("mean"),
     ];
+
     let names = problem::names().into_iter().map(Value::from);
     pick(rng, &names.chain(words).collect::<Vec<_>>()).clone()
 }

@@ -212,9 +212,11 @@ impl Overrides {
         ];
         let given = named.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?)));
         let set: Vec<String> = self.set.iter().cloned().chain(given).collect();
+
         let keys: Vec<&str> =
             set.iter().map(|text| text.split('=').next().unwrap_or_default().trim()).collect();
         check_once("--set", keys.iter().copied())?;
+
         // A table would replace what was set in it, or the other way round.
         let inside = |key: &&str| {
             keys.iter().any(|table| key.strip_prefix(table).is_some_and(|k| k.starts_with('.')))
@@ -223,6 +225,7 @@ impl Overrides {
             let reason = "given twice, once in its table; give it once";
             return Err(Error::Config(format!("--set {key}: {reason}")));
         }
+
         check_once("--unset", self.unset.iter().map(String::as_str))?;
         Ok(Changes { set, unset: self.unset.clone() })
     }

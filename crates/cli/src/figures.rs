@@ -269,10 +269,12 @@ impl Figures {
         if let Some(model) = &self.model {
             lines.push(line("model", model));
         }
+
         let calls =
             self.calls.map(|calls| format!(", {} each{}", in_words(calls), self.of_operator()));
         let calls = calls.unwrap_or_default();
         lines.push(line("samples", format!("{}{calls}", r.count)));
+
         let against = |value, floor| format!("{} (data: {})", plain(value), plain(floor));
         lines.push(line("PDE error", against(r.pde_error, r.data_floor)));
         lines.push(line("solution error", solution(r)));

@@ -48,6 +48,7 @@ fn empty_sheet<'a>(pde: &dyn Pde, grid: Grid, title: &str, caption: &str) -> She
     // Burgers' rows are times, in units of the final time.
     let is_time = pde.layout().input.is_line();
     let aspect = (along_y[1] - along_y[0]) / (along_x[1] - along_x[0]);
+
     Sheet {
         title: title.into(),
         caption: format!("{caption} {DIMENSIONLESS}").trim_start().into(),

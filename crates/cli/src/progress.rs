@@ -58,11 +58,13 @@ impl Talk {
             self.warnings.push(warning.clone());
             return;
         }
+
         self.bar.set_position(step);
         if figures.is_empty() {
             return;
         }
         self.bar.set_message(summary(figures));
+
         let due = self.last.is_none_or(|last| last.elapsed() >= RARELY) || step == self.total;
         if !self.terminal && due {
             tell!("step {step}/{}: {}", self.total, summary(figures));

@@ -55,11 +55,13 @@ fn check(run: &Run, text: &str, config: &Config, kind: Kind) -> Outcome {
             run.folder().join("config.toml").display()
         ))
     })?;
+
     let differences = load::differences(config, &theirs);
     let goes_on = run.has_checkpoint() && has_more_steps(config, &theirs, kind);
     if differences.is_empty() || goes_on {
         return Ok(());
     }
+
     let list = differences.join("; ");
     Err(Failure::Usage(format!(
         "{} holds a run of another config: {list} there; choose another --out",

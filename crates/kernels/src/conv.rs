@@ -185,6 +185,7 @@ pub fn conv2d_weight_grad(
         return bias_sums(grad, shape, bias_grad);
     }
 
+    // Zero-padded planes as flat signals, in which a tap of the kernel is one offset.
     let planes = Planes::of(shape);
     let [mut x_signals, mut grad_signals] = SCRATCH.take();
     planes.signals(x, shape.in_channels, &mut x_signals);
@@ -268,6 +269,7 @@ fn correlate(
     out.par_chunks_mut(shape.out_channels * pixels).enumerate().for_each(|(sample, out)| {
         let images = &x[sample * shape.in_channels * pixels..][..shape.in_channels * pixels];
 
+        // Zero-padded planes, in which a tap of the kernel is one offset.
         let mut memory = PADDED.take().unwrap_or_default();
         let padded = memory.room(shape.in_channels * planes.plane);
         padded.fill(0.0);

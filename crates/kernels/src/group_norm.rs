@@ -270,6 +270,7 @@ impl Kernel for Backward<'_> {
             means[1] += gamma * (1.0 + scale) * centred * rstd / self.x.len() as f32;
         }
 
+        // The means over the group are known only now, after all its channels.
         let channels = self.x_grad.chunks_exact_mut(pixels).zip(self.x.chunks_exact(pixels));
         for (c, (x_grad, x)) in channels.enumerate() {
             let [factor, _] = self.group.affine(c, self.moments);

@@ -61,6 +61,7 @@ impl PackedLinear {
         assert_eq!(out.len(), batch * outputs, "output length");
         assert_eq!(x.len(), batch * inputs, "input length");
 
+        // Chunks of outputs for the whole batch, in another order than that of `out`.
         let mut chunks = vec![0.0; batch * outputs.next_multiple_of(CHUNK)];
         let tasks = chunks.par_chunks_mut(batch * CHUNK).with_min_len(SHARE).enumerate();
         tasks.for_each(|(c, out)| {

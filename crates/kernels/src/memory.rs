@@ -6,6 +6,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 /// Largest number of arrays of one length that are kept. A training step has some sixty outputs,
 /// and inference takes three or four for each thread.
 const ALIKE: usize = 64;
+/// Most values that are kept in all: 1 GiB of `f32`.
 const MOST: usize = 1 << 28;
 
 /// Spare arrays by their length. They belong to the whole process, since a step may run on any

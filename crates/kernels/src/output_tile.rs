@@ -72,6 +72,7 @@ impl OutputTile<'_> {
             for (&offset, weights) in self.offsets.iter().zip(weights.chunks_exact(TILE)) {
                 let signal = &plane[offset..offset + W * S::LANES];
 
+                // One load of the signal serves all R channels.
                 let mut x = [simd.splat(0.0); W];
                 for w in 0..W {
                     x[w] = simd.load(&signal[w * S::LANES..]);

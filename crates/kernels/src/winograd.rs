@@ -232,6 +232,7 @@ impl Kernel for Convolve<'_> {
             for p in part.panels.clone() {
                 let width = weights.outputs.width(p);
                 let step = weights.outputs.point_len(tiles, p);
+                // One matrix product over the inputs for each point of the transform.
                 for point in 0..tiling.points() {
                     let product = &mut product[point * step..][..tiles * width];
                     multiply(simd, &input, point, weights.point(p, point), product);
@@ -433,6 +434,8 @@ impl Kernel for Correlate<'_> {
     fn run<S: Simd>(mut self, simd: S) {
         for p in 0..self.grad.panels.count() {
             let width = self.grad.panels.width(p);
+
+            // Tiles as wide as what is left of the panel allows.
             let mut column = 0;
             while column < width {
                 if S::MANY_REGISTERS && width == PANEL {

@@ -114,6 +114,7 @@ impl Bench<'_> {
         let drawn = Observations::draw(&self.samples, i, &allowed, count, noise, SEED)?;
         let mut points = drawn.points().to_vec();
         let chosen = below(points.len());
+
         match fault {
             Fault::None => {}
             Fault::Units => points.iter_mut().for_each(|p| p.value *= 10f64.powi(exponent)),
@@ -128,9 +129,11 @@ impl Bench<'_> {
             }
             Fault::Exchanged => return Ok(None),
         }
+
         if !stated {
             points.iter_mut().for_each(|p| p.sd = None);
         }
+
         let lattice = Lattice::new(self.pde, Grid::square(self.samples.width));
         let wrong = (fault == Fault::Outlier).then_some(chosen);
         Ok(Some(Problem { task, observations: Observations::on(&lattice, points)?, wrong }))
@@ -263,6 +266,7 @@ fn laws(grid: usize, count: usize) -> Result<()> {
         "| law | {} sensors |\n|---|---|---|---|---|",
         SENSORS.map(|n| n.to_string()).join(" | ")
     );
+
     for (name, parameter, value) in LAWS {
         let (own, model) = (registry::by_name(name)?, student(name, grid)?);
         let solver = Solver::new(&model)?;
@@ -283,6 +287,7 @@ fn errors(grid: usize, count: usize) -> Result<()> {
     println!(
         "| PDE | sensors | estimated: error, coverage | 1 %: error, coverage |\n|---|---|---|---|"
     );
+
     for name in registry::names() {
         let (pde, model) = (registry::by_name(&name)?, student(&name, grid)?);
         let solver = Solver::new(&model)?;

@@ -38,7 +38,10 @@ pub fn available() -> u64 {
     limit().unwrap_or_else(|| {
         let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
         let system = System::new_with_specifics(memory);
-        let group = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
+        // The pages of files that were read are given back when the memory is asked for.
+        let group = system
+            .cgroup_limits()
+            .map_or(u64::MAX, |limits| limits.total_memory.saturating_sub(limits.rss));
         system.available_memory().min(group)
     })
 }
@@ -103,6 +106,7 @@ pub fn parse(text: &str) -> std::result::Result<u64, String> {
     let text = text.trim();
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
+
     let power = match unit.to_ascii_uppercase().as_str() {
         "" | "B" => 0,
         "K" | "KB" | "KIB" => 1,
@@ -111,6 +115,7 @@ pub fn parse(text: &str) -> std::result::Result<u64, String> {
         "T" | "TB" | "TIB" => 4,
         _ => return Err(format!("`{unit}`: one of K, M, G and T expected")),
     };
+
     match number.trim().parse::<f64>().map(|value| value * 1024f64.powi(power)) {
         // More than 2^63 bytes can only be a mistake.
         Ok(bytes) if (1.0..9.2e18).contains(&bytes) => Ok(bytes as u64),

@@ -24,13 +24,15 @@ mod upgrade;
 
 /// The version of the metadata in the files that are written. Older ones are read too, see
 /// [`upgrade`].
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 /// The first version with a checksum and the channels' bases.
 const SEALED: u32 = 2;
 /// The first version whose coordinates are a table of their own.
 const WITH_COORDINATES: u32 = 3;
 /// The first version in which a student may have an operator.
 const WITH_OPERATOR: u32 = 4;
+/// The first version in which an operator multiplies its guess mode by mode.
+const WITH_GAIN: u32 = 5;
 
 /// Teacher or student.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,6 +242,9 @@ impl Card {
         device: &Device,
     ) -> Result<Option<Operator>> {
         let Some(operator) = &self.operator else { return Ok(None) };
+        if self.format >= WITH_GAIN && !tensors.contains_key("operator.gain") {
+            return Err(Error::Shape("operator.gain is missing".into()));
+        }
         let operator = Operator::from_arrays(tensors, operator, self.frame(device)?)?;
         Ok(Some(operator.freeze()))
     }
@@ -402,11 +407,13 @@ pub fn statistics_arrays(statistics: &Statistics, card: &Card) -> BTreeMap<Strin
         ("statistics.mean".to_owned(), array(&statistics.mean, shape.clone())),
         ("statistics.spectrum".to_owned(), array(&statistics.spectrum, shape)),
     ]);
+
     if let Some(Regression { gain, remainder }) = &statistics.regression {
         let shape = vec![card.channels.len() - 1, card.grid.ny, card.grid.nx];
         arrays.insert("statistics.regression".into(), array(gain, shape.clone()));
         arrays.insert("statistics.remainder".into(), array(remainder, shape));
     }
+
     if let Some(Components { vectors, std, .. }) = &statistics.components {
         let n = std.len();
         arrays.insert("statistics.components".into(), array(vectors, vec![n, n]));

@@ -79,11 +79,13 @@ impl Samples {
         if fields.is_empty() {
             return Err(Error::Shape("no samples".into()));
         }
+
         let shape = (channels.len(), grid.ny, grid.nx);
         if let Some(odd) = fields.iter().find(|f| (f.channels, f.height, f.width) != shape) {
             let got = (odd.channels, odd.height, odd.width);
             return Err(Error::Shape(format!("a sample of shape {got:?} among {shape:?}")));
         }
+
         Ok(Self {
             pde: pde.into(),
             channels: channels.iter().map(|c| c.as_ref().to_owned()).collect(),

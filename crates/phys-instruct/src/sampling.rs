@@ -82,6 +82,7 @@ pub fn student_samples(
     let draw = |first| Draw { seed, stream: "sample", step: 0, first };
     let device = model.device();
     let coordinates = &model.network.coordinates;
+
     let samples = match &model.operator {
         None => collect(model, count, progress, |shape, first| {
             Ok(coordinates.decode(generator.sample(draw(first), calls, shape, &device)))
@@ -96,6 +97,7 @@ pub fn student_samples(
             })?
         }
     };
+
     if !model.card.round_input {
         return Ok(samples);
     }

@@ -122,9 +122,11 @@ impl TeacherTraining {
             let (sum, count) = self.loss_since_log;
             self.loss_since_log = (sum + loss, count + 1);
         }
+
         if !self.card.steps.is_multiple_of(self.config.train.log_every as u64) {
             return Map::new();
         }
+
         let (sum, count) = std::mem::take(&mut self.loss_since_log);
         let value = json!({
             "step": self.card.steps,
@@ -197,6 +199,7 @@ impl Training for TeacherTraining {
             // JSON may change a fraction's last place, and with it the next line of metrics.
             "loss_bits": self.loss_since_log.0.to_bits(),
         });
+
         let mut tensors = params::to_arrays(&self.network.net, "net.")?;
         tensors.extend(params::to_arrays(&self.average, "average.")?);
         tensors.extend(self.optimizer.to_arrays("optimizer."));

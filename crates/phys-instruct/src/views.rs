@@ -56,6 +56,7 @@ impl Samples {
             let named = channels.len();
             return Err(Error::Shape(format!("{found} channels in the array, {named} named")));
         }
+
         Ok(Self {
             pde: pde.into(),
             channels: channels.iter().map(|name| name.as_ref().to_owned()).collect(),

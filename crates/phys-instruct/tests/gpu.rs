@@ -1,5 +1,5 @@
-//! A forward pass and a training step on a graphics processor agree with the CPU's.
-//! Run by `scripts/gpu-check`; needs the feature `gpu` and a Vulkan driver.
+//! A forward pass and a training step on a graphics processor agree with the CPU's. Run by
+//! `scripts/gpu-check`; needs the feature `gpu` and a Vulkan driver.
 #![cfg(feature = "gpu")]
 #![allow(clippy::unwrap_used)]
 

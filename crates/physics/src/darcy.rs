@@ -113,6 +113,7 @@ impl Pde for Darcy {
             }
             _ => return self.input.set(NAME, name, value, "low, high, source, boundary, "),
         };
+
         if !(valid && value.is_finite()) {
             let (pde, name) = (NAME.into(), name.into());
             return Err(Error::OutOfRange { pde, name, value, expected: expected.into() });

@@ -1,10 +1,9 @@
 //! Exponential time differencing of order 4 for v' = -decay v + N(v), mode by mode.
 //!
 //! The decay is integrated exactly, so that it puts no bound on the time step (Cox and Matthews,
-//! "Exponential time differencing for stiff systems", J. Comput. Phys. 176, 2002). The
-//! coefficients of the scheme are moments of the exponential. They are computed without the
-//! cancellation that Kassam and Trefethen (SIAM J. Sci. Comput. 26, 2005) avoid by contour
-//! integrals.
+//! "Exponential time differencing for stiff systems", J. Comput. Phys. 176, 2002). The coefficients
+//! of the scheme are moments of the exponential. They are computed without the cancellation that
+//! Kassam and Trefethen (SIAM J. Sci. Comput. 26, 2005) avoid by contour integrals.
 
 use rustfft::num_complex::Complex;
 

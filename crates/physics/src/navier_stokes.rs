@@ -7,10 +7,9 @@
 //! ```
 //!
 //! The solver is Fourier pseudo-spectral in space and ETDRK4 in time, with n points at `j l / n`
-//! along a side of length l. The
-//! advection is formed from and projected on the modes `|k| < n / 3` (Orszag's 2/3 rule). Modes
-//! above keep the input's values and decay by viscosity alone. A mean vorticity, which no periodic
-//! flow has, is conserved and moves nothing.
+//! along a side of length l. The advection is formed from and projected on the modes `|k| < n / 3`
+//! (Orszag's 2/3 rule). Modes above keep the input's values and decay by viscosity alone. A mean
+//! vorticity, which no periodic flow has, is conserved and moves nothing.
 
 use std::f64::consts::PI;
 
@@ -100,6 +99,7 @@ impl Pde for NavierStokes {
             let [pde, name, expected] = [NAME, name, expected].map(String::from);
             if valid { Ok(()) } else { Err(Error::OutOfRange { pde, name, value, expected }) }
         };
+
         match name {
             "nu" => {
                 check("nu", value > 0.0 && value <= 1.0, "above 0, at most 1")?;
@@ -210,9 +210,8 @@ impl NavierStokes {
     ///
     /// Strain of the size of the vorticity w thins filaments down to sqrt(nu / w), where viscosity
     /// stops it. This length must be at least 1 / k, k being the largest wave number kept along
-    /// either axis. The
-    /// condition is `nu >= w / k^2`, with w the rms vorticity that input and forcing can reach by
-    /// the final time.
+    /// either axis. The condition is `nu >= w / k^2`, with w the rms vorticity that input and
+    /// forcing can reach by the final time.
     fn check_viscosity(&self, grid: Grid, input: &[f64]) -> Result<()> {
         let rms = (input.iter().map(|w| w * w).sum::<f64>() / input.len() as f64).sqrt();
         // The rate at which viscosity damps the forced mode, of wave vector 2 pi (1/lx, 1/ly).

@@ -42,6 +42,7 @@ impl FieldLaw {
                 return Err(Error::UnknownParam { pde: pde.into(), name: name.into(), known });
             }
         };
+
         if !(value.is_finite() && value > above) {
             let expected = format!("finite and above {above}");
             let (pde, name) = (pde.into(), name.into());
@@ -156,8 +157,8 @@ pub struct LineLaw {
 }
 
 impl LineLaw {
-    /// Draws a periodic line on [0, l) of mean 0, n values at `j l / n`. With
-    /// xi_k, eta_k ~ N(0, 1) and w_k = 2 pi k / l it is
+    /// Draws a periodic line on [0, l) of mean 0, n values at `j l / n`. With xi_k, eta_k ~ N(0, 1)
+    /// and w_k = 2 pi k / l it is
     ///
     /// ```text
     /// sum_{k=1}^{n/2} (2 / l)^(1/2) sigma (w_k^2 + tau^2)^(-gamma/2)

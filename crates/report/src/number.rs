@@ -5,6 +5,7 @@ pub fn significant(value: f64, digits: usize) -> String {
     if value == 0.0 {
         return "0".into();
     }
+
     let scientific = format!("{value:.*e}", digits.max(1) - 1);
     let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
     let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -12,6 +13,7 @@ pub fn significant(value: f64, digits: usize) -> String {
         let decimals = (digits as i32 - 1 - exponent).max(0) as usize;
         return minus(&format!("{value:.decimals$}"));
     }
+
     let power = power_of_ten(exponent);
     match mantissa {
         "1" => power,

@@ -115,6 +115,7 @@ fn main() -> ExitCode {
             report.peak as f64 / f64::from(1 << 20),
             report.longest_ms
         );
+
         for (finding, count) in &report.findings {
             println!("  {count} x {finding}");
         }

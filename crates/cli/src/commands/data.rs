@@ -171,6 +171,7 @@ impl Import {
 fn folder_info(folder: &Path, json: bool) -> Outcome {
     let manifest = Manifest::read(folder)?;
     let recipe = &manifest.recipe;
+
     let mut lines = vec![
         line("PDE", &recipe.pde),
         line("params", join(recipe.params.iter().map(|(k, v)| format!("{k} = {v}")))),
@@ -182,6 +183,7 @@ fn folder_info(folder: &Path, json: bool) -> Outcome {
     for c in &manifest.channels {
         lines.push(line(&c.name, format!("mean {}, sd {}", plain(c.mean), plain(c.std))));
     }
+
     let value = serde_json::to_value(&manifest).map_err(|e| Failure::Usage(e.to_string()))?;
     show(json, value, &lines)
 }
@@ -223,6 +225,7 @@ fn array_info(array: &NdArray) -> (String, Value) {
     if missing > 0 {
         text += &format!(", {missing} of {all} not finite");
     }
+
     let figures = json!({
         "shape": shape, "mean": mean, "std": sd, "min": low, "max": high, "not_finite": missing,
     });

@@ -81,6 +81,7 @@ fn info(path: &Path, json: bool) -> Outcome {
         word(&noise),
         if coordinates.linear_predictor() { ", solution less its linear prediction" } else { "" }
     );
+
     let mut lines = vec![
         line("kind", word(&value["kind"])),
         line("PDE", format!("{}, {}", card.pde, card.grid)),
@@ -96,6 +97,7 @@ fn info(path: &Path, json: bool) -> Outcome {
         let calibrated = if model.calibrations.is_empty() { "" } else { ", calibrated" };
         lines.push(line("calls", format!("skip {}{calibrated}", word(&value["skip"]))));
     }
+
     if let Some(operator) = &card.operator {
         let (parameters, OperatorCard { net, sweeps, steps }) =
             (weights("operator.net."), operator);
@@ -103,9 +105,11 @@ fn info(path: &Path, json: bool) -> Outcome {
         let text = format!("{}, {parameters} weights, {sweeps} sweep(s)", in_words(net));
         lines.push(line("operator", format!("{text}, {steps} steps of training")));
     }
+
     if !card.data.is_empty() {
         lines.push(line("data", &card.data));
     }
+
     lines.push(line("trained", format!("{} steps, {} samples", card.steps, card.samples_seen)));
     lines.push(line("time", seconds(card.seconds)));
     lines.push(line("SHA-256", checksum.as_deref().unwrap_or(NO_CHECKSUM)));

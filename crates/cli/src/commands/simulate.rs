@@ -108,11 +108,13 @@ fn read(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<NdArray, Failur
     let names = arrays::read(path, &|_| false)?;
     let own = pde.channels().first().map_or_else(String::new, |c| c.name.clone());
     let own = own.as_str();
+
     // The argument is `array` or `channel=array`.
     let mapped = map.map(|text| text.split_once('=').map_or(text, |(_, array)| array.trim()));
     let problem = problem::find(pde.name())?;
     let known = problem.arrays().iter().map(|[input, _]| input.as_str());
     let named = [own].into_iter().chain(known).find(|name| names.names.iter().any(|n| n == name));
+
     let name = match (mapped, named, &names.names[..]) {
         (Some(array), _, _) => array.trim_start_matches('/'),
         (None, Some(name), _) => name,

@@ -141,6 +141,7 @@ impl Solve {
                 "--make-obs {name}: a name ending in .csv expected"
             )));
         }
+
         let mut allowed = self.task.observed(pde.as_ref(), card.grid);
         let (option, asked, most) = match self.sensors {
             Some(count) => ("--sensors", count, card.grid.nx),
@@ -175,12 +176,14 @@ impl Solve {
         let card = &model.card;
         let pde = card.pde()?;
         let read = files::read(file, pde.as_ref(), card.grid)?;
+
         if read.unobserved > 0 {
             tell!("note: {} places without a value, not observed", read.unobserved);
         }
         if !read.ignored.is_empty() {
             tell!("note: passed over in {}: {}", file.display(), read.ignored.join(", "));
         }
+
         let truth =
             self.truth.as_deref().map(|f| dataset::load_any(f, pde.as_ref())).transpose()?;
         if let Some(truth) = truth.as_ref().filter(|truth| truth.count != 1) {
@@ -211,11 +214,13 @@ impl Solve {
         let unobserved = read.unobserved;
         let report = Report { model, name, seed, pde, task, answer, truth, unobserved, times };
         report.say();
+
         for path in &self.out {
             report.write(path)?;
             tell!("wrote {}", path.display());
         }
         report.print(global.json)?;
+
         match report.answer.warnings.len() {
             n if self.strict && n > 0 => {
                 Err(Failure::Check(format!("{n} warnings, and --strict was asked for")))
@@ -271,6 +276,7 @@ impl Report<'_> {
         if extension(path) == "npz" {
             return Ok(files::write_posterior(path, posterior)?);
         }
+
         let count = observations.points().len();
         let title = format!("{}, {}: {count} observations", self.model.card.pde, self.task);
         let [members, mean] = [pde_errors.members, pde_errors.mean].map(|v| significant(v, 3));
@@ -282,6 +288,7 @@ impl Report<'_> {
             picture::in_words(posterior.calls),
             self.seed,
         );
+
         let answered = Answered {
             posterior,
             observations,
@@ -300,6 +307,7 @@ impl Report<'_> {
             observations.misfit(posterior.mean_sample().sample(0), &self.model.deviations());
         let score = self.truth.as_ref().map(|truth| self.score(truth)).transpose()?;
         let [prepared, spent] = self.times;
+
         let value = json!({
             "pde": card.pde, "task": self.task, "grid": grid_json(card.grid), "ensemble": samples.count,
             "left_out": posterior.left_out, "points": observations.points().len(),
@@ -315,6 +323,7 @@ impl Report<'_> {
         let [chi, of_members] = [explained.chi, explained.chi_of_members].map(plain);
         let [members, mean, model] =
             [pde_errors.members, pde_errors.mean, pde_errors.model].map(plain);
+
         let mut lines = vec![
             line("PDE", self.pde.equation()),
             line("task", self.task),
@@ -329,6 +338,7 @@ impl Report<'_> {
             lines.extend(score.coverage90.map(|c| line("within the 90 % interval", plain(c))));
             lines.push(line("ranked score (CRPS)", plain(score.crps)));
         }
+
         lines.push(line("network calls", posterior.calls));
         lines.push(line(
             "time",

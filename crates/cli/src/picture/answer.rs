@@ -44,6 +44,7 @@ pub fn draw(pde: &dyn Pde, answered: &Answered) -> Result<Canvas, Failure> {
     let posterior = answered.posterior;
     let mean = posterior.mean();
     let difference = |truth: &[f32]| mean.iter().zip(truth).map(|(m, t)| m - t).collect();
+
     let shown = Shown {
         truth: answered.truth,
         error: answered.truth.map(difference).unwrap_or_default(),
@@ -51,6 +52,7 @@ pub fn draw(pde: &dyn Pde, answered: &Answered) -> Result<Canvas, Failure> {
         member: (posterior.samples.count > 1).then(|| posterior.samples.sample(0)),
         spread: posterior.deviation(),
     };
+
     let mut sheet = empty_sheet(pde, posterior.samples.grid(), answered.title, answered.caption);
     for (c, channel) in pde.channels().iter().enumerate() {
         add_row(&mut sheet, &shown, c, channel, answered.observations);
@@ -82,14 +84,17 @@ fn add_row<'a>(
     let seen = panels.len();
     panels.push(panel("mean, and observed places", &shown.mean, 0));
     panels.extend(shown.member.map(|all| panel("a member", all, 0)));
+
     let values = panels.iter().flat_map(|panel| panel.field);
     let name = &channel.name;
     let mut scales = vec![Scale::fitted(&format!("{name}, {}", channel.meaning), values)];
+
     if !shown.error.is_empty() {
         let largest = of_channel(&shown.error).iter().fold(0.0f32, |m, v| m.max(v.abs()));
         panels.push(panel("mean − truth", &shown.error, scales.len()));
         scales.push(Scale::symmetric(&format!("error of {name}"), largest.into()));
     }
+
     panels.push(panel("standard deviation", &shown.spread, scales.len()));
     let spread = of_channel(&shown.spread);
     scales.push(Scale::fitted(&format!("deviation of {name}"), spread));

@@ -88,6 +88,7 @@ impl<'a> Part<'a> {
                 }
             }
 
+            // Every plane goes to the pieces of its channel, one band of rows to each.
             for (channel, plane) in out.chunks_mut(pixels).enumerate() {
                 let column = channel % outputs.channels / (panels * PANEL);
                 for (band, plane) in

@@ -261,6 +261,7 @@ fn tile_points<S: Simd, F: Filter, const INPUT: bool>(
     for c in (0..window.channels).step_by(S::LANES) {
         let mut half = [[simd.splat(0.0); WIDEST]; WIDEST];
 
+        // The columns first, then the rows of what they gave: B^T d B of a tile d.
         for x in 0..side {
             let mut column = [simd.splat(0.0); WIDEST];
             for y in 0..side {
@@ -434,6 +435,7 @@ impl WeightTransform<'_> {
                         Direction::InputGradient => &taps[(TAPS - 1 - t) * width + c..],
                     };
 
+                    // The columns first, then the rows of what they gave: G g G^T of a kernel g.
                     let mut half = [[simd.splat(0.0); 3]; WIDEST];
                     for x in 0..3 {
                         let mut column = [simd.splat(0.0); 3];
@@ -517,6 +519,7 @@ impl WeightAdjoint<'_> {
             let count = BLOCK.min(inputs.channels - first);
             for (i, taps) in block.chunks_exact_mut(TAPS * width).take(count).enumerate() {
                 for c in (0..width).step_by(S::LANES) {
+                    // The columns first, then the rows of what they gave: G^T u G of the sums u.
                     let mut half = [[simd.splat(0.0); WIDEST]; 3];
                     for x in 0..F::WINDOW {
                         let mut column = [simd.splat(0.0); WIDEST];

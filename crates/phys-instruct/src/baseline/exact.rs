@@ -66,6 +66,7 @@ pub fn posterior(
 
     let (m, n) = (rows.len(), law.amplitude.len());
     let rows = Mat::from_fn(m, n, |i, k| rows[i][k]);
+    // F F^T + S.
     let mut covariance = &rows * rows.transpose();
     let sds: Vec<f64> = (0..m)
         .map(|i| {
@@ -80,6 +81,8 @@ pub fn posterior(
     }
 
     let factor = cholesky(&covariance)?;
+
+    // Matheron's rule; a single member is the mean, without noise.
     let member = |i: usize| {
         let mut rng = rng::stream(seed, "exact posterior", 0, i as u64);
         let scale = if members == 1 { 0.0 } else { 1.0 };

@@ -60,6 +60,7 @@ pub fn posterior(
         stencils[p].terms().iter().map(|&(entry, weight)| weight * value(entry)).sum()
     };
 
+    // X_o X_o^T + S.
     let seen = Mat::from_fn(m, count, |p, i| of(p, &|entry| centred(i, entry)));
     let mut covariance = &seen * seen.transpose();
     for (p, point) in points.iter().enumerate() {
@@ -68,6 +69,7 @@ pub fn posterior(
     }
     let factor = cholesky(&covariance)?;
 
+    // Matheron's rule; a single member is the mean, without noise.
     let mut data = Vec::with_capacity(members * len);
     for member in 0..members {
         let mut rng = rng::stream(seed, "interpolation", 0, member as u64);

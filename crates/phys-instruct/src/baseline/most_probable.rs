@@ -104,17 +104,20 @@ impl<'a> Search<'a> {
     fn new(map: &'a dyn Differentiable, observations: &Observations) -> Self {
         let grid = observations.grid();
         let points = observations.points();
+
         let exact = |of: usize| {
             let own = points.iter().filter(|p| p.channel == of);
             let squares: Vec<f64> = own.map(|p| p.value * p.value).collect();
             EXACT * (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()
         };
         let exacts: Vec<f64> = (0..observations.channels().len()).map(exact).collect();
+
         let observed = observations.stencils().iter().zip(points).map(|(stencil, point)| {
             let (sd, exact) = (point.deviation(), exacts[point.channel].max(SMALLEST));
             (stencil.clone(), point.value, if sd > 0.0 { sd } else { exact })
         });
         let observed = observed.collect();
+
         let (last, best) = Default::default();
         Self { map, grid, observed, unit: 1.0, last, best }
     }

@@ -294,6 +294,7 @@ impl Setting {
             let points = options.points.iter().map(|&n| Places::Points(n));
             let sensors = options.sensors.iter().map(|&n| Places::Sensors(n));
             let lines = task == Task::Reconstruct && self.pde.layout().input.is_line();
+
             for places in points.chain(sensors.filter(|_| lines)) {
                 for &noise in &options.noise {
                     let question = Question::new(self, task, places, noise);

@@ -152,10 +152,12 @@ pub fn plan(
             items.extend(teacher_rows(method, options, tuning, teacher)?);
         }
     }
+
     if let Some(pidm) = &pidm? {
         same(pidm)?;
         items.extend(teacher_rows(SamplingMethod::Pidm, options, tuning, pidm)?);
     }
+
     let solver = key(pde, SamplingMethod::Solver, grid, options, 0);
     items.push(Item { key: solver, file: None, model: None });
     items.retain(|item| options.methods.contains(&item.key.method));

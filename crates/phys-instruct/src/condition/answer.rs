@@ -248,6 +248,7 @@ impl Solver {
                  field's deviation: {} (--noise S states it, --noise 0 is exact)",
                 said.join(", ")
             ));
+
             let deviations = self.deviations().to_vec();
             let own = |p: &Observation| shares[p.channel].unwrap_or(0.0) * deviations[p.channel];
             observations = observations.with_errors(|_, p| p.sd.unwrap_or_else(|| own(p)));
@@ -330,10 +331,12 @@ impl Solver {
             let all = observations.clone().with_noise(share, self.deviations());
             let stated = self.errors(&all);
             let weighed = self.robust(all)?;
+
             let rest = observations.clone().with_optional_errors(|i, p| match p.sd {
                 None if weighed.points()[i].deviation() < ENLARGED * stated[i] => None,
                 _ => Some(weighed.points()[i].deviation()),
             });
+
             let next = self.likely_share(&rest)?;
             if next >= share {
                 break;

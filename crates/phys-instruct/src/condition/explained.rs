@@ -77,6 +77,7 @@ impl Explained {
                 chi: off(&mean, i).abs(),
             }
         };
+
         Self {
             chi: square(&mean).sqrt(),
             chi_of_members,

@@ -120,6 +120,7 @@ pub fn write_posterior(path: &Path, posterior: &Posterior) -> Result<()> {
 fn from_table(lattice: &Lattice, bytes: &[u8]) -> Parsed<Raw> {
     let table = table::parse(bytes, lattice.names())?;
     let (mut points, mut faults) = (Vec::with_capacity(table.entries.len()), Vec::new());
+
     for Entry { line, channel, place, value, sd } in table.entries {
         let found = match place {
             Place::Point { row, column } => Ok([row as f64, column as f64]),
@@ -130,6 +131,7 @@ fn from_table(lattice: &Lattice, bytes: &[u8]) -> Parsed<Raw> {
             Err(reason) => faults.push(format!("line {line}: {reason}")),
         }
     }
+
     if !faults.is_empty() {
         return Err(table::report(&faults));
     }
@@ -173,6 +175,7 @@ fn field(
     let (dense, values) = (take(""), take("_values"));
     let (index, at, sd) = (take("_index"), take("_points"), take("_sd"));
     let Grid { ny, nx, .. } = lattice.grid();
+
     let (places, values) = match (dense, values, index, at) {
         (None, None, None, None) => return Ok(()),
         (Some(dense), None, None, None) => {

@@ -237,11 +237,13 @@ fn cause(
         |values: &[f64]| (values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64).sqrt();
     let ratio = |law: FieldLaw| rms(&own) / law.mean.hypot(law.deviation);
     let fits = |r: f64| (1.0 / FITS..FITS).contains(&r);
+
     let others = (0..laws.len()).filter(|&c| c != point.channel && !fits(ratio(law)));
     if let Some(other) = others.into_iter().find(|&c| fits(ratio(laws[c]))) {
         let name = &observations.channels()[other];
         return format!("its values are of the size of {name}: are the fields exchanged?");
     }
+
     match ratio(law) {
         r if fits(r) => "another law, an offset?".into(),
         r => format!(

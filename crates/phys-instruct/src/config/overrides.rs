@@ -64,6 +64,7 @@ fn steps(name: &str) -> Checked<Vec<Step>> {
             return Err("the name of a key expected".into());
         }
         all.push(Step::Key(key.into()));
+
         if let Some(rest) = rest {
             let number = rest.strip_suffix(']').and_then(|digits| digits.parse().ok());
             let number =
@@ -99,6 +100,7 @@ fn set(root: &mut Value, text: &str, schema: &Schema) -> Checked {
             Step::Index(index) => (item(at, *index)?, part.and_then(Part::items)),
         };
     }
+
     let table = at.as_table_mut().ok_or_else(|| format!("`{last}` is not in a table"))?;
     table.insert(last.clone(), literal(value.trim()));
     if last == KIND {
@@ -171,6 +173,7 @@ fn number_phase(root: &mut Value, path: &mut Vec<Step>) -> Checked {
             return Err(format!("there are several phases of this kind: {}", names.join(", ")));
         }
     };
+
     path.splice(1..2, [Step::Key("phase".into()), Step::Index(index)]);
     Ok(())
 }
@@ -180,10 +183,12 @@ fn number_phase(root: &mut Value, path: &mut Vec<Step>) -> Checked {
 fn unset(root: &mut Value, name: &str, schema: &Schema) -> Checked {
     let path = steps(name)?;
     check_known(&path, schema)?;
+
     let Some(kind) = kind_of_phase(&path) else {
         remove(root, &path);
         return Ok(());
     };
+
     let Some(phases) = phases(root) else { return Ok(()) };
     match &path[2..] {
         [] => phases.retain(|phase| !is_of(phase, kind)),
@@ -210,6 +215,7 @@ fn check_known(path: &[Step], schema: &Schema) -> Checked {
             (Step::Key(key), _) => part.property(key),
             (Step::Index(_), _) => part.items(),
         };
+
         let Step::Key(key) = step else {
             part = next.ok_or_else(|| format!("`{at}` is not an array"))?;
             continue;
@@ -230,6 +236,7 @@ fn remove(root: &mut Value, path: &[Step]) {
             Step::Index(index) => at.and_then(|value| value.get_mut(*index)),
         };
     }
+
     match (at, last) {
         (Some(Value::Table(table)), Step::Key(key)) => drop(table.remove(key)),
         (Some(Value::Array(items)), Step::Index(index)) if *index < items.len() => {

@@ -434,6 +434,7 @@ impl OperatorConfig {
         let keys = Keys(at);
         self.schedule().check(at)?;
         keys.count("sweeps", self.sweeps, 0..=MOST_SWEEPS)?;
+
         let weights = [
             ("error_weight", self.error_weight),
             ("whitened_weight", self.whitened_weight),
@@ -442,8 +443,10 @@ impl OperatorConfig {
         for (name, weight) in weights {
             keys.at_least_zero(name, weight)?;
         }
+
         keys.above_zero("ema_half_life", self.ema_half_life)?;
         self.optimizer.check(&keys.name("optimizer"))?;
+
         if weights.iter().any(|(_, weight)| *weight > 0.0) {
             return Ok(());
         }

@@ -207,6 +207,7 @@ impl<'a> Part<'a> {
             if !part.words().is_empty() {
                 continue;
             }
+
             for (name, text) in [
                 ("integer", "a whole number"),
                 ("number", "a finite number"),
@@ -224,6 +225,7 @@ impl<'a> Part<'a> {
                 }
             }
         }
+
         all.dedup();
         all.join(" or ")
     }
@@ -234,9 +236,11 @@ fn of_kind<'a>(kinds: &[Part<'a>], found: Option<&Value>, path: &str) -> Checked
     let names: Vec<&str> = kinds.iter().filter_map(|part| part.kind()).collect();
     let expected: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
     let (key, expected) = (join(path, KIND), expected.join(" or "));
+
     let Some(found) = found else {
         return Err(format!("`{key}` is missing, {expected} expected"));
     };
+
     let word = found.as_str().unwrap_or_default();
     match kinds.iter().find(|part| part.kind() == Some(word)) {
         Some(part) => Ok(*part),

@@ -32,11 +32,13 @@ pub(super) fn upgrade(config: &mut Table) -> Vec<String> {
     if let Some(train) = table(config, "train") {
         old.extend(renamed(train, "train", &[("physics_weight", "residual_weight")]));
     }
+
     let coordinates =
         table(config, "diffusion").and_then(|diffusion| coordinates(diffusion, &mut old));
     if let Some(coordinates) = coordinates {
         config.entry("coordinates").or_insert(Value::Table(coordinates));
     }
+
     if let Some(distill) = table(config, "distill").filter(|distill| !distill.contains_key("phase"))
     {
         let phases = phases(distill, &mut old);
@@ -120,6 +122,7 @@ fn coordinates(diffusion: &mut Table, old: &mut Vec<String>) -> Option<Table> {
             found.insert(key.into(), value);
         }
     };
+
     // The noise of joint components is the data's, that of pixels white.
     if name == "modes" {
         keep("noise", noise);
@@ -145,10 +148,12 @@ fn phases(distill: &mut Table, old: &mut Vec<String>) -> Vec<Value> {
     old.extend(anchored.is_some().then(|| "distill.anchored".to_owned()));
     let guidance = distill.remove("guidance");
     old.extend(guidance.is_some().then(|| "distill.guidance".to_owned()));
+
     let warm_start = taken(distill, &WARM_START, old);
     let mut matching = taken(distill, &MATCHING, old);
     let auxiliary = taken(distill, &AUXILIARY, old);
     let course = taken(distill, &[("warmup", "warmup"), ("decay", "decay")], old);
+
     if let Some(matched) = distill.remove("matching") {
         old.push("distill.matching".into());
         matching.insert(
@@ -159,6 +164,7 @@ fn phases(distill: &mut Table, old: &mut Vec<String>) -> Vec<Value> {
     for name in DROPPED {
         old.extend(distill.remove(name).is_some().then(|| format!("distill.{name}")));
     }
+
     if old.iter().all(|key| !key.starts_with("distill.")) {
         return Vec::new();
     }
@@ -167,6 +173,7 @@ fn phases(distill: &mut Table, old: &mut Vec<String>) -> Vec<Value> {
     if steps(&warm_start) > 0 {
         all.push(phase("warm-start", warm_start.into_iter().chain(course.clone()).collect()));
     }
+
     // Matching had steps unless they were taken away.
     if !matching.contains_key("steps") || steps(&matching) > 0 {
         matching.extend(course);
@@ -179,6 +186,7 @@ fn phases(distill: &mut Table, old: &mut Vec<String>) -> Vec<Value> {
         }
         all.push(phase("matching", matching));
     }
+
     if let Some(Value::Table(mut anchored)) =
         anchored.filter(|a| a.as_table().is_some_and(|a| steps(a) > 0))
     {

@@ -104,10 +104,12 @@ impl JointMap {
             Tensor::<2>::from_data(TensorData::new(data, [n, n]), device)
         };
 
+        // Components without spread are left out both ways.
         let vector = |mode: usize, j: usize| vectors[mode * n + j];
         let inverse = |j: usize| if carries(std[j]) { 1.0 / std[j] } else { 0.0 };
         let present = std.iter().map(|&s| if carries(s) { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
 
+        // The modes that no component covers.
         let low = |i: usize| i / grid.nx < *side && i % grid.nx < *side;
         let other = |i: usize| if low(i) { 0.0 } else { 1.0 };
         let others = (0..grid.points()).map(other).collect::<Vec<f32>>();
@@ -193,8 +195,7 @@ impl JointMap {
     }
 }
 
-/// Adds the products of the low modes of `modes` `[batch, channel, y, x]` to `sums`
-/// `[mode, mode]`.
+/// Adds the products of the low modes of `modes` `[batch, channel, y, x]` to `sums` `[mode, mode]`.
 ///
 /// # Errors
 /// Fails where the device does not give the products back.

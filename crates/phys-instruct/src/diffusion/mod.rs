@@ -1,5 +1,5 @@
-//! The teacher: EDM diffusion of joint fields, in pixels, mode by mode or by joint
-//! principal components.
+//! The teacher: EDM diffusion of joint fields, in pixels, mode by mode or by joint principal
+//! components.
 
 pub mod bases;
 pub mod coordinates;

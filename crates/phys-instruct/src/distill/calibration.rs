@@ -114,9 +114,8 @@ fn deviation(of: Tensor<4>) -> Tensor<4> {
 
 /// Measures the calibration of every network call of `student`, one after the other.
 ///
-/// The input of a call is made by the calibrated calls before it. Channels below `first` keep
-/// the calibration that `student` has for them. The shape of a sample is
-/// `[channels, height, width]`.
+/// The input of a call is made by the calibrated calls before it. Channels below `first` keep the
+/// calibration that `student` has for them. The shape of a sample is `[channels, height, width]`.
 ///
 /// # Errors
 /// Fails where the device does not give the modes back.

@@ -163,6 +163,7 @@ fn card(config: &DistillConfig, start: &Card) -> Card {
         Kind::Teacher => (config.skip, 0.0, 0),
         Kind::Student => (start.skip, start.seconds, start.samples_seen),
     };
+
     Card {
         kind: Kind::Student,
         levels: config.levels.clone(),

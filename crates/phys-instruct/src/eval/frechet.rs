@@ -73,6 +73,7 @@ pub fn frechet(samples: &Samples, reference: &Samples, laws: &[ModeLaw]) -> Resu
     if count < 2 || !fits(samples) || !fits(reference) {
         return Err(Error::Shape("the laws do not fit the samples, or fewer than two".into()));
     }
+
     let held_out = reference.slice(0..count);
     let compare = |(c, law): (usize, &ModeLaw)| Frechet {
         channel: samples.channels[c].clone(),

@@ -133,16 +133,19 @@ fn frechet_of(
 fn check(samples: &Samples, reference: &Samples, pde: &dyn Pde) -> Result<()> {
     check_set("samples", samples, 2)?;
     check_set("reference", reference, 4)?;
+
     let shape = |s: &Samples| [s.channels.len(), s.height, s.width];
     if shape(samples) != shape(reference) {
         let [got, want] = [shape(samples), shape(reference)];
         return Err(Error::Shape(format!("samples {got:?} against a reference of {want:?}")));
     }
+
     let [own, other] = [samples.grid(), reference.grid()];
     if own != other {
         let reason = format!("samples on a grid of {own} against a reference on {other}");
         return Err(Error::Shape(reason));
     }
+
     let channels = pde.channels().len();
     if samples.channels.len() != channels {
         let got = samples.channels.len();

@@ -79,6 +79,7 @@ impl Card {
     /// A student may have an operator, and its network obeys the rules of one.
     fn check_operator(&self) -> Result<()> {
         let Some(operator) = &self.operator else { return Ok(()) };
+
         if self.kind == Kind::Teacher {
             return Err(Error::Config("operator found, which a teacher does not have".into()));
         }
@@ -88,6 +89,7 @@ impl Card {
                 "operator found, which format {format} does not have"
             )));
         }
+
         let sweeps = operator.sweeps;
         if sweeps > MOST_SWEEPS {
             let reason = format!("operator.sweeps {sweeps} found, 0 to {MOST_SWEEPS} expected");
@@ -141,6 +143,7 @@ impl Card {
         let embedding = 4 * net.width;
         let width = format!("{prefix}net.width = {}", net.width);
         expect(width, &format!("{prefix}net.embed_out.weight"), &[embedding, embedding])?;
+
         for (level, multiplier) in net.multipliers.iter().enumerate() {
             let channels = multiplier * net.width;
             for block in 0..net.blocks {
@@ -178,6 +181,7 @@ impl Card {
         let Some(two) = law.two_values().filter(|_| self.data.is_empty()) else {
             return Ok(());
         };
+
         let TwoValues { low, high } = two;
         let rounding = 1e-3 * two.gap();
         let fits = |v: &f32| (low - rounding..=high + rounding).contains(&f64::from(*v));

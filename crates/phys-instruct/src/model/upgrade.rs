@@ -55,6 +55,7 @@ fn coordinates(diffusion: &mut Map<String, Value>) -> Result<Value> {
     let noise = diffusion.remove("noise").unwrap_or(json!("white"));
     let regress = diffusion.remove("regress").unwrap_or(json!(false));
     let modes = diffusion.remove("joint_modes").unwrap_or(json!(16));
+
     let refused = |reason: String| Err(Error::Config(format!("diffusion.{reason}")));
     match kind.as_str() {
         // The noise of pixels was white, whatever the description said.

@@ -149,6 +149,7 @@ impl PackedUNet {
         let x = pass.stem_input(x, self.patch, self.multiple);
         let mut h = pass.conv(&self.stem, x);
 
+        // Down to the coarsest grid, keeping what each level gives for the way back.
         let mut skips = Vec::with_capacity(self.levels.len());
         for level in &self.levels {
             for stage in &level.down {

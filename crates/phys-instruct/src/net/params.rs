@@ -45,6 +45,7 @@ pub fn to_arrays<M: Module>(module: &M, prefix: &str) -> Result<BTreeMap<String,
             self.2.push((format!("{}{}", self.1, self.0.name()), to_array(param.val())));
         }
     }
+
     let mut collect = Collect(Path::default(), prefix, Vec::new());
     module.visit(&mut collect);
     collect.2.into_iter().map(|(name, array)| Ok((name, array?))).collect()
@@ -64,6 +65,7 @@ pub fn names<M: Module>(module: &M, prefix: &str) -> BTreeSet<String> {
             self.2.insert(format!("{}{}", self.1, self.0.name()));
         }
     }
+
     let mut collect = Collect(Path::default(), prefix, BTreeSet::new());
     module.visit(&mut collect);
     collect.2
@@ -137,6 +139,7 @@ pub fn average(average: &mut UNet, net: &UNet, decay: f64) -> Result<()> {
             self.0.push(read(param.val()));
         }
     }
+
     struct Blend(std::vec::IntoIter<Vec<f32>>, f64, Result<()>);
     impl ModuleMapper for Blend {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

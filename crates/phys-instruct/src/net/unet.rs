@@ -99,6 +99,7 @@ impl UNet {
         let x = Tensor::cat(vec![x.clone(), positions(&x)], 1);
         let mut h = self.stem.forward(unshuffle(extend(x, self.multiple), self.patch));
 
+        // Down to the coarsest grid, keeping what each level gives for the way back.
         let mut skips = Vec::with_capacity(self.levels.len());
         for level in &self.levels {
             for stage in &level.down {

@@ -80,6 +80,7 @@ impl BurgersResidual {
 
         let wave = |k: usize| 2.0 * PI * k as f64 / grid.lx;
         let weights = |k: usize| Weights::new(nu * wave(k) * wave(k), interval);
+        // The 2/3 rule.
         let kept = |k: usize| if 3 * k < size { 1.0 } else { 0.0 };
         let minus_derivative = |k: usize| -wave(k) * kept(k);
         let matrix = |symbol: &dyn Fn(usize) -> f64, odd: bool| {
@@ -111,15 +112,20 @@ impl BurgersResidual {
     fn advection(&self, u: &Tensor<4>) -> Tensor<4> {
         let projected = u.clone().matmul(self.project.clone());
         let half_square = projected.clone() * projected.clone() * 0.5;
+
         let [[u0, _], [p0, p1]] = [neighbours(u), neighbours(&projected)];
         let [n0, n1] = neighbours(&half_square);
+        // The slope of N at the start, along the equation itself.
         let s0 = p0 * (n0.clone().matmul(self.rate.clone()) + u0.clone().matmul(self.heat.clone()));
+
+        // The slope at the end, along the arrival, since the equation is stiff there.
         let Arrival { state, rates: [first, last], slope } = &self.arrival;
         let u_t = u0.matmul(state.clone())
             + n0.clone().matmul(first.clone())
             + s0.clone().matmul(slope.clone())
             + n1.clone().matmul(last.clone());
         let s1 = p1 * u_t;
+
         n0.matmul(self.rates[0].clone())
             + n1.matmul(self.rates[1].clone())
             + s0.matmul(self.slopes[0].clone())

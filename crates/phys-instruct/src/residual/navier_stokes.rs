@@ -165,12 +165,14 @@ impl NavierStokesResidual {
         let rate = |modes: &Tensor<4>| self.rate(&self.flow(modes));
         let (mut led, mut state) = (start.zeros_like(), start);
         for _ in 0..LEAD.steps {
+            // The stages of ETDRK4.
             let faded = state.clone() * half.clone();
             let n0 = rate(&state);
             let a = faded.clone() + n0.clone() * stage.clone();
             let na = rate(&a);
             let nb = rate(&(faded + na.clone() * stage.clone()));
             let nc = rate(&(a * half.clone() + (nb.clone() * 2.0 - n0.clone()) * stage.clone()));
+
             let added = n0 * first.clone() + (na + nb) * middle.clone() + nc * last.clone();
             led = led * full.clone() + added.clone();
             state = state * full.clone() + added;
@@ -183,12 +185,14 @@ impl NavierStokesResidual {
         let Rest { rates, slopes, arrival, .. } = &self.rest;
         let [from, to] = [&w0, &w1].map(|w| self.flow(w));
         let [n0, n1] = [&from, &to].map(|flow| self.rate(flow));
+        // The slopes of N: at the start along the equation itself, at the end along the arrival.
         let s0 = self.slope(&from, n0.clone() - w0.clone() * self.decay.clone());
         let change = w0 * arrival.state.clone()
             + n0.clone() * arrival.rates[0].clone()
             + s0.clone() * arrival.slope.clone()
             + n1.clone() * arrival.rates[1].clone();
         let s1 = self.slope(&to, change);
+
         n0 * rates[0].clone()
             + n1 * rates[1].clone()
             + s0 * slopes[0].clone()

@@ -95,6 +95,7 @@ pub(crate) fn format_of(path: &Path) -> Result<Format> {
     file.take(START).read_to_end(&mut start).map_err(|e| io_error(path, e))?;
     let matlab = matches!(start.get(126..128), Some(b"IM" | b"MI"));
     let hdf5 = |at: &usize| start.get(*at..).is_some_and(|rest| rest.starts_with(HDF5_MARK));
+
     if start.starts_with(b"\x93NUMPY") {
         Ok(Format::Npy)
     } else if start.starts_with(b"PK") {
@@ -112,10 +113,12 @@ pub(crate) fn format_of(path: &Path) -> Result<Format> {
 fn unknown(path: &Path, start: &[u8]) -> String {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     let matlab = extension.eq_ignore_ascii_case("mat");
+
     // Version 4 begins with a code below 5000, so that one of the first four bytes is zero.
     if matlab && start.len() >= 20 && start[..4].contains(&0) {
         return "a MATLAB 4 file; save it again with -v7".into();
     }
+
     let found = match start {
         [] => "an empty file",
         [0x1f, 0x8b, ..] => "a gzip file (unpack it first)",

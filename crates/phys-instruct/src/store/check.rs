@@ -93,6 +93,7 @@ impl Check {
         let total = inputs().count().max(1) as f64;
         let share = inputs().filter(off).count() as f64 / total;
         self.off_law = Some(share);
+
         if share > MOST_OFF_LAW {
             let least = inputs().fold(f64::INFINITY, f64::min);
             let most = inputs().fold(f64::NEG_INFINITY, f64::max);

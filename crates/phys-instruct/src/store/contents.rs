@@ -107,6 +107,7 @@ impl<'a> Collector<'a> {
             true => name.escape_default().to_string(),
             false => name,
         };
+
         match item {
             Item::Other(kind) => {
                 self.found.others.insert(name, kind);
@@ -121,6 +122,7 @@ impl<'a> Collector<'a> {
             },
             Item::Unread => {}
         }
+
         self.found.names.push(name);
         Ok(())
     }

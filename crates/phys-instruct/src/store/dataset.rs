@@ -77,6 +77,7 @@ pub fn generate(
     partial.shards.retain(|_, shard| read_shard(folder, shard).is_ok());
     let mut done = partial.shards.values().map(|s| s.count).sum();
     progress(done);
+
     for index in 0..recipe.shards() {
         if partial.shards.contains_key(&index) {
             continue;

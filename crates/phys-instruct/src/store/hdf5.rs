@@ -168,6 +168,7 @@ fn item(dataset: &Dataset, path: &str, found: &mut Collector) -> hdf5_reader::er
              with zeros where zeros are meant)"
         )));
     }
+
     Ok(match decode(dtype, &bytes) {
         Ok(data) if elements(&shape) != Some(data.len()) => Item::Other("an empty dataset".into()),
         Ok(data) => {
@@ -260,6 +261,7 @@ fn number(dataset: &Dataset, dtype: &Datatype) -> Parsed<Dtype> {
 fn check_whole(message: &[u8]) -> Parsed<()> {
     const FIXED_POINT: u8 = 0;
     const ENUMERATION: u8 = 8;
+
     // Class and flags take four bytes, the size four; an enumeration then has its base type.
     let own = match message.first().map(|class| class & 0x0f) {
         Some(ENUMERATION) => message.get(8..),
@@ -269,6 +271,7 @@ fn check_whole(message: &[u8]) -> Parsed<()> {
     let Some((FIXED_POINT, size, bits)) = parts else {
         return Err("integers of a damaged type".into());
     };
+
     let size = u32::from_le_bytes([size[0], size[1], size[2], size[3]]);
     let [offset, precision] =
         [[bits[0], bits[1]], [bits[2], bits[3]]].map(|two| u32::from(u16::from_le_bytes(two)));
@@ -375,6 +378,7 @@ fn check_ieee(message: &[u8]) -> Parsed<()> {
             found.bias, ieee.bias
         ));
     }
+
     let bits = |layout: &FloatLayout| {
         let ([exponent, e], [mantissa, m]) = (layout.exponent, layout.mantissa);
         let sign = layout.sign;
@@ -382,6 +386,7 @@ fn check_ieee(message: &[u8]) -> Parsed<()> {
             "sign at bit {sign}, {e} of exponent from {exponent}, {m} of mantissa from {mantissa}"
         )
     };
+
     let (own, wanted) = (bits(&found), bits(ieee));
     let why = if own == wanted {
         "in its bits in use, its leading one or its byte order".into()

@@ -198,6 +198,7 @@ fn no_layout(pde: &dyn Pde, contents: &Contents, layouts: &[Vec<Source>]) -> Str
         names.join(" + ")
     };
     let expected: Vec<String> = layouts.iter().map(join).collect();
+
     let channel = pde.channels().first().map_or("u".into(), |c| c.name.clone());
     let array = contents.names.first().map_or("group/array", String::as_str);
     format!(

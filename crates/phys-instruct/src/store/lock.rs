@@ -78,6 +78,7 @@ fn acquire(path: &Path) -> Result<Option<File>> {
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(path).map_err(|source| io_error(path, source))?;
+
         match file.try_lock() {
             // The former holder removed the file between the opening and the locking.
             Ok(()) if !is_at(&file, path) => {}

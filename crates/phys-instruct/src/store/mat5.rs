@@ -52,6 +52,7 @@ fn variables(reader: &mut impl Read, found: &mut Collector) -> Parsed<()> {
             COMPRESSED => compressed(&mut body, tag.len, big, found)?,
             _ => {}
         }
+
         drain(&mut body)?;
         if tag.kind != COMPRESSED {
             drain(&mut reader.take(padding(tag.len)))?;
@@ -271,6 +272,7 @@ fn first_tag(reader: &mut dyn Read, big: bool) -> Parsed<Option<Tag>> {
 fn element(reader: &mut dyn Read, big: bool, most: u64) -> Parsed<Element> {
     let mut head = [[0; 4]; 2];
     reader.read_exact(head.as_flattened_mut()).map_err(|e| format!("a matrix part: {e}"))?;
+
     let first = word(head[0], big);
     if first >> 16 == 0 {
         let len = word(head[1], big);
@@ -281,6 +283,7 @@ fn element(reader: &mut dyn Read, big: bool, most: u64) -> Parsed<Element> {
         drain(&mut reader.take(padding(len)))?;
         return Ok(Element { kind: first, bytes });
     }
+
     // Up to four bytes are packed into the tag itself, their number in its upper half.
     let bytes = head[1].get(..(first >> 16) as usize).ok_or("a small element above 4 bytes")?;
     Ok(Element { kind: first & 0xffff, bytes: bytes.to_vec() })

@@ -145,6 +145,8 @@ fn gather<T: Copy>(data: &[T], shape: &[usize], strides: &[usize]) -> Vec<T> {
     let mut out = Vec::with_capacity(data.len());
     for _ in 0..data.len() {
         out.push(data[offset]);
+
+        // The last index runs fastest, as that of an odometer.
         for axis in (0..shape.len()).rev() {
             index[axis] += 1;
             offset += strides[axis];

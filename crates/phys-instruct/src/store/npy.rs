@@ -17,6 +17,7 @@ use crate::store::ndarray::{Dtype, Kind, NdArray, NdData, decode_from};
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// NumPy itself refuses longer headers unless told to trust the file.
 const MAX_HEADER: u64 = 10_000;
+/// The most axes of NumPy's arrays before its version 2.
 const MAX_RANK: usize = 32;
 
 /// The content of an array's header.
@@ -105,10 +106,12 @@ pub(crate) fn item(
         .checked_mul(dtype.size)
         .and_then(|n| (n as u64).checked_add(header_len))
         .ok_or_else(overflows)?;
+
     if expected != len {
         let shape = &header.shape;
         return Err(format!("{len} bytes found, {expected} expected for the shape {shape:?}"));
     }
+
     collector.allow(dtype.decoded(count).ok_or_else(overflows)?)?;
     let data = decode_from(dtype, &mut reader, len - header_len).map_err(|e| e.to_string())?;
     // An archive checks its checksum only when its end is reached.
@@ -265,6 +268,7 @@ impl Literal<'_> {
             if shape.len() > MAX_RANK {
                 return Err(format!("header: more than {MAX_RANK} axes"));
             }
+
             if !self.eat(',') {
                 self.expect(')')?;
                 break;
@@ -279,6 +283,7 @@ impl Literal<'_> {
             let descr = self.string()?;
             return Ok(parse_dtype(&descr).ok_or_else(|| kind_of(&descr)));
         }
+
         let mut depth = 1;
         while depth > 0 {
             self.0 = self.0.trim_start();

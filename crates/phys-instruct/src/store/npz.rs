@@ -65,6 +65,7 @@ pub(crate) fn fill(path: &Path, collector: &mut Collector) -> Result<()> {
         };
         collector.insert(name, item).map_err(|e| bad(path, e))?;
     }
+
     let found = &collector.found;
     if found.names.is_empty() && found.others.is_empty() && !archive.is_empty() {
         let reason = "a zip archive without .npy arrays (of a PyTorch file, save the arrays with \
@@ -84,6 +85,7 @@ pub fn write(path: &Path, arrays: &[(&str, &NdArray)]) -> Result<()> {
         check_name(name).map_err(|reason| bad(path, reason))?;
         npy::check(path, array)?;
     }
+
     atomic::write_with(path, |out| {
         let mut zip = ZipWriter::new(out);
         match add_all(&mut zip, arrays) {

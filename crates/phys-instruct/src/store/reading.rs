@@ -176,6 +176,7 @@ impl Reading {
         if given.contents.format == Format::DataSet {
             return Self::new(given, &Axes::of_this_library(), "as data sets are stored");
         }
+
         let mut readings = candidates(given)?;
         let mut residuals = Residuals::new();
         for reading in &mut readings {
@@ -437,6 +438,7 @@ fn common_shape(given: &Given, parts: &[(View, usize)]) -> Result<(usize, usize,
     let of = |(view, _): &(View, usize)| (view.shape[0], view.shape[2], view.shape[3]);
     let first = parts.first().map(of).ok_or("no channel")?;
     let named = given.channels.iter().map(|(channel, ..)| channel);
+
     if let Some((channel, odd)) = named.zip(parts).find(|(_, part)| of(part) != first) {
         let odd = of(odd);
         return Err(format!(
@@ -444,6 +446,7 @@ fn common_shape(given: &Given, parts: &[(View, usize)]) -> Result<(usize, usize,
              first channel"
         ));
     }
+
     let (count, height, width) = first;
     if count == 0 || height == 0 || width == 0 {
         return Err(format!("no values: (samples, y, x) = {first:?}"));

@@ -198,11 +198,13 @@ fn from_bytes(path: &Path, bytes: &[u8]) -> Result<(Bundle, Option<String>)> {
     let wrong = |e| bad(path, format!("not a whole safetensors file: {e}"));
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
     let file = SafeTensors::deserialize(bytes).map_err(wrong)?;
+
     let text = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(|| {
         bad(path, format!("no `{KEY}` in the header: not a file of this program"))
     })?;
     let mut metadata = serde_json::from_str(text)
         .map_err(|e| bad(path, format!("`{KEY}` in the header is not JSON: {e}")))?;
+
     let views: BTreeMap<&str, TensorView<'_>> = file.iter().collect();
     let sum = unseal(text, &mut metadata, &views).map_err(|reason| bad(path, reason))?;
     let tensors = views

@@ -3,14 +3,18 @@
 //! The generator of a student makes the input; the operator sees it as it will be used (decoded,
 //! and rounded where the law has two values) and makes the solution. It starts from a guess g: what
 //! a few sweeps of [`crate::polish`] make of a trivial start, which is zero, or the input at all
-//! times for an evolution. A network adds what is left of the solution, mode by mode:
+//! times for an evolution. B is the basis of the solution's channels.
+//!
+//! The solution is regressed on the guess, mode by mode: c is the factor by which a mode of the
+//! guess, less its mean m, is multiplied. A mode in which the guess tells nothing of the solution
+//! has c = 0. A network adds what is left:
 //!
 //! ```text
-//! N(a) = g + r + B^T (v * B net(a, g))
+//! N(a) = g + r + B^T ((c - 1) * B (g - m) + v * B net(a, g))
 //! ```
 //!
-//! B is the basis of the solution's channels. The mean of what is left is r, and its standard
-//! deviation in each mode is v. The network's output therefore has unit variance in every mode.
+//! The mean of u - g is r. The standard deviation of what is left is v in each mode, so that the
+//! network's output has unit variance in every mode.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +38,8 @@ use crate::{Error, Result, problem};
 pub const PREFIX: &str = "operator.";
 /// The names of the stored statistics, after [`PREFIX`].
 const NAMES: [&str; 4] = ["guess_mean", "guess_deviation", "left_mean", "left_deviation"];
+/// The name of the stored gains, after [`PREFIX`]. An operator without them has gains of 1.
+const GAIN: &str = "gain";
 /// The name of the stored mean and deviation of the input, after [`PREFIX`].
 const INPUT: &str = "input";
 /// The share of the guess's largest mode below which its modes are not magnified further. Rounding
@@ -61,13 +67,15 @@ pub struct OperatorCard {
 /// The statistics of guesses and of what they leave, over pairs of the PDE.
 #[derive(Debug, Clone)]
 pub struct OperatorStatistics {
-    /// The mean of the guess at each point, `[1, solution channel, y, x]` like the next three.
+    /// The mean of the guess at each point, `[1, solution channel, y, x]` like the next four.
     pub guess_mean: Tensor<4>,
     /// The standard deviation of the guess in each mode.
     pub guess_deviation: Tensor<4>,
-    /// The mean of what the guess leaves, at each point.
+    /// The factor by which each mode of the guess, less its mean, is multiplied.
+    pub gain: Tensor<4>,
+    /// The mean of the solution less the guess, at each point.
     pub left_mean: Tensor<4>,
-    /// The standard deviation of what the guess leaves, in each mode.
+    /// The standard deviation of what the multiplied guess leaves, in each mode.
     pub left_deviation: Tensor<4>,
     /// The mean and the standard deviation of the input, over all points.
     pub input: [f32; 2],
@@ -120,11 +128,13 @@ impl Frame {
         let (layout, channels) = (pde.layout(), pde.channels());
         let equation = Equation(problem::residual(pde, grid, &crate::device::cpu())?.into());
         let solved = layout.solution.channels.clone();
+
         let Grid { ny, nx, .. } = grid;
         let rows = layout.solution.rows_of(ny);
         let inside = |i: usize| if rows.contains(&(i / nx % ny)) { 1.0f32 } else { 0.0 };
         let mask: Vec<f32> = (0..solved.len() * grid.points()).map(inside).collect();
         let shape = [1, solved.len(), ny, nx];
+
         Ok(Self {
             channels: channels.len(),
             bases: Bases::new(&channels[solved], grid, device),
@@ -214,6 +224,7 @@ impl Frame {
             }
             None => Tensor::zeros(shape, &x.device()),
         };
+
         let start = self.with_solution(x.clone(), start);
         let dims = start.dims();
         let swept = corrected(read(start)?, dims, residual, sweeps).map_err(|e| match e {
@@ -242,20 +253,30 @@ impl OperatorStatistics {
         let guess = Tensor::cat(guesses?, 0);
         let left = frame.masked(frame.solution_of(x.clone()) - guess.clone());
 
-        let moments = |fields: Tensor<4>, least: f32| -> Result<[Tensor<4>; 2]> {
-            let mean = fields.clone().mean_dim(0);
-            let modes = frame.bases.modes(fields - mean.clone());
+        // The regression of what is left on the guess has the gain less 1.
+        let guess_mean = guess.clone().mean_dim(0);
+        let left_mean = left.clone().mean_dim(0);
+        let guess = guess - guess_mean.clone();
+        let told = frame.bases.modes(frame.masked(guess.clone()));
+        let left = frame.bases.modes(left - left_mean.clone());
+        let variance = told.clone().square().mean_dim(0);
+        let covariance = (told.clone() * left.clone()).mean_dim(0);
+        let never_moves = variance.clone().equal_elem(0.0);
+        let slope = covariance / variance.mask_fill(never_moves.clone(), 1.0);
+        let gain = slope.mask_fill(never_moves, 0.0) + 1.0;
+        let left = left - told * (gain.clone() - 1.0);
+
+        let deviation = |modes: Tensor<4>, least: f32| -> Result<Tensor<4>> {
             let deviation = modes.square().mean_dim(0).sqrt();
             let largest = read(deviation.clone())?.into_iter().fold(0.0, f32::max);
             // Fields that are always the same, as a guess of zero, have no unit of their own.
-            let deviation = match largest > 0.0 {
+            Ok(match largest > 0.0 {
                 true => deviation.clamp_min(least * largest),
                 false => deviation.ones_like(),
-            };
-            Ok([mean, deviation])
+            })
         };
-        let [guess_mean, guess_deviation] = moments(guess, LEAST_OF_GUESS)?;
-        let [left_mean, left_deviation] = moments(left, LEAST_LEFT)?;
+        let guess_deviation = deviation(frame.bases.modes(guess), LEAST_OF_GUESS)?;
+        let left_deviation = deviation(left, LEAST_LEFT)?;
 
         let input = read(frame.input_of(x.clone()))?;
         let n = input.len().max(1) as f64;
@@ -263,7 +284,7 @@ impl OperatorStatistics {
         let variance = input.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
         let deviation = variance.sqrt() as f32;
         let input = [mean as f32, if deviation > 0.0 { deviation } else { 1.0 }];
-        Ok(Self { guess_mean, guess_deviation, left_mean, left_deviation, input })
+        Ok(Self { guess_mean, guess_deviation, gain, left_mean, left_deviation, input })
     }
 
     /// The statistics as arrays.
@@ -271,10 +292,10 @@ impl OperatorStatistics {
     /// # Errors
     /// Fails where the device does not give them back.
     pub fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
-        let Self { guess_mean, guess_deviation, left_mean, left_deviation, input } = self;
-        let fields = [guess_mean, guess_deviation, left_mean, left_deviation];
+        let Self { guess_mean, guess_deviation, gain, left_mean, left_deviation, input } = self;
+        let fields = [guess_mean, guess_deviation, left_mean, left_deviation, gain];
         let mut arrays = BTreeMap::new();
-        for (name, field) in NAMES.iter().zip(fields) {
+        for (name, field) in NAMES.iter().chain([&GAIN]).zip(fields) {
             arrays.insert(format!("{PREFIX}{name}"), to_array(field.clone())?);
         }
         let input = Array { shape: vec![2], data: input.to_vec() };
@@ -301,9 +322,14 @@ impl OperatorStatistics {
         }
         let input = get(INPUT, &[2])?;
         above_zero(INPUT, &input[1..])?;
+        let gain = match arrays.contains_key(&format!("{PREFIX}{GAIN}")) {
+            true => field(GAIN)?,
+            false => Tensor::ones(shape, &device),
+        };
         Ok(Self {
             guess_mean: field(NAMES[0])?,
             guess_deviation: field(NAMES[1])?,
+            gain,
             left_mean: field(NAMES[2])?,
             left_deviation: field(NAMES[3])?,
             input: [input[0], input[1]],
@@ -383,15 +409,23 @@ impl Operator {
     pub fn solution(&self, output: Tensor<4>, guess: Tensor<4>) -> Tensor<4> {
         let OperatorStatistics { left_mean, left_deviation, .. } = &self.statistics;
         let bases = &self.frame.bases;
-        guess + left_mean.clone() + bases.fields(bases.modes(output) * left_deviation.clone())
+        let left = self.told_by(&guess) + bases.modes(output) * left_deviation.clone();
+        guess + left_mean.clone() + bases.fields(left)
     }
 
     /// The output that would lead to the solution `u` for this guess.
     pub fn target(&self, u: Tensor<4>, guess: Tensor<4>) -> Tensor<4> {
         let OperatorStatistics { left_mean, left_deviation, .. } = &self.statistics;
-        let left = self.frame.masked(u - guess) - left_mean.clone();
+        let left = self.frame.masked(u - guess.clone()) - left_mean.clone();
         let bases = &self.frame.bases;
-        bases.fields(bases.modes(left) / left_deviation.clone())
+        bases.fields((bases.modes(left) - self.told_by(&guess)) / left_deviation.clone())
+    }
+
+    /// The part that the guess tells of the solution less the guess, in modes: (c - 1) * B (g - m).
+    fn told_by(&self, guess: &Tensor<4>) -> Tensor<4> {
+        let OperatorStatistics { guess_mean, gain, .. } = &self.statistics;
+        let centred = self.frame.masked(guess.clone() - guess_mean.clone());
+        self.frame.bases.modes(centred) * (gain.clone() - 1.0)
     }
 
     /// The operator as arrays.
@@ -425,7 +459,7 @@ impl Operator {
 
     /// The names of the arrays of [`Operator::to_arrays`].
     pub fn names(&self) -> impl Iterator<Item = String> {
-        let statistics = NAMES.iter().chain([&INPUT]).map(|name| format!("{PREFIX}{name}"));
+        let statistics = NAMES.iter().chain([&GAIN, &INPUT]).map(|name| format!("{PREFIX}{name}"));
         params::names(&self.net, &format!("{PREFIX}net.")).into_iter().chain(statistics)
     }
 }

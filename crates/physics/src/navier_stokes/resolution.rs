@@ -19,6 +19,7 @@ impl NavierStokes {
         if largest <= LARGEST_TAIL {
             return None;
         }
+
         let text = format!(
             "{NAME}: the flow is not resolved on {} x {} points: {:.2} % of the vorticity lies at \
              the largest wave numbers, and the field may be wrong by as much; take a finer grid or a \

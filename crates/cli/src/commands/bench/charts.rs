@@ -31,6 +31,7 @@ pub fn error_against_latency(rows: &[Row]) -> Chart {
             None => series.push(Series { name, points: vec![point], dots: vec![area] }),
         }
     }
+
     Chart {
         title: "PDE error against latency".into(),
         caption: "Every dot is one number of steps; its area is the sliced Wasserstein distance \
@@ -52,6 +53,7 @@ pub fn spectra(pde: &dyn Pde, sets: &[(String, Samples)], about: &str) -> Vec<Ch
         let shown = |[k, p]: &[f64; 2]| (1.0..=nyquist).contains(k) && *p > 0.0;
         Series { name: name.clone(), points: points.filter(shown).collect(), dots: vec![] }
     };
+
     let chart = |(c, channel): (usize, &Channel)| Chart {
         title: format!("{}: spectrum of {}", pde.name(), channel.name),
         caption: about.into(),
@@ -59,12 +61,14 @@ pub fn spectra(pde: &dyn Pde, sets: &[(String, Samples)], about: &str) -> Vec<Ch
         y: Axis { label: "mean square per mode".into(), log: true },
         series: sets.iter().map(|set| curve(c, channel.basis, set)).collect(),
     };
+
     pde.channels().iter().enumerate().map(chart).collect()
 }
 
 /// The histogram of each channel's values, one curve per set, over the range of the first set.
 pub fn histograms(pde: &dyn Pde, sets: &[(String, Samples)], about: &str) -> Vec<Chart> {
     let Some((_, first)) = sets.first() else { return Vec::new() };
+
     let chart = |(c, channel): (usize, &Channel)| {
         let [low, high] = range(first, c);
         let room = ROOM * (high - low);
@@ -80,6 +84,7 @@ pub fn histograms(pde: &dyn Pde, sets: &[(String, Samples)], about: &str) -> Vec
             series: sets.iter().map(curve).collect(),
         }
     };
+
     pde.channels().iter().enumerate().map(chart).collect()
 }
 

@@ -93,6 +93,7 @@ impl Conditional {
                 tell!("{pde}, {task}, {points} points, {method}: error {error:.3}, {time}");
                 append_row(&log, row)
             };
+
             let prepared = setting.prepare()?;
             let measured = setting
                 .rows(&prepared, &options, &known, &stop, &mut done)
@@ -102,8 +103,10 @@ impl Conditional {
             }
             rows.extend(measured);
         }
+
         let mut sections = conditional_table::sections(&rows);
         sections.iter_mut().zip(pictures).for_each(|(section, own)| section.pictures = own);
+
         let note = format!(
             "{} problems a row ({} for DiffusionPDE, whose answer is one sample); ensembles of {}. \
              Times are of this machine, of one answer.",
@@ -149,6 +152,7 @@ fn pictures_of(
             in_words(posterior.calls),
             significant(*pde_error, 3),
         );
+
         let answered = Answered {
             posterior,
             observations,
@@ -160,5 +164,6 @@ fn pictures_of(
         let canvas = answer::draw(setting.pde(), &answered)?;
         Ok(picture(&format!("{task}: the first problem, as the student answers it"), &canvas))
     };
+
     setting.examples(prepared, options)?.iter().map(drawn).collect()
 }

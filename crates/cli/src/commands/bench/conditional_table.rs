@@ -25,6 +25,7 @@ fn cells(row: &Row) -> [String; 12] {
     let maybe = |v: Option<f64>| v.map_or("-".to_owned(), short);
     let Key { task, method, steps, points, sensors, noise, .. } = &row.key;
     let steps = if *steps > 0 { format!(", {steps} steps") } else { String::new() };
+
     [
         task.to_string(),
         sensors.map_or(format!("{points} points"), |n| format!("{n} sensors")),

@@ -105,9 +105,11 @@ impl Unconditional {
             pictures.push(pictures_of(items, &setting)?);
         }
         bar.finish_and_clear();
+
         let mut sections = unconditional_table::sections(&rows)?;
         sections.iter_mut().zip(pictures).for_each(|(section, own)| section.pictures = own);
         atomic::write(&self.out.join("rows.csv"), table::csv(&rows).as_bytes())?;
+
         let note = format!(
             "{} samples per seed, {} for rows of more than {} steps; {} seed(s).{} Latency and \
              throughput are of this machine.",
@@ -174,10 +176,12 @@ fn pictures_of(items: &[Item], setting: &Setting) -> Result<Vec<Picture>, Failur
         captions.push(caption_of(item, drawn.calls));
         sets.push((title_of(item), drawn.samples));
     }
+
     let (pde, about) = (setting.pde(), format!("{compared} samples each, seed {SEED}."));
     let curves = charts::spectra(pde, &sets, &about).into_iter();
     let curves = curves.chain(charts::histograms(pde, &sets, &about));
     let curves: Vec<Canvas> = curves.map(|c| c.canvas()).collect::<Result<_, _>>()?;
+
     if let Some(item) = last(SamplingMethod::DiffusionPde) {
         let drawn = setting.draw(item, PICTURED.min(compared), SEED)?;
         captions.push(caption_of(item, drawn.calls));

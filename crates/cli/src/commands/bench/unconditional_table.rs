@@ -29,6 +29,7 @@ fn cells(row: &Row) -> [String; 10] {
         _ => format!("{} ± {}", short(mean), significant(sd, 1)),
     };
     let ratios: Vec<String> = row.std_ratio.iter().map(|r| format!("{r:.2}")).collect();
+
     [
         row.key.label(),
         row.key.steps.to_string(),

@@ -244,14 +244,14 @@ type At = (Mat<f64>, Pair);
 impl Problem<'_> {
     /// `count` draws from the posterior, in pairs of opposite noise. If the search does not reach
     /// the values within their errors, the draws are for the smallest softened errors that it
-    /// reaches. A draw that does not follow the values is left out, together with its mirror
-    /// image.
+    /// reaches. A draw that does not follow the values is left out, together with its mirror image.
     ///
     /// # Errors
     /// Fails if the solver refuses an input that the search cannot do without.
     pub fn infer(&self, count: usize, seed: u64) -> Result<Found> {
         let stages = self.stages();
 
+        // The start from which the search reaches the smallest errors.
         let (mut reached, mut at) = (0, None);
         for start in self.starts {
             let pair = self.start(start)?;
@@ -271,6 +271,7 @@ impl Problem<'_> {
             .into_par_iter()
             .map(|member| self.member(&at, member, stages, seed))
             .collect::<Result<_>>()?;
+        // A draw without its mirror image would shift the mean, so that both go.
         let complete = |pair: &&[Option<Fields>]| pair.iter().all(Option::is_some);
         let pairs = drawn.chunks(2).filter(complete);
         let members: Vec<Fields> = pairs.flatten().flatten().cloned().collect();
@@ -397,10 +398,12 @@ impl Stage<'_> {
             if !end && self.mean_misfit(&pair, draw) < CONVERGED_MISFIT {
                 break;
             }
+
             let Some((better, damped)) = self.step(&pair, &slopes, draw) else { break };
             let settled = self.cost(&better, draw) > (1.0 - SETTLED) * self.cost(&pair, draw);
             pair = better;
             slopes = self.problem.slopes(&pair)?;
+
             // A damped step is short by itself, so that its small gain does not mean convergence.
             if settled && !damped {
                 break;

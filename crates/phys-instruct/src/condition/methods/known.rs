@@ -27,6 +27,7 @@ impl KnownInput {
         let entries = Task::Forward.observed(pde, observations.grid());
         let all = observations.channels().len() * observations.grid().points();
         let mut at: Vec<Option<[f64; 2]>> = vec![None; all];
+
         for (point, stencil) in observations.points().iter().zip(observations.stencils()) {
             if let [(entry, weight)] = stencil.terms()
                 && *weight == 1.0
@@ -37,6 +38,7 @@ impl KnownInput {
                 at[*entry] = Some([point.value, point.deviation()]);
             }
         }
+
         let seen: Vec<[f64; 2]> = entries.iter().map(|&e| at[e]).collect::<Option<_>>()?;
         let [values, sd] = [0, 1].map(|k| seen.iter().map(|v| v[k]).collect());
         Some(Self { values, sd, entries })

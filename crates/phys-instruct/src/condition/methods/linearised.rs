@@ -84,6 +84,7 @@ impl Inference for LinearisedRefinement {
             variances: &variances,
             parts: &Parts::of(pde.as_ref(), card.grid),
         };
+
         let rounds = options.rounds.unwrap_or(ROUNDS);
         let (x, calls) = in_pool(|| problem.infer(&aim, rounds, options.seed))?;
         Ok(Drawn { samples: given.samples(x), calls, left_out: 0 })

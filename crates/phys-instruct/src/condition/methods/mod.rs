@@ -44,9 +44,8 @@ pub mod linearised;
 pub mod noise_space;
 pub mod refinement;
 
-/// The error that an exact observation is taken to have, in standard deviations of its field,
-/// where the equation is linear. It keeps the covariance of samples that satisfy the equation
-/// regular.
+/// The error that an exact observation is taken to have, in standard deviations of its field, where
+/// the equation is linear. It keeps the covariance of samples that satisfy the equation regular.
 const EXACT_LINEAR: f64 = 1e-4;
 /// The error of an exact observation where the equation is not linear: less than a student's pair
 /// misses the equation by.

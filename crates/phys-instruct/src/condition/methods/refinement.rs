@@ -19,10 +19,9 @@
 //! If the equation is linear, K comes from the covariance of pairs of the equation. A call's
 //! solution is computed from its input before each step, and the step stays among such pairs.
 //!
-//! Nothing is differentiated. Each member costs one forward call at the first level and some
-//! rounds of one at each other level. Each member aims at observations with errors of its own
-//! (randomised maximum likelihood). The members come in pairs of opposite noise and errors
-//! ([`Aim`]).
+//! Nothing is differentiated. Each member costs one forward call at the first level and some rounds
+//! of one at each other level. Each member aims at observations with errors of its own (randomised
+//! maximum likelihood). The members come in pairs of opposite noise and errors ([`Aim`]).
 
 use burn::tensor::Tensor;
 use phys_instruct_kernels::pool::in_pool;

@@ -130,6 +130,7 @@ impl Observations {
             let rows = p.row.total_cmp(&q.row).then(p.column.total_cmp(&q.column));
             p.channel.cmp(&q.channel).then(rows)
         });
+
         let mut all = Self {
             points: Vec::with_capacity(numbered.len()),
             stencils: Vec::with_capacity(numbered.len()),
@@ -137,6 +138,7 @@ impl Observations {
             channels: channels.to_vec(),
             grid,
         };
+
         for (number, point, stencil) in numbered {
             if !all.repeats(number, &point)? {
                 all.points.push(point);
@@ -322,11 +324,13 @@ fn check(point: &Observation, channels: &[String], grid: Grid) -> std::result::R
     if channel >= channels.len() {
         return Err(format!("channel {channel}; there are {}", channels.join(", ")));
     }
+
     // A wall may lie one spacing beyond the outermost points.
     let inside = |at: f64, points: usize| at > -1.0 - 1e-6 && at < points as f64 + 1e-6;
     if !(inside(row, grid.ny) && inside(column, grid.nx)) {
         return Err(outside(point, grid));
     }
+
     if !(value.is_finite() && (value as f32).is_finite()) {
         return Err(format!("the value {value:e} is none that a field of `f32` can hold"));
     }

@@ -194,6 +194,7 @@ impl Axis {
         if place == whole && whole >= 0.0 && whole < n as f64 {
             return vec![(whole as usize, 1.0)];
         }
+
         match self.rule {
             Rule::Nearest => vec![((whole.max(0.0) as usize).min(n - 1), 1.0)],
             Rule::Periodic => {
@@ -256,6 +257,7 @@ fn mirrored(mut i: i64, n: usize, [low, high]: [f64; 2]) -> Option<(usize, f64)>
         if (0..n as i64).contains(&i) {
             return Some((i as usize, sign));
         }
+
         let wall = if at < low { low } else { high };
         i = (2.0 * wall - at).round() as i64;
         sign = -sign;

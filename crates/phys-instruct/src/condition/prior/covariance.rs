@@ -295,6 +295,7 @@ impl Covariance {
             let seen = Observed::at(&stencils, &prior.device()).of_flat(away.clone());
             let linear = linear_rows(&self.linear, prior, &stencils);
 
+            // Every share predicts the same samples from the same values.
             for (sum, share) in sums.iter_mut().zip(SHARES) {
                 self.share = share;
                 let gain = self.gain_of(prior, self.scales(), &stencils, &linear, &errors)?;
@@ -604,8 +605,7 @@ mod tests {
         assert!(far < 0.15 * rms(&exact), "{far} of {}", rms(&exact));
     }
 
-    /// [`Smooth`] with a linear estimate that knows nothing of how the values depend on each
-    /// other.
+    /// [`Smooth`] with a linear estimate that knows nothing of how the values depend on each other.
     struct Independent(Smooth);
 
     impl Prior for Independent {

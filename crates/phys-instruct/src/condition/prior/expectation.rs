@@ -248,6 +248,7 @@ impl Inverse {
         let pulls = &self.inverse * away;
         let channels = self.channels.iter().max().map_or(0, |last| last + 1);
         let offsets: Vec<Vec<f64>> = (0..channels).map(|c| self.offset_of(c)).collect();
+
         let one = |s: usize| {
             let most = |of: &dyn Fn(usize) -> f64| (0..n).map(|i| of(i).abs()).fold(0.0, f64::max);
             let product: f64 = (0..n).map(|i| away[(i, s)] * pulls[(i, s)]).sum();
@@ -259,6 +260,7 @@ impl Inverse {
                 offset: offsets.iter().map(|offset| along(offset).abs()).fold(0.0, f64::max),
             }
         };
+
         (0..away.ncols()).map(one).collect()
     }
 

@@ -66,6 +66,7 @@ impl Cosines {
             let columns = part(width, |x| (0..height).any(|y| varies(y, x)));
             if c < inputs {
                 let mut points = rows.clone().flat_map(|y| columns.clone().map(move |x| (y, x)));
+                // Products of modes along y and along x span no other shape than a rectangle.
                 if !points.all(|(y, x)| varies(y, x)) {
                     return None;
                 }

@@ -3,8 +3,8 @@
 //! A warm start brings the student near the data, and matching gives it the data's distribution.
 //! Calibration corrects the error in every mode's deviation that matching leaves. An anchored phase
 //! holds the input and pulls the solution onto the equation. An operator learns the solution of
-//! whatever input the student makes. A config names the phases of a run in
-//! their order; each phase owns the state that it alone needs.
+//! whatever input the student makes. A config names the phases of a run in their order; each phase
+//! owns the state that it alone needs.
 
 use std::collections::BTreeMap;
 

@@ -139,6 +139,7 @@ impl Phase for OperatorPhase {
         let target = self.operator.frame().solution_of(x.clone());
         let whitened = self.operator.target(target, guess.clone());
 
+        // The loss from here on is differentiated by the weights of the operator's network.
         let (x, guess, whitened) = (x.autodiff(), guess.autodiff(), whitened.autodiff());
         let output = self.operator.output(&x, &guess);
         let u = self.operator.solution(output.clone(), guess);
@@ -149,10 +150,12 @@ impl Phase for OperatorPhase {
         let square = (output - whitened).square().mean();
         let mut loss = error.clone() * c.error_weight + square.clone() * c.whitened_weight;
         let scalar = |v: &Tensor<1>| json!(v.clone().detach().into_scalar::<f32>());
+
         let mut figures = Map::from_iter([
             ("batch_error".to_owned(), scalar(&error)),
             ("batch_whitened".to_owned(), scalar(&square)),
         ]);
+
         if c.residual_weight > 0.0 {
             let options = ResidualOptions { detach_input: true, ..ResidualOptions::default() };
             let relative = student.residual.terms(solved, options).relative().mean();

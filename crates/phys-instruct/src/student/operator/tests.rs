@@ -113,6 +113,30 @@ fn an_untrained_operator_adds_the_mean_to_its_guess() {
 }
 
 #[test]
+fn a_guess_with_too_much_power_in_a_mode_is_shrunk() {
+    for name in ["navier-stokes", "burgers"] {
+        let Case { x, operator, .. } = case(name, 1);
+        let frame = operator.frame();
+        let guess = frame.guess(&x, 1).unwrap();
+        let power = |u: Tensor<4>| {
+            let modes = frame.bases.modes(frame.masked(u.clone() - u.mean_dim(0)));
+            values(modes.square().mean_dim(0))
+        };
+        let zero = guess.zeros_like();
+        let own = power(operator.solution(zero, guess.clone()));
+        let [guess, truth] = [guess, frame.solution_of(x)].map(power);
+
+        let most = truth.iter().fold(0.0f32, |most, p| most.max(*p));
+        let beyond = |own: &[f32]| {
+            let modes = own.iter().zip(&truth);
+            modes.filter(|(own, u)| **own > 1.1 * **u + 1e-10 * most).count()
+        };
+        assert!(beyond(&guess) > 0, "{name}: no mode is too strong");
+        assert_eq!(beyond(&own), 0, "{name}");
+    }
+}
+
+#[test]
 fn without_sweeps_the_guess_is_zero() {
     let Case { x, operator, .. } = case("darcy", 0);
     let guess = operator.frame().guess(&x, 0).unwrap();
@@ -144,6 +168,12 @@ fn arrays_restore_the_operator_and_their_absence_is_named() {
     assert!(rms(packed - plain.clone()) < 1e-5 * rms(plain.clone()));
     let moved = rms(untrained - plain.clone()) / rms(plain);
     assert!(moved > 1e-3, "{moved}");
+
+    // Files of older formats hold no gains, which are 1 then.
+    let mut without = arrays.clone();
+    without.remove("operator.gain");
+    let gain = restored(&without).unwrap().statistics.gain;
+    assert!(values(gain).iter().all(|c| *c == 1.0));
 
     for name in ["operator.guess_mean", "operator.left_deviation", "operator.input"] {
         let mut missing = arrays.clone();

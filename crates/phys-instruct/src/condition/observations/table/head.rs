@@ -58,6 +58,7 @@ impl Head {
                 columns.used[half] = false;
             }
         }
+
         let Columns { names, used, mut faults, .. } = columns;
         if faults.is_empty() {
             // A column without a name is an index, as pandas and R write it.

@@ -19,6 +19,7 @@ impl Numbers {
         if separator == b',' {
             return Ok(point);
         }
+
         let cells =
             || rows.iter().flat_map(|row| head.numbers().map(move |i| (row.line, row.cell(i))));
         let find = |mark: char| cells().find(|(_, cell)| cell.contains(mark));
@@ -29,6 +30,7 @@ impl Numbers {
                  every number with a decimal point"
             ));
         }
+
         // Semicolons separate cells only if commas are decimal. Tabs allow no such conclusion.
         let grouped = |(_, cell): (u64, &str)| !cell.contains(',') || is_grouped(cell);
         if separator == b'\t' && cells().all(grouped) {
