@@ -186,7 +186,7 @@ mod tests {
     use crate::condition::Task;
     use crate::condition::methods::input_space::Problem;
     use crate::condition::methods::input_space::testing::inputs_of;
-    use crate::eval::testing::samples_from;
+    use crate::testing::samples_from;
 
     #[test]
     fn rows_are_the_transpose_of_the_map_to_fields() {

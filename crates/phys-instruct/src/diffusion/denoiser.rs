@@ -200,9 +200,10 @@ mod tests {
 
     use super::*;
     use crate::Samples;
-    use crate::config::{CoordinatesConfig, NamedNoise, NetConfig, Noise};
+    use crate::config::{CoordinatesConfig, NamedNoise, Noise};
     use crate::diffusion::noise::Draw;
     use crate::net::params::values;
+    use crate::testing::tiny;
 
     const SIDE: usize = 8;
     const COUNT: usize = 400;
@@ -236,7 +237,7 @@ mod tests {
         let device = Device::flex();
         let data = samples();
         let (coordinates, _) = Coordinates::fit(&data, &channels(), &config, &device).unwrap();
-        let net = NetConfig { width: 8, multipliers: vec![1], blocks: 1, patch: 1 };
+        let net = tiny(&[1]);
         let net = UNet::new(&net, coordinates.inputs(), 2, 0, &device);
         let x = Tensor::<4>::from_data(TensorData::new(data.data, [COUNT, 2, SIDE, SIDE]), &device);
         (Network::new(net, coordinates).valid(), x)

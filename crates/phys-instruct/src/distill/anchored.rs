@@ -99,8 +99,8 @@ mod tests {
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
-    use crate::eval::testing::samples_from;
     use crate::net::params::values;
+    use crate::testing::samples_from;
 
     fn exact(pde: &str) -> (Box<dyn Residual>, Tensor<4>) {
         let pde = by_name(pde).unwrap();

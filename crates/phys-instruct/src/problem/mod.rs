@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
     use crate::residual::poisson::PoissonResidual;
-    use crate::residual::testing;
+    use crate::testing::residual as testing;
 
     // What `register` makes possible is tested in `examples/reaction-diffusion`, in a process of
     // its own.

@@ -234,7 +234,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::residual::testing::{self, assert_close, gradient, options, rms, values};
+    use crate::testing::residual::{self as testing, assert_close, gradient, options, rms, values};
     use phys_instruct_physics::{Fields, Pde, burgers::Burgers, generate, rng};
 
     const NU: f64 = 0.02;

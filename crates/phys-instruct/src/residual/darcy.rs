@@ -109,7 +109,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::residual::testing::{self, Oracle};
+    use crate::testing::residual::{self as testing, Oracle};
     use phys_instruct_physics::Fields;
 
     const SOURCE: f64 = 1.5;

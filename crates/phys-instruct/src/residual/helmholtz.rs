@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
     use crate::residual::poisson::PoissonResidual;
-    use crate::residual::testing::{self, Oracle};
+    use crate::testing::residual::{self as testing, Oracle};
     use phys_instruct_physics::{Fields, Pde, generate, helmholtz::Helmholtz, poisson::Poisson};
 
     /// Wave numbers preconditioned by the whole operator, and by the Laplacian.

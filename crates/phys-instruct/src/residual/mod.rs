@@ -16,8 +16,6 @@ macro_rules! modules {
 with_pdes!(modules);
 
 pub mod operator;
-#[cfg(test)]
-pub(crate) mod testing;
 
 /// A residual, and the size of the term by which it is divided.
 pub struct ResidualTerms {

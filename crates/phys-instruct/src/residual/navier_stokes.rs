@@ -346,7 +346,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::residual::testing::{self, assert_close, gradient, options, rms, values};
+    use crate::testing::residual::{self as testing, assert_close, gradient, options, rms, values};
     use phys_instruct_physics::{Fields, Pde, generate, navier_stokes::NavierStokes, rng};
 
     const NU: f64 = 0.01;

@@ -9,19 +9,19 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::config::{Config, NetConfig, Skip};
+use crate::config::{Config, Skip};
 use crate::device::cpu;
 use crate::diffusion::{Coordinates, Network};
-use crate::eval::testing::samples_from;
 use crate::model::Model;
 use crate::net::UNet;
 use crate::store::weights::{self, Bundle};
 use crate::student::operator::{Operator, OperatorCard, OperatorStatistics};
+use crate::testing::{samples_from, tiny};
 
 /// An untrained student of Poisson's equation.
 fn student() -> Model {
     let pde = crate::problem::by_name("poisson").unwrap();
-    let net = NetConfig { width: 8, multipliers: vec![1, 2], blocks: 1, patch: 1 };
+    let net = tiny(&[1, 2]);
     let config = Config { net, ..Config::from_toml("pde = \"poisson\"\ngrid = 8").unwrap() };
     let data = samples_from(pde.as_ref(), 20, 8, 1);
     let (coordinates, statistics) =
