@@ -421,7 +421,7 @@ impl Operator {
         bases.fields((bases.modes(left) - self.told_by(&guess)) / left_deviation.clone())
     }
 
-    /// The part that the guess tells of the solution less the guess, in modes: (c - 1) * B (g - m).
+    /// The regression of the solution less the guess on the guess, in modes: (c - 1) * B (g - m).
     fn told_by(&self, guess: &Tensor<4>) -> Tensor<4> {
         let OperatorStatistics { guess_mean, gain, .. } = &self.statistics;
         let centred = self.frame.masked(guess.clone() - guess_mean.clone());

@@ -72,7 +72,7 @@ fn a_description_that_breaks_a_rule_is_refused_by_its_field() {
     loaded(&whole).unwrap();
     for (field, value, part) in [
         ("/format", json!(0), "format 0"),
-        ("/format", json!(5), "format 5"),
+        ("/format", json!(FORMAT + 1), "format "),
         (
             "/operator",
             json!({ "net": { "width": 12 }, "sweeps": 1, "steps": 0 }),
