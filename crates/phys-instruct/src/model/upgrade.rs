@@ -2,7 +2,7 @@
 //!
 //! Formats 1 and 2 kept the coordinates among the numbers of the diffusion: `preconditioning`,
 //! `noise`, `regress`, `joint_modes`; and the curvature `rho` of the sampler, which is EDM's 7.
-//! Up to format 4 a network could have attention; no file that is bundled has any.
+//! Networks of formats up to 5 could have attention; no file that is bundled has any.
 
 use serde_json::{Map, Value, json};
 
