@@ -80,40 +80,25 @@ class ResBlock(nn.Module):
         return (x if self.skip is None else self.skip(x)) + h
 
 
-class Attention(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.norm = NormAct(channels)
-        self.qkv = Conv(channels, 3 * channels, 1)
-        self.out = Conv(channels, channels, 1)
-
-    def forward(self, x):
-        q, k, v = (part.transpose(1, 2) for part in self.qkv(self.norm(x)).flatten(2).chunk(3, 1))
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        return x + self.out(mixed.transpose(1, 2).reshape(x.shape))
-
-
 class Stage(nn.Module):
-    def __init__(self, inputs, outputs, embedding, attention):
+    def __init__(self, inputs, outputs, embedding):
         super().__init__()
         self.block = ResBlock(inputs, outputs, embedding)
-        self.attention = Attention(outputs) if attention else None
 
     def forward(self, x, embedding):
-        x = self.block(x, embedding)
-        return x if self.attention is None else self.attention(x)
+        return self.block(x, embedding)
 
 
 class Level(nn.Module):
-    def __init__(self, width, coarser, blocks, embedding, attention):
+    def __init__(self, width, coarser, blocks, embedding):
         super().__init__()
         self.down = nn.ModuleList(
-            Stage(width, width, embedding, attention) for _ in range(blocks)
+            Stage(width, width, embedding) for _ in range(blocks)
         )
         self.to_coarser = Conv(4 * width, coarser, 1) if coarser else None
         self.from_coarser = Conv(coarser, 4 * width, 1) if coarser else None
         self.up = nn.ModuleList(
-            Stage(2 * width if b == 0 else width, width, embedding, attention)
+            Stage(2 * width if b == 0 else width, width, embedding)
             for b in range(blocks)
         )
 
@@ -124,17 +109,16 @@ class UNet(nn.Module):
     def __init__(self, config, inputs, outputs):
         super().__init__()
         width, patch, blocks = config["width"], config["patch"], config["blocks"]
-        attention = config.get("attention", [])
         widths = [width * m for m in config["multipliers"]]
         embedding, area = 4 * width, patch * patch
         self.embed_in = Linear(2 * FREQUENCIES, embedding)
         self.embed_out = Linear(embedding, embedding)
         self.stem = Conv((inputs + 2) * area, width * config["multipliers"][0], 3)
         self.levels = nn.ModuleList(
-            Level(w, c, blocks, embedding, i in attention)
-            for i, (w, c) in enumerate(zip(widths, widths[1:] + [None]))
+            Level(w, c, blocks, embedding)
+            for w, c in zip(widths, widths[1:] + [None])
         )
-        self.middle = Stage(widths[-1], widths[-1], embedding, bool(attention))
+        self.middle = Stage(widths[-1], widths[-1], embedding)
         self.norm = NormAct(widths[0])
         self.head = Conv(widths[0], outputs * area, 3)
         self.patch = patch

@@ -1,5 +1,6 @@
 //! Mutations of JSON that are JSON again, so that the code behind the parser is tested.
 
+use phys_instruct::problem;
 use phys_instruct_physics::rng::ChaCha8Rng;
 use serde_json::{Value, json};
 
@@ -78,7 +79,7 @@ fn nth<'a>(value: &'a mut Value, n: &mut usize) -> Option<&'a mut Value> {
 }
 
 fn scalar(rng: &mut ChaCha8Rng) -> Value {
-    let all = [
+    let words = [
         json!(0),
         json!(1),
         json!(2),
@@ -102,11 +103,6 @@ fn scalar(rng: &mut ChaCha8Rng) -> Value {
         json!(""),
         json!("x".repeat(10_000)),
         json!("../../etc/passwd"),
-        json!("darcy"),
-        json!("poisson"),
-        json!("helmholtz"),
-        json!("navier-stokes"),
-        json!("burgers"),
         json!("teacher"),
         json!("student"),
         json!("pixel"),
@@ -117,7 +113,9 @@ fn scalar(rng: &mut ChaCha8Rng) -> Value {
         json!("flow"),
         json!("mean"),
     ];
-    pick(rng, &all).clone()
+
+    let names = problem::names().into_iter().map(Value::from);
+    pick(rng, &names.chain(words).collect::<Vec<_>>()).clone()
 }
 
 fn shorten(node: &mut Value, rng: &mut ChaCha8Rng) {

@@ -62,7 +62,7 @@ const OTHER_MODELS: [&str; 2] = [
      [net]\nwidth = 8\nmultipliers = [1]\nblocks = 1\n\
      [coordinates]\nkind = 'joint'\nmodes = 4\nlinear_predictor = true\n",
     "pde = 'burgers'\ngrid = 16\n[data]\ncount = 8\nvalidation = 8\n\
-     [net]\nwidth = 8\nmultipliers = [1, 2]\nblocks = 1\nattention = [1]\npatch = 2\n\
+     [net]\nwidth = 8\nmultipliers = [1, 2]\nblocks = 1\npatch = 2\n\
      [coordinates]\nkind = 'pixel'\n",
 ];
 

@@ -2,7 +2,6 @@
 //! `cargo bench --manifest-path crates/kernels/bench/Cargo.toml [-- NAME]`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use phys_instruct_kernels::attention::{AttentionShape, attention_backward, attention_forward};
 use phys_instruct_kernels::conv::{
     ConvShape, PackedConv, conv2d_forward, conv2d_input_grad, conv2d_weight_grad,
 };
@@ -23,9 +22,6 @@ const CONVOLUTIONS: [[usize; 5]; 6] = [
 
 /// Batch, channels, side of the image.
 const NORMS: [[usize; 3]; 3] = [[1, 64, 16], [1, 64, 64], [16, 64, 16]];
-
-/// Batch, channels, side of the image.
-const ATTENTIONS: [[usize; 3]; 3] = [[1, 64, 16], [1, 64, 32], [16, 128, 8]];
 
 fn values(count: usize) -> Vec<f32> {
     (0..count).map(|i| (12.9898 * i as f32).sin()).collect()
@@ -88,31 +84,5 @@ fn norms(criterion: &mut Criterion) {
     }
 }
 
-/// Elements per second are the floating-point operations of two products, or five in the backward
-/// pass.
-fn attentions(criterion: &mut Criterion) {
-    for [batch, channels, side] in ATTENTIONS {
-        let s = AttentionShape { batch, channels, points: side * side };
-        let (qkv, grad, mut out) = (values(3 * s.len()), values(s.len()), values(s.len()));
-        let product = (2 * s.len() * s.points) as u64;
-        let mut qkv_grad = qkv.clone();
-        let name = format!("{batch}x{channels} {side}x{side}");
-
-        let mut group = criterion.benchmark_group("attention");
-        group.throughput(Throughput::Elements(2 * product));
-
-        group.bench_function(BenchmarkId::new("forward", &name), |b| {
-            in_pool(|| b.iter(|| attention_forward(&qkv, &s, &mut out)));
-        });
-
-        let log_sums = attention_forward(&qkv, &s, &mut out);
-        group.throughput(Throughput::Elements(5 * product));
-        group.bench_function(BenchmarkId::new("backward", &name), |b| {
-            let given = [&out[..], &log_sums];
-            in_pool(|| b.iter(|| attention_backward(&qkv, given, &grad, &s, &mut qkv_grad)));
-        });
-    }
-}
-
-criterion_group!(benches, convolutions, norms, attentions);
+criterion_group!(benches, convolutions, norms);
 criterion_main!(benches);

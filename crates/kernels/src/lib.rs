@@ -11,7 +11,6 @@ mod weight_tile;
 mod winograd;
 
 pub mod adamw;
-pub mod attention;
 pub mod conv;
 pub mod group_norm;
 pub mod linear;

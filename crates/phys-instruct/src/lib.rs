@@ -172,6 +172,8 @@ pub mod seeds;
 pub mod store;
 pub mod student;
 pub mod teacher;
+#[cfg(test)]
+mod testing;
 pub mod training;
 #[cfg(feature = "ndarray")]
 mod views;

@@ -473,7 +473,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::eval::testing::samples_from;
+    use crate::testing::samples_from;
 
     #[test]
     fn a_card_tells_a_collapse_and_old_cards_are_read() {

@@ -64,8 +64,8 @@ mod tests {
     use phys_instruct_physics::registry;
 
     use super::*;
-    use crate::eval::testing::{samples_from, samples_of};
     use crate::net::params::values;
+    use crate::testing::{samples_from, samples_of};
 
     /// The rounding is that of [`crate::Samples::with_input_rounded`].
     #[test]

@@ -183,8 +183,8 @@ mod tests {
 
     use super::*;
     use crate::eval::physics::{pde_error, solution_error};
-    use crate::eval::testing::samples_from;
     use crate::residual::ResidualTerms;
+    use crate::testing::samples_from;
 
     /// A residual without a damping.
     struct Undamped(Box<dyn Residual>);

@@ -144,7 +144,7 @@ impl Samples {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use crate::eval::testing::samples_of;
+    use crate::testing::samples_of;
     use phys_instruct_physics::registry::by_name;
 
     #[test]

@@ -74,7 +74,7 @@ impl Samples {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use crate::eval::testing::samples_of;
+    use crate::testing::samples_of;
 
     use super::*;
 

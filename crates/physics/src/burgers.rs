@@ -392,6 +392,7 @@ mod tests {
 
     use super::*;
     use crate::hermite::tests::assert_slope;
+    use crate::testing::distance;
     use crate::{generate, rng};
 
     const AMPLITUDE: f64 = 0.5;
@@ -402,10 +403,6 @@ mod tests {
 
     fn line(values: &[f64]) -> Fields {
         Fields::stack(1, values.len(), &[values])
-    }
-
-    fn distance(a: &[f64], b: &[f64]) -> f64 {
-        a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     }
 
     /// The Cole-Hopf solution u = -2 nu phi_x / phi, with phi the heat flow of

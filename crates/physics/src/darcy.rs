@@ -603,80 +603,9 @@ mod tests {
     use crate::{generate, rng};
     use std::f64::consts::PI;
 
-    fn on_points(size: usize, boundary: f64, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
-        let [h, _] = spacing(Grid::square(size), boundary);
-        let point = |j: usize| (j as f64 + boundary) * h;
-        (0..size * size).map(|i| f(point(i / size), point(i % size))).collect()
-    }
-
-    /// Root mean square error for a = 1 + x y + e^y / 2, u = sin(pi x) sin(2 pi y).
-    fn smooth_error(size: usize, boundary: f64) -> f64 {
-        let on_points = |f: &dyn Fn(f64, f64) -> f64| on_points(size, boundary, f);
-        let a = on_points(&|y, x| 1.0 + x * y + 0.5 * y.exp());
-        let source = on_points(&|y, x| {
-            let [sx, cx] = [(PI * x).sin(), (PI * x).cos()];
-            let [sy, cy] = [(2.0 * PI * y).sin(), (2.0 * PI * y).cos()];
-            let lap = -5.0 * PI * PI * sx * sy;
-            let [ax, ay] = [y, x + 0.5 * y.exp()];
-            let a = 1.0 + x * y + 0.5 * y.exp();
-            -(a * lap + ax * PI * cx * sy + ay * 2.0 * PI * sx * cy)
-        });
-        let u = solve_with_source(
-            Grid::square(size),
-            &Fields::stack(size, size, &[&a]),
-            &source,
-            boundary,
-        );
-        rms_difference(&u.unwrap().0, &on_points(&|y, x| (PI * x).sin() * (2.0 * PI * y).sin()))
-    }
-
-    /// Root mean square error for two layers: a = 3 below y = 1/2 and a = 12 above.
-    ///
-    /// The solution is u = sin(pi x) g(y) with a g' continuous across the jump: g = s below and s /
-    /// 4 above, s = sin(2 pi y). An even number of points puts the jump on a face.
-    fn layered_error(size: usize, boundary: f64) -> f64 {
-        let on_points = |f: &dyn Fn(f64, f64) -> f64| on_points(size, boundary, f);
-        let layer = |y: f64| if y < 0.5 { 3.0 } else { 12.0 };
-        let g = |y: f64| (2.0 * PI * y).sin() * 3.0 / layer(y);
-        let a = on_points(&|y, _| layer(y));
-        let source = on_points(&|y, x| layer(y) * 5.0 * PI * PI * (PI * x).sin() * g(y));
-        let u = solve_with_source(
-            Grid::square(size),
-            &Fields::stack(size, size, &[&a]),
-            &source,
-            boundary,
-        );
-        rms_difference(&u.unwrap().0, &on_points(&|y, x| (PI * x).sin() * g(y)))
-    }
-
     fn rms_difference(u: &[f64], v: &[f64]) -> f64 {
         let sum: f64 = u.iter().zip(v).map(|(a, b)| (a - b).powi(2)).sum();
         (sum / u.len() as f64).sqrt()
-    }
-
-    /// The observed order of convergence between grids of 16 and 64 points a side.
-    fn order(error: impl Fn(usize) -> f64, boundary: f64) -> f64 {
-        let [coarse, fine] = [16, 64].map(|n| spacing(Grid::square(n), boundary)[0]);
-        let refinement = coarse / fine;
-        (error(16) / error(64)).ln() / refinement.ln()
-    }
-
-    #[test]
-    fn converges_at_second_order_for_a_smooth_coefficient() {
-        for boundary in [CELLS, NODES] {
-            let order = order(|size| smooth_error(size, boundary), boundary);
-            assert!((order - 2.0).abs() < 0.1, "{boundary}: order {order}");
-            assert!(smooth_error(64, boundary) < 1e-3);
-        }
-    }
-
-    #[test]
-    fn converges_at_second_order_across_a_jump_on_a_face() {
-        for boundary in [CELLS, NODES] {
-            let order = order(|size| layered_error(size, boundary), boundary);
-            assert!((order - 2.0).abs() < 0.1, "{boundary}: order {order}");
-            assert!(layered_error(64, boundary) < 1e-3);
-        }
     }
 
     #[test]

@@ -166,33 +166,8 @@ mod tests {
     use super::*;
     use crate::generate;
     use crate::laplacian::eigenvalue;
+    use crate::testing::on_nodes;
     use std::f64::consts::PI;
-
-    fn on_nodes(size: usize, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
-        let h = 1.0 / (size - 1) as f64;
-        (0..size * size).map(|i| f((i / size) as f64 * h, (i % size) as f64 * h)).collect()
-    }
-
-    /// Largest error for u = sin(pi x) y (1-y) e^y at wave number 5.
-    fn error(size: usize) -> f64 {
-        let exact = |y: f64, x: f64| (PI * x).sin() * y * (1.0 - y) * y.exp();
-        let source = |y: f64, x: f64| {
-            let second = (PI * x).sin() * (-3.0 * y - y * y) * y.exp();
-            second + (25.0 - PI * PI) * exact(y, x)
-        };
-        let pde = Helmholtz { k: 5.0, ..Helmholtz::default() };
-        let input = Fields::stack(size, size, &[&on_nodes(size, source)]);
-        let u = pde.solve(Grid::square(size), &input).unwrap().fields;
-        let expected = on_nodes(size, exact);
-        u.channel(1).iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-    }
-
-    #[test]
-    fn converges_at_second_order_to_the_exact_solution() {
-        let order = (error(33) / error(129)).log2() / 2.0;
-        assert!((order - 2.0).abs() < 0.1, "order {order}");
-        assert!(error(129) < 1e-3);
-    }
 
     #[test]
     fn the_discrete_equations_hold_to_round_off() {

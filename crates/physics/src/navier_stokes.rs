@@ -283,26 +283,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::testing::{distance, eddies, field, on_grid};
     use crate::{generate, rng};
-
-    pub(super) fn on_grid(size: usize, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
-        let at = |i: usize| i as f64 / size as f64;
-        (0..size * size).map(|i| f(at(i % size), at(i / size))).collect()
-    }
-
-    pub(super) fn field(size: usize, values: &[f64]) -> Fields {
-        Fields::stack(size, size, &[values])
-    }
-
-    pub(super) fn distance(a: &[f64], b: &[f64]) -> f64 {
-        a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-    }
-
-    /// A few large modes, so that every grid of 16 points or more carries them exactly.
-    pub(super) fn eddies(x: f64, y: f64) -> f64 {
-        let (x, y) = (2.0 * PI * x, 2.0 * PI * y);
-        2.0 * (x + 0.3).sin() * (2.0 * y).cos() + 3.0 * (x - y).cos() + (3.0 * x + y).sin()
-    }
 
     fn unforced(time: f64) -> NavierStokes {
         NavierStokes { forcing: 0.0, time, ..Default::default() }
@@ -366,25 +348,6 @@ mod tests {
             let order = (pair[0] / pair[1]).log2();
             assert!((3.7..4.6).contains(&order), "order {order}, errors {errors:?}");
         }
-    }
-
-    #[test]
-    fn space_converges_spectrally_to_a_finer_grid() {
-        let pde = NavierStokes { nu: 5e-3, ..Default::default() };
-        let solve = |size| {
-            pde.solve(Grid::square(size), &field(size, &on_grid(size, eddies))).unwrap().fields
-        };
-        let fine = solve(96);
-        let error = |size: usize| {
-            let coarse = solve(size);
-            let stride = 96 / size;
-            let at = |i: usize| fine.channel(1)[i / size * stride * 96 + i % size * stride];
-            let picked: Vec<_> = (0..size * size).map(at).collect();
-            distance(coarse.channel(1), &picked)
-        };
-        let [rough, middle, good] = [16, 32, 48].map(error);
-        eprintln!("errors at 16, 32, 48: {rough:.2e} {middle:.2e} {good:.2e}");
-        assert!(middle < 0.05 * rough && good < 0.05 * middle && good < 1e-5);
     }
 
     #[test]

@@ -172,36 +172,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::testing::on_nodes;
     use crate::{generate, rng};
-
-    fn on_nodes(size: usize, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
-        let h = 1.0 / (size - 1) as f64;
-        (0..size * size).map(|i| f((i / size) as f64 * h, (i % size) as f64 * h)).collect()
-    }
-
-    /// The function x (1-x) sin(3 y) (1-y), which is no sine mode.
-    fn exact(y: f64, x: f64) -> f64 {
-        x * (1.0 - x) * (3.0 * y).sin() * (1.0 - y)
-    }
-
-    fn exact_source(y: f64, x: f64) -> f64 {
-        let [s, c] = [(3.0 * y).sin(), (3.0 * y).cos()];
-        -2.0 * s * (1.0 - y) + x * (1.0 - x) * (-9.0 * s * (1.0 - y) - 6.0 * c)
-    }
-
-    fn error(size: usize) -> f64 {
-        let input = Fields::stack(size, size, &[&on_nodes(size, exact_source)]);
-        let u = Poisson::default().solve(Grid::square(size), &input).unwrap().fields;
-        let expected = on_nodes(size, exact);
-        u.channel(1).iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-    }
-
-    #[test]
-    fn converges_at_second_order_to_the_exact_solution() {
-        let order = (error(17) / error(65)).log2() / 2.0;
-        assert!((order - 2.0).abs() < 0.1, "order {order}");
-        assert!(error(65) < 1e-4);
-    }
 
     #[test]
     fn the_five_point_equations_hold_to_round_off() {

@@ -276,6 +276,7 @@ fn real(value: f64) -> Complex<f64> {
 mod tests {
     use super::*;
     use crate::rng;
+    use crate::testing::distance;
 
     const ALL: [Basis; 6] = [
         Basis::Cosine,
@@ -286,10 +287,6 @@ mod tests {
         Basis::Fourier,
     ];
     const SIZES: [usize; 8] = [2, 3, 4, 5, 8, 13, 64, 127];
-
-    fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
-        a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max)
-    }
 
     #[test]
     fn every_basis_matrix_is_orthonormal() {
@@ -317,9 +314,9 @@ mod tests {
             let transform = Transform::new(basis, n);
             let mut fast = line.clone();
             transform.forward(&mut fast);
-            assert!(largest_difference(&fast, &modes) < 1e-12, "{basis:?} {n} forward");
+            assert!(distance(&fast, &modes) < 1e-12, "{basis:?} {n} forward");
             transform.inverse(&mut fast);
-            assert!(largest_difference(&fast, &line) < 1e-12, "{basis:?} {n} inverse");
+            assert!(distance(&fast, &line) < 1e-12, "{basis:?} {n} inverse");
         }
     }
 
@@ -362,6 +359,6 @@ mod tests {
             assert!((fast[ky * width + kx] - expected).abs() < 1e-12);
         }
         inverse_2d(bases, height, width, &mut fast);
-        assert!(largest_difference(&fast, &field) < 1e-12);
+        assert!(distance(&fast, &field) < 1e-12);
     }
 }

@@ -1,12 +1,12 @@
 //! The solvers and the random fields on rectangles, against solutions and spectra written out by
-//! hand.
+//! hand. The orders of convergence are in `convergence`.
 
 #![allow(clippy::unwrap_used)]
 
 use std::f64::consts::PI;
 
 use phys_instruct_physics::burgers::Burgers;
-use phys_instruct_physics::darcy::{Darcy, solve_with_source};
+use phys_instruct_physics::darcy::Darcy;
 use phys_instruct_physics::helmholtz::Helmholtz;
 use phys_instruct_physics::navier_stokes::NavierStokes;
 use phys_instruct_physics::poisson::Poisson;
@@ -14,80 +14,9 @@ use phys_instruct_physics::random_field::{FieldLaw, LineLaw};
 use phys_instruct_physics::transform::{forward_2d, inverse_2d};
 use phys_instruct_physics::{Basis, Error, Fields, Grid, Pde, rng};
 
-/// Rectangles of nearly square and of long cells, with a refinement.
-const PAIRS: [[Grid; 2]; 2] = [
-    [grid([24, 40], [0.6, 1.0]), grid([48, 80], [0.6, 1.0])],
-    [grid([30, 16], [0.7, 1.5]), grid([60, 32], [0.7, 1.5])],
-];
+mod testing;
 
-const fn grid([ny, nx]: [usize; 2], [ly, lx]: [f64; 2]) -> Grid {
-    Grid { ny, nx, ly, lx }
-}
-
-/// The values of `f(y, x)` on the points of a PDE.
-fn on_points(pde: &dyn Pde, grid: Grid, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
-    let [y, x] = pde.points(grid);
-    y.iter().flat_map(|&y| x.iter().map(move |&x| (y, x))).map(|(y, x)| f(y, x)).collect()
-}
-
-fn field(grid: Grid, values: &[f64]) -> Fields {
-    Fields::stack(grid.ny, grid.nx, &[values])
-}
-
-fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-}
-
-/// Asserts second order between two grids of any spacings.
-fn assert_second_order(what: &str, pair: [Grid; 2], error: impl Fn(Grid) -> f64) {
-    let [coarse, fine] = pair.map(&error);
-    let order = (coarse / fine).log2();
-    assert!(
-        (order - 2.0).abs() < 0.2,
-        "{what}, {}: order {order}, errors {coarse} {fine}",
-        pair[1]
-    );
-}
-
-/// The function x (lx - x) sin(3 y) (ly - y), and its Laplacian.
-fn bump(grid: Grid) -> [impl Fn(f64, f64) -> f64; 2] {
-    let Grid { ly, lx, .. } = grid;
-    let value = move |y: f64, x: f64| x * (lx - x) * (3.0 * y).sin() * (ly - y);
-    let laplacian = move |y: f64, x: f64| {
-        let [s, c] = [(3.0 * y).sin(), (3.0 * y).cos()];
-        -2.0 * s * (ly - y) + x * (lx - x) * (-9.0 * s * (ly - y) - 6.0 * c)
-    };
-    let both = move |of_value: f64, of_laplacian: f64| {
-        move |y: f64, x: f64| of_value * value(y, x) + of_laplacian * laplacian(y, x)
-    };
-    [both(1.0, 0.0), both(0.0, 1.0)]
-}
-
-#[test]
-fn poisson_converges_at_second_order() {
-    let pde = Poisson::default();
-    for pair in PAIRS {
-        assert_second_order("poisson", pair, |grid| {
-            let [exact, laplacian] = bump(grid);
-            let source = field(grid, &on_points(&pde, grid, laplacian));
-            let u = pde.solve(grid, &source).unwrap().fields;
-            largest_difference(u.channel(1), &on_points(&pde, grid, exact))
-        });
-    }
-}
-
-#[test]
-fn helmholtz_converges_at_second_order() {
-    let pde = Helmholtz { k: 5.0, ..Helmholtz::default() };
-    for pair in PAIRS {
-        assert_second_order("helmholtz", pair, |grid| {
-            let [exact, laplacian] = bump(grid);
-            let a = on_points(&pde, grid, |y, x| laplacian(y, x) + 25.0 * exact(y, x));
-            let u = pde.solve(grid, &field(grid, &a)).unwrap().fields;
-            largest_difference(u.channel(1), &on_points(&pde, grid, exact))
-        });
-    }
-}
+use testing::{eddies, field, grid, largest_difference, on_points};
 
 #[test]
 fn a_resonance_of_the_rectangle_is_refused() {
@@ -121,28 +50,6 @@ fn a_symbol_is_the_factor_of_every_sine_mode() {
     }
 }
 
-#[test]
-fn darcy_converges_at_second_order() {
-    for (pair, boundary) in PAIRS.into_iter().flat_map(|pair| [(pair, 0.5), (pair, 1.0)]) {
-        let pde = Darcy { boundary, ..Darcy::default() };
-        assert_second_order("darcy", pair, |grid| {
-            let [p, q] = [2.0 * PI / grid.ly, PI / grid.lx];
-            let a = on_points(&pde, grid, |y, x| 1.0 + x * y + 0.5 * y.exp());
-            let source = on_points(&pde, grid, |y, x| {
-                let [sx, cx] = [(q * x).sin(), (q * x).cos()];
-                let [sy, cy] = [(p * y).sin(), (p * y).cos()];
-                let [a_x, a_y] = [y, x + 0.5 * y.exp()];
-                let lap = -(p * p + q * q) * sx * sy;
-                -((1.0 + x * y + 0.5 * y.exp()) * lap + a_x * q * cx * sy + a_y * p * sx * cy)
-            });
-            let (u, _) = solve_with_source(grid, &field(grid, &a), &source, boundary).unwrap();
-            let exact = on_points(&pde, grid, |y, x| (p * y).sin() * (q * x).sin());
-            let square = u.iter().zip(&exact).map(|(u, e)| (u - e).powi(2)).sum::<f64>();
-            (square / u.len() as f64).sqrt()
-        });
-    }
-}
-
 /// A layer of a coefficient of 3 beside one of 12, the jump on a face. In one dimension the flux
 /// through both is the same.
 #[test]
@@ -173,14 +80,6 @@ fn darcy_s_second_look_sees_the_finer_grid_of_the_rectangle() {
     assert_eq!(checked(&on_points(&pde, grid, board)).len(), 1);
     let layers = on_points(&pde, grid, |y, _| if y < 0.3 { 1.0 } else { 1e4 });
     assert_eq!(checked(&layers), []);
-}
-
-/// A few large modes of the rectangle, so that every grid of 16 points or more carries them.
-fn eddies(grid: Grid) -> impl Fn(f64, f64) -> f64 {
-    move |y, x| {
-        let (x, y) = (2.0 * PI * x / grid.lx, 2.0 * PI * y / grid.ly);
-        2.0 * (x + 0.3).sin() * (2.0 * y).cos() + 3.0 * (x - y).cos() + (3.0 * x + y).sin()
-    }
 }
 
 #[test]
@@ -218,28 +117,6 @@ fn the_first_change_of_a_flow_is_that_of_the_equation() {
     assert!(difference(1e-5) < 0.11 * difference(1e-4));
 }
 
-#[test]
-fn navier_stokes_converges_spectrally_to_a_finer_grid() {
-    let pde = NavierStokes { nu: 5e-3, ..Default::default() };
-    let solve = |by: usize| {
-        let grid = grid([12 * by, 20 * by], [0.6, 1.0]);
-        pde.solve(grid, &field(grid, &on_points(&pde, grid, eddies(grid)))).unwrap().fields
-    };
-    let fine = solve(8);
-    let error = |by: usize| {
-        let coarse = solve(by);
-        let (stride, width) = (8 / by, 20 * by);
-        let at = |i: usize| fine.channel(1)[i / width * stride * 160 + i % width * stride];
-        let picked: Vec<f64> = (0..coarse.channel(1).len()).map(at).collect();
-        largest_difference(coarse.channel(1), &picked)
-    };
-    let [rough, middle, good] = [1, 2, 4].map(error);
-    assert!(
-        middle < 0.05 * rough && good < 0.05 * middle && good < 1e-5,
-        "{rough} {middle} {good}"
-    );
-}
-
 /// One period repeated along an axis is the flow on the longer rectangle.
 #[test]
 fn a_periodic_flow_repeats_on_twice_the_period() {
@@ -253,26 +130,6 @@ fn a_periodic_flow_repeats_on_twice_the_period() {
     let repeated: Vec<f64> =
         one.channel(1).chunks_exact(32).flat_map(|row| [row, row].concat()).collect();
     assert!(largest_difference(two.channel(1), &repeated) < 1e-7);
-}
-
-/// The closed Cole-Hopf solution 2 nu k e sin kx / (1.2 + e cos kx), e = exp(-nu k^2 t).
-#[test]
-fn burgers_on_an_interval_is_cole_hopf_s() {
-    let pde = Burgers { nu: 0.02, ..Burgers::default() };
-    let k = 2.0 * PI / 0.6;
-    let exact = |t: f64, x: f64| {
-        let e = (-pde.nu * k * k * t).exp();
-        2.0 * pde.nu * k * e * (k * x).sin() / (1.2 + e * (k * x).cos())
-    };
-    let error = |nx: usize| {
-        let grid = grid([48, nx], [1.0, 0.6]);
-        let all = on_points(&pde, grid, exact);
-        let solved = pde.solve(grid, &Fields::stack(1, nx, &[&all[..nx]])).unwrap().fields;
-        assert_eq!([solved.height, solved.width], [48, nx]);
-        largest_difference(&solved.data, &all)
-    };
-    let errors = [20, 40, 80].map(error);
-    assert!(errors[1] < 0.1 * errors[0] && errors[2] < 1e-6, "{errors:?}");
 }
 
 #[test]

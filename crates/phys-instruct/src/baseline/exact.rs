@@ -107,7 +107,7 @@ impl<'a> Law<'a> {
         let (variance, _) = source.ok_or_else(|| {
             Error::Config(format!(
                 "the exact posterior of {} is not known; it is of linear equations with a Gaussian \
-                 source, as poisson and helmholtz",
+                 source",
                 pde.name()
             ))
         })?;
@@ -186,7 +186,7 @@ mod tests {
     use crate::condition::Task;
     use crate::condition::methods::input_space::Search;
     use crate::condition::methods::input_space::testing::inputs_of;
-    use crate::eval::testing::samples_from;
+    use crate::testing::samples_from;
 
     #[test]
     fn rows_are_the_transpose_of_the_map_to_fields() {

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::baseline::exact;
     use crate::condition::Task;
-    use crate::eval::testing::samples_from;
+    use crate::testing::samples_from;
 
     #[test]
     fn with_many_samples_it_comes_near_the_exact_posterior() {

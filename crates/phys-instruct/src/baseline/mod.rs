@@ -152,14 +152,14 @@ mod tests {
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
-    use crate::config::{Config, CoordinatesConfig, DiffusionConfig, NetConfig};
+    use crate::config::{Config, CoordinatesConfig, DiffusionConfig};
     use crate::diffusion::{Coordinates, Network};
     use crate::eval::physics::pde_error;
-    use crate::eval::testing::samples_from;
     use crate::model::Card;
     use crate::net::UNet;
     use crate::parts::Parts;
     use crate::sampling::SampleOptions;
+    use crate::testing::{samples_from, tiny};
 
     const SIZE: usize = 8;
 
@@ -167,13 +167,7 @@ mod tests {
     fn teacher() -> (Model, Box<dyn Residual>) {
         let pde = by_name("poisson").unwrap();
         let config = Config {
-            net: NetConfig {
-                width: 8,
-                multipliers: vec![1],
-                blocks: 1,
-                attention: vec![],
-                patch: 1,
-            },
+            net: tiny(&[1]),
             coordinates: CoordinatesConfig::Pixel {},
             diffusion: DiffusionConfig { sigma_max: 20.0, ..DiffusionConfig::default() },
             ..Config::from_toml("pde = \"poisson\"\ngrid = 8").unwrap()

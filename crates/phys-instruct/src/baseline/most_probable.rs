@@ -182,7 +182,7 @@ mod tests {
 
     use super::*;
     use crate::condition::{Task, TwoValuedEntries};
-    use crate::eval::testing::samples_from;
+    use crate::testing::samples_from;
 
     const SIZE: usize = 16;
 

@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
     use crate::condition::Observation;
-    use crate::eval::testing::samples_of;
+    use crate::testing::samples_of;
 
     #[test]
     fn chi_counts_in_errors_and_the_worst_come_first() {

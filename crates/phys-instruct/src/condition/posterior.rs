@@ -266,7 +266,7 @@ mod tests {
     use phys_instruct_physics::rng;
 
     use super::*;
-    use crate::eval::testing::{gaussian_samples, samples_from, samples_of};
+    use crate::testing::{gaussian_samples, samples_from, samples_of};
 
     #[test]
     fn the_score_of_standard_normal_members_is_the_known_one() {

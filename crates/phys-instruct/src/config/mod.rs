@@ -375,7 +375,7 @@ mod tests {
             (phases(&[("operator", ""), ("anchored", "")]), "distill.phase[1]"),
             (phases(&[("operator", ""), ("operator", "")]), "distill.phase[1]"),
             (phases(&[("matching", ""), ("calibrate", ""), ("calibrate", "")]), "phase[2]"),
-            ("[net]\nattention = [7]".into(), "net.attention = [7]"),
+            ("[net]\nattention = [1]".into(), "attention"),
         ] {
             assert!(refusal(&lines).contains(part), "{lines}: {}", refusal(&lines));
         }

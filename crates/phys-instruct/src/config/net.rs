@@ -17,15 +17,13 @@ pub struct NetConfig {
     pub multipliers: Vec<usize>,
     /// Residual blocks per level.
     pub blocks: usize,
-    /// Levels (0 is the finest) with self-attention.
-    pub attention: Vec<usize>,
     /// Side of the pixel-unshuffle patch of the stem: 1, 2 or 4.
     pub patch: usize,
 }
 
 impl Default for NetConfig {
     fn default() -> Self {
-        Self { width: 32, multipliers: vec![1, 2, 2], blocks: 1, attention: vec![], patch: 2 }
+        Self { width: 32, multipliers: vec![1, 2, 2], blocks: 1, patch: 2 }
     }
 }
 
@@ -75,13 +73,6 @@ impl NetConfig {
                 self.patch
             ));
         }
-
-        match self.attention.iter().find(|&&level| level >= levels) {
-            None => Ok(()),
-            Some(level) => refused(format!(
-                "{at}.attention = [{level}]: levels from 0 to {} expected",
-                levels - 1
-            )),
-        }
+        Ok(())
     }
 }

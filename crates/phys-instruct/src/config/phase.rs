@@ -319,7 +319,7 @@ impl GuidanceConfig {
 pub enum Balance {
     /// The gradient is rescaled to a fraction of the matching gradient's norm at each step.
     Held,
-    /// A constant weight, the paper's lambda.
+    /// A constant weight, the paper's lambda, which is there for comparison only.
     Fixed,
 }
 

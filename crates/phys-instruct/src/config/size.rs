@@ -31,13 +31,10 @@ fn weights(net: &NetConfig, [inputs, outputs]: [usize; 2]) -> f64 {
     let between = |pair: &[f64]| 2.0 * 4.0 * pair[0] * pair[1];
 
     let ends = 9.0 * area * finest * (inputs + outputs + 2) as f64;
-    let attention: f64 =
-        net.attention.iter().filter_map(|&i| widths.get(i)).map(|w| 8.0 * w * w).sum();
     widths.iter().map(level).sum::<f64>()
         + widths.windows(2).map(between).sum::<f64>()
         + block(coarsest, coarsest)
         + embedding * embedding
-        + attention
         + ends
 }
 
@@ -51,10 +48,8 @@ fn states(net: &NetConfig, grid: Grid) -> f64 {
         .enumerate()
         .map(|(level, &m)| (m * net.width) as f64 * points / 4f64.powi(level as i32))
         .sum();
-    // Attention has a score for every pair of points.
-    let scores: f64 = net.attention.iter().map(|&i| (points / 4f64.powi(i as i32)).powi(2)).sum();
     // Measured at the 64 x 64 networks of one block: 15 states of each level.
-    (BYTES * all).mul_add(6.0 + 12.0 * net.blocks as f64, 2.0 * BYTES * scores)
+    BYTES * all * (6.0 + 12.0 * net.blocks as f64)
 }
 
 /// Returns the bytes that training takes beside the data, with `batch` samples a step.
@@ -77,18 +72,17 @@ mod tests {
 
     #[test]
     fn the_estimate_is_near_the_network_that_is_built() {
-        let net = |width, multipliers: &[usize], blocks, attention: &[usize], patch| NetConfig {
+        let net = |width, multipliers: &[usize], blocks, patch| NetConfig {
             width,
             multipliers: multipliers.to_vec(),
             blocks,
-            attention: attention.to_vec(),
             patch,
         };
         for config in [
-            net(32, &[1, 2, 2, 2], 1, &[], 2),
-            net(8, &[1, 1], 2, &[1], 2),
-            net(16, &[1, 2, 4], 1, &[2], 1),
-            net(24, &[2], 3, &[], 4),
+            net(32, &[1, 2, 2, 2], 1, 2),
+            net(8, &[1, 1], 2, 2),
+            net(16, &[1, 2, 4], 1, 1),
+            net(24, &[2], 3, 4),
         ] {
             let built = UNet::new(&config, 4, 2, 1, &Device::flex());
             let tensors = params::to_arrays(&built, "").unwrap_or_default();

@@ -28,7 +28,7 @@ const DROPPED: [&str; 4] = ["mode_weight", "warm_start_mode_weight", "warm_start
 
 /// Rewrites the old keys of a config and returns their names; none for a config of today.
 pub(super) fn upgrade(config: &mut Table) -> Vec<String> {
-    let mut old = Vec::new();
+    let mut old = without_attention(config);
     if let Some(train) = table(config, "train") {
         old.extend(renamed(train, "train", &[("physics_weight", "residual_weight")]));
     }
@@ -51,6 +51,28 @@ pub(super) fn upgrade(config: &mut Table) -> Vec<String> {
 
 fn table<'a>(parent: &'a mut Table, name: &str) -> Option<&'a mut Table> {
     parent.get_mut(name).and_then(Value::as_table_mut)
+}
+
+/// Takes the empty list `attention` out of every network's table. Networks had attention once; a
+/// list with levels in it stays, to be refused by name.
+fn without_attention(config: &mut Table) -> Vec<String> {
+    let mut old = Vec::new();
+    let mut drop_from = |parent: &mut Table, at: &str| {
+        let Some(net) = table(parent, "net") else { return };
+        if net.get("attention").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+            net.remove("attention");
+            old.push(format!("{at}net.attention"));
+        }
+    };
+    drop_from(config, "");
+
+    let phases = table(config, "distill").and_then(|distill| distill.get_mut("phase"));
+    for phase in phases.and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(phase) = phase.as_table_mut() {
+            drop_from(phase, "distill.phase.");
+        }
+    }
+    old
 }
 
 /// Gives keys of a table their new names.
@@ -219,6 +241,17 @@ mod tests {
         for key in ["train.physics_weight", "diffusion.preconditioning", "distill.warm_start"] {
             assert!(old.iter().any(|name| name == key), "{key}: {old:?}");
         }
+    }
+
+    #[test]
+    fn an_empty_list_of_attention_is_dropped() {
+        let text = "pde = 'poisson'\ngrid = 16\n[net]\nattention = []\n[distill]\n\
+                    [[distill.phase]]\nkind = 'operator'\nnet = { attention = [], width = 8 }\n";
+        let (_, old) = upgraded(text);
+        assert_eq!(old, ["net.attention", "distill.phase.net.attention"]);
+        let mut table: Table = text.replacen("[]", "[1]", 1).parse().unwrap();
+        assert_eq!(upgrade(&mut table), ["distill.phase.net.attention"]);
+        assert!(table["net"].get("attention").is_some());
     }
 
     #[test]

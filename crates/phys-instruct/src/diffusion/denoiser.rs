@@ -200,10 +200,11 @@ mod tests {
 
     use super::*;
     use crate::Samples;
-    use crate::config::{CoordinatesConfig, NamedNoise, NetConfig, Noise};
+    use crate::config::{CoordinatesConfig, NamedNoise, Noise};
     use crate::diffusion::noise::Draw;
     use crate::net::params::values;
     use crate::parts::Parts;
+    use crate::testing::tiny;
 
     const SIDE: usize = 8;
     const COUNT: usize = 400;
@@ -238,8 +239,7 @@ mod tests {
         let data = samples();
         let (coordinates, _) =
             Coordinates::fit(&data, &Parts::first_channel(&channels()), &config, &device).unwrap();
-        let net =
-            NetConfig { width: 8, multipliers: vec![1], blocks: 1, attention: vec![], patch: 1 };
+        let net = tiny(&[1]);
         let net = UNet::new(&net, coordinates.inputs(), 2, 0, &device);
         let x = Tensor::<4>::from_data(TensorData::new(data.data, [COUNT, 2, SIDE, SIDE]), &device);
         (Network::new(net, coordinates).valid(), x)

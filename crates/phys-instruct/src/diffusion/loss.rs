@@ -50,12 +50,12 @@ mod tests {
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
-    use crate::config::{CoordinatesConfig, NetConfig};
+    use crate::config::CoordinatesConfig;
     use crate::diffusion::noise::Draw;
-    use crate::eval::testing::samples_from;
     use crate::net::UNet;
     use crate::parts::Parts;
     use crate::problem;
+    use crate::testing::{samples_from, tiny};
 
     const SIZE: usize = 8;
 
@@ -67,8 +67,7 @@ mod tests {
         let config = CoordinatesConfig::Pixel {};
         let (coordinates, _) =
             Coordinates::fit(&data, &Parts::of(pde.as_ref()), &config, &device).unwrap();
-        let net =
-            NetConfig { width: 8, multipliers: vec![1], blocks: 1, attention: vec![], patch: 1 };
+        let net = tiny(&[1]);
         let net = UNet::new(&net, coordinates.inputs(), 2, 3, &device);
         let network = Network::new(net, coordinates).valid().freeze();
         let residual = problem::residual(pde.as_ref(), Grid::square(SIZE), &device).unwrap();

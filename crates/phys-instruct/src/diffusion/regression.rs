@@ -214,10 +214,10 @@ mod tests {
     use crate::diffusion::Coordinates;
     use crate::diffusion::noise::Draw;
     use crate::diffusion::statistics::Statistics;
-    use crate::eval::testing::samples_from;
     use crate::net::params::values;
     use crate::parts::Parts;
     use crate::problem;
+    use crate::testing::samples_from;
 
     const SIZE: usize = 12;
     const COUNT: usize = 200;

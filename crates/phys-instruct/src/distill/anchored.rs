@@ -102,8 +102,8 @@ mod tests {
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
-    use crate::eval::testing::samples_from;
     use crate::net::params::values;
+    use crate::testing::samples_from;
 
     fn exact(pde: &str) -> (Box<dyn Residual>, Parts, Tensor<4>) {
         let pde = by_name(pde).unwrap();

@@ -226,11 +226,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::config::{CoordinatesConfig, NamedNoise, NetConfig, Noise, Skip};
+    use crate::config::{CoordinatesConfig, NamedNoise, Noise, Skip};
     use crate::diffusion::Network;
-    use crate::eval::testing::samples_from;
     use crate::net::UNet;
     use crate::net::params::values;
+    use crate::testing::{samples_from, tiny};
 
     /// Whitened modes, whose noise has the data's spectrum.
     const MODES: CoordinatesConfig =
@@ -323,8 +323,7 @@ mod tests {
     #[test]
     fn every_call_of_a_calibrated_student_is_white_and_so_is_a_restored_one() {
         let (coordinates, _) = fitted("darcy", 256, MODES);
-        let config =
-            NetConfig { width: 8, multipliers: vec![1], blocks: 1, attention: vec![], patch: 1 };
+        let config = tiny(&[1]);
         let net = UNet::new(&config, coordinates.inputs(), 2, 0, &Device::flex());
         // Untrained: from noise of its own deviation alone, the first call makes too little.
         let network = Network::new(net, coordinates.clone()).with_skip(Skip::Flow).valid();

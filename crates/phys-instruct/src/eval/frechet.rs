@@ -186,7 +186,7 @@ mod tests {
     use phys_instruct_physics::poisson::Poisson;
 
     use super::*;
-    use crate::eval::testing::{poisson_samples, samples_from, samples_of};
+    use crate::testing::{poisson_samples, samples_from, samples_of};
     use phys_instruct_physics::registry::by_name;
 
     #[test]

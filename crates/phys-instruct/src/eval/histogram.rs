@@ -36,7 +36,7 @@ fn values_of(samples: &Samples, channel: usize) -> impl Iterator<Item = f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::testing::samples_of;
+    use crate::testing::samples_of;
 
     #[test]
     fn shares_are_those_of_the_values_and_outliers_are_in_no_bin() {

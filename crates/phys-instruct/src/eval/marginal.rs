@@ -84,7 +84,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::eval::testing::{poisson_samples, samples_of};
+    use crate::testing::{poisson_samples, samples_of};
 
     #[test]
     fn a_shift_of_the_input_is_the_shift_over_the_standard_deviation() {

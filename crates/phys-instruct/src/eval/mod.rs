@@ -14,8 +14,6 @@ pub mod moments;
 pub mod physics;
 pub mod spectrum;
 pub mod swd;
-#[cfg(test)]
-pub(crate) mod testing;
 pub mod wasserstein;
 
 pub use frechet::Frechet;
@@ -174,8 +172,8 @@ mod tests {
     use burn::tensor::Device;
     use phys_instruct_physics::registry::by_name;
 
-    use super::testing::{gaussian_samples, poisson_samples, samples_from};
     use super::*;
+    use crate::testing::{gaussian_samples, poisson_samples, samples_from};
 
     fn report(samples: &Samples, reference: &Samples, pde: &dyn Pde) -> Result<Report> {
         let residual = crate::problem::residual(pde, reference.grid(), &Device::flex())?;

@@ -62,7 +62,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::eval::testing::{gaussian_samples, samples_of};
+    use crate::testing::{gaussian_samples, samples_of};
 
     #[test]
     fn moments_of_a_small_set_by_hand() {

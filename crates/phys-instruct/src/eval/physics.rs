@@ -154,7 +154,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::eval::testing::{DifferenceOfChannels, poisson_samples, samples_of};
+    use crate::testing::{DifferenceOfChannels, poisson_samples, samples_of};
 
     #[test]
     fn exact_data_has_only_the_rounding_of_its_storage() {

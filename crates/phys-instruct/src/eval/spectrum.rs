@@ -163,7 +163,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::eval::testing::{poisson_samples, samples_of};
+    use crate::testing::{poisson_samples, samples_of};
     use std::f64::consts::PI;
 
     #[test]

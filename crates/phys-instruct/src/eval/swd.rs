@@ -189,7 +189,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::eval::testing::gaussian_samples;
+    use crate::testing::gaussian_samples;
 
     fn swd(x: &Samples, y: &Samples) -> f64 {
         sliced_wasserstein(x, y, SwdOptions { projections: 128, seed: 3 }).unwrap()

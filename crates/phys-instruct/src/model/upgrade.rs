@@ -2,6 +2,7 @@
 //!
 //! Formats 1 and 2 kept the coordinates among the numbers of the diffusion: `preconditioning`,
 //! `noise`, `regress`, `joint_modes`; and the curvature `rho` of the sampler, which is EDM's 7.
+//! Networks of formats up to 5 could have attention; no file that is bundled has any.
 
 use serde_json::{Map, Value, json};
 
@@ -17,6 +18,8 @@ const RHO: f64 = 7.0;
 /// # Errors
 /// [`Error::Config`] for a value that the present shape cannot express.
 pub(super) fn upgraded(mut card: Value) -> Result<Value> {
+    drop_attention(&mut card, "/net")?;
+    drop_attention(&mut card, "/operator/net")?;
     let format = card.get("format").and_then(Value::as_u64);
     let old = format.is_some_and(|format| (1..u64::from(WITH_COORDINATES)).contains(&format));
     let Some(card_fields) = card.as_object_mut().filter(|_| old) else { return Ok(card) };
@@ -31,6 +34,19 @@ pub(super) fn upgraded(mut card: Value) -> Result<Value> {
     let coordinates = coordinates(diffusion)?;
     card_fields.insert("coordinates".into(), coordinates);
     Ok(card)
+}
+
+/// Takes the levels with attention out of the network at `at`, if there are none in the list.
+fn drop_attention(card: &mut Value, at: &str) -> Result<()> {
+    let net = card.pointer_mut(at).and_then(Value::as_object_mut);
+    match net.and_then(|net| net.remove("attention")) {
+        None => Ok(()),
+        Some(levels) if levels.as_array().is_some_and(Vec::is_empty) => Ok(()),
+        Some(levels) => Err(Error::Config(format!(
+            "{}.attention = {levels}: [] expected, for networks have no attention any more",
+            at[1..].replace('/', ".")
+        ))),
+    }
 }
 
 /// Takes the coordinates out of the numbers of the diffusion.
@@ -90,6 +106,17 @@ mod tests {
                 assert_eq!(read(format, diffusion.clone()).unwrap(), expected);
             }
         }
+    }
+
+    #[test]
+    fn networks_without_attention_are_read() {
+        let net = |levels: Value| json!({ "width": 8, "attention": levels });
+        let card = |own: Value, other: Value| json!({ "format": 4, "net": own, "operator": { "net": other } });
+        let today =
+            json!({ "format": 4, "net": { "width": 8 }, "operator": { "net": { "width": 8 } } });
+        assert_eq!(upgraded(card(net(json!([])), net(json!([])))).unwrap(), today);
+        let message = upgraded(card(net(json!([])), net(json!([1])))).unwrap_err().to_string();
+        assert!(message.contains("operator.net.attention = [1]"), "{message}");
     }
 
     #[test]

@@ -141,28 +141,3 @@ impl ResBlock {
         skip + h
     }
 }
-
-/// Single-head self-attention over all points of a level.
-#[derive(Module, Debug)]
-pub struct Attention {
-    pub(super) norm: NormAct,
-    pub(super) qkv: Conv,
-    pub(super) out: Conv,
-}
-
-impl Attention {
-    /// Makes attention that starts as the identity.
-    pub fn new(channels: usize, init: &mut Init) -> Self {
-        Self {
-            norm: NormAct::new(channels, init),
-            qkv: Conv::new([channels, 3 * channels], 1, 1.0, init),
-            out: Conv::new([channels, channels], 1, 0.1, init),
-        }
-    }
-
-    /// Maps `[batch, channel, y, x]` to the same shape.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let qkv = self.qkv.forward(self.norm.forward(x.clone(), None));
-        x + self.out.forward(ops::attention(qkv))
-    }
-}

@@ -7,11 +7,10 @@ use burn::backend::autodiff::{
     ops::{Backward, Ops, OpsKind},
 };
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
-use burn::tensor::activation::{silu, softmax};
+use burn::tensor::activation::silu;
 use burn::tensor::module::conv2d as burn_conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use phys_instruct_kernels::attention::{AttentionShape, attention_backward, attention_forward};
 use phys_instruct_kernels::conv::{
     ConvShape, conv2d_forward, conv2d_input_grad, conv2d_weight_grad,
 };
@@ -102,26 +101,6 @@ pub fn norm_film_silu_by_burn(
     })
 }
 
-/// Single-head self-attention over the points of an image: v softmax(q^T k / sqrt(channel))^T,
-/// `[batch, channel, y, x]`. `qkv` is `[batch, 3 channel, y, x]`, with queries before keys before
-/// values.
-pub fn attention(qkv: Tensor<4>) -> Tensor<4> {
-    if !has_kernels(&qkv) {
-        return attention_by_burn(qkv);
-    }
-    Tensor::from_dispatch(<Dispatch as NetOps>::attention(qkv.into_dispatch()))
-}
-
-/// [`attention`] by burn's operations, on any device: the fallback, and the reference of the tests.
-pub fn attention_by_burn(qkv: Tensor<4>) -> Tensor<4> {
-    let [batch, channels, height, width] = qkv.dims();
-    let mut parts = qkv.reshape([batch, channels, height * width]).chunk(3, 1);
-    let (q, k, v) = (parts.remove(0), parts.remove(0), parts.remove(0));
-    let scores = q.swap_dims(1, 2).matmul(k) / (channels as f64 / 3.0).sqrt();
-    let mixed = v.matmul(softmax(scores, 2).swap_dims(1, 2));
-    mixed.reshape([batch, channels / 3, height, width])
-}
-
 /// Folds `side` x `side` patches into channels: `[b, c, y, x]` to `[b, c s^2, y/s, x/s]`.
 ///
 /// # Panics
@@ -187,8 +166,6 @@ trait NetOps: Backend {
         groups: usize,
     ) -> FloatTensor<Self>;
 
-    fn attention(qkv: FloatTensor<Self>) -> FloatTensor<Self>;
-
     fn fold(x: FloatTensor<Self>, side: usize, to: Fold) -> FloatTensor<Self>;
 }
 
@@ -214,10 +191,6 @@ impl NetOps for Flex {
 
     fn norm_film_silu(x: Cpu, gamma: Cpu, beta: Cpu, scale: Cpu, shift: Cpu, groups: usize) -> Cpu {
         NormState::forward([x, gamma, beta, scale, shift], groups).1
-    }
-
-    fn attention(qkv: Cpu) -> Cpu {
-        attend(&contiguous(qkv)).0
     }
 
     fn fold(x: Cpu, side: usize, to: Fold) -> Cpu {
@@ -253,16 +226,6 @@ impl<C: CheckpointStrategy> NetOps for Autodiff<Flex, C> {
         let (state, out) = NormState::forward(inputs.map(|t| t.into_primitive()), groups);
         match NormBackward.prepare::<C>(guards).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish(state, out),
-            OpsKind::UnTracked(prep) => prep.finish(out),
-        }
-    }
-
-    fn attention(qkv: FloatTensor<Self>) -> FloatTensor<Self> {
-        let guards = [qkv.node()];
-        let qkv = contiguous(qkv.into_primitive());
-        let (out, log_sums) = attend(&qkv);
-        match AttentionBackward.prepare::<C>(guards).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((qkv, out.clone(), log_sums), out),
             OpsKind::UnTracked(prep) => prep.finish(out),
         }
     }
@@ -379,31 +342,6 @@ impl Backward<Flex, 5> for NormBackward {
 }
 
 #[derive(Debug)]
-struct AttentionBackward;
-
-impl Backward<Flex, 1> for AttentionBackward {
-    /// The queries, keys and values; the output; the logarithms of the sums.
-    type State = (Cpu, Cpu, Vec<f32>);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 1>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let grad = contiguous(grads.consume::<Flex>(&ops.node));
-        let (qkv, out, log_sums) = ops.state;
-        let [Some(node)] = ops.parents else { return };
-        let shape = attention_shape(&qkv);
-        let mut qkv_grad = room(3 * shape.len());
-        let given = [values(&out), &log_sums];
-        attention_backward(values(&qkv), given, values(&grad), &shape, &mut qkv_grad);
-        grads.register::<Flex>(node.id, tensor(qkv_grad, qkv.layout().shape()));
-        spend([grad, qkv, out]);
-    }
-}
-
-#[derive(Debug)]
 struct FoldBackward;
 
 impl Backward<Flex, 1> for FoldBackward {
@@ -444,19 +382,6 @@ fn folded(x: &Cpu, side: usize, to: Fold) -> Cpu {
             tensor(out, &[b, c, y, w])
         }
     }
-}
-
-/// The attention of a contiguous tensor, and the logarithms of its sums.
-fn attend(qkv: &Cpu) -> (Cpu, Vec<f32>) {
-    let (dims, shape) = (qkv.layout().shape(), attention_shape(qkv));
-    let mut out = room(shape.len());
-    let log_sums = attention_forward(values(qkv), &shape, &mut out);
-    (tensor(out, &[shape.batch, shape.channels, dims[2], dims[3]]), log_sums)
-}
-
-fn attention_shape(qkv: &Cpu) -> AttentionShape {
-    let dims = qkv.layout().shape();
-    AttentionShape { batch: dims[0], channels: dims[1] / 3, points: dims[2] * dims[3] }
 }
 
 fn conv_shape(x: &Cpu, weight: &Cpu) -> ConvShape {
@@ -579,25 +504,6 @@ mod tests {
                     }
                 }
             }
-        }
-    }
-
-    #[test]
-    fn attention_and_its_gradient_agree_with_burn() {
-        let device = Device::flex().autodiff();
-        for (batch, channels, height, width) in
-            [(1, 1, 1, 1), (3, 5, 3, 5), (2, 16, 8, 8), (1, 7, 9, 11)]
-        {
-            let run = |attention: fn(Tensor<4>) -> Tensor<4>| {
-                let x = fill([batch, 3 * channels, width, height], 1, &device).require_grad();
-                let y = attention(x.clone().swap_dims(2, 3) * 2.0);
-                let pull = fill([batch, channels, height, width], 2, &device);
-                let grads = (y.clone() * pull).sum().backward();
-                [y.inner(), x.grad(&grads).unwrap()]
-            };
-            let what = format!("{batch} {channels} {height}x{width}");
-            let both = run(attention).into_iter().zip(run(attention_by_burn));
-            both.for_each(|(ours, oracle)| assert_agree(ours, oracle, &what));
         }
     }
 

@@ -6,7 +6,6 @@
 
 use burn::module::Param;
 use burn::tensor::Tensor;
-use phys_instruct_kernels::attention::{AttentionShape, attention_forward};
 use phys_instruct_kernels::conv::PackedConv;
 use phys_instruct_kernels::group_norm::{Modulation, NormShape, norm_film_silu_forward};
 use phys_instruct_kernels::linear::PackedLinear;
@@ -19,7 +18,7 @@ use rayon::prelude::*;
 use super::layers::{Conv, Linear, NormAct, ResBlock};
 use super::ops::NORM_EPS;
 use super::params::values;
-use super::unet::{Stage, UNet, frequencies};
+use super::unet::{UNet, frequencies};
 
 /// The most samples of one pass.
 const MOST: usize = 8;
@@ -35,7 +34,7 @@ pub struct PackedUNet {
     films: PackedLinear,
     stem: PackedConv,
     levels: Vec<Level>,
-    middle: PackedStage,
+    middle: Block,
     norm: Norm,
     head: PackedConv,
     patch: usize,
@@ -61,24 +60,11 @@ struct Block {
 }
 
 #[derive(Debug)]
-struct PackedStage {
-    block: Block,
-    attention: Option<PackedAttention>,
-}
-
-#[derive(Debug)]
-struct PackedAttention {
-    norm: Norm,
-    qkv: PackedConv,
-    out: PackedConv,
-}
-
-#[derive(Debug)]
 struct Level {
-    down: Vec<PackedStage>,
+    down: Vec<Block>,
     to_coarser: Option<PackedConv>,
     from_coarser: Option<PackedConv>,
-    up: Vec<PackedStage>,
+    up: Vec<Block>,
 }
 
 /// A batch of input images.
@@ -113,14 +99,14 @@ impl PackedUNet {
             .levels
             .iter()
             .map(|level| Level {
-                down: level.down.iter().map(|s| PackedStage::new(s, &mut films)).collect(),
+                down: level.down.iter().map(|s| Block::new(&s.block, &mut films)).collect(),
                 to_coarser: level.to_coarser.as_ref().map(conv),
                 from_coarser: level.from_coarser.as_ref().map(conv),
-                up: level.up.iter().map(|s| PackedStage::new(s, &mut films)).collect(),
+                up: level.up.iter().map(|s| Block::new(&s.block, &mut films)).collect(),
             })
             .collect();
 
-        let middle = PackedStage::new(&net.middle, &mut films);
+        let middle = Block::new(&net.middle.block, &mut films);
         Self {
             embed_in: linear(&net.embed_in),
             embed_out: linear(&net.embed_out),
@@ -167,7 +153,7 @@ impl PackedUNet {
         let mut skips = Vec::with_capacity(self.levels.len());
         for level in &self.levels {
             for stage in &level.down {
-                h = pass.stage(stage, h);
+                h = pass.block(stage, h);
             }
             let next = level.to_coarser.as_ref().map(|conv| {
                 let folded = pass.unshuffle(&h, 2);
@@ -180,7 +166,7 @@ impl PackedUNet {
             }
         }
 
-        h = pass.stage(&self.middle, h);
+        h = pass.block(&self.middle, h);
         for (level, skip) in self.levels.iter().zip(skips).rev() {
             if let Some(conv) = &level.from_coarser {
                 let wide = pass.conv(conv, h);
@@ -188,7 +174,7 @@ impl PackedUNet {
             }
             h = pass.join(h, skip);
             for stage in &level.up {
-                h = pass.stage(stage, h);
+                h = pass.block(stage, h);
             }
         }
 
@@ -252,25 +238,6 @@ impl Pass {
         };
         norm_film_silu_forward(&x.data, &Modulation { gamma, beta, film }, &shape, &mut out.data);
         out
-    }
-
-    fn stage(&self, stage: &PackedStage, x: Map) -> Map {
-        let x = self.block(&stage.block, x);
-        match &stage.attention {
-            Some(attention) => self.attend(attention, x),
-            None => x,
-        }
-    }
-
-    fn attend(&self, attention: &PackedAttention, x: Map) -> Map {
-        let normed = self.norm(&attention.norm, &x, None);
-        let qkv = self.conv(&attention.qkv, normed);
-        let mut mixed = self.map(x.channels, x.height, x.width);
-        let points = x.height * x.width;
-        let shape = AttentionShape { batch: self.batch, channels: x.channels, points };
-        attention_forward(&qkv.data, &shape, &mut mixed.data);
-        recycle(qkv.data);
-        self.add(&attention.out, mixed, x)
     }
 
     fn block(&self, block: &Block, x: Map) -> Map {
@@ -428,17 +395,6 @@ impl Norm {
     }
 }
 
-impl PackedStage {
-    fn new(stage: &Stage, films: &mut Films) -> Self {
-        let attention = stage.attention.as_ref().map(|attention| PackedAttention {
-            norm: Norm::new(&attention.norm),
-            qkv: conv(&attention.qkv),
-            out: conv(&attention.out),
-        });
-        Self { block: Block::new(&stage.block, films), attention }
-    }
-}
-
 impl Block {
     fn new(block: &ResBlock, films: &mut Films) -> Self {
         let ResBlock { norm_in, conv_in, film, norm_out, conv_out, skip } = block;
@@ -488,14 +444,10 @@ mod tests {
 
     #[test]
     fn agrees_with_the_network_it_was_packed_from() {
-        for (multipliers, patch, blocks, attention) in [
-            (vec![1, 2], 2, 1, vec![]),
-            (vec![1], 1, 2, vec![]),
-            (vec![1, 1, 2], 1, 1, vec![]),
-            (vec![1, 2], 1, 1, vec![1]),
-            (vec![1, 1], 2, 2, vec![0, 1]),
-        ] {
-            let config = NetConfig { width: 8, multipliers, blocks, attention, patch };
+        for (multipliers, patch, blocks) in
+            [(vec![1, 2], 2, 1), (vec![1], 1, 2), (vec![1, 1, 2], 1, 1), (vec![1, 1], 2, 2)]
+        {
+            let config = NetConfig { width: 8, multipliers, blocks, patch };
             let net = network(&config);
             let packed = PackedUNet::new(&net);
             for (batch, height, width) in

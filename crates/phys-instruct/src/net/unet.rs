@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use phys_instruct_physics::rng;
 
-use super::layers::{Attention, Conv, Init, Linear, NormAct, ResBlock};
+use super::layers::{Conv, Init, Linear, NormAct, ResBlock};
 use super::ops::{shuffle, unshuffle};
 use crate::config::NetConfig;
 
@@ -14,11 +14,10 @@ const FREQUENCIES: usize = 16;
 /// The number of channels that hold a point's coordinates.
 const POSITIONS: usize = 2;
 
-/// A residual block, with attention where the configuration asks for it.
+/// A residual block, `block` in the names of the weights.
 #[derive(Module, Debug)]
 pub(super) struct Stage {
     pub(super) block: ResBlock,
-    pub(super) attention: Option<Attention>,
 }
 
 /// One resolution of the U-Net.
@@ -76,7 +75,7 @@ impl UNet {
             levels: (0..widths.len())
                 .map(|i| Level::new(i, &widths, embedding, config, init))
                 .collect(),
-            middle: Stage::new([coarsest, coarsest], embedding, !config.attention.is_empty(), init),
+            middle: Stage::new([coarsest, coarsest], embedding, init),
             norm: NormAct::new(widths[0], init),
             head: Conv::new([widths[0], outputs * area], 3, 0.0, init),
             patch: config.patch,
@@ -86,8 +85,7 @@ impl UNet {
 
     /// Hands the network itself to `change`, so that no other handle shares its weights meanwhile.
     pub(super) fn replace(&mut self, change: impl FnOnce(Self) -> Self) {
-        let smallest =
-            NetConfig { width: 1, multipliers: vec![1], blocks: 0, attention: vec![], patch: 1 };
+        let smallest = NetConfig { width: 1, multipliers: vec![1], blocks: 0, patch: 1 };
         let stand_in = Self::zeros(&smallest, 1, 1, &Device::flex());
         *self = change(std::mem::replace(self, stand_in));
     }
@@ -146,17 +144,12 @@ impl Level {
         init: &mut Init,
     ) -> Self {
         let width = widths[i];
-        let attention = config.attention.contains(&i);
 
         let stages = |first: usize, init: &mut Init| -> Vec<Stage> {
             (0..config.blocks)
                 .map(|b| {
-                    Stage::new(
-                        [if b == 0 { first } else { width }, width],
-                        embedding,
-                        attention,
-                        init,
-                    )
+                    let inputs = if b == 0 { first } else { width };
+                    Stage::new([inputs, width], embedding, init)
                 })
                 .collect()
         };
@@ -172,19 +165,12 @@ impl Level {
 }
 
 impl Stage {
-    fn new(channels: [usize; 2], embedding: usize, attention: bool, init: &mut Init) -> Self {
-        Self {
-            block: ResBlock::new(channels, embedding, init),
-            attention: attention.then(|| Attention::new(channels[1], init)),
-        }
+    fn new(channels: [usize; 2], embedding: usize, init: &mut Init) -> Self {
+        Self { block: ResBlock::new(channels, embedding, init) }
     }
 
     fn forward(&self, x: Tensor<4>, embedding: Tensor<2>) -> Tensor<4> {
-        let x = self.block.forward(x, embedding);
-        match &self.attention {
-            Some(attention) => attention.forward(x),
-            None => x,
-        }
+        self.block.forward(x, embedding)
     }
 }
 

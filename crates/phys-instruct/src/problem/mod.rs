@@ -2,16 +2,17 @@
 //! table of all records, by name.
 //!
 //! Configs and model files hold a PDE's name, and everything comes here to find what belongs to it.
-//! The five benchmarks are in the table from the start. A program with an own PDE calls
-//! [`register`] first thing in `main`; nothing else of the library has to know.
+//! The PDEs that the library brings, those of [`with_pdes`], are in the table from the start. A
+//! program with an own PDE calls [`register`] first thing in `main`; nothing else of the library
+//! has to know.
 
 use std::any::Any;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use burn::tensor::Device;
-use phys_instruct_physics::{Error as PhysicsError, Grid, Pde};
+use phys_instruct_physics::{Error as PhysicsError, Grid, Pde, with_pdes};
 
-use crate::residual::Residual;
+use crate::residual::{self, Residual};
 use crate::{Error, Result};
 
 type NewPde = dyn Fn() -> Box<dyn Pde> + Send + Sync;
@@ -90,19 +91,21 @@ impl Problem {
     }
 }
 
-/// Declares the modules of the PDEs that the library brings, each with a function `problem` that
-/// makes its record, and lists them. A further PDE is a module and its name here.
-macro_rules! problems {
-    ($($module:ident),* $(,)?) => {
-        $(mod $module;)*
-
+/// Makes a function that returns the records of the PDEs that the library brings. A PDE's module in
+/// [`residual`](mod@residual) has its residual and the names of its arrays.
+macro_rules! records {
+    ($($module:ident::$pde:ident),* $(,)?) => {
         fn brought() -> Vec<Problem> {
-            vec![$($module::problem()),*]
+            vec![$(
+                residual::$module::ARRAYS.into_iter().fold(
+                    Problem::of(residual::$module::residual),
+                    |record, [input, solution]| record.with_arrays(input, solution),
+                )
+            ),*]
         }
     };
 }
-
-problems![darcy, poisson, helmholtz, navier_stokes, burgers];
+with_pdes!(records);
 
 static TABLE: LazyLock<RwLock<Vec<Problem>>> = LazyLock::new(|| RwLock::new(brought()));
 
@@ -168,7 +171,7 @@ mod tests {
 
     use super::*;
     use crate::residual::poisson::PoissonResidual;
-    use crate::residual::testing;
+    use crate::testing::residual as testing;
 
     // What `register` makes possible is tested in `examples/reaction-diffusion`, in a process of
     // its own.

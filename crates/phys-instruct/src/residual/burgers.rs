@@ -14,25 +14,12 @@
 //! 0. P^-1 R is the error of u itself, up to the advection of errors. P^-1 of the second term is
 //! the effect of advection on u up to that time.
 //!
-//! The table lists the relative residual of reference data in `f32`, averaged over four samples of
-//! the benchmark on grids of n points a side. All collocations in t share the discretisation in x.
-//! "Interaction" is Hermite-Simpson on e^(decay t) u. The last two replace the polynomial p for N
-//! by the one through the rates at the two or four nearest rows. The last column has noise of
-//! standard deviation 1e-3 added to the data; the rms of the second term is 0.37.
-//!
-//! | collocation | n = 32 | 64 | 128 | 64, noise |
-//! |---|---|---|---|---|
-//! | exponential Hermite (this file) | 0.00004 | 0.00002 | 0.00001 | 0.253 |
-//! | Hermite-Simpson | 0.00231 | 0.00736 | 0.02259 | 0.785 |
-//! | interaction | 0.00021 | 0.00017 | 0.00004 | 0.253 |
-//! | exponential, two rows | 0.00537 | 0.00221 | 0.00085 | 0.253 |
-//! | exponential, four rows | 0.00076 | 0.00047 | 0.00020 | 0.254 |
-//!
-//! Reproduced by `cargo test --release -p phys-instruct --lib compare_collocations -- --ignored
-//! --nocapture`.
+//! Reference data of the benchmark has a relative residual of 0.00004 to 0.00001 on 32 to 128
+//! points a side. Hermite-Simpson on the whole right-hand side has 0.002 to 0.02, and grows with
+//! the grid. The change log lists other collocations.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use phys_instruct_physics::burgers::Rows;
+use phys_instruct_physics::burgers::{Burgers, Rows};
 use phys_instruct_physics::hermite::{Collocation, Weights};
 use phys_instruct_physics::{Basis, Grid, transform::basis_matrix};
 use std::f64::consts::PI;
@@ -40,6 +27,18 @@ use std::f64::consts::PI;
 use super::operator::{SMALLEST_SCALE, constant_of};
 use super::{Residual, ResidualOptions, ResidualTerms, mean_square};
 use crate::Result;
+
+/// The names of input and solution in the files of DiffusionPDE and PDEBench, where one array holds
+/// all times.
+pub(crate) const ARRAYS: [[&str; 2]; 2] = [["output", ""], ["tensor", ""]];
+
+/// The residual of `pde` on a grid.
+///
+/// # Errors
+/// Fails as [`BurgersResidual::new`] does.
+pub(crate) fn residual(pde: &Burgers, grid: Grid, device: &Device) -> Result<Box<dyn Residual>> {
+    Ok(Box::new(BurgersResidual::new(pde.nu, grid, device)?))
+}
 
 /// The residual of u, `[batch, 1, y, x]`.
 pub struct BurgersResidual {
@@ -231,8 +230,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::residual::collocations::Trajectory;
-    use crate::residual::testing::{self, assert_close, gradient, options, rms, values};
+    use crate::testing::residual::{self as testing, assert_close, gradient, options, rms, values};
     use phys_instruct_physics::{Fields, Pde, burgers::Burgers, generate, rng};
 
     const NU: f64 = 0.02;
@@ -446,43 +444,6 @@ mod tests {
         for preconditioned in [false, true] {
             let relative = testing::relative(&own, std::slice::from_ref(&x), preconditioned);
             assert!((relative - 1.0).abs() < 1e-3, "{relative}");
-        }
-    }
-
-    /// The table of the documentation.
-    #[test]
-    #[ignore = "prints a table"]
-    fn compare_collocations() {
-        let pde = Burgers::default();
-        for (size, noise) in [(32, 0.0), (64, 0.0), (128, 0.0), (64, 1e-3)] {
-            let mut samples = generate(&pde, Grid::square(size), 5, 0..4).unwrap();
-            for x in &mut samples {
-                let draws = rng::normals(&mut rng::stream(8, "noise", 0, 0), x.data.len());
-                x.data.iter_mut().zip(draws).for_each(|(v, d)| *v += noise * d);
-            }
-            let own = BurgersResidual::new(pde.nu, Grid::square(size), &Device::flex()).unwrap();
-            let x = testing::batch(&samples);
-            let terms = own.terms(x.clone(), ResidualOptions::default());
-            let back = own.heat_flow.basis.clone();
-            let forth = back.clone().swap_dims(2, 3);
-            let rate = |modes: &Tensor<4>| {
-                let u = modes.clone().matmul(back.clone()).matmul(own.project.clone());
-                (u.clone() * u * 0.5).matmul(own.rate.clone()).matmul(forth.clone())
-            };
-            let wave = |row: usize| 2.0 * PI * row.div_ceil(2) as f64;
-            let others = Trajectory {
-                states: x.matmul(forth.clone()),
-                axis: 2,
-                interval: own.interval,
-                decay: (0..size).map(|row| pde.nu * wave(row).powi(2)).collect(),
-                decay_shape: [1, 1, 1, size],
-                rate: &rate,
-                scale: terms.scale.clone(),
-            }
-            .residuals(4);
-            let scale = values(terms.scale.clone()).iter().sum::<f64>() / 4.0;
-            let own = testing::relative(&own, &samples, false);
-            eprintln!("{size}, noise {noise}, scale {scale:.3}: {others:.5?}, own {own:.6}");
         }
     }
 }

@@ -16,6 +16,19 @@ use crate::Result;
 /// coefficient may be negative, and the harmonic mean of two opposite ones has no bound.
 const SMALLEST_SHARE: f64 = 1e-3;
 
+/// The names of input and solution in the files of DiffusionPDE, PDEBench, and the Fourier neural
+/// operator.
+pub(crate) const ARRAYS: [[&str; 2]; 3] =
+    [["thresh_a_data", "thresh_p_data"], ["nu", "tensor"], ["coeff", "sol"]];
+
+/// The residual of `pde` on a grid.
+///
+/// # Errors
+/// Fails as [`DarcyResidual::new`] does.
+pub(crate) fn residual(pde: &Darcy, grid: Grid, device: &Device) -> Result<Box<dyn Residual>> {
+    Ok(Box::new(DarcyResidual::new(pde, grid, device)?))
+}
+
 /// The residual of (a, u), `[batch, 2, y, x]`.
 #[derive(Debug, Clone)]
 pub struct DarcyResidual {
@@ -82,7 +95,7 @@ mod tests {
 
     use super::*;
     use crate::parts::Parts;
-    use crate::residual::testing::{self, Oracle};
+    use crate::testing::residual::{self as testing, Oracle};
     use phys_instruct_physics::Fields;
 
     const SOURCE: f64 = 1.5;

@@ -8,11 +8,23 @@
 
 use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::laplacian::eigenvalue;
+use phys_instruct_physics::helmholtz::Helmholtz;
 use phys_instruct_physics::{Basis, Grid};
 
 use super::operator::{self, InverseLaplacian};
 use super::{LinearSolution, Residual, ResidualOptions, ResidualTerms};
 use crate::Result;
+
+/// The names of input and solution in the files of DiffusionPDE, in two of its versions.
+pub(crate) const ARRAYS: [[&str; 2]; 2] = [["f_data", "psi_data"], ["f_data", "phi_data"]];
+
+/// The residual of `pde` on a grid.
+///
+/// # Errors
+/// Fails as [`HelmholtzResidual::new`] does.
+pub(crate) fn residual(pde: &Helmholtz, grid: Grid, device: &Device) -> Result<Box<dyn Residual>> {
+    Ok(Box::new(HelmholtzResidual::new(pde.k, grid, device)?))
+}
 
 /// The residual of (a, u), `[batch, 2, y, x]`.
 #[derive(Debug, Clone)]
@@ -70,7 +82,7 @@ mod tests {
 
     use super::*;
     use crate::residual::poisson::PoissonResidual;
-    use crate::residual::testing::{self, Oracle};
+    use crate::testing::residual::{self as testing, Oracle};
     use phys_instruct_physics::{Fields, Pde, generate, helmholtz::Helmholtz, poisson::Poisson};
 
     /// Wave numbers preconditioned by the whole operator, and by the Laplacian.

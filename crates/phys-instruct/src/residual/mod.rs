@@ -2,20 +2,20 @@
 //!
 //! Each residual uses the true grid spacing and the discretisation of the reference solver, so that
 //! held-out reference data has almost none.
+//!
+//! A PDE's file also has what [`crate::problem`] builds its record of: a function `residual` and
+//! the list `ARRAYS`.
 
 use burn::tensor::Tensor;
 use phys_instruct_physics::hermite::Collocation;
+use phys_instruct_physics::with_pdes;
 
-pub mod burgers;
-#[cfg(test)]
-mod collocations;
-pub mod darcy;
-pub mod helmholtz;
-pub mod navier_stokes;
+macro_rules! modules {
+    ($($module:ident::$pde:ident),* $(,)?) => { $(pub mod $module;)* };
+}
+with_pdes!(modules);
+
 pub mod operator;
-pub mod poisson;
-#[cfg(test)]
-pub(crate) mod testing;
 
 /// A residual, and the size of the term by which it is divided.
 pub struct ResidualTerms {

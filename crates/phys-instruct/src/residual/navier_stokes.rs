@@ -19,28 +19,12 @@
 //! error of w itself, up to the advection of errors. With one interval it is h R, because the heat
 //! flow is already solved exactly.
 //!
-//! The table lists the relative residual of reference data in `f32`, averaged over eight samples of
-//! the benchmark. There are K intervals on grids of n points a side. All methods in time share the
-//! discretisation in space, and all but this file's collocate the whole interval. "Interaction" is
-//! Hermite-Simpson on e^(decay t) w, with its backward heat flow capped at 1e4. The last two
-//! replace the polynomial p for N by the one through the rates at both ends, or at all K + 1
-//! snapshots. The last column has noise of standard deviation 1e-3 added to wT, a hundredth of the
-//! second term's rms of 0.10.
-//!
-//! | method in time | n = 64, K = 1 | 64, 2 | 64, 4 | 128, 1 | 64, 1, noise |
-//! |---|---|---|---|---|---|
-//! | march, then exponential Hermite (this file) | 0.00007 | 0.00002 | 0.000004 | 0.00005 | 0.010 |
-//! | Hermite-Simpson | 2.6 | 0.77 | 0.19 | 17 | 3.0 |
-//! | interaction | 0.0015 | 0.0003 | 0.00004 | 0.0011 | 0.19 |
-//! | exponential, both ends | 0.039 | 0.018 | 0.0087 | 0.031 | 0.040 |
-//! | exponential, all snapshots | 0.039 | 0.011 | 0.0022 | 0.031 | 0.040 |
-//!
-//! Reproduced by `cargo test --release -p phys-instruct --lib compare_collocations -- --ignored
-//! --nocapture`. Exponential Hermite collocation of the whole interval, without the march, has
-//! 0.0022 for n = 64 and K = 1. The interaction picture has less, but it runs the heat equation
-//! backwards from wT to the midpoint and so magnifies its high modes. The Hermite form does not, so
-//! that the pair (w0, wT) defines a residual. On the same measure a sample without advection (heat
-//! flow and forcing) has 0.32, and one that stays at w0 has 1.1.
+//! Reference data of the benchmark has a relative residual of 0.00007 on 64 points a side with one
+//! interval; Hermite-Simpson on the whole right-hand side has 2.6. Hermite-Simpson on e^(decay t) w
+//! has 0.0015, but it runs the heat equation backwards from wT to the midpoint and so magnifies its
+//! high modes. The form used here does not, so that the pair (w0, wT) defines a residual. On the
+//! same measure a sample without advection (heat flow and forcing) has 0.32, and one that stays at
+//! w0 has 1.1. The change log lists other collocations.
 
 use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::hermite::{Collocation, Weights};
@@ -51,6 +35,22 @@ use std::f64::consts::PI;
 use super::operator::{SMALLEST_SCALE, constant_of, modes_of, values_of};
 use super::{Residual, ResidualOptions, ResidualTerms, mean_square};
 use crate::{Error, Result};
+
+/// The names of input and solution in the files of DiffusionPDE, the Fourier neural operator, and
+/// copies of its data.
+pub(crate) const ARRAYS: [[&str; 2]; 3] = [["w0", "w"], ["a", "u"], ["input", "output"]];
+
+/// The residual of `pde` on a grid.
+///
+/// # Errors
+/// Fails as [`NavierStokesResidual::new`] does.
+pub(crate) fn residual(
+    pde: &NavierStokes,
+    grid: Grid,
+    device: &Device,
+) -> Result<Box<dyn Residual>> {
+    Ok(Box::new(NavierStokesResidual::new(pde, grid, device)?))
+}
 
 /// The residual of the snapshots (w0, ..., wT), `[batch, intervals + 1, y, x]`.
 pub struct NavierStokesResidual {
@@ -346,9 +346,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::residual::collocations::Trajectory;
-    use crate::residual::operator;
-    use crate::residual::testing::{self, assert_close, gradient, options, rms, values};
+    use crate::testing::residual::{self as testing, assert_close, gradient, options, rms, values};
     use phys_instruct_physics::{Fields, Pde, generate, navier_stokes::NavierStokes, rng};
 
     const NU: f64 = 0.01;
@@ -638,42 +636,5 @@ mod tests {
         // The second term sees the end state, so that 1 is reached only up to the size of
         // advection.
         assert!((relative - 1.0).abs() < 1e-4, "{relative}");
-    }
-
-    /// The table of the documentation.
-    #[test]
-    #[ignore = "prints a table"]
-    fn compare_collocations() {
-        for (size, intervals, noise) in
-            [(64, 1, 0.0), (64, 2, 0.0), (64, 4, 0.0), (128, 1, 0.0), (64, 1, 1e-3)]
-        {
-            let pde = NavierStokes { intervals, ..Default::default() };
-            let mut samples = generate(&pde, Grid::square(size), 5, 0..8).unwrap();
-            for x in &mut samples {
-                let draws = rng::normals(&mut rng::stream(8, "noise", 0, 0), x.data.len());
-                let later = x.data.iter_mut().zip(draws).skip(size * size);
-                later.for_each(|(w, d)| *w += noise * d);
-            }
-            let own = NavierStokesResidual::new(&pde, Grid::square(size), &Device::flex()).unwrap();
-            let x = testing::batch(&samples);
-            let terms = own.terms(x.clone(), ResidualOptions::default());
-            let rate = |modes: &Tensor<4>| own.rate(&own.flow(modes));
-            let trajectory = Trajectory {
-                states: operator::modes_of(x, &own.bases),
-                axis: 1,
-                interval: own.interval,
-                decay: factors(Grid::square(size), &|k2| pde.nu * k2),
-                decay_shape: [1, 1, size, size],
-                rate: &rate,
-                scale: terms.scale.clone(),
-            };
-            let others = trajectory.residuals(intervals + 1);
-            let scale = values(terms.scale.clone()).iter().sum::<f64>() / 8.0;
-            let own = testing::relative(&own, &samples, false);
-            eprintln!(
-                "{size}, {intervals} intervals, noise {noise}, scale {scale:.4}: {others:.5?}, \
-                 own {own:.6}"
-            );
-        }
     }
 }

@@ -138,7 +138,7 @@ pub(super) fn constant_of(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::residual::testing::{tensor, values};
+    use crate::testing::residual::{tensor, values};
     use phys_instruct_physics::rng;
 
     #[test]

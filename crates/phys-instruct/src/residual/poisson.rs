@@ -4,10 +4,22 @@
 
 use burn::tensor::{Device, Tensor};
 use phys_instruct_physics::Grid;
+use phys_instruct_physics::poisson::Poisson;
 
 use super::helmholtz::HelmholtzResidual;
 use super::{LinearSolution, Residual, ResidualOptions, ResidualTerms};
 use crate::Result;
+
+/// The names of input and solution in the files of DiffusionPDE.
+pub(crate) const ARRAYS: [[&str; 2]; 1] = [["f_data", "phi_data"]];
+
+/// The residual of `pde` on a grid.
+///
+/// # Errors
+/// Fails as [`PoissonResidual::new`] does.
+pub(crate) fn residual(_: &Poisson, grid: Grid, device: &Device) -> Result<Box<dyn Residual>> {
+    Ok(Box::new(PoissonResidual::new(grid, device)?))
+}
 
 /// The residual of (a, u), `[batch, 2, y, x]`.
 #[derive(Debug, Clone)]

@@ -161,14 +161,13 @@ pub(crate) fn misfit(samples: &Samples, residual: &dyn Residual) -> Option<f64> 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use phys_instruct_physics::{Grid, generate, registry};
+    use phys_instruct_physics::registry;
 
     use super::*;
+    use crate::testing::samples_from;
 
     fn samples(pde: &dyn Pde) -> Samples {
-        let fields = generate(pde, Grid::square(32), 3, 0..40).unwrap();
-        let names: Vec<String> = pde.channels().into_iter().map(|c| c.name).collect();
-        Samples::from_fields(pde.name(), &names, Grid::square(32), &fields).unwrap()
+        samples_from(pde, 40, 32, 3)
     }
 
     #[test]

@@ -278,7 +278,7 @@ mod tests {
     use phys_instruct_physics::poisson::Poisson;
 
     use super::*;
-    use crate::store::dummy::Dummy;
+    use crate::testing::dummy::Dummy;
 
     const PLAN: Plan = Plan { grid: Grid::square(6), count: 7, seed: 3, shard_size: 3 };
 

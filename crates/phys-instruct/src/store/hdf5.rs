@@ -429,12 +429,12 @@ fn advised(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::path::PathBuf;
 
     use hdf5_reader::BytesStorage;
 
     use super::*;
     use crate::store::arrays;
+    use crate::testing::fixture;
 
     const FILES: [&str; 7] = [
         "diffusionpde_darcy_last.mat",
@@ -445,10 +445,6 @@ mod tests {
         "links.h5",
         "latest.h5",
     ];
-
-    fn fixture(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
-    }
 
     fn parse(bytes: Vec<u8>) -> Parsed<Contents> {
         let len = bytes.len() as u64;

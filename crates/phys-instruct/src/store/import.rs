@@ -245,16 +245,12 @@ fn assemble(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::path::PathBuf;
 
     use super::*;
-    use crate::store::dummy::Dummy;
     use crate::store::ndarray::NdArray;
     use crate::store::npz;
-
-    fn fixture(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
-    }
+    use crate::testing::dummy::Dummy;
+    use crate::testing::fixture;
 
     fn a(n: usize, y: usize, x: usize) -> f32 {
         (100 * n + 10 * y + x) as f32

@@ -313,7 +313,7 @@ mod tests {
     use crate::store::contents::Contents;
 
     fn fixture(name: &str) -> Vec<u8> {
-        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
+        std::fs::read(crate::testing::fixture(name)).unwrap()
     }
 
     fn parse(bytes: &[u8]) -> Parsed<Contents> {

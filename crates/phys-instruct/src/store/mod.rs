@@ -10,8 +10,6 @@ pub mod axes;
 pub mod check;
 mod contents;
 pub mod dataset;
-#[cfg(test)]
-pub(crate) mod dummy;
 pub(crate) mod file;
 mod hdf5;
 pub mod import;

@@ -457,18 +457,17 @@ fn common_shape(given: &Given, parts: &[(View, usize)]) -> Result<(usize, usize,
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use phys_instruct_physics::{generate, registry};
+    use phys_instruct_physics::registry;
 
     use super::*;
     use crate::store::import::import_checked;
     use crate::store::npz;
+    use crate::testing::samples_from;
 
     const SIZE: usize = 16;
 
     fn solved(pde: &dyn Pde, count: u64) -> Samples {
-        let names = pde.channels().into_iter().map(|c| c.name).collect::<Vec<_>>();
-        let fields = generate(pde, Grid::square(SIZE), 11, 0..count).unwrap();
-        Samples::from_fields(pde.name(), &names, Grid::square(SIZE), &fields).unwrap()
+        samples_from(pde, count, SIZE, 11)
     }
 
     /// The samples in the order and direction of `axes`, one array a channel.

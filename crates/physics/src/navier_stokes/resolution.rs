@@ -55,7 +55,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::navier_stokes::tests::{eddies, field, on_grid};
+    use crate::testing::{eddies, field, on_grid};
     use crate::{Pde, generate};
 
     /// Severity of the warning, if any, and the relative error against a grid twice as fine.

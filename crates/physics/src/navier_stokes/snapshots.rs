@@ -18,8 +18,8 @@ const SMALL_SWEEPS: usize = 8;
 /// The part of each interval that is marched from its start.
 ///
 /// One step over three tenths evaluates the advection half as often, but leaves five times the
-/// error. One step over four tenths amplifies the power of fine modes (`compare_leads` in the
-/// tests), and so do, slightly, two steps over six tenths.
+/// error. One step over four tenths amplifies the power of fine modes, and so do, slightly, two
+/// steps over six tenths.
 pub const LEAD: Lead = Lead { steps: 2, share: 0.5 };
 
 /// The first part of an interval between snapshots, which is marched by [`Etdrk4`].
@@ -52,7 +52,6 @@ impl Lead {
 /// sweep costs a third. The coarse equation is given the residual of the full one.
 pub struct Snapshots {
     workspace: Workspace,
-    lead: Lead,
     /// Workspaces left by finished marches, for the next ones.
     idle: Mutex<Vec<Workspace>>,
 }
@@ -70,17 +69,12 @@ struct Workspace {
 impl Snapshots {
     /// Returns the chain for `pde` on a grid.
     pub fn new(pde: &NavierStokes, grid: Grid) -> Self {
-        Self::led(pde, grid, LEAD)
-    }
-
-    /// Returns the chain with another lead than [`LEAD`].
-    fn led(pde: &NavierStokes, grid: Grid, lead: Lead) -> Self {
         let grids = Nested::new(pde, grid);
         let interval = pde.time / pde.intervals.max(1) as f64;
-        let march = Etdrk4::new(&grids.full.decay, lead.step(interval));
+        let march = Etdrk4::new(&grids.full.decay, LEAD.step(interval));
         let steps = [&grids.full, &grids.needed]
-            .map(|flow| Hermite::new(&flow.decay, lead.rest(interval), flow.kept.clone()));
-        Self { workspace: Workspace { grids, march, steps }, lead, idle: Mutex::default() }
+            .map(|flow| Hermite::new(&flow.decay, LEAD.rest(interval), flow.kept.clone()));
+        Self { workspace: Workspace { grids, march, steps }, idle: Mutex::default() }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Workspace>> {
@@ -104,7 +98,7 @@ impl Collocation for Snapshots {
         for snapshot in 1..sample.channels {
             let mut next = full.modes_of(sample.channel(snapshot));
             // The lead is marched; the rest of the interval is collocated from there.
-            for _ in 0..self.lead.steps {
+            for _ in 0..LEAD.steps {
                 march.step(&mut last, |w, rate| full.rate(w, rate));
             }
 
@@ -130,11 +124,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::f64::consts::PI;
-    use std::time::Instant;
 
     use super::super::flow::Flow;
-    use super::super::tests::{distance, eddies, field, on_grid};
     use super::*;
+    use crate::testing::{distance, eddies, field, on_grid};
     use crate::{Pde, generate};
 
     #[test]
@@ -211,30 +204,6 @@ mod tests {
             let (error, power) = moved(&pde, &exact, &Snapshots::new(&pde, Grid::square(size)));
             assert!(error < 3e-5, "{size}: {error}");
             assert!(power.iter().all(|p| p.abs() < 0.12), "{size}: {power:.3?}");
-        }
-    }
-
-    /// The comparison by which [`LEAD`] was chosen.
-    #[test]
-    #[ignore = "prints a table"]
-    fn compare_leads() {
-        let pde = NavierStokes::default();
-        let exact = generate(&pde, Grid::square(64), 77, 0..64).unwrap();
-        for (steps, share) in
-            [(1, 0.3), (1, 0.4), (1, 0.45), (1, 0.5), (2, 0.4), (2, 0.5), (2, 0.6), (3, 0.6)]
-        {
-            let snapshots = Snapshots::led(&pde, Grid::square(64), Lead { steps, share });
-            let (error, power) = moved(&pde, &exact, &snapshots);
-            let mut time = f64::INFINITY;
-            for sample in &exact {
-                let mut off = sample.clone();
-                off.data[64 * 64..].iter_mut().for_each(|w| *w *= 1.1);
-                let start = Instant::now();
-                snapshots.march(&mut off, 8);
-                time = time.min(start.elapsed().as_secs_f64());
-            }
-            let time = 1e3 * time;
-            eprintln!("{steps} of {share}: {time:.2} ms, error {error:.1e}, {power:.3?}");
         }
     }
 }

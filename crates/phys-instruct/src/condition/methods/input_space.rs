@@ -537,7 +537,7 @@ mod tests {
 
     use super::testing::inputs_of;
     use super::*;
-    use crate::eval::testing::samples_from;
+    use crate::testing::samples_from;
 
     const SAMPLES: u64 = 4000;
 

@@ -294,9 +294,9 @@ mod tests {
     use super::*;
     use crate::condition::Observations;
     use crate::condition::observations::observed::row;
-    use crate::condition::prior::testing::{SIZE, Smooth};
     use crate::diffusion::noise::Draw;
-    use crate::eval::testing::samples_of;
+    use crate::testing::prior::{SIZE, Smooth};
+    use crate::testing::samples_of;
 
     const GRID: Grid = Grid::square(SIZE);
     const INPUTS: usize = SIZE * SIZE;

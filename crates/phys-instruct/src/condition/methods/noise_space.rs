@@ -213,9 +213,9 @@ mod tests {
     use super::*;
     use crate::condition::observations::observed::row;
     use crate::condition::prior::covariance::Covariance;
-    use crate::condition::prior::testing::{SIZE, Smooth, observations};
     use crate::diffusion::noise::Draw;
     use crate::net::params::values;
+    use crate::testing::prior::{SIZE, Smooth, observations};
 
     const MEMBERS: usize = 3;
 

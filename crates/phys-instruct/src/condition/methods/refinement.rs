@@ -107,8 +107,8 @@ mod tests {
 
     use super::*;
     use crate::condition::prior::covariance::Covariance;
-    use crate::condition::prior::testing::{SIZE, Smooth, observations};
     use crate::net::params::values;
+    use crate::testing::prior::{SIZE, Smooth, observations};
 
     const MEMBERS: usize = 600;
     const NOISE: f64 = 0.05;

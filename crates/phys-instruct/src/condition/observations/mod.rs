@@ -345,7 +345,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::eval::testing::gaussian_samples;
+    use crate::testing::gaussian_samples;
 
     fn names() -> Vec<String> {
         vec!["a".into(), "u".into()]

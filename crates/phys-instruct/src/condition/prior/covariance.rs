@@ -631,7 +631,7 @@ mod tests {
 
     use super::*;
     use crate::condition::observations::observed::row;
-    use crate::condition::prior::testing::{Bordered, SIZE, Smooth, observations};
+    use crate::testing::prior::{Bordered, SIZE, Smooth, observations};
 
     /// The root mean square of fields.
     fn rms(x: &Tensor<4>) -> f32 {

@@ -158,9 +158,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::condition::prior::testing::{Bordered, SIZE};
     use crate::diffusion::noise::Draw;
     use crate::net::params::values;
+    use crate::testing::prior::{Bordered, SIZE};
 
     fn draw(count: usize, step: u64) -> Tensor<4> {
         let draw = Draw { seed: 3, stream: "linear", step, first: 0 };

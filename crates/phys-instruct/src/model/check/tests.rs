@@ -9,21 +9,20 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::config::{Config, NetConfig, Skip};
+use crate::config::{Config, Skip};
 use crate::device::cpu;
 use crate::diffusion::{Coordinates, Network};
-use crate::eval::testing::samples_from;
 use crate::model::Model;
 use crate::net::UNet;
 use crate::parts::Parts;
 use crate::store::weights::{self, Bundle};
 use crate::student::operator::{Operator, OperatorCard, OperatorStatistics};
+use crate::testing::{samples_from, tiny};
 
 /// An untrained student of Poisson's equation.
 fn student() -> Model {
     let pde = crate::problem::by_name("poisson").unwrap();
-    let net =
-        NetConfig { width: 8, multipliers: vec![1, 2], blocks: 1, attention: vec![], patch: 1 };
+    let net = tiny(&[1, 2]);
     let config = Config { net, ..Config::from_toml("pde = \"poisson\"\ngrid = 8").unwrap() };
     let data = samples_from(pde.as_ref(), 20, 8, 1);
     let (coordinates, statistics) =
@@ -74,7 +73,7 @@ fn a_description_that_breaks_a_rule_is_refused_by_its_field() {
     loaded(&whole).unwrap();
     for (field, value, part) in [
         ("/format", json!(0), "format 0"),
-        ("/format", json!(6), "format 6"),
+        ("/format", json!(FORMAT + 1), "format "),
         (
             "/operator",
             json!({ "net": { "width": 12 }, "sweeps": 1, "steps": 0 }),
@@ -126,8 +125,8 @@ fn a_description_that_breaks_a_rule_is_refused_by_its_field() {
         ("/net/blocks", json!(0), "net.blocks"),
         ("/net/blocks", json!(2), "net.blocks"),
         ("/net/blocks", json!(1u64 << 30), "net.blocks"),
-        ("/net/attention", json!([1]), "attention"),
-        ("/net/attention", json!([7]), "net.attention"),
+        ("/net/attention", json!([1]), "net.attention = [1]"),
+        ("/net/attention", json!(null), "net.attention = null"),
         ("/net/patch", json!(0), "net.patch"),
         ("/net/patch", json!(2), "net.stem.weight"),
         ("/net/depth", json!(2), "depth"),

@@ -5,8 +5,8 @@ use phys_instruct_physics::Pde;
 
 use super::*;
 use crate::diffusion::noise::Draw;
-use crate::eval::testing::samples_from;
 use crate::net::params::values;
+use crate::testing::{samples_from, tiny};
 use crate::{Samples, problem};
 
 const SIZE: usize = 16;
@@ -19,8 +19,8 @@ struct Case {
     operator: Operator,
 }
 
-fn tiny() -> NetConfig {
-    NetConfig { width: 8, multipliers: vec![1, 2], ..NetConfig::default() }
+fn small() -> NetConfig {
+    NetConfig { patch: 2, ..tiny(&[1, 2]) }
 }
 
 fn pde(name: &str) -> Box<dyn Pde> {
@@ -40,8 +40,8 @@ fn case(name: &str, sweeps: usize) -> Case {
     let frame = Frame::new(pde.as_ref(), Grid::square(SIZE), &device).unwrap();
     let statistics = OperatorStatistics::of(&x, &frame, sweeps).unwrap();
     let [inputs, outputs] = frame.pictures();
-    let net = UNet::new(&tiny(), inputs, outputs, 1, &device).valid();
-    let card = OperatorCard { net: tiny(), sweeps, steps: 0 };
+    let net = UNet::new(&small(), inputs, outputs, 1, &device).valid();
+    let card = OperatorCard { net: small(), sweeps, steps: 0 };
     Case { samples, x, operator: Operator::new(card, net, statistics, frame) }
 }
 

@@ -1,12 +1,29 @@
-//! Samples and a residual for the tests of this folder.
+//! Samples, networks and files that the tests of several modules share.
 #![allow(clippy::unwrap_used)]
+
+pub mod dummy;
+pub mod prior;
+pub mod residual;
+
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
 use phys_instruct_physics::poisson::Poisson;
 use phys_instruct_physics::{Grid, Pde, generate, rng};
 
 use crate::Samples;
+use crate::config::NetConfig;
 use crate::residual::{Residual, ResidualOptions, ResidualTerms};
+
+/// The path of a file of `tests/data`.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+/// The smallest network, of levels with these multipliers.
+pub fn tiny(multipliers: &[usize]) -> NetConfig {
+    NetConfig { width: 8, multipliers: multipliers.to_vec(), blocks: 1, patch: 1 }
+}
 
 pub fn samples_of(count: usize, c: usize, height: usize, width: usize, data: Vec<f32>) -> Samples {
     let channels = (0..c).map(|i| format!("c{i}")).collect();

@@ -3,13 +3,13 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::{Fields, Grid, Pde, generate, rng};
 
-use super::{Residual, ResidualOptions};
+use crate::residual::{Residual, ResidualOptions};
 
 type OfSample = Box<dyn Fn(&Fields) -> Vec<f64>>;
 type OfField = Box<dyn Fn(&[f64], usize) -> Vec<f64>>;
 
 /// An independent residual in plain `f64` loops, for one sample.
-pub(super) struct Oracle {
+pub(crate) struct Oracle {
     /// R of a sample.
     pub residual: OfSample,
     /// The source term of a sample.
@@ -22,22 +22,22 @@ pub(super) struct Oracle {
     pub offset: f64,
 }
 
-pub(super) fn tensor<const D: usize>(data: &[f64], shape: [usize; D]) -> Tensor<D> {
+pub(crate) fn tensor<const D: usize>(data: &[f64], shape: [usize; D]) -> Tensor<D> {
     let data: Vec<f32> = data.iter().map(|&v| v as f32).collect();
     Tensor::from_data(TensorData::new(data, shape), &Device::flex())
 }
 
-pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter::<f32>().map(f64::from).collect()
 }
 
-pub(super) fn batch(samples: &[Fields]) -> Tensor<4> {
+pub(crate) fn batch(samples: &[Fields]) -> Tensor<4> {
     let data: Vec<f64> = samples.iter().flat_map(|s| s.data.clone()).collect();
     let Fields { channels, height, width, .. } = samples[0];
     tensor(&data, [samples.len(), channels, height, width])
 }
 
-pub(super) fn options(detach_input: bool, preconditioned: bool) -> ResidualOptions {
+pub(crate) fn options(detach_input: bool, preconditioned: bool) -> ResidualOptions {
     ResidualOptions { detach_input, preconditioned }
 }
 
@@ -60,11 +60,11 @@ fn rough(size: usize, count: u64, offset: f64) -> Vec<Fields> {
     (0..count).map(sample).collect()
 }
 
-pub(super) fn rms(field: &[f64], points: usize) -> f64 {
+pub(crate) fn rms(field: &[f64], points: usize) -> f64 {
     (field.iter().map(|v| v * v).sum::<f64>() / points as f64).sqrt()
 }
 
-pub(super) fn assert_close(got: &[f64], expected: &[f64], tolerance: f64) {
+pub(crate) fn assert_close(got: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(got.len(), expected.len());
     let size = rms(expected, expected.len());
     for (i, (g, e)) in got.iter().zip(expected).enumerate() {
@@ -73,7 +73,7 @@ pub(super) fn assert_close(got: &[f64], expected: &[f64], tolerance: f64) {
 }
 
 /// Checks residual and scale of a batch of rough samples, plain and preconditioned.
-pub(super) fn check_values(residual: &dyn Residual, size: usize, oracle: &Oracle) {
+pub(crate) fn check_values(residual: &dyn Residual, size: usize, oracle: &Oracle) {
     let samples = rough(size, 3, oracle.offset);
     let plain = residual.terms(batch(&samples), options(false, false));
     let smooth = residual.terms(batch(&samples), options(false, true));
@@ -117,7 +117,7 @@ fn solve(oracle: &Oracle, field: &[f64], size: usize) -> Vec<f64> {
 
 /// Checks the gradient of the squared relative residual, at fixed scale, against central
 /// differences of the oracle's. If the input is detached, its gradient must be exactly 0.
-pub(super) fn check_gradient(residual: &dyn Residual, size: usize, oracle: &Oracle) {
+pub(crate) fn check_gradient(residual: &dyn Residual, size: usize, oracle: &Oracle) {
     let x = &rough(size, 1, oracle.offset)[0];
     let points = (oracle.points)(size);
     let scale = rms(&(oracle.source)(x), points);
@@ -169,14 +169,14 @@ fn check_preconditioned_gradient(residual: &dyn Residual, x: &Fields, oracle: &O
     assert_close(&got[cells..], &expected, 1e-3);
 }
 
-pub(super) fn gradient(residual: &dyn Residual, x: &Fields, options: ResidualOptions) -> Vec<f64> {
+pub(crate) fn gradient(residual: &dyn Residual, x: &Fields, options: ResidualOptions) -> Vec<f64> {
     let leaf = batch(std::slice::from_ref(x)).autodiff().require_grad();
     let loss = residual.terms(leaf.clone(), options).relative_square().sum();
     values(leaf.grad(&loss.backward()).expect("the residual depends on the sample"))
 }
 
 /// The relative residual of reference data held in `f32`.
-pub(super) fn check_floor(pde: &dyn Pde, residual: &dyn Residual, size: usize, bound: f64) {
+pub(crate) fn check_floor(pde: &dyn Pde, residual: &dyn Residual, size: usize, bound: f64) {
     let samples = generate(pde, Grid::square(size), 5, 0..4).expect("the reference solver");
     for (preconditioned, bound) in [(false, bound), (true, 1e-7)] {
         let floor = relative(residual, &samples, preconditioned);
