@@ -7,8 +7,8 @@
 //! resonance at any k.
 
 use burn::tensor::{Device, Tensor};
-use phys_instruct_physics::laplacian::eigenvalue;
 use phys_instruct_physics::helmholtz::Helmholtz;
+use phys_instruct_physics::laplacian::eigenvalue;
 use phys_instruct_physics::{Basis, Grid};
 
 use super::operator::{self, InverseLaplacian};
