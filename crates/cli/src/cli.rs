@@ -34,6 +34,8 @@ pub enum Verb {
     #[command(subcommand)]
     Model(commands::model::ModelVerb),
     #[command(subcommand)]
+    Pde(commands::pde::PdeVerb),
+    #[command(subcommand)]
     Data(commands::data::DataVerb),
     #[command(subcommand)]
     Config(commands::config::ConfigVerb),
@@ -92,6 +94,7 @@ pub fn run(cli: Cli) -> Outcome {
         Verb::Eval(verb) => verb.run(global),
         Verb::Bench(verb) => verb.run(global),
         Verb::Model(verb) => verb.run(global),
+        Verb::Pde(verb) => verb.run(global),
         Verb::Data(verb) => verb.run(global),
         Verb::Config(verb) => verb.run(global),
         Verb::Doctor(verb) => verb.run(global),

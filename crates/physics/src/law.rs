@@ -1,5 +1,7 @@
 //! The probability laws of the inputs: how they are drawn, and which values they can take.
 
+use std::fmt;
+
 use rand_chacha::ChaCha8Rng;
 
 use crate::random_field::{FieldLaw, LineLaw, Modes};
@@ -97,6 +99,38 @@ pub enum InputLaw {
     },
     /// Inputs given by data alone, without a formula for their law.
     Data,
+}
+
+impl fmt::Display for GaussianField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |what: &str, law: &FieldLaw| {
+            format!("a Gaussian {what}, alpha = {}, tau = {}", law.alpha, law.tau)
+        };
+        let text = match self {
+            Self::Neumann(law) => of("field with zero slope on the boundary", law),
+            Self::Periodic(law) => of("periodic field", law),
+            Self::Line(LineLaw { gamma, tau, sigma }) => format!(
+                "a periodic Gaussian line along x, gamma = {gamma}, tau = {tau}, sigma = {sigma}"
+            ),
+        };
+        f.write_str(&text)
+    }
+}
+
+/// Says the law in words.
+impl fmt::Display for InputLaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gaussian { field, zero_boundary: false } => write!(f, "{field}"),
+            Self::Gaussian { field, zero_boundary: true } => {
+                write!(f, "{field}, cut to zero on the boundary")
+            }
+            Self::TwoValued { field, negative, positive } => {
+                write!(f, "{negative} where {field}, is below 0, {positive} elsewhere")
+            }
+            Self::Data => write!(f, "given by data"),
+        }
+    }
 }
 
 impl InputLaw {

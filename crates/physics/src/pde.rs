@@ -28,6 +28,20 @@ pub enum Basis {
     Fourier,
 }
 
+impl Basis {
+    /// Returns the boundary condition of a field and the places of its points, in words.
+    pub fn boundary(self) -> &'static str {
+        match self {
+            Self::Cosine => "zero slope on the boundary, points at cell centres",
+            Self::SineNodes => "zero on the first and last node",
+            Self::CosineNodes => "cut to zero on the first and last node",
+            Self::SineCells => "zero on the boundary, points at cell centres",
+            Self::SineInner => "zero one spacing outside the first and last point",
+            Self::Fourier => "periodic",
+        }
+    }
+}
+
 /// One field of the joint sample x = (input, solution).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Channel {

@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod eval;
 pub mod generate;
 pub mod model;
+pub mod pde;
 pub mod sample;
 pub mod simulate;
 pub mod solve;

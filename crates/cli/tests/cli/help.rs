@@ -19,6 +19,7 @@ fn every_command_explains_itself() {
         "data",
         "config",
         "doctor",
+        "pde",
         "cite",
         "completions",
     ] {
@@ -27,6 +28,7 @@ fn every_command_explains_itself() {
             "data" => vec!["data", "data info", "data verify", "data import"],
             "config" => vec!["config", "config check", "config schema"],
             "bench" => vec!["bench", "bench unconditional", "bench conditional", "bench tune"],
+            "pde" => vec!["pde", "pde list", "pde show"],
             one => vec![one],
         };
         let runs: Vec<_> = lines.iter().map(|l| sandbox.good(&format!("{l} --help"))).collect();
@@ -41,7 +43,7 @@ fn every_command_with_work_to_do_shows_an_example() {
     let listed =
         help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
     let verbs: Vec<&str> = listed.filter_map(|l| l.split_whitespace().next()).collect();
-    assert_eq!(verbs.len(), 15, "{verbs:?}");
+    assert_eq!(verbs.len(), 16, "{verbs:?}");
     for verb in
         verbs.iter().filter(|verb| !["help", "model", "data", "config", "bench"].contains(verb))
     {

@@ -21,6 +21,24 @@ fn generate_writes_a_set_or_a_file() {
 }
 
 #[test]
+fn a_pde_is_shown_with_its_fields_and_models() {
+    let sandbox = Sandbox::new();
+    sandbox.good("pde list").matches("pde-list");
+    let listed = sandbox.json("pde list")["pdes"].take();
+    for entry in listed.as_array().unwrap() {
+        let name = entry["pde"].as_str().unwrap();
+        let shown = sandbox.json(&format!("pde show {name}"));
+        assert_eq!(shown["equation"], entry["equation"]);
+        assert!(!shown["fields"].as_array().unwrap().is_empty(), "{name}");
+    }
+    let k = |line: &str| sandbox.json(line)["params"][0]["value"].as_f64();
+    assert_eq!(k("pde show helmholtz"), Some(1.0));
+    assert_eq!(k("pde show helmholtz --param k=2.5"), Some(2.5));
+    sandbox.good("pde show poisson").matches("pde-show");
+    assert!(sandbox.run("pde show darcie").stderr.contains("known: "));
+}
+
+#[test]
 fn generate_depends_on_the_seed_alone() {
     let sandbox = Sandbox::new();
     let bytes = |rest: &str| {

@@ -59,10 +59,9 @@ impl Solver {
         let (mut tensors, share) = self.covariance.to_arrays()?;
         let yardstick = self.yardstick()?.to_vec();
         tensors.insert("yardstick".into(), Array { shape: vec![yardstick.len()], data: yardstick });
-        // As text, which keeps every bit.
         let card = &self.model().card;
         let residual = problem::residual(card.pde()?.as_ref(), card.grid, &crate::device::cpu())?;
-        let error = self.own_pde_error(residual.as_ref())?.to_bits().to_string();
+        let error = self.own_pde_error(residual.as_ref())?;
         let metadata = json!({ "version": VERSION, "share": share, "own_pde_error": error });
         Ok(Bundle { metadata, tensors })
     }
@@ -74,8 +73,7 @@ impl Solver {
             return Err(wrong("another version"));
         }
         let share = metadata["share"].as_u64().ok_or_else(|| wrong("no share"))?;
-        let bits = metadata["own_pde_error"].as_str().and_then(|bits| bits.parse().ok());
-        let error = f64::from_bits(bits.ok_or_else(|| wrong("no PDE error"))?);
+        let error = metadata["own_pde_error"].as_f64().ok_or_else(|| wrong("no PDE error"))?;
 
         let student = Student::new(model)?;
         let yardstick = tensors.remove("yardstick").map(|array| array.data).unwrap_or_default();

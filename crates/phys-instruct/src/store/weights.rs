@@ -35,8 +35,7 @@ pub struct Array {
 /// Everything in one weights file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bundle {
-    /// Any JSON. Numbers beyond 15 digits may change in the last place. A value that must be
-    /// restored bit for bit belongs in a tensor, an integer or a string.
+    /// Any JSON. Finite numbers are read back to the last bit.
     pub metadata: serde_json::Value,
     /// The tensors by name.
     pub tensors: BTreeMap<String, Array>,

@@ -1,0 +1,120 @@
+//! `pde`: the PDEs that the program knows.
+
+use clap::{Args, Subcommand};
+use phys_instruct::problem;
+use phys_instruct_physics::{Channel, Grid, Pde};
+use serde_json::{Value, json};
+
+use crate::args::{Global, PdeArgs};
+use crate::failure::Outcome;
+use crate::models;
+use crate::output::{line, show};
+
+/// Print the PDEs that are known, and what is known of one
+#[derive(Subcommand)]
+pub enum PdeVerb {
+    /// Print the name and the equation of every PDE
+    ///
+    /// Example: phys-instruct pde list
+    #[command(verbatim_doc_comment)]
+    List(List),
+    /// Print the equation, fields, parameters and models of a PDE
+    ///
+    /// Example: phys-instruct pde show helmholtz --param k=2
+    #[command(verbatim_doc_comment)]
+    Show(PdeArgs),
+}
+
+/// The arguments of `pde list`.
+#[derive(Args)]
+pub struct List {}
+
+impl PdeVerb {
+    pub fn run(&self, global: &Global) -> Outcome {
+        match self {
+            Self::List(_) => list(global.json),
+            Self::Show(args) => of_one(args.build()?.as_ref(), global.json),
+        }
+    }
+}
+
+fn list(json: bool) -> Outcome {
+    let pdes = problem::names()
+        .iter()
+        .map(|name| problem::by_name(name))
+        .collect::<phys_instruct::Result<Vec<_>>>()?;
+    let lines: Vec<_> = pdes.iter().map(|pde| line(pde.name(), pde.equation())).collect();
+    let entries: Vec<Value> =
+        pdes.iter().map(|pde| json!({ "pde": pde.name(), "equation": pde.equation() })).collect();
+    show(json, json!({ "pdes": entries }), &lines)
+}
+
+fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
+    let (channels, layout, law) = (pde.channels(), pde.layout(), pde.input_law());
+    let models = bundled(pde.name());
+    let arrays = problem::find(pde.name())?.arrays().to_vec();
+    // The number of symmetries does not depend on the grid, if its sides have eighths.
+    let grid = Grid::square(pde.smallest_grid().next_multiple_of(8));
+    let symmetries = pde.symmetries(grid).len();
+
+    let parts = [("input", &layout.input), ("solution", &layout.solution)];
+    let params: Vec<Value> = pde
+        .params()
+        .iter()
+        .map(|p| json!({ "name": p.name, "value": p.value, "meaning": p.meaning }))
+        .collect();
+    let fields: Vec<Value> = channels
+        .iter()
+        .map(|c| {
+            let boundary = c.basis.map(|basis| basis.boundary());
+            json!({ "name": c.name, "meaning": c.meaning, "boundary": boundary })
+        })
+        .collect();
+    let named = |part: &str| -> Vec<&str> {
+        let own = parts.iter().filter(|(name, _)| *name == part);
+        own.flat_map(|(_, p)| channels[p.channels.clone()].iter().map(|c| c.name.as_str()))
+            .collect()
+    };
+    let value = json!({
+        "pde": pde.name(), "equation": pde.equation(), "fields": fields,
+        "input": named("input"), "solution": named("solution"), "input_law": law.to_string(),
+        "params": params, "symmetries": symmetries, "arrays": arrays, "models": models,
+    });
+
+    let mut lines = vec![line("name", pde.name()), line("equation", pde.equation())];
+    for (name, part) in parts {
+        let first = if part.is_line() { ", its first row" } else { "" };
+        for channel in &channels[part.channels.clone()] {
+            lines.push(line(name, format!("{}{first}", described(channel))));
+        }
+    }
+    lines.push(line("law of the input", law));
+    for p in pde.params() {
+        lines.push(line("parameter", format!("{} = {}: {}", p.name, p.value, p.meaning)));
+    }
+    lines.push(line("symmetries", format!("{symmetries} on a square, beside the identity")));
+    for [input, solution] in arrays.iter().filter(|names| !names[1].is_empty()) {
+        lines.push(line("other programs' arrays", format!("{input}, {solution}")));
+    }
+    let models = if models.is_empty() { "none found".into() } else { models.join(", ") };
+    lines.push(line("bundled models", models));
+    show(json, value, &lines)
+}
+
+/// The name, meaning and boundary of a field.
+fn described(channel: &Channel) -> String {
+    let [along_y, along_x] = channel.basis.map(|basis| basis.boundary());
+    let boundary = match along_y == along_x {
+        true => along_y.to_owned(),
+        false => format!("along y {along_y}, along x {along_x}"),
+    };
+    format!("{}: {}; {boundary}", channel.name, channel.meaning)
+}
+
+/// The names of the bundled models of a PDE.
+fn bundled(pde: &str) -> Vec<String> {
+    let names = models::bundled();
+    let stems = names.iter().filter_map(|path| Some(path.file_stem()?.to_string_lossy()));
+    let own = stems.filter(|stem| stem.strip_prefix(pde).is_some_and(|rest| rest.starts_with('-')));
+    own.map(|stem| stem.into_owned()).collect()
+}
