@@ -44,8 +44,9 @@ fn every_command_with_work_to_do_shows_an_example() {
         help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
     let verbs: Vec<&str> = listed.filter_map(|l| l.split_whitespace().next()).collect();
     assert_eq!(verbs.len(), 16, "{verbs:?}");
-    for verb in
-        verbs.iter().filter(|verb| !["help", "model", "data", "config", "bench"].contains(verb))
+    for verb in verbs
+        .iter()
+        .filter(|verb| !["help", "model", "data", "pde", "config", "bench"].contains(verb))
     {
         let help = sandbox.good(&format!("{verb} --help")).stdout;
         assert!(help.contains(&format!("Example: phys-instruct {verb}")), "{help}");
