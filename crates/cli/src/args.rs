@@ -137,7 +137,7 @@ pub struct SamplingArgs {
     )]
     pub sampler: Sampler,
     /// Sweeps that bring the solution of every sample onto the equation of its input, no network
-    /// among them; timed apart
+    /// among them; timed by themselves
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = between::<0, MOST_CALLS>())]
     pub polish: usize,
     /// Take the solution from the generator's own pass, although the student has an operator for it
@@ -366,8 +366,8 @@ pub fn extension(path: &Path) -> String {
 /// A model, by file or by the name of its PDE.
 #[derive(Args, Clone)]
 pub struct ModelName {
-    /// A model file, a run folder, or a PDE for its bundled student: `darcy`, or `darcy-32` on
-    /// 32 x 32
+    /// A model file, a run folder, or a bundled student by its PDE, `darcy`, or by PDE and grid,
+    /// `darcy-64`
     #[arg(value_name = "MODEL|PDE")]
     pub model: PathBuf,
 }

@@ -33,7 +33,7 @@ pub struct Sample {
     /// Samples to draw
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least::<2>())]
     count: usize,
-    /// Where to: .npz (physical units), .png or .svg; repeatable
+    /// A file for the samples: .npz (physical units), .png or .svg; repeatable
     #[arg(long, value_name = "F")]
     out: Vec<PathBuf>,
     /// Held-out data to measure against: a data set folder or a file

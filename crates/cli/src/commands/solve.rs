@@ -90,8 +90,8 @@ pub struct Solve {
     /// noise-space: Gauss-Newton in the student's noise, for comparison.
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     method: Option<Way>,
-    /// Network calls at each of the student's levels but the first: with more of them observations
-    /// are followed more closely [default: 2, linearised 1]
+    /// Network calls at each of the student's levels but the first; more of them follow the
+    /// observations more closely [default: 2, linearised 1]
     #[arg(long, value_name = "N", value_parser = between::<1, MOST_CALLS>())]
     rounds: Option<usize>,
     /// Replace every member's solution by the reference solver's for its input; `--resolve=false`
@@ -104,7 +104,7 @@ pub struct Solve {
     /// The true fields, .npz as of `generate` with one sample, to measure the answer against
     #[arg(long, value_name = "F")]
     truth: Option<PathBuf>,
-    /// Where to: .npz (members, mean, sd), .png or .svg; repeatable
+    /// A file for the answer: .npz (members, mean, sd), .png or .svg; repeatable
     #[arg(long, value_name = "F")]
     out: Vec<PathBuf>,
 }

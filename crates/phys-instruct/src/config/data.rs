@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::Keys;
-use crate::Result;
+use crate::{Result, seeds};
 
 /// The source of the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +30,14 @@ impl DataConfig {
     /// Checks the numbers; `at` is the table's name.
     pub(super) fn check(&self, at: &str) -> Result<()> {
         // The floor of the figures is the distance of two halves, of two samples each at least.
-        Keys(at).count("validation", self.validation, 4..=usize::MAX)
+        let keys = Keys(at);
+        keys.count("validation", self.validation, 4..=usize::MAX)?;
+        // The validation samples take the seed after it.
+        keys.expect(
+            "seed",
+            self.seed,
+            self.seed < seeds::RESERVED - 1,
+            "below 1999999: data of larger seeds serve tests and tables",
+        )
     }
 }

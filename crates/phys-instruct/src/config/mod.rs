@@ -120,6 +120,14 @@ impl Config {
         self.train.check("train")?;
         let Some(distill) = &self.distill else { return Ok(()) };
         distill.check("distill", &self.coordinates, || self.pde())?;
+
+        // The teacher has seen no noise beyond its largest.
+        let most = self.diffusion.sigma_max;
+        if let Some(level) = distill.levels.first().filter(|&&level| level > most) {
+            return Err(Error::Config(format!(
+                "distill.levels[0] = {level}: at most diffusion.sigma_max = {most} expected"
+            )));
+        }
         match distill.operator() {
             Some(operator) => operator.net.check("distill.operator.net", self.grid),
             None => Ok(()),
@@ -217,6 +225,11 @@ mod tests {
             ("[diffusion]\nsigma_max = 0.001", "diffusion.sigma_max = 0.001"),
             ("[net]\npatch = 3", "net.patch = 3"),
             ("[data]\nvalidation = 2", "data.validation = 2"),
+            ("[data]\nseed = 1999999", "data.seed = 1999999: below 1999999"),
+            (
+                "[distill]\nlevels = [81.0, 3.0]\n[[distill.phase]]\nkind = \"matching\"",
+                "distill.levels[0] = 81",
+            ),
             ("[net]\nwidth = 1048576", "net.width"),
             ("[net]\nwidth = 12", "net.width = 12"),
             ("[net]\nmultipliers = [1, 1, 1, 1, 1]", "net.multipliers has 5 levels"),

@@ -16,7 +16,7 @@ const HEAD: [&str; 12] = [
     "CRPS",
     "misfit",
     "PDE error",
-    "passes",
+    "calls",
     "one answer",
 ];
 

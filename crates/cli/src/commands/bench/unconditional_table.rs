@@ -11,7 +11,7 @@ use crate::failure::Failure;
 const HEAD: [&str; 10] = [
     "method",
     "steps",
-    "passes",
+    "calls",
     "samples",
     "PDE error",
     "solution error",

@@ -316,7 +316,11 @@ impl Observations {
 
 fn outside(point: &Observation, grid: Grid) -> String {
     let Observation { row, column, .. } = point;
-    format!("row {row}, column {column} is outside the grid of {} x {} points", grid.ny, grid.nx)
+    format!(
+        "row {row}, column {column} is outside the grid of {} x {} points; is the table of another \
+         grid than the model?",
+        grid.ny, grid.nx
+    )
 }
 
 fn check(point: &Observation, channels: &[String], grid: Grid) -> std::result::Result<(), String> {
