@@ -58,8 +58,9 @@
 //!
 //! A PDE is a type with the traits [`Pde`](physics::Pde), its law and solver, and
 //! [`Residual`](residual::Residual), its equation on tensors. Here it is u + u^3 = a, a reaction
-//! without diffusion. Once registered, its name works in configs and model files. The crate
-//! `examples/reaction-diffusion` takes one all the way to a student.
+//! without diffusion. Once registered, its name works in configs and model files, and in the verbs
+//! of `phys_instruct_cli::run_from_args`. The crate `examples/reaction-diffusion` takes one all the
+//! way to a student and to a command line.
 //!
 //! ```
 //! use phys_instruct::physics::random_field::FieldLaw;
