@@ -58,8 +58,9 @@
 //!
 //! A PDE is a type with the traits [`Pde`](physics::Pde), its law and solver, and
 //! [`Residual`](residual::Residual), its equation on tensors. Here it is u + u^3 = a, a reaction
-//! without diffusion. Once registered, its name works in configs and model files. The crate
-//! `examples/reaction-diffusion` takes one all the way to a student.
+//! without diffusion. Once registered, its name works in configs and model files, and in the verbs
+//! of `phys_instruct_cli::run_from_args`. The crate `examples/reaction-diffusion` takes one all the
+//! way to a student and to a command line.
 //!
 //! ```
 //! use phys_instruct::physics::random_field::FieldLaw;
@@ -142,6 +143,21 @@
 //! [`diffusion`], [`net`] and [`student`] are the method's own parts. [`baseline`] and
 //! [`mod@bench`] are what it is compared with, and how.
 //!
+//! # What is stable
+//!
+//! Names and files that are kept from one minor version to the next. A name that has to go is
+//! deprecated for one of them before:
+//!
+//! - the names at the crate's root and in [`prelude`];
+//! - the items of the modules that are of use to every program, those in the module itself and
+//!   not in modules below it: [`condition::Solver`], but nothing of [`condition::methods`];
+//! - whatever else `examples/reaction-diffusion` imports, [`residual::operator`] for example;
+//! - files: later versions read the configs, model files, data sets and observations of earlier
+//!   ones. The checkpoints of a run are for the version that wrote them.
+//!
+//! Other public modules are there for the command line, tests and experiments. They may change
+//! with any version.
+//!
 //! # Features
 //!
 //! `ndarray`, on unless turned off: views of [`Samples`] as arrays of that crate. `gpu`: graphics
@@ -155,7 +171,7 @@ pub mod data;
 pub mod device;
 pub mod diffusion;
 pub mod distill;
-pub mod error;
+mod error;
 pub mod eval;
 mod linalg;
 pub mod memory;

@@ -9,17 +9,11 @@ use std::sync::atomic::AtomicBool;
 use phys_instruct::data::{self, Watch};
 use phys_instruct::distill::{monitor, train::StudentTraining};
 use phys_instruct::eval::{EvalOptions, Report, evaluate};
-use phys_instruct::problem::{self, Problem};
 use phys_instruct::sampling::{SampleOptions, sample};
 use phys_instruct::teacher::TeacherTraining;
 use phys_instruct::training::Training;
 use phys_instruct::{Config, Model, Result, Samples, device};
-
-mod pde;
-mod residual;
-
-use pde::ReactionDiffusion;
-use residual::ReactionDiffusionResidual;
+use reaction_diffusion::register;
 
 /// Number of samples drawn from each model.
 const COUNT: usize = 500;
@@ -36,13 +30,6 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-/// Registers the PDE. Its name then works in every config and model file.
-fn register() -> Result<()> {
-    problem::register(Problem::of(|pde: &ReactionDiffusion, grid, device| {
-        Ok(Box::new(ReactionDiffusionResidual::new(pde, grid, device)))
-    }))
 }
 
 fn run() -> Result<bool> {
@@ -119,29 +106,4 @@ fn passes(teacher: &Report, student: &Report) -> bool {
     let size = student.std_ratio.iter().all(|ratio| (0.85..1.15).contains(ratio));
     println!("PDE error below 0.7 of the teacher's: {error}; deviations within 15 %: {size}");
     error && size
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use phys_instruct_physics::Grid;
-
-    #[test]
-    fn a_registered_pde_works_in_configs_and_is_registered_once() {
-        let config = "pde = 'reaction-diffusion'\ngrid = 16\nparams = { diffusion = 0.02 }";
-        let config = Config::from_toml(config).unwrap();
-        assert!(config.pde().err().unwrap().to_string().contains("darcy, poisson"));
-        register().unwrap();
-        let pde = config.pde().unwrap();
-        assert_eq!((pde.name(), pde.params()[0].value), (pde::NAME, 0.02));
-        assert!(
-            phys_instruct::problem::residual(pde.as_ref(), Grid::square(16), &device::cpu())
-                .is_ok()
-        );
-        assert!(register().unwrap_err().to_string().contains("registered already"));
-        let unknown = problem::by_name("reaction").err().unwrap().to_string();
-        assert!(unknown.contains("burgers, reaction-diffusion"), "{unknown}");
-    }
 }

@@ -1,7 +1,9 @@
 //! The book quotes this crate word for word.
 
 const CHAPTER: &str = include_str!("../../../book/src/own-pde.md");
-const SOURCES: [&str; 3] = [
+const SOURCES: [&str; 5] = [
+    include_str!("../src/bin/reaction-diffusion-cli.rs"),
+    include_str!("../src/lib.rs"),
     include_str!("../src/main.rs"),
     include_str!("../src/pde.rs"),
     include_str!("../src/residual.rs"),

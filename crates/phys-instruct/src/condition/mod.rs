@@ -13,7 +13,7 @@ pub mod observations;
 pub mod posterior;
 pub mod prior;
 pub mod solver;
-pub mod stored;
+pub(crate) mod stored;
 pub mod task;
 pub mod warnings;
 

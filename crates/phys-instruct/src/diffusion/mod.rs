@@ -3,7 +3,7 @@
 
 pub mod bases;
 pub mod coordinates;
-pub mod denoiser;
+pub(crate) mod denoiser;
 pub mod joint;
 pub mod loss;
 pub mod noise;

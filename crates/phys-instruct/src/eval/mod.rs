@@ -10,11 +10,11 @@ use crate::{Error, Result, Samples};
 pub mod frechet;
 pub mod histogram;
 pub mod marginal;
-pub mod moments;
+pub(crate) mod moments;
 pub mod physics;
 pub mod spectrum;
 pub mod swd;
-pub mod wasserstein;
+pub(crate) mod wasserstein;
 
 pub use frechet::Frechet;
 pub use marginal::Marginal;

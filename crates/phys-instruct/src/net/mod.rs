@@ -1,10 +1,10 @@
 //! The network: layers, U-Net, parameters by name, gradients, optimizer.
 
 pub mod gradient;
-pub mod layers;
+pub(crate) mod layers;
 pub mod ops;
 pub mod optimizer;
-pub mod packed;
+pub(crate) mod packed;
 pub mod params;
 mod unet;
 

@@ -3,7 +3,7 @@
 //! [`crate::distill`].
 
 pub mod calibration;
-pub mod generator;
+pub(crate) mod generator;
 pub mod operator;
 
 pub use calibration::Calibration;

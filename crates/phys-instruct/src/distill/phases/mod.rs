@@ -21,11 +21,11 @@ use crate::store::weights::Array;
 use crate::{Error, Result};
 
 pub mod anchored;
-pub mod calibrate;
+pub(crate) mod calibrate;
 pub mod matching;
 pub mod operator;
 mod phase;
-pub mod warm_start;
+pub(crate) mod warm_start;
 
 pub use self::phase::Phase;
 
