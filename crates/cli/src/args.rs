@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Command, ValueEnum};
-use phys_instruct::config::grid::json;
 use phys_instruct::config::load::Changes;
 use phys_instruct::device::{self, Device};
 use phys_instruct::diffusion::sampler::Method;
+use phys_instruct::grid::json;
 use phys_instruct::store::manifest::Manifest;
 use phys_instruct::{Error, Result, memory, problem};
 use phys_instruct_physics::{Grid, Pde};

@@ -70,7 +70,7 @@ pub struct Figures {
     pde: String,
     model: Option<String>,
     kind: Option<Kind>,
-    #[serde(with = "phys_instruct::config::grid")]
+    #[serde(with = "phys_instruct::grid")]
     grid: Grid,
     calls: Option<usize>,
     seed: Option<u64>,

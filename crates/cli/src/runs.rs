@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use phys_instruct::Config;
-use phys_instruct::config::grid::json as grid_json;
 use phys_instruct::config::load::{self, Changes};
+use phys_instruct::grid::json as grid_json;
 use phys_instruct::model::{Kind, Model};
 use phys_instruct::store::lock::Lock;
 use phys_instruct::store::run::Run;

@@ -136,7 +136,7 @@
 //! | [`prelude`] | what these examples import |
 //! | [`sampling`], [`condition`] | samples; answers from observations |
 //! | [`problem`], [`residual`], [`physics`] | records, equations on tensors, laws and solvers |
-//! | [`data`], [`samples`], [`store`] | data, in memory and in files |
+//! | [`data`], [`samples`], [`store`], [`grid`] | data, in memory and in files; a grid in files |
 //! | [`config`], [`teacher`], [`distill`], [`training`] | training |
 //! | [`eval`], [`polish`], [`device`], [`memory`] | measures, correction, devices, limits |
 //!
@@ -173,6 +173,7 @@ pub mod diffusion;
 pub mod distill;
 mod error;
 pub mod eval;
+pub mod grid;
 mod linalg;
 pub mod memory;
 pub mod model;

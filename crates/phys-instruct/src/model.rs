@@ -57,7 +57,7 @@ pub struct Card {
     /// The physical parameters of the PDE by name.
     pub params: BTreeMap<String, f64>,
     /// The grid.
-    #[serde(with = "crate::config::grid")]
+    #[serde(with = "crate::grid")]
     pub grid: Grid,
     /// The channels' names.
     pub channels: Vec<String>,

@@ -14,6 +14,7 @@ macro_rules! modules {
 with_pdes!(modules);
 
 pub mod anderson;
+pub mod basis;
 pub mod differentiable;
 pub mod error;
 pub mod etdrk4;
@@ -26,6 +27,7 @@ pub mod law;
 pub mod layout;
 pub mod linearised;
 pub mod moments;
+pub mod param;
 pub mod pde;
 pub mod random_field;
 pub mod rng;
@@ -36,6 +38,7 @@ mod testing;
 pub mod transform;
 pub mod warning;
 
+pub use basis::Basis;
 pub use differentiable::Differentiable;
 pub use error::{Error, Result};
 pub use fields::Fields;
@@ -43,5 +46,6 @@ pub use grid::Grid;
 pub use law::{GaussianField, InputLaw, TwoValues};
 pub use layout::{Layout, Part, Rows};
 pub use linearised::{Linearisable, Linearised};
-pub use pde::{Basis, Channel, Param, Pde, Solution, SolveReport, generate};
+pub use param::Param;
+pub use pde::{Channel, Pde, Solution, SolveReport, generate};
 pub use warning::{Warning, WarningKind};

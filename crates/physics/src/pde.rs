@@ -8,39 +8,9 @@ use rayon::prelude::*;
 
 use crate::symmetry::Symmetry;
 use crate::{
-    Differentiable, Error, Fields, Grid, InputLaw, Layout, Linearisable, Result, Warning, rng,
+    Basis, Differentiable, Error, Fields, Grid, InputLaw, Layout, Linearisable, Param, Result,
+    Warning, rng,
 };
-
-/// The orthonormal basis along one axis of `n` points that fits the boundary condition of a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Basis {
-    /// Zero normal derivative, points at cell centres: type-II cosines.
-    Cosine,
-    /// Zero on the first and last node: type-I sines on the `n - 2` inner nodes.
-    SineNodes,
-    /// Cut to zero on the first and last node: type-II cosines on the `n - 2` inner nodes.
-    CosineNodes,
-    /// Zero half a cell outside the first and last cell centre: type-II sines.
-    SineCells,
-    /// Zero one spacing outside the first and last point: type-I sines on all `n` points.
-    SineInner,
-    /// Periodic: real Fourier modes.
-    Fourier,
-}
-
-impl Basis {
-    /// Returns the boundary condition of a field and the places of its points, in words.
-    pub fn boundary(self) -> &'static str {
-        match self {
-            Self::Cosine => "zero slope on the boundary, points at cell centres",
-            Self::SineNodes => "zero on the first and last node",
-            Self::CosineNodes => "cut to zero on the first and last node",
-            Self::SineCells => "zero on the boundary, points at cell centres",
-            Self::SineInner => "zero one spacing outside the first and last point",
-            Self::Fourier => "periodic",
-        }
-    }
-}
 
 /// One field of the joint sample x = (input, solution).
 #[derive(Debug, Clone, PartialEq)]
@@ -57,24 +27,6 @@ impl Channel {
     /// Returns a channel with its name, its meaning and its basis along y and along x.
     pub fn new(name: &str, meaning: &str, basis: [Basis; 2]) -> Self {
         Self { name: name.into(), meaning: meaning.into(), basis }
-    }
-}
-
-/// A physical parameter and its current value.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Param {
-    /// The name used on the command line and in configs.
-    pub name: String,
-    /// The current value.
-    pub value: f64,
-    /// The meaning and the valid range, in words.
-    pub meaning: String,
-}
-
-impl Param {
-    /// Returns a parameter with its name, its value and its meaning.
-    pub fn new(name: &str, value: f64, meaning: &str) -> Self {
-        Self { name: name.into(), value, meaning: meaning.into() }
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use phys_instruct::Error;
-use phys_instruct::config::grid::json as grid_json;
 use phys_instruct::data::{self, Watch};
+use phys_instruct::grid::json as grid_json;
 use phys_instruct::store::dataset::{self, Plan, usual_shard};
 use phys_instruct::store::interrupt;
 use phys_instruct_physics::{Grid, Pde};

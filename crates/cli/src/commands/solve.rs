@@ -9,8 +9,8 @@ use phys_instruct::condition::posterior::Score;
 use phys_instruct::condition::{
     Answer, Method, Observations, Options, Question, Task, TwoValuedEntries, ask_for_members, files,
 };
-use phys_instruct::config::grid::json as grid_json;
 use phys_instruct::data::{self, Watch};
+use phys_instruct::grid::json as grid_json;
 use phys_instruct::store::dataset;
 use phys_instruct::{Model, Samples, seeds};
 use phys_instruct_physics::Pde;

@@ -30,7 +30,7 @@ pub struct Key {
     /// The number of sampler steps; 0 for the solver.
     pub steps: usize,
     /// The grid.
-    #[serde(with = "crate::config::grid")]
+    #[serde(with = "crate::grid")]
     pub grid: Grid,
     /// The number of samples per seed.
     pub count: usize,

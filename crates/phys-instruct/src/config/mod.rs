@@ -16,7 +16,7 @@ mod coordinates;
 mod data;
 mod diffusion;
 mod distill;
-pub mod grid;
+pub(crate) mod grid;
 pub mod load;
 mod memory;
 mod net;
@@ -52,8 +52,8 @@ pub struct Config {
     pub pde: String,
     /// Points a side of the unit square, or a table of `points` and `sides`, each along y and along
     /// x.
-    #[serde(with = "grid")]
-    #[schemars(schema_with = "grid::schema")]
+    #[serde(with = "crate::grid")]
+    #[schemars(schema_with = "crate::grid::schema")]
     pub grid: Grid,
     /// The seed behind every random number of the run.
     #[serde(default)]

@@ -33,7 +33,7 @@ pub struct Recipe {
     /// The seed.
     pub seed: u64,
     /// The grid; `size` in older files.
-    #[serde(alias = "size", with = "crate::config::grid")]
+    #[serde(alias = "size", with = "crate::grid")]
     pub grid: Grid,
     /// The number of samples.
     pub count: usize,

@@ -23,7 +23,7 @@ pub struct Key {
     /// The number of DiffusionPDE's sampler steps; 0 for the others.
     pub steps: usize,
     /// The grid.
-    #[serde(with = "crate::config::grid")]
+    #[serde(with = "crate::grid")]
     pub grid: Grid,
     /// The number of points observed; all if there are fewer.
     pub points: usize,
