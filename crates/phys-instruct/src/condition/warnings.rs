@@ -103,41 +103,77 @@ pub(super) fn of_surprise(
     lattice: &Lattice,
     laws: &[FieldLaw],
 ) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    let (found, usual) = (&surprise.distances, &surprise.usual);
-
-    let most = UNUSUAL * usual.alone;
-    let outside: Vec<usize> = ordered(&surprise.alone, most);
-    if let Some(&worst) = outside.first() {
-        let name = named(observations, lattice, surprise.chosen[worst]);
-        let (mean, sd) = (surprise.mean[worst], surprise.deviation[worst]);
-        let distance = short(surprise.alone[worst].abs());
-        let others = match outside.len() {
-            1 => String::new(),
-            n => format!("; {} of {} observations lie outside", n, surprise.alone.len()),
-        };
-        let cause = cause(surprise, observations, laws, worst, outside.len());
-        let message = format!(
-            "{name} lies {distance} deviations from what this model knows ({} +- {}){others}: {cause}",
-            short(mean),
-            short(sd)
-        );
-        warnings.push(warning(Concern::OutsidePrior, message));
-    }
+    let case = Case { surprise, observations, lattice, laws };
+    let outside = ordered(&surprise.alone, UNUSUAL * surprise.usual.alone);
+    let mut warnings = Vec::from_iter(case.outside(&outside));
 
     // A single wrong value explains the other numbers too, so they add nothing.
     if outside.len() == 1 && surprise.alone.len() > 1 {
         return warnings;
     }
 
-    // If values lie outside by themselves, their neighbours add nothing.
-    let contradicted = ordered(&surprise.given_rest, CONTRADICTED * usual.given_rest);
-    if outside.is_empty() && !contradicted.is_empty() && surprise.alone.len() > 1 {
+    // If values lie outside by themselves, their neighbours and their sizes add nothing.
+    if outside.is_empty() {
+        warnings.extend(case.contradicted());
+    }
+    warnings.extend(case.far_together());
+    if outside.is_empty() {
+        warnings.extend(case.missized());
+    }
+    warnings.extend(case.near_together());
+    warnings.extend(case.offset());
+    warnings
+}
+
+/// Observations and their comparison with the model.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    surprise: &'a Surprise,
+    observations: &'a Observations,
+    lattice: &'a Lattice,
+    laws: &'a [FieldLaw],
+}
+
+impl Case<'_> {
+    /// The description of a value among those compared.
+    fn named(&self, i: usize) -> String {
+        named(self.observations, self.lattice, self.surprise.chosen[i])
+    }
+
+    /// A warning of the values `outside` what the model knows, the farthest of them first.
+    fn outside(&self, outside: &[usize]) -> Option<Warning> {
+        let surprise = self.surprise;
+        let &worst = outside.first()?;
+        let others = match outside.len() {
+            1 => String::new(),
+            n => format!("; {} of {} observations lie outside", n, surprise.alone.len()),
+        };
+
+        let message = format!(
+            "{} lies {} deviations from what this model knows ({} +- {}){others}: {}",
+            self.named(worst),
+            short(surprise.alone[worst].abs()),
+            short(surprise.mean[worst]),
+            short(surprise.deviation[worst]),
+            self.cause(worst, outside.len())
+        );
+        Some(warning(Concern::OutsidePrior, message))
+    }
+
+    /// A warning of values that all others contradict.
+    fn contradicted(&self) -> Option<Warning> {
+        let surprise = self.surprise;
+        let most = CONTRADICTED * surprise.usual.given_rest;
+        let contradicted = ordered(&surprise.given_rest, most);
+        if contradicted.is_empty() || surprise.alone.len() <= 1 {
+            return None;
+        }
+
         let one = |&i: &usize| {
             let [expected, sd] = surprise.expected[i];
             format!(
                 "{}, where {} +- {} is expected, {} deviations away",
-                named(observations, lattice, surprise.chosen[i]),
+                self.named(i),
                 short(expected),
                 short(sd),
                 short(surprise.given_rest[i].abs())
@@ -149,59 +185,118 @@ pub(super) fn of_surprise(
              stated than it has? --robust keeps it from spoiling the rest",
             listed.join("; ")
         );
-        warnings.push(warning(Concern::Outlier, message));
+        Some(warning(Concern::Outlier, message))
     }
 
-    if found.together > UNUSUAL * usual.together && surprise.alone.len() > 1 {
+    /// A warning if all values together lie unusually far from the mean.
+    fn far_together(&self) -> Option<Warning> {
+        let (found, usual) = (self.surprise.distances.together, self.surprise.usual.together);
+        let message = || {
+            format!(
+                "together the observations lie {} deviations each from what this model knows, where \
+                 at most {} is usual: other units, another domain, another law or equation, or \
+                 larger errors than stated?",
+                short(found),
+                short(usual)
+            )
+        };
+        let far = found > UNUSUAL * usual && self.surprise.alone.len() > 1;
+        far.then(|| warning(Concern::Together, message()))
+    }
+
+    /// A warning of every field whose values are unusually large or small.
+    fn missized(&self) -> impl Iterator<Item = Warning> {
+        self.surprise.sizes.iter().enumerate().filter_map(|(channel, size)| {
+            let size = size.filter(|size| size.count >= FEW)?;
+            let [least, most] = size.usual;
+            let message = || {
+                format!(
+                    "the values of {} are {} times the size that this model expects, where {} to {} \
+                     are usual: other units, another domain, or errors stated larger than they are?",
+                    self.observations.channels()[channel],
+                    short(size.found),
+                    short(least),
+                    short(most)
+                )
+            };
+            let fits = (least / MISSIZED..MISSIZED * most).contains(&size.found);
+            (!fits).then(|| warning(Concern::OutsidePrior, message()))
+        })
+    }
+
+    /// A warning if all values together lie unusually near the mean.
+    fn near_together(&self) -> Option<Warning> {
+        let (found, least) = (self.surprise.distances.together, self.surprise.least_together);
+        let count = self.surprise.alone.len();
+        let near = QUIET * found < least && count >= FEW;
+        if !near {
+            return None;
+        }
+
+        let distance = |&i: &usize| self.surprise.alone[i].abs();
+        let farthest = (0..count).max_by(|i, j| distance(i).total_cmp(&distance(j)));
         let message = format!(
             "together the observations lie {} deviations each from what this model knows, where at \
-             most {} is usual: other units, another domain, another law or equation, or larger \
-             errors than stated?",
-            short(found.together),
-            short(usual.together)
+             least {} is usual: {}",
+            short(found),
+            short(least),
+            self.cause(farthest.unwrap_or(0), count)
         );
-        warnings.push(warning(Concern::Together, message));
+        Some(warning(Concern::Together, message))
     }
 
-    for (channel, size) in surprise.sizes.iter().enumerate() {
-        let Some(size) = size.filter(|size| size.count >= FEW) else { continue };
-        let [least, most] = size.usual;
-        if outside.is_empty() && !(least / MISSIZED..MISSIZED * most).contains(&size.found) {
-            let message = format!(
-                "the values of {} are {} times the size that this model expects, where {} to {} are \
-                 usual: other units, another domain, or errors stated larger than they are?",
-                observations.channels()[channel],
-                short(size.found),
-                short(least),
-                short(most)
-            );
-            warnings.push(warning(Concern::OutsidePrior, message));
+    /// A warning if a field's values are off by a common amount.
+    fn offset(&self) -> Option<Warning> {
+        let (found, usual) = (self.surprise.distances.offset, self.surprise.usual.offset);
+        let message = || {
+            format!(
+                "a field's values are off by a common amount, {} deviations, where at most {} is \
+                 usual: an offset, another reference?",
+                short(found),
+                short(usual)
+            )
+        };
+        let off = found > UNUSUAL * usual && self.surprise.alone.len() > 1;
+        off.then(|| warning(Concern::Offset, message()))
+    }
+
+    /// The likely cause of values outside the prior.
+    fn cause(&self, worst: usize, outside: usize) -> String {
+        let Self { surprise, observations, laws, .. } = *self;
+        let point = &observations.points()[surprise.chosen[worst]];
+        let law = laws[point.channel];
+        if surprise.deviation[worst] < 1e-2 * law.deviation
+            && surprise.mean[worst].abs() < law.deviation
+        {
+            return "the boundary condition fixes the value there".into();
+        }
+        if outside == 1 && surprise.alone.len() > 1 {
+            return "a wrong value?".into();
+        }
+
+        // The typical size of the field's observed values, compared with each field of the model.
+        let own = surprise.chosen.iter().map(|&i| &observations.points()[i]);
+        let own: Vec<f64> = own.filter(|p| p.channel == point.channel).map(|p| p.value).collect();
+        let rms = |values: &[f64]| {
+            (values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64).sqrt()
+        };
+        let ratio = |law: FieldLaw| rms(&own) / law.mean.hypot(law.deviation);
+        let fits = |r: f64| (1.0 / FITS..FITS).contains(&r);
+
+        let others = (0..laws.len()).filter(|&c| c != point.channel && !fits(ratio(law)));
+        if let Some(other) = others.into_iter().find(|&c| fits(ratio(laws[c]))) {
+            let name = &observations.channels()[other];
+            return format!("its values are of the size of {name}: are the fields exchanged?");
+        }
+
+        match ratio(law) {
+            r if fits(r) => "another law, an offset?".into(),
+            r => format!(
+                "its values are {} times those of the model: other units? another domain?",
+                short(r)
+            ),
         }
     }
-
-    if QUIET * found.together < surprise.least_together && surprise.alone.len() >= FEW {
-        let all = (0..surprise.alone.len())
-            .max_by(|&i, &j| surprise.alone[i].abs().total_cmp(&surprise.alone[j].abs()));
-        let cause = cause(surprise, observations, laws, all.unwrap_or(0), surprise.alone.len());
-        let message = format!(
-            "together the observations lie {} deviations each from what this model knows, where at \
-             least {} is usual: {cause}",
-            short(found.together),
-            short(surprise.least_together)
-        );
-        warnings.push(warning(Concern::Together, message));
-    }
-
-    if found.offset > UNUSUAL * usual.offset && surprise.alone.len() > 1 {
-        let message = format!(
-            "a field's values are off by a common amount, {} deviations, where at most {} is usual: \
-             an offset, another reference?",
-            short(found.offset),
-            short(usual.offset)
-        );
-        warnings.push(warning(Concern::Offset, message));
-    }
-    warnings
 }
 
 /// The indices of the `distances` above `most`, the largest distance first.
@@ -209,48 +304,6 @@ fn ordered(distances: &[f64], most: f64) -> Vec<usize> {
     let mut all: Vec<usize> = (0..distances.len()).filter(|&i| distances[i].abs() > most).collect();
     all.sort_by(|&i, &j| distances[j].abs().total_cmp(&distances[i].abs()));
     all
-}
-
-/// The likely cause of values outside the prior.
-fn cause(
-    surprise: &Surprise,
-    observations: &Observations,
-    laws: &[FieldLaw],
-    worst: usize,
-    outside: usize,
-) -> String {
-    let point = &observations.points()[surprise.chosen[worst]];
-    let law = laws[point.channel];
-    if surprise.deviation[worst] < 1e-2 * law.deviation
-        && surprise.mean[worst].abs() < law.deviation
-    {
-        return "the boundary condition fixes the value there".into();
-    }
-    if outside == 1 && surprise.alone.len() > 1 {
-        return "a wrong value?".into();
-    }
-
-    // The typical size of the field's observed values, compared with each field of the model.
-    let own = surprise.chosen.iter().map(|&i| &observations.points()[i]);
-    let own: Vec<f64> = own.filter(|p| p.channel == point.channel).map(|p| p.value).collect();
-    let rms =
-        |values: &[f64]| (values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64).sqrt();
-    let ratio = |law: FieldLaw| rms(&own) / law.mean.hypot(law.deviation);
-    let fits = |r: f64| (1.0 / FITS..FITS).contains(&r);
-
-    let others = (0..laws.len()).filter(|&c| c != point.channel && !fits(ratio(law)));
-    if let Some(other) = others.into_iter().find(|&c| fits(ratio(laws[c]))) {
-        let name = &observations.channels()[other];
-        return format!("its values are of the size of {name}: are the fields exchanged?");
-    }
-
-    match ratio(law) {
-        r if fits(r) => "another law, an offset?".into(),
-        r => format!(
-            "its values are {} times those of the model: other units? another domain?",
-            short(r)
-        ),
-    }
 }
 
 /// A warning if unstated errors must be large for the values to follow this model's law.
