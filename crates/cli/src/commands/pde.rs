@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use phys_instruct::problem;
-use phys_instruct_physics::{Channel, Grid, Pde};
+use phys_instruct_physics::{Channel, Grid, Part, Pde};
 use serde_json::{Value, json};
 
 use crate::args::{Global, PdeArgs};
@@ -70,14 +70,12 @@ fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
             json!({ "name": c.name, "meaning": c.meaning, "boundary": boundary })
         })
         .collect();
-    let named = |part: &str| -> Vec<&str> {
-        let own = parts.iter().filter(|(name, _)| *name == part);
-        own.flat_map(|(_, p)| channels[p.channels.clone()].iter().map(|c| c.name.as_str()))
-            .collect()
+    let names = |part: &Part| -> Vec<&str> {
+        channels[part.channels.clone()].iter().map(|c| c.name.as_str()).collect()
     };
     let value = json!({
         "pde": pde.name(), "equation": pde.equation(), "fields": fields,
-        "input": named("input"), "solution": named("solution"), "input_law": law.to_string(),
+        "input": names(&layout.input), "solution": names(&layout.solution), "input_law": law.to_string(),
         "params": params, "symmetries": symmetries, "arrays": arrays, "models": models,
     });
 

@@ -1,9 +1,9 @@
 //! Prepared solvers in files: what every question needs and what depends on the model alone.
 //!
 //! To prepare a [`Solver`] takes a thousand samples of the student, which is most of the time of a
-//! single answer. A folder holds what was drawn, one file for each model, number of threads and
-//! device, since each of them may change a sample in its last digit. The answers are those of a
-//! solver that was prepared anew, bit for bit. The oldest files go where there are more than
+//! single answer. A folder holds what was drawn, one file for each model, number of threads, device
+//! and vector unit, since each of them may change a sample in its last digit. The answers are those
+//! of a solver that was prepared anew, bit for bit. The oldest files go where there are more than
 //! [`MOST`].
 
 use std::path::{Path, PathBuf};
@@ -89,12 +89,12 @@ impl Solver {
     }
 }
 
-/// The file of `folder` for this model, number of threads and device.
+/// The file of `folder` for this model, number of threads, device and vector unit.
 fn path_in(folder: &Path, model: &Model) -> Result<PathBuf> {
     let threads = rayon::current_num_threads();
-    let device = format!("{:?}", model.device());
+    let (device, unit) = (model.device(), crate::device::vector_unit()?);
     let of_model = model.sha256()?;
-    let name = sha256(format!("{of_model} {threads} {device}").as_bytes());
+    let name = sha256(format!("{of_model} {threads} {device:?} {unit}").as_bytes());
     Ok(folder.join(format!("{}-{}.safetensors", model.card.pde, &name[..16])))
 }
 

@@ -230,7 +230,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::testing::residual::{self as testing, assert_close, gradient, options, rms, values};
+    use crate::testing::residual::{
+        self as testing, assert_close, difference, gradient, options, rms, values,
+    };
     use phys_instruct_physics::{Fields, Pde, burgers::Burgers, generate, rng};
 
     const NU: f64 = 0.02;
@@ -383,16 +385,7 @@ mod tests {
             let [residual, _] = oracle(x);
             (rms(&residual, residual.len()) / rms(&source, source.len())).powi(2)
         };
-        let expected: Vec<f64> = (0..x.data.len())
-            .map(|i| {
-                let moved = |by: f64| {
-                    let mut moved = x.clone();
-                    moved.data[i] += by;
-                    loss(&moved)
-                };
-                (moved(1e-4) - moved(-1e-4)) / 2e-4
-            })
-            .collect();
+        let expected: Vec<f64> = (0..x.data.len()).map(|i| difference(&x, i, loss)).collect();
         let free = gradient(&build(size), &x, options(false, false));
         assert_close(&free, &expected, 1e-3);
         let detached = gradient(&build(size), &x, options(true, false));

@@ -346,7 +346,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::testing::residual::{self as testing, assert_close, gradient, options, rms, values};
+    use crate::testing::residual::{
+        self as testing, assert_close, difference, gradient, options, rms, values,
+    };
     use phys_instruct_physics::{Fields, Pde, generate, navier_stokes::NavierStokes, rng};
 
     const NU: f64 = 0.01;
@@ -566,15 +568,7 @@ mod tests {
 
         // One entry in 23 is tested, so that rows, columns and channels all differ.
         let entries: Vec<usize> = (0..x.data.len()).step_by(23).collect();
-        let difference = |&i: &usize| {
-            let moved = |by: f64| {
-                let mut moved = x.clone();
-                moved.data[i] += by;
-                loss(&moved)
-            };
-            (moved(1e-4) - moved(-1e-4)) / 2e-4
-        };
-        let expected: Vec<f64> = entries.iter().map(difference).collect();
+        let expected: Vec<f64> = entries.iter().map(|&i| difference(&x, i, loss)).collect();
         let picked = |gradient: Vec<f64>| entries.iter().map(|&i| gradient[i]).collect::<Vec<_>>();
         let own = build(intervals, size);
         assert_close(&picked(gradient(&own, &x, options(false, false))), &expected, 1e-3);

@@ -29,7 +29,7 @@ use crate::diffusion::bases::Bases;
 use crate::net::packed::PackedUNet;
 use crate::net::params::{read, to_array};
 use crate::net::{UNet, params};
-use crate::parts::Parts;
+use crate::parts::{Parts, with_part};
 use crate::polish::corrected;
 use crate::residual::Residual;
 use crate::store::weights::{Array, of_shape};
@@ -177,18 +177,8 @@ impl Frame {
     /// The samples `x` with the solution `u` `[batch, solution channel, y, x]` in its place.
     pub fn with_solution(&self, x: Tensor<4>, u: Tensor<4>) -> Tensor<4> {
         let part = &self.parts.layout.solution;
-        let held = self.solution_of(x.clone()) * (self.solution.clone() * -1.0 + 1.0);
-        let u = held + u * self.solution.clone();
-        let (first, rest) = (part.channels.start, self.parts.channels.len() - part.channels.end);
-        let mut channels = Vec::new();
-        if first > 0 {
-            channels.push(x.clone().narrow(1, 0, first));
-        }
-        channels.push(u);
-        if rest > 0 {
-            channels.push(x.narrow(1, part.channels.end, rest));
-        }
-        Tensor::cat(channels, 1)
+        let rows = part.rows_of(x.dims()[2]);
+        with_part(x, part, u.narrow(2, rows.start, rows.len()))
     }
 
     /// The part of `u` at the points where a sample holds its solution, zero elsewhere.

@@ -115,6 +115,16 @@ fn solve(oracle: &Oracle, field: &[f64], size: usize) -> Vec<f64> {
     v
 }
 
+/// The derivative of a `loss` at `x` in entry `i`, by a central difference.
+pub(crate) fn difference(x: &Fields, i: usize, loss: impl Fn(&Fields) -> f64) -> f64 {
+    let moved = |by: f64| {
+        let mut moved = x.clone();
+        moved.data[i] += by;
+        loss(&moved)
+    };
+    (moved(1e-4) - moved(-1e-4)) / 2e-4
+}
+
 /// Checks the gradient of the squared relative residual, at fixed scale, against central
 /// differences of the oracle's. If the input is detached, its gradient must be exactly 0.
 pub(crate) fn check_gradient(residual: &dyn Residual, size: usize, oracle: &Oracle) {
@@ -122,16 +132,7 @@ pub(crate) fn check_gradient(residual: &dyn Residual, size: usize, oracle: &Orac
     let points = (oracle.points)(size);
     let scale = rms(&(oracle.source)(x), points);
     let loss = |x: &Fields| (rms(&(oracle.residual)(x), points) / scale).powi(2);
-    let expected: Vec<f64> = (0..x.data.len())
-        .map(|i| {
-            let moved = |by: f64| {
-                let mut moved = x.clone();
-                moved.data[i] += by;
-                loss(&moved)
-            };
-            (moved(1e-4) - moved(-1e-4)) / 2e-4
-        })
-        .collect();
+    let expected: Vec<f64> = (0..x.data.len()).map(|i| difference(x, i, loss)).collect();
 
     let free = gradient(residual, x, options(false, false));
     assert_close(&free, &expected, 1e-3);
