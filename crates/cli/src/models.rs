@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use phys_instruct::condition::files;
 use phys_instruct::config::load::nearest;
 use phys_instruct::problem;
 
 use crate::failure::Failure;
+use crate::output::tell;
 
 /// The environment variable that names one folder to search in place of the usual ones.
 const VARIABLE: &str = "PHYS_INSTRUCT_MODELS";
@@ -54,14 +56,27 @@ pub fn find(name: &Path) -> Result<PathBuf, Failure> {
     if problem::names().iter().any(starts_with) { bundled_as(&text) } else { Err(unknown(&text)) }
 }
 
-/// The file that `name` means where observations are answered. Tables may name points by row and
-/// column, so that a bare PDE stays its student on 32 x 32, if there is one.
-pub fn find_for_observations(name: &Path) -> Result<PathBuf, Failure> {
-    let is_pde = problem::names().iter().any(|pde| name == Path::new(pde));
-    let coarse = format!("{}-32-student", name.display());
-    let bundled = is_pde && !name.exists() && file(&format!("{coarse}.safetensors")).is_some();
+/// The file that `name` means where the observations of a file are answered. A table by rows and
+/// columns, or a whole field, is of one grid, which a bare PDE does not name: it is read on 32 x 32
+/// points, if there is such a student, and that is said.
+pub fn find_for_observations(name: &Path, observations: &Path) -> Result<PathBuf, Failure> {
+    let text = name.to_string_lossy();
+    let Some(pde) = problem::names().into_iter().find(|pde| *pde == text && !name.exists()) else {
+        return find(name);
+    };
 
-    if bundled { find(Path::new(&coarse)) } else { find(name) }
+    let coarse = format!("{pde}-32");
+    let known = file(&format!("{coarse}-student.safetensors"));
+    if known.is_none() || !files::is_of_one_grid(observations, problem::by_name(&pde)?.as_ref())? {
+        return find(name);
+    }
+
+    tell!(
+        "note: {}: rows and columns are read on 32 x 32 points ({coarse}); name `{pde}-64` or \
+         another model for its grid",
+        observations.display()
+    );
+    find(Path::new(&coarse))
 }
 
 /// The folder for a new file beside the models.

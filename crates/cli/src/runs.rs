@@ -33,6 +33,7 @@ pub fn load(path: &Path, changes: &Changes) -> phys_instruct::Result<Config> {
             old.join(", ")
         );
     }
+    warnings::warn(&config.warnings());
     Ok(config)
 }
 
@@ -99,6 +100,7 @@ pub struct Trained {
 pub fn train(
     training: &mut dyn Training,
     run: &Run,
+    config: &Config,
     pace: Pace,
     stop: &AtomicBool,
 ) -> Result<Trained, Failure> {
@@ -109,7 +111,7 @@ pub fn train(
     talk.finish();
     outcome?;
     let ended = training.step_count() >= training.total();
-    Ok(Trained { ended, warnings: talk.warnings })
+    Ok(Trained { ended, warnings: [config.warnings(), talk.warnings].concat() })
 }
 
 /// Writes the model of a finished run and prints its description.

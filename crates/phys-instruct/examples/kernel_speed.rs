@@ -13,11 +13,11 @@ use std::time::Instant;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
-use phys_instruct::config::{Divergence, MatchingWeight, OptimizerConfig};
+use phys_instruct::config::{MatchingAblation, OptimizerConfig};
 use phys_instruct::diffusion::sampler::constant;
 use phys_instruct::diffusion::statistics::Statistics;
 use phys_instruct::diffusion::{Coordinates, Denoiser, Network};
-use phys_instruct::distill::matching::{self, Match};
+use phys_instruct::distill::matching;
 use phys_instruct::net::ops::{in_pool, keep_freed_memory};
 use phys_instruct::net::optimizer::AdamW;
 use phys_instruct::net::params::values;
@@ -179,9 +179,9 @@ impl Work {
         let noisy = (z2 * SIGMA).autodiff();
         let output = self.student.denoise(noisy, sigma.clone().autodiff());
         let y0 = output.clone().detach().inner();
-        let settings = Match { divergence: Divergence::Ikl {}, weight: MatchingWeight::Dmd };
+        let settings = MatchingAblation::default();
         let auxiliary = self.auxiliary.valid();
-        let gradient = matching::gradient(settings, &self.teacher, &auxiliary, y0, n2, sigma)?;
+        let gradient = matching::gradient(&settings, &self.teacher, &auxiliary, y0, n2, sigma)?;
         let gradients = (output * gradient.autodiff()).mean().backward();
         let report = self.optimizers[1].step(&mut self.student.net, gradients, 1.0)?;
         result.push(report.gradient_norm);

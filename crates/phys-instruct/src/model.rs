@@ -74,7 +74,7 @@ pub struct Card {
     /// The generator's noise levels; empty for a teacher.
     pub levels: Vec<f64>,
     /// The factor of the noisy state to which the network's output is added.
-    #[serde(default)]
+    #[serde(default = "skip_of_old")]
     pub skip: Skip,
     /// The operator that makes a student's solutions; none in files before format 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,6 +120,11 @@ pub struct Model {
     pub calibrations: Vec<Calibration>,
     /// The operator that makes a student's solutions; none for teachers and joint students.
     pub operator: Option<Operator>,
+}
+
+/// The skip of a file that names none.
+fn skip_of_old() -> Skip {
+    Skip::Mean
 }
 
 impl Card {

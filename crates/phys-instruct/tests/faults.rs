@@ -31,7 +31,7 @@ const WRITERS: [Writer; 7] = [
     ("packed.safetensors", |path, n| weights::write_packed(path, &bundle(n), &["net."])),
     ("array.npy", |path, n| npy::write(path, &array(n))),
     ("arrays.npz", |path, n| npz::write(path, &[("a", &array(n)), ("u", &array(n))])),
-    ("observations.csv", |path, n| files::write(path, &observations(n))),
+    ("observations.csv", |path, n| files::write(path, &observations(n), &Poisson::default())),
     ("rows.jsonl", |path, n| append_row(path, &json!({ "row": "x".repeat(200), "n": n }))),
     ("new/config.toml", |path, n| {
         Run::create(path.parent().unwrap(), &"# a config\n".repeat(20 + n)).map(drop)

@@ -4,14 +4,15 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct::config::{
-    Balance, CoordinatesConfig, Divergence, GuidanceConfig, MatchingWeight,
+    Balance, CoordinatesConfig, Divergence, GuidanceAblation, GuidanceConfig, MatchingAblation,
+    MatchingWeight,
 };
 use phys_instruct::diffusion::noise::Draw;
 use phys_instruct::diffusion::sampler::constant;
 use phys_instruct::diffusion::statistics::Statistics;
 use phys_instruct::diffusion::{Coordinates, ExactGaussian};
 use phys_instruct::distill::guidance;
-use phys_instruct::distill::matching::{Match, gradient};
+use phys_instruct::distill::matching::gradient;
 use phys_instruct::net::params::values;
 use phys_instruct::parts::Parts;
 use phys_instruct::residual::{Residual, ResidualOptions, ResidualTerms};
@@ -57,12 +58,12 @@ fn moments(x: &Tensor<4>, z: &Tensor<4>) -> [[f64; 2]; 2] {
 fn measured(student: Student, divergence: Divergence, sigma: f64, step: u64) -> [[f64; 2]; 2] {
     let z = normal("z", step);
     let y0 = field(student.mean) + z.clone() * field(student.std);
-    let settings = Match { divergence, weight: MatchingWeight::One };
+    let settings = MatchingAblation { divergence, weight: MatchingWeight::One };
     let (teacher, auxiliary) =
         (gaussian(TARGET_MEAN, TARGET_STD), gaussian(student.mean, student.std));
     let level = constant(sigma, &y0);
     let noise = normal("n", step);
-    moments(&gradient(settings, &teacher, &auxiliary, y0, noise, level).unwrap(), &z)
+    moments(&gradient(&settings, &teacher, &auxiliary, y0, noise, level).unwrap(), &z)
 }
 
 /// The product of sigma^2 and the gradient of KL(N(mean, std^2 + sigma^2) || N(m, s^2 + sigma^2)).
@@ -140,6 +141,11 @@ fn identity() -> Coordinates {
     Coordinates::new(&statistics, &parts(), Grid::square(SIDE), &config, &Device::flex()).unwrap()
 }
 
+/// Guidance of a fixed weight.
+fn fixed(detach_input: bool) -> GuidanceAblation {
+    GuidanceAblation { balance: Balance::Fixed, detach_input, ..GuidanceAblation::default() }
+}
+
 fn guided_optimum(guidance: &GuidanceConfig, sigma: f64) -> Student {
     let coordinates = identity();
     let mut student = Student { mean: TARGET_MEAN, std: TARGET_STD };
@@ -163,8 +169,7 @@ fn guidance_moves_the_optimum_as_a_linear_constraint_predicts() {
     let guidance = GuidanceConfig {
         residual_ratio: weight,
         preconditioned_ratio: 0.0,
-        balance: Balance::Fixed,
-        detach_input: false,
+        ablation: fixed(false),
         start: 0,
         ramp: 1,
         ..GuidanceConfig::default()
@@ -191,8 +196,7 @@ fn a_detached_input_is_not_moved() {
     let guidance = GuidanceConfig {
         residual_ratio: 40.0,
         preconditioned_ratio: 0.0,
-        balance: Balance::Fixed,
-        detach_input: true,
+        ablation: fixed(true),
         start: 0,
         ramp: 1,
         ..GuidanceConfig::default()

@@ -158,7 +158,7 @@ proptest! {
         let points: Vec<Observation> = points.into_iter().map(point).collect();
         let observations = Observations::new(&names, Grid::square(16), points).unwrap();
         let back = in_file("x.csv", |path| {
-            files::write(path, &observations).unwrap();
+            files::write(path, &observations, &pde).unwrap();
             files::read(path, &pde, Grid::square(16)).unwrap()
         });
         prop_assert_eq!(back.observations.points(), observations.points());

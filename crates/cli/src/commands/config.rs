@@ -6,10 +6,11 @@ use clap::{Args, Subcommand};
 use phys_instruct::Error;
 use phys_instruct::config::load;
 use phys_instruct::problem;
+use serde_json::json;
 
 use crate::args::{Global, Overrides};
 use crate::failure::{Failure, Outcome};
-use crate::output::print;
+use crate::output::{print, print_json};
 use crate::runs;
 
 /// Check configs, print their schema
@@ -52,8 +53,7 @@ impl Check {
         problem::residual(pde.as_ref(), config.grid, &phys_instruct::device::cpu())
             .map_err(unsound)?;
         if global.json {
-            let value = serde_json::to_value(&config).map_err(|e| Failure::Usage(e.to_string()))?;
-            return print(&format!("{value:#}"));
+            return print_json(json!({ "config": config, "warnings": config.warnings() }));
         }
         print(load::to_toml(&config)?.trim_end())
     }

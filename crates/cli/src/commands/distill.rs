@@ -78,7 +78,7 @@ impl Distill {
         let checkpoint_minutes = config.student()?.checkpoint_minutes;
         let pace = Pace { checkpoint_minutes, until: self.until };
 
-        let trained = runs::train(&mut training, &run, pace, &stop)?;
+        let trained = runs::train(&mut training, &run, &config, pace, &stop)?;
         if !trained.ended {
             return runs::paused(&run, &training, &trained, global.json);
         }

@@ -158,7 +158,7 @@ fn report(pde: &dyn Pde, solutions: &[Solution], spent: f64, json: bool) -> Outc
 
     let value = json!({
         "pde": pde.name(), "count": solutions.len(), "params": params(pde), "steps": steps,
-        "time_step": time_step, "residual": residual, "inner_points": inner_points,
+        "time_step": time_step, "solver_residual": residual, "inner_points": inner_points,
         "seconds_per_sample": spent, "warnings": warnings.to_json(),
     });
 

@@ -36,8 +36,8 @@ use crate::{cache, models, picture};
 /// .npz, for a field u: `u` [y, x] (NaN where nothing was observed), or `u_values` [n] with `u_index`
 /// or `u_points` [n, 2], and `u_sd`.
 ///
-/// A bare PDE is here its student on 32 x 32 grid points; `darcy-64` is the finer one. A table that
-/// names points by row and column must come from the grid of the model.
+/// A table that names points by row and column, or a whole field, is of one grid: that of the model
+/// `darcy-64` or, for a bare PDE, 32 x 32 points.
 ///
 /// The observations are held against what the model knows, and the answer against the observations
 /// and the equation. What does not fit is a warning on stderr; --strict makes it exit code 1.
@@ -125,7 +125,11 @@ pub enum Way {
 impl Solve {
     pub fn run(&self, global: &Global) -> Outcome {
         self.out.iter().try_for_each(|path| picture::check(path))?;
-        let path = models::find_for_observations(&self.name.model)?;
+        let name = &self.name.model;
+        let path = match &self.obs {
+            Some(file) if self.make_obs.is_none() => models::find_for_observations(name, file)?,
+            _ => models::find(name)?,
+        };
         let model = Model::load(&path, &global.open_device()?)?;
         match (&self.make_obs, &self.obs) {
             (Some(file), _) => self.draw_problem(&model, file),
@@ -166,7 +170,7 @@ impl Solve {
 
         let drawn =
             Observations::draw(&truth, 0, &allowed, points, self.noise.unwrap_or(0.0), self.seed)?;
-        files::write(file, &drawn)?;
+        files::write(file, &drawn, pde.as_ref())?;
         let fields = file.with_extension("truth.npz");
         dataset::write_npz(&truth, &fields)?;
         let count = drawn.points().len();

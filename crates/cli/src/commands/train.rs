@@ -58,7 +58,7 @@ impl Train {
         let run = runs::open(&folder, &config, Kind::Teacher)?;
         let checkpoint_minutes = config.train.checkpoint_minutes;
         let pace = Pace { checkpoint_minutes, until: self.until };
-        let trained = runs::train(&mut training, &run, pace, &stop)?;
+        let trained = runs::train(&mut training, &run, &config, pace, &stop)?;
         if !trained.ended {
             return runs::paused(&run, &training, &trained, global.json);
         }

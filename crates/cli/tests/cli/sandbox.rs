@@ -29,6 +29,7 @@ evaluate_every = 5
 [[distill.phase]]
 kind = 'matching'
 steps = 10
+warmup = 10
 ";
 
 /// The phases after matching: a calibration, an anchored phase, another calibration.

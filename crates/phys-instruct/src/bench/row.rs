@@ -98,11 +98,13 @@ pub struct Row {
     pub std_ratio: Vec<f64>,
     /// The largest relative error of the radial spectrum up to half the Nyquist wavenumber, per
     /// channel.
-    pub spectrum_error: Vec<f64>,
+    #[serde(alias = "spectrum_error")]
+    pub spectrum_error_max: Vec<f64>,
     /// The share of values nearer the higher of the two that the input takes, and the data's share.
     pub high_share: Option<[f64; 2]>,
     /// The median seconds for one sample drawn by itself.
-    pub latency_s: f64,
+    #[serde(alias = "latency_s")]
+    pub latency_seconds: f64,
     /// The number of samples a second, drawn all together (in batches of 64).
     pub throughput: f64,
 }
@@ -120,7 +122,7 @@ pub struct Measured {
 impl Row {
     /// Makes the row from the measurements of all seeds, at least one, and the latency of one
     /// sample.
-    pub fn of(key: Key, measured: &[Measured], latency_s: f64) -> Self {
+    pub fn of(key: Key, measured: &[Measured], latency_seconds: f64) -> Self {
         let over = |f: &dyn Fn(&Report) -> f64| {
             mean_and_sd(&measured.iter().map(|m| f(&m.report)).collect::<Vec<_>>())
         };
@@ -153,9 +155,11 @@ impl Row {
             sliced_wasserstein_sd,
             sliced_wasserstein_floor: over(&|r| r.sliced_wasserstein_floor).0,
             std_ratio: (0..channels).map(|c| over(&|r| r.std_ratio[c]).0).collect(),
-            spectrum_error: (0..channels).map(|c| over(&|r| r.spectrum_error[c].max).0).collect(),
+            spectrum_error_max: (0..channels)
+                .map(|c| over(&|r| r.spectrum_error[c].max).0)
+                .collect(),
             high_share: high.zip(data_high).map(|(own, data)| [own, data]),
-            latency_s,
+            latency_seconds,
             throughput: (key.count * measured.len()) as f64 / seconds,
             key,
         }

@@ -20,10 +20,10 @@ const FIGURES: [Column; 16] = [
     ("sliced_wasserstein_sd", |r| exact(r.sliced_wasserstein_sd)),
     ("sliced_wasserstein_floor", |r| exact(r.sliced_wasserstein_floor)),
     ("std_ratio", |r| list(&r.std_ratio)),
-    ("spectrum_error", |r| list(&r.spectrum_error)),
+    ("spectrum_error_max", |r| list(&r.spectrum_error_max)),
     ("high_share", |r| r.high_share.map_or(String::new(), |both| list(&both))),
     ("weight", |r| maybe(r.key.weight)),
-    ("latency_s", |r| exact(r.latency_s)),
+    ("latency_seconds", |r| exact(r.latency_seconds)),
     ("throughput", |r| exact(r.throughput)),
 ];
 

@@ -46,10 +46,7 @@ type Parsed<T> = std::result::Result<T, String>;
 /// [`Error::Observation`].
 pub fn read(path: &Path, pde: &dyn Pde, grid: Grid) -> Result<Observed> {
     let lattice = Lattice::new(pde, grid);
-    let known = |e: &std::ffi::OsStr| ARRAYS.iter().any(|known| e.eq_ignore_ascii_case(known));
-    // An array file is recognised by its name, or by its first bytes.
-    let is_array = path.extension().is_some_and(known) || arrays::format_of(path).is_ok();
-    let read = match is_array {
+    let read = match is_array(path) {
         true => from_arrays(&lattice, arrays::read(path, &|name| is_asked_for(&lattice, name))?),
         false => from_table(&lattice, &file::read(path, MOST_BYTES)?),
     };
@@ -73,16 +70,43 @@ struct Raw {
     ignored: Vec<String>,
 }
 
-/// Writes observations as a `.csv` file with rows and columns as places.
+/// Tells whether a file states its places by the points of a grid: by rows and columns, or as whole
+/// fields. Such a file is of one grid alone.
+///
+/// # Errors
+/// Fails as [`read`] does if the file is not one of observations of `pde`.
+pub fn is_of_one_grid(path: &Path, pde: &dyn Pde) -> Result<bool> {
+    let names: Vec<String> = pde.channels().iter().map(|channel| channel.name.clone()).collect();
+    if is_array(path) {
+        let found = arrays::read(path, &|_| false)?.names;
+        let of_grid = |name: &String| [name.clone(), format!("{name}_index")];
+        return Ok(names.iter().flat_map(of_grid).any(|name| found.contains(&name)));
+    }
+
+    let bytes = file::read(path, MOST_BYTES)?;
+    let table = table::parse(&bytes, &names).map_err(|reason| bad(path, reason))?;
+    Ok(table.entries.iter().any(|entry| matches!(entry.place, Place::Point { .. })))
+}
+
+/// Tells an array file by its name, or by its first bytes.
+fn is_array(path: &Path) -> bool {
+    let known = |e: &std::ffi::OsStr| ARRAYS.iter().any(|known| e.eq_ignore_ascii_case(known));
+    path.extension().is_some_and(known) || arrays::format_of(path).is_ok()
+}
+
+/// Writes observations of `pde` as a `.csv` file with coordinates as places, so that a model on any
+/// grid can answer them.
 ///
 /// # Errors
 /// Fails if the file cannot be written.
-pub fn write(path: &Path, observations: &Observations) -> Result<()> {
-    let mut text = String::from("field,row,column,value,sd\n");
+pub fn write(path: &Path, observations: &Observations, pde: &dyn Pde) -> Result<()> {
+    let lattice = Lattice::new(pde, observations.grid());
+    let mut text = String::from("field,y,x,value,sd\n");
     for Observation { channel, row, column, value, sd } in observations.points() {
         let field = &observations.channels()[*channel];
+        let [y, x] = lattice.coordinates(*channel, [*row, *column]);
         let sd = sd.map(|sd| sd.to_string()).unwrap_or_default();
-        text += &format!("{field},{row},{column},{value},{sd}\n");
+        text += &format!("{field},{y},{x},{value},{sd}\n");
     }
     atomic::write(path, text.as_bytes())
 }
@@ -303,11 +327,35 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let one = read_csv("field,row,column,value,sd\na,1,3,12.5,0\nu,2,7,0.1,0.25\n").unwrap();
-        let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
-        write(file.path(), &one).unwrap();
-        let back = read(file.path(), by_name("darcy").unwrap().as_ref(), Grid::square(8)).unwrap();
-        assert_eq!(back.observations, one);
+        let text = "field,row,column,value,sd\na,1,3,12.5,0\nu,2,7,0.1,0.25\n";
+        for pde in ["darcy", "poisson"].map(|name| by_name(name).unwrap()) {
+            let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            assert!(is_of_one_grid(file.path(), pde.as_ref()).unwrap());
+
+            for grid in [Grid::square(8), Grid { ny: 9, nx: 14, ly: 0.6, lx: 1.0 }] {
+                std::fs::write(file.path(), text).unwrap();
+                let one = read(file.path(), pde.as_ref(), grid).unwrap().observations;
+                write(file.path(), &one, pde.as_ref()).unwrap();
+                assert!(!is_of_one_grid(file.path(), pde.as_ref()).unwrap());
+                assert_eq!(read(file.path(), pde.as_ref(), grid).unwrap().observations, one);
+            }
+        }
+    }
+
+    #[test]
+    fn arrays_of_points_or_of_whole_fields_are_of_one_grid() {
+        let darcy = by_name("darcy").unwrap();
+        for (names, expected) in [
+            (["u_points", "u_values"], false),
+            (["u_index", "u_values"], true),
+            (["a", "notes"], true),
+        ] {
+            let file = tempfile::Builder::new().suffix(".npz").tempfile().unwrap();
+            let array = NdArray::from_f64(vec![1, 2], vec![0.25, 0.5]).unwrap();
+            npz::write(file.path(), &names.map(|name| (name, &array))).unwrap();
+            assert_eq!(is_of_one_grid(file.path(), darcy.as_ref()).unwrap(), expected, "{names:?}");
+        }
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub struct DistillConfig {
     pub teacher: Option<String>,
     /// Noise levels sigma_1 > ... > sigma_K of the generator, one per network call.
     pub levels: Vec<f64>,
-    /// `mean` or `flow`.
-    pub skip: Skip,
+    /// `flow` or `mean`; if not given, `flow`, or `mean` for coordinates of kind `pixel`.
+    pub skip: Option<Skip>,
     /// Samples come with a two-valued input (Darcy's coefficient) rounded to the nearer of its
     /// values; the anchored phase pulls the solution to the rounded input.
     pub round_input: bool,
@@ -43,7 +43,7 @@ impl Default for DistillConfig {
         Self {
             teacher: None,
             levels: vec![80.0, 3.0, 1.0, 0.3],
-            skip: Skip::Mean,
+            skip: None,
             round_input: false,
             batch: 32,
             ema_half_life: 50.0,
@@ -57,11 +57,10 @@ impl Default for DistillConfig {
 
 /// The share of the noisy state that the network's output is added to. The data's standard
 /// deviation is s, the noise's t.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Skip {
     /// s^2 / (s^2 + t^2), the mean of Gaussian data given the state: a denoiser's.
-    #[default]
     Mean,
     /// s / sqrt(s^2 + t^2), where the probability flow of Gaussian data ends: a generator's, which
     /// then has the data's deviation in every mode without the network. Not for `pixel`.
@@ -69,6 +68,12 @@ pub enum Skip {
 }
 
 impl DistillConfig {
+    /// The skip of a student in these coordinates: the given one, or the best that they allow.
+    pub fn skip_in(&self, coordinates: &CoordinatesConfig) -> Skip {
+        let best = if coordinates.is_pixel() { Skip::Mean } else { Skip::Flow };
+        self.skip.unwrap_or(best)
+    }
+
     /// The steps of all phases before that of the operator.
     pub fn steps_before_operator(&self) -> u64 {
         let others = self.phases.iter().filter(|phase| !matches!(phase, PhaseConfig::Operator(_)));
@@ -143,9 +148,12 @@ impl DistillConfig {
             return Ok(());
         }
         let needs_modes = "needs modes, and the coordinates are of kind \"pixel\"";
-        if self.skip == Skip::Flow {
-            return Err(Error::Config(format!("distill.skip = \"flow\" {needs_modes}")));
+        if self.skip == Some(Skip::Flow) {
+            return Err(Error::Config(format!(
+                "distill.skip = \"flow\" {needs_modes}; set \"mean\""
+            )));
         }
+
         let calibrate = |phase: &PhaseConfig| matches!(phase, PhaseConfig::Calibrate(_));
         match self.phases.iter().position(calibrate) {
             None => Ok(()),
@@ -160,8 +168,8 @@ impl DistillConfig {
         let rounds = self.round_input.then(|| Keys(at).name("round_input"));
         let thresholds = self.phases.iter().enumerate().filter_map(|(i, phase)| match phase {
             PhaseConfig::Matching(matching) => {
-                matching.guidance.as_ref().filter(|guidance| guidance.threshold_input)?;
-                Some(format!("{at}.phase[{i}].guidance.threshold_input"))
+                matching.guidance.as_ref().filter(|guidance| guidance.ablation.threshold_input)?;
+                Some(format!("{at}.phase[{i}].guidance.ablation.threshold_input"))
             }
             _ => None,
         });

@@ -68,8 +68,7 @@ fn from_text(
 
     Part::whole(&schema).check_complete(&value, "").map_err(bad)?;
     let config: Config = value.try_into().map_err(|e: toml::de::Error| bad(e.to_string()))?;
-    config.check()?;
-    Ok((config, old))
+    Ok((config.completed()?, old))
 }
 
 fn compare(ours: Option<&Value>, theirs: Option<&Value>, path: &str, found: &mut Vec<String>) {
@@ -266,8 +265,8 @@ mod tests {
                 ["\"whit\"", "a finite number", "mean \"white\""],
             ),
             (
-                "[[distill.phase]]\nkind = 'matching'\nguidance = { relative = 1 }",
-                ["`distill.phase[0].guidance.relative`", "1", "true or"],
+                "[[distill.phase]]\nkind = 'matching'\nguidance = { ablation = { relative = 1 } }",
+                ["`distill.phase[0].guidance.ablation.relative`", "1", "true or"],
             ),
             ("[[distill.phase]]\nsteps = 3", ["`distill.phase[0].kind`", "missing", "warm-start"]),
         ] {

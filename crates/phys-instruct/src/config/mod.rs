@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+mod ablation;
 pub(crate) mod check;
 mod coordinates;
 mod data;
@@ -29,6 +30,7 @@ pub mod size;
 mod train;
 mod upgrade;
 
+pub use ablation::{Balance, Divergence, GuidanceAblation, MatchingAblation, MatchingWeight};
 pub use check::check_levels;
 pub use coordinates::{CoordinatesConfig, CoordinatesKind, NamedNoise, Noise};
 pub use data::DataConfig;
@@ -37,9 +39,8 @@ pub use distill::{DistillConfig, Skip};
 pub use net::NetConfig;
 pub use optimizer::OptimizerConfig;
 pub use phase::{
-    AnchoredConfig, AuxiliaryConfig, Balance, CalibrateConfig, Channels, Divergence,
-    GuidanceConfig, MEASURED, MOST_SWEEPS, MatchingConfig, MatchingWeight, OperatorConfig,
-    PhaseConfig, WarmStartConfig,
+    AnchoredConfig, AuxiliaryConfig, CalibrateConfig, Channels, GuidanceConfig, MEASURED,
+    MOST_SWEEPS, MatchingConfig, OperatorConfig, PhaseConfig, WarmStartConfig,
 };
 pub use schedule::Schedule;
 pub use train::TrainConfig;
@@ -98,8 +99,17 @@ impl Config {
     pub fn from_toml(text: &str) -> Result<Self> {
         let config: Self =
             toml::from_str(text).map_err(|e| Error::Config(e.to_string().trim_end().into()))?;
-        config.check()?;
-        Ok(config)
+        config.completed()
+    }
+
+    /// The checked config, in which the default that depends on another table is written out, so
+    /// that equal runs have equal configs.
+    fn completed(mut self) -> Result<Self> {
+        if let Some(distill) = &mut self.distill {
+            distill.skip = Some(distill.skip_in(&self.coordinates));
+        }
+        self.check()?;
+        Ok(self)
     }
 
     /// Checks ranges and consistency.
@@ -132,6 +142,17 @@ impl Config {
             Some(operator) => operator.net.check("distill.operator.net", self.grid),
             None => Ok(()),
         }
+    }
+
+    /// The settings that are sound and without effect, such as guidance that would begin after the
+    /// last step.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> =
+            self.train.schedule().warning("train").into_iter().collect();
+        for (i, phase) in self.distill.iter().flat_map(|d| d.phases.iter().enumerate()) {
+            warnings.extend(phase.warnings(&format!("distill.phase[{i}]")));
+        }
+        warnings
     }
 
     /// The PDE with the configured parameters.
@@ -182,6 +203,23 @@ mod tests {
             format!("[[distill.phase]]\nkind = \"{kind}\"\n{lines}\n")
         };
         all.iter().map(phase).collect()
+    }
+
+    #[test]
+    fn settings_without_effect_are_warned_about() {
+        let text = "pde = 'poisson'\ngrid = 16\n[train]\nsteps = 5\nwarmup = 6\n[distill]\n\
+                    [[distill.phase]]\nkind = 'matching'\nsteps = 20\nguidance = { start = 20 }\n\
+                    [[distill.phase]]\nkind = 'anchored'\nsteps = 30\nwarmup = 31\n";
+        let warnings = Config::from_toml(text).unwrap().warnings();
+        let expected = ["train.warmup = 6", "distill.phase[0].guidance", "distill.phase[1].warmup"];
+        assert_eq!(warnings.len(), expected.len(), "{warnings:?}");
+        for (warning, key) in warnings.iter().zip(expected) {
+            assert!(warning.starts_with(key), "{warning}");
+        }
+
+        let text = text.replace("warmup = 6", "warmup = 5").replace("start = 20", "start = 19");
+        let sound = Config::from_toml(&text.replace("warmup = 31", "warmup = 30")).unwrap();
+        assert!(sound.warnings().is_empty(), "{:?}", sound.warnings());
     }
 
     #[test]
@@ -282,9 +320,11 @@ mod tests {
             assert!(message.contains(&format!("distill.phase[0].{name} = ")), "{key}: {message}");
             assert!(message.contains("expected"), "{key}: {message}");
         }
-        let message =
-            refusal(&phases(&[("matching", "divergence = { kind = \"sid\", alpha = nan }")]));
-        assert!(message.contains("distill.phase[0].divergence.alpha = NaN"), "{message}");
+        let message = refusal(&phases(&[(
+            "matching",
+            "ablation.divergence = { kind = \"sid\", alpha = nan }",
+        )]));
+        assert!(message.contains("distill.phase[0].ablation.divergence.alpha = NaN"), "{message}");
     }
 
     #[test]
@@ -370,8 +410,8 @@ mod tests {
             // Only a two-valued input is rounded.
             (format!("[distill]\nround_input = true\n{matching}"), "distill.round_input"),
             (
-                phases(&[("matching", "guidance.threshold_input = true")]),
-                "distill.phase[0].guidance.threshold_input",
+                phases(&[("matching", "guidance.ablation.threshold_input = true")]),
+                "distill.phase[0].guidance.ablation.threshold_input",
             ),
             // Each kind of coordinates has its own keys.
             ("[coordinates]\nkind = \"modes\"\nmodes = 99".into(), "modes"),

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::Keys;
-use super::{NetConfig, OptimizerConfig, Schedule};
+use super::{GuidanceAblation, MatchingAblation, NetConfig, OptimizerConfig, Schedule};
 use crate::{Error, Result};
 
 /// One phase.
@@ -48,13 +48,7 @@ impl PhaseConfig {
 
     /// The number of steps; none for a phase that takes no steps.
     pub fn steps(&self) -> Option<usize> {
-        match self {
-            Self::WarmStart(phase) => Some(phase.steps),
-            Self::Matching(phase) => Some(phase.steps),
-            Self::Calibrate(_) => None,
-            Self::Anchored(phase) => Some(phase.steps),
-            Self::Operator(phase) => Some(phase.steps),
-        }
+        self.schedule().map(|schedule| schedule.steps)
     }
 
     /// The number of steps, to be changed.
@@ -66,6 +60,32 @@ impl PhaseConfig {
             Self::Anchored(phase) => Some(&mut phase.steps),
             Self::Operator(phase) => Some(&mut phase.steps),
         }
+    }
+
+    /// The steps and the course of their learning rate; none for a phase that takes no steps.
+    fn schedule(&self) -> Option<Schedule> {
+        match self {
+            Self::WarmStart(phase) => Some(phase.schedule()),
+            Self::Matching(phase) => Some(phase.schedule()),
+            Self::Calibrate(_) => None,
+            Self::Anchored(phase) => Some(phase.schedule()),
+            Self::Operator(phase) => Some(phase.schedule()),
+        }
+    }
+
+    /// The settings that are sound and without effect; `at` is the phase's name.
+    pub(super) fn warnings(&self, at: &str) -> Vec<String> {
+        let mut warnings: Vec<String> =
+            self.schedule().and_then(|schedule| schedule.warning(at)).into_iter().collect();
+        if let Self::Matching(MatchingConfig { steps, guidance: Some(guidance), .. }) = self
+            && guidance.start >= *steps
+        {
+            warnings.push(format!(
+                "{at}.guidance.start = {}: matching ends after {steps} steps, without guidance",
+                guidance.start
+            ));
+        }
+        warnings
     }
 
     /// Tells whether the phase calibrates the solution alone.
@@ -116,7 +136,7 @@ pub struct WarmStartConfig {
 impl Default for WarmStartConfig {
     fn default() -> Self {
         let optimizer = OptimizerConfig::at(1e-3);
-        Self { steps: 1_000, warmup: 20, decay: 0.7, calls: 29, batches: 60, optimizer }
+        Self { steps: 1_000, warmup: 20, decay: 0.7, calls: 19, batches: 24, optimizer }
     }
 }
 
@@ -145,20 +165,18 @@ pub struct MatchingConfig {
     pub warmup: usize,
     /// Share of the steps over which the learning rate falls to zero at the end (cosine).
     pub decay: f64,
-    /// `one` or `dmd`.
-    pub weight: MatchingWeight,
     /// Mean of ln sigma at which the laws are compared.
     pub ln_sigma_mean: f64,
     /// Standard deviation of ln sigma at which the laws are compared.
     pub ln_sigma_std: f64,
     /// The student's optimizer.
     pub optimizer: OptimizerConfig,
-    /// The measure by which the laws are compared.
-    pub divergence: Divergence,
     /// The auxiliary models.
     pub auxiliary: AuxiliaryConfig,
     /// The pull onto the PDE; without this table there is none.
     pub guidance: Option<GuidanceConfig>,
+    /// Other forms of matching, for comparison.
+    pub ablation: MatchingAblation,
 }
 
 impl Default for MatchingConfig {
@@ -167,13 +185,12 @@ impl Default for MatchingConfig {
             steps: 200,
             warmup: 20,
             decay: 0.7,
-            weight: MatchingWeight::Dmd,
             ln_sigma_mean: 0.8,
             ln_sigma_std: 1.6,
             optimizer: OptimizerConfig::at(2e-5),
-            divergence: Divergence::Ikl {},
             auxiliary: AuxiliaryConfig::default(),
             guidance: None,
+            ablation: MatchingAblation::default(),
         }
     }
 }
@@ -190,44 +207,13 @@ impl MatchingConfig {
         keys.finite("ln_sigma_mean", self.ln_sigma_mean)?;
         keys.above_zero("ln_sigma_std", self.ln_sigma_std)?;
         self.optimizer.check(&keys.name("optimizer"))?;
-        if let Divergence::Sid { alpha } = self.divergence {
-            keys.finite("divergence.alpha", alpha)?;
-        }
+        self.ablation.check(&keys.name("ablation"))?;
         self.auxiliary.check(&keys.name("auxiliary"))?;
         match &self.guidance {
             Some(guidance) => guidance.check(&keys.name("guidance")),
             None => Ok(()),
         }
     }
-}
-
-/// The measure by which the noisy laws of student and teacher are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Divergence {
-    /// Gradient of the integral KL divergence (Diff-Instruct, the paper's).
-    Ikl {},
-    /// Score identity distillation (arXiv 2404.04057).
-    Sid {
-        /// The alpha of the loss (1 - alpha) |e|^2 + e . (D_A - x0), e the teacher's denoiser less
-        /// the auxiliary model's D_A.
-        #[serde(default = "alpha")]
-        alpha: f64,
-    },
-}
-
-fn alpha() -> f64 {
-    1.0
-}
-
-/// The weight of the matching gradient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum MatchingWeight {
-    /// 1 at every noise level, as in Diff-Instruct.
-    One,
-    /// 1 / mean |x0 - D_T(x_t)| per sample, as in DMD.
-    Dmd,
 }
 
 /// The auxiliary models, which learn the student's present law.
@@ -273,15 +259,8 @@ pub struct GuidanceConfig {
     pub start: usize,
     /// Steps over which it is ramped in.
     pub ramp: usize,
-    /// `held` keeps the two ratios; `fixed` multiplies the loss by them.
-    pub balance: Balance,
-    /// Measure the residual against the sample's own source term; an absolute residual rewards
-    /// small fields and is there for comparison only.
-    pub relative: bool,
-    /// Take the input as given in the physics term.
-    pub detach_input: bool,
-    /// Round a two-valued input (Darcy's) to the nearer value in the physics term.
-    pub threshold_input: bool,
+    /// Other forms of guidance, for comparison.
+    pub ablation: GuidanceAblation,
 }
 
 impl Default for GuidanceConfig {
@@ -291,10 +270,7 @@ impl Default for GuidanceConfig {
             preconditioned_ratio: 0.1,
             start: 20,
             ramp: 50,
-            balance: Balance::Held,
-            relative: true,
-            detach_input: true,
-            threshold_input: false,
+            ablation: GuidanceAblation::default(),
         }
     }
 }
@@ -311,16 +287,6 @@ impl GuidanceConfig {
             "{at}: both ratios are 0, so that nothing is pulled; leave the table out"
         )))
     }
-}
-
-/// The balance of guidance against matching.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Balance {
-    /// The gradient is rescaled to a fraction of the matching gradient's norm at each step.
-    Held,
-    /// A constant weight, the paper's lambda, which is there for comparison only.
-    Fixed,
 }
 
 /// Guidance of the solution alone. The input is held to what the student that the phase begins

@@ -22,6 +22,17 @@ impl Schedule {
         keys.share("decay", self.decay)
     }
 
+    /// A warm-up that outlasts the steps; `at` is the table's name.
+    pub(super) fn warning(&self, at: &str) -> Option<String> {
+        let Self { steps, warmup, .. } = *self;
+        (warmup > steps).then(|| {
+            format!(
+                "{at}.warmup = {warmup} is more than {at}.steps = {steps}: the learning rate stays \
+                 below its peak"
+            )
+        })
+    }
+
     /// The share of the peak learning rate at `step`, counted from 0.
     pub fn share(&self, step: u64) -> f64 {
         let rise = ((step + 1) as f64 / self.warmup.max(1) as f64).min(1.0);

@@ -22,6 +22,10 @@ const AUXILIARY: [(&str, &str); 4] = [
 ];
 const GUIDANCE: [(&str, &str); 2] =
     [("ratio", "residual_ratio"), ("round_input", "threshold_input")];
+/// Keys of a matching phase that stand in its table `ablation` today.
+const MATCHING_ABLATION: [&str; 2] = ["divergence", "weight"];
+/// Keys of guidance that stand in its table `ablation` today.
+const GUIDANCE_ABLATION: [&str; 4] = ["balance", "relative", "detach_input", "threshold_input"];
 
 /// Old keys that say what is the same everywhere today.
 const DROPPED: [&str; 4] = ["mode_weight", "warm_start_mode_weight", "warm_start_rate", "alpha"];
@@ -39,11 +43,17 @@ pub(super) fn upgrade(config: &mut Table) -> Vec<String> {
         config.entry("coordinates").or_insert(Value::Table(coordinates));
     }
 
-    if let Some(distill) = table(config, "distill").filter(|distill| !distill.contains_key("phase"))
-    {
-        let phases = phases(distill, &mut old);
-        if !phases.is_empty() {
-            distill.insert("phase".into(), Value::Array(phases));
+    if let Some(distill) = table(config, "distill") {
+        if !distill.contains_key("phase") {
+            let phases = phases(distill, &mut old);
+            if !phases.is_empty() {
+                distill.insert("phase".into(), Value::Array(phases));
+                // The default was `mean` then.
+                distill.entry("skip").or_insert(Value::from("mean"));
+            }
+        }
+        for phase in distill.get_mut("phase").and_then(Value::as_array_mut).into_iter().flatten() {
+            phase.as_table_mut().map(|phase| ablation(phase, &mut old));
         }
     }
     old
@@ -73,6 +83,29 @@ fn without_attention(config: &mut Table) -> Vec<String> {
         }
     }
     old
+}
+
+/// Moves the keys of a matching phase that are for comparison alone into their tables `ablation`.
+fn ablation(phase: &mut Table, old: &mut Vec<String>) {
+    if phase.get("kind").and_then(Value::as_str) != Some("matching") {
+        return;
+    }
+    into_ablation(phase, "distill.phase", &MATCHING_ABLATION, old);
+    if let Some(guidance) = table(phase, "guidance") {
+        into_ablation(guidance, "distill.phase.guidance", &GUIDANCE_ABLATION, old);
+    }
+}
+
+/// Moves those keys of a table that are among `names` into its table `ablation`.
+fn into_ablation(from: &mut Table, at: &str, names: &[&str], old: &mut Vec<String>) {
+    for name in names {
+        let Some(value) = from.remove(*name) else { continue };
+        old.push(format!("{at}.{name}"));
+        let ablation = from.entry("ablation").or_insert_with(|| Value::Table(Table::new()));
+        if let Some(ablation) = ablation.as_table_mut() {
+            ablation.insert((*name).into(), value);
+        }
+    }
 }
 
 /// Gives keys of a table their new names.
@@ -229,7 +262,7 @@ mod tests {
         let text = to_toml(&config).unwrap();
         let (today, none) = upgraded(
             "pde = 'darcy'\ngrid = 16\n[train]\nresidual_weight = 0.5\n\
-             [coordinates]\nkind = 'joint'\nmodes = 4\nlinear_predictor = true\n[distill]\n\
+             [coordinates]\nkind = 'joint'\nmodes = 4\nlinear_predictor = true\n[distill]\nskip = 'mean'\n\
              [[distill.phase]]\nkind = 'warm-start'\nsteps = 5\ncalls = 3\nbatches = 2\nwarmup = 7\n\
              [[distill.phase]]\nkind = 'matching'\nsteps = 20\nwarmup = 7\nauxiliary = { steps = 3 }\n\
              guidance = { residual_ratio = 0.2 }\n[[distill.phase]]\nkind = 'calibrate'\n\
@@ -241,6 +274,22 @@ mod tests {
         for key in ["train.physics_weight", "diffusion.preconditioning", "distill.warm_start"] {
             assert!(old.iter().any(|name| name == key), "{key}: {old:?}");
         }
+    }
+
+    #[test]
+    fn keys_for_comparison_move_into_their_tables() {
+        let (config, old) = upgraded(
+            "pde = 'poisson'\ngrid = 16\n[distill]\n[[distill.phase]]\nkind = 'matching'\n\
+             weight = 'one'\nguidance = { balance = 'fixed', ramp = 3 }\n",
+        );
+        let (today, none) = upgraded(
+            "pde = 'poisson'\ngrid = 16\n[distill]\n[[distill.phase]]\nkind = 'matching'\n\
+             ablation = { weight = 'one' }\n\
+             guidance = { ablation = { balance = 'fixed' }, ramp = 3 }\n",
+        );
+        assert_eq!(config, today);
+        assert_eq!(old, ["distill.phase.weight", "distill.phase.guidance.balance"]);
+        assert!(none.is_empty(), "{none:?}");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use burn::tensor::Tensor;
 
 use crate::Result;
-use crate::config::{Balance, GuidanceConfig};
+use crate::config::{Balance, GuidanceAblation, GuidanceConfig};
 use crate::diffusion::Coordinates;
 use crate::net::gradient;
 use crate::net::params::read;
@@ -92,7 +92,7 @@ fn weight(
     gradient: &Tensor<4>,
     match_norm: f64,
 ) -> Result<f64> {
-    match config.balance {
+    match config.ablation.balance {
         Balance::Fixed => Ok(ratio),
         Balance::Held => {
             let own = norm(gradient)?;
@@ -110,7 +110,7 @@ fn terms(
     y0: Tensor<4>,
     preconditioned: bool,
 ) -> ResidualTerms {
-    let GuidanceConfig { detach_input, threshold_input, .. } = *config;
+    let GuidanceAblation { detach_input, threshold_input, .. } = config.ablation;
     let options = ResidualOptions { detach_input, preconditioned };
     let x = if detach_input { coordinates.decode_held(y0) } else { coordinates.decode(y0) };
     residual.terms(if threshold_input { parts.rounded(x) } else { x }, options)
@@ -128,7 +128,7 @@ fn gradient(
     let leaf = y0.clone().autodiff().require_grad();
     let terms = terms(config, residual, parts, coordinates, leaf.clone(), preconditioned);
     let relative = terms.relative();
-    let loss = if config.relative {
+    let loss = if config.ablation.relative {
         relative.clone().sum()
     } else {
         (relative.clone() * terms.scale.clone()).sum()

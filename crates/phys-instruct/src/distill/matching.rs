@@ -14,18 +14,9 @@
 use burn::tensor::Tensor;
 
 use crate::Result;
-use crate::config::{Divergence, MatchingWeight};
+use crate::config::{Divergence, MatchingAblation, MatchingWeight};
 use crate::diffusion::Denoiser;
 use crate::net::gradient;
-
-/// The divergence that matching minimises, and the weight of each sample.
-#[derive(Debug, Clone, Copy)]
-pub struct Match {
-    /// `ikl` or `sid`.
-    pub divergence: Divergence,
-    /// `one` or `dmd`.
-    pub weight: MatchingWeight,
-}
 
 /// The gradient of the matching loss at the plain clean states `y0` `[batch, channel, y, x]`, for
 /// each sample by itself: there is no mean over the batch. `noise` is standard normal, `sigma`
@@ -34,7 +25,7 @@ pub struct Match {
 /// # Errors
 /// Fails for a `sid` loss that does not depend on the sample.
 pub fn gradient(
-    settings: Match,
+    settings: &MatchingAblation,
     teacher: &dyn Denoiser,
     auxiliary: &dyn Denoiser,
     y0: Tensor<4>,

@@ -162,7 +162,7 @@ impl StudentTraining {
 fn card(config: &DistillConfig, start: &Card) -> Card {
     // A student that goes on keeps its skip, and what was spent on it counts.
     let (skip, seconds, samples_seen) = match start.kind {
-        Kind::Teacher => (config.skip, 0.0, 0),
+        Kind::Teacher => (config.skip_in(&start.coordinates), 0.0, 0),
         Kind::Student => (start.skip, start.seconds, start.samples_seen),
     };
 

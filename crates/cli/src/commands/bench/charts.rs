@@ -21,7 +21,7 @@ pub fn error_against_latency(rows: &[Row]) -> Chart {
     let mut series: Vec<Series> = Vec::new();
     for row in diffusion {
         let name = row.key.label();
-        let point = [1e3 * row.latency_s, row.pde_error];
+        let point = [1e3 * row.latency_seconds, row.pde_error];
         let area = row.sliced_wasserstein / row.sliced_wasserstein_floor;
         match series.iter_mut().find(|s| s.name == name) {
             Some(known) => {

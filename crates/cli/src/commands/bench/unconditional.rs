@@ -149,7 +149,7 @@ fn measured(
         .map_err(|e| interrupted(e, "finished rows are kept"))?;
     append_row(log, &row)?;
     let Key { pde, method, steps, .. } = &row.key;
-    let latency = seconds(row.latency_s);
+    let latency = seconds(row.latency_seconds);
     tell!("{pde}, {method}, {steps} steps: PDE error {:.3e}, {latency}", row.pde_error);
     Ok(row)
 }

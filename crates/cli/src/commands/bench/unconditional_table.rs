@@ -43,7 +43,7 @@ fn cells(row: &Row) -> [String; 10] {
             short(row.sliced_wasserstein_floor)
         ),
         ratios.join(", "),
-        format!("{} ms", short(1e3 * row.latency_s)),
+        format!("{} ms", short(1e3 * row.latency_seconds)),
         short(row.throughput),
     ]
 }

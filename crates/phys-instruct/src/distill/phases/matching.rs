@@ -15,7 +15,7 @@ use crate::Result;
 use crate::config::MatchingConfig;
 use crate::diffusion::Network;
 use crate::distill::guidance::{self, Pull, norm};
-use crate::distill::matching::{self, Match};
+use crate::distill::matching;
 use crate::distill::student::Student;
 use crate::distill::{Auxiliary, auxiliary};
 use crate::net::optimizer::StepReport;
@@ -75,10 +75,9 @@ impl Matching {
         let sigma = student.draw("matching-sigma", 0);
         let sigma = sigma.sigma(shape[0], c.ln_sigma_mean, c.ln_sigma_std, device);
 
-        let settings = Match { divergence: c.divergence, weight: c.weight };
         let auxiliary = self.auxiliaries[calls - 1].network.valid();
         let teacher = &student.teacher.network;
-        let gradient = matching::gradient(settings, teacher, &auxiliary, clean, noise, sigma)?;
+        let gradient = matching::gradient(&c.ablation, teacher, &auxiliary, clean, noise, sigma)?;
         Ok(gradient * plain.coordinates.present())
     }
 
