@@ -209,8 +209,8 @@ pub enum Divergence {
     Ikl {},
     /// Score identity distillation (arXiv 2404.04057).
     Sid {
-        /// The alpha of the loss (1 - alpha) |e|^2 + e . (D_A - x0), e the teacher's denoiser less
-        /// the auxiliary model's D_A.
+        /// The alpha of the loss `(1 - alpha) |D_T - D_A|^2 + (D_T - D_A) . (D_A - y_0)`, in which
+        /// D_T is the teacher's denoiser, D_A the auxiliary model's, and y_0 the clean output.
         #[serde(default = "alpha")]
         alpha: f64,
     },
@@ -226,7 +226,8 @@ fn alpha() -> f64 {
 pub enum MatchingWeight {
     /// 1 at every noise level, as in Diff-Instruct.
     One,
-    /// 1 / mean |x0 - D_T(x_t)| per sample, as in DMD.
+    /// `1 / mean |y_0 - D_T|` per sample, as in DMD, with y_0 the clean output and D_T the
+    /// teacher's denoiser of its noisy state.
     Dmd,
 }
 
@@ -267,7 +268,7 @@ impl AuxiliaryConfig {
 pub struct GuidanceConfig {
     /// Norm of the residual's gradient as a fraction of the matching gradient's.
     pub residual_ratio: f64,
-    /// Norm of the preconditioned residual's gradient, |P^-1 R|, as such a fraction.
+    /// Norm of the gradient of the preconditioned residual, `|P^-1 R|`, as such a fraction.
     pub preconditioned_ratio: f64,
     /// First step of matching with guidance.
     pub start: usize,
@@ -336,7 +337,7 @@ pub struct AnchoredConfig {
     pub decay: f64,
     /// Weight of the relative residual, beside 1 for the distance of the input.
     pub residual_weight: f64,
-    /// Weight of the preconditioned residual |P^-1 R|.
+    /// Weight of the preconditioned residual `|P^-1 R|`.
     pub preconditioned_weight: f64,
     /// The student's optimizer.
     pub optimizer: OptimizerConfig,
