@@ -18,7 +18,7 @@ pub struct DistillConfig {
     /// Noise levels sigma_1 > ... > sigma_K of the generator, one per network call.
     pub levels: Vec<f64>,
     /// Share `c_skip` of the noisy state that is added to the network's output: `mean` or `flow`.
-    /// The clean state has the deviation `sigma_data`, its noise at level sigma `sigma eta`.
+    /// In every entry the clean state has the deviation `sigma_data`, its noise `sigma eta`.
     pub skip: Skip,
     /// Samples come with a two-valued input (Darcy's coefficient) rounded to the nearer of its
     /// values; the anchored phase pulls the solution to the rounded input.
