@@ -1,6 +1,6 @@
-//! The command `phys-instruct` as a function: arguments, plan, library call, output. No mathematics.
+//! The command `phys-instruct` as a function: arguments, library call, output. No mathematics.
 //!
-//! A program with a PDE of its own registers it, calls [`run_from_args`], and has every verb for it.
+//! A program that registers a PDE of its own and calls [`run_from_args`] has every verb for it.
 
 // A closed stderr makes `eprintln` panic: `output::tell` is for that.
 #![warn(clippy::print_stderr)]

@@ -6,8 +6,8 @@
 //! ([`phys_instruct_physics::hermite`]). A sweep is then one evaluation of the right-hand side.
 //!
 //! If the equation is no evolution, let P be the constant-coefficient operator, R the residual of
-//! the solution u, and w the residual's damping. A sweep evaluates the preconditioned residual
-//! g(u) = P^-1 R(u) once. It takes an accelerated step of u <- u - w g(u)
+//! the solution u, and omega the residual's damping. A sweep evaluates the preconditioned residual
+//! P^-1 R once. It takes an accelerated step of u <- u - omega P^-1 R
 //! ([`phys_instruct_physics::anderson`]).
 
 use std::ops::Range;

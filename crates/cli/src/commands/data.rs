@@ -43,8 +43,8 @@ pub struct DataFile {
 /// Turn data of any known format into one .npz in physical units
 ///
 /// Reads .npy, .npz, MATLAB .mat (v5 to v7.3) and HDF5 in the layouts of DiffusionPDE, PDEBench and
-/// the Fourier neural operator, any other with --map; also a data set folder. Every meaning that the
-/// axes can have is tried on the equation. The axes taken, and how well the samples solve the
+/// the Fourier neural operator, any other with --map; also a data set folder. Every meaning that
+/// the axes can have is tried on the equation. The axes taken, and how well the samples solve the
 /// equation, are printed and kept in a file .import.json beside the .npz.
 ///
 /// Example: phys-instruct data import train.npz --pde darcy --scale a=9,3 --out darcy.npz

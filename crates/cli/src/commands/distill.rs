@@ -21,9 +21,9 @@ use crate::{models, runs};
 ///
 /// The student goes through the phases of the config in their order: a warm start on the teacher's
 /// own samples; matching, in which an auxiliary model learns the student's present distribution in
-/// turn with the student, which follows the matching gradient and the pull onto the PDE; calibration
-/// of every mode; an anchored phase that pulls the solution alone; an operator, which learns the
-/// solution from the run's training data. Interruption and RUN are as for `train`.
+/// turn with the student, which follows the matching gradient and the pull onto the PDE;
+/// calibration of every mode; an anchored phase that pulls the solution alone; an operator, which
+/// learns the solution from the run's training data. Interruption and RUN are as for `train`.
 ///
 /// Example: phys-instruct distill configs/poisson-32.toml --teacher runs/poisson-32-teacher
 #[derive(Args)]

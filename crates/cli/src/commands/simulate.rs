@@ -20,9 +20,9 @@ use crate::warnings::Gathered;
 /// Solve for your own coefficient, source or initial condition
 ///
 /// The input is one field [y, x] (a line [x] for burgers), or several [sample, y, x], on a grid of
-/// any size. It may lie in an .npy, .npz, .mat or HDF5 file, or in a data set folder. It is the only
-/// array there, the one named as the PDE's first channel, or that of --map. A line is solved for as
-/// many times as it has points.
+/// any size. It may lie in an .npy, .npz, .mat or HDF5 file, or in a data set folder. It is the
+/// only array there, the one named as the PDE's first channel, or that of --map. A line is solved
+/// for as many times as it has points.
 ///
 /// The output holds every channel by its name, f64 [sample, y, x]. A line that its grid does not
 /// carry is solved on a finer one; other doubts about a solution are warnings on stderr.

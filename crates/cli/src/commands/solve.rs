@@ -27,14 +27,15 @@ use crate::{cache, models, picture};
 /// Fields, with their uncertainty, from sparse and noisy observations
 ///
 /// Forward: the input is observed, the solution asked for. Inverse: the other way round.
-/// Reconstruct: anything is observed, everything asked for. The model is a student; it serves as the
-/// prior, and an ensemble of its samples that agree with the observations is the answer. An operator
-/// that the student may have is not used: the ways to the solution are those of `solve` itself.
+/// Reconstruct: anything is observed, everything asked for. The model is a student; it serves as
+/// the prior, and an ensemble of its samples that agree with the observations is the answer. An
+/// operator that the student may have is not used: the ways to the solution are those of `solve`
+/// itself.
 ///
 /// The file of observations is .csv, with a head `field,row,column,value` (grid points from 0) or
-/// `field,y,x,value` (anywhere in the domain), and a column `sd` where errors are known; or
-/// .npz, for a field u: `u` [y, x] (NaN where nothing was observed), or `u_values` [n] with `u_index`
-/// or `u_points` [n, 2], and `u_sd`.
+/// `field,y,x,value` (anywhere in the domain), and a column `sd` where errors are known; or .npz,
+/// for a field u: `u` [y, x] (NaN where nothing was observed), or `u_values` [n] with `u_index` or
+/// `u_points` [n, 2], and `u_sd`.
 ///
 /// A table that names points by row and column, or a whole field, is of one grid: that of the model
 /// `darcy-64` or, for a bare PDE, 32 x 32 points.
@@ -42,8 +43,8 @@ use crate::{cache, models, picture};
 /// The observations are held against what the model knows, and the answer against the observations
 /// and the equation. What does not fit is a warning on stderr; --strict makes it exit code 1.
 ///
-/// What depends on the model alone is drawn once and kept in the user's cache folder, which `doctor`
-/// names. PHYS_INSTRUCT_CACHE names another folder, or none if it is empty.
+/// What depends on the model alone is drawn once and kept in the user's cache folder, which
+/// `doctor` names. PHYS_INSTRUCT_CACHE names another folder, or none if it is empty.
 ///
 /// Example: phys-instruct solve darcy --task inverse --make-obs obs.csv --points 60
 /// Example: phys-instruct solve darcy --task inverse --obs obs.csv --truth obs.truth.npz

@@ -19,8 +19,8 @@ use crate::{models, runs};
 ///
 /// Checkpoints are written by time and at Ctrl-C, SIGTERM or SIGHUP; the same command goes on from
 /// the last one, on the CPU bit for bit as if it had never stopped. RUN holds config.toml (every
-/// default written out), metrics.jsonl, checkpoint.safetensors and, at the end, model.safetensors. A
-/// run that has ended goes on where it is given more --steps.
+/// default written out), metrics.jsonl, checkpoint.safetensors and, at the end, model.safetensors.
+/// A run that has ended goes on where it is given more --steps.
 ///
 /// Example: phys-instruct train configs/poisson-32.toml --set train.steps=8000
 #[derive(Args)]

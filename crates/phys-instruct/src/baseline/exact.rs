@@ -1,7 +1,7 @@
 //! The exact posterior where the law is Gaussian and the equation linear (Poisson, Helmholtz): the
 //! limit that no method can pass.
 //!
-//! Let w ~ N(0, I) be the cosine modes of the input a = C w, and u = P^-1 a the solution. The
+//! Let w, standard normal, be the cosine modes of the input a, and u = P^-1 a the solution. The
 //! observed values are v = F w + e, where the errors e have the covariance S. A draw from the
 //! posterior of w is
 //!

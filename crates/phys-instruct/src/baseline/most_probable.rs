@@ -1,8 +1,8 @@
 //! The classical answer by the adjoint: the most probable input under the random field of the data,
 //! given the observations, with the reference solver's solution.
 //!
-//! The input is a smooth map of w ~ N(0, I) ([`Differentiable`]), and x(w) is the pair of both.
-//! With the observed values v = H x(w) + e and the covariance S of their errors e, the most
+//! The input is a smooth map of standard normal w ([`Differentiable`]), and x(w) is the pair of
+//! both. With the observed values v = H x(w) + e and the covariance S of their errors e, the most
 //! probable w minimises
 //!
 //! ```text

@@ -1,7 +1,7 @@
 //! The agreement of an answer with the observations.
 //!
-//! Let e be the standard deviation of a value's error. An answer misses the value by (answer -
-//! value) / e, and chi is the root mean square of these misses over the observations. With normal
+//! Let sd be the standard deviation of a value's error. An answer misses the value by (answer -
+//! value) / sd, and chi is the root mean square of these misses over the observations. With normal
 //! errors chi is near 1 at the truth. It is below 1 at a posterior's mean, which follows the errors
 //! in part.
 

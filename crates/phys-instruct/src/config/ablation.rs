@@ -41,8 +41,8 @@ pub enum Divergence {
     Ikl {},
     /// Score identity distillation (arXiv 2404.04057).
     Sid {
-        /// The alpha of the loss (1 - alpha) |e|^2 + e . (D_A - x0), e the teacher's denoiser less
-        /// the auxiliary model's D_A.
+        /// The alpha of the loss `(1 - alpha) |D_T - D_A|^2 + (D_T - D_A) . (D_A - y_0)`, in which
+        /// D_T is the teacher's denoiser, D_A the auxiliary model's, and y_0 the clean output.
         #[serde(default = "alpha")]
         alpha: f64,
     },
@@ -58,7 +58,8 @@ fn alpha() -> f64 {
 pub enum MatchingWeight {
     /// 1 at every noise level, as in Diff-Instruct.
     One,
-    /// 1 / mean |x0 - D_T(x_t)| per sample, as in DMD.
+    /// `1 / mean |y_0 - D_T|` per sample, as in DMD, with y_0 the clean output and D_T the
+    /// teacher's denoiser of its noisy state.
     Dmd,
 }
 

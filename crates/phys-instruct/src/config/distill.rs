@@ -17,7 +17,9 @@ pub struct DistillConfig {
     pub teacher: Option<String>,
     /// Noise levels sigma_1 > ... > sigma_K of the generator, one per network call.
     pub levels: Vec<f64>,
-    /// `flow` or `mean`; if not given, `flow`, or `mean` for coordinates of kind `pixel`.
+    /// Share `c_skip` of the noisy state that is added to the network's output: `flow` or `mean`.
+    /// Without it `flow`, or `mean` for coordinates of kind `pixel`. In every entry the clean state
+    /// has the deviation `sigma_data`, its noise `sigma eta`.
     pub skip: Option<Skip>,
     /// Samples come with a two-valued input (Darcy's coefficient) rounded to the nearer of its
     /// values; the anchored phase pulls the solution to the rounded input.
@@ -55,15 +57,16 @@ impl Default for DistillConfig {
     }
 }
 
-/// The share of the noisy state that the network's output is added to. The data's standard
-/// deviation is s, the noise's t.
+/// The factor c_skip of the noisy state, to which the network's output is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Skip {
-    /// s^2 / (s^2 + t^2), the mean of Gaussian data given the state: a denoiser's.
+    /// `sigma_data^2 / (sigma_data^2 + (sigma eta)^2)`, the mean of Gaussian data given the state:
+    /// a denoiser's.
     Mean,
-    /// s / sqrt(s^2 + t^2), where the probability flow of Gaussian data ends: a generator's, which
-    /// then has the data's deviation in every mode without the network. Not for `pixel`.
+    /// `sigma_data / sqrt(sigma_data^2 + (sigma eta)^2)`, where the probability flow of Gaussian
+    /// data ends: a generator's, which then has the data's deviation in every mode without the
+    /// network. Not for `pixel`.
     Flow,
 }
 

@@ -253,7 +253,7 @@ impl AuxiliaryConfig {
 pub struct GuidanceConfig {
     /// Norm of the residual's gradient as a fraction of the matching gradient's.
     pub residual_ratio: f64,
-    /// Norm of the preconditioned residual's gradient, |P^-1 R|, as such a fraction.
+    /// Norm of the gradient of the preconditioned residual, `|P^-1 R|`, as such a fraction.
     pub preconditioned_ratio: f64,
     /// First step of matching with guidance.
     pub start: usize,
@@ -302,7 +302,7 @@ pub struct AnchoredConfig {
     pub decay: f64,
     /// Weight of the relative residual, beside 1 for the distance of the input.
     pub residual_weight: f64,
-    /// Weight of the preconditioned residual |P^-1 R|.
+    /// Weight of the preconditioned residual `|P^-1 R|`.
     pub preconditioned_weight: f64,
     /// The student's optimizer.
     pub optimizer: OptimizerConfig,

@@ -21,7 +21,7 @@ pub struct TrainConfig {
     pub warmup: usize,
     /// Share of the steps over which the learning rate falls to zero at the end (cosine).
     pub decay: f64,
-    /// Weight of the PDE residual in the loss (PIDM's c); without one it is not in it.
+    /// Weight of the PDE residual in the loss, as PIDM has it; without one there is none.
     pub residual_weight: Option<f64>,
     /// Half-life of the weight average, in steps.
     pub ema_half_life: f64,

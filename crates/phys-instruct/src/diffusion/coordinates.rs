@@ -3,17 +3,22 @@
 //!
 //! `pixel` (EDM): with s the standard deviation of the channel, y = sigma_data (x - mean) / s.
 //!
-//! `modes`: let B be the orthonormal basis that fits the channel's boundary, and v_k the data's
-//! standard deviation in mode k. Then y_k = (B (x - mean))_k / v_k, and noise of the deviation n_k
-//! in mode k has the deviation n_k / v_k in y. With n_k = s^(1-p) v_k^p the noise is white for
-//! p = 0 and has the data's spectrum for p = 1.
+//! `modes`: let B be the orthonormal basis that fits the channel's boundary, s_j the data's
+//! standard deviation in mode j, and s_rms its root mean square over the channel's modes. Then
+//! y_j = (B (x - mean))_j / s_j. The noise at sigma = 1 has in entry j of y the deviation
+//!
+//! ```text
+//! eta_j = (s_rms / s_j)^(1 - power),
+//! ```
+//!
+//! the profile. In x the noise then is white for power 0, and has the data's spectrum for power 1.
 //!
 //! `joint`: the lowest of these whitened modes are replaced by their principal components across
-//! all channels, whitened too (see [`super::joint`]). The noise is that of p = 1, and so has the
+//! all channels, whitened too (see [`super::joint`]). The noise is that of power 1, and so has the
 //! data's covariance.
 //!
 //! The solution's modes may first be reduced by their regression on the input's modes (see
-//! [`super::regression`]); v_k and s are then those of the remainder. This excludes `pixel`.
+//! [`super::regression`]); s_j and s_rms are then those of the remainder. This excludes `pixel`.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::{Channel, Grid};
@@ -275,7 +280,8 @@ impl Coordinates {
         if self.kind == CoordinatesKind::Pixel { channels } else { 2 * channels }
     }
 
-    /// The standard deviation of the noise in each entry of y at sigma = 1, `[1, channel, y, x]`.
+    /// The profile eta: the standard deviation of the noise in each entry of y at sigma = 1,
+    /// `[1, channel, y, x]`.
     pub fn profile(&self) -> Tensor<4> {
         self.profile.clone()
     }
@@ -326,8 +332,7 @@ struct Maps {
 }
 
 impl Maps {
-    /// Appends the entries of a channel with the deviations `spectrum`; `power` is the p of the
-    /// noise.
+    /// Appends the entries of a channel with the deviations `spectrum`; `power` is the noise's.
     fn push(&mut self, spectrum: &[f32], pixel: bool, sigma_data: f64, power: f64) {
         let largest = spectrum.iter().fold(0.0f64, |m, &v| m.max(f64::from(v)));
         let rms = root_mean_square(spectrum);

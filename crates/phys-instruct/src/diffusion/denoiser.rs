@@ -1,5 +1,6 @@
-//! The denoiser D(y; sigma), EDM's preconditioning entry by entry (Karras et al. 2022, eq. 7,
-//! with sigma_data the standard deviation of y and sigma n_k the noise in entry k).
+//! The denoiser D(y; sigma), in EDM's preconditioning entry by entry (Karras et al. 2022, eq. 7).
+//! There sigma_data is the standard deviation of every entry of the clean y, and sigma eta_j that
+//! of the noise in entry j. The profile eta is the coordinates' ([`super::coordinates`]).
 
 use std::sync::Arc;
 

@@ -1,12 +1,13 @@
 //! The loss of a teacher that is trained with the residual: PIDM (arXiv 2403.14404, eq. 13).
 //!
-//! The loss is the denoiser's own plus the likelihood of a vanishing residual at its clean
-//! estimate, c |R(D(x_t))|^2 / (2 Sigma_t). A trained teacher is tuned with it (`train.start`,
-//! `train.residual_weight`) and then sampled as any other.
+//! The loss is the denoiser's own plus the likelihood of a vanishing residual R at its clean
+//! estimate D(y; sigma). With the weight w the second part is w |R(D(y; sigma))|^2 / (2 c_out^2). A
+//! trained teacher is tuned with it (`train.start`, `train.residual_weight`) and then sampled as
+//! any other.
 //!
-//! Sigma_t is the variance of the estimate. Here it is that of EDM's preconditioning, c_out^2 =
-//! sigma^2 sigma_data^2 / (sigma^2 + sigma_data^2), by which EDM's loss is divided too. The
-//! residual is relative to its source term.
+//! PIDM divides by the variance of the estimate. Here that is the one of EDM's preconditioning,
+//! c_out^2 = sigma^2 sigma_data^2 / (sigma^2 + sigma_data^2), by which EDM's loss is divided too.
+//! The residual is relative to its source term.
 
 use burn::tensor::Tensor;
 

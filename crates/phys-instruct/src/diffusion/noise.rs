@@ -48,7 +48,7 @@ impl Draw<'_> {
         pairs.reshape([-1, channels as i64, height as i64, width as i64]).narrow(0, 0, count)
     }
 
-    /// Noise levels sigma with ln sigma ~ N(mean, std^2), `[batch]`.
+    /// Noise levels sigma, `[batch]`: ln sigma is normal with the given mean and deviation.
     pub fn sigma(&self, batch: usize, mean: f64, std: f64, device: &Device) -> Tensor<1> {
         let values: Vec<f32> = (0..batch as u64)
             .map(|i| {

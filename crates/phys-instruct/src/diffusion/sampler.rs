@@ -104,7 +104,7 @@ mod tests {
 
     /// The largest error of the sampler against the exact flow of Gaussian data.
     ///
-    /// The flow of y ~ N(m, s^2) from y_1 at sigma_1 on is
+    /// Let y be normal with mean m and deviation s at sigma = 0. Its flow from y_1 at sigma_1 on is
     /// y(sigma) = m + (y_1 - m) sqrt((s^2 + sigma^2) / (s^2 + sigma_1^2)).
     fn error(steps: usize, method: Method) -> f64 {
         let device = Device::flex();

@@ -182,8 +182,8 @@ fn fitted_to(
         };
         let modes = Tensor::cat(batches.iter().map(modes).collect(), 0);
 
-        // With m and s the measured mean and deviation, a mode z becomes
-        // (z - m) sigma_data / s, as far as the largest gain allows.
+        // With m and s the measured mean and deviation, a mode y becomes
+        // (y - m) sigma_data / s, as far as the largest gain allows.
         let mean = modes.clone().mean_dim(0);
         let wanted = own.gain.clone() / deviation(modes).clamp_min(1e-6) * coordinates.sigma_data;
         let gain = wanted.clamp(1.0 / LARGEST, LARGEST);

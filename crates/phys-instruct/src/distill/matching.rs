@@ -1,15 +1,20 @@
 //! The gradient, on the student's clean output, of the distance between the student's and the
 //! teacher's noisy distributions.
 //!
-//! Let y_0 be the clean output, y_t = y_0 + sigma n its noisy state, D_T(y_t) the teacher's
-//! denoised state and D_A(y_t) the auxiliary model's.
+//! Let y_0 be the clean output and y = y_0 + sigma n its noisy state, with n standard normal noise.
+//! D_T = D_T(y; sigma) is the teacher's denoised state, D_A that of the auxiliary model, and w the
+//! weight of the sample.
 //!
-//! `ikl`, the integral KL divergence (Diff-Instruct, Luo et al. 2023, eq. 3.2): the gradient is
-//! E_sigma[w (D_A(y_t) - D_T(y_t))], without differentiating a network.
+//! `ikl`, the integral KL divergence (Diff-Instruct, Luo et al. 2023, eq. 3.2): the gradient is the
+//! mean of w (D_A - D_T) over sigma, without differentiating a network.
 //!
-//! `sid`, score identity distillation (Zhou et al. 2024, arXiv 2404.04057, eq. 23): with
-//! e = D_T - D_A the loss is w ((1 - alpha) |e|^2 + e . (D_A - y_0)), differentiated through both
-//! networks.
+//! `sid`, score identity distillation (Zhou et al. 2024, arXiv 2404.04057, eq. 23): the loss is
+//!
+//! ```text
+//! w ((1 - alpha) |D_T - D_A|^2 + (D_T - D_A) . (D_A - y_0)),
+//! ```
+//!
+//! differentiated through both networks.
 
 use burn::tensor::Tensor;
 

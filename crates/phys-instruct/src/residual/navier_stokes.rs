@@ -1,7 +1,7 @@
 //! Residual of the Navier-Stokes equations between neighbouring snapshots w0, ..., wT.
 //!
-//! Space is discretised in Fourier modes with the reference solver's projection. Let h = T / K be
-//! the interval between snapshots, E the heat flow over h, and N = f - v . grad w the remaining
+//! Space is discretised in Fourier modes with the reference solver's projection. Let h be the
+//! interval between snapshots, E the heat flow over h, and N = f - v . grad w the remaining
 //! rate. For neighbouring snapshots w0 and w1 there is one equation per interval:
 //!
 //! ```text

@@ -1,8 +1,8 @@
 //! The few-step generator.
 //!
-//! Let S be the student's denoiser, sigma_1 > ... > sigma_K the noise levels, and z and eps
-//! standard normal noise. The first call takes y = sigma_1 z. Call k gives the clean state
-//! y_0 = S(y; sigma_k), and call k + 1 takes y = y_0 + sigma_{k+1} eps.
+//! Let D_S be the student's denoiser, sigma_1 > ... > sigma_K the noise levels, and z and n
+//! standard normal noise. The first call takes y = sigma_1 z. Call i gives the clean state
+//! y_0 = D_S(y; sigma_i), and call i + 1 takes y = y_0 + sigma_{i+1} n.
 
 use burn::tensor::{Device, Tensor};
 

@@ -5,16 +5,16 @@
 //! a few sweeps of [`crate::polish`] make of a trivial start, which is zero, or the input at all
 //! times for an evolution. B is the basis of the solution's channels.
 //!
-//! The solution is regressed on the guess, mode by mode: c is the factor by which a mode of the
-//! guess, less its mean m, is multiplied. A mode in which the guess tells nothing of the solution
-//! has c = 0. A network adds what is left:
+//! The solution is regressed on the guess, mode by mode. Let m_g and m_u be the means of the guess
+//! and of the solution. Then beta_j is the factor from mode j of g - m_g to that of u - m_u. It is
+//! 0 where the guess tells nothing of the solution. A network adds the remainder, whose standard
+//! deviation in mode j is s_j:
 //!
 //! ```text
-//! N(a) = g + r + B^T ((c - 1) * B (g - m) + v * B net(a, g))
+//! N(a) = g + (m_u - m_g) + B^T ((beta - 1) * B (g - m_g) + s * B net(a, g))
 //! ```
 //!
-//! The mean of u - g is r. The standard deviation of what is left is v in each mode, so that the
-//! network's output has unit variance in every mode.
+//! The product * is that of each mode. The network's output has unit variance in every mode.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -416,7 +416,7 @@ impl Operator {
         bases.fields((bases.modes(left) - self.told_by(&guess)) / left_deviation.clone())
     }
 
-    /// The regression of the solution less the guess on the guess, in modes: (c - 1) * B (g - m).
+    /// The modes (beta - 1) * B (g - m_g): what the regression changes of the guess.
     fn told_by(&self, guess: &Tensor<4>) -> Tensor<4> {
         let OperatorStatistics { guess_mean, gain, .. } = &self.statistics;
         self.frame.bases.modes(guess.clone() - guess_mean.clone()) * (gain.clone() - 1.0)

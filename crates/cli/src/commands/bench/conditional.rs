@@ -26,8 +26,8 @@ use crate::picture::in_words;
 /// Measure conditional solving against DiffusionPDE, the exact posterior and interpolation
 ///
 /// For every PDE with a student among the models: forward, inverse and reconstruct from random
-/// points; Burgers also from sensors that see every time. The folder --out receives rows.jsonl, with
-/// which the same command goes on after an interruption, rows.json, table.md and report.html.
+/// points; Burgers also from sensors that see every time. The folder --out receives rows.jsonl,
+/// with which the same command goes on after an interruption, rows.json, table.md and report.html.
 ///
 /// Example: phys-instruct bench conditional --quick
 /// Example: phys-instruct bench conditional --pde darcy --points 60 --noise 0.05 --json

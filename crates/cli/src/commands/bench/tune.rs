@@ -19,7 +19,8 @@ use crate::output::{make_room, print, tell};
 /// Search the weights of DiffusionPDE's guidance and CoCoGen's corrections on validation data
 ///
 /// Each teacher, method and number of steps gets the same candidates and samples. The answer, with
-/// everything tried, goes into baselines.toml beside the models, where `bench unconditional` finds it.
+/// everything tried, goes into baselines.toml beside the models, where `bench unconditional` finds
+/// it.
 ///
 /// Example: phys-instruct bench tune --pde poisson
 #[derive(Args)]

@@ -1,21 +1,21 @@
 //! Inference in the input, with the reference solver between input and solution.
 //!
-//! The student's samples give the law of the inputs: mean + B^T c, where c ~ N(0, I) and the rows
-//! of B are the principal components of the samples' inputs. The reference solver gives the
-//! solution of each input, and x(c) is the pair of both. The observations are v = H x(c) + e,
+//! The student's samples give the law of the inputs: mean + Q^T c, where c is standard normal and
+//! the rows of Q are the principal components of the samples' inputs. The reference solver gives
+//! the solution of each input, and x(c) is the pair of both. The observations are v = H x(c) + e,
 //! where H takes the observed values and the errors e have the covariance S. Let
 //!
 //! ```text
-//! r = S^-1/2 (v - H x(c)),    G = S^-1/2 H dx/dc.
+//! r = S^-1/2 (v - H x(c)),    J = H dx/dc,    W = S^-1/2 J.
 //! ```
 //!
-//! The columns of H dx/dc are differences of solved pairs. The search has two parts.
+//! The columns of J are differences of solved pairs. The search has two parts.
 //!
-//! 1. Gauss-Newton steps (G^T G + I) c <- G^T (r + G c) lead to the most probable c. They start at
+//! 1. Gauss-Newton steps (W^T W + I) c <- W^T (r + W c) lead to the most probable c. They start at
 //!    refinement's mean. The errors S are large at first and then smaller and smaller (tempering),
 //!    because the cost of nearly exact values has many minima.
-//! 2. Each member draws its own c' ~ N(0, I) and e' ~ N(0, I). Its cost is
-//!    |c - c'|^2 / 2 + |r + e'|^2 / 2
+//! 2. Each member draws its own c' from the law of c and e' from that of the errors. Its cost is
+//!    |c - c'|^2 / 2 + |r + S^-1/2 e'|^2 / 2
 //!    (randomised maximum likelihood, Oliver, He and Reynolds 1996). It starts at the most probable
 //!    c and uses the slopes there. If it does not reach v, it starts again with slopes of its own.
 //!    Every second member has the draws of the one before it with opposite sign.
@@ -151,7 +151,8 @@ fn searched(
     Ok((samples.transpose()?, found.left_out))
 }
 
-/// The law of the inputs, estimated from a prior's samples: mean + components^T c, c ~ N(0, I).
+/// The law of the inputs, estimated from a prior's samples: mean + Q^T c, with c standard normal
+/// and the components in the rows of Q.
 #[derive(Debug)]
 pub(crate) struct Inputs {
     /// The entries of the input in a flat joint sample.
@@ -238,7 +239,7 @@ pub(crate) struct Found {
     pub left_out: usize,
 }
 
-/// The slopes H dx/dc, and the pair at which they were taken.
+/// The slopes J, and the pair at which they were taken.
 type At = (Mat<f64>, Pair);
 
 impl Search<'_> {
@@ -345,7 +346,7 @@ impl Search<'_> {
         Ok(Pair { c, x: self.pde.solve(self.grid, &input)?.fields })
     }
 
-    /// H dx/dc at a pair by finite differences, `[point, component]`.
+    /// The slopes J = H dx/dc at a pair by finite differences, `[point, component]`.
     fn slopes(&self, pair: &Pair) -> Result<Mat<f64>> {
         let moved = |k: usize| {
             let mut c = pair.c.clone();
@@ -366,7 +367,8 @@ struct Stage<'a> {
     deviations: &'a [f64],
 }
 
-/// The random draws c' and e' of one member; both are 0 for the most probable pair.
+/// The random draws of one member: `own` is c', and `errors` is S^-1/2 e'. Both are 0 for the most
+/// probable pair.
 struct Member {
     own: Mat<f64>,
     errors: Mat<f64>,
@@ -445,7 +447,7 @@ impl Stage<'_> {
         self.misfit(pair, draw).squared_norm_l2() / self.deviations.len() as f64
     }
 
-    /// r + e', the misfit in units of the errors with the member's own errors added.
+    /// The misfit r + S^-1/2 e', in units of the errors with the member's own errors added.
     fn misfit(&self, pair: &Pair, draw: &Member) -> Mat<f64> {
         let Search { stencils, values, .. } = self.search;
         let at = |p: usize| (values[p] - stencils[p].of_f64(&pair.x.data)) / self.deviations[p];
@@ -458,7 +460,7 @@ impl Stage<'_> {
     }
 }
 
-/// The slopes G in units of the errors, and the QR factors of [G; I]. G^T G + I is not formed,
+/// The slopes W in units of the errors, and the QR factors of [W; I]. W^T W + I is not formed,
 /// since its condition is beyond `f64` where values are exact.
 struct Linearised {
     seen: Mat<f64>,
@@ -476,12 +478,12 @@ impl Linearised {
         Self { seen, with_prior }
     }
 
-    /// The d that minimises |G d - r|^2 + |d - o|^2 + `damping` |d|^2, where o = `own` is the
-    /// difference between the draw's own c' and c.
+    /// The step d that minimises |W d - r|^2 + |d - own|^2 + damping |d|^2, where `own` is the
+    /// difference between the draw's c' and c.
     fn damped(&self, r: Mat<f64>, own: Mat<f64>, damping: f64) -> Mat<f64> {
         let (points, components) = (self.seen.nrows(), self.seen.ncols());
         let unit = damping.sqrt();
-        // The rows of G, then those of the prior, then those of the damping.
+        // The rows of W, then those of the prior, then those of the damping.
         let entry = |i: usize, k: usize| match i.checked_sub(points) {
             None => self.seen[(i, k)],
             Some(row) if row < components => f64::from(u8::from(row == k)),
@@ -500,7 +502,7 @@ impl Linearised {
         Mat::from_fn(points + 2 * components, components, entry).qr().solve_lstsq(right)
     }
 
-    /// The least-squares solution c of [G; I] c = [r; 0], which is (G^T G + I)^-1 G^T r.
+    /// The least-squares solution c of [W; I] c = [r; 0], which is (W^T W + I)^-1 W^T r.
     fn least_squares(&self, r: Mat<f64>) -> Mat<f64> {
         let mut right = Mat::zeros(self.seen.nrows() + self.seen.ncols(), 1);
         right.subrows_mut(0, r.nrows()).copy_from(&r);

@@ -4,12 +4,12 @@
 //! prior's samples alone, which is an average over all of them. This method linearises the
 //! equation instead ([`Linearised`]). Symbols: a is the input and u(a) the solution; x is a pair
 //! of both; H takes the observed values of x, v are the values observed, and S holds the variances
-//! of their errors. C is the linear estimate of the input's covariance, and G = H dx/da.
+//! of their errors. C is the linear estimate of the input's covariance, and J = H dx/da.
 //!
 //! 1. Draw samples of one call and move them by refinement's step.
 //! 2. Linearise the equation at the mean input of the ensemble.
 //! 3. Solve for every member's solution, so that x is a pair of the equation.
-//! 4. Move the input by d = C G^T (G C G^T + S)^-1 (v - H x), and the solution by du/da d.
+//! 4. Move the input by d = C J^T (J C J^T + S)^-1 (v - H x), and the solution by du/da d.
 //! 5. Add noise of the next level and call the student. Its call returns a sample of the prior
 //!    near x + d, with features that a linear step cannot know, such as sharp edges between two
 //!    values.

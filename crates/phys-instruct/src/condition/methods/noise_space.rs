@@ -1,27 +1,27 @@
 //! Inference in the student's noise space.
 //!
-//! The student G maps z ~ N(0, I) to a physical pair. The observations are v = H G(z) + e, where H
-//! takes the observed values and S is the covariance of the errors e. The posterior of z is
-//! proportional to exp(-|z|^2 / 2 - |S^-1/2 (H G(z) - v)|^2 / 2).
+//! The student G maps standard normal noise z to a physical pair. The observations are v = H G(z) +
+//! e, where H takes the observed values and S is the covariance of the errors e. The posterior of z
+//! is proportional to exp(-|z|^2 / 2 - |S^-1/2 (H G(z) - v)|^2 / 2).
 //!
 //! It is sampled by randomised maximum likelihood (Oliver, He and Reynolds 1996), which is exact
-//! where G is linear. Each member of an ensemble draws its own z' ~ N(0, I) and errors e' of the
+//! where G is linear. Each member of an ensemble draws its own noise z' and errors e' of the
 //! observations ([`Aim`]), and minimises
 //!
 //! ```text
 //! |z - z'|^2 / 2 + |S^-1/2 (H G(z) - v - e')|^2 / 2.
 //! ```
 //!
-//! S includes the student's own error; e' does not. Let A = S^-1/2 H G'(z), and let the misfit be
+//! S includes the student's own error; e' does not. Let W = S^-1/2 H dG/dz, and let the misfit be
 //! r = S^-1/2 (v + e' - H G(z)). A Gauss-Newton step is
 //!
 //! ```text
-//! z <- z' + A^T l,    (A A^T + I) l = r + A (z - z').
+//! z <- z' + W^T l,    (W W^T + I) l = r + W (z - z').
 //! ```
 //!
 //! The system has the size of the observations. It is solved by conjugate gradients,
-//! preconditioned with the prior's covariance in place of that at z. Products with A^T are
-//! backward passes; products with A are differences of two forward passes.
+//! preconditioned with the prior's covariance in place of that at z. Products with W^T are
+//! backward passes; products with W are differences of two forward passes.
 
 use burn::tensor::Tensor;
 use phys_instruct_kernels::pool::in_pool;
@@ -92,7 +92,7 @@ struct LeastSquares<'a> {
     pub observed: &'a Observed,
     /// 1 / standard deviation of the observations, model error included: `[1, point]`.
     pub weights: Tensor<2>,
-    /// An approximate inverse of A A^T + I, `[point, point]`.
+    /// An approximate inverse of W W^T + I, `[point, point]`.
     pub preconditioner: Tensor<2>,
     /// The members' own noise z', and the values at which they aim.
     pub aim: Aim,
@@ -104,7 +104,7 @@ struct LeastSquares<'a> {
 struct State {
     /// The noise, `[member, channel, y, x]`.
     pub z: Tensor<4>,
-    /// G(z).
+    /// The fields G(z).
     pub x: Tensor<4>,
     /// Network calls per member so far.
     pub calls: usize,
@@ -153,7 +153,8 @@ impl LeastSquares<'_> {
         (self.aim.values.clone() - self.observed.of(x.clone())) * self.weights.clone()
     }
 
-    /// A^T l for the solution l of (A A^T + I) l = `right`, by preconditioned conjugate gradients.
+    /// The product W^T l for the solution l of (W W^T + I) l = `right`, by preconditioned conjugate
+    /// gradients.
     fn solve(&self, z: &Tensor<4>, x: &Tensor<4>, right: Tensor<2>) -> Result<Tensor<4>> {
         let precondition = |r: &Tensor<2>| r.clone().matmul(self.preconditioner.clone());
         let mut residual = right;
@@ -175,7 +176,8 @@ impl LeastSquares<'_> {
         Ok(shift)
     }
 
-    /// A w, by a finite difference: the change of the weighted observed values at `z` along `w`.
+    /// The product of W and `w`, by a finite difference: the change of the weighted observed values
+    /// at `z` along `w`.
     fn forward(&self, z: &Tensor<4>, x: &Tensor<4>, w: Tensor<4>) -> Tensor<2> {
         let norm = w.clone().square().sum_dims(&[1, 2, 3]).sqrt();
         let h = norm.clamp_min(1e-12).recip() * DIFFERENCE;
@@ -184,7 +186,7 @@ impl LeastSquares<'_> {
         change * self.weights.clone() / h.reshape([-1, 1])
     }
 
-    /// A^T l, by one backward pass.
+    /// The product W^T l, by one backward pass.
     fn backward(&self, z: &Tensor<4>, l: Tensor<2>) -> Result<Tensor<4>> {
         let leaf = z.clone().autodiff().require_grad();
         let seen = self.observed.of(self.prior.fields(leaf.clone()));

@@ -1,22 +1,23 @@
 //! Few-step refinement: linear corrections towards the observations between the student's calls.
 //!
-//! Let x be a sample, v the observed values, H x the values of x at their places, and K the gain
+//! Let x be a sample, v the observed values, H x the values of x at their places, and L the gain
 //! of the best linear estimate ([`Gain`]).
 //!
 //! 1. Draw a sample x of one call.
-//! 2. Compute the linear step d = K (v - H x), after which x + d agrees with v.
+//! 2. Compute the linear step d = L (v - H x), after which x + d agrees with v.
 //! 3. Add noise of the next level to x + d and call the student, which returns a sample of the
 //!    prior near x + d.
-//! 4. Subtract A d, the part of d that the call would retain if the fields were Gaussian.
+//! 4. Subtract M d, the part of d that the call would retain if the fields were Gaussian.
 //! 5. Repeat from step 2 to the last level, and end with step 2.
 //!
 //! Large structures follow the observations at high noise, small ones at low noise.
 //!
 //! Step 4 prevents the observations from counting twice, since the call has seen d already. For
-//! Gaussian fields with covariance C a call is A x + B z, where A C A^T + B B^T = C. Every round
-//! then ends at (1 - K H) (A x + B z) + K v, a draw from the posterior (Matheron's rule).
+//! Gaussian fields with covariance C a call is x <- M x + noise of the covariance C - M C M^T,
+//! which leaves C as it is. Every round then ends at (1 - L H) x + L v with the x of the call, a
+//! draw from the posterior (Matheron's rule).
 //!
-//! If the equation is linear, K comes from the covariance of pairs of the equation. A call's
+//! If the equation is linear, L comes from the covariance of pairs of the equation. A call's
 //! solution is computed from its input before each step, and the step stays among such pairs.
 //!
 //! Nothing is differentiated. Each member costs one forward call at the first level and some rounds

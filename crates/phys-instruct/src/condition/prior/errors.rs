@@ -1,14 +1,15 @@
 //! Estimates of errors that nobody stated, and of errors that are larger than stated.
 //!
-//! Let K = C + S as in [`super::expectation`], so that the density of the values under the prior is
-//! that of N(m, K). Unstated errors are a common share s of their field's deviation. The most
-//! probable s is taken, with ln s ~ N(ln 0.01, (ln 10)^2) as its prior. Where few values carry
-//! little information on s, it stays near 1 %.
+//! Under the prior the values are normal with the mean m and the covariance V of
+//! [`super::expectation`]. Unstated errors are a common share of their field's deviation. The most
+//! probable share is taken. The logarithm of the share is normal before the values are seen, with
+//! mean ln 0.01 and deviation ln 10. Where few values carry little information on the share, it
+//! stays near 1 %.
 //!
 //! Robust errors follow Student's t with four degrees of freedom instead of the normal law. Each
-//! error is normal with its own variance sd^2 / w. Let e^2 be the expected square of the error in
-//! units of sd. The weight is iterated to its expectation w = (4 + 1) / (4 + e^2). This is the EM
-//! algorithm of Lange, Little and Taylor, J. Am. Stat. Assoc. 84, 1989.
+//! error e is normal with its own variance sd^2 / w. The weight w is iterated to its expectation
+//! (4 + 1) / (4 + the expected square of e / sd). This is the EM algorithm of Lange, Little and
+//! Taylor, J. Am. Stat. Assoc. 84, 1989.
 
 use faer::Mat;
 use faer::linalg::solvers::DenseSolveCore;
@@ -55,7 +56,7 @@ impl Seen {
         Ok(best.1)
     }
 
-    /// Returns ln N(v; m, K) up to a constant.
+    /// Returns the logarithm of the values' density under the prior, up to a constant.
     fn log_density(&self, share: f64) -> Result<f64> {
         let n = self.values.len();
         let sd = self.errors(share);
@@ -98,7 +99,7 @@ impl Seen {
             let inverse = cholesky(&covariance)?.inverse();
             let pulls = &inverse * &away;
 
-            // Given the values, an error has the mean S a and the variance S - S K^-1 S.
+            // Given the values, an error has the mean S b and the variance S - S V^-1 S.
             let next: Vec<f64> = (0..n)
                 .map(|i| {
                     let s = variance(i, &weights);

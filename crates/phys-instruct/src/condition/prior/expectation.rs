@@ -1,14 +1,15 @@
 //! Observations compared with the prior, before any answer.
 //!
-//! Let v be the observed values, and m and C the mean and covariance of the prior at their places.
-//! Let S hold the variances of their errors, so that K = C + S is the covariance of v. With
-//! r = v - m and a = K^-1 r, four numbers say how unusual v is:
+//! Let v be the observed values, m their mean under the prior, C the prior's covariance, and H the
+//! map from a sample to its values at the places. Let S hold the variances of the errors, so that V
+//! = H C H^T + S is the covariance of v. With b = V^-1 (v - m), four numbers say how unusual v is:
 //!
-//! - each value alone: r_i / sqrt(K_ii);
-//! - each value given all others: a_i / sqrt((K^-1)_ii), the standardised error of predicting it
+//! - each value alone: (v_i - m_i) / sqrt(V_ii);
+//! - each value given all others: b_i / sqrt((V^-1)_ii), the standardised error of predicting it
 //!   (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, equation 5.12);
-//! - all together: sqrt(r^T a / n), the Mahalanobis distance for each of n values;
-//! - a common offset of a field: 1^T a / sqrt(1^T K^-1 1), where the vector 1 is 1 at the values
+//! - all together: the square root of (v - m)^T b over the number of values, the Mahalanobis
+//!   distance for each value;
+//! - a common offset of a field: 1^T b / sqrt(1^T V^-1 1), where the vector 1 is 1 at the values
 //!   of that field and 0 elsewhere.
 //!
 //! Each number is near 1 for a Gaussian prior. The student's prior is not Gaussian. Its own
@@ -107,7 +108,7 @@ pub struct Size {
     pub count: usize,
 }
 
-/// K^-1 in units of the values' own deviations.
+/// The inverse of V in units of the values' own deviations.
 struct Inverse {
     deviation: Vec<f64>,
     inverse: Mat<f64>,

@@ -1,15 +1,13 @@
 //! The operator phase: a network learns the solution of an input, from pairs of the run's data, the
 //! residual, or both. The student's generator is not changed.
 //!
-//! Let N(a) be the operator's solution ([`crate::student::operator`]), u that of the pair, o the
-//! network's output and t the output that would lead to u. R is the residual, and s its source or
-//! largest term. The loss is a weighted sum of three errors, each a mean over the batch:
+//! Let N(a) be the operator's solution ([`crate::student::operator`]), u that of the pair, and R
+//! the residual. The loss is a weighted sum of three errors, each a mean over the batch:
 //!
-//! ```text
-//! |N(a) - u| / |u|       the relative error
-//! mean of (o - t)^2      the squared error in whitened modes
-//! |R(a, N(a))| / |s|     the relative residual
-//! ```
+//! - the relative error |N(a) - u| / |u|;
+//! - the squared error in whitened modes: the mean square of the network's output less the output
+//!   that would lead to u;
+//! - the relative residual: |R(a, N(a))| over that of its source or largest term.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -203,7 +201,8 @@ impl Phase for OperatorPhase {
     }
 }
 
-/// |u - v| / |v| over the solutions u of `x` and v of `of`, the mean over the batch.
+/// The distance of the solutions of `x` from those of `of`, relative to the latter; the mean over
+/// the batch.
 fn relative_error(frame: &Frame, x: Tensor<4>, of: Tensor<4>) -> Tensor<1> {
     let [u, v] = [x, of].map(|x| frame.masked(frame.solution_of(x)));
     relative_distance(u, v).mean()
