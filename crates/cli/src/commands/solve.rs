@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use phys_instruct::condition::export::Layers;
 use phys_instruct::condition::posterior::Score;
 use phys_instruct::condition::{
     Answer, Method, Observations, Options, Question, Task, TwoValuedEntries, ask_for_members, files,
@@ -280,7 +281,8 @@ impl Report<'_> {
     fn write(&self, path: &Path) -> Outcome {
         let Answer { posterior, observations, warnings, pde_errors, .. } = &self.answer;
         if extension(path) == "npz" {
-            return Ok(files::write_posterior(path, posterior)?);
+            Layers::of(posterior, self.pde.as_ref(), &[], "")?.write(path)?;
+            return Ok(());
         }
 
         let count = observations.points().len();

@@ -202,7 +202,8 @@ impl Solver {
         };
 
         let sd = self.errors(&observations);
-        let explained = Explained::new(&posterior, &observations, &lattice, &sd);
+        let left_out = surprise.left_out(observations.points().len());
+        let explained = Explained::new(&posterior, &observations, &lattice, &sd, &left_out);
         let residual = problem::residual(pde, grid, &Device::flex())?;
         let pde_errors = PdeErrors {
             members: pde_error(&posterior.samples, residual.as_ref())?,

@@ -7,11 +7,13 @@
 
 pub mod answer;
 pub mod explained;
+pub mod export;
 pub mod files;
 pub mod methods;
 pub mod observations;
 pub mod posterior;
 pub mod prior;
+pub mod quantiles;
 pub mod solver;
 pub(crate) mod stored;
 pub mod task;
