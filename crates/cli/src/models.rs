@@ -39,6 +39,12 @@ pub fn bundled() -> Vec<PathBuf> {
 
 /// The file that `name` means.
 pub fn find(name: &Path) -> Result<PathBuf, Failure> {
+    if problem::is_description(name) {
+        return Err(Failure::Usage(format!(
+            "{}: a TOML file describes a PDE and is no model; name a model file or a run folder",
+            name.display()
+        )));
+    }
     if name.is_file() {
         return Ok(name.into());
     }
@@ -98,5 +104,8 @@ fn unknown(name: &str) -> Failure {
     let hint = nearest(name, known.iter().map(String::as_str))
         .map(|pde| format!("; did you mean `{pde}`?"));
     let hint = hint.unwrap_or_else(|| format!("; PDEs: {}", known.join(", ")));
-    Failure::Usage(format!("`{name}` is neither a file nor a PDE{hint}"))
+    Failure::Usage(format!(
+        "`{name}` is neither a file nor a PDE{hint}; `phys-instruct fit` makes a model of data alone, \
+         without an equation"
+    ))
 }

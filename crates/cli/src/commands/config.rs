@@ -49,7 +49,7 @@ impl Check {
         let config =
             runs::load(&self.config, &self.overrides.changes("train")?).map_err(unsound)?;
         let pde = config.pde().map_err(unsound)?;
-        problem::residual(pde.as_ref(), config.grid, &phys_instruct::device::cpu())
+        problem::equation(pde.as_ref(), config.grid, &phys_instruct::device::cpu())
             .map_err(unsound)?;
         if global.json {
             let value = serde_json::to_value(&config).map_err(|e| Failure::Usage(e.to_string()))?;

@@ -63,7 +63,7 @@ impl Distill {
         let validation = data_with_bar(&config, drawn, &stop, data::validation)?;
         let path = config.data.path.as_deref();
         check_data(&validation, pde.as_ref(), path, self.unchecked)?;
-        let build = |device: &Device| problem::residual(pde.as_ref(), config.grid, device);
+        let build = |device: &Device| problem::equation(pde.as_ref(), config.grid, device);
         let monitor = monitor::against(validation.clone(), config.pde()?, build(&device::cpu())?);
 
         let mut training =
@@ -113,9 +113,10 @@ impl Distill {
 
 /// Refuses a config whose PDE parameters are not the teacher's.
 fn check_params(config: &Config, teacher: &Model) -> Outcome {
-    let ours = config.pde()?.params();
+    let pde = config.pde()?;
+    let ours = pde.params();
     let differs = |name: &str, value: f64| teacher.card.params.get(name) != Some(&value);
-    match ours.iter().find(|p| config.pde == teacher.card.pde && differs(&p.name, p.value)) {
+    match ours.iter().find(|p| pde.name() == teacher.card.pde && differs(&p.name, p.value)) {
         Some(p) => Err(Failure::Usage(format!(
             "params.{} is {} in the config and {:?} in the teacher",
             p.name,

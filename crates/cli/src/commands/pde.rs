@@ -52,7 +52,7 @@ fn list(json: bool) -> Outcome {
 fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
     let (channels, layout, law) = (pde.channels(), pde.layout(), pde.input_law());
     let models = bundled(pde.name());
-    let arrays = problem::find(pde.name())?.arrays().to_vec();
+    let arrays = problem::of(pde)?.arrays().to_vec();
     // The number of symmetries does not depend on the grid, if its sides have eighths.
     let grid = Grid::square(pde.smallest_grid().next_multiple_of(8));
     let symmetries = pde.symmetries(grid).len();
@@ -76,7 +76,7 @@ fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
     let value = json!({
         "pde": pde.name(), "equation": pde.equation(), "fields": fields,
         "input": names(&layout.input), "solution": names(&layout.solution), "input_law": law.to_string(),
-        "params": params, "symmetries": symmetries, "arrays": arrays, "models": models,
+        "params": params, "solver": pde.has_solver(), "symmetries": symmetries, "arrays": arrays, "models": models,
     });
 
     let mut lines = vec![line("name", pde.name()), line("equation", pde.equation())];
@@ -91,6 +91,7 @@ fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
         lines.push(line("parameter", format!("{} = {}: {}", p.name, p.value, p.meaning)));
     }
     lines.push(line("symmetries", format!("{symmetries} on a square, beside the identity")));
+    lines.extend(ranges(pde));
     for [input, solution] in arrays.iter().filter(|names| !names[1].is_empty()) {
         lines.push(line("other programs' arrays", format!("{input}, {solution}")));
     }
@@ -99,8 +100,18 @@ fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
     show(json, value, &lines)
 }
 
+/// The ranges of the fields that a description gives.
+pub fn ranges(pde: &dyn Pde) -> Vec<(String, String)> {
+    let Some(description) = problem::description(pde) else { return Vec::new() };
+    let channels = pde.channels();
+    let text = |(c, [low, high]): (usize, [f64; 2])| {
+        line("range", format!("{} from {low} to {high}", channels[c].name))
+    };
+    description.ranges().map(text).collect()
+}
+
 /// The name, meaning and boundary of a field.
-fn described(channel: &Channel) -> String {
+pub fn described(channel: &Channel) -> String {
     let [along_y, along_x] = channel.basis.map(|basis| basis.boundary());
     let boundary = match along_y == along_x {
         true => along_y.to_owned(),
