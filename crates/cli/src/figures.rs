@@ -202,9 +202,8 @@ impl Subject {
         residual: Option<&dyn Residual>,
     ) -> Result<Figures, Failure> {
         let pde = self.pde.as_ref();
-        let measured = |reference| {
-            evaluate(&self.samples, reference, pde, residual, EvalOptions::default())
-        };
+        let measured =
+            |reference| evaluate(&self.samples, reference, pde, residual, EvalOptions::default());
         let report = reference.map(measured).transpose()?;
 
         Ok(Figures {
@@ -251,13 +250,16 @@ impl Figures {
             self.seed.map(|seed| format!("seed {seed}")),
         ];
         let making: Vec<String> = making.into_iter().flatten().collect();
+
         let making = making.join(", ");
         let errors = self.report.as_ref().map(|r| (r.count, r.pde_error, r.data_floor));
         let Some((count, Some(error), Some(floor))) = errors else {
             return format!("Made by {making}. No equation is known, and so no PDE error.");
         };
         let [error, floor] = [error, floor].map(|v| significant(v, 3));
-        format!("Made by {making}. PDE error of all {count} samples {error}; of held-out data {floor}.")
+        format!(
+            "Made by {making}. PDE error of all {count} samples {error}; of held-out data {floor}."
+        )
     }
 
     /// The part of an operator in the samples, to follow the network calls.
@@ -276,7 +278,13 @@ impl Figures {
         show(json, value, &self.lines())
     }
 
-    fn lines(&self) -> Vec<(String, String)> {
+    /// The figures against held-out data; none where there are no such data.
+    pub fn report(&self) -> Option<&Report> {
+        self.report.as_ref()
+    }
+
+    /// The lines that are printed.
+    pub fn lines(&self) -> Vec<(String, String)> {
         let mut lines = vec![line("PDE", format!("{}, {}", self.pde, self.grid))];
         if let Some(model) = &self.model {
             lines.push(line("model", model));

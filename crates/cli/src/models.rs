@@ -48,6 +48,7 @@ pub fn find(name: &Path) -> Result<PathBuf, Failure> {
     if name.is_file() {
         return Ok(name.into());
     }
+
     let inside = name.join("model.safetensors");
     if name.is_dir() {
         let missing = || Failure::Usage(format!("{}: no model.safetensors in it", name.display()));

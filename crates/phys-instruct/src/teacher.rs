@@ -248,8 +248,7 @@ impl Training for TeacherTraining {
 /// The network of a teacher like `card`, to be trained further.
 fn started(card: &Card, start: &Model) -> Result<Network> {
     let of = |c: &Card| (c.kind, c.pde.clone(), c.params.clone(), c.grid, c.net.clone());
-    let process =
-        |c: &Card| (c.coordinates.clone(), c.diffusion.clone(), c.description.clone());
+    let process = |c: &Card| (c.coordinates.clone(), c.diffusion.clone(), c.description.clone());
     if of(card) != of(&start.card) || process(card) != process(&start.card) {
         return Err(Error::Config(format!(
             "train.start is a {:?} of {} on grid {} that differs from the config in its PDE, \

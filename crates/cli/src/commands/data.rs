@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Global, Params, check_once, extension, sides};
 use crate::checked::described;
-use crate::commands::pde::described as field;
+use crate::commands::pde::of_description;
 use crate::failure::{Failure, Outcome, SCHEMA};
 use crate::output::{line, make_room, print, print_json, show};
 use crate::warnings::warn;
@@ -171,9 +171,7 @@ impl Import {
             line("PDE error", described(check)),
         ];
         // What a description leaves open is chosen from these data, so that it is said here.
-        if problem::description(pde).is_some() {
-            lines.extend(pde.channels().iter().map(|channel| line("field", field(channel))));
-        }
+        lines.extend(of_description(pde));
         lines.push(line("out", self.out.display()));
         show(json, value, &lines)
     }

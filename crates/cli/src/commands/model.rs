@@ -10,7 +10,7 @@ use phys_instruct::student::OperatorCard;
 use serde_json::json;
 
 use crate::args::{Global, ModelName};
-use crate::commands::pde::{described, ranges};
+use crate::commands::pde::of_description;
 use crate::failure::{Failure, Outcome};
 use crate::models;
 use crate::output::{line, make_room, print, seconds, show};
@@ -92,8 +92,7 @@ fn info(path: &Path, json: bool) -> Outcome {
     if card.description.is_some() {
         let pde = card.pde()?;
         lines.push(line("equation", pde.equation()));
-        lines.extend(pde.channels().iter().map(|channel| line("field", described(channel))));
-        lines.extend(ranges(pde.as_ref()));
+        lines.extend(of_description(pde.as_ref()));
     }
     lines.extend([
         line("network", in_words(&card.net)),

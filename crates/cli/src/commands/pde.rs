@@ -1,8 +1,8 @@
 //! `pde`: the PDEs that the program knows.
 
 use clap::{Args, Subcommand};
-use phys_instruct::problem;
-use phys_instruct_physics::{Channel, Grid, Part, Pde};
+use phys_instruct::problem::{self, Points};
+use phys_instruct_physics::{Basis, Channel, Grid, Part, Pde};
 use serde_json::{Value, json};
 
 use crate::args::{Global, PdeArgs};
@@ -83,7 +83,7 @@ fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
     for (name, part) in parts {
         let first = if part.is_line() { ", its first row" } else { "" };
         for channel in &channels[part.channels.clone()] {
-            lines.push(line(name, format!("{}{first}", described(channel))));
+            lines.push(line(name, format!("{}{first}", described(channel, pde))));
         }
     }
     lines.push(line("law of the input", law));
@@ -91,7 +91,7 @@ fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
         lines.push(line("parameter", format!("{} = {}: {}", p.name, p.value, p.meaning)));
     }
     lines.push(line("symmetries", format!("{symmetries} on a square, beside the identity")));
-    lines.extend(ranges(pde));
+    lines.extend(places_and_ranges(pde));
     for [input, solution] in arrays.iter().filter(|names| !names[1].is_empty()) {
         lines.push(line("other programs' arrays", format!("{input}, {solution}")));
     }
@@ -100,19 +100,47 @@ fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
     show(json, value, &lines)
 }
 
-/// The ranges of the fields that a description gives.
-pub fn ranges(pde: &dyn Pde) -> Vec<(String, String)> {
-    let Some(description) = problem::description(pde) else { return Vec::new() };
+/// The fields of a PDE that is known by data alone, with the places of the points and the ranges;
+/// nothing for any other.
+pub fn of_description(pde: &dyn Pde) -> Vec<(String, String)> {
+    if problem::description(pde).is_none() {
+        return Vec::new();
+    }
+    let fields = pde.channels();
+    let mut lines: Vec<_> = fields.iter().map(|c| line("field", described(c, pde))).collect();
+    lines.extend(places_and_ranges(pde));
+    lines
+}
+
+/// The places of the points and the ranges of the fields that a description tells.
+fn places_and_ranges(pde: &dyn Pde) -> Vec<(String, String)> {
+    let Some(own) = problem::as_described(pde) else { return Vec::new() };
+    let [along_y, along_x] = own.places().map(Points::in_words);
+    let places = match along_y == along_x {
+        true => along_y.to_owned(),
+        false => format!("along y {along_y}, along x {along_x}"),
+    };
+
     let channels = pde.channels();
-    let text = |(c, [low, high]): (usize, [f64; 2])| {
+    let range = |(c, [low, high]): (usize, [f64; 2])| {
         line("range", format!("{} from {low} to {high}", channels[c].name))
     };
-    description.ranges().map(text).collect()
+    let mut lines = vec![line("points", places)];
+    lines.extend(own.description().ranges().map(range));
+    lines
 }
 
 /// The name, meaning and boundary of a field.
-pub fn described(channel: &Channel) -> String {
-    let [along_y, along_x] = channel.basis.map(|basis| basis.boundary());
+fn described(channel: &Channel, pde: &dyn Pde) -> String {
+    // Of data alone, cosines are the basis where nothing is known of a boundary, and the points are
+    // said by themselves.
+    let alone = problem::description(pde).is_some();
+    let words = |basis: Basis| match (alone, basis) {
+        (true, Basis::Cosine) => "no slope on the boundary, or none known",
+        (true, Basis::SineCells) => "zero half a spacing outside the first and last point",
+        _ => basis.boundary(),
+    };
+    let [along_y, along_x] = channel.basis.map(words);
     let boundary = match along_y == along_x {
         true => along_y.to_owned(),
         false => format!("along y {along_y}, along x {along_x}"),

@@ -67,7 +67,7 @@ impl Sample {
 }
 
 /// Draws the first samples.
-fn draw(
+pub fn draw(
     path: &Path,
     subject: &Subject,
     residual: Option<&dyn Residual>,

@@ -229,6 +229,7 @@ impl Solve {
                 other => other.into(),
             });
         };
+
         let all = dataset::load_any(path, pde)?;
         let i = usize::try_from(self.seed).unwrap_or(usize::MAX);
         if i >= all.count {
@@ -300,6 +301,7 @@ pub fn lines_of(scores: &TrialScores, task: Task, card: &Card) -> Vec<(String, S
     let noise = 100.0 * scores.noise;
     let seen = format!("{} values each, errors of {} %", scores.points, plain(noise));
     let error = format!("{}, standard deviation {}", plain(scores.error), plain(scores.error_sd));
+
     let mut lines = vec![
         line("PDE", &card.pde),
         line("task", task),
@@ -308,6 +310,7 @@ pub fn lines_of(scores: &TrialScores, task: Task, card: &Card) -> Vec<(String, S
     if card.description.is_some() {
         lines.push(line("PDE error", NO_EQUATION));
     }
+
     lines.push(line("error", error));
     lines.extend(scores.coverage90.map(|c| line("within the 90 % interval", plain(c))));
     lines.push(line("ranked score (CRPS)", plain(scores.crps)));

@@ -55,7 +55,8 @@ fn draw_one(pde: &dyn Pde, set: &Shown, scales: &[Scale]) -> Result<Canvas, Fail
     let Shown { title, caption, samples, residual } = set;
     let mut sheet = empty_sheet(pde, samples.grid(), title, caption);
     sheet.scales = scales.to_vec();
-    sheet.rows = (0..samples.count).map(|i| row_label(residual.as_ref(), i)).map(empty_row).collect();
+    sheet.rows =
+        (0..samples.count).map(|i| row_label(residual.as_ref(), i)).map(empty_row).collect();
 
     for c in 0..samples.channels.len() {
         for (row, field) in sheet.rows.iter_mut().zip(fields_of(samples, c)) {

@@ -14,7 +14,7 @@ use crate::condition::methods::known::KnownInput;
 use crate::condition::observations::place::Lattice;
 use crate::condition::prior::expectation::{Distances, Surprise};
 use crate::condition::warnings::{self, Warning};
-use crate::condition::{Observation, Observations, Options, Posterior, Solver, Task};
+use crate::condition::{Method, Observation, Observations, Options, Posterior, Solver, Task};
 use crate::config::size;
 use crate::eval::physics::pde_error;
 use crate::parts::Parts;
@@ -141,7 +141,11 @@ pub fn ask_for_members(model: &Model, question: &Question) -> Result<()> {
     let (members, points) = (question.options.ensemble, question.observations.points().len());
 
     let fields = COPIES * memory::of_samples(1, [card.channels.len(), card.grid.ny, card.grid.nx]);
-    let differentiates = question.options.method.is_some_and(|m| m.inference().differentiates());
+    let method = match question.options.method {
+        Some(method) => method,
+        None => Method::suggested(card.pde()?.as_ref(), card.grid, &question.observations),
+    };
+    let differentiates = method.inference().differentiates();
     let gradient = if differentiates { size::of_gradient(&card.net, card.grid) } else { 0.0 };
     // The covariance of all observations and its factors, in double precision.
     let covariance = 3.0 * 8.0 * (points as f64).powi(2);
@@ -201,8 +205,7 @@ impl Solver {
                 self.check_values(held, pde, &lattice)?;
                 self.check_size(&observations, &lattice)?;
                 let drawn = self.posterior(&observations, options)?;
-                let resolve =
-                    question.resolve.unwrap_or(task.wants_solver() && pde.has_solver());
+                let resolve = question.resolve.unwrap_or(task.wants_solver() && pde.has_solver());
                 (if resolve { drawn.solved(pde)? } else { drawn }, unusual)
             }
         };

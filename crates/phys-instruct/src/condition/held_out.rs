@@ -63,12 +63,13 @@ struct Trial {
 }
 
 impl Solver {
-    /// Answers test problems from `held_out` samples and scores the answers. `progress` receives the
-    /// number of finished problems, and `stop` is tested between them.
+    /// Answers test problems from `held_out` samples and scores the answers. `progress` receives
+    /// the number of finished problems, and `stop` is tested between them.
     ///
     /// # Errors
-    /// Fails for no problem or more than there are samples, for samples of other channels or another
-    /// grid than the model's, as [`Solver::answer`] does, and with [`Error::Interrupted`].
+    /// Fails for no problem or more than there are samples, and for samples of other channels or
+    /// another grid than the model's. Fails as [`Solver::answer`] does, and with
+    /// [`Error::Interrupted`].
     pub fn score_on(
         &self,
         held_out: &Samples,
@@ -116,6 +117,7 @@ fn means(trials: &Trials, all: &[Trial], seconds: f64) -> TrialScores {
     let mean = |of: &dyn Fn(&Trial) -> f64| all.iter().map(of).sum::<f64>() / n;
     let error = mean(&|t| t.error);
     let covered: Option<Vec<f64>> = all.iter().map(|t| t.coverage90).collect();
+
     TrialScores {
         problems: all.len(),
         points: trials.points,

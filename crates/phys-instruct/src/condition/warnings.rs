@@ -324,12 +324,14 @@ pub(super) fn of_ranges(
             let most = OUT_OF_RANGE * point.deviation();
             point.channel == channel && !(low - most..=high + most).contains(&point.value)
         };
+
         let mut all = (0..observations.points().len()).filter(off);
         let first = named(observations, lattice, all.next()?);
         let others = match all.count() {
             0 => String::new(),
             n => format!(" and {n} others"),
         };
+
         let message = format!(
             "{first}{others}: outside {} to {}, the range that {}'s description gives",
             short(low),

@@ -1,5 +1,4 @@
-//! What a config may not ask of a PDE that is known by data alone: data from a solver, and whatever
-//! pulls onto an equation.
+//! The refusal of configs that ask a PDE known by data alone for an equation or a solver.
 
 use std::path::Path;
 
@@ -19,7 +18,8 @@ impl Config {
 
         let refuse = |key: &str, todo: &str| {
             let name = pde.name();
-            let reason = format!("{key}: {name} is known by data alone, without an equation; {todo}");
+            let reason =
+                format!("{key}: {name} is known by data alone, without an equation; {todo}");
             Err(Error::Config(reason))
         };
         if self.data.path.is_none() {

@@ -21,6 +21,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::Path;
 
 use phys_instruct_physics::{
@@ -30,7 +31,6 @@ use phys_instruct_physics::{
 use serde::{Deserialize, Serialize};
 
 use super::bases;
-use crate::store::file::{bad, read_text};
 use crate::{Error, Result, Samples};
 
 /// The largest file that is read, in bytes.
@@ -98,13 +98,13 @@ pub struct Field {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Points {
-    /// From 0 to l, both ends among them.
+    /// Points from 0 to l, both ends among them.
     Nodes,
     /// The centres of n cells.
     Cells,
     /// The n nodes inside, without the ends.
     Inner,
-    /// From 0 on, the point at l being that at 0.
+    /// Points from 0 on; the one at l would be that at 0.
     Periodic,
 }
 
@@ -176,6 +176,16 @@ impl Points {
         }
     }
 
+    /// The places in words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Nodes => "nodes, those on the boundary among them",
+            Self::Cells => "cell centres",
+            Self::Inner => "nodes inside, without the boundary",
+            Self::Periodic => "periodic",
+        }
+    }
+
     /// The coordinates of `n` points along a side of length `l`.
     fn coordinates(self, n: usize, l: f64) -> Vec<f64> {
         let [first, parts] = match self {
@@ -186,6 +196,17 @@ impl Points {
         };
         (0..n).map(|j| (j as f64 + first) / parts * l).collect()
     }
+}
+
+/// The text of an ordinary file, cut where it is too long.
+fn text_of(path: &Path) -> std::io::Result<String> {
+    // A pipe or a device may never end.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("not an ordinary file"));
+    }
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// The whole of a TOML file.
@@ -202,9 +223,14 @@ impl Description {
     /// [`Error::Io`]; [`Error::BadFile`] for bad TOML, unknown keys, and values that
     /// [`Description::check`] refuses.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = read_text(path, MOST_BYTES)?;
+        let bad = |reason| Error::BadFile { path: path.into(), reason };
+        let text = text_of(path).map_err(|source| Error::Io { path: path.into(), source })?;
+        if text.len() as u64 > MOST_BYTES {
+            return Err(bad(format!("more than {MOST_BYTES} bytes found")));
+        }
+
         Self::from_toml(&text).map_err(|error| match error {
-            Error::Config(reason) => bad(path, reason),
+            Error::Config(reason) => bad(reason),
             other => other,
         })
     }
@@ -337,11 +363,15 @@ impl Field {
             let expected = "letters, digits and _, a letter first, and not \"sides\", expected";
             return Err(format!("name = {:?}: {expected}", self.name));
         }
+
         for (key, text) in [("meaning", &self.meaning), ("unit", &self.unit)] {
             if text.chars().count() > LONGEST_TEXT || text.chars().any(char::is_control) {
-                return Err(format!("{key}: one line of at most {LONGEST_TEXT} characters expected"));
+                return Err(format!(
+                    "{key}: one line of at most {LONGEST_TEXT} characters expected"
+                ));
             }
         }
+
         match self.range {
             Some([low, high]) if !(low.is_finite() && high.is_finite() && low < high) => {
                 Err(format!("range = [{low}, {high}]: two numbers, the smaller first, expected"))
@@ -383,6 +413,16 @@ impl Described {
     /// The description.
     pub fn description(&self) -> &Description {
         &self.description
+    }
+
+    /// The places of the grid points along y and x.
+    pub fn places(&self) -> [Points; 2] {
+        let channels = self.channels();
+        [0, 1].map(|axis| {
+            let bases: Vec<Basis> = channels.iter().map(|channel| channel.basis[axis]).collect();
+            let given = self.description.points.map(|points| points[axis]);
+            given.unwrap_or_else(|| Points::suiting(&bases))
+        })
     }
 
     fn no_solver(&self) -> PhysicsError {
@@ -451,13 +491,8 @@ impl Pde for Described {
     }
 
     fn points(&self, grid: Grid) -> [Vec<f64>; 2] {
-        let channels = self.channels();
-        let along = |axis: usize, n: usize, l: f64| {
-            let bases: Vec<Basis> = channels.iter().map(|channel| channel.basis[axis]).collect();
-            let given = self.description.points.map(|points| points[axis]);
-            given.unwrap_or_else(|| Points::suiting(&bases)).coordinates(n, l)
-        };
-        [along(0, grid.ny, grid.ly), along(1, grid.nx, grid.lx)]
+        let [along_y, along_x] = self.places();
+        [along_y.coordinates(grid.ny, grid.ly), along_x.coordinates(grid.nx, grid.lx)]
     }
 }
 

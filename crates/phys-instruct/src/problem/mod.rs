@@ -209,7 +209,12 @@ pub fn of(pde: &dyn Pde) -> Result<Problem> {
 
 /// The description of a PDE that is known by data alone; none for any other.
 pub fn description(pde: &dyn Pde) -> Option<&Description> {
-    (pde as &dyn Any).downcast_ref::<Described>().map(Described::description)
+    as_described(pde).map(Described::description)
+}
+
+/// `pde` as the PDE of a description; none for any other.
+pub fn as_described(pde: &dyn Pde) -> Option<&Described> {
+    (pde as &dyn Any).downcast_ref()
 }
 
 /// The PDE of that name, or of the description at that path, with its default parameters.

@@ -90,11 +90,12 @@ impl Check {
         let ranges = problem::description(pde).into_iter().flat_map(Description::ranges);
         for (c, [low, high]) in ranges {
             let values = || (0..samples.count).flat_map(|i| samples.field(i, c));
-            let [least, most] = values().fold([f32::INFINITY, f32::NEG_INFINITY], |[l, m], &v| {
-                [l.min(v), m.max(v)]
-            });
+            let [least, most] = values()
+                .fold([f32::INFINITY, f32::NEG_INFINITY], |[l, m], &v| [l.min(v), m.max(v)]);
             // A bound of double precision is exact to the rounding of the samples alone.
-            if f64::from(least) >= f64::from(low as f32) && f64::from(most) <= f64::from(high as f32) {
+            if f64::from(least) >= f64::from(low as f32)
+                && f64::from(most) <= f64::from(high as f32)
+            {
                 continue;
             }
             let name = samples.channels.get(c).map_or("", String::as_str);
