@@ -106,7 +106,7 @@ fn data_alone_go_the_whole_road() {
     assert!(said.stdout.contains("not known: data alone, no equation"), "{}", said.stdout);
     let scores = sandbox.json(&format!("{trials} --problems 3 --points 8 --noise 0.01"));
     assert_eq!((&scores["problems"], &scores["equation_used"]), (&json!(3), &json!(false)));
-    sandbox.good(&format!("{} --make-obs f.csv", trials.replace("inverse", "forward")));
+    sandbox.good(&format!("{} --make-obs f.csv --points 60", trials.replace("inverse", "forward")));
     sandbox.good("solve student --task forward --obs f.csv");
 }
 
@@ -126,7 +126,7 @@ fn what_needs_an_equation_or_a_solver_is_refused_with_the_reason() {
     refused(&sandbox, "sample student --polish 2", &[alone, "no polish"]);
     refused(&sandbox, "eval student", &[alone, "--reference F"]);
     let make = "solve student --task inverse --make-obs o.csv";
-    refused(&sandbox, make, &["--held-out F"]);
+    refused(&sandbox, &format!("{make} --points 8"), &["--held-out F"]);
     sandbox.good(&format!("{make} --held-out pairs.npz --points 8"));
     refused(&sandbox, "solve student --task inverse --obs o.csv --resolve", &[alone, "no solver"]);
     refused(&sandbox, "solve student --task inverse --obs o.csv --method input-space", &[alone]);

