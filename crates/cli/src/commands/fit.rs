@@ -31,7 +31,7 @@ const PROBLEMS: usize = 50;
 /// The fewest samples that are drawn from the student for its figures.
 const FEWEST_DRAWN: usize = 64;
 
-/// Make a student of data or a config in so many minutes, and say whether it may be trusted
+/// Make a student of data or a config in so many minutes, and judge it
 ///
 /// Imports the data, or makes those of the config; trains, distills and evaluates. From data alone
 /// the network, its coordinates, the fields' boundaries and the steps are chosen and said; of a

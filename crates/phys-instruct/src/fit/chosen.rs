@@ -57,6 +57,23 @@ pub fn held_out_of(pairs: usize) -> Result<usize> {
 ///
 /// # Errors
 /// Fails for too few pairs, and for a grid that is too small for a network.
+///
+/// ```
+/// use std::sync::atomic::AtomicBool;
+///
+/// use phys_instruct::data::{self, Watch};
+/// use phys_instruct::physics::Grid;
+/// use phys_instruct::{device, fit, problem};
+///
+/// let stop = AtomicBool::new(false);
+/// let mut watch = Watch { progress: &mut |_| (), stop: &stop };
+/// let pde = problem::by_name("poisson")?;
+/// let pairs = data::generate(pde.as_ref(), Grid::square(16), 1, 60, &mut watch)?;
+/// let names = ["poisson", "pairs.npz"];
+/// let choice = fit::chosen(pde.as_ref(), &pairs, names, 0, &device::cpu())?;
+/// assert_eq!((choice.config.data.validation, choice.config.net.width), (10, 16));
+/// # Ok::<(), phys_instruct::Error>(())
+/// ```
 pub fn chosen(
     pde: &dyn Pde,
     data: &Samples,
