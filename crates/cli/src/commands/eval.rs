@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use phys_instruct::model::Model;
+use phys_instruct::problem;
 use phys_instruct::store::dataset;
 
 use crate::args::{Global, Params, SamplingArgs, at_least, extension};
@@ -24,7 +25,7 @@ pub struct Eval {
     /// A model (file, run folder or PDE) or samples (.npz or another array file, data set folder)
     #[arg(value_name = "SAMPLES|MODEL|PDE")]
     subject: PathBuf,
-    /// The PDE of a file of samples
+    /// The PDE of a file of samples: a name, or for data alone a TOML file with a [pde] table
     #[arg(long, value_name = "PDE")]
     pde: Option<String>,
     #[command(flatten)]
@@ -42,9 +43,15 @@ pub struct Eval {
 impl Eval {
     pub fn run(&self, global: &Global) -> Outcome {
         let subject = if is_samples(&self.subject) { self.samples()? } else { self.model(global)? };
-        let reference = subject.reference(self.reference.as_deref())?;
-        let residual = subject.residual()?;
-        subject.measure(&reference, residual.as_ref())?.print(global.json)
+        let Some(reference) = subject.reference(self.reference.as_deref())? else {
+            return Err(Failure::Usage(format!(
+                "{} is known by data alone, so that no solver makes held-out data: name them with \
+                 --reference F",
+                subject.pde.name()
+            )));
+        };
+        let residual = subject.equation()?;
+        subject.measure(Some(&reference), residual.as_deref())?.print(global.json)
     }
 
     fn model(&self, global: &Global) -> Result<Subject, Failure> {
@@ -57,6 +64,7 @@ impl Eval {
         let pde = self.params.pde_of(&self.subject, self.pde.as_deref())?;
         let all = dataset::load_any(&self.subject, pde.as_ref())?;
         let samples = all.slice(0..self.count.min(all.count));
+        let pde = problem::completed(pde, &samples)?;
         Subject::of_file(pde, samples).polished(self.sampling.polish)
     }
 }
