@@ -1,32 +1,31 @@
 //! `solve`: fields from observations.
 
+mod report;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use phys_instruct::condition::export::Layers;
-use phys_instruct::condition::posterior::Score;
+use phys_instruct::condition::export::{Format, Level};
 use phys_instruct::condition::{
-    Answer, Method, Observations, Options, Question, Task, TrialScores, Trials, TwoValuedEntries,
-    ask_for_members, files,
+    Method, Observations, Options, Question, Task, TrialScores, Trials, ask_for_members, files,
 };
 use phys_instruct::data::{self, Watch};
-use phys_instruct::grid::json as grid_json;
 use phys_instruct::model::Card;
 use phys_instruct::store::{dataset, interrupt};
 use phys_instruct::{Error, Model, Samples, seeds};
 use phys_instruct_physics::{Grid, Pde};
-use phys_instruct_report::number::{plain, significant};
+use phys_instruct_report::number::plain;
 use serde_json::json;
 
 use crate::args::{Global, MOST_CALLS, ModelName, at_least, at_least_zero, between, extension};
 use crate::failure::{Failure, Outcome};
 use crate::output::{NO_EQUATION, line, make_room, seconds, show, tell};
-use crate::picture::answer::{self, Answered};
 use crate::progress::bar;
-use crate::warnings::warn;
-use crate::{cache, models, picture};
+use crate::{cache, models};
+
+use self::report::Report;
 
 /// Fields, with their uncertainty, from sparse and noisy observations
 ///
@@ -118,9 +117,17 @@ pub struct Solve {
     /// The true fields, .npz as of `generate` with one sample, to measure the answer against
     #[arg(long, value_name = "F")]
     truth: Option<PathBuf>,
-    /// A file for the answer: .npz (members, mean, sd), .png or .svg; repeatable
+    /// A file for the answer, repeatable: .npz or .nc (members, mean, sd, quantiles), .csv and .asc
+    /// (all but the members), .html (a page with fields, figures and observations), .png or .svg
     #[arg(long, value_name = "F")]
     out: Vec<PathBuf>,
+    /// Write the probability that FIELD lies above LEVEL, too; repeatable
+    #[arg(long, value_name = "FIELD=LEVEL", requires = "out", value_parser = level)]
+    above: Vec<Level>,
+    /// A .csv file for the observations, each with the answer at its place and with what is expected
+    /// of it from all others
+    #[arg(long, value_name = "F.csv", requires = "obs")]
+    table: Option<PathBuf>,
 }
 
 /// The method of inference.
@@ -138,7 +145,8 @@ pub enum Way {
 
 impl Solve {
     pub fn run(&self, global: &Global) -> Outcome {
-        self.out.iter().try_for_each(|path| picture::check(path))?;
+        self.out.iter().try_for_each(|path| check_out(path))?;
+        self.table.iter().try_for_each(|path| make_room(path))?;
         let name = &self.name.model;
         let path = match &self.obs {
             Some(file) if self.make_obs.is_none() => models::find_for_observations(name, file)?,
@@ -284,13 +292,13 @@ impl Solve {
 
         let (task, times) = (self.task, [prepared, spent]);
         let unobserved = read.unobserved;
-        let report = Report { model, name, seed, pde, task, answer, truth, unobserved, times };
+        let levels = self.above.clone();
+        let report =
+            Report { model, name, seed, pde, task, answer, truth, unobserved, times, levels };
         report.say();
 
-        for path in &self.out {
-            report.write(path)?;
-            tell!("wrote {}", path.display());
-        }
+        self.out.iter().try_for_each(|path| report.write(path))?;
+        self.table.iter().try_for_each(|path| report.write_table(path))?;
         report.print(global.json)?;
 
         match report.answer.warnings.len() {
@@ -326,6 +334,26 @@ pub fn lines_of(scores: &TrialScores, task: Task, card: &Card) -> Vec<(String, S
     lines
 }
 
+/// Reads `FIELD=LEVEL`.
+fn level(text: &str) -> Result<Level, String> {
+    let found = text.split_once('=').and_then(|(field, value)| {
+        let value = value.trim().parse().ok().filter(|value: &f64| value.is_finite())?;
+        Some(Level { field: field.trim().into(), value })
+    });
+    found.ok_or_else(|| "FIELD=LEVEL expected, such as a=7.5".into())
+}
+
+/// Refuses a name whose format is unknown, and a place that cannot be written.
+fn check_out(path: &Path) -> Outcome {
+    if Format::of(path).is_some() || ["html", "png", "svg"].contains(&extension(path).as_str()) {
+        return make_room(path);
+    }
+    Err(Failure::Usage(format!(
+        "--out {}: a name ending in .npz, .nc, .csv, .asc, .html, .png or .svg expected",
+        path.display()
+    )))
+}
+
 /// The name of a file without its folder.
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
@@ -339,128 +367,5 @@ impl Way {
             Self::InputSpace => Method::InputSpace,
             Self::NoiseSpace => Method::NoiseSpace,
         }
-    }
-}
-
-/// An answer, with the fields by which it is measured.
-struct Report<'a> {
-    model: &'a Model,
-    /// The name of the model's file.
-    name: String,
-    /// The seed of the ensemble.
-    seed: u64,
-    pde: Box<dyn Pde>,
-    task: Task,
-    answer: Answer,
-    truth: Option<Samples>,
-    unobserved: usize,
-    /// The seconds for the prior's covariance, and for the answer.
-    times: [f64; 2],
-}
-
-impl Report<'_> {
-    /// Prints to stderr what was assumed and what does not fit.
-    fn say(&self) {
-        self.answer.notes.iter().for_each(|note| tell!("note: {note}"));
-        let warnings: Vec<String> =
-            self.answer.warnings.iter().map(|w| w.message.clone()).collect();
-        warn(&warnings);
-    }
-
-    fn write(&self, path: &Path) -> Outcome {
-        let Answer { posterior, observations, warnings, pde_errors, .. } = &self.answer;
-        if extension(path) == "npz" {
-            Layers::of(posterior, self.pde.as_ref(), &[], "")?.write(path)?;
-            return Ok(());
-        }
-
-        let count = observations.points().len();
-        let title = format!("{}, {}: {count} observations", self.model.card.pde, self.task);
-        let errors = match pde_errors {
-            Some(errors) => {
-                let [members, mean] = [errors.members, errors.mean].map(|v| significant(v, 3));
-                format!("PDE error of the members {members}, of their mean {mean}.")
-            }
-            None => "No equation was used: none is known.".into(),
-        };
-        let caption = format!(
-            "Made by model {}, {} members of {}, seed {}. {errors}",
-            self.name,
-            posterior.samples.count,
-            picture::in_words(posterior.calls),
-            self.seed,
-        );
-
-        let answered = Answered {
-            posterior,
-            observations,
-            truth: self.truth.as_ref().map(|truth| truth.sample(0)),
-            title: &title,
-            caption: &caption,
-            notes: warnings.iter().map(|w| format!("Warning: {}", w.message)).collect(),
-        };
-        picture::write(path, &answer::draw(self.pde.as_ref(), &answered)?)
-    }
-
-    fn print(&self, json: bool) -> Outcome {
-        let Answer { posterior, observations, explained, pde_errors, .. } = &self.answer;
-        let (card, samples) = (&self.model.card, &posterior.samples);
-        let misfit =
-            observations.misfit(posterior.mean_sample().sample(0), &self.model.deviations());
-        let score = self.truth.as_ref().map(|truth| self.score(truth)).transpose()?;
-        let [prepared, spent] = self.times;
-
-        let value = json!({
-            "pde": card.pde, "task": self.task, "grid": grid_json(card.grid), "ensemble": samples.count,
-            "left_out": posterior.left_out, "points": observations.points().len(),
-            "unobserved": self.unobserved, "calls": posterior.calls,
-            "prepare_seconds": prepared, "seconds": spent, "misfit": misfit,
-            "chi": explained.chi, "chi_of_members": explained.chi_of_members,
-            "worst": explained.worst, "prior_distance": self.answer.prior_distance(),
-            "equation_used": pde_errors.is_some(),
-            "pde_error": pde_errors.map(|e| e.members),
-            "pde_error_of_mean": pde_errors.map(|e| e.mean),
-            "pde_error_of_model": pde_errors.map(|e| e.model), "score": score,
-            "notes": self.answer.notes, "warnings": self.answer.warnings,
-        });
-
-        let [chi, of_members] = [explained.chi, explained.chi_of_members].map(plain);
-        let errors = pde_errors.map(|e| {
-            let [members, mean, model] = [e.members, e.mean, e.model].map(plain);
-            format!("{members}, of the mean {mean}; the model's own {model}")
-        });
-
-        let mut lines = vec![
-            line("PDE", self.pde.equation()),
-            line("task", self.task),
-            line("observations", observations.points().len()),
-            line("ensemble", samples.count),
-            line("misfit of the mean", format!("{} of the fields' deviation", plain(misfit))),
-            line("chi", format!("{chi} of the mean, {of_members} of the members; 1 is expected")),
-            line("PDE error", errors.unwrap_or_else(|| NO_EQUATION.into())),
-        ];
-        if let Some(score) = score {
-            lines.push(line("error", plain(score.error)));
-            lines.extend(score.coverage90.map(|c| line("within the 90 % interval", plain(c))));
-            lines.push(line("ranked score (CRPS)", plain(score.crps)));
-        }
-
-        lines.push(line("network calls", posterior.calls));
-        lines.push(line(
-            "time",
-            format!("{} (and {} to prepare)", seconds(spent), seconds(prepared)),
-        ));
-        show(json, value, &lines)
-    }
-
-    fn score(&self, truth: &Samples) -> Result<Score, Failure> {
-        let (task, pde, posterior) = (self.task, self.pde.as_ref(), &self.answer.posterior);
-        if truth.channels != posterior.samples.channels || truth.grid() != posterior.samples.grid()
-        {
-            return Err(Failure::Usage("--truth: fields on another grid than the model's".into()));
-        }
-        let asked = task.target(pde, self.model.card.grid);
-        let two_valued = TwoValuedEntries::of(truth, pde);
-        Ok(posterior.score(truth.sample(0), &asked, two_valued.as_ref()))
     }
 }

@@ -6,6 +6,7 @@
 //! in part.
 
 use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::condition::observations::place::Lattice;
 use crate::condition::{Observations, Posterior};
@@ -62,6 +63,16 @@ pub struct LeftOut {
     pub sd: f64,
     /// (observed - expected) / sd.
     pub distance: f64,
+    /// The probability of a smaller value; evenly spread over many values if the errors and the
+    /// prior are right.
+    pub rank: f64,
+}
+
+impl LeftOut {
+    /// The law of an observed value whose expected value, deviation and distance are given.
+    pub fn new(value: f64, sd: f64, distance: f64) -> Self {
+        Self { value, sd, distance, rank: Normal::standard().cdf(distance) }
+    }
 }
 
 impl Explained {

@@ -11,6 +11,7 @@ pub mod export;
 pub mod files;
 pub mod held_out;
 pub mod methods;
+pub mod next_place;
 pub mod observations;
 pub mod posterior;
 pub mod prior;

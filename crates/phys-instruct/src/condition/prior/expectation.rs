@@ -115,7 +115,7 @@ impl Surprise {
         let mut all = vec![None; count];
         for (k, &i) in self.chosen.iter().enumerate() {
             let [value, sd] = self.expected[k];
-            all[i] = Some(LeftOut { value, sd, distance: self.given_rest[k] });
+            all[i] = Some(LeftOut::new(value, sd, self.given_rest[k]));
         }
         all
     }
