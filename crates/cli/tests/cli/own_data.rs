@@ -186,6 +186,9 @@ fn fit_goes_the_whole_road_and_its_config_makes_the_same_model() {
     assert!(again.stderr.contains("goes on with"), "{}", again.stderr);
     assert!(again.stdout.contains("may be trusted"), "{}", again.stdout);
 
+    sandbox.good("generate poisson --grid 8 --count 84 --seed 2 --out other.npz");
+    refused(&sandbox, "fit other.npz --pde mine.toml --out fit", &["other data", "another --out"]);
+
     refused(&sandbox, "fit made.npz --minutes 1", &["--pde"]);
     refused(&sandbox, "fit mine.toml --minutes 1", &["describes a PDE", "--pde"]);
     refused(&sandbox, "fit made.npz --pde mine.toml --minutes 0", &["minutes"]);
