@@ -9,7 +9,8 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use phys_instruct::condition::export::{Format, Level};
 use phys_instruct::condition::{
-    Method, Observations, Options, Question, Task, TrialScores, Trials, ask_for_members, files,
+    Method, Observations, Options, Question, Solver, Task, TrialScores, Trials, ask_for_members,
+    files,
 };
 use phys_instruct::data::{self, Watch};
 use phys_instruct::model::Card;
@@ -66,14 +67,18 @@ pub struct Solve {
     /// Draw a test problem instead: its observations go into F.csv, its fields into F.truth.npz
     #[arg(long, value_name = "F.csv", conflicts_with_all = ["obs", "truth", "out"])]
     make_obs: Option<PathBuf>,
-    /// Answer N test problems instead, one for each of the first samples of --held-out, and print the
-    /// mean of their scores
+    /// Answer N test problems instead, one for each of the first samples of --held-out, and print
+    /// the mean of their scores
     #[arg(long, value_name = "N", requires = "held_out", conflicts_with_all = ["obs", "make_obs", "truth", "out", "sensors", "robust", "resolve"], value_parser = at_least::<1>())]
     problems: Option<usize>,
     /// Samples for test problems, a data set folder or a file [default: made by the reference
     /// solver]; --make-obs takes the one that --seed numbers
-    #[arg(long, value_name = "F", conflicts_with = "obs")]
+    #[arg(long, value_name = "F")]
     held_out: Option<PathBuf>,
+    /// Answer N test problems too, with values at the places and of the errors of these
+    /// observations, and print how often their truth lies within the 90 % interval
+    #[arg(long, value_name = "N", requires = "obs", value_parser = at_least::<1>())]
+    check: Option<usize>,
     /// Points of a test problem, at random places
     #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "obs", value_parser = at_least::<1>())]
     points: usize,
@@ -124,8 +129,8 @@ pub struct Solve {
     /// Write the probability that FIELD lies above LEVEL, too; repeatable
     #[arg(long, value_name = "FIELD=LEVEL", requires = "out", value_parser = level)]
     above: Vec<Level>,
-    /// A .csv file for the observations, each with the answer at its place and with what is expected
-    /// of it from all others
+    /// A .csv file for the observations, each with the answer at its place and with what is
+    /// expected of it from all others
     #[arg(long, value_name = "F.csv", requires = "obs")]
     table: Option<PathBuf>,
 }
@@ -147,12 +152,14 @@ impl Solve {
     pub fn run(&self, global: &Global) -> Outcome {
         self.out.iter().try_for_each(|path| check_out(path))?;
         self.table.iter().try_for_each(|path| make_room(path))?;
+
         let name = &self.name.model;
         let path = match &self.obs {
             Some(file) if self.make_obs.is_none() => models::find_for_observations(name, file)?,
             _ => models::find(name)?,
         };
         let model = Model::load(&path, &global.open_device()?)?;
+
         match (&self.make_obs, &self.obs, &self.held_out) {
             (Some(file), ..) => self.draw_problem(&model, file),
             (None, Some(file), _) => self.answer(&model, file_name(&path), file, global),
@@ -186,6 +193,36 @@ impl Solve {
         value["task"] = json!(self.task);
         value["equation_used"] = json!(model.card.description.is_none());
         show(global.json, value, &lines_of(&scores, self.task, &model.card))
+    }
+
+    /// The scores of test problems at the places of a question, if they are asked for.
+    fn check_at(
+        &self,
+        solver: &Solver,
+        pde: &dyn Pde,
+        question: Question,
+    ) -> Result<Option<TrialScores>, Failure> {
+        let Some(count) = self.check else { return Ok(None) };
+        let stop = interrupt::stop_flag()?;
+        let truths = match &self.held_out {
+            Some(path) => dataset::load_any(path, pde)?,
+            None => {
+                let mut watch = Watch { progress: &mut |_| (), stop: &stop };
+                let seed = seeds::CHECK + self.seed;
+                let grid = question.observations.grid();
+                data::generate(pde, grid, seed, count, &mut watch).map_err(no_truth)?
+            }
+        };
+        if truths.count < count {
+            let reason = format!("--check {count}: --held-out has {} samples", truths.count);
+            return Err(Failure::Usage(reason));
+        }
+
+        let bar = bar(count, "test problems");
+        let mut progress = |done| bar.set_position(done as u64);
+        let scores = solver.check(&question, &truths.slice(0..count), &mut progress, &stop)?;
+        bar.finish_and_clear();
+        Ok(Some(scores))
     }
 
     fn options(&self) -> Options {
@@ -236,12 +273,7 @@ impl Solve {
         let Some(path) = &self.held_out else {
             let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
             let seed = seeds::PROBLEM + self.seed;
-            return data::generate(pde, grid, seed, 1, &mut watch).map_err(|error| match error {
-                Error::Physics(error) if !pde.has_solver() => {
-                    Failure::Usage(format!("{error}; --held-out F names samples to draw from"))
-                }
-                other => other.into(),
-            });
+            return data::generate(pde, grid, seed, 1, &mut watch).map_err(no_truth);
         };
 
         let all = dataset::load_any(path, pde)?;
@@ -287,14 +319,28 @@ impl Solve {
         let solver = cache::solver(model)?;
         let prepared = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let answer = solver.answer(question)?;
+        let answer = solver.answer(question.clone())?;
         let spent = start.elapsed().as_secs_f64();
+
+        let observations = answer.observations.clone();
+        let check = self.check_at(&solver, pde.as_ref(), Question { observations, ..question })?;
 
         let (task, times) = (self.task, [prepared, spent]);
         let unobserved = read.unobserved;
         let levels = self.above.clone();
-        let report =
-            Report { model, name, seed, pde, task, answer, truth, unobserved, times, levels };
+        let report = Report {
+            model,
+            name,
+            seed,
+            pde,
+            task,
+            answer,
+            truth,
+            unobserved,
+            times,
+            levels,
+            check,
+        };
         report.say();
 
         self.out.iter().try_for_each(|path| report.write(path))?;
@@ -310,9 +356,19 @@ impl Solve {
     }
 }
 
+/// Names the option that helps where there is no solver to draw truths.
+fn no_truth(error: Error) -> Failure {
+    match error {
+        Error::Physics(error @ phys_instruct_physics::Error::NoSolver { .. }) => {
+            Failure::Usage(format!("{error}; --held-out F names samples to draw from"))
+        }
+        other => other.into(),
+    }
+}
+
 /// The lines of the scores of test problems.
 pub fn lines_of(scores: &TrialScores, task: Task, card: &Card) -> Vec<(String, String)> {
-    let noise = 100.0 * scores.noise;
+    let noise = 100.0 * scores.noise.unwrap_or_default();
     let seen = format!("{} values each, errors of {} %", scores.points, plain(noise));
     let error = format!("{}, standard deviation {}", plain(scores.error), plain(scores.error_sd));
 

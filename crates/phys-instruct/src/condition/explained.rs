@@ -49,8 +49,7 @@ pub struct Fit {
     pub answer_sd: f64,
     /// |answer - value| over the standard deviation of the value's error.
     pub chi: f64,
-    /// What the prior expects of the value from all other observations; none where it was not
-    /// asked.
+    /// The law of the value given all other observations; none where it was not asked for.
     pub left_out: Option<LeftOut>,
 }
 

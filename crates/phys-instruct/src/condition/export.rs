@@ -5,7 +5,7 @@
 //! | layer | holds |
 //! |---|---|
 //! | `u_mean`, `u_sd` | the mean over members, and their standard deviation |
-//! | `u_p10`, `u_p50`, `u_p90` | the values below which u lies with the probabilities 0.1, 0.5, 0.9 |
+//! | `u_p10`, `u_p50`, `u_p90` | the values below which u lies with probability 0.1, 0.5, 0.9 |
 //! | `u_above_0.5` | the probability that u lies above 0.5, for a level that was asked for |
 //!
 //! Coordinates are those of the grid's points, `y` and `x`. For Burgers y is the time.
@@ -65,7 +65,7 @@ impl Format {
 /// One number for each point of the grid.
 struct Layer {
     name: String,
-    /// What it holds, in words.
+    /// The quantity, in words.
     meaning: String,
     /// `[y, x]`, the rows from the smallest y.
     values: Vec<f32>,
@@ -314,8 +314,8 @@ impl Seek for Shared {
 
 /// Writes the observations of an answer as a table, a line each in the order of their file. A line
 /// holds the given value and the error that was used, the answer there and its deviation, and how
-/// far the answer is off in errors (`chi`). The columns `left_out` say what the prior expects of the
-/// value from all others, with its deviation and the distance from it in deviations.
+/// far the answer is off, in errors (`chi`). The columns `left_out` say what the prior expects of
+/// the value from all others, with its deviation and the distance from it in deviations.
 ///
 /// # Errors
 /// Fails if the file cannot be written.

@@ -41,9 +41,9 @@ type Parsed<T> = std::result::Result<T, String>;
 /// Reads observations of `pde` on a grid from a `.csv` or an array file.
 ///
 /// # Errors
-/// Fails with [`crate::Error::Io`] if the file cannot be read, and with [`crate::Error::BadFile`] that names the
-/// lines or the array if it is not such a file. Observations that cannot be used give an
-/// [`crate::Error::Observation`].
+/// Fails with [`crate::Error::Io`] if the file cannot be read, and with [`crate::Error::BadFile`]
+/// that names the lines or the array if it is not such a file. Observations that cannot be used
+/// give an [`crate::Error::Observation`].
 pub fn read(path: &Path, pde: &dyn Pde, grid: Grid) -> Result<Observed> {
     let lattice = Lattice::new(pde, grid);
     let read = match is_array(path) {

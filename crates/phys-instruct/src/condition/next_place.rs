@@ -1,9 +1,9 @@
 //! The place where one more value would tell most.
 //!
-//! Let d be the members' deviations from their mean. One more value at an entry e, with an error of
-//! the deviation s, would lower the variance of an entry t by cov(e, t)^2 / (var(e) + s^2), as it
-//! does for a Gaussian law. The gain of e is the sum over all t that are asked for. From few members
-//! the covariances are rough, so that the place is advice and the gain is not reported.
+//! Let var and cov be the variances and covariances of the members. Let one more value be given at
+//! the entry e, with an error of the deviation s. For a Gaussian law it lowers the variance of an
+//! entry t by cov(e, t)^2 / (var(e) + s^2). The gain of e is the sum over all t that are asked for.
+//! From few members the covariances are rough: the place is advice, and its gain is not reported.
 
 use phys_instruct_physics::Pde;
 use rayon::prelude::*;

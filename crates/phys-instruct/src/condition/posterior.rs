@@ -3,9 +3,8 @@
 use phys_instruct_physics::{Pde, TwoValues};
 use rayon::prelude::*;
 use serde::Serialize;
-use statrs::distribution::ContinuousCDF;
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::condition::quantiles::further_draw;
 use crate::eval::marginal;
 use crate::{Error, Result, Samples};
 
@@ -199,6 +198,22 @@ pub(super) fn coincide(members: &[f64], alike: f64) -> bool {
 
 pub(super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Student's t that holds for a further draw from a normal law: its law, and its scale in standard
+/// deviations of `members` draws; none for a single member.
+///
+/// There are `members - 1` degrees of freedom, and the scale is sqrt(1 + 1 / `members`) for the
+/// error of the draws' mean. For `mirrored` pairs there are `members / 2` degrees, and the mean has
+/// no such error.
+pub(super) fn further_draw(members: usize, mirrored: bool) -> Option<(StudentsT, f64)> {
+    if members < 2 {
+        return None;
+    }
+    let (degrees, of_mean) =
+        if mirrored { (members / 2, 0.0) } else { (members - 1, 1.0 / members as f64) };
+    let law = StudentsT::new(0.0, 1.0, degrees as f64).ok()?;
+    Some((law, f64::sqrt(1.0 + of_mean)))
 }
 
 /// Half the 90 % interval of a further draw, in standard deviations of `members` draws; none for a

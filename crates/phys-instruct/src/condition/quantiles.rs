@@ -8,27 +8,11 @@
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::condition::Posterior;
-use crate::condition::posterior::{coincide, mean};
+use crate::condition::posterior::{coincide, further_draw, mean};
 use crate::{Error, Result};
 
 /// Members that differ by less than this share of their largest magnitude count as equal.
 const ALIKE: f64 = 1e-7;
-
-/// Student's t that holds for a further draw from a normal law: its law, and its scale in standard
-/// deviations of `members` draws; none for a single member.
-///
-/// There are `members - 1` degrees of freedom, and the scale is sqrt(1 + 1 / `members`) for the
-/// error of the draws' mean. For `mirrored` pairs there are `members / 2` degrees, and the mean has
-/// no such error.
-pub(super) fn further_draw(members: usize, mirrored: bool) -> Option<(StudentsT, f64)> {
-    if members < 2 {
-        return None;
-    }
-    let (degrees, of_mean) =
-        if mirrored { (members / 2, 0.0) } else { (members - 1, 1.0 / members as f64) };
-    let law = StudentsT::new(0.0, 1.0, degrees as f64).ok()?;
-    Some((law, f64::sqrt(1.0 + of_mean)))
-}
 
 /// The law of one entry.
 enum Law {

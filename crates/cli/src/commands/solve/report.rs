@@ -4,7 +4,7 @@ use std::path::Path;
 
 use phys_instruct::condition::export::{self, Format, Layers, Level};
 use phys_instruct::condition::posterior::Score;
-use phys_instruct::condition::{Answer, Task, TwoValuedEntries};
+use phys_instruct::condition::{Answer, Task, TrialScores, TwoValuedEntries};
 use phys_instruct::grid::json as grid_json;
 use phys_instruct::store::atomic;
 use phys_instruct::{Model, Samples};
@@ -42,6 +42,8 @@ pub(super) struct Report<'a> {
     pub times: [f64; 2],
     /// The levels of which the probabilities are written.
     pub levels: Vec<Level>,
+    /// The scores of test problems at the same places; none where they were not asked for.
+    pub check: Option<TrialScores>,
 }
 
 impl Report<'_> {
@@ -105,6 +107,7 @@ impl Report<'_> {
             }
             None => "No equation was used: none is known.".into(),
         };
+
         format!(
             "Made by model {}, {} members of {}, seed {}. {errors}",
             self.name,
@@ -121,8 +124,9 @@ impl Report<'_> {
             let [y, x] = [place.y, place.x].map(plain);
             format!("One more value would tell most at y {y}, x {x} of {}.", place.field)
         });
-        let command = std::env::args().map(quoted).collect::<Vec<_>>().join(" ");
-        Ok(Texts { figures, command, advice })
+        let words = std::env::args().skip(1).map(quoted);
+        let command = std::iter::once("phys-instruct".into()).chain(words).collect::<Vec<_>>();
+        Ok(Texts { figures, command: command.join(" "), advice })
     }
 
     /// Prints the figures.
@@ -152,7 +156,7 @@ impl Report<'_> {
             "pde_error_of_mean": pde_errors.map(|e| e.mean),
             "pde_error_of_model": pde_errors.map(|e| e.model), "score": score,
             "next_place": self.answer.next_place(self.pde.as_ref(), self.task),
-            "notes": self.answer.notes, "warnings": self.answer.warnings,
+            "check": self.check, "notes": self.answer.notes, "warnings": self.answer.warnings,
         });
 
         let [chi, of_members] = [explained.chi, explained.chi_of_members].map(plain);
@@ -174,6 +178,15 @@ impl Report<'_> {
             lines.push(line("error", plain(score.error)));
             lines.extend(score.coverage90.map(|c| line("within the 90 % interval", plain(c))));
             lines.push(line("ranked score (CRPS)", plain(score.crps)));
+        }
+
+        if let Some(check) = &self.check {
+            let [error, sd, chi] = [check.error, check.error_sd, check.chi].map(plain);
+            let covered = check.coverage90.map_or("-".into(), plain);
+            lines.push(line("check", format!("{} problems of the same places", check.problems)));
+            lines.push(line("  error", format!("{error}, standard deviation {sd}")));
+            lines.push(line("  within 90 %", covered));
+            lines.push(line("  chi", format!("{chi} of the mean")));
         }
 
         lines.push(line("network calls", posterior.calls));
