@@ -210,7 +210,8 @@ impl Solve {
                 let mut watch = Watch { progress: &mut |_| (), stop: &stop };
                 let seed = seeds::CHECK + self.seed;
                 let grid = question.observations.grid();
-                data::generate(pde, grid, seed, count, &mut watch).map_err(no_truth)?
+                data::generate(pde, grid, seed, count, &mut watch)
+                    .map_err(|error| no_truth(pde, error))?
             }
         };
         if truths.count < count {
@@ -273,7 +274,8 @@ impl Solve {
         let Some(path) = &self.held_out else {
             let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
             let seed = seeds::PROBLEM + self.seed;
-            return data::generate(pde, grid, seed, 1, &mut watch).map_err(no_truth);
+            return data::generate(pde, grid, seed, 1, &mut watch)
+                .map_err(|error| no_truth(pde, error));
         };
 
         let all = dataset::load_any(path, pde)?;
@@ -357,9 +359,9 @@ impl Solve {
 }
 
 /// Names the option that helps where there is no solver to draw truths.
-fn no_truth(error: Error) -> Failure {
+fn no_truth(pde: &dyn Pde, error: Error) -> Failure {
     match error {
-        Error::Physics(error @ phys_instruct_physics::Error::NoSolver { .. }) => {
+        Error::Physics(error) if !pde.has_solver() => {
             Failure::Usage(format!("{error}; --held-out F names samples to draw from"))
         }
         other => other.into(),

@@ -229,7 +229,7 @@ fn an_answer_is_written_for_other_programs_and_for_people() {
         (&checked["check"]["problems"], &checked["check"]["points"]),
         (&3.into(), &20.into())
     );
-    assert!(checked["check"]["chi"].as_f64().unwrap() > 0.0);
+    assert!(checked["check"]["error"].as_f64().unwrap() > 0.0);
 
     let text = |name: &str| std::fs::read_to_string(sandbox.path(name)).unwrap();
     assert!(text("x.csv").starts_with("y,x,a_mean,a_sd,a_p10,a_p50,a_p90,u_mean,"));

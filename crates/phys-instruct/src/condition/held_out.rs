@@ -33,8 +33,8 @@ pub struct TrialScores {
     pub problems: usize,
     /// The number of values that were seen.
     pub points: usize,
-    /// The standard deviation of their errors, in standard deviations of the field; none where every
-    /// value has its own.
+    /// The standard deviation of their errors, in standard deviations of the field; none where
+    /// every value has its own.
     pub noise: Option<f64>,
     /// The relative error of the posterior's mean ([`Score::error`]).
     ///
