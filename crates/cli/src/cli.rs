@@ -1,6 +1,6 @@
 //! The program's command line as a whole: its verbs, how the words become a call, and the call.
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use phys_instruct::net::ops::keep_freed_memory;
 use phys_instruct::store::interrupt;
 use phys_instruct::{device, memory, problem};
@@ -101,6 +101,6 @@ pub fn run(cli: Cli) -> Outcome {
         Verb::Config(verb) => verb.run(global),
         Verb::Doctor(verb) => verb.run(global),
         Verb::Cite(verb) => verb.run(),
-        Verb::Completions(verb) => verb.run(Cli::command()),
+        Verb::Completions(verb) => verb.run(),
     }
 }

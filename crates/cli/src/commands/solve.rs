@@ -24,7 +24,7 @@ use crate::args::{Global, MOST_CALLS, ModelName, at_least, at_least_zero, betwee
 use crate::failure::{Failure, Outcome};
 use crate::output::{NO_EQUATION, line, make_room, seconds, show, tell};
 use crate::progress::bar;
-use crate::{cache, models};
+use crate::{cache, completion, models};
 
 use self::report::Report;
 
@@ -59,7 +59,7 @@ pub struct Solve {
     #[command(flatten)]
     name: ModelName,
     /// forward, inverse or reconstruct
-    #[arg(long, value_name = "TASK")]
+    #[arg(long, value_name = "TASK", add = completion::tasks())]
     task: Task,
     /// The observations, .csv or .npz
     #[arg(long, value_name = "F", required_unless_present_any = ["make_obs", "problems"])]
