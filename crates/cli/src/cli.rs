@@ -1,12 +1,14 @@
 //! The program's command line as a whole: its verbs, how the words become a call, and the call.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 use phys_instruct::net::ops::keep_freed_memory;
 use phys_instruct::store::interrupt;
 use phys_instruct::{device, memory, problem};
 
 use crate::args::Global;
 use crate::commands;
+use crate::completion;
 use crate::failure::{Failure, Outcome};
 
 /// Few-step PDE solving by physics-guided distillation of diffusion models.
@@ -56,6 +58,11 @@ fn long_about() -> String {
          Example: phys-instruct sample poisson",
         problem::names().join(", ")
     )
+}
+
+/// Answers a shell that asks for completions, and ends the process then.
+pub fn answer_the_shell() {
+    CompleteEnv::with_factory(Cli::command).var(completion::VARIABLE).complete();
 }
 
 /// Returns the words of the command line as a call. Help, the version, and what is no call end the

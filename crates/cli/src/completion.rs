@@ -4,8 +4,6 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::CommandFactory;
-use clap_complete::CompleteEnv;
 use clap_complete::engine::{
     ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
 };
@@ -13,16 +11,10 @@ use phys_instruct::condition::Task;
 use phys_instruct::config::load;
 use phys_instruct::problem;
 
-use crate::cli::Cli;
 use crate::models;
 
 /// The environment variable by which a shell asks for completions.
 pub const VARIABLE: &str = "PHYS_INSTRUCT_COMPLETE";
-
-/// Answers a shell that asks for completions, and ends the process then.
-pub fn answer_the_shell() {
-    CompleteEnv::with_factory(Cli::command).var(VARIABLE).complete();
-}
 
 /// The `names` that go on from what is typed.
 fn going_on(current: &OsStr, names: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> {

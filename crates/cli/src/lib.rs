@@ -45,7 +45,7 @@ use output::tell;
 /// the checkpoint written first.
 pub fn run_from_args() -> ExitCode {
     // A shell that asks for completions gets them and nothing else.
-    completion::answer_the_shell();
+    cli::answer_the_shell();
 
     let json = args::asks_for_json(std::env::args_os().skip(1));
     let outcome = args::check_global_once(std::env::args_os().skip(1));
