@@ -45,6 +45,7 @@ pub enum Verb {
     Doctor(commands::doctor::Doctor),
     Cite(commands::cite::Cite),
     Completions(commands::completions::Completions),
+    Man(commands::man::Man),
 }
 
 /// The first page of help.
@@ -109,5 +110,6 @@ pub fn run(cli: Cli) -> Outcome {
         Verb::Doctor(verb) => verb.run(global),
         Verb::Cite(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),
+        Verb::Man(verb) => verb.run(Cli::command()),
     }
 }

@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod eval;
 pub mod fit;
 pub mod generate;
+pub mod man;
 pub mod model;
 pub mod pde;
 pub mod sample;

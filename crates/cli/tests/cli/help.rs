@@ -23,6 +23,7 @@ fn every_command_explains_itself() {
         "pde",
         "cite",
         "completions",
+        "man",
     ] {
         let lines = match verb {
             "model" => vec!["model", "model info", "model pack"],
@@ -44,7 +45,7 @@ fn every_command_with_work_to_do_shows_an_example() {
     let listed =
         help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
     let verbs: Vec<&str> = listed.filter_map(|l| l.split_whitespace().next()).collect();
-    assert_eq!(verbs.len(), 17, "{verbs:?}");
+    assert_eq!(verbs.len(), 18, "{verbs:?}");
     for verb in verbs
         .iter()
         .filter(|verb| !["help", "model", "data", "pde", "config", "bench"].contains(verb))

@@ -313,6 +313,9 @@ fn the_small_ones() {
         let script = sandbox.good(&format!("completions {shell}")).stdout;
         assert!(script.contains("phys-instruct") && script.contains("PHYS_INSTRUCT_COMPLETE"));
     }
+    sandbox.good("man pages");
+    let page = std::fs::read_to_string(sandbox.path("pages/phys-instruct-solve.1")).unwrap();
+    assert!(page.contains(".TH") && page.contains("ensemble"), "{page}");
     let version = sandbox.good("--version").stdout;
     assert_eq!(version.trim(), concat!("phys-instruct ", env!("CARGO_PKG_VERSION")));
 }
