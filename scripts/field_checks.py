@@ -125,7 +125,7 @@ def off_the_grid(case, calls):
 @right_for("C09-periodic-edge")
 def periodic_edge(case, calls):
     edge, at_0, near_1, at_1 = calls
-    yield done(edge) or near("wT[16,0]", edge.at("wT_mean", 16, 0), 0.4, 0.02)
+    yield done(edge) or near("wT[32,0]", edge.at("wT_mean", 32, 0), 0.4, 0.02)
     yield done(at_0)
     yield done(at_1) or near("error", at_1.score("error"), at_0.score("error") or 0, 0.1)
     # At 0.995 the column's values lie 0.16 of a spacing beside it: near, and what is left is told.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use phys_instruct::condition::files;
 use phys_instruct::config::load::nearest;
 use phys_instruct::problem;
+use phys_instruct::store::dataset;
 
 use crate::failure::Failure;
 use crate::output::tell;
@@ -63,27 +64,38 @@ pub fn find(name: &Path) -> Result<PathBuf, Failure> {
     if problem::names().iter().any(starts_with) { bundled_as(&text) } else { Err(unknown(&text)) }
 }
 
-/// The file that `name` means where the observations of a file are answered. A table by rows and
-/// columns, or a whole field, is of one grid, which a bare PDE does not name: it is read on 32 x 32
-/// points, if there is such a student, and that is said.
-pub fn find_for_observations(name: &Path, observations: &Path) -> Result<PathBuf, Failure> {
+/// The file that `name` means where the observations of a file are answered, and measured against
+/// a truth if there is one. Both may be of one grid, which a bare PDE does not name: the truth of
+/// its own, a table by rows and columns or a whole field of 32 x 32 points. Where a student is on
+/// that grid it is taken, and that is said.
+pub fn find_for_observations(
+    name: &Path,
+    observations: &Path,
+    truth: Option<&Path>,
+) -> Result<PathBuf, Failure> {
     let text = name.to_string_lossy();
-    let Some(pde) = problem::names().into_iter().find(|pde| *pde == text && !name.exists()) else {
+    let Some(known) = problem::names().into_iter().find(|pde| *pde == text && !name.exists())
+    else {
         return find(name);
     };
 
-    let coarse = format!("{pde}-32");
-    let known = file(&format!("{coarse}-student.safetensors"));
-    if known.is_none() || !files::is_of_one_grid(observations, problem::by_name(&pde)?.as_ref())? {
+    let pde = problem::by_name(&known)?;
+    let (side, source) = match truth {
+        Some(truth) => (dataset::load_any(truth, pde.as_ref())?.width, truth),
+        None if files::is_of_one_grid(observations, pde.as_ref())? => (32, observations),
+        None => return find(name),
+    };
+    let student = format!("{known}-{side}");
+    if side == 64 || file(&format!("{student}-student.safetensors")).is_none() {
         return find(name);
     }
 
     tell!(
-        "note: {}: rows and columns are read on 32 x 32 points ({coarse}); name `{pde}-64` or \
-         another model for its grid",
-        observations.display()
+        "note: {}: read on {side} x {side} points ({student}); name `{known}-64` or another model \
+         for its grid",
+        source.display()
     );
-    find(Path::new(&coarse))
+    find(Path::new(&student))
 }
 
 /// The folder for a new file beside the models.

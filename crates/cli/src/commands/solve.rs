@@ -42,7 +42,7 @@ use self::report::Report;
 /// `u_points` [n, 2], and `u_sd`.
 ///
 /// A table that names points by row and column, or a whole field, is of one grid: that of the model
-/// `darcy-64` or, for a bare PDE, 32 x 32 points.
+/// `darcy-64` or, for a bare PDE, 32 x 32 points. A bare PDE follows the grid of --truth, too.
 ///
 /// The observations are held against what the model knows, and the answer against the observations
 /// and the equation. What does not fit is a warning on stderr; --strict makes it exit code 1.
@@ -155,7 +155,9 @@ impl Solve {
 
         let name = &self.name.model;
         let path = match &self.obs {
-            Some(file) if self.make_obs.is_none() => models::find_for_observations(name, file)?,
+            Some(file) if self.make_obs.is_none() => {
+                models::find_for_observations(name, file, self.truth.as_deref())?
+            }
             _ => models::find(name)?,
         };
         let model = Model::load(&path, &global.open_device()?)?;
