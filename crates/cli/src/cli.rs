@@ -22,6 +22,7 @@ pub struct Cli {
 /// The command to carry out.
 #[derive(Subcommand)]
 pub enum Verb {
+    Fit(commands::fit::Fit),
     Generate(commands::generate::Generate),
     Simulate(commands::simulate::Simulate),
     Train(commands::train::Train),
@@ -85,6 +86,7 @@ pub fn run(cli: Cli) -> Outcome {
     })?;
 
     match &cli.verb {
+        Verb::Fit(verb) => verb.run(global),
         Verb::Generate(verb) => verb.run(global),
         Verb::Simulate(verb) => verb.run(global),
         Verb::Train(verb) => verb.run(global),

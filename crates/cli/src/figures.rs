@@ -19,10 +19,13 @@ use serde::Serialize;
 
 use crate::args::SamplingArgs;
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, seconds, show, tell};
+use crate::output::{NO_EQUATION, NO_SOLVER, line, seconds, show, tell};
 use crate::picture::in_words;
 use crate::progress::bar;
 use crate::warnings;
+
+/// The line in place of figures without held-out data.
+const NOT_MEASURED: &str = "not known: no solver makes held-out data; --reference F names them";
 
 /// The default number of network calls of a teacher.
 const TEACHER_CALLS: usize = 35;
@@ -80,9 +83,11 @@ pub struct Figures {
     #[serde(skip_serializing_if = "Option::is_none")]
     polish: Option<Polish>,
     channels: Vec<String>,
+    count: usize,
     warnings: Vec<String>,
+    /// The figures against held-out data; none where there are no such data.
     #[serde(flatten)]
-    report: Report,
+    report: Option<Report>,
 }
 
 impl Subject {
@@ -132,7 +137,7 @@ impl Subject {
         if sweeps == 0 {
             return Ok(self);
         }
-        let residual = self.residual()?;
+        let residual = problem::residual(self.pde.as_ref(), self.samples.grid(), &device::cpu())?;
         let start = Instant::now();
         let samples = polish(&self.samples, self.pde.as_ref(), residual.as_ref(), sweeps)?;
         let seconds_per_sample = start.elapsed().as_secs_f64() / samples.count as f64;
@@ -156,15 +161,19 @@ impl Subject {
         }
     }
 
-    /// The residual by which the samples are measured.
-    pub fn residual(&self) -> Result<Box<dyn Residual>, Failure> {
-        Ok(problem::residual(self.pde.as_ref(), self.samples.grid(), &device::cpu())?)
+    /// The residual by which the samples are measured; none for a PDE known by data alone.
+    pub fn equation(&self) -> Result<Option<Box<dyn Residual>>, Failure> {
+        Ok(problem::equation(self.pde.as_ref(), self.samples.grid(), &device::cpu())?)
     }
 
-    /// The held-out data: those of `path`, or twice as many samples from the reference solver.
-    pub fn reference(&self, path: Option<&Path>) -> Result<Samples, Failure> {
+    /// The held-out data: those of `path`, or twice as many samples from the reference solver. None
+    /// without either.
+    pub fn reference(&self, path: Option<&Path>) -> Result<Option<Samples>, Failure> {
         if let Some(path) = path {
-            return Ok(dataset::load_any(path, self.pde.as_ref())?);
+            return Ok(Some(dataset::load_any(path, self.pde.as_ref())?));
+        }
+        if !self.pde.has_solver() {
+            return Ok(None);
         }
 
         if self.imported {
@@ -183,17 +192,19 @@ impl Subject {
         let grid = self.samples.grid();
         let made = data::generate(self.pde.as_ref(), grid, seeds::REFERENCE, count, &mut watch);
         bar.finish_and_clear();
-        Ok(made?)
+        Ok(Some(made?))
     }
 
-    /// Measures the samples.
+    /// Measures the samples, if there are held-out data.
     pub fn measure(
         &self,
-        reference: &Samples,
-        residual: &dyn Residual,
+        reference: Option<&Samples>,
+        residual: Option<&dyn Residual>,
     ) -> Result<Figures, Failure> {
         let pde = self.pde.as_ref();
-        let report = evaluate(&self.samples, reference, pde, residual, EvalOptions::default())?;
+        let measured =
+            |reference| evaluate(&self.samples, reference, pde, residual, EvalOptions::default());
+        let report = reference.map(measured).transpose()?;
 
         Ok(Figures {
             pde: self.samples.pde.clone(),
@@ -206,6 +217,7 @@ impl Subject {
             seconds_per_sample: self.seconds_per_sample,
             polish: self.polish,
             channels: self.samples.channels.clone(),
+            count: self.samples.count,
             warnings: self.warnings.clone(),
             report,
         })
@@ -238,12 +250,15 @@ impl Figures {
             self.seed.map(|seed| format!("seed {seed}")),
         ];
         let making: Vec<String> = making.into_iter().flatten().collect();
-        let [error, floor] =
-            [self.report.pde_error, self.report.data_floor].map(|v| significant(v, 3));
-        let count = self.report.count;
+
+        let making = making.join(", ");
+        let errors = self.report.as_ref().map(|r| (r.count, r.pde_error, r.data_floor));
+        let Some((count, Some(error), Some(floor))) = errors else {
+            return format!("Made by {making}. No equation is known, and so no PDE error.");
+        };
+        let [error, floor] = [error, floor].map(|v| significant(v, 3));
         format!(
-            "Made by {}. PDE error of all {count} samples {error}; of held-out data {floor}.",
-            making.join(", ")
+            "Made by {making}. PDE error of all {count} samples {error}; of held-out data {floor}."
         )
     }
 
@@ -263,8 +278,13 @@ impl Figures {
         show(json, value, &self.lines())
     }
 
-    fn lines(&self) -> Vec<(String, String)> {
-        let r = &self.report;
+    /// The figures against held-out data; none where there are no such data.
+    pub fn report(&self) -> Option<&Report> {
+        self.report.as_ref()
+    }
+
+    /// The lines that are printed.
+    pub fn lines(&self) -> Vec<(String, String)> {
         let mut lines = vec![line("PDE", format!("{}, {}", self.pde, self.grid))];
         if let Some(model) = &self.model {
             lines.push(line("model", model));
@@ -273,10 +293,28 @@ impl Figures {
         let calls =
             self.calls.map(|calls| format!(", {} each{}", in_words(calls), self.of_operator()));
         let calls = calls.unwrap_or_default();
-        lines.push(line("samples", format!("{}{calls}", r.count)));
+        lines.push(line("samples", format!("{}{calls}", self.count)));
+        match &self.report {
+            Some(report) => lines.extend(self.measured(report)),
+            None => lines.push(line("figures", NOT_MEASURED)),
+        }
 
+        if let Some(spent) = self.seconds_per_sample {
+            lines.push(line("time per sample", seconds(spent)));
+        }
+        if let Some(Polish { sweeps, seconds_per_sample }) = self.polish {
+            let spent = seconds(seconds_per_sample);
+            lines.push(line("polish", format!("{sweeps} sweeps, {spent} per sample more")));
+        }
+        lines
+    }
+
+    /// The lines of the figures against held-out data.
+    fn measured(&self, r: &Report) -> Vec<(String, String)> {
+        let mut lines = Vec::new();
         let against = |value, floor| format!("{} (data: {})", plain(value), plain(floor));
-        lines.push(line("PDE error", against(r.pde_error, r.data_floor)));
+        let error = r.pde_error.zip(r.data_floor).map(|(error, floor)| against(error, floor));
+        lines.push(line("PDE error", error.unwrap_or_else(|| NO_EQUATION.into())));
         lines.push(line("solution error", solution(r)));
         if let Some(error) = r.rounded_solution_error {
             lines.push(line("with input rounded", plain(error)));
@@ -294,19 +332,15 @@ impl Figures {
                 each.map(|(c, f)| format!("{c} {}", against(f.distance, f.floor))).collect();
             lines.push(line("Fréchet distance", all.join(", ")));
         }
-
-        if let Some(spent) = self.seconds_per_sample {
-            lines.push(line("time per sample", seconds(spent)));
-        }
-        if let Some(Polish { sweeps, seconds_per_sample }) = self.polish {
-            let spent = seconds(seconds_per_sample);
-            lines.push(line("polish", format!("{sweeps} sweeps, {spent} per sample more")));
-        }
         lines
     }
 }
 
 fn solution(report: &Report) -> String {
+    // Without a refused sample there was no solver to refuse one.
+    if report.solved + report.refused == 0 {
+        return NO_SOLVER.into();
+    }
     match (&report.solution_error, &report.refusal) {
         (Some(error), None) => plain(*error),
         (Some(error), Some(_)) => format!("{} ({} refused)", plain(*error), report.refused),

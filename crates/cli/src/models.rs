@@ -41,9 +41,16 @@ pub fn bundled() -> Vec<PathBuf> {
 
 /// The file that `name` means.
 pub fn find(name: &Path) -> Result<PathBuf, Failure> {
+    if problem::is_description(name) {
+        return Err(Failure::Usage(format!(
+            "{}: a TOML file describes a PDE and is no model; name a model file or a run folder",
+            name.display()
+        )));
+    }
     if name.is_file() {
         return Ok(name.into());
     }
+
     let inside = name.join("model.safetensors");
     if name.is_dir() {
         let missing = || Failure::Usage(format!("{}: no model.safetensors in it", name.display()));
@@ -113,5 +120,8 @@ fn unknown(name: &str) -> Failure {
     let hint = nearest(name, known.iter().map(String::as_str))
         .map(|pde| format!("; did you mean `{pde}`?"));
     let hint = hint.unwrap_or_else(|| format!("; PDEs: {}", known.join(", ")));
-    Failure::Usage(format!("`{name}` is neither a file nor a PDE{hint}"))
+    Failure::Usage(format!(
+        "`{name}` is neither a file nor a PDE{hint}; `phys-instruct fit` makes a model of data alone, \
+         without an equation"
+    ))
 }

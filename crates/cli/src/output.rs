@@ -9,6 +9,11 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Outcome, SCHEMA};
 
+/// The words in place of a PDE error without an equation.
+pub const NO_EQUATION: &str = "not known: data alone, no equation";
+/// The words in place of a solution error without a solver.
+pub const NO_SOLVER: &str = "not known: data alone, no solver";
+
 /// Writes `text` and a newline to stdout. A reader that has closed it is no error.
 pub fn print(text: &str) -> Outcome {
     let mut out = std::io::stdout().lock();

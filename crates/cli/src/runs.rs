@@ -114,35 +114,79 @@ pub fn train(
     Ok(Trained { ended, warnings: [config.warnings(), talk.warnings].concat() })
 }
 
-/// Writes the model of a finished run and prints its description.
-pub fn finish(run: &Run, model: &Model, trained: Trained, json: bool) -> Outcome {
-    let path = run.folder().join("model.safetensors");
-    model.save(&path)?;
-    let card = &model.card;
-    let faults = warnings::of_model(card);
-    warnings::warn(&faults);
-    let warnings = [trained.warnings, faults].concat();
-
-    let value = json!({
-        "warnings": warnings, "model": path.to_string_lossy(), "pde": card.pde, "grid": grid_json(card.grid), "kind": card.kind,
-        "steps": card.steps, "samples_seen": card.samples_seen, "seconds": card.seconds,
-    });
-    let lines = [
-        line("model", path.display()),
-        line("steps", card.steps),
-        line("samples seen", card.samples_seen),
-        line("time", seconds(card.seconds)),
-    ];
-    show(json, value, &lines)
+/// A training that came to its end or to a pause. Its folder stays locked.
+pub struct Done {
+    run: Run,
+    trained: Trained,
+    /// The steps done and the steps to do.
+    steps: [u64; 2],
+    /// The model, which is written; none at a pause.
+    model: Option<Model>,
+    _lock: Lock,
 }
 
-/// Prints the number of steps of a paused run.
-pub fn paused(run: &Run, training: &dyn Training, trained: &Trained, json: bool) -> Outcome {
-    let (step, total) = (training.step_count(), training.total());
-    let value = json!({
-        "run": run.folder().to_string_lossy(), "step": step, "steps": total,
-        "warnings": trained.warnings,
-    });
-    let lines = [line("run", run.folder().display()), line("step", format!("{step} of {total}"))];
-    show(json, value, &lines)
+impl Done {
+    /// Writes the `model` of a training that has ended; there is none at a pause.
+    pub fn new(
+        run: Run,
+        trained: Trained,
+        training: &dyn Training,
+        model: Option<Model>,
+        lock: Lock,
+    ) -> Result<Self, Failure> {
+        let steps = [training.step_count(), training.total()];
+        let done = Self { run, trained, steps, model, _lock: lock };
+        if let Some(model) = &done.model {
+            model.save(&done.path())?;
+        }
+        Ok(done)
+    }
+
+    /// The model's file.
+    pub fn path(&self) -> PathBuf {
+        self.run.folder().join("model.safetensors")
+    }
+
+    /// The model; none at a pause.
+    pub fn model(&self) -> Option<&Model> {
+        self.model.as_ref()
+    }
+
+    /// Prints the description of the model, or the number of steps at a pause.
+    pub fn print(&self, json: bool) -> Outcome {
+        match &self.model {
+            Some(model) => self.ended(model, json),
+            None => self.paused(json),
+        }
+    }
+
+    fn ended(&self, model: &Model, json: bool) -> Outcome {
+        let (path, card) = (self.path(), &model.card);
+        let faults = warnings::of_model(card);
+        warnings::warn(&faults);
+        let warnings = [self.trained.warnings.clone(), faults].concat();
+
+        let value = json!({
+            "warnings": warnings, "model": path.to_string_lossy(), "pde": card.pde, "grid": grid_json(card.grid), "kind": card.kind,
+            "steps": card.steps, "samples_seen": card.samples_seen, "seconds": card.seconds,
+        });
+        let lines = [
+            line("model", path.display()),
+            line("steps", card.steps),
+            line("samples seen", card.samples_seen),
+            line("time", seconds(card.seconds)),
+        ];
+        show(json, value, &lines)
+    }
+
+    fn paused(&self, json: bool) -> Outcome {
+        let [step, total] = self.steps;
+        let value = json!({
+            "run": self.run.folder().to_string_lossy(), "step": step, "steps": total,
+            "warnings": self.trained.warnings,
+        });
+        let lines =
+            [line("run", self.run.folder().display()), line("step", format!("{step} of {total}"))];
+        show(json, value, &lines)
+    }
 }

@@ -8,6 +8,15 @@ pub enum Error {
     /// The physics refused.
     #[error(transparent)]
     Physics(#[from] phys_instruct_physics::Error),
+    /// Something that needs the equation of a PDE that is known by data alone.
+    #[error(
+        "{pde} is known by data alone: without an equation there is no PDE error, no guidance and \
+         no polish"
+    )]
+    NoEquation {
+        /// The PDE.
+        pde: String,
+    },
     /// Arrays that do not fit each other.
     #[error("shape mismatch: {0}")]
     Shape(String),

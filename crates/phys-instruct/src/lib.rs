@@ -173,6 +173,7 @@ pub mod diffusion;
 pub mod distill;
 mod error;
 pub mod eval;
+pub mod fit;
 pub mod grid;
 mod linalg;
 pub mod memory;

@@ -15,6 +15,7 @@ use crate::diffusion::statistics::Statistics;
 use crate::diffusion::{Coordinates, Network};
 use crate::net::{UNet, params};
 use crate::parts::Parts;
+use crate::problem::{self, Description};
 use crate::store::weights::{self, Array, Bundle};
 use crate::student::operator::{Frame, Operator, OperatorCard};
 use crate::student::{Calibration, Generator};
@@ -54,6 +55,9 @@ pub struct Card {
     pub kind: Kind,
     /// The PDE's name.
     pub pde: String,
+    /// The description of a PDE that is known by data alone; none for a PDE with an equation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<Description>,
     /// The physical parameters of the PDE by name.
     pub params: BTreeMap<String, f64>,
     /// The grid.
@@ -133,7 +137,8 @@ impl Card {
         Self {
             format: FORMAT,
             kind,
-            pde: config.pde.clone(),
+            pde: pde.name().into(),
+            description: problem::description(pde).cloned(),
             params: pde.params().iter().map(|p| (p.name.clone(), p.value)).collect(),
             grid: config.grid,
             channels: pde.channels().iter().map(|c| c.name.clone()).collect(),
@@ -183,7 +188,7 @@ impl Card {
     /// # Errors
     /// Fails for a name or a parameter that this version does not know.
     pub fn pde(&self) -> Result<Box<dyn Pde>> {
-        let mut pde = crate::problem::by_name(&self.pde)?;
+        let mut pde = problem::stored(&self.pde, self.description.as_ref())?;
         for (name, &value) in &self.params {
             pde.set_param(name, value)?;
         }

@@ -12,7 +12,7 @@ use crate::model::{Card, Kind, Model, statistics_arrays, statistics_from};
 use crate::net::optimizer::AdamW;
 use crate::net::{UNet, params};
 use crate::parts::Parts;
-use crate::problem;
+use crate::problem::{self, Described};
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
 use crate::training::{Origin, StepRecord, Training, ema_decay};
@@ -57,6 +57,9 @@ impl TeacherTraining {
             )));
         }
 
+        let described = problem::description(pde).map(|own| own.completed(&data)).transpose()?;
+        let described = described.map(Described::new).transpose()?;
+        let pde = described.as_ref().map_or(pde, |own| own as &dyn Pde);
         let card = Card::new(Kind::Teacher, config, pde);
         let mut origin = Origin::new(config, Kind::Teacher, &data)?;
         if let Some(model) = &start {
@@ -245,7 +248,7 @@ impl Training for TeacherTraining {
 /// The network of a teacher like `card`, to be trained further.
 fn started(card: &Card, start: &Model) -> Result<Network> {
     let of = |c: &Card| (c.kind, c.pde.clone(), c.params.clone(), c.grid, c.net.clone());
-    let process = |c: &Card| (c.coordinates.clone(), c.diffusion.clone());
+    let process = |c: &Card| (c.coordinates.clone(), c.diffusion.clone(), c.description.clone());
     if of(card) != of(&start.card) || process(card) != process(&start.card) {
         return Err(Error::Config(format!(
             "train.start is a {:?} of {} on grid {} that differs from the config in its PDE, \

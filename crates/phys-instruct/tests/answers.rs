@@ -218,7 +218,11 @@ fn a_solver_from_a_file_answers_as_a_new_one() {
         let members = |solver: &Solver| {
             let observations = Observations::on(&lattice, points.clone()).unwrap();
             let answer = solver.answer(question(Task::Inverse, observations)).unwrap();
-            (answer.posterior.samples.data, said_in(&answer.warnings), answer.pde_errors.model)
+            (
+                answer.posterior.samples.data,
+                said_in(&answer.warnings),
+                answer.pde_errors.unwrap().model,
+            )
         };
         let stored = |folder: &Path| {
             let (solver, unwritten) = Solver::stored(&model, folder).unwrap();

@@ -4,7 +4,10 @@
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// No PDE of that name.
-    #[error("unknown PDE `{name}`; known: {known}")]
+    #[error(
+        "unknown PDE `{name}`; known: {known}; for data without an equation a TOML file with a \
+         [pde] table stands for a name: the book's chapter \"Your own data\""
+    )]
     UnknownPde {
         /// The requested name.
         name: String,
@@ -44,6 +47,12 @@ pub enum Error {
     /// Inputs that have no law to be drawn from.
     #[error("{pde}: its inputs are given by data, so that none can be drawn")]
     NoLaw {
+        /// The PDE.
+        pde: String,
+    },
+    /// A PDE that is known by data alone, so that nothing solves it.
+    #[error("{pde} is known by data alone: there is no solver for it")]
+    NoSolver {
         /// The PDE.
         pde: String,
     },

@@ -88,6 +88,16 @@ pub trait Pde: Any + Send + Sync {
         3
     }
 
+    /// Tells whether [`Pde::solve`] solves; without a solver samples come from data alone.
+    fn has_solver(&self) -> bool {
+        true
+    }
+
+    /// The lengths along y and along x that every grid has, where they are fixed.
+    fn sides(&self) -> Option<[f64; 2]> {
+        None
+    }
+
     /// Refuses a grid on which the equation cannot be posed. Where time runs along y, that side is
     /// a share of the final time and must be 1.
     ///

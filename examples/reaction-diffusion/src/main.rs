@@ -89,7 +89,8 @@ fn measure(name: &str, model: &Model, calls: usize, held_out: &Samples) -> Resul
     )?;
 
     println!("{name}, {} network call(s)", drawn.calls);
-    println!("  PDE error          {:.3} (data: {:.1e})", report.pde_error, report.data_floor);
+    let [error, floor] = [report.pde_error, report.data_floor].map(|v| v.unwrap_or(f64::NAN));
+    println!("  PDE error          {error:.3} (data: {floor:.1e})");
     println!("  solution error     {:.3}", report.solution_error.unwrap_or(f64::NAN));
     let [distance, floor] = [report.sliced_wasserstein, report.sliced_wasserstein_floor];
     println!("  sliced Wasserstein {distance:.3} (data: {floor:.3})");
@@ -102,7 +103,8 @@ fn measure(name: &str, model: &Model, calls: usize, held_out: &Samples) -> Resul
 /// while its fields vary as much as the data's. (Without the second test a student that always
 /// draws the same good field would pass.)
 fn passes(teacher: &Report, student: &Report) -> bool {
-    let error = student.pde_error < 0.7 * teacher.pde_error;
+    let errors = student.pde_error.zip(teacher.pde_error);
+    let error = errors.is_some_and(|(student, teacher)| student < 0.7 * teacher);
     let size = student.std_ratio.iter().all(|ratio| (0.85..1.15).contains(ratio));
     println!("PDE error below 0.7 of the teacher's: {error}; deviations within 15 %: {size}");
     error && size

@@ -50,7 +50,7 @@ impl Check {
         let config =
             runs::load(&self.config, &self.overrides.changes("train")?).map_err(unsound)?;
         let pde = config.pde().map_err(unsound)?;
-        problem::residual(pde.as_ref(), config.grid, &phys_instruct::device::cpu())
+        problem::equation(pde.as_ref(), config.grid, &phys_instruct::device::cpu())
             .map_err(unsound)?;
         if global.json {
             return print_json(json!({ "config": config, "warnings": config.warnings() }));

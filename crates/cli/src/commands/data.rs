@@ -4,15 +4,18 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use phys_instruct::problem;
 use phys_instruct::store::manifest::Manifest;
 use phys_instruct::store::{
     Affine, Axes, ImportOptions, Imported, NdArray, arrays, atomic, dataset, import_checked,
 };
+use phys_instruct_physics::Pde;
 use phys_instruct_report::number::plain;
 use serde_json::{Value, json};
 
 use crate::args::{Global, Params, check_once, extension, sides};
 use crate::checked::described;
+use crate::commands::pde::of_description;
 use crate::failure::{Failure, Outcome, SCHEMA};
 use crate::output::{line, make_room, print, print_json, show};
 use crate::warnings::warn;
@@ -122,7 +125,8 @@ impl Import {
         let name = self.data.display();
         let warnings: Vec<String> = complaints.iter().map(|c| format!("{name}: {c}")).collect();
         warn(&warnings);
-        self.report(&imported, &warnings, global.json)
+        let pde = problem::completed(pde, &imported.samples)?;
+        self.report(&imported, pde.as_ref(), &warnings, global.json)
     }
 
     fn options(&self) -> ImportOptions {
@@ -142,29 +146,34 @@ impl Import {
     }
 
     /// Prints how the data were read, and writes that beside the samples.
-    fn report(&self, imported: &Imported, warnings: &[String], json: bool) -> Outcome {
+    fn report(
+        &self,
+        imported: &Imported,
+        pde: &dyn Pde,
+        warnings: &[String],
+        json: bool,
+    ) -> Outcome {
         let Imported { samples, axes, reason, check } = imported;
         let axes = axes.to_string();
         let value = json!({
             "schema": SCHEMA, "pde": samples.pde, "count": samples.count, "channels": samples.channels,
             "height": samples.height, "width": samples.width, "out": self.out.to_string_lossy(),
             "source": self.data.to_string_lossy(), "axes": axes, "axes_reason": reason, "check": check,
-            "warnings": warnings,
+            "warnings": warnings, "description": problem::description(pde),
         });
         let kept = self.out.with_extension("import.json");
         atomic::write(&kept, format!("{value:#}\n").as_bytes())?;
 
         let shape = format!("{} of {}, {}", samples.count, samples.pde, samples.grid());
-        show(
-            json,
-            value,
-            &[
-                line("samples", shape),
-                line("axes", format!("{axes} ({reason})")),
-                line("PDE error", described(check)),
-                line("out", self.out.display()),
-            ],
-        )
+        let mut lines = vec![
+            line("samples", shape),
+            line("axes", format!("{axes} ({reason})")),
+            line("PDE error", described(check)),
+        ];
+        // What a description leaves open is chosen from these data, so that it is said here.
+        lines.extend(of_description(pde));
+        lines.push(line("out", self.out.display()));
+        show(json, value, &lines)
     }
 }
 

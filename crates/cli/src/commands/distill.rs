@@ -1,6 +1,7 @@
 //! `distill`: the few-step student.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use phys_instruct::data;
@@ -14,7 +15,9 @@ use phys_instruct::{Config, problem};
 
 use crate::args::{Global, Overrides};
 use crate::checked::{check_data, data_with_bar};
+use crate::commands::train::Asked;
 use crate::failure::{Failure, Outcome};
+use crate::runs::Done;
 use crate::{models, runs};
 
 /// Distill a teacher into a student of a few steps, guided by the PDE
@@ -53,36 +56,12 @@ impl Distill {
         config.ask_for_student()?;
         let device = global.open_device()?;
         let teacher = Model::load(&teacher, &device)?;
-        let pde = config.pde()?;
         check_params(&config, &teacher)?;
 
         let stop = interrupt::stop_flag()?;
         let folder = runs::folder(self.out.as_deref(), &self.config, "student");
-        let _lock = runs::claim(&folder, &config, Kind::Student)?;
-        let drawn = (config.data.validation, "validation data");
-        let validation = data_with_bar(&config, drawn, &stop, data::validation)?;
-        let path = config.data.path.as_deref();
-        check_data(&validation, pde.as_ref(), path, self.unchecked)?;
-        let build = |device: &Device| problem::residual(pde.as_ref(), config.grid, device);
-        let monitor = monitor::against(validation.clone(), config.pde()?, build(&device::cpu())?);
-
-        let mut training =
-            StudentTraining::new(&config, teacher, build(&device)?, monitor, &validation, &device)?;
-        if config.student()?.operator().is_some() {
-            let drawn = (config.data.count, "training data");
-            let pairs = data_with_bar(&config, drawn, &stop, data::training)?;
-            check_data(&pairs, pde.as_ref(), path, self.unchecked)?;
-            training = training.with_pairs(pairs)?;
-        }
-        let run = runs::open(&folder, &config, Kind::Student)?;
-        let checkpoint_minutes = config.student()?.checkpoint_minutes;
-        let pace = Pace { checkpoint_minutes, until: self.until };
-
-        let trained = runs::train(&mut training, &run, &config, pace, &stop)?;
-        if !trained.ended {
-            return runs::paused(&run, &training, &trained, global.json);
-        }
-        runs::finish(&run, &training.model(), trained, global.json)
+        let asked = Asked { until: self.until, unchecked: self.unchecked };
+        student(&config, teacher, &folder, asked, &device, &stop)?.print(global.json)
     }
 
     /// The config, with the teacher's file in its place, and that file.
@@ -111,11 +90,47 @@ impl Distill {
     }
 }
 
+/// Distills a teacher into the student of a config, in a run folder.
+pub fn student(
+    config: &Config,
+    teacher: Model,
+    folder: &Path,
+    asked: Asked,
+    device: &Device,
+    stop: &AtomicBool,
+) -> Result<Done, Failure> {
+    let pde = config.pde()?;
+    let lock = runs::claim(folder, config, Kind::Student)?;
+    let drawn = (config.data.validation, "validation data");
+    let validation = data_with_bar(config, drawn, stop, data::validation)?;
+    let path = config.data.path.as_deref();
+    check_data(&validation, pde.as_ref(), path, asked.unchecked)?;
+    let build = |device: &Device| problem::equation(pde.as_ref(), config.grid, device);
+    let monitor = monitor::against(validation.clone(), config.pde()?, build(&device::cpu())?);
+
+    let mut training =
+        StudentTraining::new(config, teacher, build(device)?, monitor, &validation, device)?;
+    if config.student()?.operator().is_some() {
+        let drawn = (config.data.count, "training data");
+        let pairs = data_with_bar(config, drawn, stop, data::training)?;
+        check_data(&pairs, pde.as_ref(), path, asked.unchecked)?;
+        training = training.with_pairs(pairs)?;
+    }
+    let run = runs::open(folder, config, Kind::Student)?;
+    let checkpoint_minutes = config.student()?.checkpoint_minutes;
+    let pace = Pace { checkpoint_minutes, until: asked.until };
+
+    let trained = runs::train(&mut training, &run, config, pace, stop)?;
+    let model = trained.ended.then(|| training.model());
+    Done::new(run, trained, &training, model, lock)
+}
+
 /// Refuses a config whose PDE parameters are not the teacher's.
 fn check_params(config: &Config, teacher: &Model) -> Outcome {
-    let ours = config.pde()?.params();
+    let pde = config.pde()?;
+    let ours = pde.params();
     let differs = |name: &str, value: f64| teacher.card.params.get(name) != Some(&value);
-    match ours.iter().find(|p| config.pde == teacher.card.pde && differs(&p.name, p.value)) {
+    match ours.iter().find(|p| pde.name() == teacher.card.pde && differs(&p.name, p.value)) {
         Some(p) => Err(Failure::Usage(format!(
             "params.{} is {} in the config and {:?} in the teacher",
             p.name,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use phys_instruct::model::Model;
+use phys_instruct::problem;
 use phys_instruct::store::dataset;
 
 use crate::args::{Global, Params, SamplingArgs, at_least, extension};
@@ -42,9 +43,15 @@ pub struct Eval {
 impl Eval {
     pub fn run(&self, global: &Global) -> Outcome {
         let subject = if is_samples(&self.subject) { self.samples()? } else { self.model(global)? };
-        let reference = subject.reference(self.reference.as_deref())?;
-        let residual = subject.residual()?;
-        subject.measure(&reference, residual.as_ref())?.print(global.json)
+        let Some(reference) = subject.reference(self.reference.as_deref())? else {
+            return Err(Failure::Usage(format!(
+                "{} is known by data alone, so that no solver makes held-out data: name them with \
+                 --reference F",
+                subject.pde.name()
+            )));
+        };
+        let residual = subject.equation()?;
+        subject.measure(Some(&reference), residual.as_deref())?.print(global.json)
     }
 
     fn model(&self, global: &Global) -> Result<Subject, Failure> {
@@ -57,6 +64,7 @@ impl Eval {
         let pde = self.params.pde_of(&self.subject, self.pde.as_deref())?;
         let all = dataset::load_any(&self.subject, pde.as_ref())?;
         let samples = all.slice(0..self.count.min(all.count));
+        let pde = problem::completed(pde, &samples)?;
         Subject::of_file(pde, samples).polished(self.sampling.polish)
     }
 }

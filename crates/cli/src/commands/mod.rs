@@ -8,6 +8,7 @@ pub mod data;
 pub mod distill;
 pub mod doctor;
 pub mod eval;
+pub mod fit;
 pub mod generate;
 pub mod model;
 pub mod pde;

@@ -10,6 +10,7 @@ use phys_instruct::student::OperatorCard;
 use serde_json::json;
 
 use crate::args::{Global, ModelName};
+use crate::commands::pde::of_description;
 use crate::failure::{Failure, Outcome};
 use crate::models;
 use crate::output::{line, make_room, print, seconds, show};
@@ -87,10 +88,17 @@ fn info(path: &Path, json: bool) -> Outcome {
         line("PDE", format!("{}, {}", card.pde, card.grid)),
         line("parameters of the PDE", word(&value["params"])),
         line("channels", card.channels.join(", ")),
+    ];
+    if card.description.is_some() {
+        let pde = card.pde()?;
+        lines.push(line("equation", pde.equation()));
+        lines.extend(of_description(pde.as_ref()));
+    }
+    lines.extend([
         line("network", in_words(&card.net)),
         line("weights", parameters),
         line("process", process),
-    ];
+    ]);
 
     if !card.levels.is_empty() {
         lines.push(line("noise levels", format!("{:?}", card.levels)));

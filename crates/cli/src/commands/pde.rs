@@ -1,8 +1,8 @@
 //! `pde`: the PDEs that the program knows.
 
 use clap::{Args, Subcommand};
-use phys_instruct::problem;
-use phys_instruct_physics::{Channel, Grid, Part, Pde};
+use phys_instruct::problem::{self, Points};
+use phys_instruct_physics::{Basis, Channel, Grid, Part, Pde};
 use serde_json::{Value, json};
 
 use crate::args::{Global, PdeArgs};
@@ -52,7 +52,7 @@ fn list(json: bool) -> Outcome {
 fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
     let (channels, layout, law) = (pde.channels(), pde.layout(), pde.input_law());
     let models = bundled(pde.name());
-    let arrays = problem::find(pde.name())?.arrays().to_vec();
+    let arrays = problem::of(pde)?.arrays().to_vec();
     // The number of symmetries does not depend on the grid, if its sides have eighths.
     let grid = Grid::square(pde.smallest_grid().next_multiple_of(8));
     let symmetries = pde.symmetries(grid).len();
@@ -76,14 +76,14 @@ fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
     let value = json!({
         "pde": pde.name(), "equation": pde.equation(), "fields": fields,
         "input": names(&layout.input), "solution": names(&layout.solution), "input_law": law.to_string(),
-        "params": params, "symmetries": symmetries, "arrays": arrays, "models": models,
+        "params": params, "solver": pde.has_solver(), "symmetries": symmetries, "arrays": arrays, "models": models,
     });
 
     let mut lines = vec![line("name", pde.name()), line("equation", pde.equation())];
     for (name, part) in parts {
         let first = if part.is_line() { ", its first row" } else { "" };
         for channel in &channels[part.channels.clone()] {
-            lines.push(line(name, format!("{}{first}", described(channel))));
+            lines.push(line(name, format!("{}{first}", described(channel, pde))));
         }
     }
     lines.push(line("law of the input", law));
@@ -91,6 +91,7 @@ fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
         lines.push(line("parameter", format!("{} = {}: {}", p.name, p.value, p.meaning)));
     }
     lines.push(line("symmetries", format!("{symmetries} on a square, beside the identity")));
+    lines.extend(places_and_ranges(pde));
     for [input, solution] in arrays.iter().filter(|names| !names[1].is_empty()) {
         lines.push(line("other programs' arrays", format!("{input}, {solution}")));
     }
@@ -99,9 +100,47 @@ fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
     show(json, value, &lines)
 }
 
+/// The fields of a PDE that is known by data alone, with the places of the points and the ranges;
+/// nothing for any other.
+pub fn of_description(pde: &dyn Pde) -> Vec<(String, String)> {
+    if problem::description(pde).is_none() {
+        return Vec::new();
+    }
+    let fields = pde.channels();
+    let mut lines: Vec<_> = fields.iter().map(|c| line("field", described(c, pde))).collect();
+    lines.extend(places_and_ranges(pde));
+    lines
+}
+
+/// The places of the points and the ranges of the fields that a description tells.
+fn places_and_ranges(pde: &dyn Pde) -> Vec<(String, String)> {
+    let Some(own) = problem::as_described(pde) else { return Vec::new() };
+    let [along_y, along_x] = own.places().map(Points::in_words);
+    let places = match along_y == along_x {
+        true => along_y.to_owned(),
+        false => format!("along y {along_y}, along x {along_x}"),
+    };
+
+    let channels = pde.channels();
+    let range = |(c, [low, high]): (usize, [f64; 2])| {
+        line("range", format!("{} from {low} to {high}", channels[c].name))
+    };
+    let mut lines = vec![line("points", places)];
+    lines.extend(own.description().ranges().map(range));
+    lines
+}
+
 /// The name, meaning and boundary of a field.
-fn described(channel: &Channel) -> String {
-    let [along_y, along_x] = channel.basis.map(|basis| basis.boundary());
+fn described(channel: &Channel, pde: &dyn Pde) -> String {
+    // Of data alone, cosines are the basis where nothing is known of a boundary, and the points are
+    // said by themselves.
+    let alone = problem::description(pde).is_some();
+    let words = |basis: Basis| match (alone, basis) {
+        (true, Basis::Cosine) => "no slope on the boundary, or none known",
+        (true, Basis::SineCells) => "zero half a spacing outside the first and last point",
+        _ => basis.boundary(),
+    };
+    let [along_y, along_x] = channel.basis.map(words);
     let boundary = match along_y == along_x {
         true => along_y.to_owned(),
         false => format!("along y {along_y}, along x {along_x}"),

@@ -48,8 +48,8 @@ impl Sample {
         let model = Model::load(&path, &global.open_device()?)?;
         let subject = Subject::draw(&model, &path, &self.sampling, self.count)?;
         let reference = subject.reference(self.reference.as_deref())?;
-        let residual = subject.residual()?;
-        let figures = subject.measure(&reference, residual.as_ref())?;
+        let residual = subject.equation()?;
+        let figures = subject.measure(reference.as_ref(), residual.as_deref())?;
 
         let out = match self.out.as_slice() {
             [] => vec![PathBuf::from(format!("{}.png", model.card.pde))],
@@ -58,7 +58,7 @@ impl Sample {
         for path in &out {
             match extension(path).as_str() {
                 "npz" => dataset::write_npz(&subject.samples, path)?,
-                _ => draw(path, &subject, residual.as_ref(), &figures)?,
+                _ => draw(path, &subject, residual.as_deref(), &figures)?,
             }
             tell!("wrote {}", path.display());
         }
@@ -67,7 +67,12 @@ impl Sample {
 }
 
 /// Draws the first samples.
-fn draw(path: &Path, subject: &Subject, residual: &dyn Residual, figures: &Figures) -> Outcome {
+pub fn draw(
+    path: &Path,
+    subject: &Subject,
+    residual: Option<&dyn Residual>,
+    figures: &Figures,
+) -> Outcome {
     let [title, caption] = [figures.title(), figures.caption()];
     let shown = Shown::of(&subject.samples, residual, PICTURED, &title, &caption)?;
     let drawn = samples::draw(subject.pde.as_ref(), &[shown])?;

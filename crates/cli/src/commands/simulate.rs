@@ -111,7 +111,7 @@ fn read(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<NdArray, Failur
 
     // The argument is `array` or `channel=array`.
     let mapped = map.map(|text| text.split_once('=').map_or(text, |(_, array)| array.trim()));
-    let problem = problem::find(pde.name())?;
+    let problem = problem::of(pde)?;
     let known = problem.arrays().iter().map(|[input, _]| input.as_str());
     let named = [own].into_iter().chain(known).find(|name| names.names.iter().any(|n| n == name));
 

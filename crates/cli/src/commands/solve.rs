@@ -7,20 +7,23 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use phys_instruct::condition::posterior::Score;
 use phys_instruct::condition::{
-    Answer, Method, Observations, Options, Question, Task, TwoValuedEntries, ask_for_members, files,
+    Answer, Method, Observations, Options, Question, Task, TrialScores, Trials, TwoValuedEntries,
+    ask_for_members, files,
 };
 use phys_instruct::data::{self, Watch};
 use phys_instruct::grid::json as grid_json;
-use phys_instruct::store::dataset;
-use phys_instruct::{Model, Samples, seeds};
-use phys_instruct_physics::Pde;
+use phys_instruct::model::Card;
+use phys_instruct::store::{dataset, interrupt};
+use phys_instruct::{Error, Model, Samples, seeds};
+use phys_instruct_physics::{Grid, Pde};
 use phys_instruct_report::number::{plain, significant};
 use serde_json::json;
 
 use crate::args::{Global, MOST_CALLS, ModelName, at_least, at_least_zero, between, extension};
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, make_room, seconds, show, tell};
+use crate::output::{NO_EQUATION, line, make_room, seconds, show, tell};
 use crate::picture::answer::{self, Answered};
+use crate::progress::bar;
 use crate::warnings::warn;
 use crate::{cache, models, picture};
 
@@ -48,6 +51,7 @@ use crate::{cache, models, picture};
 ///
 /// Example: phys-instruct solve darcy --task inverse --make-obs obs.csv --points 60
 /// Example: phys-instruct solve darcy --task inverse --obs obs.csv --truth obs.truth.npz
+/// Example: phys-instruct solve RUN --task inverse --held-out test.npz --problems 100 --points 50
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Solve {
@@ -57,13 +61,21 @@ pub struct Solve {
     #[arg(long, value_name = "TASK")]
     task: Task,
     /// The observations, .csv or .npz
-    #[arg(long, value_name = "F", required_unless_present = "make_obs")]
+    #[arg(long, value_name = "F", required_unless_present_any = ["make_obs", "problems"])]
     obs: Option<PathBuf>,
     /// Draw a test problem instead: its observations go into F.csv, its fields into F.truth.npz
     #[arg(long, value_name = "F.csv", conflicts_with_all = ["obs", "truth", "out"])]
     make_obs: Option<PathBuf>,
+    /// Answer N test problems instead, one for each of the first samples of --held-out, and print the
+    /// mean of their scores
+    #[arg(long, value_name = "N", requires = "held_out", conflicts_with_all = ["obs", "make_obs", "truth", "out", "sensors", "robust", "resolve"], value_parser = at_least::<1>())]
+    problems: Option<usize>,
+    /// Samples for test problems, a data set folder or a file [default: made by the reference
+    /// solver]; --make-obs takes the one that --seed numbers
+    #[arg(long, value_name = "F", conflicts_with = "obs")]
+    held_out: Option<PathBuf>,
     /// Points of a test problem, at random places
-    #[arg(long, value_name = "N", default_value_t = 100, requires = "make_obs", value_parser = at_least::<1>())]
+    #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "obs", value_parser = at_least::<1>())]
     points: usize,
     /// Sensors of a test problem instead, at random x: each sees every row of its column, which for
     /// Burgers is every time
@@ -132,11 +144,44 @@ impl Solve {
             _ => models::find(name)?,
         };
         let model = Model::load(&path, &global.open_device()?)?;
-        match (&self.make_obs, &self.obs) {
-            (Some(file), _) => self.draw_problem(&model, file),
-            (None, Some(file)) => self.answer(&model, file_name(&path), file, global),
-            (None, None) => Err(Failure::Usage("--obs or --make-obs is needed".into())),
+        match (&self.make_obs, &self.obs, &self.held_out) {
+            (Some(file), ..) => self.draw_problem(&model, file),
+            (None, Some(file), _) => self.answer(&model, file_name(&path), file, global),
+            (None, None, Some(held_out)) => self.try_problems(&model, held_out, global),
+            (None, None, None) => {
+                Err(Failure::Usage("--obs, --make-obs or --problems is needed".into()))
+            }
         }
+    }
+
+    /// Scores answers to test problems.
+    fn try_problems(&self, model: &Model, held_out: &Path, global: &Global) -> Outcome {
+        let stop = interrupt::stop_flag()?;
+        let held_out = dataset::load_any(held_out, model.card.pde()?.as_ref())?;
+        let trials = Trials {
+            task: self.task,
+            problems: self.problems.unwrap_or(1),
+            points: self.points,
+            noise: self.noise.unwrap_or(0.0),
+            options: self.options(),
+        };
+
+        let solver = cache::solver(model)?;
+        let bar = bar(trials.problems, "test problems");
+        let mut progress = |done| bar.set_position(done as u64);
+        let scores = solver.score_on(&held_out, &trials, &mut progress, &stop)?;
+        bar.finish_and_clear();
+
+        let mut value = serde_json::to_value(&scores).map_err(|e| Failure::Usage(e.to_string()))?;
+        value["pde"] = json!(model.card.pde);
+        value["task"] = json!(self.task);
+        value["equation_used"] = json!(model.card.description.is_none());
+        show(global.json, value, &lines_of(&scores, self.task, &model.card))
+    }
+
+    fn options(&self) -> Options {
+        let Self { ensemble, rounds, seed, .. } = *self;
+        Options { method: self.method.map(Way::method), ensemble, rounds, seed }
     }
 
     fn draw_problem(&self, model: &Model, file: &Path) -> Outcome {
@@ -160,9 +205,7 @@ impl Solve {
         }
         make_room(file)?;
 
-        let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
-        let seed = seeds::PROBLEM + self.seed;
-        let truth = data::generate(pde.as_ref(), card.grid, seed, 1, &mut watch)?;
+        let truth = self.truth_of_problem(pde.as_ref(), card.grid)?;
         let mut points = self.points;
         if let Some(count) = self.sensors {
             allowed = Observations::columns(&allowed, card.grid, count, self.seed);
@@ -177,6 +220,28 @@ impl Solve {
         let count = drawn.points().len();
         tell!("wrote {} ({count} observations), {}", file.display(), fields.display());
         Ok(())
+    }
+
+    /// The fields of a test problem: a held-out sample, or the reference solver's.
+    fn truth_of_problem(&self, pde: &dyn Pde, grid: Grid) -> Result<Samples, Failure> {
+        let Some(path) = &self.held_out else {
+            let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
+            let seed = seeds::PROBLEM + self.seed;
+            return data::generate(pde, grid, seed, 1, &mut watch).map_err(|error| match error {
+                Error::Physics(error) if !pde.has_solver() => {
+                    Failure::Usage(format!("{error}; --held-out F names samples to draw from"))
+                }
+                other => other.into(),
+            });
+        };
+
+        let all = dataset::load_any(path, pde)?;
+        let i = usize::try_from(self.seed).unwrap_or(usize::MAX);
+        if i >= all.count {
+            let reason = format!("--seed {i}: --held-out has samples 0 to {}", all.count - 1);
+            return Err(Failure::Usage(reason));
+        }
+        Ok(all.slice(i..i + 1))
     }
 
     fn answer(&self, model: &Model, name: String, file: &Path, global: &Global) -> Outcome {
@@ -198,14 +263,14 @@ impl Solve {
             return Err(Failure::Usage(format!("--truth: {count} samples found, one expected")));
         }
 
-        let Self { ensemble, rounds, seed, .. } = *self;
+        let seed = self.seed;
         let question = Question {
             task: self.task,
             observations: read.observations,
             noise: self.noise,
             robust: self.robust,
             resolve: self.resolve,
-            options: Options { method: self.method.map(Way::method), ensemble, rounds, seed },
+            options: self.options(),
         };
         ask_for_members(model, &question)?;
 
@@ -234,6 +299,30 @@ impl Solve {
             _ => Ok(()),
         }
     }
+}
+
+/// The lines of the scores of test problems.
+pub fn lines_of(scores: &TrialScores, task: Task, card: &Card) -> Vec<(String, String)> {
+    let noise = 100.0 * scores.noise;
+    let seen = format!("{} values each, errors of {} %", scores.points, plain(noise));
+    let error = format!("{}, standard deviation {}", plain(scores.error), plain(scores.error_sd));
+
+    let mut lines = vec![
+        line("PDE", &card.pde),
+        line("task", task),
+        line("test problems", format!("{}, {seen}", scores.problems)),
+    ];
+    if card.description.is_some() {
+        lines.push(line("PDE error", NO_EQUATION));
+    }
+
+    lines.push(line("error", error));
+    lines.extend(scores.coverage90.map(|c| line("within the 90 % interval", plain(c))));
+    lines.push(line("ranked score (CRPS)", plain(scores.crps)));
+    lines.push(line("chi", format!("{} of the mean; 1 is expected", plain(scores.chi))));
+    lines.push(line("with a warning", format!("{} of {}", scores.warned, scores.problems)));
+    lines.push(line("time an answer", seconds(scores.seconds)));
+    lines
 }
 
 /// The name of a file without its folder.
@@ -285,10 +374,15 @@ impl Report<'_> {
 
         let count = observations.points().len();
         let title = format!("{}, {}: {count} observations", self.model.card.pde, self.task);
-        let [members, mean] = [pde_errors.members, pde_errors.mean].map(|v| significant(v, 3));
+        let errors = match pde_errors {
+            Some(errors) => {
+                let [members, mean] = [errors.members, errors.mean].map(|v| significant(v, 3));
+                format!("PDE error of the members {members}, of their mean {mean}.")
+            }
+            None => "No equation was used: none is known.".into(),
+        };
         let caption = format!(
-            "Made by model {}, {} members of {}, seed {}. PDE error of the members {members}, of \
-             their mean {mean}.",
+            "Made by model {}, {} members of {}, seed {}. {errors}",
             self.name,
             posterior.samples.count,
             picture::in_words(posterior.calls),
@@ -321,14 +415,18 @@ impl Report<'_> {
             "prepare_seconds": prepared, "seconds": spent, "misfit": misfit,
             "chi": explained.chi, "chi_of_members": explained.chi_of_members,
             "worst": explained.worst, "prior_distance": self.answer.prior_distance(),
-            "pde_error": pde_errors.members, "pde_error_of_mean": pde_errors.mean,
-            "pde_error_of_model": pde_errors.model, "score": score,
+            "equation_used": pde_errors.is_some(),
+            "pde_error": pde_errors.map(|e| e.members),
+            "pde_error_of_mean": pde_errors.map(|e| e.mean),
+            "pde_error_of_model": pde_errors.map(|e| e.model), "score": score,
             "notes": self.answer.notes, "warnings": self.answer.warnings,
         });
 
         let [chi, of_members] = [explained.chi, explained.chi_of_members].map(plain);
-        let [members, mean, model] =
-            [pde_errors.members, pde_errors.mean, pde_errors.model].map(plain);
+        let errors = pde_errors.map(|e| {
+            let [members, mean, model] = [e.members, e.mean, e.model].map(plain);
+            format!("{members}, of the mean {mean}; the model's own {model}")
+        });
 
         let mut lines = vec![
             line("PDE", self.pde.equation()),
@@ -337,7 +435,7 @@ impl Report<'_> {
             line("ensemble", samples.count),
             line("misfit of the mean", format!("{} of the fields' deviation", plain(misfit))),
             line("chi", format!("{chi} of the mean, {of_members} of the members; 1 is expected")),
-            line("PDE error", format!("{members}, of the mean {mean}; the model's own {model}")),
+            line("PDE error", errors.unwrap_or_else(|| NO_EQUATION.into())),
         ];
         if let Some(score) = score {
             lines.push(line("error", plain(score.error)));

@@ -1,8 +1,10 @@
 //! `train`: the EDM teacher.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
+use phys_instruct::Config;
 use phys_instruct::data;
 use phys_instruct::device::Device;
 use phys_instruct::model::{Kind, Model};
@@ -13,6 +15,7 @@ use phys_instruct::training::Pace;
 use crate::args::{Global, Overrides};
 use crate::checked::{check_data, data_with_bar};
 use crate::failure::{Failure, Outcome};
+use crate::runs::Done;
 use crate::{models, runs};
 
 /// Train a teacher: a diffusion model of solved samples
@@ -45,28 +48,50 @@ impl Train {
     pub fn run(&self, global: &Global) -> Outcome {
         let config = runs::load(&self.config, &self.overrides.changes("train")?)?;
         config.ask_for_teacher()?;
-        let (pde, device) = (config.pde()?, global.open_device()?);
+        config.pde()?;
+        let device = global.open_device()?;
         let stop = interrupt::stop_flag()?;
         let folder = runs::folder(self.out.as_deref(), &self.config, "teacher");
-        let _lock = runs::claim(&folder, &config, Kind::Teacher)?;
-
-        let samples = data_with_bar(&config, (config.data.count, "data"), &stop, data::training)?;
-        check_data(&samples, pde.as_ref(), config.data.path.as_deref(), self.unchecked)?;
-
-        let start = start(config.train.start.as_deref(), &device)?;
-        let mut training = TeacherTraining::new(&config, pde.as_ref(), samples, start, &device)?;
-        let run = runs::open(&folder, &config, Kind::Teacher)?;
-        let checkpoint_minutes = config.train.checkpoint_minutes;
-        let pace = Pace { checkpoint_minutes, until: self.until };
-        let trained = runs::train(&mut training, &run, &config, pace, &stop)?;
-        if !trained.ended {
-            return runs::paused(&run, &training, &trained, global.json);
-        }
-
-        let mut model: Model = training.model();
-        model.card.data = config.data.path.unwrap_or_default();
-        runs::finish(&run, &model, trained, global.json)
+        let asked = Asked { until: self.until, unchecked: self.unchecked };
+        teacher(&config, &folder, asked, &device, &stop)?.print(global.json)
     }
+}
+
+/// The options that `train` and `distill` share.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    /// The step after which to pause.
+    pub until: Option<u64>,
+    /// Take data that are no solutions.
+    pub unchecked: bool,
+}
+
+/// Trains the teacher of a config in a run folder.
+pub fn teacher(
+    config: &Config,
+    folder: &Path,
+    asked: Asked,
+    device: &Device,
+    stop: &AtomicBool,
+) -> Result<Done, Failure> {
+    let pde = config.pde()?;
+    let lock = runs::claim(folder, config, Kind::Teacher)?;
+    let samples = data_with_bar(config, (config.data.count, "data"), stop, data::training)?;
+    check_data(&samples, pde.as_ref(), config.data.path.as_deref(), asked.unchecked)?;
+
+    let start = start(config.train.start.as_deref(), device)?;
+    let mut training = TeacherTraining::new(config, pde.as_ref(), samples, start, device)?;
+    let run = runs::open(folder, config, Kind::Teacher)?;
+    let checkpoint_minutes = config.train.checkpoint_minutes;
+    let pace = Pace { checkpoint_minutes, until: asked.until };
+    let trained = runs::train(&mut training, &run, config, pace, stop)?;
+
+    let model = trained.ended.then(|| {
+        let mut model: Model = training.model();
+        model.card.data = config.data.path.clone().unwrap_or_default();
+        model
+    });
+    Done::new(run, trained, &training, model, lock)
 }
 
 /// The teacher to start from, if there is one.

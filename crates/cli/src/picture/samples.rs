@@ -16,20 +16,21 @@ pub struct Shown {
     title: String,
     caption: String,
     samples: Samples,
-    residual: ResidualFields,
+    /// None without an equation.
+    residual: Option<ResidualFields>,
 }
 
 impl Shown {
-    /// The first `rows` of `samples` with their residual.
-    pub fn of(
+    /// The first `rows` of `samples` with their residual, if there is an equation.
+    pub fn of<'a>(
         samples: &Samples,
-        residual: &dyn Residual,
+        residual: impl Into<Option<&'a dyn Residual>>,
         rows: usize,
         title: &str,
         caption: &str,
     ) -> Result<Self, Failure> {
         let samples = samples.slice(0..rows.min(samples.count));
-        let residual = residual_fields(&samples, residual)?;
+        let residual = residual.into().map(|r| residual_fields(&samples, r)).transpose()?;
         Ok(Self { title: title.into(), caption: caption.into(), samples, residual })
     }
 }
@@ -54,15 +55,17 @@ fn draw_one(pde: &dyn Pde, set: &Shown, scales: &[Scale]) -> Result<Canvas, Fail
     let Shown { title, caption, samples, residual } = set;
     let mut sheet = empty_sheet(pde, samples.grid(), title, caption);
     sheet.scales = scales.to_vec();
-    sheet.rows = (0..samples.count).map(|i| row_label(residual, i)).map(empty_row).collect();
+    sheet.rows =
+        (0..samples.count).map(|i| row_label(residual.as_ref(), i)).map(empty_row).collect();
 
     for c in 0..samples.channels.len() {
         for (row, field) in sheet.rows.iter_mut().zip(fields_of(samples, c)) {
             row.panels.push(panel(&samples.channels[c], field, c));
         }
     }
-    for (e, fields) in residual.equations.iter().enumerate() {
-        let name = match residual.equations.len() {
+    let equations = residual.as_ref().map_or(&[][..], |residual| &residual.equations);
+    for (e, fields) in equations.iter().enumerate() {
+        let name = match equations.len() {
             1 => "residual".to_owned(),
             _ => format!("residual {}", e + 1),
         };
@@ -79,9 +82,11 @@ fn draw_one(pde: &dyn Pde, set: &Shown, scales: &[Scale]) -> Result<Canvas, Fail
     Ok(sheet.canvas()?)
 }
 
-fn row_label(residual: &ResidualFields, i: usize) -> String {
-    let error = residual.relative.get(i).map(|error| significant(*error, 2));
-    format!("sample {}: PDE error {}", i + 1, error.unwrap_or_default())
+fn row_label(residual: Option<&ResidualFields>, i: usize) -> String {
+    match residual.and_then(|residual| residual.relative.get(i)) {
+        Some(error) => format!("sample {}: PDE error {}", i + 1, significant(*error, 2)),
+        None => format!("sample {}", i + 1),
+    }
 }
 
 fn empty_row<'a>(label: String) -> Row<'a> {

@@ -8,6 +8,7 @@ mod full;
 mod help;
 mod import;
 mod kill;
+mod own_data;
 mod resume;
 mod sandbox;
 mod simulate;

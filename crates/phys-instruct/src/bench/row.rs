@@ -128,7 +128,8 @@ impl Row {
         };
         let solved: Vec<f64> = measured.iter().filter_map(|m| m.report.solution_error).collect();
         let solution = (!solved.is_empty()).then(|| mean_and_sd(&solved));
-        let (pde_error, pde_error_sd) = over(&|r| r.pde_error);
+        // Tables are of PDEs with an equation alone, so that there is a PDE error.
+        let (pde_error, pde_error_sd) = over(&|r| r.pde_error.unwrap_or(f64::NAN));
         let (sliced_wasserstein, sliced_wasserstein_sd) = over(&|r| r.sliced_wasserstein);
         let channels = measured.first().map_or(0, |m| m.report.std_ratio.len());
 
@@ -146,7 +147,7 @@ impl Row {
             calls: measured.first().map_or(0, |m| m.calls),
             pde_error,
             pde_error_sd,
-            data_floor: over(&|r| r.data_floor).0,
+            data_floor: over(&|r| r.data_floor.unwrap_or(f64::NAN)).0,
             rounded_solution_error: mean_of(&|r| r.rounded_solution_error),
             refused_share: over(&|r| r.refused as f64 / (r.refused + r.solved).max(1) as f64).0,
             solution_error: solution.map(|s| s.0),

@@ -14,10 +14,11 @@ use crate::condition::methods::known::KnownInput;
 use crate::condition::observations::place::Lattice;
 use crate::condition::prior::expectation::{Distances, Surprise};
 use crate::condition::warnings::{self, Warning};
-use crate::condition::{Observation, Observations, Options, Posterior, Solver, Task};
+use crate::condition::{Method, Observation, Observations, Options, Posterior, Solver, Task};
 use crate::config::size;
 use crate::eval::physics::pde_error;
 use crate::parts::Parts;
+use crate::residual::Residual;
 use crate::{Error, Model, Result, memory, problem};
 
 /// A value may miss the two values of an input by this many deviations of its error.
@@ -97,8 +98,8 @@ pub struct Answer {
     pub surprise: Surprise,
     /// The agreement of the answer with the observations.
     pub explained: Explained,
-    /// PDE errors.
-    pub pde_errors: PdeErrors,
+    /// PDE errors; none for a PDE that is known by data alone.
+    pub pde_errors: Option<PdeErrors>,
 }
 
 /// Mean relative residuals.
@@ -140,7 +141,11 @@ pub fn ask_for_members(model: &Model, question: &Question) -> Result<()> {
     let (members, points) = (question.options.ensemble, question.observations.points().len());
 
     let fields = COPIES * memory::of_samples(1, [card.channels.len(), card.grid.ny, card.grid.nx]);
-    let differentiates = question.options.method.is_some_and(|m| m.inference().differentiates());
+    let method = match question.options.method {
+        Some(method) => method,
+        None => Method::suggested(card.pde()?.as_ref(), card.grid, &question.observations),
+    };
+    let differentiates = method.inference().differentiates();
     let gradient = if differentiates { size::of_gradient(&card.net, card.grid) } else { 0.0 };
     // The covariance of all observations and its factors, in double precision.
     let covariance = 3.0 * 8.0 * (points as f64).powi(2);
@@ -158,6 +163,9 @@ impl Solver {
         let (pde, grid) = (self.model().card.pde()?, self.model().card.grid);
         let pde = pde.as_ref();
         ask_for_members(self.model(), &question)?;
+        if question.resolve == Some(true) && !pde.has_solver() {
+            return Err(phys_instruct_physics::Error::NoSolver { pde: pde.name().into() }.into());
+        }
 
         let lattice = Lattice::new(pde, grid);
         let Question { task, observations, options, .. } = &question;
@@ -172,6 +180,7 @@ impl Solver {
         let surprise = self.surprise(&observations)?;
         let mut unusual = warnings::of_surprise(&surprise, &observations, &lattice, &self.laws());
         let named = shares.iter().zip(observations.channels());
+        unusual.extend(warnings::of_ranges(&observations, pde, &lattice));
         unusual.extend(named.filter_map(|(share, name)| warnings::of_share(name, (*share)?)));
 
         let observations = match question.robust {
@@ -196,24 +205,34 @@ impl Solver {
                 self.check_values(held, pde, &lattice)?;
                 self.check_size(&observations, &lattice)?;
                 let drawn = self.posterior(&observations, options)?;
-                let resolve = question.resolve.unwrap_or(task.wants_solver());
+                let resolve = question.resolve.unwrap_or(task.wants_solver() && pde.has_solver());
                 (if resolve { drawn.solved(pde)? } else { drawn }, unusual)
             }
         };
 
         let sd = self.errors(&observations);
         let explained = Explained::new(&posterior, &observations, &lattice, &sd);
-        let residual = problem::residual(pde, grid, &Device::flex())?;
-        let pde_errors = PdeErrors {
-            members: pde_error(&posterior.samples, residual.as_ref())?,
-            mean: pde_error(&posterior.mean_sample(), residual.as_ref())?,
-            model: self.own_pde_error(residual.as_ref())?,
+        let pde_errors = match problem::equation(pde, grid, &Device::flex())? {
+            Some(residual) => Some(self.pde_errors(&posterior, residual.as_ref())?),
+            None => {
+                notes.push(no_equation_note(pde));
+                None
+            }
         };
 
         warnings.extend(warnings::of_explained(&explained));
-        warnings.extend(warnings::of_pde_error(pde_errors.members, pde_errors.model));
+        warnings.extend(pde_errors.and_then(|e| warnings::of_pde_error(e.members, e.model)));
         warnings.extend(warnings::of_left_out(posterior.left_out, options.ensemble));
         Ok(Answer { posterior, observations, notes, warnings, surprise, explained, pde_errors })
+    }
+
+    /// The PDE errors of an answer.
+    fn pde_errors(&self, posterior: &Posterior, residual: &dyn Residual) -> Result<PdeErrors> {
+        Ok(PdeErrors {
+            members: pde_error(&posterior.samples, residual)?,
+            mean: pde_error(&posterior.mean_sample(), residual)?,
+            model: self.own_pde_error(residual)?,
+        })
     }
 
     /// Returns the observations with an error each, and the input if they give it everywhere.
@@ -228,7 +247,8 @@ impl Solver {
         if let Some(noise) = question.noise {
             observations = observations.with_noise(noise, self.deviations());
         }
-        let known = KnownInput::of(&observations, pde);
+        // Without a solver an input that is known everywhere is observed like any other field.
+        let known = KnownInput::of(&observations, pde).filter(|_| pde.has_solver());
 
         let mut shares = vec![None; observations.channels().len()];
         let unstated = observations.points().iter().filter(|p| p.sd.is_none()).count();
@@ -381,6 +401,15 @@ impl Solver {
             odd.value
         )))
     }
+}
+
+/// The note that an answer rests on no equation.
+fn no_equation_note(pde: &dyn Pde) -> String {
+    format!(
+        "no equation was used: {} is known by data alone, so that the answer rests on what the model \
+         learnt of its pairs, and its PDE error is not known",
+        pde.name()
+    )
 }
 
 /// The note that the input is known.

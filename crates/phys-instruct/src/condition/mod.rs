@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod explained;
 pub mod files;
+pub mod held_out;
 pub mod methods;
 pub mod observations;
 pub mod posterior;
@@ -18,6 +19,7 @@ pub mod task;
 pub mod warnings;
 
 pub use answer::{Answer, Question, ask_for_members};
+pub use held_out::{TrialScores, Trials};
 pub use methods::{Method, Options};
 pub use observations::{Lattice, Observation, Observations};
 pub use posterior::{Posterior, TwoValuedEntries};

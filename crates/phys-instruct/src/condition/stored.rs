@@ -7,6 +7,7 @@
 //! [`MOST`].
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use serde_json::json;
@@ -60,8 +61,8 @@ impl Solver {
         let yardstick = self.yardstick()?.to_vec();
         tensors.insert("yardstick".into(), Array { shape: vec![yardstick.len()], data: yardstick });
         let card = &self.model().card;
-        let residual = problem::residual(card.pde()?.as_ref(), card.grid, &crate::device::cpu())?;
-        let error = self.own_pde_error(residual.as_ref())?;
+        let residual = problem::equation(card.pde()?.as_ref(), card.grid, &crate::device::cpu())?;
+        let error = residual.map(|residual| self.own_pde_error(residual.as_ref())).transpose()?;
         let metadata = json!({ "version": VERSION, "share": share, "own_pde_error": error });
         Ok(Bundle { metadata, tensors })
     }
@@ -73,7 +74,10 @@ impl Solver {
             return Err(wrong("another version"));
         }
         let share = metadata["share"].as_u64().ok_or_else(|| wrong("no share"))?;
-        let error = metadata["own_pde_error"].as_f64().ok_or_else(|| wrong("no PDE error"))?;
+        let error = metadata["own_pde_error"].as_f64();
+        if error.is_none() && model.card.description.is_none() {
+            return Err(wrong("no PDE error"));
+        }
 
         let student = Student::new(model)?;
         let yardstick = tensors.remove("yardstick").map(|array| array.data).unwrap_or_default();
@@ -83,7 +87,7 @@ impl Solver {
         }
         Ok(Self {
             yardstick: yardstick.into(),
-            own_pde_error: error.into(),
+            own_pde_error: error.map(OnceLock::from).unwrap_or_default(),
             ..Self::of(student, covariance)
         })
     }

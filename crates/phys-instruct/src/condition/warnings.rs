@@ -1,11 +1,13 @@
 //! The wording of warnings.
 
+use phys_instruct_physics::Pde;
 use serde::Serialize;
 
 use crate::condition::Observations;
 use crate::condition::explained::Explained;
 use crate::condition::observations::place::Lattice;
 use crate::condition::prior::expectation::Surprise;
+use crate::problem::{self, Description};
 
 /// A number above its usual one by this factor is unusual. One in a hundred of the prior's samples
 /// exceeds a usual number. Five numbers are examined, so that about two cases in a hundred are
@@ -30,6 +32,8 @@ const LARGEST_SHARE: f64 = 0.25;
 const LARGEST_SINGLE: f64 = 6.0;
 /// The largest PDE error of an answer that passes, relative to the model's own.
 const LARGEST_PDE_ERROR: f64 = 10.0;
+/// The number of its errors by which a value may miss its field's range.
+const OUT_OF_RANGE: f64 = 3.0;
 /// The most observations that a warning names.
 const NAMED: usize = 3;
 /// A field's typical size fits another field of the model if both agree within this factor.
@@ -304,6 +308,39 @@ fn ordered(distances: &[f64], most: f64) -> Vec<usize> {
     let mut all: Vec<usize> = (0..distances.len()).filter(|&i| distances[i].abs() > most).collect();
     all.sort_by(|&i, &j| distances[j].abs().total_cmp(&distances[i].abs()));
     all
+}
+
+/// A warning of every field with observations outside the range that its description gives, by more
+/// than three of their errors.
+pub(super) fn of_ranges(
+    observations: &Observations,
+    pde: &dyn Pde,
+    lattice: &Lattice,
+) -> Vec<Warning> {
+    let ranges = problem::description(pde).into_iter().flat_map(Description::ranges);
+    let outside = ranges.filter_map(|(channel, [low, high])| {
+        let off = |i: &usize| {
+            let point = &observations.points()[*i];
+            let most = OUT_OF_RANGE * point.deviation();
+            point.channel == channel && !(low - most..=high + most).contains(&point.value)
+        };
+
+        let mut all = (0..observations.points().len()).filter(off);
+        let first = named(observations, lattice, all.next()?);
+        let others = match all.count() {
+            0 => String::new(),
+            n => format!(" and {n} others"),
+        };
+
+        let message = format!(
+            "{first}{others}: outside {} to {}, the range that {}'s description gives",
+            short(low),
+            short(high),
+            pde.name()
+        );
+        Some(warning(Concern::OutsidePrior, message))
+    });
+    outside.collect()
 }
 
 /// A warning if unstated errors must be large for the values to follow this model's law.

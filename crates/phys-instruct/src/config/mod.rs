@@ -17,6 +17,7 @@ mod coordinates;
 mod data;
 mod diffusion;
 mod distill;
+mod equation;
 pub(crate) mod grid;
 pub mod load;
 mod memory;
@@ -49,7 +50,8 @@ pub use train::TrainConfig;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The PDE, by its name in the library or in the program's own records.
+    /// The PDE, by its name in the library or in the program's own records; or, for data alone, the
+    /// path of a TOML file with a table `[pde]`.
     pub pde: String,
     /// Points a side of the unit square, or a table of `points` and `sides`, each along y and along
     /// x.
@@ -120,6 +122,7 @@ impl Config {
         grid::check(self.grid)?;
         self.data.check("data")?;
         self.net.check("net", self.grid)?;
+        self.check_equation()?;
 
         // The PDE is looked up only where its channels count, so that a config can be read before
         // its PDE is registered.

@@ -18,21 +18,22 @@ use crate::residual::{Residual, ResidualOptions, ResidualTerms};
 pub struct Pull {
     /// The gradient to be added to the matching gradient, `[batch, channel, y, x]`.
     pub gradient: Tensor<4>,
-    /// Mean relative residual of the batch.
-    pub residual: f64,
+    /// Mean relative residual of the batch; none without an equation.
+    pub residual: Option<f64>,
 }
 
 impl Pull {
     /// The pull without guidance at clean states `y0`: a zero gradient, and their mean residual.
     pub fn none(
-        residual: &dyn Residual,
+        residual: Option<&dyn Residual>,
         parts: &Parts,
         coordinates: &Coordinates,
         y0: Tensor<4>,
     ) -> Self {
         let gradient = y0.zeros_like();
-        let terms = terms(&GuidanceConfig::default(), residual, parts, coordinates, y0, false);
-        Self { gradient, residual: mean(terms.relative()) }
+        let config = GuidanceConfig::default();
+        let of = |r| mean(terms(&config, r, parts, coordinates, y0, false).relative());
+        Self { gradient, residual: residual.map(of) }
     }
 }
 
@@ -51,14 +52,14 @@ pub fn pull(
     step: u64,
 ) -> Result<Pull> {
     let ramp = ramp(config, step);
-    let mut pull = Pull { gradient: y0.zeros_like(), residual: f64::NAN };
+    let mut pull = Pull { gradient: y0.zeros_like(), residual: None };
     if ramp * config.residual_ratio == 0.0 {
         let terms = terms(config, residual, parts, coordinates, y0.clone(), false);
-        pull.residual = mean(terms.relative());
+        pull.residual = Some(mean(terms.relative()));
     } else {
         let (plain, mean_residual) = gradient(config, residual, parts, coordinates, y0, false)?;
         let share = weight(config, config.residual_ratio, &plain, match_norm)?;
-        pull = Pull { gradient: plain * (ramp * share), residual: mean_residual };
+        pull = Pull { gradient: plain * (ramp * share), residual: Some(mean_residual) };
     }
 
     if ramp * config.preconditioned_ratio != 0.0 {
@@ -194,7 +195,7 @@ mod tests {
         for (ratio, step) in [(0.0, 20), (0.5, 3)] {
             let pull = pull_of(ratio, step).unwrap();
             assert_eq!(norm(&pull.gradient).unwrap(), 0.0);
-            assert!((pull.residual - 3.0).abs() < 1e-6, "{}", pull.residual);
+            assert!((pull.residual.unwrap() - 3.0).abs() < 1e-6, "{:?}", pull.residual);
         }
     }
 

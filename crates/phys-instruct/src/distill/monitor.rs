@@ -16,12 +16,18 @@ const SOLVED: usize = 32;
 /// Measures samples against `validation`: PDE error, solution error of the first few, standard
 /// deviation against the data's per channel, sliced Wasserstein distance and its floor at the same
 /// sample size. `residual` lives on the processor.
-pub fn against(validation: Samples, pde: Box<dyn Pde>, residual: Box<dyn Residual>) -> Monitor {
+/// Without a residual the PDE error is null, and so is the solution error without a solver.
+pub fn against(
+    validation: Samples,
+    pde: Box<dyn Pde>,
+    residual: impl Into<Option<Box<dyn Residual>>>,
+) -> Monitor {
+    let residual = residual.into();
     Box::new(move |samples| {
         let solved = samples.slice(0..SOLVED.min(samples.count));
         let distance = swd::against_floor(samples, &validation, SwdOptions::default())?;
         let figures = json!({
-            "pde_error": physics::pde_error(samples, residual.as_ref())?,
+            "pde_error": residual.as_deref().map(|r| physics::pde_error(samples, r)).transpose()?,
             "solution_error": physics::solution_error(&solved, pde.as_ref()).mean(),
             "std_ratio": moments::std_ratio(samples, &validation),
             "sliced_wasserstein": distance.distance,

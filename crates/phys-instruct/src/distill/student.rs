@@ -17,7 +17,7 @@ use crate::residual::Residual;
 use crate::store::weights::Array;
 use crate::student::{Calibration, Generator, Operator};
 use crate::training::ema_decay;
-use crate::{Result, Samples};
+use crate::{Error, Result, Samples};
 
 /// The student, its average and its optimizer, beside the teacher and the equation.
 pub struct Student {
@@ -45,8 +45,8 @@ pub struct Student {
     pub pairs: Option<Arc<Samples>>,
     /// Samples that no phase trains on.
     pub held_out: Samples,
-    /// The residual of the PDE.
-    pub residual: Box<dyn Residual>,
+    /// The residual of the PDE; none for one that is known by data alone.
+    pub residual: Option<Box<dyn Residual>>,
     /// The parts of its samples.
     pub parts: Parts,
     /// The statistics of the data's first line, if the input is that line.
@@ -63,6 +63,15 @@ impl Student {
     pub fn shape(&self) -> [usize; 4] {
         let c = &self.card;
         [self.config.batch, c.channels.len(), c.grid.ny, c.grid.nx]
+    }
+
+    /// The residual of the PDE.
+    ///
+    /// # Errors
+    /// [`Error::NoEquation`] for a PDE that is known by data alone.
+    pub fn equation(&self) -> Result<&dyn Residual> {
+        let none = || Error::NoEquation { pde: self.card.pde.clone() };
+        self.residual.as_deref().ok_or_else(none)
     }
 
     /// The generator with the network `network` and the student's levels and calibrations.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use phys_instruct_physics::Pde;
 use serde_json::{Map, Value, json};
 
 use super::monitor::Monitor;
@@ -19,7 +20,7 @@ use crate::parts::Parts;
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
 use crate::training::{Origin, StepRecord, Training};
-use crate::{Error, Result, Samples, seeds};
+use crate::{Error, Result, Samples, problem, seeds};
 
 /// The number of samples that are drawn for the metrics.
 const LOOKED_AT: usize = 256;
@@ -41,7 +42,8 @@ pub struct StudentTraining {
 
 impl StudentTraining {
     /// A training from the beginning, in which the student has the teacher's weights. The held-out
-    /// `data` gives the deviations that the student's samples should have.
+    /// `data` gives the deviations that the student's samples should have. There is no residual for
+    /// a PDE that is known by data alone.
     ///
     /// # Errors
     /// Fails for a config without a student, for a model or data of another PDE or grid than
@@ -49,13 +51,14 @@ impl StudentTraining {
     pub fn new(
         config: &Config,
         teacher: Model,
-        residual: Box<dyn Residual>,
+        residual: impl Into<Option<Box<dyn Residual>>>,
         monitor: Monitor,
         data: &Samples,
         device: &Device,
     ) -> Result<Self> {
         let distill = config.student()?;
         check(config, distill, &teacher.card)?;
+        let pde = pde_of(config, &teacher.card)?;
         check_data("held-out", data, &teacher.card)?;
         config.ask_for_student()?;
         let mut origin = Origin::new(config, Kind::Student, data)?;
@@ -76,9 +79,9 @@ impl StudentTraining {
             pairs: None,
             held_out: data.slice(0..data.count.min(HELD_OUT)),
             teacher,
-            residual,
-            parts: Parts::of(config.pde()?.as_ref()),
-            first_line: FirstLine::of(data, config.pde()?.as_ref(), device),
+            residual: residual.into(),
+            parts: Parts::of(pde.as_ref()),
+            first_line: FirstLine::of(data, pde.as_ref(), device),
         };
         Ok(Self {
             config: config.clone(),
@@ -180,12 +183,30 @@ fn card(config: &DistillConfig, start: &Card) -> Card {
     }
 }
 
+/// The PDE of the config; of a PDE that is known by data alone, the description that training
+/// completed.
+fn pde_of(config: &Config, start: &Card) -> Result<Box<dyn Pde>> {
+    let own = config.pde()?;
+    match (problem::description(own.as_ref()), &start.description) {
+        (None, None) => Ok(own),
+        (Some(own), Some(complete)) if own.may_become(complete) => start.pde(),
+        _ => Err(Error::Config(format!(
+            "distill.teacher is of another {} than the one that {} describes",
+            start.pde, config.pde
+        ))),
+    }
+}
+
 /// Refuses a model `start` that does not fit the config, or that its phases cannot begin with.
 fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
-    if (start.pde.as_str(), start.grid) != (config.pde.as_str(), config.grid) {
+    let pde = config.pde()?;
+    if (start.pde.as_str(), start.grid) != (pde.name(), config.grid) {
         return Err(Error::Config(format!(
             "distill.teacher is of {} on grid {}; expected {} on {}",
-            start.pde, start.grid, config.pde, config.grid
+            start.pde,
+            start.grid,
+            pde.name(),
+            config.grid
         )));
     }
     distill.check_coordinates(&start.coordinates).map_err(|error| match error {

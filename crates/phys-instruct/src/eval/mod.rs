@@ -38,11 +38,12 @@ pub struct Report {
     pub count: usize,
     /// The number of reference samples.
     pub reference_count: usize,
-    /// The relative RMS residual, averaged over samples.
-    pub pde_error: f64,
-    /// The relative RMS residual of the reference data.
-    pub data_floor: f64,
-    /// |u - S(a)| / |S(a)|, mean over the samples that could be solved; none if none could.
+    /// The relative RMS residual, averaged over samples; none without an equation.
+    pub pde_error: Option<f64>,
+    /// The relative RMS residual of the reference data; none without an equation.
+    pub data_floor: Option<f64>,
+    /// |u - S(a)| / |S(a)|, mean over the samples that could be solved; none if none could, or
+    /// without a solver S.
     pub solution_error: Option<f64>,
     /// The number of samples solved for the solution error.
     pub solved: usize,
@@ -73,19 +74,23 @@ pub struct Report {
 
 /// Measures `samples` against held-out `reference` data of the same PDE on the same grid.
 ///
+/// Without a residual, for a PDE that is known by data alone, the PDE errors are none.
+///
 /// The distance and its floor are taken at one sample size; see [`swd::against_floor`].
 ///
 /// # Errors
 /// Fails for sets that do not fit each other or the PDE, for fewer than two samples or four
 /// reference samples, and for values that are not finite.
-pub fn evaluate(
+pub fn evaluate<'a>(
     samples: &Samples,
     reference: &Samples,
     pde: &dyn Pde,
-    residual: &dyn Residual,
+    residual: impl Into<Option<&'a dyn Residual>>,
     options: EvalOptions,
 ) -> Result<Report> {
     check(samples, reference, pde)?;
+    let residual = residual.into();
+    let error_of = |set| residual.map(|r| physics::pde_error(set, r)).transpose();
     let swd = swd::against_floor(samples, reference, options.swd)?;
 
     let limit = options.solve_at_most.unwrap_or(samples.count).min(samples.count);
@@ -101,8 +106,8 @@ pub fn evaluate(
     Ok(Report {
         count: samples.count,
         reference_count: reference.count,
-        pde_error: physics::pde_error(samples, residual)?,
-        data_floor: physics::pde_error(reference, residual)?,
+        pde_error: error_of(samples)?,
+        data_floor: error_of(reference)?,
         solution_error: solution.mean(),
         solved: solution.relative.len(),
         refused: solution.refused,
@@ -192,7 +197,7 @@ mod tests {
         assert!(found.spectrum_error.iter().all(|s| s.mean < 0.3), "{found:?}");
         assert!(found.marginal.wasserstein < 0.1, "{found:?}");
         assert!(found.frechet.iter().flatten().all(|f| f.distance < 0.05));
-        assert!(found.pde_error < 1e-4 && found.data_floor < 1e-4, "{found:?}");
+        assert!(found.pde_error.unwrap() < 1e-4 && found.data_floor.unwrap() < 1e-4, "{found:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The distance of samples from the equation, by two independent measures.
 
 use burn::tensor::{Device, TensorReadError};
-use phys_instruct_physics::{Fields, Grid, Pde, TwoValues};
+use phys_instruct_physics::{Error as PhysicsError, Fields, Grid, Pde, TwoValues};
 use rayon::prelude::*;
 
 use crate::residual::{Residual, ResidualOptions};
@@ -79,7 +79,7 @@ pub struct SolutionError {
     pub relative: Vec<f64>,
     /// The number of samples whose input the solver refused or could not solve.
     pub refused: usize,
-    /// The reason for the first refusal.
+    /// The reason for the first refusal, or that there is no solver.
     pub refusal: Option<String>,
 }
 
@@ -114,6 +114,11 @@ fn error_of_inputs(
     pde: &dyn Pde,
     change: &(dyn Fn(Fields) -> Fields + Sync),
 ) -> SolutionError {
+    if !pde.has_solver() {
+        let refusal = Some(PhysicsError::NoSolver { pde: pde.name().into() }.to_string());
+        return SolutionError { relative: Vec::new(), refused: 0, refusal };
+    }
+
     let outcomes: Vec<std::result::Result<f64, String>> = (0..samples.count)
         .into_par_iter()
         .map(|i| {

@@ -10,6 +10,7 @@ use super::{Card, FORMAT, Kind, SEALED, WITH_OPERATOR};
 use crate::config::grid::FEWEST_POINTS;
 use crate::config::{MOST_SWEEPS, NetConfig, check_levels};
 use crate::diffusion::statistics::Statistics;
+use crate::problem;
 use crate::store::weights::Array;
 use crate::{Error, Result};
 
@@ -32,7 +33,7 @@ impl Card {
         let named = |field: &str, error: Error| Error::Config(format!("{field}: {error}"));
         self.grid.check(FEWEST_POINTS).map_err(|e| named("grid", e.into()))?;
 
-        crate::problem::by_name(&self.pde).map_err(|e| named("pde", e))?;
+        problem::stored(&self.pde, self.description.as_ref()).map_err(|e| named("pde", e))?;
         let pde = self.pde().map_err(|e| named("params", e))?;
         pde.check_grid(self.grid).map_err(|e| named("grid", e.into()))?;
         if self.params.is_empty() && !pde.params().is_empty() {

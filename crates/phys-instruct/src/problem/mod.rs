@@ -5,15 +5,25 @@
 //! The PDEs that the library brings, those of [`with_pdes`], are in the table from the start. A
 //! program with an own PDE calls [`register`] first thing in `main`; nothing else of the library
 //! has to know.
+//!
+//! A PDE that is known by data alone has no place in the table. The path of its description, a TOML
+//! file, stands for its name ([`Description`]), and a model file carries the description. Two
+//! descriptions of one name therefore never meet.
 
 use std::any::Any;
+use std::path::Path;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use burn::tensor::Device;
 use phys_instruct_physics::{Error as PhysicsError, Grid, Pde, with_pdes};
 
 use crate::residual::{self, Residual};
-use crate::{Error, Result};
+use crate::{Error, Result, Samples};
+
+mod bases;
+mod described;
+
+pub use described::{Boundary, Described, Description, Field, Names, Points};
 
 type NewPde = dyn Fn() -> Box<dyn Pde> + Send + Sync;
 type NewResidual = dyn Fn(&dyn Pde, Grid, &Device) -> Result<Box<dyn Residual>> + Send + Sync;
@@ -23,7 +33,8 @@ type NewResidual = dyn Fn(&dyn Pde, Grid, &Device) -> Result<Box<dyn Residual>> 
 pub struct Problem {
     name: String,
     pde: Arc<NewPde>,
-    residual: Arc<NewResidual>,
+    /// The equation on tensors; none where data alone are known.
+    residual: Option<Arc<NewResidual>>,
     arrays: Vec<[String; 2]>,
 }
 
@@ -35,8 +46,18 @@ impl Problem {
         pde: impl Fn() -> Box<dyn Pde> + Send + Sync + 'static,
         residual: impl Fn(&dyn Pde, Grid, &Device) -> Result<Box<dyn Residual>> + Send + Sync + 'static,
     ) -> Self {
-        let (pde, residual) = (Arc::new(pde), Arc::new(residual));
-        Self { name: name.into(), pde, residual, arrays: Vec::new() }
+        let (pde, residual): (Arc<NewPde>, Arc<NewResidual>) = (Arc::new(pde), Arc::new(residual));
+        Self { name: name.into(), pde, residual: Some(residual), arrays: Vec::new() }
+    }
+
+    /// The record of a PDE that is known by data alone.
+    ///
+    /// # Errors
+    /// Fails as [`Description::check`] does.
+    pub fn described(description: Description) -> Result<Self> {
+        let own = Described::new(description)?;
+        let (name, pde) = (own.name().to_owned(), move || Box::new(own.clone()) as Box<dyn Pde>);
+        Ok(Self { name, pde: Arc::new(pde), residual: None, arrays: Vec::new() })
     }
 
     /// The record of a PDE of type `P`. `residual` builds the residual for a PDE with its present
@@ -75,14 +96,17 @@ impl Problem {
     /// Builds the residual of `pde`, which is this record's with any parameters.
     ///
     /// # Errors
-    /// A PDE of another type, or a grid too small for it.
+    /// A PDE of another type, or a grid too small for it; [`Error::NoEquation`].
     pub fn residual(
         &self,
         pde: &dyn Pde,
         grid: Grid,
         device: &Device,
     ) -> Result<Box<dyn Residual>> {
-        (self.residual)(pde, grid, device)
+        match &self.residual {
+            Some(residual) => residual(pde, grid, device),
+            None => Err(Error::NoEquation { pde: self.name.clone() }),
+        }
     }
 
     /// The arrays of input and solution by the names that known programs give them.
@@ -130,11 +154,25 @@ pub fn names() -> Vec<String> {
     table.iter().map(|problem| problem.name.clone()).collect()
 }
 
-/// The record of that name.
+/// The record of that name, or of the description at that path, which ends in `.toml`.
 ///
 /// # Errors
-/// No PDE of that name; the message lists those there are.
+/// No PDE of that name; the message lists those there are. Fails as [`Description::read`] does.
 pub fn find(name: &str) -> Result<Problem> {
+    let path = Path::new(name);
+    if is_description(path) {
+        return Problem::described(Description::read(path)?);
+    }
+    find_known(name)
+}
+
+/// Tells whether `path` names the description of a PDE.
+pub fn is_description(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
+}
+
+/// The record of that name in the table; no file is looked at.
+fn find_known(name: &str) -> Result<Problem> {
     let table = TABLE.read().unwrap_or_else(PoisonError::into_inner);
     let found = table.iter().find(|problem| problem.name == name).cloned();
     drop(table);
@@ -144,7 +182,42 @@ pub fn find(name: &str) -> Result<Problem> {
     })
 }
 
-/// The PDE of that name, with its default parameters.
+/// The PDE of a name in a file, beside which its `description` stands if it is known by data alone.
+///
+/// # Errors
+/// No PDE of that name, and a description of another one.
+pub(crate) fn stored(name: &str, description: Option<&Description>) -> Result<Box<dyn Pde>> {
+    match description {
+        None => Ok(find_known(name)?.pde()),
+        Some(own) if own.name == name => Ok(Problem::described(own.clone())?.pde()),
+        Some(other) => {
+            Err(Error::Config(format!("the description of {} found beside {name}", other.name)))
+        }
+    }
+}
+
+/// The record of `pde`: that of its description, or that of its name in the table.
+///
+/// # Errors
+/// A PDE that is in no record.
+pub fn of(pde: &dyn Pde) -> Result<Problem> {
+    match description(pde) {
+        Some(own) => Problem::described(own.clone()),
+        None => find_known(pde.name()),
+    }
+}
+
+/// The description of a PDE that is known by data alone; none for any other.
+pub fn description(pde: &dyn Pde) -> Option<&Description> {
+    as_described(pde).map(Described::description)
+}
+
+/// `pde` as the PDE of a description; none for any other.
+pub fn as_described(pde: &dyn Pde) -> Option<&Described> {
+    (pde as &dyn Any).downcast_ref()
+}
+
+/// The PDE of that name, or of the description at that path, with its default parameters.
 ///
 /// # Errors
 /// Fails as [`find`] does.
@@ -152,13 +225,36 @@ pub fn by_name(name: &str) -> Result<Box<dyn Pde>> {
     Ok(find(name)?.pde())
 }
 
+/// The PDE with all that its description leaves open chosen from `data`; any other as it is.
+///
+/// # Errors
+/// Fails as [`Description::completed`] does.
+pub fn completed(pde: Box<dyn Pde>, data: &Samples) -> Result<Box<dyn Pde>> {
+    match description(pde.as_ref()) {
+        None => Ok(pde),
+        Some(own) => Ok(Box::new(Described::new(own.completed(data)?)?)),
+    }
+}
+
 /// The residual of `pde`, with its current parameters, on a grid.
 ///
 /// # Errors
-/// Fails for a PDE without a residual, and for a grid too small for it.
+/// Fails for a PDE without a residual, with [`Error::NoEquation`] for one that is known by data
+/// alone, and for a grid too small for it.
 pub fn residual(pde: &dyn Pde, grid: Grid, device: &Device) -> Result<Box<dyn Residual>> {
     pde.check_grid(grid)?;
-    find(pde.name())?.residual(pde, grid, device)
+    of(pde)?.residual(pde, grid, device)
+}
+
+/// The [`residual`](fn@residual) of `pde`, none if it is known by data alone.
+///
+/// # Errors
+/// Fails for a PDE that is in no record, and for a grid too small for it.
+pub fn equation(pde: &dyn Pde, grid: Grid, device: &Device) -> Result<Option<Box<dyn Residual>>> {
+    match residual(pde, grid, device) {
+        Err(Error::NoEquation { .. }) => Ok(None),
+        built => built.map(Some),
+    }
 }
 
 #[cfg(test)]

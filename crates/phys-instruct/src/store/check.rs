@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::device;
 use crate::eval::physics::pde_error;
-use crate::problem;
+use crate::problem::{self, Description};
 use crate::residual::{Residual, ResidualOptions};
 use crate::{Error, Result, Samples};
 
@@ -47,6 +47,7 @@ impl Check {
         let some = spread(samples);
         let mut check = Self { measured: some.count, ..Self::default() };
         check.constants(&some);
+        check.ranges(samples, pde);
 
         match equation(&some, pde) {
             Ok([pde_error, misfit]) => {
@@ -81,6 +82,27 @@ impl Check {
             {
                 self.complaints.push(format!("channel `{name}` is constant, {first} everywhere"));
             }
+        }
+    }
+
+    /// Names channels with values outside the range that the PDE's description gives.
+    fn ranges(&mut self, samples: &Samples, pde: &dyn Pde) {
+        let ranges = problem::description(pde).into_iter().flat_map(Description::ranges);
+        for (c, [low, high]) in ranges {
+            let values = || (0..samples.count).flat_map(|i| samples.field(i, c));
+            let [least, most] = values()
+                .fold([f32::INFINITY, f32::NEG_INFINITY], |[l, m], &v| [l.min(v), m.max(v)]);
+            // A bound of double precision is exact to the rounding of the samples alone.
+            if f64::from(least) >= f64::from(low as f32)
+                && f64::from(most) <= f64::from(high as f32)
+            {
+                continue;
+            }
+            let name = samples.channels.get(c).map_or("", String::as_str);
+            self.complaints.push(format!(
+                "channel `{name}` holds values from {least} to {most}, the range of its description \
+                 is {low} to {high} (--scale changes units)"
+            ));
         }
     }
 

@@ -62,13 +62,19 @@ fn imported(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<(Samp
     let layouts = layouts(pde.name(), &channels, options)?;
     let (contents, layout) = read(path, pde, &layouts)?;
 
-    let sides = options.sides.map_or_else(|| stored_sides(path), Ok)?;
+    let sides = match options.sides {
+        Some(sides) => sides,
+        None => stated_sides(path)?.or(pde.sides()).unwrap_or([1.0; 2]),
+    };
     let given = Given::new(pde, &layout, &contents, options, sides);
     let reading = Reading::choose(&given).map_err(|reason| bad(path, reason))?;
     let samples = assemble(&given, &reading, options).map_err(|e| match e {
         Refusal::Range(reason) => Error::Config(format!("{}: {reason}", path.display())),
         Refusal::Data(reason) => bad(path, reason),
     })?;
+    if pde.sides().is_some() {
+        pde.check_grid(samples.grid()).map_err(|e| bad(path, e.to_string()))?;
+    }
     Ok((samples, reading))
 }
 
@@ -78,13 +84,17 @@ fn imported(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<(Samp
 /// # Errors
 /// Fails if the file cannot be read.
 pub fn stored_sides(path: &Path) -> Result<[f64; 2]> {
+    Ok(stated_sides(path)?.unwrap_or([1.0; 2]))
+}
+
+fn stated_sides(path: &Path) -> Result<Option<[f64; 2]>> {
     if path.is_dir() {
-        return Ok(Manifest::read(path)?.recipe.grid.sides());
+        return Ok(Some(Manifest::read(path)?.recipe.grid.sides()));
     }
     // The array of another program may have this name.
     let mut contents = arrays::read(path, &|name| name == SIDES)?;
     let stored = contents.arrays.remove(SIDES).filter(|array| array.shape == [2]);
-    Ok(stored.and_then(|array| array.into_f64().try_into().ok()).unwrap_or([1.0; 2]))
+    Ok(stored.and_then(|array| array.into_f64().try_into().ok()))
 }
 
 fn check_options(pde: &str, channels: &[&str], options: &ImportOptions) -> Result<()> {

@@ -105,7 +105,10 @@ pub struct Frame {
     bases: Bases,
     /// The mask that is 1 where a sample holds its solution, `[1, solution channel, y, x]`.
     solution: Tensor<4>,
-    equation: Equation,
+    /// The equation; none for a PDE that is known by data alone.
+    equation: Option<Equation>,
+    /// The PDE's name.
+    pde: String,
 }
 
 /// The residual on the processor, which the guesses are made with.
@@ -122,11 +125,12 @@ impl Frame {
     /// The frame of the samples of `pde` on a grid.
     ///
     /// # Errors
-    /// Fails for a PDE without a residual, and for a grid too small for it.
+    /// Fails for a PDE that is in no record, and for a grid too small for its residual.
     pub fn new(pde: &dyn Pde, grid: Grid, device: &Device) -> Result<Self> {
         let parts = Parts::of(pde);
         let layout = &parts.layout;
-        let equation = Equation(problem::residual(pde, grid, &crate::device::cpu())?.into());
+        let equation = problem::equation(pde, grid, &crate::device::cpu())?;
+        let equation = equation.map(|residual| Equation(residual.into()));
         let solved = layout.solution.channels.clone();
 
         let Grid { ny, nx, .. } = grid;
@@ -140,6 +144,7 @@ impl Frame {
             solution: Tensor::from_data(TensorData::new(mask, shape), device),
             parts,
             equation,
+            pde: pde.name().into(),
         })
     }
 
@@ -148,9 +153,9 @@ impl Frame {
         &self.parts
     }
 
-    /// The residual on the processor.
-    pub fn residual(&self) -> &dyn Residual {
-        self.equation.0.as_ref()
+    /// The residual on the processor; none for a PDE that is known by data alone.
+    pub fn residual(&self) -> Option<&dyn Residual> {
+        self.equation.as_ref().map(|equation| equation.0.as_ref())
     }
 
     /// The number of pictures that the network sees, and the number that it makes.
@@ -192,13 +197,15 @@ impl Frame {
     /// # Errors
     /// Fails as the polish does, and for sweeps where the PDE has none.
     pub fn guess(&self, x: &Tensor<4>, sweeps: usize) -> Result<Tensor<4>> {
-        let residual = self.residual();
         let [batch, _, height, width] = x.dims();
         let solved = self.parts.layout.solution.channels.len();
         let shape = [batch, solved, height, width];
         if sweeps == 0 {
             return Ok(Tensor::zeros(shape, &x.device()));
         }
+        let Some(residual) = self.residual() else {
+            return Err(Error::NoEquation { pde: self.pde.clone() });
+        };
         if !crate::polish::is_known(residual) {
             return Err(Error::Config(format!(
                 "operator.sweeps = {sweeps}: no correction of the solution is known for this PDE; \

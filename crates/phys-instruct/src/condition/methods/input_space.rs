@@ -30,6 +30,7 @@ use faer::linalg::solvers::Qr;
 use faer::prelude::SolveLstsq;
 use faer::{Mat, MatRef};
 use phys_instruct_kernels::pool::in_pool;
+use phys_instruct_physics::Error::NoSolver;
 use phys_instruct_physics::{Fields, Grid, Pde, rng};
 use rayon::prelude::*;
 
@@ -82,6 +83,9 @@ pub(super) struct InputSpace;
 
 impl Inference for InputSpace {
     fn check(&self, pde: &dyn Pde, grid: Grid) -> Result<()> {
+        if !pde.has_solver() {
+            return Err(NoSolver { pde: pde.name().into() }.into());
+        }
         if Inputs::suits(pde, grid) {
             return Ok(());
         }
@@ -92,7 +96,7 @@ impl Inference for InputSpace {
     }
 
     fn suits(&self, pde: &dyn Pde, grid: Grid, _: &Observations) -> bool {
-        Inputs::suits(pde, grid)
+        pde.has_solver() && Inputs::suits(pde, grid)
     }
 
     fn draw(&self, given: &Given, options: &Options) -> Result<Drawn> {

@@ -13,12 +13,12 @@
 //! 3. [`linearised`], where the equation's derivative is known and its solution is observed
 //!    (Darcy, Navier-Stokes). Samples know a nonlinear equation on average alone; its derivative
 //!    is local. It takes one network call a level.
-//! 4. [`refinement`] in all other cases (Poisson, Helmholtz, an observed input). Its draws are
+//! 4. [`noise_space`], where no equation is known, up to a thousand observations. It is the most
+//!    general and the slowest, with some 28 calls, since every step differentiates the network. Its
+//!    slopes are the student's own, and it uses the student's first level alone.
+//! 5. [`refinement`] in all other cases (Poisson, Helmholtz, an observed input). Its draws are
 //!    exact for a linear equation and Gaussian fields. It takes one network call, then two at each
 //!    further level.
-//!
-//! [`noise_space`] is taken on demand alone. It is the most general and the slowest, with some 28
-//! calls, since every step differentiates the network.
 //!
 //! [`Method::suggested`] is this choice. A caller may name another method
 //! ([`Options::method`]); one that does not take the PDE refuses it.
@@ -69,7 +69,8 @@ pub enum Method {
 
 impl Method {
     /// The methods in the order in which they are considered. The last suits every PDE.
-    const ORDER: [Self; 3] = [Self::InputSpace, Self::Linearised, Self::Refinement];
+    const ORDER: [Self; 4] =
+        [Self::InputSpace, Self::Linearised, Self::NoiseSpace, Self::Refinement];
 
     /// The first method that suits `pde` on a grid and for what was observed.
     pub fn suggested(pde: &dyn Pde, grid: Grid, observations: &Observations) -> Self {

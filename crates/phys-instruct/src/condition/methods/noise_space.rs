@@ -40,6 +40,8 @@ const DIFFERENCE: f64 = 0.1;
 /// The lengths of a step that are tried in turn until the cost falls.
 const LENGTHS: [f64; 3] = [1.0, 0.3, 0.1];
 
+/// The most observations for which it is the method of choice: its matrices have their square.
+const MOST_POINTS: usize = 1000;
 /// The number of conjugate-gradient iterations of a step.
 const ITERATIONS: usize = 8;
 /// The standard deviation of the student's own error, in units of each channel's deviation.
@@ -49,9 +51,11 @@ const MODEL_ERROR: f64 = 0.02;
 pub(super) struct NoiseSpace;
 
 impl Inference for NoiseSpace {
-    /// Never: it takes the longest and fails where the network maps noise to jumps (Darcy).
-    fn suits(&self, _: &dyn Pde, _: Grid, _: &Observations) -> bool {
-        false
+    /// Suits a PDE without an equation: the student's own map from noise to pairs is all there is,
+    /// and its slopes are local. Elsewhere other methods are faster. It fails where the network
+    /// maps noise to jumps (Darcy).
+    fn suits(&self, pde: &dyn Pde, _: Grid, observations: &Observations) -> bool {
+        !pde.has_solver() && observations.points().len() <= MOST_POINTS
     }
 
     fn differentiates(&self) -> bool {

@@ -7,7 +7,7 @@ use crate::diffusion::Denoiser;
 use crate::model::{Kind, Model};
 use crate::parts::{Parts, part_of, with_part};
 use crate::problem;
-use crate::residual::Residual;
+use crate::residual::{LinearSolution, Residual};
 use crate::student::{Calibration, Generator};
 use crate::{Error, Result};
 
@@ -75,7 +75,8 @@ pub trait Prior: Sync {
 /// Nothing is rounded here, so that the input is left uncalibrated.
 pub struct Student {
     model: Model,
-    residual: Box<dyn Residual>,
+    /// The equation; none for a PDE that is known by data alone.
+    residual: Option<Box<dyn Residual>>,
     parts: Parts,
     symmetries: Vec<Symmetry>,
     calibrations: Vec<Calibration>,
@@ -94,7 +95,7 @@ impl Student {
             )));
         }
         let (pde, grid) = (model.card.pde()?, model.card.grid);
-        let residual = problem::residual(pde.as_ref(), grid, &model.device())?;
+        let residual = problem::equation(pde.as_ref(), grid, &model.device())?;
         let symmetries = pde.symmetries(grid);
         let parts = Parts::of(pde.as_ref());
         let solution = parts.layout.solution.channels.start;
@@ -106,6 +107,11 @@ impl Student {
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// The solution of a linear equation.
+    fn linear_solution(&self) -> Option<&dyn LinearSolution> {
+        self.residual.as_deref()?.solution()
     }
 
     fn noise(&self, z: Tensor<4>, number: usize) -> Tensor<4> {
@@ -165,7 +171,7 @@ impl Prior for Student {
     }
 
     fn solved(&self, x: Tensor<4>) -> Tensor<4> {
-        match self.residual.solution() {
+        match self.linear_solution() {
             Some(solution) => {
                 let solved = solution.of(self.parts.input(x.clone()));
                 with_part(x, &self.parts.layout.solution, solved)
@@ -175,7 +181,7 @@ impl Prior for Student {
     }
 
     fn solved_transposed(&self, x: Tensor<4>) -> Tensor<4> {
-        match self.residual.solution() {
+        match self.linear_solution() {
             Some(solution) => {
                 let layout = &self.parts.layout;
                 let own = part_of(x.clone(), &layout.solution);
@@ -187,7 +193,7 @@ impl Prior for Student {
     }
 
     fn solved_inputs(&self) -> Option<usize> {
-        self.residual.solution().map(|_| self.parts.layout.input.channels.len())
+        self.linear_solution().map(|_| self.parts.layout.input.channels.len())
     }
 }
 

@@ -48,7 +48,7 @@ impl Phase for Anchored {
 
         let coordinates = &student.network.coordinates;
         let terms = anchored::terms(
-            student.residual.as_ref(),
+            student.equation()?,
             &student.parts,
             student.config.round_input,
             student.first_line.as_ref(),

@@ -96,13 +96,13 @@ impl Matching {
 
         let matched = self.matched(student, &plain, calls, clean.clone())?;
         let match_norm = norm(&matched)?;
-        let (residual, parts) = (student.residual.as_ref(), &student.parts);
-        let coordinates = &plain.coordinates;
+        let (parts, coordinates) = (&student.parts, &plain.coordinates);
         let pull = match &self.config.guidance {
             Some(guidance) => {
+                let residual = student.equation()?;
                 guidance::pull(guidance, residual, parts, coordinates, &clean, match_norm, step)?
             }
-            None => Pull::none(residual, parts, coordinates, clean),
+            None => Pull::none(student.residual.as_deref(), parts, coordinates, clean),
         };
 
         let figures = json!({

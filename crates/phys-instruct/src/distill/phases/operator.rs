@@ -106,16 +106,17 @@ impl OperatorPhase {
         let device = self.operator.statistics.left_mean.device();
         let x = held_out.clone().into_tensor(&device);
         let residual = operator.frame().residual();
-        let errors = |solved: Tensor<4>| -> Result<[f64; 2]> {
+        let errors = |solved: Tensor<4>| -> Result<(f64, Option<f64>)> {
             let error = relative_error(operator.frame(), solved.clone(), x.clone());
             let solved = Samples { data: params::read(solved)?, ..held_out.clone() };
-            Ok([error.into_scalar::<f32>().into(), physics::pde_error(&solved, residual)?])
+            let left = residual.map(|r| physics::pde_error(&solved, r)).transpose()?;
+            Ok((error.into_scalar::<f32>().into(), left))
         };
 
         let guess = operator.frame().guess(&x, self.config.sweeps)?;
         let guess = operator.frame().with_solution(x.clone(), guess);
-        let [error, left] = errors(operator.solved(x.clone())?)?;
-        let [guess_error, guess_left] = errors(guess)?;
+        let (error, left) = errors(operator.solved(x.clone())?)?;
+        let (guess_error, guess_left) = errors(guess)?;
         let figures = json!({
             "guess_error": guess_error,
             "guess_residual": guess_left,
@@ -156,7 +157,7 @@ impl Phase for OperatorPhase {
 
         if c.residual_weight > 0.0 {
             let options = ResidualOptions { detach_input: true, ..ResidualOptions::default() };
-            let relative = student.residual.terms(solved, options).relative().mean();
+            let relative = student.equation()?.terms(solved, options).relative().mean();
             figures.insert("batch_residual".into(), scalar(&relative));
             loss = loss + relative * c.residual_weight;
         }

@@ -1,0 +1,192 @@
+//! Data alone: a PDE that is known by a description, from the import to an answer.
+
+use serde_json::{Value, json};
+
+use crate::sandbox::Sandbox;
+
+/// A description that leaves the bases to the data.
+const MINE: &str = "[pde]
+name = 'mine'
+input = 'a'
+
+[[pde.field]]
+name = 'a'
+meaning = 'source'
+unit = 'W'
+
+[[pde.field]]
+name = 'u'
+range = [-100.0, 100.0]
+";
+
+const TINY: &str = "pde = 'mine.toml'
+grid = 8
+seed = 3
+[data]
+path = 'pairs.npz'
+count = 0
+validation = 24
+[net]
+width = 8
+multipliers = [1]
+[train]
+batch = 8
+steps = 20
+warmup = 2
+[distill]
+teacher = 'teacher/model.safetensors'
+batch = 8
+levels = [5.0]
+[[distill.phase]]
+kind = 'matching'
+steps = 4
+[[distill.phase]]
+kind = 'calibrate'
+";
+
+/// A folder with a description, a config and 84 pairs, in truth of Poisson's equation.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("mine.toml", MINE.as_bytes());
+    sandbox.write("own.toml", TINY.as_bytes());
+    sandbox.good("generate poisson --grid 8 --count 84 --seed 1 --out made.npz");
+    sandbox.good("data import made.npz --pde mine.toml --out pairs.npz");
+    sandbox
+}
+
+/// Refused with exit code 2 and all these parts.
+fn refused(sandbox: &Sandbox, line: &str, parts: &[&str]) {
+    let run = sandbox.run(line);
+    assert_eq!(run.code, Some(2), "{line}\n{}", run.stderr);
+    assert!(parts.iter().all(|part| run.stderr.contains(part)), "{line}\n{}", run.stderr);
+}
+
+#[test]
+fn data_alone_go_the_whole_road() {
+    let sandbox = sandbox();
+    let shown = sandbox.json("pde show mine.toml");
+    assert_eq!((&shown["pde"], &shown["solver"]), (&json!("mine"), &json!(false)));
+
+    // The boundary is chosen from the data and said.
+    let imported = sandbox.json("data import made.npz --pde mine.toml --out again.npz");
+    assert_eq!(imported["description"]["field"][1]["basis"], json!(["sine-nodes", "sine-nodes"]));
+    assert!(imported["check"]["pde_error"].is_null());
+    let said = sandbox.good("data import made.npz --pde mine.toml --out again.npz").stdout;
+    assert!(said.contains("zero on the first and last node"), "{said}");
+
+    sandbox.good("config check own.toml");
+    sandbox.good("train own.toml --out teacher");
+    sandbox.good("distill own.toml --out student");
+
+    // From here on the model alone is enough.
+    std::fs::remove_file(sandbox.path("mine.toml")).unwrap();
+    let card = sandbox.json("model info student");
+    assert_eq!(card["description"]["field"][1]["basis"], json!(["sine-nodes", "sine-nodes"]));
+    let info = sandbox.good("model info student").stdout;
+    assert!(info.contains("not known: data alone") && info.contains("source (W)"), "{info}");
+
+    let drawn = sandbox.json("sample student --count 8 --out s.npz --out s.png");
+    assert!(drawn.get("pde_error").is_none_or(Value::is_null), "{drawn}");
+    assert_eq!(drawn["count"], 8);
+    let figures = sandbox.json("eval student --count 16 --reference pairs.npz");
+    for unknown in ["pde_error", "data_floor", "solution_error"] {
+        assert!(figures[unknown].is_null(), "{unknown}: {figures}");
+    }
+    assert!(figures["sliced_wasserstein"].as_f64().unwrap() > 0.0);
+    let text = sandbox.good("eval student --count 16 --reference pairs.npz").stdout;
+    assert!(text.contains("PDE error") && text.contains("not known"), "{text}");
+
+    let trials = "solve student --task inverse --held-out pairs.npz";
+    sandbox.good(&format!("{trials} --make-obs o.csv --points 8 --noise 0.01"));
+    let solved = sandbox.json("solve student --task inverse --obs o.csv --truth o.truth.npz");
+    assert_eq!(solved["equation_used"], false);
+    assert!(solved["pde_error"].is_null() && solved["score"]["error"].is_number());
+    let said = sandbox.good("solve student --task inverse --obs o.csv --out o.png");
+    assert!(said.stderr.contains("no equation was used"), "{}", said.stderr);
+    assert!(said.stdout.contains("not known: data alone, no equation"), "{}", said.stdout);
+    let scores = sandbox.json(&format!("{trials} --problems 3 --points 8 --noise 0.01"));
+    assert_eq!((&scores["problems"], &scores["equation_used"]), (&json!(3), &json!(false)));
+    sandbox.good(&format!("{} --make-obs f.csv", trials.replace("inverse", "forward")));
+    sandbox.good("solve student --task forward --obs f.csv");
+}
+
+#[test]
+fn what_needs_an_equation_or_a_solver_is_refused_with_the_reason() {
+    let sandbox = sandbox();
+    sandbox.good("train own.toml --out teacher");
+    sandbox.good("distill own.toml --out student");
+    let alone = "known by data alone";
+
+    refused(&sandbox, "generate mine.toml --out x.npz", &["mine", "given by data"]);
+    refused(
+        &sandbox,
+        "simulate mine.toml --input pairs.npz --map a --out x.npz",
+        &[alone, "no solver"],
+    );
+    refused(&sandbox, "sample student --polish 2", &[alone, "no polish"]);
+    refused(&sandbox, "eval student", &[alone, "--reference F"]);
+    let make = "solve student --task inverse --make-obs o.csv";
+    refused(&sandbox, make, &["--held-out F"]);
+    sandbox.good(&format!("{make} --held-out pairs.npz --points 8"));
+    refused(&sandbox, "solve student --task inverse --obs o.csv --resolve", &[alone, "no solver"]);
+    refused(&sandbox, "solve student --task inverse --obs o.csv --method input-space", &[alone]);
+
+    refused(&sandbox, "solve mine.toml --task inverse --obs o.csv", &["describes a PDE"]);
+    refused(&sandbox, "pde show none.toml", &["none.toml"]);
+    refused(&sandbox, "pde show min", &["unknown PDE `min`", "[pde] table", "Your own data"]);
+    refused(&sandbox, "pde show mine.toml --param k=2", &["no parameter `k`"]);
+    let guided = "train own.toml --out other --set distill.matching.guidance.residual_ratio=0.3";
+    refused(&sandbox, guided, &["distill.phase[0].guidance", alone]);
+    refused(
+        &sandbox,
+        "train own.toml --out other --unset data.path",
+        &["data.path is missing", alone],
+    );
+}
+
+#[test]
+fn two_descriptions_of_one_name_are_not_mixed_up() {
+    let sandbox = sandbox();
+    sandbox.good("train own.toml --out teacher");
+    let other = MINE.replace("'W'", "'kW'");
+    sandbox.write("mine.toml", other.as_bytes());
+    refused(&sandbox, "distill own.toml --out student", &["another mine", "mine.toml"]);
+    sandbox.write("mine.toml", MINE.replace("100.0]", "0.001]").as_bytes());
+    refused(&sandbox, "train own.toml --out other", &["channel `u`", "0.001"]);
+    sandbox.write("mine.toml", MINE.replace("'mine'", "'poisson'").as_bytes());
+    refused(&sandbox, "pde show mine.toml", &["pde.name", "choose another"]);
+}
+
+#[test]
+fn fit_goes_the_whole_road_and_its_config_makes_the_same_model() {
+    let sandbox = sandbox();
+    let fitted = sandbox.json("fit made.npz --pde mine.toml --minutes 0.4 --out fit --points 8");
+    assert_eq!(fitted["equation_used"], false);
+    assert!(fitted["trusted"].is_boolean() && fitted["answers"]["coverage90"].is_number());
+    assert!(
+        fitted["figures"]["pde_error"].is_null() && fitted["chosen"].as_array().unwrap().len() > 3
+    );
+    for name in ["config.toml", "pde.toml", "data.npz", "samples.png", "report.json"] {
+        assert!(sandbox.path("fit").join(name).is_file(), "{name}");
+    }
+
+    // The config alone reproduces both models: the same samples of the same seed.
+    sandbox.good("train fit/config.toml --out teacher");
+    sandbox.good("distill fit/config.toml --out student");
+    for (model, calls) in [("teacher", 3), ("student", 1)] {
+        let drawn = |folder: &str| {
+            sandbox.good(&format!("sample {folder}{model} --calls {calls} --count 4 --out s.npz"));
+            std::fs::read(sandbox.path("s.npz")).unwrap()
+        };
+        assert!(drawn("") == drawn("fit/"), "{model}");
+    }
+
+    // The same command goes on with the config that it wrote.
+    let again = sandbox.good("fit made.npz --pde mine.toml --minutes 9 --out fit --points 8");
+    assert!(again.stderr.contains("goes on with"), "{}", again.stderr);
+    assert!(again.stdout.contains("may be trusted"), "{}", again.stdout);
+
+    refused(&sandbox, "fit made.npz --minutes 1", &["--pde"]);
+    refused(&sandbox, "fit mine.toml --minutes 1", &["describes a PDE", "--pde"]);
+    refused(&sandbox, "fit made.npz --pde mine.toml --minutes 0", &["minutes"]);
+}

@@ -1,0 +1,229 @@
+//! The config that suits pairs without an equation.
+
+use burn::tensor::Device;
+use phys_instruct_physics::{Grid, Pde};
+
+use crate::config::{
+    CalibrateConfig, Config, CoordinatesConfig, DataConfig, DistillConfig, MatchingConfig,
+    NamedNoise, NetConfig, Noise, OptimizerConfig, PhaseConfig, Skip, TrainConfig,
+};
+use crate::diffusion::Coordinates;
+use crate::parts::Parts;
+use crate::{Error, Result, Samples};
+
+/// The fewest pairs of which a student is made.
+pub const FEWEST_PAIRS: usize = 40;
+/// The share of the pairs that is held out, and the fewest and the most of them.
+const HELD_OUT: [usize; 3] = [10, 10, 100];
+
+/// The most modes an axis of joint components.
+const MOST_MODES: usize = 16;
+/// The fewest modes an axis for which joint components are taken.
+const FEWEST_MODES: usize = 3;
+/// Pairs for each joint component.
+const PAIRS_A_COMPONENT: f64 = 1.5;
+/// The share of the solution's variance from which on a linear predictor is taken.
+const WELL_PREDICTED: f64 = 0.5;
+
+/// The pairs below which a network has half the width.
+const FEW_PAIRS: usize = 300;
+/// The steps of the teacher and of the matching, before they are scaled to the time there is.
+const STEPS: [usize; 2] = [1_000, 20];
+
+/// A config, with the reasons for what was chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chosen {
+    /// The config.
+    pub config: Config,
+    /// What was chosen and why, a sentence each.
+    pub reasons: Vec<String>,
+}
+
+/// The number of pairs, of so many, that are held out.
+///
+/// # Errors
+/// [`Error::Config`] for fewer than [`FEWEST_PAIRS`].
+pub fn held_out_of(pairs: usize) -> Result<usize> {
+    if pairs < FEWEST_PAIRS {
+        let reason = format!("{pairs} pairs found, at least {FEWEST_PAIRS} expected");
+        return Err(Error::Config(reason));
+    }
+    let [share, least, most] = HELD_OUT;
+    Ok((pairs / share).clamp(least, most))
+}
+
+/// Chooses the network, the coordinates and the phases for `data`, all pairs of the `pde`. The names
+/// `pde_path` and `data_path` stand in the config for the description and for the data.
+///
+/// # Errors
+/// Fails for too few pairs, and for a grid that is too small for a network.
+pub fn chosen(
+    pde: &dyn Pde,
+    data: &Samples,
+    [pde_path, data_path]: [&str; 2],
+    seed: u64,
+    device: &Device,
+) -> Result<Chosen> {
+    let held_out = held_out_of(data.count)?;
+    let pairs = data.slice(0..data.count - held_out);
+    let mut reasons = vec![format!("{} pairs to train on, {held_out} held out", pairs.count)];
+
+    let net = net_for(pairs.count, data.grid());
+    reasons.push(format!(
+        "network: width {}, multipliers {:?}, patch {}, as suits {} pairs on {}",
+        net.width,
+        net.multipliers,
+        net.patch,
+        pairs.count,
+        data.grid()
+    ));
+    let (coordinates, reason) = coordinates_for(pde, &pairs, device)?;
+    reasons.push(reason);
+
+    let [train, matching] = STEPS;
+    let mut levels = DistillConfig::default().levels;
+    if !pde.has_solver() {
+        levels.truncate(1);
+        let reason = "student: one network call, the one that answers without an equation use";
+        reasons.push(reason.into());
+    }
+    let distill = DistillConfig {
+        levels,
+        skip: Some(Skip::Flow),
+        phases: vec![
+            PhaseConfig::Matching(MatchingConfig {
+                steps: matching,
+                optimizer: OptimizerConfig::at(1e-5),
+                ..MatchingConfig::default()
+            }),
+            PhaseConfig::Calibrate(CalibrateConfig::default()),
+        ],
+        ..DistillConfig::default()
+    };
+    let config = Config {
+        pde: pde_path.into(),
+        grid: data.grid(),
+        seed,
+        params: pde.params().into_iter().map(|p| (p.name, p.value)).collect(),
+        data: DataConfig {
+            path: Some(data_path.into()),
+            count: 0,
+            validation: held_out,
+            ..DataConfig::default()
+        },
+        net,
+        coordinates,
+        diffusion: Default::default(),
+        train: TrainConfig { steps: train, ..TrainConfig::default() },
+        distill: Some(distill),
+    };
+    Ok(Chosen { config, reasons })
+}
+
+/// The network for so many pairs on a grid.
+fn net_for(pairs: usize, grid: Grid) -> NetConfig {
+    let width = if pairs < FEW_PAIRS { 16 } else { 32 };
+    let shortest = grid.ny.min(grid.nx);
+    let patch = match shortest {
+        0..32 => 1,
+        32..192 => 2,
+        _ => 4,
+    };
+    // The coarsest level has eight to fifteen patches a side, where there are as many.
+    let levels = (shortest / patch / 8).max(1).ilog2() as usize + 1;
+    let multipliers = (0..levels).map(|level| if level == 0 { 1 } else { 2 }).collect();
+    NetConfig { width, multipliers, patch, ..NetConfig::default() }
+}
+
+/// The coordinates for these pairs, and the reason.
+fn coordinates_for(
+    pde: &dyn Pde,
+    pairs: &Samples,
+    device: &Device,
+) -> Result<(CoordinatesConfig, String)> {
+    let predicted = predicted_share(pde, pairs, device)?;
+    let linear_predictor = predicted.is_some_and(|share| share >= WELL_PREDICTED);
+    let said = match predicted {
+        Some(share) => format!(
+            "a linear predictor, mode by mode, explains {:.0} % of the solution's variance and is {}",
+            100.0 * share,
+            if linear_predictor { "taken" } else { "left out" }
+        ),
+        None => "no linear predictor, the solution being no channel of its own".into(),
+    };
+
+    let channels = pairs.channels.len() as f64;
+    let most = (pairs.count as f64 / PAIRS_A_COMPONENT / channels).sqrt() as usize;
+    let modes = most.min(MOST_MODES).min(pairs.height.min(pairs.width) / 2);
+    if modes < FEWEST_MODES {
+        let noise = Noise::Named(NamedNoise::Data);
+        let coordinates = CoordinatesConfig::Modes { noise, linear_predictor };
+        return Ok((coordinates, format!("coordinates: modes by themselves, few pairs; {said}")));
+    }
+    let reason = format!(
+        "coordinates: the lowest {modes} x {modes} modes of all fields by their joint components, of \
+         which {} pairs tell {}; {said}",
+        pairs.count,
+        (channels as usize) * modes * modes
+    );
+    Ok((CoordinatesConfig::Joint { modes, linear_predictor }, reason))
+}
+
+/// The share of the solution's variance that a linear predictor, one factor a mode, makes of the
+/// input; none where the solution is no channel of its own.
+fn predicted_share(pde: &dyn Pde, pairs: &Samples, device: &Device) -> Result<Option<f64>> {
+    if !pde.layout().is_by_channels() {
+        return Ok(None);
+    }
+    let noise = Noise::Named(NamedNoise::Data);
+    let with = CoordinatesConfig::Modes { noise, linear_predictor: true };
+    let parts = Parts::of(pde);
+    let (_, statistics) = Coordinates::fit(pairs, &parts, &with, device)?;
+    let Some(regression) = &statistics.regression else { return Ok(None) };
+
+    let points = pairs.height * pairs.width;
+    let solution = parts.layout.solution.channels;
+    let own = &statistics.spectrum[solution.start * points..solution.end * points];
+    let power = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+    let all = power(own);
+    Ok((all > 0.0).then(|| 1.0 - power(&regression.remainder) / all))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::{poisson_samples, samples_from};
+
+    #[test]
+    fn a_tenth_of_the_pairs_and_at_most_a_hundred_are_held_out() {
+        assert!(held_out_of(39).is_err());
+        assert_eq!([40, 500, 100_000].map(|n| held_out_of(n).unwrap()), [10, 50, 100]);
+    }
+
+    #[test]
+    fn networks_fit_their_grids() {
+        for (points, levels) in [([8, 8], 1), ([15, 15], 1), ([64, 64], 3), ([128, 300], 4)] {
+            let grid = Grid::new(points, [1.0; 2]).unwrap();
+            let net = net_for(1_000, grid);
+            net.check("net", grid).unwrap();
+            assert_eq!(net.multipliers.len(), levels, "{points:?}");
+        }
+    }
+
+    /// Poisson's equation holds mode by mode, Darcy's does not.
+    #[test]
+    fn a_linear_predictor_is_taken_where_it_predicts() {
+        let device = crate::device::cpu();
+        let (poisson, data) = poisson_samples(60, 16, 1);
+        let choice = chosen(&poisson, &data, ["poisson", "x.npz"], 1, &device).unwrap();
+        choice.config.check().unwrap();
+        assert!(choice.config.coordinates.linear_predictor(), "{:?}", choice.reasons);
+
+        let darcy = phys_instruct_physics::registry::by_name("darcy").unwrap();
+        let data = samples_from(darcy.as_ref(), 60, 16, 1);
+        let choice = chosen(darcy.as_ref(), &data, ["darcy", "x.npz"], 1, &device).unwrap();
+        assert!(!choice.config.coordinates.linear_predictor(), "{:?}", choice.reasons);
+    }
+}

@@ -1,0 +1,68 @@
+//! Whether a student may be trusted.
+
+use serde::Serialize;
+
+use crate::condition::TrialScores;
+use crate::eval::Report;
+use crate::model::Card;
+
+/// The sliced Wasserstein distance over its floor up to which samples count as distributed like the
+/// data.
+const NEAR_THE_FLOOR: f64 = 1.5;
+/// The shares within the 90 % interval that pass.
+const COVERED: std::ops::RangeInclusive<f64> = 0.85..=0.95;
+/// The largest chi that passes: the answers follow the observations.
+const LARGEST_CHI: f64 = 2.0;
+/// An answer that errs by more than this part of the field says little.
+const LARGEST_ERROR: f64 = 0.9;
+/// The fewest test problems that say anything of coverage.
+const FEWEST_PROBLEMS: usize = 20;
+
+/// Whether a student may be trusted, and why not.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verdict {
+    /// True if nothing speaks against it.
+    pub trusted: bool,
+    /// What speaks against it, in sentences.
+    pub reasons: Vec<String>,
+}
+
+/// Judges a student by its samples against held-out data and by its answers to test problems.
+pub fn verdict(card: &Card, report: &Report, scores: &TrialScores) -> Verdict {
+    let mut reasons: Vec<String> = card.collapse().into_iter().collect();
+
+    let [distance, floor] = [report.sliced_wasserstein, report.sliced_wasserstein_floor];
+    if distance > NEAR_THE_FLOOR * floor {
+        reasons.push(format!(
+            "its samples are not distributed like the data: their sliced Wasserstein distance is \
+             {distance:.3}, that of the data among themselves {floor:.3}"
+        ));
+    }
+
+    if scores.problems < FEWEST_PROBLEMS {
+        reasons.push(format!(
+            "{} test problems are too few to tell: {FEWEST_PROBLEMS} or more expected",
+            scores.problems
+        ));
+    }
+    if let Some(covered) = scores.coverage90.filter(|covered| !COVERED.contains(covered)) {
+        let sure = if covered < *COVERED.start() { "too sure" } else { "too unsure" };
+        reasons.push(format!(
+            "its answers are {sure}: {:.0} % of the truth lies within the 90 % interval",
+            100.0 * covered
+        ));
+    }
+    if scores.chi > LARGEST_CHI {
+        reasons.push(format!(
+            "its answers do not follow the observations: chi is {:.2}, 1 expected",
+            scores.chi
+        ));
+    }
+    if scores.error > LARGEST_ERROR {
+        reasons.push(format!(
+            "so many observations say little: the answers err by {:.0} % of the field",
+            100.0 * scores.error
+        ));
+    }
+    Verdict { trusted: reasons.is_empty(), reasons }
+}

@@ -1,0 +1,129 @@
+//! The choice of a field's basis from data.
+//!
+//! A basis that contradicts the boundary condition makes the amplitudes of high modes fall slowly:
+//! as 1/k where the value jumps, as 1/k^2 where the slope does. The basis is therefore taken in
+//! which the upper half of the modes holds the least share of the variance.
+
+use phys_instruct_physics::Basis;
+use phys_instruct_physics::transform::Transform;
+
+use crate::Samples;
+
+/// The most samples that are looked at, spread evenly over the set.
+const LOOKED_AT: usize = 64;
+/// The largest value at the outermost nodes that counts as zero, as a share of the field's largest.
+const ZERO: f64 = 1e-6;
+/// Another basis than the first candidate is taken only where its share is below this part of the
+/// candidate's: rough fields have about the same share in all.
+const CLEARLY: f64 = 0.5;
+/// The fewest points of an axis on which the upper half of the modes says anything.
+const FEWEST_POINTS: usize = 8;
+
+/// The bases along y and along x that suit a channel of `data`.
+pub(super) fn chosen(data: &Samples, channel: usize) -> [Basis; 2] {
+    let count = data.count.min(LOOKED_AT);
+    let fields: Vec<&[f32]> =
+        (0..count).map(|i| data.field(i * data.count / count.max(1), channel)).collect();
+    [0, 1].map(|axis| along(axis, [data.height, data.width], &fields))
+}
+
+/// The basis of `fields` of a shape along an axis.
+fn along(axis: usize, shape: [usize; 2], fields: &[&[f32]]) -> Basis {
+    let n = shape[axis];
+    if n < FEWEST_POINTS || fields.is_empty() {
+        return Basis::Cosine;
+    }
+
+    let candidates = match vanishes(axis, shape, fields) {
+        true => &[Basis::SineNodes, Basis::CosineNodes][..],
+        false => &[Basis::Cosine, Basis::Fourier, Basis::SineCells, Basis::SineInner],
+    };
+    let centred = centred(fields);
+    let share = |basis: &Basis| (*basis, upper_share(*basis, axis, shape, &centred));
+    let shares: Vec<(Basis, f64)> = candidates.iter().map(share).collect();
+
+    let (first, own) = shares[0];
+    let least = shares.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
+    least.filter(|(_, share)| *share < CLEARLY * own).map_or(first, |(basis, _)| basis)
+}
+
+/// Tells whether all fields are zero on the first and the last node along an axis.
+fn vanishes(axis: usize, shape: [usize; 2], fields: &[&[f32]]) -> bool {
+    let largest = |values: &mut dyn Iterator<Item = f32>| {
+        values.fold(0.0, |most: f64, v| most.max(f64::from(v.abs())))
+    };
+    let all = largest(&mut fields.iter().flat_map(|field| field.iter().copied()));
+    let last = shape[axis] - 1;
+    let at_end = |i: usize| {
+        let place = if axis == 0 { i / shape[1] } else { i % shape[1] };
+        place == 0 || place == last
+    };
+    let ends = fields.iter().flat_map(|field| {
+        field.iter().enumerate().filter(|(i, _)| at_end(*i)).map(|(_, value)| *value)
+    });
+    all > 0.0 && largest(&mut ends.into_iter()) <= ZERO * all
+}
+
+/// The fields less their mean, point by point; a single field less nothing.
+fn centred(fields: &[&[f32]]) -> Vec<Vec<f64>> {
+    let count = fields.len() as f64;
+    let len = fields.first().map_or(0, |field| field.len());
+    let of = |i: usize| fields.iter().map(|field| f64::from(field[i])).sum::<f64>() / count;
+    let mean: Vec<f64> = (0..len).map(|i| if fields.len() > 1 { of(i) } else { 0.0 }).collect();
+    let less = |field: &&[f32]| field.iter().zip(&mean).map(|(v, m)| f64::from(*v) - m).collect();
+    fields.iter().map(less).collect()
+}
+
+/// The share of the upper half of the modes along an axis in the variance of all of them.
+fn upper_share(basis: Basis, axis: usize, shape: [usize; 2], fields: &[Vec<f64>]) -> f64 {
+    let n = shape[axis];
+    // The outermost nodes are no modes there and come last.
+    let modes = if matches!(basis, Basis::SineNodes | Basis::CosineNodes) { n - 2 } else { n };
+    let transform = Transform::new(basis, n);
+    let [mut upper, mut all] = [0.0, 0.0];
+
+    let lines = shape[1 - axis];
+    for field in fields {
+        for l in 0..lines {
+            let at = |j: usize| if axis == 0 { j * shape[1] + l } else { l * shape[1] + j };
+            let mut line: Vec<f64> = (0..n).map(|j| field[at(j)]).collect();
+            transform.forward(&mut line);
+            let power = |modes: &[f64]| modes.iter().map(|v| v * v).sum::<f64>();
+            upper += power(&line[modes / 2..modes]);
+            all += power(&line[..modes]);
+        }
+    }
+    if all > 0.0 { upper / all } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use phys_instruct_physics::registry;
+
+    use super::*;
+    use crate::testing::{samples_from, samples_of};
+
+    /// The bases of the library's own PDEs are found from their data alone.
+    #[test]
+    fn the_bases_of_known_pdes_are_found() {
+        for name in ["poisson", "helmholtz", "darcy", "navier-stokes"] {
+            let pde = registry::by_name(name).unwrap();
+            let data = samples_from(pde.as_ref(), 40, 32, 3);
+            for (c, channel) in pde.channels().iter().enumerate() {
+                let found = chosen(&data, c);
+                // Darcy's coefficient jumps, so that every basis has the same share.
+                assert_eq!(found, channel.basis, "{name} {}", channel.name);
+            }
+        }
+    }
+
+    #[test]
+    fn noise_and_few_points_have_the_basis_of_an_unknown_boundary() {
+        let noise = crate::testing::gaussian_samples(20, 1, 16, 1);
+        assert_eq!(chosen(&noise, 0), [Basis::Cosine; 2]);
+        let small = samples_of(1, 1, 2, 2, vec![0.0; 4]);
+        assert_eq!(chosen(&small, 0), [Basis::Cosine; 2]);
+    }
+}
