@@ -5,13 +5,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use phys_instruct::condition::posterior::Score;
 use phys_instruct::condition::{
-    Answer, Method, Observations, Options, Question, Task, TrialScores, Trials, TwoValuedEntries,
-    ask_for_members, files,
+    Answer, Method, Observations, Options, Question, Task, TrialScores, Trials, ask_for_members,
+    files,
 };
 use phys_instruct::data::{self, Watch};
-use phys_instruct::grid::json as grid_json;
 use phys_instruct::model::Card;
 use phys_instruct::store::{dataset, interrupt};
 use phys_instruct::{Error, Model, Samples, seeds};
@@ -401,27 +399,16 @@ impl Report<'_> {
     }
 
     fn print(&self, json: bool) -> Outcome {
-        let Answer { posterior, observations, explained, pde_errors, .. } = &self.answer;
-        let (card, samples) = (&self.model.card, &posterior.samples);
-        let misfit =
-            observations.misfit(posterior.mean_sample().sample(0), &self.model.deviations());
-        let score = self.truth.as_ref().map(|truth| self.score(truth)).transpose()?;
+        let figures = self.answer.figures(self.model, self.task, self.truth.as_ref())?;
         let [prepared, spent] = self.times;
+        let mut value =
+            serde_json::to_value(&figures).map_err(|e| Failure::Usage(e.to_string()))?;
+        value["unobserved"] = self.unobserved.into();
+        value["prepare_seconds"] = prepared.into();
+        value["seconds"] = spent.into();
 
-        let value = json!({
-            "pde": card.pde, "task": self.task, "grid": grid_json(card.grid), "ensemble": samples.count,
-            "left_out": posterior.left_out, "points": observations.points().len(),
-            "unobserved": self.unobserved, "calls": posterior.calls,
-            "prepare_seconds": prepared, "seconds": spent, "misfit": misfit,
-            "chi": explained.chi, "chi_of_members": explained.chi_of_members,
-            "worst": explained.worst, "prior_distance": self.answer.prior_distance(),
-            "equation_used": pde_errors.is_some(),
-            "pde_error": pde_errors.map(|e| e.members),
-            "pde_error_of_mean": pde_errors.map(|e| e.mean),
-            "pde_error_of_model": pde_errors.map(|e| e.model), "score": score,
-            "notes": self.answer.notes, "warnings": self.answer.warnings,
-        });
-
+        let Answer { posterior, observations, explained, pde_errors, .. } = &self.answer;
+        let (samples, misfit, score) = (&posterior.samples, figures.misfit, figures.score);
         let [chi, of_members] = [explained.chi, explained.chi_of_members].map(plain);
         let errors = pde_errors.map(|e| {
             let [members, mean, model] = [e.members, e.mean, e.model].map(plain);
@@ -449,16 +436,5 @@ impl Report<'_> {
             format!("{} (and {} to prepare)", seconds(spent), seconds(prepared)),
         ));
         show(json, value, &lines)
-    }
-
-    fn score(&self, truth: &Samples) -> Result<Score, Failure> {
-        let (task, pde, posterior) = (self.task, self.pde.as_ref(), &self.answer.posterior);
-        if truth.channels != posterior.samples.channels || truth.grid() != posterior.samples.grid()
-        {
-            return Err(Failure::Usage("--truth: fields on another grid than the model's".into()));
-        }
-        let asked = task.target(pde, self.model.card.grid);
-        let two_valued = TwoValuedEntries::of(truth, pde);
-        Ok(posterior.score(truth.sample(0), &asked, two_valued.as_ref()))
     }
 }
