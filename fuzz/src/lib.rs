@@ -51,6 +51,12 @@ pub const TARGETS: &[Target] = &[
         form: Form::Checkpoint,
     },
     Target { name: "config", read: readers::config, seeds: seeds::config, form: Form::Text },
+    Target {
+        name: "description",
+        read: readers::description,
+        seeds: seeds::description,
+        form: Form::Text,
+    },
     Target { name: "override", read: readers::set, seeds: seeds::set, form: Form::Text },
     Target { name: "table", read: readers::table, seeds: seeds::table, form: Form::Text },
     Target { name: "arrays", read: readers::observed, seeds: seeds::observed, form: Form::Npz },

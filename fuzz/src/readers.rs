@@ -13,6 +13,7 @@ use phys_instruct::condition::{Task, files};
 use phys_instruct::config::load::{self, Changes};
 use phys_instruct::device::cpu;
 use phys_instruct::diffusion::sampler::Method;
+use phys_instruct::problem::{Described, Description};
 use phys_instruct::sampling::{SampleOptions, sample};
 use phys_instruct::store::weights::Bundle;
 use phys_instruct::store::{ImportOptions, Run, arrays as store_arrays, dataset, import_checked};
@@ -146,6 +147,18 @@ pub fn config(bytes: &[u8]) -> Answer {
         phys_instruct::problem::residual(pde.as_ref(), config.grid, &cpu())
             .map_err(|error| error.to_string())?;
     }
+    Ok(())
+}
+
+/// Reads the description of a PDE that is known by data alone. One that is accepted is a PDE, and
+/// is written and read again.
+pub fn description(bytes: &[u8]) -> Answer {
+    let own = with_file("x.toml", bytes, Description::read)?;
+    let pde = Described::new(own.clone()).map_err(|error| error.to_string())?;
+    assert_eq!(pde.channels().len(), own.fields.len());
+    assert!(pde.points(Grid::square(8)).iter().flatten().all(|v| v.is_finite()));
+    let text = own.to_toml().map_err(|error| error.to_string())?;
+    assert_eq!(Description::from_toml(&text).unwrap(), own, "{text}");
     Ok(())
 }
 

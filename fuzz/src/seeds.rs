@@ -235,6 +235,16 @@ pub fn config() -> Vec<Vec<u8>> {
     [CONFIG, OTHER_MODELS[0], OTHER_MODELS[1], &whole].map(|text| text.as_bytes().to_vec()).into()
 }
 
+/// Returns descriptions, one of them with every key.
+pub fn description() -> Vec<Vec<u8>> {
+    let whole = "[pde]\nname = 'mine'\ninput = ['a', 'k']\nsides = [1.0, 2.0]\n\
+        points = ['nodes', 'periodic']\n[[pde.field]]\nname = 'a'\nmeaning = 'source'\n\
+        unit = 'W'\nrange = [0.0, 5.0]\nbasis = ['cosine', 'fourier']\n\
+        [[pde.field]]\nname = 'k'\n[[pde.field]]\nname = 'u'\n";
+    let short = "[pde]\nname = 'm'\ninput = 'a'\nfield = [{ name = 'a' }, { name = 'u' }]\n";
+    [whole, short].map(|text| text.as_bytes().to_vec()).into()
+}
+
 /// Returns overrides of keys of every kind.
 pub fn set() -> Vec<Vec<u8>> {
     [

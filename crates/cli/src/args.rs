@@ -75,10 +75,7 @@ pub enum DeviceName {
 /// A PDE and its parameters.
 #[derive(Args, Clone)]
 pub struct PdeArgs {
-    #[arg(help = format!(
-        "The PDE: one of {}, or a TOML file with a [pde] table for data alone",
-        problem::names().join(", ")
-    ))]
+    #[arg(help = format!("The PDE: one of {}", problem::names().join(", ")))]
     pub pde: String,
     #[command(flatten)]
     pub params: Params,

@@ -22,11 +22,11 @@ pub struct Cli {
 /// The command to carry out.
 #[derive(Subcommand)]
 pub enum Verb {
-    Fit(commands::fit::Fit),
     Generate(commands::generate::Generate),
     Simulate(commands::simulate::Simulate),
     Train(commands::train::Train),
     Distill(commands::distill::Distill),
+    Fit(commands::fit::Fit),
     Sample(commands::sample::Sample),
     Solve(commands::solve::Solve),
     Eval(commands::eval::Eval),
@@ -86,11 +86,11 @@ pub fn run(cli: Cli) -> Outcome {
     })?;
 
     match &cli.verb {
-        Verb::Fit(verb) => verb.run(global),
         Verb::Generate(verb) => verb.run(global),
         Verb::Simulate(verb) => verb.run(global),
         Verb::Train(verb) => verb.run(global),
         Verb::Distill(verb) => verb.run(global),
+        Verb::Fit(verb) => verb.run(global),
         Verb::Sample(verb) => verb.run(global),
         Verb::Solve(verb) => verb.run(global),
         Verb::Eval(verb) => verb.run(global),

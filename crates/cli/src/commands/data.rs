@@ -57,7 +57,7 @@ pub struct DataFile {
 pub struct Import {
     /// The file, or a data set folder
     data: PathBuf,
-    /// PDE of the data
+    /// PDE of the data: a name, or for data alone a TOML file with a [pde] table
     #[arg(long, value_name = "PDE")]
     pde: Option<String>,
     #[command(flatten)]

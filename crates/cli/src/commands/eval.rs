@@ -25,7 +25,7 @@ pub struct Eval {
     /// A model (file, run folder or PDE) or samples (.npz or another array file, data set folder)
     #[arg(value_name = "SAMPLES|MODEL|PDE")]
     subject: PathBuf,
-    /// The PDE of a file of samples
+    /// The PDE of a file of samples: a name, or for data alone a TOML file with a [pde] table
     #[arg(long, value_name = "PDE")]
     pde: Option<String>,
     #[command(flatten)]

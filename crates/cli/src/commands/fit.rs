@@ -10,7 +10,7 @@ use phys_instruct::config::load::{self, Changes};
 use phys_instruct::device::Device;
 use phys_instruct::fit::{Chosen, Pace, Verdict, Work, prepared, verdict};
 use phys_instruct::problem::{self, Description};
-use phys_instruct::store::{ImportOptions, atomic, import_checked, interrupt};
+use phys_instruct::store::{ImportOptions, atomic, dataset, import_checked, interrupt};
 use phys_instruct::{Config, Model, Samples, data};
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ const PROBLEMS: usize = 50;
 /// The fewest samples that are drawn from the student for its figures.
 const FEWEST_DRAWN: usize = 64;
 
-/// Make a student of data or a config in so many minutes, and say whether it may be trusted
+/// Make a student of data or a config in so many minutes, and judge it
 ///
 /// Imports the data, or makes those of the config; trains, distills and evaluates. From data alone
 /// the network, its coordinates, the fields' boundaries and the steps are chosen and said; of a
@@ -131,6 +131,7 @@ impl Fit {
                 written.display()
             );
             let config = runs::load(&written, &Changes::default())?;
+            self.check_same(folder, &config)?;
             let held_out = held_out(&config, stop)?;
             return Ok(Settled { config, held_out, said: Vec::new() });
         }
@@ -162,6 +163,38 @@ impl Fit {
         said.iter().for_each(|text| tell!("chosen: {text}"));
         tell!("{}\n{}", written.display(), text.trim_end());
         Ok(Settled { config, held_out, said })
+    }
+
+    /// Refuses a folder that holds a fit of other data or of another config.
+    fn check_same(&self, folder: &Path, theirs: &Config) -> Outcome {
+        let name = folder.display();
+        let other = |what: &str| {
+            Failure::Usage(format!("{name} holds a fit of {what}; choose another --out"))
+        };
+        if extension(&self.source) != "toml" {
+            let pde = theirs.pde()?;
+            let options = ImportOptions::default();
+            let ours = import_checked(&self.source, pde.as_ref(), &options)?.samples;
+            let stored = dataset::load_any(&folder.join("data.npz"), pde.as_ref())?;
+            return if ours == stored { Ok(()) } else { Err(other("other data")) };
+        }
+
+        // All but what a fit settles itself.
+        let mut ours = self.config()?;
+        ours.train.steps = theirs.train.steps;
+        ours.train.warmup = theirs.train.warmup;
+        if let (Some(ours), Some(theirs)) = (&mut ours.distill, &theirs.distill) {
+            ours.teacher.clone_from(&theirs.teacher);
+            for (phase, other) in ours.phases.iter_mut().zip(&theirs.phases) {
+                if let (Some(steps), Some(other)) = (phase.steps_mut(), other.steps()) {
+                    *steps = other;
+                }
+            }
+        }
+        match load::differences(&ours, theirs).as_slice() {
+            [] => Ok(()),
+            all => Err(other(&format!("another config ({})", all.join("; ")))),
+        }
     }
 
     /// The config of a file, which needs a student.

@@ -11,6 +11,7 @@ fn every_command_explains_itself() {
         "simulate",
         "train",
         "distill",
+        "fit",
         "sample",
         "solve",
         "eval",
@@ -43,7 +44,7 @@ fn every_command_with_work_to_do_shows_an_example() {
     let listed =
         help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
     let verbs: Vec<&str> = listed.filter_map(|l| l.split_whitespace().next()).collect();
-    assert_eq!(verbs.len(), 16, "{verbs:?}");
+    assert_eq!(verbs.len(), 17, "{verbs:?}");
     for verb in verbs
         .iter()
         .filter(|verb| !["help", "model", "data", "pde", "config", "bench"].contains(verb))

@@ -106,7 +106,7 @@ fn data_alone_go_the_whole_road() {
     assert!(said.stdout.contains("not known: data alone, no equation"), "{}", said.stdout);
     let scores = sandbox.json(&format!("{trials} --problems 3 --points 8 --noise 0.01"));
     assert_eq!((&scores["problems"], &scores["equation_used"]), (&json!(3), &json!(false)));
-    sandbox.good(&format!("{} --make-obs f.csv", trials.replace("inverse", "forward")));
+    sandbox.good(&format!("{} --make-obs f.csv --points 60", trials.replace("inverse", "forward")));
     sandbox.good("solve student --task forward --obs f.csv");
 }
 
@@ -126,7 +126,7 @@ fn what_needs_an_equation_or_a_solver_is_refused_with_the_reason() {
     refused(&sandbox, "sample student --polish 2", &[alone, "no polish"]);
     refused(&sandbox, "eval student", &[alone, "--reference F"]);
     let make = "solve student --task inverse --make-obs o.csv";
-    refused(&sandbox, make, &["--held-out F"]);
+    refused(&sandbox, &format!("{make} --points 8"), &["--held-out F"]);
     sandbox.good(&format!("{make} --held-out pairs.npz --points 8"));
     refused(&sandbox, "solve student --task inverse --obs o.csv --resolve", &[alone, "no solver"]);
     refused(&sandbox, "solve student --task inverse --obs o.csv --method input-space", &[alone]);
@@ -185,6 +185,9 @@ fn fit_goes_the_whole_road_and_its_config_makes_the_same_model() {
     let again = sandbox.good("fit made.npz --pde mine.toml --minutes 9 --out fit --points 8");
     assert!(again.stderr.contains("goes on with"), "{}", again.stderr);
     assert!(again.stdout.contains("may be trusted"), "{}", again.stdout);
+
+    sandbox.good("generate poisson --grid 8 --count 84 --seed 2 --out other.npz");
+    refused(&sandbox, "fit other.npz --pde mine.toml --out fit", &["other data", "another --out"]);
 
     refused(&sandbox, "fit made.npz --minutes 1", &["--pde"]);
     refused(&sandbox, "fit mine.toml --minutes 1", &["describes a PDE", "--pde"]);

@@ -1,4 +1,4 @@
-//! Whether a student may be trusted.
+//! The judgement of a student.
 
 use serde::Serialize;
 
@@ -18,12 +18,12 @@ const LARGEST_ERROR: f64 = 0.9;
 /// The fewest test problems that say anything of coverage.
 const FEWEST_PROBLEMS: usize = 20;
 
-/// Whether a student may be trusted, and why not.
+/// The judgement of a student: whether it may be trusted, and why not.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
     /// True if nothing speaks against it.
     pub trusted: bool,
-    /// What speaks against it, in sentences.
+    /// The reasons against it, in sentences.
     pub reasons: Vec<String>,
 }
 

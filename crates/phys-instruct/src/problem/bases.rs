@@ -2,7 +2,8 @@
 //!
 //! A basis that contradicts the boundary condition makes the amplitudes of high modes fall slowly:
 //! as 1/k where the value jumps, as 1/k^2 where the slope does. The basis is therefore taken in
-//! which the upper half of the modes holds the least share of the variance.
+//! which the upper half of the modes holds the least share of the variance. A field is periodic
+//! only where its last point also differs from the first by no more than neighbours do.
 
 use phys_instruct_physics::Basis;
 use phys_instruct_physics::transform::Transform;
@@ -16,6 +17,11 @@ const ZERO: f64 = 1e-6;
 /// Another basis than the first candidate is taken only where its share is below this part of the
 /// candidate's: rough fields have about the same share in all.
 const CLEARLY: f64 = 0.5;
+/// The last point of a periodic field differs from the first by at most this factor more than
+/// neighbours do.
+const WRAPPED: f64 = 1.5;
+/// Neighbours of a field that is more than noise differ by at most this part of its deviation.
+const SMOOTH: f64 = 0.7;
 /// The fewest points of an axis on which the upper half of the modes says anything.
 const FEWEST_POINTS: usize = 8;
 
@@ -34,17 +40,46 @@ fn along(axis: usize, shape: [usize; 2], fields: &[&[f32]]) -> Basis {
         return Basis::Cosine;
     }
 
-    let candidates = match vanishes(axis, shape, fields) {
-        true => &[Basis::SineNodes, Basis::CosineNodes][..],
-        false => &[Basis::Cosine, Basis::Fourier, Basis::SineCells, Basis::SineInner],
-    };
     let centred = centred(fields);
-    let share = |basis: &Basis| (*basis, upper_share(*basis, axis, shape, &centred));
-    let shares: Vec<(Basis, f64)> = candidates.iter().map(share).collect();
+    let share = |basis: Basis| upper_share(basis, axis, shape, &centred);
+    let clearly = |first: Basis, others: &[Basis]| {
+        let own = share(first);
+        let shares = others.iter().map(|&basis| (basis, share(basis)));
+        let least = shares.min_by(|a, b| a.1.total_cmp(&b.1));
+        least.filter(|(_, share)| *share < CLEARLY * own).map_or((first, own), |least| least)
+    };
 
-    let (first, own) = shares[0];
-    let least = shares.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
-    least.filter(|(_, share)| *share < CLEARLY * own).map_or(first, |(basis, _)| basis)
+    if vanishes(axis, shape, fields) {
+        return clearly(Basis::SineNodes, &[Basis::CosineNodes]).0;
+    }
+    let (best, least) = clearly(Basis::Cosine, &[Basis::SineCells, Basis::SineInner]);
+    let periodic = wraps(axis, shape, &centred) && share(Basis::Fourier) <= least;
+    if periodic { Basis::Fourier } else { best }
+}
+
+/// Tells whether the last point along an axis differs from the first as neighbours do.
+fn wraps(axis: usize, shape: [usize; 2], fields: &[Vec<f64>]) -> bool {
+    let (n, lines) = (shape[axis], shape[1 - axis]);
+    let [mut across, mut beside, mut power] = [0.0; 3];
+    for field in fields {
+        for l in 0..lines {
+            let at = |j: usize| field[place(axis, shape, l, j)];
+            across += (at(n - 1) - at(0)).powi(2);
+            beside += (1..n).map(|j| (at(j) - at(j - 1)).powi(2)).sum::<f64>();
+            power += (0..n).map(|j| at(j).powi(2)).sum::<f64>();
+        }
+    }
+
+    let count = (fields.len() * lines) as f64;
+    let [across, beside, deviation] =
+        [across / count, beside / (count * (n - 1) as f64), power / (count * n as f64)]
+            .map(f64::sqrt);
+    across <= WRAPPED * beside && beside <= SMOOTH * deviation
+}
+
+/// The place in a field of point `j` of line `l` along an axis.
+fn place(axis: usize, shape: [usize; 2], l: usize, j: usize) -> usize {
+    if axis == 0 { j * shape[1] + l } else { l * shape[1] + j }
 }
 
 /// Tells whether all fields are zero on the first and the last node along an axis.
@@ -85,8 +120,8 @@ fn upper_share(basis: Basis, axis: usize, shape: [usize; 2], fields: &[Vec<f64>]
     let lines = shape[1 - axis];
     for field in fields {
         for l in 0..lines {
-            let at = |j: usize| if axis == 0 { j * shape[1] + l } else { l * shape[1] + j };
-            let mut line: Vec<f64> = (0..n).map(|j| field[at(j)]).collect();
+            let at = |j: usize| field[place(axis, shape, l, j)];
+            let mut line: Vec<f64> = (0..n).map(at).collect();
             transform.forward(&mut line);
             let power = |modes: &[f64]| modes.iter().map(|v| v * v).sum::<f64>();
             upper += power(&line[modes / 2..modes]);

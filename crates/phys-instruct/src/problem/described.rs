@@ -553,7 +553,6 @@ mod tests {
             ("[0.0, 5.0]", "[5.0, 0.0]", ["pde.field[1].range", "smaller first"]),
             ("'fourier'", "'fourrier'", ["fourrier", "`fourier`"]),
             ("unit", "units", ["units", "`unit`"]),
-            ("[pde]", "[problem]", ["problem", "`pde`"]),
         ] {
             let message = refusal(from, to);
             assert!(parts.iter().all(|part| message.contains(part)), "{to}: {message}");
