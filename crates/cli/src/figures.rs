@@ -30,7 +30,7 @@ pub fn draw(
 ) -> Result<Subject, Failure> {
     let &SamplingArgs { calls, seed, sampler, polish, joint } = sampling;
     let drawing = Drawing { count, calls, method: sampler.into(), seed, polish, joint };
-    ask_for_figures(model, count)?;
+    ask_for_figures(count, model.card.channels.len(), model.card.grid)?;
 
     let bar = bar(count, "sampling");
     let mut watch = Watch {

@@ -117,16 +117,16 @@ fn without_operator(model: &Model) -> Result<Model> {
     })
 }
 
-/// Refuses samples that can be drawn, but not measured beside twice as many of the reference's.
+/// Refuses so many samples of `channels` fields on a grid that can be drawn, but not measured
+/// beside twice as many of the reference's.
 ///
 /// # Errors
 /// [`Error::Memory`] with the need.
-pub fn ask_for_figures(model: &Model, count: usize) -> Result<()> {
+pub fn ask_for_figures(count: usize, channels: usize, grid: Grid) -> Result<()> {
     // Measured: 7.5 times the samples themselves.
     const COPIES: f64 = 8.0;
-    let card = &model.card;
-    let Grid { ny, nx, .. } = card.grid;
-    let sample = [card.channels.len(), ny, nx];
+    let Grid { ny, nx, .. } = grid;
+    let sample = [channels, ny, nx];
     let what = format_args!("{count} samples of {ny} x {nx} and their figures");
     memory::ask(COPIES * memory::of_samples(count, sample), what)
 }

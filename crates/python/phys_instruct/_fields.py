@@ -92,9 +92,10 @@ class Fields(Mapping[str, Array]):
 class Samples(Fields):
     """Samples of a model, with their figures."""
 
-    def __init__(self, model: _native.Model, array: Array, drawn: _native.Drawn, grid: Grid) -> None:
-        card = json.loads(model.card)
-        super().__init__(card["pde"], card["channels"], array, grid)
+    def __init__(
+        self, pde: str, channels: list[str], array: Array, drawn: _native.Drawn, grid: Grid
+    ) -> None:
+        super().__init__(pde, channels, array, grid)
         self._drawn = drawn
         self._figures: dict[str, Any] | None = None
 

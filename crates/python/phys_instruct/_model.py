@@ -48,30 +48,23 @@ class Model:
 
     def __init__(self, native: _native.Model) -> None:
         self._native = native
+        self._card = native.card
         (y, x), (ly, lx) = native.points(), native.sides
         self.grid = Grid(np.array(y), np.array(x), (ly, lx))
         """The points along y and x, and the sides of the domain."""
+        card = self.card
+        self.pde: str = card["pde"]
+        """The PDE's name."""
+        self.kind: str = card["kind"]
+        """``"student"`` or ``"teacher"``."""
+        self.channels: list[str] = card["channels"]
+        """The names of the fields."""
 
     @property
     def card(self) -> dict[str, Any]:
         """The description in the model's file: PDE, parameters, grid, network, training."""
-        card: dict[str, Any] = json.loads(self._native.card)
+        card: dict[str, Any] = json.loads(self._card)
         return card
-
-    @property
-    def kind(self) -> str:
-        """``"student"`` or ``"teacher"``."""
-        return str(self.card["kind"])
-
-    @property
-    def pde(self) -> str:
-        """The PDE's name."""
-        return str(self.card["pde"])
-
-    @property
-    def channels(self) -> list[str]:
-        """The names of the fields."""
-        return list(self.card["channels"])
 
     @property
     def path(self) -> Path | None:
@@ -88,8 +81,7 @@ class Model:
         self._native.save(fspath(path))
 
     def __repr__(self) -> str:
-        card = self.card
-        return f"<{card['kind']} of {card['pde']} on {len(self.grid.y)} x {len(self.grid.x)}>"
+        return f"<{self.kind} of {self.pde} on {len(self.grid.y)} x {len(self.grid.x)}>"
 
     def sample(
         self,
@@ -120,7 +112,7 @@ class Model:
                 joint,
                 bar.callback,
             )
-        return Samples(self._native, array, drawn, self.grid)
+        return Samples(self.pde, self.channels, array, drawn, self.grid)
 
     def solve(
         self,

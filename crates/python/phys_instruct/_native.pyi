@@ -11,7 +11,19 @@ from numpy.typing import NDArray
 _Path = str | PathLike[str]
 _Progress = Callable[[int, int, str], object] | None
 
-__all__: list[str]
+__all__ = [
+    "Answer",
+    "Drawn",
+    "Model",
+    "Pde",
+    "bundled",
+    "distill",
+    "fit_student",
+    "fit_teacher",
+    "names",
+    "train",
+    "version",
+]
 
 version: str
 

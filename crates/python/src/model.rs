@@ -179,7 +179,7 @@ impl Model {
         let empty = subject.samples.slice(0..0);
         let samples = std::mem::replace(&mut subject.samples, empty);
         let array = array_of(py, samples)?;
-        Ok((array, Drawn { subject: Mutex::new(subject), model: Arc::clone(&self.model) }))
+        Ok((array, Drawn { origin: subject, model: Arc::clone(&self.model) }))
     }
 
     /// Prepares the solver, and returns what is to be said of it.
@@ -226,7 +226,7 @@ impl Model {
 /// Samples without their values, which an array has.
 #[pyclass(frozen)]
 pub struct Drawn {
-    subject: Mutex<Subject>,
+    origin: Subject,
     model: Arc<Any>,
 }
 
@@ -241,16 +241,17 @@ impl Drawn {
         reference: Option<PyReadonlyArray4<'_, f32>>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<String> {
-        let pde = or_raise(py, self.model.card.pde())?;
-        let sides = self.model.card.grid.sides();
-        let samples = or_raise(py, samples_of(pde.as_ref(), &values, sides))?;
+        let (pde, sides) = (or_raise(py, self.model.card.pde())?, self.model.card.grid.sides());
         let given = reference.map(|array| samples_of(pde.as_ref(), &array, sides)).transpose();
         let given: Option<Samples> = or_raise(py, given)?;
+        let samples = or_raise(py, samples_of(pde.as_ref(), &values, sides))?;
+        let origin = &self.origin;
+        let (model, warnings) = (origin.model.clone(), origin.warnings.clone());
+        let subject = Subject { pde, samples, model, warnings, ..*origin };
 
         let figures = watched(py, progress, |watcher, stop| {
-            ask_for_figures(&self.model, samples.count)?;
-            let mut subject = self.subject.lock().unwrap_or_else(PoisonError::into_inner);
-            subject.samples = samples;
+            let Samples { count, channels, .. } = &subject.samples;
+            ask_for_figures(*count, channels.len(), subject.samples.grid())?;
 
             let total = subject.reference_count() as u64;
             let mut told = |done| watcher.report(done as u64, total, "solving the reference");
@@ -260,9 +261,7 @@ impl Drawn {
                 None => subject.reference(None, &mut watch)?,
             };
             let residual = subject.equation()?;
-            let figures = subject.measure(reference.as_ref(), residual.as_deref());
-            subject.samples = subject.samples.slice(0..0);
-            figures
+            subject.measure(reference.as_ref(), residual.as_deref())
         })?;
         json(py, serde_json::to_string(&figures))
     }
@@ -270,12 +269,12 @@ impl Drawn {
     /// Network calls per sample.
     #[getter]
     fn calls(&self) -> Option<usize> {
-        self.subject.lock().unwrap_or_else(PoisonError::into_inner).calls
+        self.origin.calls
     }
 
     /// The library's own time for a sample, without polish.
     #[getter]
     fn seconds_per_sample(&self) -> Option<f64> {
-        self.subject.lock().unwrap_or_else(PoisonError::into_inner).seconds_per_sample
+        self.origin.seconds_per_sample
     }
 }
