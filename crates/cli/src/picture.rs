@@ -12,6 +12,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::make_room;
 
 pub mod answer;
+pub mod page;
 pub mod samples;
 
 /// Pixels to a unit of a PNG picture.

@@ -23,6 +23,8 @@ pub const PROBLEM: u64 = 6_000_000;
 pub const CONDITIONAL: u64 = 7_000_000;
 /// The problems on which `bench conditional` searches the weights of guidance.
 pub const CONDITIONAL_TUNING: u64 = 7_500_000;
+/// The problems of `solve --check`.
+pub const CHECK: u64 = 8_500_000;
 /// The samples by which `bench conditional` interpolates.
 pub const INTERPOLATION: u64 = 8_000_000;
 
@@ -41,6 +43,7 @@ mod tests {
             CONDITIONAL,
             CONDITIONAL_TUNING,
             INTERPOLATION,
+            CHECK,
         ];
         all.sort_unstable();
         assert!(all.windows(2).all(|pair| pair[1] - pair[0] >= ROOM), "{all:?}");

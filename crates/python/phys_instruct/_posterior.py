@@ -56,8 +56,9 @@ class Posterior(Fields):
 
     def quantile(self, name: str, q: float | Sequence[float]) -> Array:
         """Returns quantiles of a field over the members, ``[q, y, x]``, or ``[y, x]`` for one."""
-        found: Array = np.quantile(self[name], q, axis=0)
-        return found
+        if isinstance(q, Sequence) or np.ndim(q) > 0:
+            return np.stack([self.quantile(name, float(share)) for share in q])  # type: ignore[union-attr]
+        return Fields(self.pde, self.channels, self._answer.quantile(float(q)), self.grid)[name]  # type: ignore[arg-type]
 
     @cached_property
     def figures(self) -> dict[str, Any]:
@@ -78,13 +79,12 @@ class Posterior(Fields):
             told = "\n".join(self.warnings)
             raise CheckError(f"{len(self.warnings)} warnings:\n{told}")
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes members, mean and standard deviation as ``.npz``, as the command line does."""
-        values: dict[str, Any] = {}
-        for name in self:
-            values[name] = np.asarray(self[name])
-            values[f"{name}_mean"], values[f"{name}_sd"] = self.mean[name], self.sd[name]
-        np.savez(path, **values)
+    def save(
+        self, path: str | PathLike[str], above: Mapping[str, float] | None = None
+    ) -> None:
+        """Writes the answer as ``phys-instruct solve --out`` does: ``.npz``, ``.csv``, ``.asc`` or
+        ``.nc``, by the name. ``above`` adds the probability that a field lies above a level."""
+        self._answer.save(path, [(name, float(level)) for name, level in (above or {}).items()])
 
     def to_xarray(self) -> xarray.Dataset:
         """Returns members ``a``, mean ``a_mean`` and standard deviation ``a_sd``. Needs xarray."""

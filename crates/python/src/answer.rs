@@ -1,14 +1,16 @@
 //! Observations of a question, and its answer.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use numpy::{IntoPyArray, PyArray3, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray3};
+use phys_instruct::condition::export::{Format, Layers, Level};
 use phys_instruct::condition::{Answer as Found, Lattice, Observation, Observations, Task};
 use phys_instruct::{Error, Model, Samples};
 use phys_instruct_physics::{Grid, Pde};
 use pyo3::prelude::*;
 
-use crate::failure::{json, or_raise};
+use crate::failure::{json, or_raise, raise};
 
 /// Values of one field, with their places.
 #[derive(FromPyObject)]
@@ -99,6 +101,36 @@ impl Answer {
     fn sd<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray3<f32>>> {
         let values = py.detach(|| self.found.posterior.deviation());
         values.into_pyarray(py).reshape(self.shape())
+    }
+
+    /// A quantile of every field over the members, `[channel, y, x]`.
+    fn quantile<'py>(&self, py: Python<'py>, share: f64) -> PyResult<Bound<'py, PyArray3<f32>>> {
+        let values = py.detach(|| self.found.posterior.quantile(share));
+        or_raise(py, values)?.into_pyarray(py).reshape(self.shape())
+    }
+
+    /// Writes the answer in the format of the path's extension, and returns the files.
+    fn save(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        levels: Vec<(String, f64)>,
+    ) -> PyResult<Vec<PathBuf>> {
+        if Format::of(&path).is_none() {
+            let known: Vec<&str> = Format::ALL.iter().map(|(_, name)| *name).collect();
+            let reason = format!("{}: .{} expected", path.display(), known.join(", ."));
+            return Err(raise(py, "RequestError", &reason));
+        }
+
+        let pde = or_raise(py, self.model.card.pde())?;
+        let levels: Vec<Level> =
+            levels.into_iter().map(|(field, value)| Level { field, value }).collect();
+        let count = self.found.observations.points().len();
+        let title = format!("{}, {}: {count} observations", self.model.card.pde, self.task);
+        let written = py.detach(|| {
+            Layers::of(&self.found.posterior, pde.as_ref(), &levels, &title)?.write(&path)
+        });
+        or_raise(py, written)
     }
 
     #[getter]

@@ -145,8 +145,12 @@ def test_views_and_other_dtypes_are_taken_as_they_are(
 
 
 def test_frames_and_pictures(posterior: pi.Posterior, truth: pi.Fields, tmp_path: Path) -> None:
-    posterior.save(tmp_path / "answer.npz")
-    assert set(np.load(tmp_path / "answer.npz")) == {"a", "a_mean", "a_sd", "u", "u_mean", "u_sd"}
+    for name in ("answer.npz", "answer.csv", "answer.nc"):
+        posterior.save(tmp_path / name, above={"a": 6.0})
+        assert (tmp_path / name).stat().st_size > 10_000
+    assert {"a", "a_mean", "a_sd", "u"} <= set(np.load(tmp_path / "answer.npz"))
+    with pytest.raises(pi.RequestError, match="npz, .csv, .asc, .nc expected"):
+        posterior.save(tmp_path / "answer.doc")
     pytest.importorskip("xarray")
     data = posterior.to_xarray()
     assert data["a"].dims == ("member", "y", "x") and data["a_mean"].dims == ("y", "x")

@@ -48,7 +48,7 @@ pub struct Axis {
 }
 
 /// One curve.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Series {
     /// The name in the legend.
     pub name: String,
@@ -56,6 +56,8 @@ pub struct Series {
     pub points: Vec<[f64; 2]>,
     /// The area of a dot at each point, the usual one 1; none where it is empty.
     pub dots: Vec<f64>,
+    /// True for dots without a line between them.
+    pub scattered: bool,
 }
 
 /// A chart.
@@ -215,7 +217,9 @@ fn draw_axes(page: &mut Canvas, chart: &Chart, x: &Scale, y: &Scale) {
 /// Draws a curve and its dots.
 fn draw_series(page: &mut Canvas, series: &Series, x: &Scale, y: &Scale, color: Color) {
     let points: Vec<Point> = series.points.iter().map(|p| place(x, y, *p)).collect();
-    page.line(&points, color, 2.0);
+    if !series.scattered {
+        page.line(&points, color, 2.0);
+    }
     // A single point has no line.
     if points.len() == 1 && series.dots.is_empty() {
         page.disc(points[0], DOT, color);
@@ -243,7 +247,7 @@ mod tests {
 
     fn chart(points: Vec<[f64; 2]>, log: bool) -> Chart {
         let axis = |label: &str| Axis { label: label.into(), log };
-        let series = vec![Series { name: "teacher".into(), points, dots: vec![] }];
+        let series = vec![Series { name: "teacher".into(), points, ..Series::default() }];
         let caption = "64 samples".into();
         Chart { title: "t".into(), caption, x: axis("steps"), y: axis("loss"), series }
     }
@@ -261,6 +265,16 @@ mod tests {
         let rows: Vec<f64> = rows.collect();
         assert!(!rows.is_empty(), "no curve at {x}");
         rows.iter().sum::<f64>() / rows.len() as f64
+    }
+
+    #[test]
+    fn scattered_points_have_no_line() {
+        let mut chart = chart(vec![[0.0, 0.0], [1.0, 1.0]], false);
+        chart.series[0].dots = vec![1.0; 2];
+        let lines = |chart: &Chart| chart.canvas().unwrap().to_svg().matches("<polyline").count();
+        let lined = lines(&chart);
+        chart.series[0].scattered = true;
+        assert_eq!(lines(&chart), lined - 1);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use crate::svg::escape;
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;\
 padding:0 1em;color:#222}table{border-collapse:collapse;margin:1em 0}th,td{padding:.25em .7em;\
 border-bottom:1px solid #ddd;text-align:right}th:first-child,td:first-child{text-align:left}\
-figure{margin:1em 0;overflow-x:auto}figcaption{color:#666}";
+figure{margin:1em 0;overflow-x:auto}figcaption{color:#666}svg{max-width:100%;height:auto}\
+code{background:#f4f4f4;padding:.1em .3em}";
 
 /// A picture with its caption.
 #[derive(Debug, Clone)]
@@ -70,6 +71,10 @@ fn figure(picture: &Picture) -> String {
 }
 
 fn table(head: &[String], lines: &[Vec<String>]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+
     let line = |tag: &str, cells: &[String]| {
         let cells: String = cells.iter().map(|c| format!("<{tag}>{}</{tag}>", escape(c))).collect();
         format!("<tr>{cells}</tr>")

@@ -38,10 +38,10 @@ const FEWEST_DRAWN: usize = 64;
 /// config the steps alone. A PDE that the program does not know is described by a TOML file with a
 /// [pde] table (the book's chapter "Your own data").
 ///
-/// The steps follow from seconds a step, measured first, so that they depend on the machine's speed.
-/// RUN/config.toml has them written out: `train` and `distill` make the same model of it. RUN also
-/// holds data.npz and pde.toml, the runs teacher and student, samples.png and report.json. The same
-/// command goes on with RUN/config.toml where it was interrupted.
+/// The steps follow from seconds a step, measured first, so that they depend on the machine's
+/// speed. RUN/config.toml has them written out: `train` and `distill` make the same model of it.
+/// RUN also holds data.npz and pde.toml, the runs teacher and student, samples.png and report.json.
+/// The same command goes on with RUN/config.toml where it was interrupted.
 ///
 /// Example: phys-instruct fit pairs.npz --pde mine.toml --minutes 5
 #[derive(Args)]

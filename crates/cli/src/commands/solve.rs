@@ -1,12 +1,15 @@
 //! `solve`: fields from observations.
 
+mod report;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use phys_instruct::condition::export::{Format, Level};
 use phys_instruct::condition::{
-    Answer, Method, Observations, Options, Question, Task, TrialScores, Trials, ask_for_members,
+    Method, Observations, Options, Question, Solver, Task, TrialScores, Trials, ask_for_members,
     files,
 };
 use phys_instruct::data::{self, Watch};
@@ -14,16 +17,16 @@ use phys_instruct::model::Card;
 use phys_instruct::store::{dataset, interrupt};
 use phys_instruct::{Error, Model, Samples, seeds};
 use phys_instruct_physics::{Grid, Pde};
-use phys_instruct_report::number::{plain, significant};
+use phys_instruct_report::number::plain;
 use serde_json::json;
 
 use crate::args::{Global, MOST_CALLS, ModelName, at_least, at_least_zero, between, extension};
 use crate::failure::{Failure, Outcome};
 use crate::output::{NO_EQUATION, line, make_room, seconds, show, tell};
-use crate::picture::answer::{self, Answered};
 use crate::progress::bar;
-use crate::warnings::warn;
-use crate::{cache, models, picture};
+use crate::{cache, models};
+
+use self::report::Report;
 
 /// Fields, with their uncertainty, from sparse and noisy observations
 ///
@@ -64,14 +67,18 @@ pub struct Solve {
     /// Draw a test problem instead: its observations go into F.csv, its fields into F.truth.npz
     #[arg(long, value_name = "F.csv", conflicts_with_all = ["obs", "truth", "out"])]
     make_obs: Option<PathBuf>,
-    /// Answer N test problems instead, one for each of the first samples of --held-out, and print the
-    /// mean of their scores
+    /// Answer N test problems instead, one for each of the first samples of --held-out, and print
+    /// the mean of their scores
     #[arg(long, value_name = "N", requires = "held_out", conflicts_with_all = ["obs", "make_obs", "truth", "out", "sensors", "robust", "resolve"], value_parser = at_least::<1>())]
     problems: Option<usize>,
     /// Samples for test problems, a data set folder or a file [default: made by the reference
     /// solver]; --make-obs takes the one that --seed numbers
-    #[arg(long, value_name = "F", conflicts_with = "obs")]
+    #[arg(long, value_name = "F")]
     held_out: Option<PathBuf>,
+    /// Answer N test problems too, with values at the places and of the errors of these
+    /// observations, and print how often their truth lies within the 90 % interval
+    #[arg(long, value_name = "N", requires = "obs", value_parser = at_least::<1>())]
+    check: Option<usize>,
     /// Points of a test problem, at random places
     #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "obs", value_parser = at_least::<1>())]
     points: usize,
@@ -115,9 +122,17 @@ pub struct Solve {
     /// The true fields, .npz as of `generate` with one sample, to measure the answer against
     #[arg(long, value_name = "F")]
     truth: Option<PathBuf>,
-    /// A file for the answer: .npz (members, mean, sd), .png or .svg; repeatable
+    /// A file for the answer, repeatable: .npz or .nc (members, mean, sd, quantiles), .csv and .asc
+    /// (all but the members), .html (a page with fields, figures and observations), .png or .svg
     #[arg(long, value_name = "F")]
     out: Vec<PathBuf>,
+    /// Write the probability that FIELD lies above LEVEL, too; repeatable
+    #[arg(long, value_name = "FIELD=LEVEL", requires = "out", value_parser = level)]
+    above: Vec<Level>,
+    /// A .csv file for the observations, each with the answer at its place and with what is
+    /// expected of it from all others
+    #[arg(long, value_name = "F.csv", requires = "obs")]
+    table: Option<PathBuf>,
 }
 
 /// The method of inference.
@@ -135,13 +150,16 @@ pub enum Way {
 
 impl Solve {
     pub fn run(&self, global: &Global) -> Outcome {
-        self.out.iter().try_for_each(|path| picture::check(path))?;
+        self.out.iter().try_for_each(|path| check_out(path))?;
+        self.table.iter().try_for_each(|path| make_room(path))?;
+
         let name = &self.name.model;
         let path = match &self.obs {
             Some(file) if self.make_obs.is_none() => models::find_for_observations(name, file)?,
             _ => models::find(name)?,
         };
         let model = Model::load(&path, &global.open_device()?)?;
+
         match (&self.make_obs, &self.obs, &self.held_out) {
             (Some(file), ..) => self.draw_problem(&model, file),
             (None, Some(file), _) => self.answer(&model, file_name(&path), file, global),
@@ -175,6 +193,36 @@ impl Solve {
         value["task"] = json!(self.task);
         value["equation_used"] = json!(model.card.description.is_none());
         show(global.json, value, &lines_of(&scores, self.task, &model.card))
+    }
+
+    /// The scores of test problems at the places of a question, if they are asked for.
+    fn check_at(
+        &self,
+        solver: &Solver,
+        pde: &dyn Pde,
+        question: Question,
+    ) -> Result<Option<TrialScores>, Failure> {
+        let Some(count) = self.check else { return Ok(None) };
+        let stop = interrupt::stop_flag()?;
+        let truths = match &self.held_out {
+            Some(path) => dataset::load_any(path, pde)?,
+            None => {
+                let mut watch = Watch { progress: &mut |_| (), stop: &stop };
+                let seed = seeds::CHECK + self.seed;
+                let grid = question.observations.grid();
+                data::generate(pde, grid, seed, count, &mut watch).map_err(no_truth)?
+            }
+        };
+        if truths.count < count {
+            let reason = format!("--check {count}: --held-out has {} samples", truths.count);
+            return Err(Failure::Usage(reason));
+        }
+
+        let bar = bar(count, "test problems");
+        let mut progress = |done| bar.set_position(done as u64);
+        let scores = solver.check(&question, &truths.slice(0..count), &mut progress, &stop)?;
+        bar.finish_and_clear();
+        Ok(Some(scores))
     }
 
     fn options(&self) -> Options {
@@ -225,12 +273,7 @@ impl Solve {
         let Some(path) = &self.held_out else {
             let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
             let seed = seeds::PROBLEM + self.seed;
-            return data::generate(pde, grid, seed, 1, &mut watch).map_err(|error| match error {
-                Error::Physics(error) if !pde.has_solver() => {
-                    Failure::Usage(format!("{error}; --held-out F names samples to draw from"))
-                }
-                other => other.into(),
-            });
+            return data::generate(pde, grid, seed, 1, &mut watch).map_err(no_truth);
         };
 
         let all = dataset::load_any(path, pde)?;
@@ -276,18 +319,32 @@ impl Solve {
         let solver = cache::solver(model)?;
         let prepared = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let answer = solver.answer(question)?;
+        let answer = solver.answer(question.clone())?;
         let spent = start.elapsed().as_secs_f64();
+
+        let observations = answer.observations.clone();
+        let check = self.check_at(&solver, pde.as_ref(), Question { observations, ..question })?;
 
         let (task, times) = (self.task, [prepared, spent]);
         let unobserved = read.unobserved;
-        let report = Report { model, name, seed, pde, task, answer, truth, unobserved, times };
+        let levels = self.above.clone();
+        let report = Report {
+            model,
+            name,
+            seed,
+            pde,
+            task,
+            answer,
+            truth,
+            unobserved,
+            times,
+            levels,
+            check,
+        };
         report.say();
 
-        for path in &self.out {
-            report.write(path)?;
-            tell!("wrote {}", path.display());
-        }
+        self.out.iter().try_for_each(|path| report.write(path))?;
+        self.table.iter().try_for_each(|path| report.write_table(path))?;
         report.print(global.json)?;
 
         match report.answer.warnings.len() {
@@ -299,9 +356,19 @@ impl Solve {
     }
 }
 
+/// Names the option that helps where there is no solver to draw truths.
+fn no_truth(error: Error) -> Failure {
+    match error {
+        Error::Physics(error @ phys_instruct_physics::Error::NoSolver { .. }) => {
+            Failure::Usage(format!("{error}; --held-out F names samples to draw from"))
+        }
+        other => other.into(),
+    }
+}
+
 /// The lines of the scores of test problems.
 pub fn lines_of(scores: &TrialScores, task: Task, card: &Card) -> Vec<(String, String)> {
-    let noise = 100.0 * scores.noise;
+    let noise = 100.0 * scores.noise.unwrap_or_default();
     let seen = format!("{} values each, errors of {} %", scores.points, plain(noise));
     let error = format!("{}, standard deviation {}", plain(scores.error), plain(scores.error_sd));
 
@@ -323,6 +390,26 @@ pub fn lines_of(scores: &TrialScores, task: Task, card: &Card) -> Vec<(String, S
     lines
 }
 
+/// Reads `FIELD=LEVEL`.
+fn level(text: &str) -> Result<Level, String> {
+    let found = text.split_once('=').and_then(|(field, value)| {
+        let value = value.trim().parse().ok().filter(|value: &f64| value.is_finite())?;
+        Some(Level { field: field.trim().into(), value })
+    });
+    found.ok_or_else(|| "FIELD=LEVEL expected, such as a=7.5".into())
+}
+
+/// Refuses a name whose format is unknown, and a place that cannot be written.
+fn check_out(path: &Path) -> Outcome {
+    if Format::of(path).is_some() || ["html", "png", "svg"].contains(&extension(path).as_str()) {
+        return make_room(path);
+    }
+    Err(Failure::Usage(format!(
+        "--out {}: a name ending in .npz, .nc, .csv, .asc, .html, .png or .svg expected",
+        path.display()
+    )))
+}
+
 /// The name of a file without its folder.
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
@@ -336,105 +423,5 @@ impl Way {
             Self::InputSpace => Method::InputSpace,
             Self::NoiseSpace => Method::NoiseSpace,
         }
-    }
-}
-
-/// An answer, with the fields by which it is measured.
-struct Report<'a> {
-    model: &'a Model,
-    /// The name of the model's file.
-    name: String,
-    /// The seed of the ensemble.
-    seed: u64,
-    pde: Box<dyn Pde>,
-    task: Task,
-    answer: Answer,
-    truth: Option<Samples>,
-    unobserved: usize,
-    /// The seconds for the prior's covariance, and for the answer.
-    times: [f64; 2],
-}
-
-impl Report<'_> {
-    /// Prints to stderr what was assumed and what does not fit.
-    fn say(&self) {
-        self.answer.notes.iter().for_each(|note| tell!("note: {note}"));
-        let warnings: Vec<String> =
-            self.answer.warnings.iter().map(|w| w.message.clone()).collect();
-        warn(&warnings);
-    }
-
-    fn write(&self, path: &Path) -> Outcome {
-        let Answer { posterior, observations, warnings, pde_errors, .. } = &self.answer;
-        if extension(path) == "npz" {
-            return Ok(files::write_posterior(path, posterior)?);
-        }
-
-        let count = observations.points().len();
-        let title = format!("{}, {}: {count} observations", self.model.card.pde, self.task);
-        let errors = match pde_errors {
-            Some(errors) => {
-                let [members, mean] = [errors.members, errors.mean].map(|v| significant(v, 3));
-                format!("PDE error of the members {members}, of their mean {mean}.")
-            }
-            None => "No equation was used: none is known.".into(),
-        };
-        let caption = format!(
-            "Made by model {}, {} members of {}, seed {}. {errors}",
-            self.name,
-            posterior.samples.count,
-            picture::in_words(posterior.calls),
-            self.seed,
-        );
-
-        let answered = Answered {
-            posterior,
-            observations,
-            truth: self.truth.as_ref().map(|truth| truth.sample(0)),
-            title: &title,
-            caption: &caption,
-            notes: warnings.iter().map(|w| format!("Warning: {}", w.message)).collect(),
-        };
-        picture::write(path, &answer::draw(self.pde.as_ref(), &answered)?)
-    }
-
-    fn print(&self, json: bool) -> Outcome {
-        let figures = self.answer.figures(self.model, self.task, self.truth.as_ref())?;
-        let [prepared, spent] = self.times;
-        let mut value =
-            serde_json::to_value(&figures).map_err(|e| Failure::Usage(e.to_string()))?;
-        value["unobserved"] = self.unobserved.into();
-        value["prepare_seconds"] = prepared.into();
-        value["seconds"] = spent.into();
-
-        let Answer { posterior, observations, explained, pde_errors, .. } = &self.answer;
-        let (samples, misfit, score) = (&posterior.samples, figures.misfit, figures.score);
-        let [chi, of_members] = [explained.chi, explained.chi_of_members].map(plain);
-        let errors = pde_errors.map(|e| {
-            let [members, mean, model] = [e.members, e.mean, e.model].map(plain);
-            format!("{members}, of the mean {mean}; the model's own {model}")
-        });
-
-        let mut lines = vec![
-            line("PDE", self.pde.equation()),
-            line("task", self.task),
-            line("observations", observations.points().len()),
-            line("ensemble", samples.count),
-            line("misfit of the mean", format!("{} of the fields' deviation", plain(misfit))),
-            line("chi", format!("{chi} of the mean, {of_members} of the members; 1 is expected")),
-            line("PDE error", errors.unwrap_or_else(|| NO_EQUATION.into())),
-        ];
-        if let Some(score) = score {
-            lines.push(line("error", plain(score.error)));
-            lines.extend(score.coverage90.map(|c| line("within the 90 % interval", plain(c))));
-            lines.push(line("ranked score (CRPS)", plain(score.crps)));
-        }
-
-        lines.push(line("network calls", posterior.calls));
-        lines.push(line(
-            "time",
-            format!("{} (and {} to prepare)", seconds(spent), seconds(prepared)),
-        ));
-        show(json, value, &lines)
     }
 }

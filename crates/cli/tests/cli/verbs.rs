@@ -215,6 +215,50 @@ fn the_number_of_threads_changes_no_answer_and_no_joint_component() {
 }
 
 #[test]
+fn an_answer_is_written_for_other_programs_and_for_people() {
+    let sandbox = Sandbox::with_models();
+    sandbox.good("solve student --task inverse --make-obs obs.csv --points 20 --seed 1");
+    let solve = "solve student --task inverse --obs obs.csv --ensemble 4";
+    let outs = ["npz", "nc", "csv", "asc", "html"].map(|kind| format!("--out x.{kind}")).join(" ");
+    let run = sandbox.good(&format!("{solve} {outs} --above a=0.5 --table table.csv --json"));
+    let next = &serde_json::from_str::<serde_json::Value>(&run.stdout).unwrap()["next_place"];
+    assert_eq!(next["field"], "u");
+
+    let checked: serde_json::Value = sandbox.json(&format!("{solve} --check 3"));
+    assert_eq!(
+        (&checked["check"]["problems"], &checked["check"]["points"]),
+        (&3.into(), &20.into())
+    );
+    assert!(checked["check"]["chi"].as_f64().unwrap() > 0.0);
+
+    let text = |name: &str| std::fs::read_to_string(sandbox.path(name)).unwrap();
+    assert!(text("x.csv").starts_with("y,x,a_mean,a_sd,a_p10,a_p50,a_p90,u_mean,"));
+    assert!(text("x.a_above_0.5.asc").starts_with("ncols 8\nnrows 8\n"));
+    assert_eq!(&std::fs::read(sandbox.path("x.nc")).unwrap()[..3], b"CDF");
+
+    // Every observation has its line, with what the others say of it.
+    let table = text("table.csv");
+    assert_eq!(table.lines().count(), 21);
+    assert!(table.lines().all(|line| line.split(',').count() == 12));
+
+    // The page holds its pictures, the observations and the command.
+    let page = text("x.html");
+    assert_eq!(page.matches("<svg").count(), 3);
+    for part in ["One more value would tell most", "expected from the others", "--above a=0.5"] {
+        assert!(page.contains(part), "{part}");
+    }
+
+    let refusal = |rest: &str| {
+        let run = sandbox.run(&format!("{solve} {rest}"));
+        assert_eq!(run.code, Some(2), "{rest}: {}", run.stderr);
+        run.stderr
+    };
+    assert!(refusal("--out x.tif").contains(".npz, .nc, .csv, .asc, .html, .png or .svg"));
+    assert!(refusal("--out x.npz --above a").contains("such as a=7.5"));
+    assert!(refusal("--out x.npz --above b=1").contains("no field `b`; the fields are a, u"));
+}
+
+#[test]
 fn polish_brings_samples_onto_the_equation_and_says_what_it_took() {
     let sandbox = Sandbox::with_models();
     let [plain, polished] = ["", " --polish 2"]

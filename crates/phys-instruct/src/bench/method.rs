@@ -52,8 +52,6 @@ methods! {
     SamplingMethod {
         /// The student.
         PhysInstruct = "phys-instruct",
-        /// The student with its samples polished.
-        Polished = "phys-instruct+polish",
         /// The student without its operator: input and solution from one pass.
         Joint = "phys-instruct/joint",
         /// A student distilled without guidance.

@@ -38,7 +38,7 @@ pub struct Key {
     pub seeds: Vec<u64>,
     /// The weight of the baseline's guidance, or the size of its correction.
     pub weight: Option<f64>,
-    /// The number of sweeps of polish.
+    /// The number of sweeps by which the samples are polished; none for samples as drawn.
     #[serde(default)]
     pub sweeps: Option<usize>,
     /// The most samples per seed that are solved for the solution error.
@@ -56,10 +56,12 @@ impl Key {
         self.coordinates.map(|kind| format!("{}{predictor}", kind.name()))
     }
 
-    /// The method as the table names it: with the model's coordinates, if it has a model.
+    /// The method as the table names it: with the model's coordinates, if it has a model, and with
+    /// the polish of its samples.
     pub fn label(&self) -> String {
+        let polish = if self.sweeps.is_some() { " + polish" } else { "" };
         match self.coordinates_in_words() {
-            Some(kind) => format!("{} ({kind})", self.method),
+            Some(kind) => format!("{}{polish} ({kind})", self.method),
             None => self.method.to_string(),
         }
     }

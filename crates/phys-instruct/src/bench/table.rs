@@ -27,13 +27,14 @@ const FIGURES: [Column; 16] = [
     ("throughput", |r| exact(r.throughput)),
 ];
 
-const KEYS: [Column; 9] = [
+const KEYS: [Column; 10] = [
     ("pde", |r| r.key.pde.clone()),
     ("method", |r| r.key.method.to_string()),
     ("coordinates", |r| r.key.coordinates.map_or(String::new(), |c| c.name().into())),
     ("linear_predictor", |r| r.key.linear_predictor.to_string()),
     ("steps", |r| r.key.steps.to_string()),
     ("calls", |r| r.calls.to_string()),
+    ("sweeps", |r| r.key.sweeps.map_or(String::new(), |sweeps| sweeps.to_string())),
     ("grid", |r| grid(r.key.grid)),
     ("count", |r| r.key.count.to_string()),
     ("seeds", |r| r.key.seeds.len().to_string()),

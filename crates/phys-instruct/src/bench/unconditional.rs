@@ -49,7 +49,7 @@ pub struct Options {
     pub seeds: Vec<u64>,
     /// The numbers of sampler steps of the baselines.
     pub steps: Vec<usize>,
-    /// The number of sweeps of polish in the student's second set of rows; 0 for no such rows.
+    /// The number of sweeps of polish in a second row of every method; 0 for no such rows.
     pub polish: usize,
     /// The methods to measure.
     pub methods: Vec<SamplingMethod>,
@@ -96,6 +96,14 @@ pub struct Item {
     model: Option<Arc<Model>>,
 }
 
+impl Item {
+    /// The row of the same samples, polished.
+    fn polished(&self, sweeps: usize) -> Self {
+        let key = Key { sweeps: Some(sweeps), ..self.key.clone() };
+        Self { key, file: self.file.clone(), model: self.model.clone() }
+    }
+}
+
 /// A model and the hash of its file.
 pub(super) struct Loaded {
     file: PathBuf,
@@ -126,10 +134,6 @@ pub fn plan(
 
     let student = &student?.ok_or_else(none)?;
     items.extend(student_rows(SamplingMethod::PhysInstruct, options, student));
-    if options.polish > 0 && converges(&student.model)? {
-        items.extend(student_rows(SamplingMethod::Polished, options, student));
-    }
-
     if let Some(joint) = &student.joint() {
         items.extend(student_rows(SamplingMethod::Joint, options, joint));
     }
@@ -153,6 +157,12 @@ pub fn plan(
     if let Some(pidm) = &pidm? {
         same(pidm)?;
         items.extend(teacher_rows(SamplingMethod::Pidm, options, tuning, pidm)?);
+    }
+
+    if options.polish > 0 && converges(&student.model)? {
+        // The row of the samples as drawn stands before that of the same samples polished.
+        let both = |item: Item| [item.polished(options.polish), item].into_iter().rev();
+        items = items.into_iter().flat_map(both).collect();
     }
 
     let solver = key(pde, SamplingMethod::Solver, student.model.card.grid, options, 0);
@@ -240,12 +250,8 @@ impl Loaded {
 }
 
 fn student_rows(method: SamplingMethod, options: &Options, student: &Loaded) -> Vec<Item> {
-    let row = |calls| {
-        let mut item = student.item(method, options, calls);
-        item.key.sweeps = (method == SamplingMethod::Polished).then_some(options.polish);
-        item
-    };
-    (1..=student.model.card.levels.len()).map(row).collect()
+    let calls = 1..=student.model.card.levels.len();
+    calls.map(|calls| student.item(method, options, calls)).collect()
 }
 
 /// Tells whether sweeps of correction converge for the model's PDE.
@@ -350,17 +356,21 @@ impl Setting {
                 data::generate(self.pde(), self.reference.grid(), seed, count, &mut watch)?;
             return Ok(Drawn { samples, calls: 0 });
         };
-        if let Some(guided) = key.weight.and_then(|weight| key.method.guided(weight)) {
-            let (residual, lot) = (self.residual(), Lot { count, seed });
-            return baseline::sample(model, residual, guided, key.steps, lot, &mut |_| ());
-        }
 
-        let calls = match model.card.kind {
-            Kind::Teacher => sampler::calls(key.steps, sampler::Method::Heun),
-            Kind::Student => key.steps,
+        let mut drawn = match key.weight.and_then(|weight| key.method.guided(weight)) {
+            Some(guided) => {
+                let (residual, lot) = (self.residual(), Lot { count, seed });
+                baseline::sample(model, residual, guided, key.steps, lot, &mut |_| ())?
+            }
+            None => {
+                let calls = match model.card.kind {
+                    Kind::Teacher => sampler::calls(key.steps, sampler::Method::Heun),
+                    Kind::Student => key.steps,
+                };
+                let options = SampleOptions { count, calls, seed, ..SampleOptions::default() };
+                sampling::sample(model, options, &mut |_| ())?
+            }
         };
-        let options = SampleOptions { count, calls, seed, ..SampleOptions::default() };
-        let mut drawn = sampling::sample(model, options, &mut |_| ())?;
 
         if let Some(sweeps) = key.sweeps {
             drawn.samples = polish::polish(&drawn.samples, self.pde(), self.residual(), sweeps)?;

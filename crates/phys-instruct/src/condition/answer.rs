@@ -211,7 +211,8 @@ impl Solver {
         };
 
         let sd = self.errors(&observations);
-        let explained = Explained::new(&posterior, &observations, &lattice, &sd);
+        let left_out = surprise.left_out(observations.points().len());
+        let explained = Explained::new(&posterior, &observations, &lattice, &sd, &left_out);
         let pde_errors = match problem::equation(pde, grid, &Device::flex())? {
             Some(residual) => Some(self.pde_errors(&posterior, residual.as_ref())?),
             None => {

@@ -6,6 +6,7 @@
 //! in part.
 
 use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::condition::observations::place::Lattice;
 use crate::condition::{Observations, Posterior};
@@ -21,36 +22,67 @@ pub struct Explained {
     /// The root mean square of the members' chi.
     pub chi_of_members: f64,
     /// The observations that the mean misses by most, the worst first.
-    pub worst: Vec<Worst>,
+    pub worst: Vec<Fit>,
+    /// All observations, in the order of [`Observations::points`].
+    #[serde(skip)]
+    pub fits: Vec<Fit>,
 }
 
 /// One observation and the answer at its place.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Worst {
+pub struct Fit {
     /// The number of the observation in its file, from 1.
     pub number: usize,
     /// The field.
     pub field: String,
-    /// The coordinate y, 0 to 1.
+    /// The coordinate y, from 0 to the side of the domain.
     pub y: f64,
-    /// The coordinate x, 0 to 1.
+    /// The coordinate x, likewise.
     pub x: f64,
     /// The observed value.
     pub value: f64,
+    /// The standard deviation of its error that was used.
+    pub sd: f64,
     /// The value of the posterior's mean there.
     pub answer: f64,
+    /// The standard deviation of the members' values there.
+    pub answer_sd: f64,
     /// |answer - value| over the standard deviation of the value's error.
     pub chi: f64,
+    /// The law of the value given all other observations; none where it was not asked for.
+    pub left_out: Option<LeftOut>,
+}
+
+/// The law of an observed value given all others, under the prior.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct LeftOut {
+    /// The expected value.
+    pub value: f64,
+    /// The standard deviation of the observed value about it, its error included.
+    pub sd: f64,
+    /// (observed - expected) / sd.
+    pub distance: f64,
+    /// The probability of a smaller value; evenly spread over many values if the errors and the
+    /// prior are right.
+    pub rank: f64,
+}
+
+impl LeftOut {
+    /// The law of an observed value whose expected value, deviation and distance are given.
+    pub fn new(value: f64, sd: f64, distance: f64) -> Self {
+        Self { value, sd, distance, rank: Normal::standard().cdf(distance) }
+    }
 }
 
 impl Explained {
     /// Compares `posterior` with `observations` on a `lattice`. `sd` holds the standard deviation
-    /// of each observation's error, above 0.
+    /// of each observation's error, above 0, and `left_out` what the others say of it.
     pub fn new(
         posterior: &Posterior,
         observations: &Observations,
         lattice: &Lattice,
         sd: &[f64],
+        left_out: &[Option<LeftOut>],
     ) -> Self {
         let n = observations.points().len();
         let value = |i: usize| observations.points()[i].value;
@@ -62,27 +94,30 @@ impl Explained {
         let squares = (0..members.count).map(|m| square(members.sample(m)));
         let chi_of_members = (squares.sum::<f64>() / members.count as f64).sqrt();
 
-        let mut order: Vec<usize> = (0..n).collect();
-        order.sort_by(|&i, &j| off(&mean, j).abs().total_cmp(&off(&mean, i).abs()));
-        let listed = |&i: &usize| {
-            let point = &observations.points()[i];
+        let fit = |i: usize| {
+            let (point, stencil) = (&observations.points()[i], &observations.stencils()[i]);
             let [y, x] = lattice.coordinates(point.channel, [point.row, point.column]);
-            Worst {
+            let at_members: Vec<f64> =
+                (0..members.count).map(|m| stencil.of(members.sample(m))).collect();
+            Fit {
                 number: observations.numbers()[i],
                 field: observations.channels()[point.channel].clone(),
                 y,
                 x,
                 value: point.value,
-                answer: observations.stencils()[i].of(&mean),
+                sd: sd[i],
+                answer: stencil.of(&mean),
+                answer_sd: posterior.deviation_of(&at_members),
                 chi: off(&mean, i).abs(),
+                left_out: left_out[i],
             }
         };
 
-        Self {
-            chi: square(&mean).sqrt(),
-            chi_of_members,
-            worst: order.iter().take(LISTED).map(listed).collect(),
-        }
+        let fits: Vec<Fit> = (0..n).map(fit).collect();
+        let mut worst = fits.clone();
+        worst.sort_by(|a, b| b.chi.total_cmp(&a.chi));
+        worst.truncate(LISTED);
+        Self { chi: square(&mean).sqrt(), chi_of_members, worst, fits }
     }
 }
 
@@ -110,12 +145,13 @@ mod tests {
         let observations = Observations::new(&channels, Grid::square(4), points).unwrap();
         let sd: Vec<f64> = observations.points().iter().map(|p| p.deviation()).collect();
         let lattice = Lattice::new(&Poisson::default(), Grid::square(4));
-        let own = Explained::new(&posterior, &observations, &lattice, &sd);
+        let own = Explained::new(&posterior, &observations, &lattice, &sd, &[None; 3]);
 
         assert!((own.chi - (10.0f64 / 3.0).sqrt()).abs() < 1e-12);
         let numbers: Vec<usize> = own.worst.iter().map(|w| w.number).collect();
         assert_eq!(numbers, [2, 1, 3]);
         assert_eq!((own.worst[0].answer, own.worst[0].chi), (2.0, 3.0));
+        assert_eq!(own.fits[1].answer_sd, f64::sqrt(2.0));
         assert!((own.worst[1].y - 1.0).abs() < 1e-12 && (own.worst[1].x - 1.0 / 3.0).abs() < 1e-12);
         let one = [(9.0 + 12.25 + 100.0) / 3.0, (1.0 + 6.25 + 100.0) / 3.0];
         assert!((own.chi_of_members - ((one[0] + one[1]) / 2.0f64).sqrt()).abs() < 1e-9);

@@ -5,7 +5,8 @@ use phys_instruct_physics::Grid;
 use serde::Serialize;
 
 use super::answer::PriorDistance;
-use super::explained::Worst;
+use super::explained::Fit;
+use super::next_place::NextPlace;
 use super::posterior::Score;
 use super::{Answer, Task, TwoValuedEntries, Warning};
 use crate::{Error, Model, Result, Samples};
@@ -36,7 +37,7 @@ pub struct AnswerFigures {
     /// The root mean square of the members' chi.
     pub chi_of_members: f64,
     /// The observations that the mean misses by most.
-    pub worst: Vec<Worst>,
+    pub worst: Vec<Fit>,
     /// The distances of the observations from the prior.
     pub prior_distance: PriorDistance,
     /// Tells whether an equation was used.
@@ -49,6 +50,8 @@ pub struct AnswerFigures {
     pub pde_error_of_model: Option<f64>,
     /// The score against the truth, where it is known.
     pub score: Option<Score>,
+    /// The place where one more value would tell most; none if nothing is unknown.
+    pub next_place: Option<NextPlace>,
     /// Assumptions, in sentences.
     pub notes: Vec<String>,
     /// Everything that does not fit.
@@ -88,6 +91,7 @@ impl Answer {
             pde_error_of_mean: pde_errors.map(|e| e.mean),
             pde_error_of_model: pde_errors.map(|e| e.model),
             score: truth.map(|truth| self.score(model, task, truth)).transpose()?,
+            next_place: self.next_place(model.card.pde()?.as_ref(), task),
             notes: self.notes.clone(),
             warnings: self.warnings.clone(),
         })

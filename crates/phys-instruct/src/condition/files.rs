@@ -11,13 +11,13 @@ use std::path::Path;
 
 use phys_instruct_physics::{Grid, Pde};
 
+use crate::Result;
 use crate::condition::observations::place::Lattice;
 use crate::condition::observations::table::{self, Entry, Place};
-use crate::condition::{Observation, Observations, Posterior};
+use crate::condition::{Observation, Observations};
 use crate::store::arrays::{self, Contents};
 use crate::store::file::{self, bad};
-use crate::store::{NdArray, atomic, npz};
-use crate::{Error, Result};
+use crate::store::{NdArray, atomic};
 
 /// The largest size of a file of observations, in bytes.
 const MOST_BYTES: u64 = 1 << 26;
@@ -41,9 +41,9 @@ type Parsed<T> = std::result::Result<T, String>;
 /// Reads observations of `pde` on a grid from a `.csv` or an array file.
 ///
 /// # Errors
-/// Fails with [`Error::Io`] if the file cannot be read, and with [`Error::BadFile`] that names the
-/// lines or the array if it is not such a file. Observations that cannot be used give an
-/// [`Error::Observation`].
+/// Fails with [`crate::Error::Io`] if the file cannot be read, and with [`crate::Error::BadFile`]
+/// that names the lines or the array if it is not such a file. Observations that cannot be used
+/// give an [`crate::Error::Observation`].
 pub fn read(path: &Path, pde: &dyn Pde, grid: Grid) -> Result<Observed> {
     let lattice = Lattice::new(pde, grid);
     let read = match is_array(path) {
@@ -109,36 +109,6 @@ pub fn write(path: &Path, observations: &Observations, pde: &dyn Pde) -> Result<
         text += &format!("{field},{y},{x},{value},{sd}\n");
     }
     atomic::write(path, text.as_bytes())
-}
-
-/// Writes a posterior as `.npz`. Each channel `u` has its members `u` `[member, y, x]`, their mean
-/// `u_mean` and their standard deviation `u_sd` `[y, x]`.
-///
-/// # Errors
-/// Fails if the file cannot be written.
-pub fn write_posterior(path: &Path, posterior: &Posterior) -> Result<()> {
-    let samples = &posterior.samples;
-    let [n, points] = [samples.count, samples.height * samples.width];
-    let (mean, sd) = (posterior.mean(), posterior.deviation());
-    let mut arrays = Vec::new();
-
-    for (c, name) in samples.channels.iter().enumerate() {
-        let all = (0..n).flat_map(|i| samples.field(i, c)).copied().collect();
-        let part = |field: &[f32]| field[c * points..][..points].to_vec();
-        let shape = [samples.height, samples.width];
-        for (suffix, shape, data) in [
-            ("", [&[n], &shape[..]].concat(), all),
-            ("_mean", shape.to_vec(), part(&mean)),
-            ("_sd", shape.to_vec(), part(&sd)),
-        ] {
-            let array = NdArray::from_f32(shape, data)
-                .ok_or_else(|| Error::Shape(format!("channel {name} does not fill its grid")))?;
-            arrays.push((format!("{name}{suffix}"), array));
-        }
-    }
-
-    let named: Vec<(&str, &NdArray)> = arrays.iter().map(|(n, a)| (n.as_str(), a)).collect();
-    npz::write(path, &named)
 }
 
 fn from_table(lattice: &Lattice, bytes: &[u8]) -> Parsed<Raw> {
@@ -279,6 +249,7 @@ mod tests {
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
+    use crate::store::npz;
 
     fn read_csv(text: &str) -> Result<Observations> {
         let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();

@@ -33,8 +33,9 @@ pub struct TrialScores {
     pub problems: usize,
     /// The number of values that were seen.
     pub points: usize,
-    /// The standard deviation of their errors, in standard deviations of the field.
-    pub noise: f64,
+    /// The standard deviation of their errors, in standard deviations of the field; none where
+    /// every value has its own.
+    pub noise: Option<f64>,
     /// The relative error of the posterior's mean ([`Score::error`]).
     ///
     /// [`Score::error`]: super::posterior::Score::error
@@ -84,21 +85,60 @@ impl Solver {
         }
 
         let pde = self.model().card.pde()?;
-        let grid = self.model().card.grid;
-        let [allowed, target] =
-            [trials.task.observed(pde.as_ref(), grid), trials.task.target(pde.as_ref(), grid)];
-        let two_valued = TwoValuedEntries::of(held_out, pde.as_ref());
+        let allowed = trials.task.observed(pde.as_ref(), self.model().card.grid);
+        let Trials { task, points, noise, options, .. } = *trials;
+        let question = |i| {
+            let seen = Observations::draw(held_out, i, &allowed, points, noise, options.seed)?;
+            Ok(Question { options, ..Question::new(task, seen) })
+        };
+        let scores = self.score_each(&held_out.slice(0..asked), &question, progress, stop)?;
+        Ok(TrialScores { noise: Some(noise), ..scores })
+    }
+
+    /// Asks a `question` anew for each of the `truths`, and scores the answers. The observations
+    /// are at the places of the question's, with errors of the sizes stated there.
+    ///
+    /// # Errors
+    /// Fails as [`Solver::score_on`] does.
+    pub fn check(
+        &self,
+        question: &Question,
+        truths: &Samples,
+        progress: &mut dyn FnMut(usize),
+        stop: &AtomicBool,
+    ) -> Result<TrialScores> {
+        let seed = question.options.seed;
+        let asked = |i| {
+            let observations = question.observations.seen_in(truths, i, seed);
+            Ok(Question { observations, noise: None, ..question.clone() })
+        };
+        self.score_each(truths, &asked, progress, stop)
+    }
+
+    /// Answers and scores a question for each of the `truths`.
+    fn score_each(
+        &self,
+        truths: &Samples,
+        question: &dyn Fn(usize) -> Result<Question>,
+        progress: &mut dyn FnMut(usize),
+        stop: &AtomicBool,
+    ) -> Result<TrialScores> {
+        let pde = self.model().card.pde()?;
+        let two_valued = TwoValuedEntries::of(truths, pde.as_ref());
 
         let start = std::time::Instant::now();
-        let mut all = Vec::with_capacity(asked);
-        for i in 0..asked {
+        let mut points = 0;
+        let mut all = Vec::with_capacity(truths.count);
+        for i in 0..truths.count {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
             }
-            let Trials { points, noise, options, .. } = *trials;
-            let seen = Observations::draw(held_out, i, &allowed, points, noise, options.seed)?;
-            let answer = self.answer(Question { options, ..Question::new(trials.task, seen) })?;
-            let score = answer.posterior.score(held_out.sample(i), &target, two_valued.as_ref());
+
+            let question = question(i)?;
+            points = question.observations.points().len();
+            let target = question.task.target(pde.as_ref(), self.model().card.grid);
+            let answer = self.answer(question)?;
+            let score = answer.posterior.score(truths.sample(i), &target, two_valued.as_ref());
             all.push(Trial {
                 error: score.error,
                 coverage90: score.coverage90,
@@ -108,11 +148,11 @@ impl Solver {
             });
             progress(i + 1);
         }
-        Ok(means(trials, &all, start.elapsed().as_secs_f64()))
+        Ok(means(points, &all, start.elapsed().as_secs_f64()))
     }
 }
 
-fn means(trials: &Trials, all: &[Trial], seconds: f64) -> TrialScores {
+fn means(points: usize, all: &[Trial], seconds: f64) -> TrialScores {
     let n = all.len().max(1) as f64;
     let mean = |of: &dyn Fn(&Trial) -> f64| all.iter().map(of).sum::<f64>() / n;
     let error = mean(&|t| t.error);
@@ -120,8 +160,8 @@ fn means(trials: &Trials, all: &[Trial], seconds: f64) -> TrialScores {
 
     TrialScores {
         problems: all.len(),
-        points: trials.points,
-        noise: trials.noise,
+        points,
+        noise: None,
         error,
         error_sd: mean(&|t| (t.error - error).powi(2)).sqrt(),
         coverage90: covered.map(|covered| covered.iter().sum::<f64>() / n),

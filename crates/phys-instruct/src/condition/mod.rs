@@ -7,13 +7,16 @@
 
 pub mod answer;
 pub mod explained;
+pub mod export;
 pub mod figures;
 pub mod files;
 pub mod held_out;
 pub mod methods;
+pub mod next_place;
 pub mod observations;
 pub mod posterior;
 pub mod prior;
+pub mod quantiles;
 pub mod solver;
 pub(crate) mod stored;
 pub mod task;

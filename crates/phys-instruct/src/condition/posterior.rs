@@ -3,6 +3,7 @@
 use phys_instruct_physics::{Pde, TwoValues};
 use rayon::prelude::*;
 use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::eval::marginal;
 use crate::{Error, Result, Samples};
@@ -97,7 +98,7 @@ impl Posterior {
 
     /// The standard deviation of one entry's members. The divisor is the number of members n for
     /// mirrored pairs, whose mean is fixed by construction, and n - 1 otherwise.
-    fn deviation_of(&self, values: &[f64]) -> f64 {
+    pub(super) fn deviation_of(&self, values: &[f64]) -> f64 {
         let mean = mean(values);
         let square: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
         let free = values.len() as f64 - if self.mirrored { 0.0 } else { 1.0 };
@@ -109,7 +110,7 @@ impl Posterior {
     }
 
     /// The values of all members at one entry.
-    fn at(&self, entry: usize) -> Vec<f64> {
+    pub(super) fn at(&self, entry: usize) -> Vec<f64> {
         (0..self.samples.count).map(|i| f64::from(self.samples.sample(i)[entry])).collect()
     }
 
@@ -189,44 +190,36 @@ fn within_middle(below: usize, alike: usize, members: usize) -> f64 {
 }
 
 /// Tells whether any two members differ by at most `alike`.
-fn coincide(members: &[f64], alike: f64) -> bool {
+pub(super) fn coincide(members: &[f64], alike: f64) -> bool {
     let mut sorted = members.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.windows(2).any(|pair| pair[1] - pair[0] <= alike)
 }
 
-fn mean(values: &[f64]) -> f64 {
+pub(super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Half the 90 % interval of one more draw from a normal law, in standard deviations of `members`
-/// draws; none for a single member.
+/// Student's t that holds for a further draw from a normal law: its law, and its scale in standard
+/// deviations of `members` draws; none for a single member.
 ///
-/// It is the quantile of Student's t with `members - 1` degrees of freedom, times sqrt(1 + 1 /
-/// `members`) for the error of the draws' mean. For `mirrored` pairs there are `members / 2`
-/// degrees, and the mean has no such error.
-fn interval(members: usize, mirrored: bool) -> Option<f64> {
+/// There are `members - 1` degrees of freedom, and the scale is sqrt(1 + 1 / `members`) for the
+/// error of the draws' mean. For `mirrored` pairs there are `members / 2` degrees, and the mean has
+/// no such error.
+pub(super) fn further_draw(members: usize, mirrored: bool) -> Option<(StudentsT, f64)> {
     if members < 2 {
         return None;
     }
     let (degrees, of_mean) =
         if mirrored { (members / 2, 0.0) } else { (members - 1, 1.0 / members as f64) };
+    let law = StudentsT::new(0.0, 1.0, degrees as f64).ok()?;
+    Some((law, f64::sqrt(1.0 + of_mean)))
+}
 
-    // Cornish-Fisher expansion of the 95 % quantile in 1 / degrees (Abramowitz and Stegun 26.7.5).
-    // Exact values are taken for the few degrees where it is poor.
-    let z = 1.644_853_626_951f64;
-    let t = match degrees {
-        1 => 6.313_75,
-        2 => 2.919_99,
-        3 => 2.353_36,
-        _ => {
-            let first = (z.powi(3) + z) / 4.0;
-            let second = (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0;
-            z + first / degrees as f64 + second / degrees.pow(2) as f64
-        }
-    };
-
-    Some(t * f64::sqrt(1.0 + of_mean))
+/// Half the 90 % interval of a further draw, in standard deviations of `members` draws; none for a
+/// single member.
+fn interval(members: usize, mirrored: bool) -> Option<f64> {
+    further_draw(members, mirrored).map(|(law, scale)| scale * law.inverse_cdf(0.95))
 }
 
 /// The fair estimate of the CRPS, E|X - t| - E|X - X'| / 2, from the members (Ferro 2014).

@@ -363,7 +363,7 @@ pub(super) fn of_explained(explained: &Explained) -> Option<Warning> {
         return None;
     }
 
-    let one = |w: &crate::condition::explained::Worst| {
+    let one = |w: &crate::condition::explained::Fit| {
         let (value, answer, chi) = (short(w.value), short(w.answer), short(w.chi));
         format!("number {} ({} = {value}, answered {answer}, chi {chi})", w.number, w.field)
     };

@@ -28,7 +28,12 @@ pub fn error_against_latency(rows: &[Row]) -> Chart {
                 known.points.push(point);
                 known.dots.push(area);
             }
-            None => series.push(Series { name, points: vec![point], dots: vec![area] }),
+            None => series.push(Series {
+                name,
+                points: vec![point],
+                dots: vec![area],
+                ..Series::default()
+            }),
         }
     }
 
@@ -51,7 +56,7 @@ pub fn spectra(pde: &dyn Pde, sets: &[(String, Samples)], about: &str) -> Vec<Ch
         let nyquist = spectrum::nyquist(samples.grid());
         let points = spectrum.wavenumber.iter().zip(&spectrum.power).map(|(k, p)| [*k, *p]);
         let shown = |[k, p]: &[f64; 2]| (1.0..=nyquist).contains(k) && *p > 0.0;
-        Series { name: name.clone(), points: points.filter(shown).collect(), dots: vec![] }
+        Series { name: name.clone(), points: points.filter(shown).collect(), ..Series::default() }
     };
 
     let chart = |(c, channel): (usize, &Channel)| Chart {
@@ -74,7 +79,7 @@ pub fn histograms(pde: &dyn Pde, sets: &[(String, Samples)], about: &str) -> Vec
         let margin = MARGIN * (high - low);
         let curve = |(name, samples): &(String, Samples)| {
             let points = histogram(samples, c, [low - margin, high + margin], BINS);
-            Series { name: name.clone(), points, dots: vec![] }
+            Series { name: name.clone(), points, ..Series::default() }
         };
         Chart {
             title: format!("{}: values of {}", pde.name(), channel.name),

@@ -62,7 +62,7 @@ pub struct Unconditional {
     /// Sampler steps of the baselines; repeatable [default: 4, 10, 100 and 200; quick: 10 and 100]
     #[arg(long, value_name = "N", value_parser = between::<1, MOST_CALLS>())]
     steps: Vec<usize>,
-    /// Add the student's rows after N sweeps of classical correction
+    /// Add a row of every method's samples after N sweeps of polish, a classical correction of u
     #[arg(long, value_name = "N", value_parser = between::<1, MOST_CALLS>())]
     polish: Option<usize>,
     /// A method to measure, as the table names it; repeatable [default: all]

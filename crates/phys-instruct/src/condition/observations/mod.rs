@@ -212,6 +212,17 @@ impl Observations {
         Self::new(&samples.channels, grid, points)
     }
 
+    /// The values of sample `i` at these places, with errors of these sizes drawn anew from `seed`.
+    pub fn seen_in(&self, samples: &Samples, i: usize, seed: u64) -> Self {
+        let mut rng = rng::stream(seed, "observations", 0, i as u64);
+        let mut seen = self.clone();
+        for (point, stencil) in seen.points.iter_mut().zip(&self.stencils) {
+            let error = point.deviation() * rng::normal(&mut rng);
+            point.value = stencil.of(samples.sample(i)) + error;
+        }
+        seen
+    }
+
     /// The `allowed` entries of joint samples that lie in `count` random columns (all, if there are
     /// fewer) of a grid. Such sensors see every row, which for Burgers is every time.
     pub fn columns(allowed: &[usize], grid: Grid, count: usize, seed: u64) -> Vec<usize> {

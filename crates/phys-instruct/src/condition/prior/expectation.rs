@@ -22,6 +22,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::Result;
+use crate::condition::explained::LeftOut;
 use crate::linalg::cholesky;
 
 /// The share of the prior's own samples that exceeds the usual range.
@@ -106,6 +107,18 @@ pub struct Size {
     pub usual: [f64; 2],
     /// The number of values.
     pub count: usize,
+}
+
+impl Surprise {
+    /// The law of each of `count` observations given all others; none for those not examined.
+    pub fn left_out(&self, count: usize) -> Vec<Option<LeftOut>> {
+        let mut all = vec![None; count];
+        for (k, &i) in self.chosen.iter().enumerate() {
+            let [value, sd] = self.expected[k];
+            all[i] = Some(LeftOut::new(value, sd, self.given_rest[k]));
+        }
+        all
+    }
 }
 
 /// The inverse of V in units of the values' own deviations.

@@ -1,0 +1,197 @@
+//! The report of an answer: its figures, its files, and what does not fit.
+
+use std::path::Path;
+
+use phys_instruct::condition::export::{self, Format, Layers, Level};
+use phys_instruct::condition::{Answer, Task, TrialScores};
+use phys_instruct::store::atomic;
+use phys_instruct::{Model, Samples};
+use phys_instruct_physics::Pde;
+use phys_instruct_report::number::{plain, significant};
+use serde_json::Value;
+
+use crate::args::extension;
+use crate::failure::{Failure, Outcome};
+use crate::output::{NO_EQUATION, line, seconds, show, tell};
+use crate::picture;
+use crate::picture::answer::{self, Answered};
+use crate::picture::page::{self, Texts};
+use crate::warnings::warn;
+
+/// An answer, with the fields by which it is measured.
+pub(super) struct Report<'a> {
+    /// The model that answered.
+    pub model: &'a Model,
+    /// The name of the model's file.
+    pub name: String,
+    /// The seed of the ensemble.
+    pub seed: u64,
+    /// The PDE.
+    pub pde: Box<dyn Pde>,
+    /// The task.
+    pub task: Task,
+    /// The answer.
+    pub answer: Answer,
+    /// The true fields, one sample.
+    pub truth: Option<Samples>,
+    /// The number of places without a value.
+    pub unobserved: usize,
+    /// The seconds for the prior's covariance, and for the answer.
+    pub times: [f64; 2],
+    /// The levels of which the probabilities are written.
+    pub levels: Vec<Level>,
+    /// The scores of test problems at the same places; none where they were not asked for.
+    pub check: Option<TrialScores>,
+}
+
+impl Report<'_> {
+    /// Prints to stderr what was assumed and what does not fit.
+    pub fn say(&self) {
+        self.answer.notes.iter().for_each(|note| tell!("note: {note}"));
+        let warnings: Vec<String> =
+            self.answer.warnings.iter().map(|w| w.message.clone()).collect();
+        warn(&warnings);
+    }
+
+    /// Writes the answer in the format of the path's extension.
+    pub fn write(&self, path: &Path) -> Outcome {
+        let count = self.answer.observations.points().len();
+        let title = format!("{}, {}: {count} observations", self.model.card.pde, self.task);
+        let caption = self.caption();
+
+        if Format::of(path).is_some() {
+            let posterior = &self.answer.posterior;
+            let title = format!("{title}. {caption}");
+            let layers = Layers::of(posterior, self.pde.as_ref(), &self.levels, &title)?;
+            layers.write(path)?.iter().for_each(|file| tell!("wrote {}", file.display()));
+            return Ok(());
+        }
+
+        let warnings = &self.answer.warnings;
+        let answered = Answered {
+            posterior: &self.answer.posterior,
+            observations: &self.answer.observations,
+            truth: self.truth.as_ref().map(|truth| truth.sample(0)),
+            title: &title,
+            caption: &caption,
+            notes: warnings.iter().map(|w| format!("Warning: {}", w.message)).collect(),
+        };
+        match extension(path).as_str() {
+            "html" => {
+                let texts = self.texts()?;
+                let text = page::html(self.pde.as_ref(), &answered, &self.answer, &texts)?;
+                atomic::write(path, text.as_bytes())?;
+            }
+            _ => picture::write(path, &answer::draw(self.pde.as_ref(), &answered)?)?,
+        }
+        tell!("wrote {}", path.display());
+        Ok(())
+    }
+
+    /// Writes the table of the observations.
+    pub fn write_table(&self, path: &Path) -> Outcome {
+        export::write_observations(path, &self.answer)?;
+        tell!("wrote {}", path.display());
+        Ok(())
+    }
+
+    /// The origin of the answer, in a sentence or two.
+    fn caption(&self) -> String {
+        let Answer { posterior, pde_errors, .. } = &self.answer;
+        let errors = match pde_errors {
+            Some(errors) => {
+                let [members, mean] = [errors.members, errors.mean].map(|v| significant(v, 3));
+                format!("PDE error of the members {members}, of their mean {mean}.")
+            }
+            None => "No equation was used: none is known.".into(),
+        };
+
+        format!(
+            "Made by model {}, {} members of {}, seed {}. {errors}",
+            self.name,
+            posterior.samples.count,
+            picture::in_words(posterior.calls),
+            self.seed,
+        )
+    }
+
+    /// The texts of the answer's page.
+    fn texts(&self) -> Result<Texts, Failure> {
+        let (_, figures) = self.figures()?;
+        let advice = self.answer.next_place(self.pde.as_ref(), self.task).map(|place| {
+            let [y, x] = [place.y, place.x].map(plain);
+            format!("One more value would tell most at y {y}, x {x} of {}.", place.field)
+        });
+        let words = std::env::args().skip(1).map(quoted);
+        let command = std::iter::once("phys-instruct".into()).chain(words).collect::<Vec<_>>();
+        Ok(Texts { figures, command: command.join(" "), advice })
+    }
+
+    /// Prints the figures.
+    pub fn print(&self, json: bool) -> Outcome {
+        let (value, lines) = self.figures()?;
+        show(json, value, &lines)
+    }
+
+    /// The figures, as JSON and as lines.
+    fn figures(&self) -> Result<(Value, Vec<(String, String)>), Failure> {
+        let figures = self.answer.figures(self.model, self.task, self.truth.as_ref())?;
+        let [prepared, spent] = self.times;
+        let json = |value: serde_json::Result<Value>| {
+            value.map_err(|error| Failure::Usage(error.to_string()))
+        };
+        let mut value = json(serde_json::to_value(&figures))?;
+        value["unobserved"] = self.unobserved.into();
+        value["prepare_seconds"] = prepared.into();
+        value["seconds"] = spent.into();
+        value["check"] = json(serde_json::to_value(&self.check))?;
+
+        let Answer { posterior, observations, explained, pde_errors, .. } = &self.answer;
+        let (samples, misfit, score) = (&posterior.samples, figures.misfit, figures.score);
+        let [chi, of_members] = [explained.chi, explained.chi_of_members].map(plain);
+        let errors = pde_errors.map(|e| {
+            let [members, mean, model] = [e.members, e.mean, e.model].map(plain);
+            format!("{members}, of the mean {mean}; the model's own {model}")
+        });
+
+        let mut lines = vec![
+            line("PDE", self.pde.equation()),
+            line("task", self.task),
+            line("observations", observations.points().len()),
+            line("ensemble", samples.count),
+            line("misfit of the mean", format!("{} of the fields' deviation", plain(misfit))),
+            line("chi", format!("{chi} of the mean, {of_members} of the members; 1 is expected")),
+            line("PDE error", errors.unwrap_or_else(|| NO_EQUATION.into())),
+        ];
+        if let Some(score) = score {
+            lines.push(line("error", plain(score.error)));
+            lines.extend(score.coverage90.map(|c| line("within the 90 % interval", plain(c))));
+            lines.push(line("ranked score (CRPS)", plain(score.crps)));
+        }
+
+        if let Some(check) = &self.check {
+            let [error, sd, chi] = [check.error, check.error_sd, check.chi].map(plain);
+            let covered = check.coverage90.map_or("-".into(), plain);
+            lines.push(line("check", format!("{} problems of the same places", check.problems)));
+            lines.push(line("  error", format!("{error}, standard deviation {sd}")));
+            lines.push(line("  within 90 %", covered));
+            lines.push(line("  chi", format!("{chi} of the mean")));
+        }
+
+        lines.push(line("network calls", posterior.calls));
+        lines.push(line(
+            "time",
+            format!("{} (and {} to prepare)", seconds(spent), seconds(prepared)),
+        ));
+        Ok((value, lines))
+    }
+}
+
+/// A word of a command as a shell reads it.
+fn quoted(word: String) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word,
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
