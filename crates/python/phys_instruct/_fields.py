@@ -55,10 +55,13 @@ class Fields(Mapping[str, Array]):
         """The points and the sides."""
 
     def __getitem__(self, name: str) -> Array:
+        view: Array = self.array[..., self._channel(name), :, :]
+        return view
+
+    def _channel(self, name: str) -> int:
         if name not in self.channels:
             raise KeyError(f"no field `{name}`: {', '.join(self.channels)}")
-        view: Array = self.array[..., self.channels.index(name), :, :]
-        return view
+        return self.channels.index(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.channels)

@@ -55,10 +55,16 @@ class Posterior(Fields):
         return np.array(self._answer.observations(), dtype=kinds)
 
     def quantile(self, name: str, q: float | Sequence[float]) -> Array:
-        """Returns quantiles of a field over the members, ``[q, y, x]``, or ``[y, x]`` for one."""
-        if isinstance(q, Sequence) or np.ndim(q) > 0:
-            return np.stack([self.quantile(name, float(share)) for share in q])  # type: ignore[union-attr]
-        return Fields(self.pde, self.channels, self._answer.quantile(float(q)), self.grid)[name]  # type: ignore[arg-type]
+        """Returns the values below which a field lies with probability ``q``, ``[q, y, x]``, or
+        ``[y, x]`` for one number."""
+        channel = self._channel(name)
+        shares = [float(share) for share in np.ravel(q)]
+        found: Array = np.stack([self._answer.quantile(share)[channel] for share in shares])
+        return found[0] if np.ndim(q) == 0 else found
+
+    def probability_above(self, name: str, level: float) -> Array:
+        """Returns the probability that a field lies above a level, ``[y, x]``."""
+        return self._answer.probability_above(self._channel(name), float(level))
 
     @cached_property
     def figures(self) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use numpy::{IntoPyArray, PyArray3, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray3};
+use numpy::{
+    IntoPyArray, PyArray2, PyArray3, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray3,
+};
 use phys_instruct::condition::export::{Format, Layers, Level};
 use phys_instruct::condition::{Answer as Found, Lattice, Observation, Observations, Task};
 use phys_instruct::{Error, Model, Samples};
@@ -107,6 +109,18 @@ impl Answer {
     fn quantile<'py>(&self, py: Python<'py>, share: f64) -> PyResult<Bound<'py, PyArray3<f32>>> {
         let values = py.detach(|| self.found.posterior.quantile(share));
         or_raise(py, values)?.into_pyarray(py).reshape(self.shape())
+    }
+
+    /// The probability that a channel lies above a level, `[y, x]`.
+    fn probability_above<'py>(
+        &self,
+        py: Python<'py>,
+        channel: usize,
+        level: f64,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let [_, height, width] = self.shape();
+        let values = py.detach(|| self.found.posterior.share_above(channel, level));
+        values.into_pyarray(py).reshape([height, width])
     }
 
     /// Writes the answer in the format of the path's extension, and returns the files.

@@ -71,7 +71,9 @@ def test_an_answer_has_what_one_looks_at(posterior: pi.Posterior, truth: pi.Fiel
     assert posterior["a"].shape == (16, 64, 64)
     assert posterior.mean["a"].shape == posterior.sd["a"].shape == (64, 64)
     low, high = posterior.quantile("a", [0.05, 0.95])
-    assert (low <= high).all()
+    assert low.shape == (64, 64) and (low <= high).all()
+    above = posterior.probability_above("a", 6.0)
+    assert above.shape == (64, 64) and above.min() >= 0 and above.max() <= 1
     assert posterior.warnings == []
     posterior.check()
     assert posterior.figures["points"] == 60 and 0 < posterior.figures["chi"] < 3

@@ -11,7 +11,7 @@ import pytest
 
 PAGE = Path(__file__).resolve().parents[3] / "book/src/python.md"
 #: A time for a training of the page, and the one that is enough for the test.
-LONG, SHORT = "minutes=2", "minutes=0.6"
+LONG, SHORT = "minutes=2", "minutes=0.3"
 
 
 def test_the_page_s_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

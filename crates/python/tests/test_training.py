@@ -48,7 +48,7 @@ def test_a_student_of_data_alone(pairs: pi.Fields, tmp_path: Path) -> None:
 
     teacher = pi.train(data, minutes=0.1, out=tmp_path / "mine")
     assert teacher.kind == "teacher" and teacher.pde == "own"
-    student = pi.distill(teacher, minutes=0.6)
+    student = pi.distill(teacher, minutes=0.3)
     assert student.kind == "student" and student.path == tmp_path / "mine/student/model.safetensors"
 
     student.save(tmp_path / "mine.safetensors")
