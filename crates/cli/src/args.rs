@@ -14,6 +14,7 @@ use phys_instruct::store::manifest::Manifest;
 use phys_instruct::{Error, Result, memory, problem};
 use phys_instruct_physics::{Grid, Pde};
 
+use crate::completion;
 use crate::failure::{Failure, Outcome};
 
 /// The most threads: more than any one machine has cores, and few enough to start.
@@ -75,7 +76,7 @@ pub enum DeviceName {
 /// A PDE and its parameters.
 #[derive(Args, Clone)]
 pub struct PdeArgs {
-    #[arg(help = format!("The PDE: one of {}", problem::names().join(", ")))]
+    #[arg(help = format!("The PDE: one of {}", problem::names().join(", ")), add = completion::pdes())]
     pub pde: String,
     #[command(flatten)]
     pub params: Params,
@@ -95,11 +96,11 @@ pub struct Overrides {
     /// Override a value of the config, for example `train.batch=8`; repeatable. A phase of the
     /// student is named by its kind, `distill.matching.steps=100`, or by its number from 0,
     /// `distill.phase[1].steps=100`; a kind that is not there is added at its place
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", add = completion::settings())]
     pub set: Vec<String>,
     /// Take a key, a table or all phases of a kind out of the config before anything is set, for
     /// example `distill.matching.guidance` or `distill.anchored`; repeatable
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", add = completion::keys())]
     pub unset: Vec<String>,
     /// Override the number of training steps, for a student those of its matching phase
     #[arg(long, value_name = "N")]
@@ -368,6 +369,6 @@ pub fn extension(path: &Path) -> String {
 pub struct ModelName {
     /// A model file, a run folder, or a bundled student by its PDE, `darcy`, or by PDE and grid,
     /// `darcy-64`
-    #[arg(value_name = "MODEL|PDE")]
+    #[arg(value_name = "MODEL|PDE", add = completion::models())]
     pub model: PathBuf,
 }

@@ -1,12 +1,14 @@
 //! The program's command line as a whole: its verbs, how the words become a call, and the call.
 
 use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 use phys_instruct::net::ops::keep_freed_memory;
 use phys_instruct::store::interrupt;
 use phys_instruct::{device, memory, problem};
 
 use crate::args::Global;
 use crate::commands;
+use crate::completion;
 use crate::failure::{Failure, Outcome};
 
 /// Few-step PDE solving by physics-guided distillation of diffusion models.
@@ -58,6 +60,11 @@ fn long_about() -> String {
     )
 }
 
+/// Answers a shell that asks for completions, and ends the process then.
+pub fn answer_the_shell() {
+    CompleteEnv::with_factory(Cli::command).var(completion::VARIABLE).complete();
+}
+
 /// Returns the words of the command line as a call. Help, the version, and what is no call end the
 /// program here, unless `json` asks for errors as JSON.
 pub fn parse(json: bool) -> std::result::Result<Cli, Failure> {
@@ -101,6 +108,6 @@ pub fn run(cli: Cli) -> Outcome {
         Verb::Config(verb) => verb.run(global),
         Verb::Doctor(verb) => verb.run(global),
         Verb::Cite(verb) => verb.run(),
-        Verb::Completions(verb) => verb.run(Cli::command()),
+        Verb::Completions(verb) => verb.run(),
     }
 }

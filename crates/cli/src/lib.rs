@@ -10,6 +10,7 @@ mod cache;
 mod checked;
 mod cli;
 mod commands;
+mod completion;
 mod failure;
 mod figures;
 mod models;
@@ -43,6 +44,9 @@ use output::tell;
 /// Exit codes: 0 done; 1 it ran, but a check failed; 2 usage or environment; 130 interrupted, with
 /// the checkpoint written first.
 pub fn run_from_args() -> ExitCode {
+    // A shell that asks for completions gets them and nothing else.
+    cli::answer_the_shell();
+
     let json = args::asks_for_json(std::env::args_os().skip(1));
     let outcome = args::check_global_once(std::env::args_os().skip(1));
     match outcome.and_then(|()| cli::run(cli::parse(json)?)) {

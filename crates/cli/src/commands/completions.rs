@@ -4,15 +4,21 @@ use std::env::consts::EXE_SUFFIX;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::{Args, Command};
+use clap::Args;
 use clap_complete::Shell;
+use clap_complete::env::Shells;
 
-use crate::failure::Outcome;
+use crate::completion::VARIABLE;
+use crate::failure::{Failure, Outcome};
 use crate::output::print;
 
 /// Print completions for a shell
 ///
+/// They offer verbs, options, PDEs, models, tasks and the keys of configs. The shell asks the
+/// program for them, so that they hold what this program knows.
+///
 /// Example: phys-instruct completions bash > ~/.local/share/bash-completion/completions/phys-instruct
+/// Example: echo 'source <(phys-instruct completions zsh)' >> ~/.zshrc
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Completions {
@@ -21,10 +27,18 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Prints the completions of `command`, the whole program.
-    pub fn run(&self, mut command: Command) -> Outcome {
+    pub fn run(&self) -> Outcome {
+        let shells = Shells::builtins();
+        let name = self.shell.to_string();
+        let shell = shells
+            .completer(&name)
+            .ok_or_else(|| Failure::Usage(format!("no completions for {name}")))?;
+
+        let called = called_by();
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut command, called_by(), &mut script);
+        shell
+            .write_registration(VARIABLE, &called, &called, &called, &mut script)
+            .map_err(|e| Failure::Usage(e.to_string()))?;
         print(String::from_utf8_lossy(&script).trim_end())
     }
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::args::{Global, Params, check_once, extension, sides};
 use crate::checked::described;
 use crate::commands::pde::of_description;
+use crate::completion;
 use crate::failure::{Failure, Outcome, SCHEMA};
 use crate::output::{line, make_room, print, print_json, show};
 use crate::warnings::warn;
@@ -58,7 +59,7 @@ pub struct Import {
     /// The file, or a data set folder
     data: PathBuf,
     /// PDE of the data: a name, or for data alone a TOML file with a [pde] table
-    #[arg(long, value_name = "PDE")]
+    #[arg(long, value_name = "PDE", add = completion::pdes())]
     pde: Option<String>,
     #[command(flatten)]
     params: Params,

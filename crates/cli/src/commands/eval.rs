@@ -8,6 +8,7 @@ use phys_instruct::problem;
 use phys_instruct::store::dataset;
 
 use crate::args::{Global, Params, SamplingArgs, at_least, extension};
+use crate::completion;
 use crate::failure::{Failure, Outcome};
 use crate::figures::{self, Printed, Subject};
 use crate::models;
@@ -26,7 +27,7 @@ pub struct Eval {
     #[arg(value_name = "SAMPLES|MODEL|PDE")]
     subject: PathBuf,
     /// The PDE of a file of samples: a name, or for data alone a TOML file with a [pde] table
-    #[arg(long, value_name = "PDE")]
+    #[arg(long, value_name = "PDE", add = completion::pdes())]
     pde: Option<String>,
     #[command(flatten)]
     params: Params,

@@ -20,6 +20,7 @@ use crate::commands::pde::of_description;
 use crate::commands::sample::draw;
 use crate::commands::train::Asked;
 use crate::commands::{distill, solve, train};
+use crate::completion;
 use crate::failure::{Failure, Outcome};
 use crate::figures::{self, Figures, Printed};
 use crate::output::{line, seconds, show, tell};
@@ -51,7 +52,7 @@ pub struct Fit {
     #[arg(value_name = "CONFIG|DATA")]
     source: PathBuf,
     /// The PDE of data: a name, or a TOML file with a [pde] table
-    #[arg(long, value_name = "PDE")]
+    #[arg(long, value_name = "PDE", add = completion::pdes())]
     pde: Option<String>,
     /// Minutes for everything, on this machine as it is
     #[arg(long, value_name = "M", default_value_t = 10.0, value_parser = minutes)]

@@ -24,7 +24,7 @@ use crate::args::{Global, MOST_CALLS, ModelName, at_least, at_least_zero, betwee
 use crate::failure::{Failure, Outcome};
 use crate::output::{NO_EQUATION, line, make_room, seconds, show, tell};
 use crate::progress::bar;
-use crate::{cache, models};
+use crate::{cache, completion, models};
 
 use self::report::Report;
 
@@ -59,7 +59,7 @@ pub struct Solve {
     #[command(flatten)]
     name: ModelName,
     /// forward, inverse or reconstruct
-    #[arg(long, value_name = "TASK")]
+    #[arg(long, value_name = "TASK", add = completion::tasks())]
     task: Task,
     /// The observations, .csv or .npz
     #[arg(long, value_name = "F", required_unless_present_any = ["make_obs", "problems"])]
@@ -210,7 +210,8 @@ impl Solve {
                 let mut watch = Watch { progress: &mut |_| (), stop: &stop };
                 let seed = seeds::CHECK + self.seed;
                 let grid = question.observations.grid();
-                data::generate(pde, grid, seed, count, &mut watch).map_err(no_truth)?
+                data::generate(pde, grid, seed, count, &mut watch)
+                    .map_err(|error| no_truth(pde, error))?
             }
         };
         if truths.count < count {
@@ -273,7 +274,8 @@ impl Solve {
         let Some(path) = &self.held_out else {
             let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
             let seed = seeds::PROBLEM + self.seed;
-            return data::generate(pde, grid, seed, 1, &mut watch).map_err(no_truth);
+            return data::generate(pde, grid, seed, 1, &mut watch)
+                .map_err(|error| no_truth(pde, error));
         };
 
         let all = dataset::load_any(path, pde)?;
@@ -357,9 +359,9 @@ impl Solve {
 }
 
 /// Names the option that helps where there is no solver to draw truths.
-fn no_truth(error: Error) -> Failure {
+fn no_truth(pde: &dyn Pde, error: Error) -> Failure {
     match error {
-        Error::Physics(error @ phys_instruct_physics::Error::NoSolver { .. }) => {
+        Error::Physics(error) if !pde.has_solver() => {
             Failure::Usage(format!("{error}; --held-out F names samples to draw from"))
         }
         other => other.into(),

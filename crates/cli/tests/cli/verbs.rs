@@ -1,5 +1,8 @@
 //! One good run of every command, at tiny sizes.
 
+use std::path::Path;
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::sandbox::Sandbox;
@@ -229,7 +232,7 @@ fn an_answer_is_written_for_other_programs_and_for_people() {
         (&checked["check"]["problems"], &checked["check"]["points"]),
         (&3.into(), &20.into())
     );
-    assert!(checked["check"]["chi"].as_f64().unwrap() > 0.0);
+    assert!(checked["check"]["error"].as_f64().unwrap() > 0.0);
 
     let text = |name: &str| std::fs::read_to_string(sandbox.path(name)).unwrap();
     assert!(text("x.csv").starts_with("y,x,a_mean,a_sd,a_p10,a_p50,a_p90,u_mean,"));
@@ -308,10 +311,51 @@ fn the_small_ones() {
     assert!(sandbox.good("cite").stdout.contains("eprint = {2602.03627}"));
     for shell in ["bash", "zsh", "fish"] {
         let script = sandbox.good(&format!("completions {shell}")).stdout;
-        assert!(script.contains("phys-instruct") && script.contains("distill"), "{shell}");
+        assert!(script.contains("phys-instruct") && script.contains("PHYS_INSTRUCT_COMPLETE"));
     }
     let version = sandbox.good("--version").stdout;
     assert_eq!(version.trim(), concat!("phys-instruct ", env!("CARGO_PKG_VERSION")));
+}
+
+/// The words that bash offers behind the words of a line, whose last one is not finished.
+fn offered(sandbox: &Sandbox, words: &[&str]) -> Vec<String> {
+    let program = Path::new(env!("CARGO_BIN_EXE_phys-instruct"));
+    let mut path = vec![program.parent().unwrap().to_owned()];
+    path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
+    let script = "source <(phys-instruct completions bash); COMP_WORDS=(phys-instruct \"$@\"); \
+                  COMP_CWORD=$#; COMP_TYPE=9; \
+                  _clap_complete_phys_instruct phys-instruct \"${@: -1}\"; \
+                  printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let run = Command::new("bash")
+        .args(["-c", script, "bash"])
+        .args(words)
+        .env("PATH", std::env::join_paths(path).unwrap())
+        .current_dir(sandbox.path("."))
+        .output()
+        .unwrap();
+    String::from_utf8(run.stdout).unwrap().lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn bash_completes_pdes_models_tasks_and_keys() {
+    let sandbox = Sandbox::with_models();
+    let cases: [(&[&str], &str); 7] = [
+        (&["dis"], "distill"),
+        (&["sample", "--po"], "--polish"),
+        (&["sample", "navier"], "navier-stokes"),
+        (&["sample", "darcy-"], "darcy-64"),
+        (&["sample", "tea"], "teacher"),
+        (&["solve", "darcy", "--task", "inv"], "inverse"),
+        (
+            &["train", "tiny.toml", "--set", "distill.matching.gui"],
+            "distill.matching.guidance.start=",
+        ),
+    ];
+    for (words, expected) in cases {
+        let found = offered(&sandbox, words);
+        let fits = |word: &String| word.trim_end_matches('/') == expected;
+        assert!(found.iter().any(fits), "{words:?}: {found:?}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 pub use super::overrides::Changes;
 use super::overrides::apply;
 use super::schema::{Part, join};
-pub use super::schema::{nearest, schema};
+pub use super::schema::{keys, nearest, schema};
 use super::upgrade::upgrade;
 use crate::store::file::read_text;
 use crate::{Config, Error, Result};

@@ -259,3 +259,22 @@ fn literal(text: &str) -> Value {
     let only = table.filter(|t| t.len() == 1).and_then(|mut t| t.remove("v"));
     only.unwrap_or_else(|| Value::String(text.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::config::schema::{keys, schema};
+
+    #[test]
+    fn every_key_that_is_listed_is_known() {
+        let (names, schema) = (keys(), schema());
+        for name in ["data.count", "distill.matching.guidance.start", "coordinates.kind", "pde"] {
+            assert!(names.iter().any(|known| known == name), "{name}: {names:?}");
+        }
+        for name in names {
+            check_known(&steps(&name).unwrap(), &schema).unwrap();
+        }
+    }
+}

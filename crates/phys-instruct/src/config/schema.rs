@@ -5,6 +5,7 @@ use serde_json::Value as Schema;
 use toml::{Table, Value};
 
 use crate::Config;
+use crate::config::PhaseConfig;
 
 /// The key that tells which of several kinds a table is.
 pub(super) const KIND: &str = "kind";
@@ -15,6 +16,20 @@ pub(super) type Checked<T = ()> = Result<T, String>;
 /// The JSON schema of a configuration.
 pub fn schema() -> Schema {
     schemars::schema_for!(Config).to_value()
+}
+
+/// The names of all keys of a configuration, as `--set` takes them, in alphabetical order:
+/// `data.count`, `distill.matching.guidance.start`.
+pub fn keys() -> Vec<String> {
+    let schema = schema();
+    let mut names = Vec::new();
+    Part::whole(&schema).add_names("", &mut names);
+    names.sort_unstable();
+    names.dedup();
+    // The kind of a phase is its name already.
+    let kinds = PhaseConfig::KINDS.map(|kind| format!("distill.{kind}.{KIND}"));
+    names.retain(|name| !kinds.contains(name));
+    names
 }
 
 /// A part of a schema, together with the whole that its references point into.
@@ -89,6 +104,32 @@ impl<'a> Part<'a> {
     /// The kind of the table that stands where nothing is written.
     pub fn default_kind(self) -> Option<&'a str> {
         self.part["default"][KIND].as_str()
+    }
+
+    /// Adds the names under which `--set` knows the keys below this part, which stands at `path`. A
+    /// phase of the student is named by its kind.
+    fn add_names(self, path: &str, names: &mut Vec<String>) {
+        for table in self.alternatives() {
+            for key in table.keys().into_iter().filter(|key| *key != KIND) {
+                let Some(value) = table.own_property(key) else { continue };
+                let at = join(path, key);
+                match value.items().map(Self::kinds).filter(|kinds| !kinds.is_empty()) {
+                    Some(kinds) => {
+                        for kind in kinds {
+                            let name = join(path, kind.kind().unwrap_or_default());
+                            kind.add_names(&name, names);
+                        }
+                    }
+                    None if value.alternatives().iter().any(|a| !a.keys().is_empty()) => {
+                        value.add_names(&at, names);
+                    }
+                    None => names.push(at),
+                }
+            }
+            if table.kind().is_some() && !path.is_empty() {
+                names.push(join(path, KIND));
+            }
+        }
     }
 
     /// Checks `value` at `path`.

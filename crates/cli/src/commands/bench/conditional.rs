@@ -17,6 +17,7 @@ use super::choice::{chosen, given_or, method};
 use super::conditional_table;
 use super::table::{LOG, Table, picture};
 use crate::args::{Global, MOST_CALLS, at_least, at_least_zero, between, points};
+use crate::completion;
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
@@ -38,7 +39,7 @@ pub struct Conditional {
     #[arg(long)]
     quick: bool,
     /// A PDE to measure; repeatable [default: all with a student]
-    #[arg(long, value_name = "PDE")]
+    #[arg(long, value_name = "PDE", add = completion::pdes())]
     pde: Vec<String>,
     /// A task to measure: forward, inverse or reconstruct; repeatable [default: all]
     #[arg(long, value_name = "TASK")]

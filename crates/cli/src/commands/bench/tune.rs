@@ -12,6 +12,7 @@ use phys_instruct::{device, seeds};
 
 use super::choice::{chosen, weights};
 use crate::args::{at_least, points};
+use crate::completion;
 use crate::failure::{Failure, Outcome};
 use crate::models;
 use crate::output::{make_room, print, tell};
@@ -27,7 +28,7 @@ use crate::output::{make_room, print, tell};
 #[command(verbatim_doc_comment)]
 pub struct Tune {
     /// A PDE; repeatable [default: all]
-    #[arg(long, value_name = "PDE")]
+    #[arg(long, value_name = "PDE", add = completion::pdes())]
     pde: Vec<String>,
     /// Points a side of the teachers, or along y and x: `64`, `48x80`
     #[arg(long, value_name = "S", default_value = "32", value_parser = points)]

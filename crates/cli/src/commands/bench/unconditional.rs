@@ -17,6 +17,7 @@ use super::choice::{chosen, given_or, method, weights};
 use super::table::{LOG, Table, picture};
 use super::{charts, unconditional_table};
 use crate::args::{Global, MOST_CALLS, at_least, between, points};
+use crate::completion;
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
@@ -48,7 +49,7 @@ pub struct Unconditional {
     #[arg(long)]
     quick: bool,
     /// A PDE to measure; repeatable [default: all with a student]
-    #[arg(long, value_name = "PDE")]
+    #[arg(long, value_name = "PDE", add = completion::pdes())]
     pde: Vec<String>,
     /// Points a side, or along y and x: `64`, `48x80` [default: the finest square with a student]
     #[arg(long, value_name = "S", value_parser = points)]
