@@ -35,6 +35,9 @@ pub struct Seen<'py> {
     on_grid: bool,
 }
 
+/// An observation that was used: field, y, x, value and the error that was taken.
+type Used = (String, f64, f64, f64, f64);
+
 /// Observations on a grid, numbered from 1 in the order in which they are given.
 pub fn observations(
     pde: &dyn Pde,
@@ -168,8 +171,8 @@ impl Answer {
         json(py, serde_json::to_string(&self.found.warnings))
     }
 
-    /// The observations that were used: field, y, x, value and the error that was taken.
-    fn observations(&self, py: Python<'_>) -> PyResult<Vec<(String, f64, f64, f64, f64)>> {
+    /// The observations that were used.
+    fn observations(&self, py: Python<'_>) -> PyResult<Vec<Used>> {
         let pde = or_raise(py, self.model.card.pde())?;
         let seen = &self.found.observations;
         let lattice = Lattice::new(pde.as_ref(), seen.grid());

@@ -16,6 +16,9 @@ use crate::work::{aside, watched};
 /// The samples whose residual is computed at a time.
 const BATCH: usize = 64;
 
+/// The relative residual of each sample, and the residuals as fields.
+type Residuals<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray4<f32>>);
+
 /// The names of the PDEs that the library brings.
 #[pyfunction]
 pub fn names() -> Vec<String> {
@@ -155,7 +158,7 @@ impl Pde {
         py: Python<'py>,
         samples: PyReadonlyArray4<'py, f32>,
         sides: [f64; 2],
-    ) -> PyResult<(Bound<'py, PyArray1<f64>>, Bound<'py, PyArray4<f32>>)> {
+    ) -> PyResult<Residuals<'py>> {
         let pde = or_raise(py, self.build())?;
         let samples = or_raise(py, samples_of(pde.as_ref(), &samples, sides))?;
         let shape = [samples.height, samples.width];
