@@ -2,7 +2,7 @@
 //!
 //! The package's own modules, in Python, are what a user sees. Here no argument has a default and
 //! nothing is computed. Every call releases the interpreter's lock while the library works
-//! ([`work`]), and every error of the library becomes an exception of the package ([`failure`]).
+//! (`work`), and every error of the library becomes an exception of the package (`failure`).
 
 mod answer;
 mod failure;
