@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use phys_instruct::Config;
 use phys_instruct::config::load::{self, Changes};
 use phys_instruct::grid::json as grid_json;
 use phys_instruct::model::{Kind, Model};
+pub use phys_instruct::runs::claim;
 use phys_instruct::store::lock::Lock;
 use phys_instruct::store::run::Run;
-use phys_instruct::training::{self, Pace, Training, has_more_steps};
+use phys_instruct::training::{self, Pace, Training};
+use phys_instruct::{Config, runs};
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
@@ -37,55 +38,11 @@ pub fn load(path: &Path, changes: &Changes) -> phys_instruct::Result<Config> {
     Ok(config)
 }
 
-/// Locks `folder` against other processes before any work is done, and refuses a folder that holds
-/// a run of another configuration.
-pub fn claim(folder: &Path, config: &Config, kind: Kind) -> Result<Lock, Failure> {
-    let lock = Lock::take(folder)?;
-    if Run::exists_in(folder) {
-        let (run, text) = Run::open(folder)?;
-        check(&run, &text, config, kind)?;
-    }
-    Ok(lock)
-}
-
-/// Refuses a run whose configuration differs from `text` by more than the number of its last steps.
-fn check(run: &Run, text: &str, config: &Config, kind: Kind) -> Outcome {
-    let theirs = Config::from_toml(text).map_err(|error| {
-        Failure::Usage(format!(
-            "{}: {error}: damaged, or of another version; choose another --out",
-            run.folder().join("config.toml").display()
-        ))
-    })?;
-
-    let differences = load::differences(config, &theirs);
-    let goes_on = run.has_checkpoint() && has_more_steps(config, &theirs, kind);
-    if differences.is_empty() || goes_on {
-        return Ok(());
-    }
-
-    let list = differences.join("; ");
-    Err(Failure::Usage(format!(
-        "{} holds a run of another config: {list} there; choose another --out",
-        run.folder().display()
-    )))
-}
-
-/// Begins the run, or resumes one of the same configuration, which may have been given more steps.
+/// Begins the run, or resumes one of the same configuration. It says so if it was given more steps.
 pub fn open(folder: &Path, config: &Config, kind: Kind) -> Result<Run, Failure> {
-    let written = load::to_toml(config)?;
-    if !Run::exists_in(folder) {
-        return Ok(Run::create(folder, &written)?);
-    }
-    let (run, text) = Run::open(folder)?;
-    check(&run, &text, config, kind)?;
-    let grown = !load::differences(config, &Config::from_toml(&text)?).is_empty();
-    if grown {
-        tell!(
-            "note: {} goes on to more steps; its learning rate follows the new end from here on",
-            folder.display()
-        );
-    }
-    Ok(if grown { run.with_config(written) } else { run })
+    let (run, note) = runs::open(folder, config, kind)?;
+    note.iter().for_each(|note| tell!("note: {note}"));
+    Ok(run)
 }
 
 /// The outcome of a training.

@@ -73,6 +73,21 @@ pub fn generate(
     all.ok_or_else(|| Error::Shape("no samples asked for".into()))
 }
 
+/// The grid of inputs on a domain with these sides along y and x. A line has as many times as
+/// points.
+///
+/// # Errors
+/// Fails for a grid on which the equation cannot be posed.
+pub fn grid_of(pde: &dyn Pde, inputs: &[Fields], sides: [f64; 2]) -> Result<Grid> {
+    let shape = inputs.first().map_or([0; 2], |first| match pde.layout().input.is_line() {
+        true => [first.width; 2],
+        false => [first.height, first.width],
+    });
+    let grid = Grid::new(shape, sides)?;
+    pde.check_grid(grid)?;
+    Ok(grid)
+}
+
 /// Solves on a grid for the given inputs in parallel, and checks for each that the grid resolves
 /// the solution.
 ///

@@ -61,6 +61,9 @@ pub enum Error {
     /// A configuration that cannot be run.
     #[error("config: {0}")]
     Config(String),
+    /// A request for what there is not, such as a model that is not found.
+    #[error("{0}")]
+    Request(String),
     /// Stopped by Ctrl-C, SIGTERM or SIGHUP, after the checkpoint was written.
     #[error("interrupted; the checkpoint is written, the same command resumes")]
     Interrupted,

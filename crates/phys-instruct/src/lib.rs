@@ -165,14 +165,17 @@
 
 pub mod baseline;
 pub mod bench;
+pub mod bundled;
 pub mod condition;
 pub mod config;
 pub mod data;
 pub mod device;
 pub mod diffusion;
 pub mod distill;
+pub mod doubts;
 mod error;
 pub mod eval;
+pub mod figures;
 pub mod fit;
 pub mod grid;
 mod linalg;
@@ -184,6 +187,7 @@ pub mod polish;
 pub mod prelude;
 pub mod problem;
 pub mod residual;
+pub mod runs;
 pub mod samples;
 pub mod sampling;
 pub mod seeds;

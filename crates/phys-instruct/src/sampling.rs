@@ -1,6 +1,9 @@
 //! Samples from a model, in physical units.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::config::DiffusionConfig;
+use crate::data::Watch;
 use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::{self, Method};
 use crate::model::{Kind, Model};
@@ -49,6 +52,14 @@ pub fn sample(
     options: SampleOptions,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Drawn> {
+    sample_watched(model, options, &mut unstopped(progress))
+}
+
+/// [`sample`], which may be stopped between two batches.
+///
+/// # Errors
+/// Fails as [`sample`] does, and with [`Error::Interrupted`].
+pub fn sample_watched(model: &Model, options: SampleOptions, watch: &mut Watch) -> Result<Drawn> {
     match model.card.kind {
         Kind::Student => {
             let most = model.card.levels.len();
@@ -58,11 +69,10 @@ pub fn sample(
                     options.calls
                 )));
             }
-            let samples =
-                student_samples(model, options.count, options.calls, options.seed, progress)?;
+            let samples = watched(model, options.count, options.calls, options.seed, watch)?;
             Ok(Drawn { samples, calls: options.calls })
         }
-        Kind::Teacher => teacher_samples(model, options, progress),
+        Kind::Teacher => teacher_samples(model, options, watch),
     }
 }
 
@@ -78,19 +88,36 @@ pub fn student_samples(
     seed: u64,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Samples> {
+    watched(model, count, calls, seed, &mut unstopped(progress))
+}
+
+/// A watch that stops nothing.
+pub(crate) fn unstopped(progress: &mut dyn FnMut(usize)) -> Watch<'_> {
+    static NEVER: AtomicBool = AtomicBool::new(false);
+    Watch { progress, stop: &NEVER }
+}
+
+/// [`student_samples`], which may be stopped.
+fn watched(
+    model: &Model,
+    count: usize,
+    calls: usize,
+    seed: u64,
+    watch: &mut Watch,
+) -> Result<Samples> {
     let generator = model.generator();
     let draw = |first| Draw { seed, stream: "sample", step: 0, first };
     let device = model.device();
     let coordinates = &model.network.coordinates;
 
     let samples = match &model.operator {
-        None => collect(model, count, progress, |shape, first| {
+        None => collect(model, count, watch, |shape, first| {
             Ok(coordinates.decode(generator.sample(draw(first), calls, shape, &device)))
         })?,
         Some(operator) => {
             let parts = operator.frame().parts();
             let rounds = model.card.round_input;
-            collect(model, count, progress, |shape, first| {
+            collect(model, count, watch, |shape, first| {
                 generator.finished(draw(first), calls, shape, &device, |x| {
                     operator.solved(if rounds { parts.rounded(x) } else { x })
                 })
@@ -104,15 +131,11 @@ pub fn student_samples(
     Ok(samples.with_input_rounded(model.card.pde()?.as_ref()))
 }
 
-fn teacher_samples(
-    model: &Model,
-    options: SampleOptions,
-    progress: &mut dyn FnMut(usize),
-) -> Result<Drawn> {
+fn teacher_samples(model: &Model, options: SampleOptions, watch: &mut Watch) -> Result<Drawn> {
     let steps = sampler::steps_for(options.calls, options.method)?;
     let process: &DiffusionConfig = &model.card.diffusion;
     let levels = sampler::schedule(steps, process);
-    let samples = collect(model, options.count, progress, |shape, first| {
+    let samples = collect(model, options.count, watch, |shape, first| {
         let draw = Draw { seed: options.seed, stream: "sample", step: 0, first };
         let noise = draw.normal(shape, &model.device());
         let y = sampler::sample(&model.network, noise, &levels, options.method, |_| ());
@@ -124,11 +147,12 @@ fn teacher_samples(
 /// Draws fields in physical units, in batches.
 ///
 /// # Errors
-/// Fails if `draw` does, and for fields that the device does not give back.
+/// Fails if `draw` does, for fields that the device does not give back, and with
+/// [`Error::Interrupted`].
 pub(crate) fn collect(
     model: &Model,
     count: usize,
-    progress: &mut dyn FnMut(usize),
+    watch: &mut Watch,
     draw: impl Fn([usize; 4], u64) -> Result<burn::tensor::Tensor<4>>,
 ) -> Result<Samples> {
     let card = &model.card;
@@ -139,9 +163,12 @@ pub(crate) fn collect(
 
     let mut data = Vec::with_capacity(count * card.channels.len() * height * width);
     for start in (0..count).step_by(BATCH) {
+        if watch.stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
         let shape = [BATCH.min(count - start), card.channels.len(), height, width];
         data.extend(read(draw(shape, start as u64)?)?);
-        progress(start + shape[0]);
+        (watch.progress)(start + shape[0]);
     }
     Ok(Samples {
         pde: card.pde.clone(),

@@ -172,7 +172,6 @@ fn guidance_moves_the_optimum_as_a_linear_constraint_predicts() {
         ablation: fixed(false),
         start: 0,
         ramp: 1,
-        ..GuidanceConfig::default()
     };
     let sigma = 1.0;
     let student = guided_optimum(&guidance, sigma);
@@ -199,7 +198,6 @@ fn a_detached_input_is_not_moved() {
         ablation: fixed(true),
         start: 0,
         ramp: 1,
-        ..GuidanceConfig::default()
     };
     let student = guided_optimum(&guidance, 1.0);
     assert!((student.mean[0] - TARGET_MEAN[0]).abs() < 0.02, "{student:?}");

@@ -30,7 +30,7 @@ fn every_list_names_the_own_pde() {
     let help = run("--help");
     assert!(help.contains("burgers, reaction-diffusion"), "{help}");
     assert!(help.contains("Usage: reaction-diffusion-cli"), "{help}");
-    assert!(run("completions bash").contains("-o default reaction-diffusion-cli"));
+    assert!(run("completions bash").contains("-F _clap_complete_reaction_diffusion_cli"));
 }
 
 #[test]

@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
+use phys_instruct::Config;
 use phys_instruct::data;
-use phys_instruct::device::{self, Device};
-use phys_instruct::distill::monitor;
+use phys_instruct::device::Device;
 use phys_instruct::distill::train::StudentTraining;
 use phys_instruct::model::{Kind, Model};
 use phys_instruct::store::interrupt;
 use phys_instruct::training::Pace;
-use phys_instruct::{Config, problem};
 
 use crate::args::{Global, Overrides};
 use crate::checked::{check_data, data_with_bar};
@@ -105,11 +104,8 @@ pub fn student(
     let validation = data_with_bar(config, drawn, stop, data::validation)?;
     let path = config.data.path.as_deref();
     check_data(&validation, pde.as_ref(), path, asked.unchecked)?;
-    let build = |device: &Device| problem::equation(pde.as_ref(), config.grid, device);
-    let monitor = monitor::against(validation.clone(), config.pde()?, build(&device::cpu())?);
 
-    let mut training =
-        StudentTraining::new(config, teacher, build(device)?, monitor, &validation, device)?;
+    let mut training = StudentTraining::of_config(config, teacher, &validation, device)?;
     if config.student()?.operator().is_some() {
         let drawn = (config.data.count, "training data");
         let pairs = data_with_bar(config, drawn, stop, data::training)?;

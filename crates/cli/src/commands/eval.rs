@@ -10,7 +10,7 @@ use phys_instruct::store::dataset;
 use crate::args::{Global, Params, SamplingArgs, at_least, extension};
 use crate::completion;
 use crate::failure::{Failure, Outcome};
-use crate::figures::Subject;
+use crate::figures::{self, Printed, Subject};
 use crate::models;
 
 /// Measure a model, or samples in a file, against held-out data
@@ -44,7 +44,7 @@ pub struct Eval {
 impl Eval {
     pub fn run(&self, global: &Global) -> Outcome {
         let subject = if is_samples(&self.subject) { self.samples()? } else { self.model(global)? };
-        let Some(reference) = subject.reference(self.reference.as_deref())? else {
+        let Some(reference) = figures::reference(&subject, self.reference.as_deref())? else {
             return Err(Failure::Usage(format!(
                 "{} is known by data alone, so that no solver makes held-out data: name them with \
                  --reference F",
@@ -58,7 +58,7 @@ impl Eval {
     fn model(&self, global: &Global) -> Result<Subject, Failure> {
         let path = models::find(&self.subject)?;
         let model = Model::load(&path, &global.open_device()?)?;
-        Subject::draw(&model, &path, &self.sampling, self.count)
+        figures::draw(&model, &path, &self.sampling, self.count)
     }
 
     fn samples(&self) -> Result<Subject, Failure> {
@@ -66,7 +66,7 @@ impl Eval {
         let all = dataset::load_any(&self.subject, pde.as_ref())?;
         let samples = all.slice(0..self.count.min(all.count));
         let pde = problem::completed(pde, &samples)?;
-        Subject::of_file(pde, samples).polished(self.sampling.polish)
+        Ok(Subject::of_file(pde, samples).polished(self.sampling.polish)?)
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use phys_instruct::condition::{Options, Solver, Task, TrialScores, Trials};
 use phys_instruct::config::load::{self, Changes};
 use phys_instruct::device::Device;
-use phys_instruct::fit::{Chosen, Pace, Verdict, Work, chosen, verdict};
+use phys_instruct::fit::{Chosen, Pace, Verdict, Work, prepared, verdict};
 use phys_instruct::problem::{self, Description};
 use phys_instruct::store::{ImportOptions, atomic, dataset, import_checked, interrupt};
 use phys_instruct::{Config, Model, Samples, data};
@@ -22,7 +22,7 @@ use crate::commands::train::Asked;
 use crate::commands::{distill, solve, train};
 use crate::completion;
 use crate::failure::{Failure, Outcome};
-use crate::figures::{Figures, Subject};
+use crate::figures::{self, Figures, Printed};
 use crate::output::{line, seconds, show, tell};
 use crate::progress::bar;
 use crate::runs;
@@ -227,20 +227,11 @@ impl Fit {
             return Err(Failure::Usage(format!("{name}: {reasons}; --unchecked takes them")));
         }
 
-        let samples = imported.samples;
-        let copied = folder.join("data.npz");
-        dataset::write_npz(&samples, &copied)?;
-        let pde = problem::completed(pde, &samples)?;
-        let mut pde_path = named.clone();
-        if let Some(description) = problem::description(pde.as_ref()) {
-            let path = folder.join("pde.toml");
-            atomic::write(&path, description.to_toml()?.as_bytes())?;
-            pde_path = utf8(&path)?;
-            for (name, text) in of_description(pde.as_ref()) {
-                tell!("chosen: {name} {text}");
-            }
+        let (pde, chosen) = prepared(folder, named, pde, &imported.samples, self.seed, device)?;
+        for (name, text) in of_description(pde.as_ref()) {
+            tell!("chosen: {name} {text}");
         }
-        Ok(chosen(pde.as_ref(), &samples, [&pde_path, &utf8(&copied)?], self.seed, device)?)
+        Ok(chosen)
     }
 
     /// Measures the student: its samples, a picture of them, and its answers to test problems.
@@ -255,7 +246,7 @@ impl Fit {
         let sampling =
             SamplingArgs { calls: None, seed: 0, sampler: Sampler::Heun, polish: 0, joint: false };
         let count = held_out.count.max(FEWEST_DRAWN);
-        let subject = Subject::draw(model, path, &sampling, count)?;
+        let subject = figures::draw(model, path, &sampling, count)?;
         let residual = subject.equation()?;
         let figures = subject.measure(Some(held_out), residual.as_deref())?;
         draw(&folder.join("samples.png"), &subject, residual.as_deref(), &figures)?;
@@ -273,7 +264,7 @@ impl Fit {
         let scores = solver.score_on(held_out, &trials, &mut progress, stop)?;
         bar.finish_and_clear();
 
-        let report = figures.report().ok_or_else(|| Failure::Usage("no figures".into()))?;
+        let report = figures.report.as_ref().ok_or_else(|| Failure::Usage("no figures".into()))?;
         let verdict = verdict(&model.card, report, &scores);
         Ok(Judged { figures, scores, verdict })
     }

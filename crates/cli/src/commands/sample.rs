@@ -9,7 +9,7 @@ use phys_instruct::store::dataset;
 
 use crate::args::{Global, ModelName, SamplingArgs, at_least, extension};
 use crate::failure::Outcome;
-use crate::figures::{Figures, Subject};
+use crate::figures::{self, Figures, Printed, Subject};
 use crate::output::tell;
 use crate::picture::samples::{self, Shown};
 use crate::{models, picture};
@@ -46,8 +46,8 @@ impl Sample {
         self.out.iter().try_for_each(|path| picture::check(path))?;
         let path = models::find(&self.name.model)?;
         let model = Model::load(&path, &global.open_device()?)?;
-        let subject = Subject::draw(&model, &path, &self.sampling, self.count)?;
-        let reference = subject.reference(self.reference.as_deref())?;
+        let subject = figures::draw(&model, &path, &self.sampling, self.count)?;
+        let reference = figures::reference(&subject, self.reference.as_deref())?;
         let residual = subject.equation()?;
         let figures = subject.measure(reference.as_ref(), residual.as_deref())?;
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use clap::Args;
 use phys_instruct::data;
+use phys_instruct::doubts::Gathered;
 use phys_instruct::problem;
 use phys_instruct::store::import::{SIDES, stored_sides};
 use phys_instruct::store::{NdArray, arrays, npz};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use crate::args::{Global, PdeArgs, extension, sides};
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, make_room, seconds, show};
-use crate::warnings::Gathered;
+use crate::warnings::warn;
 
 /// Solve for your own coefficient, source or initial condition
 ///
@@ -57,7 +58,7 @@ impl Simulate {
         let pde = self.equation.build()?;
         let inputs = inputs(&self.input, pde.as_ref(), self.map.as_deref())?;
         let sides = self.sides.map_or_else(|| stored_sides(&self.input), Ok)?;
-        let grid = grid_of(pde.as_ref(), &inputs, sides)?;
+        let grid = data::grid_of(pde.as_ref(), &inputs, sides)?;
         make_room(&self.out)?;
         let start = Instant::now();
         let solutions = data::solve_checked(pde.as_ref(), grid, &inputs)?;
@@ -90,17 +91,6 @@ fn inputs(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<Vec<Fields>, 
     let data = array.into_f64();
     let field = |values: &[f64]| Fields { channels: 1, height, width, data: values.to_vec() };
     Ok(data.chunks(height * width).map(field).collect())
-}
-
-/// The grid of the inputs. A line has as many times as points.
-fn grid_of(pde: &dyn Pde, inputs: &[Fields], sides: [f64; 2]) -> Result<Grid, Failure> {
-    let shape = inputs.first().map_or([0; 2], |first| match pde.layout().input.is_line() {
-        true => [first.width; 2],
-        false => [first.height, first.width],
-    });
-    let grid = Grid::new(shape, sides).map_err(phys_instruct::Error::from)?;
-    pde.check_grid(grid).map_err(phys_instruct::Error::from)?;
-    Ok(grid)
 }
 
 /// The array of the file that holds the input.
@@ -154,7 +144,7 @@ fn report(pde: &dyn Pde, solutions: &[Solution], spent: f64, json: bool) -> Outc
     let residual = reports().filter_map(|r| r.residual).reduce(f64::max);
     let inner_points = reports().filter_map(|r| r.inner_points).max();
     let warnings = Gathered::of(solutions);
-    warnings.print();
+    warn(&warnings.lines().collect::<Vec<_>>());
 
     let value = json!({
         "pde": pde.name(), "count": solutions.len(), "params": params(pde), "steps": steps,

@@ -18,7 +18,7 @@ use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler;
 use crate::model::{Kind, Model};
 use crate::residual::Residual;
-use crate::sampling::{Drawn, collect};
+use crate::sampling::{Drawn, collect, unstopped};
 use crate::{Error, Result};
 
 pub mod cocogen;
@@ -65,7 +65,7 @@ pub fn sample(
     }
 
     let levels = sampler::schedule(steps, &model.card.diffusion);
-    let samples = collect(model, lot.count, progress, |shape, first| {
+    let samples = collect(model, lot.count, &mut unstopped(progress), |shape, first| {
         let draw = Draw { seed: lot.seed, stream: "sample", step: 0, first };
         let noise = draw.normal(shape, &model.device());
         let y = in_pool(|| match method {
@@ -131,7 +131,7 @@ pub fn solve(
         }),
     };
 
-    let samples = collect(model, lot.count, &mut |_| (), |shape, first| {
+    let samples = collect(model, lot.count, &mut unstopped(&mut |_| ()), |shape, first| {
         let noise =
             Draw { seed: lot.seed, stream: "sample", step: 0, first }.normal(shape, &device);
         let y = in_pool(|| diffusionpde::sample(&model.network, &guide, noise, &levels))?;

@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod explained;
 pub mod export;
+pub mod figures;
 pub mod files;
 pub mod held_out;
 pub mod methods;
@@ -22,10 +23,12 @@ pub mod task;
 pub mod warnings;
 
 pub use answer::{Answer, Question, ask_for_members};
+pub use figures::AnswerFigures;
 pub use held_out::{TrialScores, Trials};
 pub use methods::{Method, Options};
 pub use observations::{Lattice, Observation, Observations};
 pub use posterior::{Posterior, TwoValuedEntries};
 pub use solver::Solver;
+pub use stored::cache_folder;
 pub use task::Task;
 pub use warnings::Warning;

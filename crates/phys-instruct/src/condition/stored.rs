@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+use etcetera::BaseStrategy;
 use serde_json::json;
 
 use super::Solver;
@@ -28,7 +29,34 @@ const VERSION: u32 = 1;
 /// 128 up to 150 MB.
 const MOST: usize = 16;
 
+/// The environment variable that names the folder of prepared solvers; empty for none.
+const VARIABLE: &str = "PHYS_INSTRUCT_CACHE";
+
+/// The folder of prepared solvers between two runs of a program, by default that of the user's
+/// caches: `$XDG_CACHE_HOME/phys-instruct`, or `~/.cache/phys-instruct`. None if
+/// `PHYS_INSTRUCT_CACHE` is empty.
+pub fn cache_folder() -> Option<PathBuf> {
+    match std::env::var_os(VARIABLE) {
+        Some(folder) if folder.is_empty() => None,
+        Some(folder) => Some(folder.into()),
+        None => Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("phys-instruct")),
+    }
+}
+
 impl Solver {
+    /// Prepares a solver with [`cache_folder`], if there is one, or anew.
+    ///
+    /// The error beside the solver is that of a file that could not be written.
+    ///
+    /// # Errors
+    /// Fails as [`Solver::new`] does.
+    pub fn cached(model: &Model) -> Result<(Self, Option<Error>)> {
+        match cache_folder() {
+            Some(folder) => Self::stored(model, &folder),
+            None => Ok((Self::new(model)?, None)),
+        }
+    }
+
     /// Prepares a solver from the file of `folder` that holds what was drawn for this model before,
     /// or draws it and writes the file.
     ///

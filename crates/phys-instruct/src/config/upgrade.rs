@@ -52,8 +52,9 @@ pub(super) fn upgrade(config: &mut Table) -> Vec<String> {
                 distill.entry("skip").or_insert(Value::from("mean"));
             }
         }
-        for phase in distill.get_mut("phase").and_then(Value::as_array_mut).into_iter().flatten() {
-            phase.as_table_mut().map(|phase| ablation(phase, &mut old));
+        let phases = distill.get_mut("phase").and_then(Value::as_array_mut);
+        for phase in phases.into_iter().flatten().filter_map(Value::as_table_mut) {
+            ablation(phase, &mut old);
         }
     }
     old

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use phys_instruct_physics::Pde;
 use serde_json::{Map, Value, json};
 
-use super::monitor::Monitor;
+use super::monitor::{self, Monitor};
 use super::phases::Sequence;
 use super::student::Student;
 use crate::config::{Config, DistillConfig, OptimizerConfig, PhaseConfig};
@@ -92,6 +92,24 @@ impl StudentTraining {
             skipped: 0,
             origin,
         })
+    }
+
+    /// [`StudentTraining::new`] with the residual of the config's PDE, watched against the held-out
+    /// data.
+    ///
+    /// # Errors
+    /// Fails as [`StudentTraining::new`] does, and for a PDE that is not known.
+    pub fn of_config(
+        config: &Config,
+        teacher: Model,
+        held_out: &Samples,
+        device: &Device,
+    ) -> Result<Self> {
+        let pde = config.pde()?;
+        let build = |device: &Device| problem::equation(pde.as_ref(), config.grid, device);
+        let watched = build(&crate::device::cpu())?;
+        let monitor = monitor::against(held_out.clone(), config.pde()?, watched);
+        Self::new(config, teacher, build(device)?, monitor, held_out, device)
     }
 
     /// This training with the run's training data, which an operator learns from.

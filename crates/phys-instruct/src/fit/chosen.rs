@@ -1,5 +1,7 @@
 //! The config that suits pairs without an equation.
 
+use std::path::Path;
+
 use burn::tensor::Device;
 use phys_instruct_physics::{Grid, Pde};
 
@@ -9,7 +11,8 @@ use crate::config::{
 };
 use crate::diffusion::Coordinates;
 use crate::parts::Parts;
-use crate::{Error, Result, Samples};
+use crate::store::{atomic, dataset};
+use crate::{Error, Result, Samples, problem};
 
 /// The fewest pairs of which a student is made.
 pub const FEWEST_PAIRS: usize = 40;
@@ -135,6 +138,42 @@ pub fn chosen(
         distill: Some(distill),
     };
     Ok(Chosen { config, reasons })
+}
+
+/// Writes pairs of the PDE that `named` means into a folder, and chooses what suits them. The
+/// folder then holds data.npz and, of a PDE that is known by data alone, its completed description
+/// pde.toml. The config names both. The completed PDE stands beside.
+///
+/// # Errors
+/// Fails as [`chosen`] does, for a folder whose name is not UTF-8, and where it cannot be written.
+pub fn prepared(
+    folder: &Path,
+    named: &str,
+    pde: Box<dyn Pde>,
+    pairs: &Samples,
+    seed: u64,
+    device: &Device,
+) -> Result<(Box<dyn Pde>, Chosen)> {
+    let copied = folder.join("data.npz");
+    dataset::write_npz(pairs, &copied)?;
+    let pde = problem::completed(pde, pairs)?;
+    let mut pde_path = named.to_owned();
+    if let Some(description) = problem::description(pde.as_ref()) {
+        let path = folder.join("pde.toml");
+        atomic::write(&path, description.to_toml()?.as_bytes())?;
+        pde_path = utf8(&path)?;
+    }
+    let chosen = chosen(pde.as_ref(), pairs, [&pde_path, &utf8(&copied)?], seed, device)?;
+    Ok((pde, chosen))
+}
+
+/// A path as text, which configs hold.
+fn utf8(path: &Path) -> Result<String> {
+    let name = path.display();
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| {
+        Error::Request(format!("{name}: the config holds this path, which has to be UTF-8"))
+    })
 }
 
 /// The network for so many pairs on a grid.

@@ -9,6 +9,6 @@ mod chosen;
 mod pace;
 mod verdict;
 
-pub use chosen::{Chosen, FEWEST_PAIRS, chosen, held_out_of};
+pub use chosen::{Chosen, FEWEST_PAIRS, chosen, held_out_of, prepared};
 pub use pace::{Pace, Work};
 pub use verdict::{Verdict, verdict};

@@ -120,8 +120,8 @@ impl Pace {
         };
         let phases: usize = distill.phases.iter().map(once).sum();
         let looked_at = LOOKED_AT * levels * (levels + 1) / 2;
-        let answers = problems * ANSWER;
-        Ok((phases + looked_at + PREPARED + answers) as f64 * self.call)
+        let answers = if problems > 0 { PREPARED + problems * ANSWER } else { 0 };
+        Ok((phases + looked_at + answers) as f64 * self.call)
     }
 
     /// Changes the steps of both trainings by one factor so that the work takes its time. `pairs`
@@ -140,33 +140,76 @@ impl Pace {
             )));
         }
 
-        let phases = &config.student()?.phases;
-        let each = phases.iter().zip(&self.phases);
-        let each = each.filter_map(|(phase, pace)| Some(phase.steps()? as f64 * (*pace)?));
-        let asked = config.train.steps as f64 * self.teacher + each.sum::<f64>();
+        let asked = config.train.steps as f64 * self.teacher + self.of_phases(config)?;
         let factor = left / asked;
-        let scaled = |steps: usize| ((steps as f64 * factor).round() as usize).max(FEWEST_STEPS);
+        let mut said = vec![self.scale_teacher(config, factor, pairs)];
+        said.extend(self.scale_phases(config, factor));
+        said.push(format!("calibration and evaluation: about {fixed:.0} s"));
+        Ok(said)
+    }
 
+    /// Changes the steps of the teacher so that they take so many seconds. `pairs` is the number of
+    /// training samples. Returns what was done, in words.
+    pub fn fill_teacher(&self, config: &mut Config, seconds: f64, pairs: usize) -> String {
+        let factor = seconds / (config.train.steps as f64 * self.teacher);
+        self.scale_teacher(config, factor, pairs)
+    }
+
+    /// Changes the steps of the student's phases so that distillation takes so many seconds, its
+    /// calibration among them. Returns what was done, in words.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the time is too short for the work without any step.
+    pub fn fill_student(&self, config: &mut Config, seconds: f64) -> Result<Vec<String>> {
+        let fixed = self.fixed(config, 0)?;
+        let left = seconds - fixed;
+        if left < LEAST_SHARE * seconds {
+            let least = fixed / (1.0 - LEAST_SHARE) / 60.0;
+            return Err(Error::Config(format!(
+                "calibration alone takes about {fixed:.0} s on this machine, at least {least:.1} \
+                 minutes beside all before it expected"
+            )));
+        }
+        let factor = left / self.of_phases(config)?;
+        let mut said = self.scale_phases(config, factor);
+        said.push(format!("calibration: about {fixed:.0} s"));
+        Ok(said)
+    }
+
+    /// The seconds of the student's phases with their present steps.
+    fn of_phases(&self, config: &Config) -> Result<f64> {
+        let each = config.student()?.phases.iter().zip(&self.phases);
+        Ok(each.filter_map(|(phase, pace)| Some(phase.steps()? as f64 * (*pace)?)).sum())
+    }
+
+    fn scale_teacher(&self, config: &mut Config, factor: f64, pairs: usize) -> String {
         let most = (MOST_PASSES * pairs).div_ceil(config.train.batch).max(FEWEST_STEPS);
-        config.train.steps = scaled(config.train.steps).min(most);
+        config.train.steps = scaled(config.train.steps, factor).min(most);
         config.train.warmup = config.train.warmup.min(config.train.steps / 4);
-        let mut said = vec![format!(
+        format!(
             "teacher: {} steps at {:.3} s each{}",
             config.train.steps,
             self.teacher,
             if config.train.steps == most { ", which is the most for so few pairs" } else { "" }
-        )];
+        )
+    }
 
+    fn scale_phases(&self, config: &mut Config, factor: f64) -> Vec<String> {
+        let mut said = Vec::new();
         let phases = config.distill.iter_mut().flat_map(|distill| &mut distill.phases);
         for (phase, pace) in phases.zip(&self.phases) {
             let kind = phase.kind();
             let (Some(steps), Some(pace)) = (phase.steps_mut(), pace) else { continue };
-            *steps = scaled(*steps);
+            *steps = scaled(*steps, factor);
             said.push(format!("{kind}: {steps} steps at {pace:.3} s each"));
         }
-        said.push(format!("calibration and evaluation: about {fixed:.0} s"));
-        Ok(said)
+        said
     }
+}
+
+/// So many steps times a factor, and no fewer than there have to be.
+fn scaled(steps: usize, factor: f64) -> usize {
+    ((steps as f64 * factor).round() as usize).max(FEWEST_STEPS)
 }
 
 fn mean(times: &[f64]) -> f64 {

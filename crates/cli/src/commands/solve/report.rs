@@ -3,14 +3,12 @@
 use std::path::Path;
 
 use phys_instruct::condition::export::{self, Format, Layers, Level};
-use phys_instruct::condition::posterior::Score;
-use phys_instruct::condition::{Answer, Task, TrialScores, TwoValuedEntries};
-use phys_instruct::grid::json as grid_json;
+use phys_instruct::condition::{Answer, Task, TrialScores};
 use phys_instruct::store::atomic;
 use phys_instruct::{Model, Samples};
 use phys_instruct_physics::Pde;
 use phys_instruct_report::number::{plain, significant};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::args::extension;
 use crate::failure::{Failure, Outcome};
@@ -137,28 +135,19 @@ impl Report<'_> {
 
     /// The figures, as JSON and as lines.
     fn figures(&self) -> Result<(Value, Vec<(String, String)>), Failure> {
-        let Answer { posterior, observations, explained, pde_errors, .. } = &self.answer;
-        let (card, samples) = (&self.model.card, &posterior.samples);
-        let misfit =
-            observations.misfit(posterior.mean_sample().sample(0), &self.model.deviations());
-        let score = self.truth.as_ref().map(|truth| self.score(truth)).transpose()?;
+        let figures = self.answer.figures(self.model, self.task, self.truth.as_ref())?;
         let [prepared, spent] = self.times;
+        let json = |value: serde_json::Result<Value>| {
+            value.map_err(|error| Failure::Usage(error.to_string()))
+        };
+        let mut value = json(serde_json::to_value(&figures))?;
+        value["unobserved"] = self.unobserved.into();
+        value["prepare_seconds"] = prepared.into();
+        value["seconds"] = spent.into();
+        value["check"] = json(serde_json::to_value(&self.check))?;
 
-        let value = json!({
-            "pde": card.pde, "task": self.task, "grid": grid_json(card.grid), "ensemble": samples.count,
-            "left_out": posterior.left_out, "points": observations.points().len(),
-            "unobserved": self.unobserved, "calls": posterior.calls,
-            "prepare_seconds": prepared, "seconds": spent, "misfit": misfit,
-            "chi": explained.chi, "chi_of_members": explained.chi_of_members,
-            "worst": explained.worst, "prior_distance": self.answer.prior_distance(),
-            "equation_used": pde_errors.is_some(),
-            "pde_error": pde_errors.map(|e| e.members),
-            "pde_error_of_mean": pde_errors.map(|e| e.mean),
-            "pde_error_of_model": pde_errors.map(|e| e.model), "score": score,
-            "next_place": self.answer.next_place(self.pde.as_ref(), self.task),
-            "check": self.check, "notes": self.answer.notes, "warnings": self.answer.warnings,
-        });
-
+        let Answer { posterior, observations, explained, pde_errors, .. } = &self.answer;
+        let (samples, misfit, score) = (&posterior.samples, figures.misfit, figures.score);
         let [chi, of_members] = [explained.chi, explained.chi_of_members].map(plain);
         let errors = pde_errors.map(|e| {
             let [members, mean, model] = [e.members, e.mean, e.model].map(plain);
@@ -195,17 +184,6 @@ impl Report<'_> {
             format!("{} (and {} to prepare)", seconds(spent), seconds(prepared)),
         ));
         Ok((value, lines))
-    }
-
-    fn score(&self, truth: &Samples) -> Result<Score, Failure> {
-        let (task, pde, posterior) = (self.task, self.pde.as_ref(), &self.answer.posterior);
-        if truth.channels != posterior.samples.channels || truth.grid() != posterior.samples.grid()
-        {
-            return Err(Failure::Usage("--truth: fields on another grid than the model's".into()));
-        }
-        let asked = task.target(pde, self.model.card.grid);
-        let two_valued = TwoValuedEntries::of(truth, pde);
-        Ok(posterior.score(truth.sample(0), &asked, two_valued.as_ref()))
     }
 }
 

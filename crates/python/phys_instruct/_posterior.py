@@ -1,0 +1,122 @@
+"""Answers: an ensemble of fields, how well it explains what was observed, and what does not fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _native
+from ._arrays import stacked
+from ._errors import CheckError
+from ._fields import Array, Fields, Grid, dataset, draw
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
+
+
+class Posterior(Fields):
+    """The answer to a question: members, mean, spread, warnings.
+
+    ``post["a"]`` are the members of a field, ``[member, y, x]``; ``post.mean["a"]`` and
+    ``post.sd["a"]`` are ``[y, x]``.
+    """
+
+    def __init__(self, pde: str, answer: _native.Answer, grid: Grid, notes: Sequence[str]) -> None:
+        super().__init__(pde, answer.channels, answer.members(), grid)
+        self._answer = answer
+        self.task: str = answer.task
+        """The task."""
+        self.notes: list[str] = [*notes, *answer.notes]
+        """What was assumed, in sentences."""
+        self.warnings: list[str] = [w["message"] for w in json.loads(answer.warnings)]
+        """What does not fit the model, the observations or the equation, in sentences."""
+
+    @cached_property
+    def mean(self) -> Fields:
+        """The mean over the members."""
+        return Fields(self.pde, self.channels, self._answer.mean(), self.grid)
+
+    @cached_property
+    def sd(self) -> Fields:
+        """The standard deviation over the members."""
+        return Fields(self.pde, self.channels, self._answer.sd(), self.grid)
+
+    @property
+    def observations(self) -> NDArray[np.void]:
+        """The observations with the errors that were taken: field, y, x, value, sd."""
+        kinds = [("field", "U64"), ("y", "f8"), ("x", "f8"), ("value", "f8"), ("sd", "f8")]
+        return np.array(self._answer.observations(), dtype=kinds)
+
+    def quantile(self, name: str, q: float | Sequence[float]) -> Array:
+        """Returns the values below which a field lies with probability ``q``, ``[q, y, x]``, or
+        ``[y, x]`` for one number."""
+        channel = self._channel(name)
+        shares = [float(share) for share in np.ravel(q)]
+        found: Array = np.stack([self._answer.quantile(share)[channel] for share in shares])
+        return found[0] if np.ndim(q) == 0 else found
+
+    def probability_above(self, name: str, level: float) -> Array:
+        """Returns the probability that a field lies above a level, ``[y, x]``."""
+        return self._answer.probability_above(self._channel(name), float(level))
+
+    @cached_property
+    def figures(self) -> dict[str, Any]:
+        """The figures of ``phys-instruct solve --json``: chi, misfit, PDE errors, prior distance."""
+        figures: dict[str, Any] = json.loads(self._answer.figures(None))
+        return figures
+
+    def score(self, truth: Mapping[str, object]) -> dict[str, Any]:
+        """Returns error, coverage of the 90 % interval and CRPS against the true fields."""
+        array, _ = stacked(self.channels, dict(truth), np.float32)
+        figures = json.loads(self._answer.figures(array[0]))
+        score: dict[str, Any] = figures["score"]
+        return score
+
+    def check(self) -> None:
+        """Raises :class:`CheckError` where the answer has warnings, as ``--strict`` does."""
+        if self.warnings:
+            told = "\n".join(self.warnings)
+            raise CheckError(f"{len(self.warnings)} warnings:\n{told}")
+
+    def save(
+        self, path: str | PathLike[str], above: Mapping[str, float] | None = None
+    ) -> None:
+        """Writes the answer as ``phys-instruct solve --out`` does: ``.npz``, ``.csv``, ``.asc`` or
+        ``.nc``, by the name. ``above`` adds the probability that a field lies above a level."""
+        self._answer.save(path, [(name, float(level)) for name, level in (above or {}).items()])
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Returns members ``a``, mean ``a_mean`` and standard deviation ``a_sd``. Needs xarray."""
+        fields: dict[str, Array] = {}
+        for name in self:
+            fields[name] = self[name]
+            fields[f"{name}_mean"], fields[f"{name}_sd"] = self.mean[name], self.sd[name]
+        return dataset(fields, self.grid, "member")
+
+    def plot(
+        self,
+        name: str | None = None,
+        count: int = 1,
+        *,
+        truth: Mapping[str, object] | object = None,
+    ) -> Figure:
+        """Draws mean, ``count`` members, standard deviation, and the ``truth`` where it is given: a
+        field, or fields by name. Dots are the observations. Needs matplotlib."""
+        names = [name] if name is not None else list(self)
+        seen = self.observations
+        rows = []
+        for own in names:
+            row = [(f"{own}, mean", self.mean[own])]
+            row += [(f"{own}, member {i}", member) for i, member in enumerate(self[own][:count])]
+            known = truth[own] if isinstance(truth, Mapping) else truth
+            if known is not None:
+                row.insert(0, (f"{own}, truth", np.asarray(known).reshape(self.mean[own].shape)))
+            rows.append([*row, (f"{own}, sd", self.sd[own])])
+        return draw(rows, self.grid, (seen["y"], seen["x"]), alike=False)

@@ -1,0 +1,203 @@
+//! Observations of a question, and its answer.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use numpy::{
+    IntoPyArray, PyArray2, PyArray3, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray3,
+};
+use phys_instruct::condition::export::{Format, Layers, Level};
+use phys_instruct::condition::{Answer as Found, Lattice, Observation, Observations, Task};
+use phys_instruct::{Error, Model, Samples};
+use phys_instruct_physics::{Grid, Pde};
+use pyo3::prelude::*;
+
+use crate::failure::{json, or_raise, raise};
+
+/// Values of one field, with their places.
+#[derive(FromPyObject)]
+pub struct Seen<'py> {
+    #[pyo3(item)]
+    field: String,
+    #[pyo3(item)]
+    value: PyReadonlyArray1<'py, f64>,
+    /// Coordinates in the domain, or rows.
+    #[pyo3(item)]
+    y: PyReadonlyArray1<'py, f64>,
+    /// Coordinates in the domain, or columns.
+    #[pyo3(item)]
+    x: PyReadonlyArray1<'py, f64>,
+    /// NaN where the error is not known.
+    #[pyo3(item)]
+    sd: PyReadonlyArray1<'py, f64>,
+    /// True if the places are rows and columns of the grid.
+    #[pyo3(item)]
+    on_grid: bool,
+}
+
+/// An observation that was used: field, y, x, value and the error that was taken.
+type Used = (String, f64, f64, f64, f64);
+
+/// Observations on a grid, numbered from 1 in the order in which they are given.
+pub fn observations(
+    pde: &dyn Pde,
+    grid: Grid,
+    seen: &[Seen<'_>],
+) -> phys_instruct::Result<Observations> {
+    let lattice = Lattice::new(pde, grid);
+    let mut points = Vec::new();
+    for Seen { field, value, y, x, sd, on_grid } in seen {
+        let channel = lattice.names().iter().position(|name| name == field).ok_or_else(|| {
+            let known = lattice.names().join(", ");
+            Error::Observation(format!("no field `{field}`; {} has {known}", pde.name()))
+        })?;
+
+        let places = y.as_array().into_iter().zip(x.as_array());
+        let values = value.as_array().into_iter().zip(sd.as_array());
+        for ((&y, &x), (&value, &sd)) in places.zip(values) {
+            let place = if *on_grid { Ok([y, x]) } else { lattice.locate(channel, [y, x]) };
+            let number = points.len() + 1;
+            let [row, column] =
+                place.map_err(|reason| Error::Observation(format!("number {number}: {reason}")))?;
+            let sd = (!sd.is_nan()).then_some(sd);
+            points.push(Observation { channel, row, column, value, sd });
+        }
+    }
+    Observations::on(&lattice, points)
+}
+
+/// An answer.
+#[pyclass(frozen)]
+pub struct Answer {
+    found: Arc<Found>,
+    model: Arc<Model>,
+    task: Task,
+}
+
+impl Answer {
+    /// Wraps an answer of `model`.
+    pub fn new(found: Found, model: Arc<Model>, task: Task) -> Self {
+        Self { found: Arc::new(found), model, task }
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        let Samples { channels, height, width, .. } = &self.found.posterior.samples;
+        [channels.len(), *height, *width]
+    }
+}
+
+#[pymethods]
+impl Answer {
+    /// The members, `[member, channel, y, x]`.
+    fn members<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray4<f32>>> {
+        let samples = &self.found.posterior.samples;
+        let [channels, height, width] = self.shape();
+        let values = samples.data.clone().into_pyarray(py);
+        values.reshape([samples.count, channels, height, width])
+    }
+
+    /// The mean over members, `[channel, y, x]`.
+    fn mean<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray3<f32>>> {
+        let values = py.detach(|| self.found.posterior.mean());
+        values.into_pyarray(py).reshape(self.shape())
+    }
+
+    /// The standard deviation over members, `[channel, y, x]`.
+    fn sd<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray3<f32>>> {
+        let values = py.detach(|| self.found.posterior.deviation());
+        values.into_pyarray(py).reshape(self.shape())
+    }
+
+    /// A quantile of every field over the members, `[channel, y, x]`.
+    fn quantile<'py>(&self, py: Python<'py>, share: f64) -> PyResult<Bound<'py, PyArray3<f32>>> {
+        let values = py.detach(|| self.found.posterior.quantile(share));
+        or_raise(py, values)?.into_pyarray(py).reshape(self.shape())
+    }
+
+    /// The probability that a channel lies above a level, `[y, x]`.
+    fn probability_above<'py>(
+        &self,
+        py: Python<'py>,
+        channel: usize,
+        level: f64,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let [_, height, width] = self.shape();
+        let values = py.detach(|| self.found.posterior.share_above(channel, level));
+        values.into_pyarray(py).reshape([height, width])
+    }
+
+    /// Writes the answer in the format of the path's extension, and returns the files.
+    fn save(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        levels: Vec<(String, f64)>,
+    ) -> PyResult<Vec<PathBuf>> {
+        if Format::of(&path).is_none() {
+            let known: Vec<&str> = Format::ALL.iter().map(|(_, name)| *name).collect();
+            let reason = format!("{}: .{} expected", path.display(), known.join(", ."));
+            return Err(raise(py, "RequestError", &reason));
+        }
+
+        let pde = or_raise(py, self.model.card.pde())?;
+        let levels: Vec<Level> =
+            levels.into_iter().map(|(field, value)| Level { field, value }).collect();
+        let count = self.found.observations.points().len();
+        let title = format!("{}, {}: {count} observations", self.model.card.pde, self.task);
+        let written = py.detach(|| {
+            Layers::of(&self.found.posterior, pde.as_ref(), &levels, &title)?.write(&path)
+        });
+        or_raise(py, written)
+    }
+
+    #[getter]
+    fn channels(&self) -> Vec<String> {
+        self.found.posterior.samples.channels.clone()
+    }
+
+    #[getter]
+    fn task(&self) -> &'static str {
+        self.task.name()
+    }
+
+    #[getter]
+    fn notes(&self) -> Vec<String> {
+        self.found.notes.clone()
+    }
+
+    /// The subjects of the warnings, and the warnings.
+    #[getter]
+    fn warnings(&self, py: Python<'_>) -> PyResult<String> {
+        json(py, serde_json::to_string(&self.found.warnings))
+    }
+
+    /// The observations that were used.
+    fn observations(&self, py: Python<'_>) -> PyResult<Vec<Used>> {
+        let pde = or_raise(py, self.model.card.pde())?;
+        let seen = &self.found.observations;
+        let lattice = Lattice::new(pde.as_ref(), seen.grid());
+        let one = |point: &Observation| {
+            let [y, x] = lattice.coordinates(point.channel, [point.row, point.column]);
+            (seen.channels()[point.channel].clone(), y, x, point.value, point.deviation())
+        };
+        Ok(seen.points().iter().map(one).collect())
+    }
+
+    /// The figures as JSON, with a score against a truth `[channel, y, x]`.
+    fn figures(
+        &self,
+        py: Python<'_>,
+        truth: Option<PyReadonlyArray3<'_, f32>>,
+    ) -> PyResult<String> {
+        let samples = &self.found.posterior.samples;
+        let truth = truth.map(|array| {
+            let values = array.as_array();
+            let (_, height, width) = values.dim();
+            let data = values.iter().copied().collect();
+            Samples { count: 1, height, width, data, ..samples.slice(0..0) }
+        });
+        let (found, model, task) = (&self.found, &self.model, self.task);
+        let figures = py.detach(|| found.figures(model, task, truth.as_ref()));
+        json(py, serde_json::to_string(&or_raise(py, figures)?))
+    }
+}

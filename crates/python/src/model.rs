@@ -1,0 +1,280 @@
+//! Models: loading, sampling, figures.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use numpy::{PyArray4, PyReadonlyArray4};
+use phys_instruct::bundled::Models;
+use phys_instruct::condition::{Answer as Found, Method, Options, Question, Solver, files};
+use phys_instruct::data::Watch;
+use phys_instruct::device;
+use phys_instruct::diffusion::sampler::Method as Order;
+use phys_instruct::figures::{Drawing, Subject, ask_for_figures};
+use phys_instruct::{Error, Model as Any, Samples};
+use pyo3::prelude::*;
+
+use crate::answer::{Answer, Seen, observations};
+use crate::failure::{json, or_raise};
+use crate::pde::{array_of, samples_of};
+use crate::work::{aside, watched};
+
+/// The folders in words.
+const IN_WORDS: &str = "not in the package";
+
+/// The files of the models in the package's folder.
+#[pyfunction]
+pub fn bundled(folder: PathBuf) -> Vec<PathBuf> {
+    Models::new(vec![folder], IN_WORDS).bundled()
+}
+
+/// A model on the processor.
+#[pyclass(frozen)]
+pub struct Model {
+    pub model: Arc<Any>,
+    pub path: Option<PathBuf>,
+    /// The prepared solver, made at the first question.
+    solver: Mutex<Option<Arc<Solver>>>,
+}
+
+impl Model {
+    /// Wraps a model that was read or trained.
+    pub fn of(model: Any, path: Option<PathBuf>) -> Self {
+        Self { model: Arc::new(model), path, solver: Mutex::new(None) }
+    }
+
+    /// The prepared solver and what is to be said of it.
+    fn prepared(&self, py: Python<'_>) -> PyResult<(Arc<Solver>, Option<String>)> {
+        let known = self.solver.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(solver) = known {
+            return Ok((solver, None));
+        }
+
+        // Two threads that ask first both prepare it; either result serves.
+        let model = Arc::clone(&self.model);
+        let (solver, unwritten) = aside(py, move || Solver::cached(&model))?;
+        let solver = Arc::new(solver);
+        let mut kept = self.solver.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some(Arc::clone(&solver));
+        let note = unwritten
+            .map(|error| format!("the prepared solver is not kept for the next run: {error}"));
+        Ok((solver, note))
+    }
+}
+
+/// The way in which a question is answered.
+#[derive(FromPyObject)]
+pub struct Way {
+    #[pyo3(item)]
+    task: String,
+    #[pyo3(item)]
+    ensemble: usize,
+    #[pyo3(item)]
+    seed: u64,
+    #[pyo3(item)]
+    method: Option<String>,
+    #[pyo3(item)]
+    rounds: Option<usize>,
+    #[pyo3(item)]
+    noise: Option<f64>,
+    #[pyo3(item)]
+    robust: bool,
+    #[pyo3(item)]
+    resolve: Option<bool>,
+}
+
+/// The method of that name on the command line.
+fn method_of(name: &str) -> phys_instruct::Result<Method> {
+    match name {
+        "refinement" => Ok(Method::Refinement),
+        "linearised" => Ok(Method::Linearised),
+        "input-space" => Ok(Method::InputSpace),
+        "noise-space" => Ok(Method::NoiseSpace),
+        _ => Err(Error::Config(format!(
+            "no method `{name}`: refinement, linearised, input-space or noise-space"
+        ))),
+    }
+}
+
+#[pymethods]
+impl Model {
+    #[staticmethod]
+    fn load(py: Python<'_>, name: PathBuf, folder: PathBuf) -> PyResult<Self> {
+        let (model, path) = aside(py, move || {
+            device::vector_unit()?;
+            let path = Models::new(vec![folder], IN_WORDS).find(&name)?;
+            Ok((Any::load(&path, &device::cpu())?, path))
+        })?;
+        Ok(Self::of(model, Some(path)))
+    }
+
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let model = Arc::clone(&self.model);
+        aside(py, move || model.save(&path))
+    }
+
+    /// The model's file.
+    #[getter]
+    fn path(&self) -> Option<PathBuf> {
+        self.path.clone()
+    }
+
+    /// The description as JSON.
+    #[getter]
+    fn card(&self, py: Python<'_>) -> PyResult<String> {
+        json(py, serde_json::to_string(&self.model.card))
+    }
+
+    /// The shape of a field.
+    #[getter]
+    fn shape(&self) -> [usize; 2] {
+        self.model.card.grid.shape()
+    }
+
+    /// The lengths of the domain's sides.
+    #[getter]
+    fn sides(&self) -> [f64; 2] {
+        self.model.card.grid.sides()
+    }
+
+    /// The coordinates of the grid's points along y and along x.
+    fn points(&self, py: Python<'_>) -> PyResult<(Vec<f64>, Vec<f64>)> {
+        let [y, x] = or_raise(py, self.model.card.pde())?.points(self.model.card.grid);
+        Ok((y, x))
+    }
+
+    /// The known faults.
+    #[getter]
+    fn warnings(&self) -> Vec<String> {
+        self.model.card.collapse().into_iter().collect()
+    }
+
+    #[pyo3(signature = (count, calls, sampler, seed, polish, joint, progress))]
+    #[expect(clippy::too_many_arguments, reason = "the options of the command line")]
+    fn sample<'py>(
+        &self,
+        py: Python<'py>,
+        count: usize,
+        calls: Option<usize>,
+        sampler: &str,
+        seed: u64,
+        polish: usize,
+        joint: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<(Bound<'py, PyArray4<f32>>, Drawn)> {
+        let method = match sampler {
+            "heun" => Ok(Order::Heun),
+            "euler" => Ok(Order::Euler),
+            _ => Err(Error::Config(format!("no sampler `{sampler}`: heun or euler"))),
+        };
+        let method = or_raise(py, method)?;
+        let drawing = Drawing { count, calls, method, seed, polish, joint };
+        let name = self.path.as_deref().and_then(|path| path.file_name());
+        let name = name.map(|name| name.to_string_lossy().into_owned());
+
+        let mut subject = watched(py, progress, |watcher, stop| {
+            let mut told = |done| watcher.report(done as u64, count as u64, "sampling");
+            let mut watch = Watch { progress: &mut told, stop };
+            Subject::draw(&self.model, name, &drawing, &mut watch)
+        })?;
+        let empty = subject.samples.slice(0..0);
+        let samples = std::mem::replace(&mut subject.samples, empty);
+        let array = array_of(py, samples)?;
+        Ok((array, Drawn { origin: subject, model: Arc::clone(&self.model) }))
+    }
+
+    /// Prepares the solver, and returns what is to be said of it.
+    fn prepare(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        Ok(self.prepared(py)?.1)
+    }
+
+    /// Answers observations: those of a file, or lists of places and values.
+    fn solve(
+        &self,
+        py: Python<'_>,
+        file: Option<PathBuf>,
+        seen: Vec<Seen<'_>>,
+        way: Way,
+    ) -> PyResult<(Answer, Vec<String>)> {
+        let Way { task, ensemble, seed, method, rounds, noise, robust, resolve } = way;
+        let task = or_raise(py, task.parse())?;
+        let method = or_raise(py, method.as_deref().map(method_of).transpose())?;
+        let card = &self.model.card;
+        let pde = or_raise(py, card.pde())?;
+
+        let mut notes = Vec::new();
+        let observations = match &file {
+            None => or_raise(py, observations(pde.as_ref(), card.grid, &seen))?,
+            Some(file) => {
+                let read = or_raise(py, files::read(file, pde.as_ref(), card.grid))?;
+                if !read.ignored.is_empty() {
+                    let ignored = read.ignored.join(", ");
+                    notes.push(format!("passed over in {}: {ignored}", file.display()));
+                }
+                read.observations
+            }
+        };
+        let options = Options { method, ensemble, rounds, seed };
+        let question = Question { task, observations, noise, robust, resolve, options };
+
+        let (solver, note) = self.prepared(py)?;
+        notes.extend(note);
+        let found: Found = aside(py, move || solver.answer(question))?;
+        Ok((Answer::new(found, Arc::clone(&self.model), task), notes))
+    }
+}
+
+/// Samples without their values, which an array has.
+#[pyclass(frozen)]
+pub struct Drawn {
+    origin: Subject,
+    model: Arc<Any>,
+}
+
+#[pymethods]
+impl Drawn {
+    /// The figures as JSON, against held-out data that the reference solver makes, or those of an
+    /// array.
+    fn figures(
+        &self,
+        py: Python<'_>,
+        values: PyReadonlyArray4<'_, f32>,
+        reference: Option<PyReadonlyArray4<'_, f32>>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<String> {
+        let (pde, sides) = (or_raise(py, self.model.card.pde())?, self.model.card.grid.sides());
+        let given = reference.map(|array| samples_of(pde.as_ref(), &array, sides)).transpose();
+        let given: Option<Samples> = or_raise(py, given)?;
+        let samples = or_raise(py, samples_of(pde.as_ref(), &values, sides))?;
+        let origin = &self.origin;
+        let (model, warnings) = (origin.model.clone(), origin.warnings.clone());
+        let subject = Subject { pde, samples, model, warnings, ..*origin };
+
+        let figures = watched(py, progress, |watcher, stop| {
+            let Samples { count, channels, .. } = &subject.samples;
+            ask_for_figures(*count, channels.len(), subject.samples.grid())?;
+
+            let total = subject.reference_count() as u64;
+            let mut told = |done| watcher.report(done as u64, total, "solving the reference");
+            let mut watch = Watch { progress: &mut told, stop };
+            let reference = match given {
+                Some(given) => Some(given),
+                None => subject.reference(None, &mut watch)?,
+            };
+            let residual = subject.equation()?;
+            subject.measure(reference.as_ref(), residual.as_deref())
+        })?;
+        json(py, serde_json::to_string(&figures))
+    }
+
+    /// Network calls per sample.
+    #[getter]
+    fn calls(&self) -> Option<usize> {
+        self.origin.calls
+    }
+
+    /// The library's own time for a sample, without polish.
+    #[getter]
+    fn seconds_per_sample(&self) -> Option<f64> {
+        self.origin.seconds_per_sample
+    }
+}

@@ -1,0 +1,289 @@
+//! Trainings in run folders, from arrays in so many minutes or from a config file.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use numpy::PyReadonlyArray4;
+use phys_instruct::config::load::{self, Changes};
+use phys_instruct::data::{self, Watch};
+use phys_instruct::distill::train::StudentTraining;
+use phys_instruct::fit::{Pace, prepared};
+use phys_instruct::model::Kind;
+use phys_instruct::net::ops::keep_freed_memory;
+use phys_instruct::store::{Check, atomic, dataset};
+use phys_instruct::teacher::TeacherTraining;
+use phys_instruct::training::{self, Training};
+use phys_instruct::{Config, Error, Model as Any, Result, Samples, device, runs};
+use pyo3::prelude::*;
+
+use crate::failure::or_raise;
+use crate::model::Model;
+use crate::pde::{Pde, samples_of};
+use crate::work::{Watcher, watched};
+
+/// Trains a teacher of pairs in so many seconds. The folder `out` holds the pairs, the config and
+/// the run; where it holds a config of the same pairs already, that one goes on.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "the options of the command line")]
+pub fn fit_teacher(
+    py: Python<'_>,
+    pde: &Pde,
+    pairs: PyReadonlyArray4<'_, f32>,
+    sides: [f64; 2],
+    validation: usize,
+    seconds: f64,
+    out: PathBuf,
+    seed: u64,
+    unchecked: bool,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Model> {
+    let start = Instant::now();
+    let own = or_raise(py, pde.build())?;
+    let pairs = or_raise(py, samples_of(own.as_ref(), &pairs, sides))?;
+    let named = pde.named();
+
+    let (model, path) = watched(py, progress, |watcher, stop| {
+        atomic::create_folder(&out)?;
+        let written = out.join("config.toml");
+        let config = if written.is_file() {
+            let config = load::load(&written, &Changes::default())?;
+            check_same(&config, &pairs, &out)?;
+            watcher.tell(0, 0, &format!("goes on with {}", written.display()));
+            config
+        } else {
+            if !unchecked {
+                check(&pairs, own.as_ref())?;
+            }
+            let device = device::cpu();
+            let (_, chosen) = prepared(&out, named, own, &pairs, seed, &device)?;
+            let mut config = chosen.config;
+            config.data.validation = validation;
+            config.check()?;
+            // The first reason counts the held-out pairs that it would have taken itself.
+            let said = chosen.reasons.iter().skip(1);
+            said.for_each(|reason| watcher.tell(0, 0, reason));
+
+            let train = pairs.count.saturating_sub(validation);
+            let [of_training, held_out] =
+                [0..train, train..pairs.count].map(|range| pairs.slice(range));
+            let pace = Pace::measure(&config, &of_training, &held_out, &device)?;
+            let left = seconds - start.elapsed().as_secs_f64();
+            let said = pace.fill_teacher(&mut config, left, train);
+            watcher.tell(0, 0, &said);
+            config.check()?;
+            atomic::write(&written, load::to_toml(&config)?.as_bytes())?;
+            config
+        };
+        drop(pairs);
+        teacher(&config, &out.join("teacher"), watcher, stop)
+    })?;
+    Ok(Model::of(model, Some(path)))
+}
+
+/// Distills a teacher into a student in so many seconds, with the config of the teacher's run. A
+/// run in `out` goes on with its own.
+#[pyfunction]
+pub fn fit_student(
+    py: Python<'_>,
+    teacher: &Model,
+    seconds: f64,
+    out: PathBuf,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Model> {
+    let start = Instant::now();
+    let path = or_raise(py, file_of(teacher))?;
+    let taught = Any::clone(&teacher.model);
+
+    let (model, path) = watched(py, progress, |watcher, stop| {
+        let written = out.join("config.toml");
+        let goes_on = written.is_file();
+        let of_teacher = path.with_file_name("config.toml");
+        let read = if goes_on { &written } else { &of_teacher };
+        let mut config = load::load(read, &Changes::default())?;
+        if !goes_on {
+            let [pairs, held_out] = [data::training, data::validation]
+                .map(|samples| watched_data(&config, watcher, stop, samples));
+            let pace = Pace::measure(&config, &pairs?, &held_out?, &device::cpu())?;
+            let left = seconds - start.elapsed().as_secs_f64();
+            let said = pace.fill_student(&mut config, left)?;
+            said.iter().for_each(|text| watcher.tell(0, 0, text));
+            if let Some(distill) = &mut config.distill {
+                distill.teacher = path.to_str().map(str::to_owned);
+            }
+            config.check()?;
+        }
+        student(&config, taught, &out, watcher, stop)
+    })?;
+    Ok(Model::of(model, Some(path)))
+}
+
+/// Trains the teacher of a config file in a run folder.
+#[pyfunction]
+pub fn train(
+    py: Python<'_>,
+    config: PathBuf,
+    out: PathBuf,
+    unchecked: bool,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Model> {
+    let (model, path) = watched(py, progress, |watcher, stop| {
+        let config = load::load(&config, &Changes::default())?;
+        check_data(&config, unchecked, watcher, stop)?;
+        teacher(&config, &out, watcher, stop)
+    })?;
+    Ok(Model::of(model, Some(path)))
+}
+
+/// Distills a teacher into the student of a config file, in a run folder.
+#[pyfunction]
+pub fn distill(
+    py: Python<'_>,
+    config: PathBuf,
+    teacher: &Model,
+    out: PathBuf,
+    unchecked: bool,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Model> {
+    let path = or_raise(py, file_of(teacher))?;
+    let taught = Any::clone(&teacher.model);
+    let (model, path) = watched(py, progress, |watcher, stop| {
+        let mut config = load::load(&config, &Changes::default())?;
+        if let Some(distill) = &mut config.distill {
+            distill.teacher = path.to_str().map(str::to_owned);
+        }
+        check_data(&config, unchecked, watcher, stop)?;
+        student(&config, taught, &out, watcher, stop)
+    })?;
+    Ok(Model::of(model, Some(path)))
+}
+
+/// The file of a teacher, which a config names.
+fn file_of(teacher: &Model) -> Result<PathBuf> {
+    let missing =
+        || Error::Request("the teacher has no file: train it, or load it from one".into());
+    teacher.path.clone().ok_or_else(missing)
+}
+
+/// Refuses pairs that are no solutions of their equation.
+fn check(pairs: &Samples, pde: &dyn phys_instruct_physics::Pde) -> Result<()> {
+    let check = Check::of(pairs, pde);
+    if check.passed() {
+        return Ok(());
+    }
+    let reasons = check.complaints.join("; ");
+    Err(Error::Request(format!("the data: {reasons}; unchecked=True takes them all the same")))
+}
+
+/// [`check`] of the data that a config takes from a file.
+fn check_data(
+    config: &Config,
+    unchecked: bool,
+    watcher: &mut Watcher,
+    stop: &AtomicBool,
+) -> Result<()> {
+    if unchecked || config.data.path.is_none() {
+        return Ok(());
+    }
+    let pairs = watched_data(config, watcher, stop, data::training)?;
+    check(&pairs, config.pde()?.as_ref())
+}
+
+/// Refuses to go on with other pairs than those of the run.
+fn check_same(config: &Config, pairs: &Samples, out: &Path) -> Result<()> {
+    let path = config.data.path.as_deref().unwrap_or_default();
+    let known = dataset::load_any(path.as_ref(), config.pde()?.as_ref())?;
+    if known.channels == pairs.channels && known.grid() == pairs.grid() && known.data == pairs.data
+    {
+        return Ok(());
+    }
+    let out = out.display();
+    Err(Error::Request(format!("{out} holds a run of other data; choose another out")))
+}
+
+/// The training or the held-out data of a config.
+fn watched_data(
+    config: &Config,
+    watcher: &mut Watcher,
+    stop: &AtomicBool,
+    samples: fn(&Config, &mut Watch) -> Result<Samples>,
+) -> Result<Samples> {
+    let total = config.data.count as u64;
+    let mut told = |done| watcher.report(done as u64, total, "data");
+    samples(config, &mut Watch { progress: &mut told, stop })
+}
+
+/// Trains a teacher in a run folder.
+fn teacher(
+    config: &Config,
+    folder: &Path,
+    watcher: &mut Watcher,
+    stop: &AtomicBool,
+) -> Result<(Any, PathBuf)> {
+    keep_freed_memory();
+    config.ask_for_teacher()?;
+    let (pde, device) = (config.pde()?, device::cpu());
+    let _lock = runs::claim(folder, config, Kind::Teacher)?;
+    let pairs = watched_data(config, watcher, stop, data::training)?;
+
+    let start = config.train.start.as_deref();
+    let start = start.map(|file| Any::load(file.as_ref(), &device)).transpose()?;
+    let mut training = TeacherTraining::new(config, pde.as_ref(), pairs, start, &device)?;
+    let minutes = config.train.checkpoint_minutes;
+    let path = go(&mut training, config, folder, (Kind::Teacher, minutes), watcher, stop)?;
+
+    let mut model = training.model();
+    model.card.data = config.data.path.clone().unwrap_or_default();
+    model.save(&path)?;
+    Ok((model, path))
+}
+
+/// Distills a student in a run folder.
+fn student(
+    config: &Config,
+    teacher: Any,
+    folder: &Path,
+    watcher: &mut Watcher,
+    stop: &AtomicBool,
+) -> Result<(Any, PathBuf)> {
+    keep_freed_memory();
+    config.ask_for_student()?;
+    let device = device::cpu();
+    let _lock = runs::claim(folder, config, Kind::Student)?;
+    let held_out = watched_data(config, watcher, stop, data::validation)?;
+
+    let mut training = StudentTraining::of_config(config, teacher, &held_out, &device)?;
+    if config.student()?.operator().is_some() {
+        training = training.with_pairs(watched_data(config, watcher, stop, data::training)?)?;
+    }
+    let minutes = config.student()?.checkpoint_minutes;
+    let path = go(&mut training, config, folder, (Kind::Student, minutes), watcher, stop)?;
+
+    let model = training.model();
+    model.save(&path)?;
+    Ok((model, path))
+}
+
+/// Takes the steps of a training, and returns the place of its model.
+fn go(
+    training: &mut dyn Training,
+    config: &Config,
+    folder: &Path,
+    (kind, checkpoint_minutes): (Kind, f64),
+    watcher: &mut Watcher,
+    stop: &AtomicBool,
+) -> Result<PathBuf> {
+    let (run, note) = runs::open(folder, config, kind)?;
+    note.iter().for_each(|text| watcher.tell(0, 0, text));
+    let (total, what) = (training.total(), if kind == Kind::Teacher { "train" } else { "distill" });
+
+    watcher.resumes = true;
+    let pace = training::Pace { checkpoint_minutes, until: None };
+    training::run(training, &run, pace, stop, &mut |step, figures| {
+        if let Some(warning) = figures.get("warning").and_then(|text| text.as_str()) {
+            watcher.tell(0, 0, &format!("warning: {warning}"));
+        }
+        watcher.report(step, total, what);
+    })?;
+    Ok(run.folder().join("model.safetensors"))
+}

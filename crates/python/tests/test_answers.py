@@ -1,0 +1,161 @@
+"""Answers: that they are those of the command line, what is refused, and what is said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import phys_instruct as pi
+import pytest
+
+Seen = dict[str, np.ndarray]
+
+
+def test_answers_are_the_command_line_s(
+    student: pi.Model,
+    seen: Seen,
+    posterior: pi.Posterior,
+    program: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    rows = zip(seen["y"], seen["x"], seen["u"])
+    lines = [f"u,{float(y)!r},{float(x)!r},{float(u)!r},0.0001" for y, x, u in rows]
+    table = tmp_path / "obs.csv"
+    table.write_text("field,y,x,value,sd\n" + "\n".join(lines) + "\n")
+
+    out = tmp_path / "answer.npz"
+    printed = json.loads(
+        program("solve", student.path, "--task", "inverse", "--obs", table, "--ensemble", 16,
+                "--out", out, "--json")
+    )
+    written = np.load(out)
+    for name in ("a", "u"):
+        assert np.array_equal(posterior[name], written[name])
+        assert np.array_equal(posterior.mean[name], written[f"{name}_mean"])
+        assert np.array_equal(posterior.sd[name], written[f"{name}_sd"])
+    for key, value in posterior.figures.items():
+        assert value == printed[key], key
+
+    of_file = student.solve(table, "inverse", ensemble=16)
+    assert np.array_equal(of_file.array, posterior.array)
+
+
+def test_every_form_of_the_same_observations_has_the_same_answer(
+    student: pi.Model, seen: Seen, posterior: pi.Posterior
+) -> None:
+    sd = np.full(60, 1e-4)
+    long = {"field": ["u"] * 60, "value": seen["u"], "y": seen["y"], "x": seen["x"], "sd": sd}
+    forms: list[Any] = [{**seen, "sd": sd}, long, pi.Observations(long)]
+    pandas = pytest.importorskip("pandas")
+    forms += [pandas.DataFrame({**seen, "sd": sd}), pandas.DataFrame(long)]
+    for form in forms:
+        answer = student.solve(form, "inverse", ensemble=16)
+        assert np.array_equal(answer.array, posterior.array)
+
+
+def test_rows_and_columns_and_whole_fields(student: pi.Model, truth: pi.Fields) -> None:
+    rows, columns = np.arange(8, 56, 8), np.arange(8, 56, 8)
+    field = np.full((64, 64), np.nan)
+    field[rows, columns] = truth["u"][0, rows, columns]
+    whole = pi.Observations(u=field, sd=1e-4)
+    points = pi.Observations(u=field[rows, columns], row=rows, column=columns, sd=1e-4)
+    assert len(whole) == len(points) == 6
+    one, other = (student.solve(o, "inverse", ensemble=4) for o in (whole, points))
+    assert np.array_equal(one.array, other.array)
+
+
+def test_an_answer_has_what_one_looks_at(posterior: pi.Posterior, truth: pi.Fields) -> None:
+    assert posterior["a"].shape == (16, 64, 64)
+    assert posterior.mean["a"].shape == posterior.sd["a"].shape == (64, 64)
+    low, high = posterior.quantile("a", [0.05, 0.95])
+    assert low.shape == (64, 64) and (low <= high).all()
+    above = posterior.probability_above("a", 6.0)
+    assert above.shape == (64, 64) and above.min() >= 0 and above.max() <= 1
+    assert posterior.warnings == []
+    posterior.check()
+    assert posterior.figures["points"] == 60 and 0 < posterior.figures["chi"] < 3
+    assert posterior.score({name: truth[name] for name in truth})["error"] < 0.5
+    assert posterior.observations["sd"].max() == 1e-4
+
+
+def test_the_ensemble_is_of_the_law(posterior: pi.Posterior) -> None:
+    """Every member explains the observations, and the members differ."""
+    assert posterior.figures["chi_of_members"] < 3
+    assert posterior.sd["a"].max() > 0
+
+
+def test_what_does_not_fit_is_a_warning_and_fails_the_check(
+    student: pi.Model, seen: Seen
+) -> None:
+    with pytest.warns(pi.AnswerWarning):
+        answer = student.solve({**seen, "u": seen["u"] * 100, "sd": 1e-4}, "inverse", ensemble=4)
+    assert answer.warnings
+    with pytest.raises(pi.CheckError, match="warnings"):
+        answer.check()
+
+
+def test_observations_that_cannot_be_used_are_named(student: pi.Model, seen: Seen) -> None:
+    def refused(error: type[Exception], words: str, *given: Any, **named: Any) -> None:
+        with pytest.raises(error, match=words):
+            student.solve(pi.Observations(*given, **named), "inverse")
+
+    y, x, u = seen["y"], seen["x"], seen["u"]
+    refused(pi.ObservationError, "no field `v`; darcy has a, u", v=u, y=y, x=x)
+    refused(pi.ObservationError, "y and x, or row and column", u=u, y=y)
+    refused(pi.ObservationError, "y and x, or row and column", u=u, y=y, x=x, row=y, column=x)
+    refused(pi.ObservationError, "no field is given", y=y, x=x)
+    refused(pi.ObservationError, "number 1: ", u=[1.0], y=[7.0], x=[0.5])
+    refused(pi.ObservationError, "at least one", u=[np.nan], y=[0.5], x=[0.5])
+    refused(pi.ObservationError, "standard deviation is -1", u=u, y=y, x=x, sd=-1.0)
+    refused(pi.ObservationError, "given twice", {"u": u}, u=u, y=y, x=x)
+    refused(pi.ShapeError, "`y` has 59 values, `u` 60", u=u, y=y[:-1], x=x)
+    refused(pi.ShapeError, "`sd` has 2 values", u=u, y=y, x=x, sd=[1.0, 2.0])
+    refused(pi.ShapeError, r"\[32, 32\] found, \[64, 64\] expected", u=np.zeros((32, 32)))
+    refused(pi.ShapeError, "without places", u=u)
+    refused(pi.DtypeError, "dtype", u=["wet", "dry"], y=[0.5, 0.6], x=[0.5, 0.5])
+    refused(pi.DtypeError, "complex", u=u * 1j, y=y, x=x)
+    with pytest.raises(pi.ObservationError, match="use reconstruct"):
+        student.solve({"u": u, "y": y, "x": x}, "forward")
+    with pytest.raises(pi.ConfigError, match="forward, inverse or reconstruct"):
+        student.solve({"u": u, "y": y, "x": x}, "backward")  # type: ignore[arg-type]
+    with pytest.raises(pi.ConfigError, match="input-space"):
+        student.solve(seen, "inverse", method="magic")  # type: ignore[arg-type]
+
+
+def test_values_of_several_fields_are_added(student: pi.Model, seen: Seen) -> None:
+    a = pi.Observations(a=[12.0], y=[0.5], x=[0.5], sd=0.1)
+    both = pi.Observations(**seen, sd=1e-4) + a
+    assert len(both) == 61
+    answer = student.solve(both, "reconstruct", ensemble=4)
+    assert answer.task == "reconstruct" and set(answer.observations["field"]) == {"a", "u"}
+
+
+def test_views_and_other_dtypes_are_taken_as_they_are(
+    student: pi.Model, seen: Seen, posterior: pi.Posterior
+) -> None:
+    """Strided views, big-endian numbers and masked arrays are values like any other."""
+    strided = {name: np.repeat(values, 2)[::2] for name, values in seen.items()}
+    swapped = {name: values.astype(">f8") for name, values in seen.items()}
+    masked = {**seen, "u": np.ma.masked_array(np.append(seen["u"], 9.0), [False] * 60 + [True])}
+    masked["y"], masked["x"] = (np.append(seen[name], 0.5) for name in ("y", "x"))
+    for form in (strided, swapped, masked):
+        answer = student.solve(pi.Observations(**form, sd=1e-4), "inverse", ensemble=16)
+        assert np.array_equal(answer.array, posterior.array)
+
+
+def test_frames_and_pictures(posterior: pi.Posterior, truth: pi.Fields, tmp_path: Path) -> None:
+    for name in ("answer.npz", "answer.csv", "answer.nc"):
+        posterior.save(tmp_path / name, above={"a": 6.0})
+        assert (tmp_path / name).stat().st_size > 10_000
+    assert {"a", "a_mean", "a_sd", "u"} <= set(np.load(tmp_path / "answer.npz"))
+    with pytest.raises(pi.RequestError, match="npz, .csv, .asc, .nc expected"):
+        posterior.save(tmp_path / "answer.doc")
+    pytest.importorskip("xarray")
+    data = posterior.to_xarray()
+    assert data["a"].dims == ("member", "y", "x") and data["a_mean"].dims == ("y", "x")
+    pytest.importorskip("matplotlib")
+    posterior.plot("a", truth=truth["a"][0]).savefig(tmp_path / "answer.png")
+    posterior.plot(truth=truth).savefig(tmp_path / "all.png")

@@ -1,0 +1,138 @@
+"""Trainings: of data alone, of a known equation, of a config; what goes on, and what is refused."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import phys_instruct as pi
+import pytest
+
+CONFIG = """
+pde = "poisson"
+grid = 16
+[data]
+count = 32
+validation = 8
+[net]
+width = 8
+multipliers = [1]
+[train]
+steps = {steps}
+batch = 4
+warmup = 2
+[distill]
+batch = 4
+levels = [10.0]
+[[distill.phase]]
+kind = "matching"
+steps = 4
+[[distill.phase]]
+kind = "calibrate"
+"""
+
+
+@pytest.fixture(scope="module")
+def pairs() -> pi.Fields:
+    return pi.generate("poisson", 60, grid=16, seed=2)
+
+
+def test_a_student_of_data_alone(pairs: pi.Fields, tmp_path: Path) -> None:
+    own = pi.PDE(fields=["a", "u"], input="a", name="own")
+    data = pi.Dataset(own, a=pairs["a"], u=pairs["u"], validation=10)
+    assert len(data) == 60 and repr(data) == "<Dataset of own: 60 pairs of a, u on 16x16>"
+
+    teacher = pi.train(data, minutes=0.1, out=tmp_path / "mine")
+    assert teacher.kind == "teacher" and teacher.pde == "own"
+    student = pi.distill(teacher, minutes=0.3)
+    assert student.kind == "student" and student.path == tmp_path / "mine/student/model.safetensors"
+
+    student.save(tmp_path / "mine.safetensors")
+    again = pi.load(tmp_path / "mine.safetensors")
+    samples = again.sample(4)
+    assert np.array_equal(samples.array, student.sample(4).array)
+    assert samples.figures["count"] == 4 and "pde_error" not in samples.figures
+    assert samples.measure(pairs)["pde_error"] is None
+
+    # The same call finds its work done; another set is refused.
+    same = pi.train(data, minutes=0.1, out=tmp_path / "mine")
+    assert np.array_equal(same.sample(2, calls=4).array, teacher.sample(2, calls=4).array)
+    other = pi.Dataset(own, a=pairs["a"], u=2 * pairs["u"], validation=10)
+    with pytest.raises(pi.RequestError, match="other data; choose another out"):
+        pi.train(other, minutes=0.1, out=tmp_path / "mine")
+
+
+def test_a_dataset_of_a_known_equation_is_held_against_it(pairs: pi.Fields, tmp_path: Path) -> None:
+    wrong = pi.Dataset("poisson", a=pairs["a"], u=pairs["u"] * 3, validation=10)
+    with pytest.raises(pi.RequestError, match="no solutions of poisson.*unchecked=True"):
+        pi.train(wrong, minutes=0.05, out=tmp_path / "wrong")
+    right = pi.Dataset("poisson", a=pairs["a"], u=pairs["u"], validation=10)
+    assert pi.train(right, minutes=0.05, out=tmp_path / "right").pde == "poisson"
+
+
+def test_a_config_trains_as_on_the_command_line(tmp_path: Path, program) -> None:  # type: ignore[no-untyped-def]
+    config = tmp_path / "tiny.toml"
+    config.write_text(CONFIG.format(steps=6))
+    teacher = pi.train(config, out=tmp_path / "teacher")
+    student = pi.distill(teacher, config=config, out=tmp_path / "student")
+    program("train", config, "--out", tmp_path / "theirs")
+    program("distill", config, "--teacher", tmp_path / "teacher", "--out", tmp_path / "own")
+    for ours, theirs in ((teacher, "theirs"), (student, "own")):
+        other = pi.load(tmp_path / theirs)
+        options = {"calls": 4} if ours is teacher else {}
+        assert np.array_equal(ours.sample(3, **options).array, other.sample(3, **options).array)
+
+
+def test_ctrl_c_writes_the_checkpoint_and_the_same_call_goes_on(tmp_path: Path) -> None:
+    config, out = tmp_path / "long.toml", tmp_path / "run"
+    config.write_text(CONFIG.format(steps=100_000))
+    code = (
+        f"import phys_instruct as pi\nprint('begins')\n"
+        f"try: pi.train({str(config)!r}, out={str(out)!r}, progress=False)\n"
+        f"except pi.Interrupted as error: print(error)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True
+    )
+    metrics = out / "config.toml"
+    start = time.monotonic()
+    while not metrics.exists() and time.monotonic() - start < 120:
+        time.sleep(0.1)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=120)
+    assert "the checkpoint is written, the same command resumes" in told
+    assert (out / "checkpoint.safetensors").exists()
+
+
+def test_data_that_do_not_fit_are_named(pairs: pi.Fields) -> None:
+    a, u = pairs["a"], pairs["u"]
+    with pytest.raises(pi.ShapeError, match="fields a found, a, u expected"):
+        pi.Dataset("poisson", a=a)
+    with pytest.raises(pi.ShapeError, match="`u` \\[60, 8, 16\\]"):
+        pi.Dataset("poisson", a=a, u=u[:, :8])
+    with pytest.raises(pi.DtypeError, match="`u`: dtype complex64"):
+        pi.Dataset("poisson", a=a, u=u * np.complex64(1j))
+    spoilt = u.copy()
+    spoilt[7, 3, 3] = np.inf
+    with pytest.raises(pi.RequestError, match="sample 7"):
+        pi.Dataset("poisson", a=a, u=spoilt)
+    with pytest.raises(pi.ConfigError, match="validation = 60"):
+        pi.Dataset("poisson", a=a, u=u, validation=60)
+    with pytest.raises(pi.ConfigError, match="minutes"):
+        pi.train(pi.Dataset("poisson", a=a, u=u, validation=10))
+
+
+def test_too_few_pairs_are_refused(pairs: pi.Fields, tmp_path: Path) -> None:
+    few = pi.Dataset("poisson", a=pairs["a"][:20], u=pairs["u"][:20], validation=5)
+    with pytest.raises(pi.ConfigError, match="20 pairs found"):
+        pi.train(few, minutes=0.1, out=tmp_path / "few")
+
+
+def test_a_bundled_student_is_no_teacher(student: pi.Model, tmp_path: Path) -> None:
+    with pytest.raises(pi.Error):
+        pi.distill(student, minutes=0.1, out=tmp_path / "none")
