@@ -1,0 +1,20 @@
+"""Parts that the tables of the experiments' pages share: the rows of runs, and the place in a page."""
+import json
+import pathlib
+import sys
+
+
+def rows_of(runs, usage):
+    """The rows of the runs' folders. Without a row the usage is printed."""
+    rows = []
+    for run in runs:
+        rows += map(json.loads, (pathlib.Path(run) / "rows.jsonl").read_text().splitlines())
+    return rows or sys.exit(usage)
+
+
+def write(page, head, lines):
+    """Replaces the table of a page, the only one whose first two columns have no name."""
+    rule = "|" + "---|" * (head.count("|") - 1)
+    before, _, rest = page.read_text().partition("| | |")
+    after = rest[rest.index("\n\n"):]
+    page.write_text(before + "\n".join([head, rule, *lines]) + after)
