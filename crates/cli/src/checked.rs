@@ -26,14 +26,23 @@ pub fn data_with_bar(
     Ok(samples)
 }
 
+/// The data of a training, drawn or read by `samples` as by [`data_with_bar`]. Those of a file are
+/// measured, and refused where they are no solutions, unless they are taken `unchecked`.
+pub fn checked_data(
+    config: &Config,
+    counted: (usize, &'static str),
+    unchecked: bool,
+    stop: &AtomicBool,
+    samples: fn(&Config, &mut Watch) -> phys_instruct::Result<Samples>,
+) -> Result<Samples, Failure> {
+    let data = data_with_bar(config, counted, stop, samples)?;
+    check_data(&data, config.pde()?.as_ref(), config.data.path.as_deref(), unchecked)?;
+    Ok(data)
+}
+
 /// Measures the samples of a file against the equation and the law before training. Samples that
 /// fail are refused unless the user allows them. Without a path they were just solved and pass.
-pub fn check_data(
-    samples: &Samples,
-    pde: &dyn Pde,
-    path: Option<&str>,
-    unchecked: bool,
-) -> Outcome {
+fn check_data(samples: &Samples, pde: &dyn Pde, path: Option<&str>, unchecked: bool) -> Outcome {
     let Some(path) = path else { return Ok(()) };
     let check = Check::of(samples, pde);
     // Of data alone the import has said that there is no PDE error.

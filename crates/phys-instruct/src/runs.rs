@@ -47,7 +47,7 @@ fn check(run: &Run, text: &str, config: &Config, kind: Kind) -> Result<()> {
 }
 
 /// Begins the run, or resumes one of the same configuration, which may have been given more steps.
-/// Of that the note beside the run tells.
+/// A note beside the run then says so.
 ///
 /// # Errors
 /// Fails as [`claim`] does, and where the folder cannot be written.

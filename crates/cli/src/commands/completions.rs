@@ -14,8 +14,8 @@ use crate::output::print;
 
 /// Print completions for a shell
 ///
-/// They offer verbs, options, PDEs, models, tasks and the keys of configs. The shell asks the
-/// program for them, so that they hold what this program knows.
+/// The shell then asks the program for verbs, options, PDEs, models, tasks and the keys of configs,
+/// so that it offers what this program knows.
 ///
 /// Example: phys-instruct completions bash > ~/.local/share/bash-completion/completions/phys-instruct
 /// Example: echo 'source <(phys-instruct completions zsh)' >> ~/.zshrc

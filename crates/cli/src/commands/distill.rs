@@ -13,7 +13,7 @@ use phys_instruct::store::interrupt;
 use phys_instruct::training::Pace;
 
 use crate::args::{Global, Overrides};
-use crate::checked::{check_data, data_with_bar};
+use crate::checked::checked_data;
 use crate::commands::train::Asked;
 use crate::failure::{Failure, Outcome};
 use crate::runs::Done;
@@ -98,18 +98,14 @@ pub fn student(
     device: &Device,
     stop: &AtomicBool,
 ) -> Result<Done, Failure> {
-    let pde = config.pde()?;
     let lock = runs::claim(folder, config, Kind::Student)?;
     let drawn = (config.data.validation, "validation data");
-    let validation = data_with_bar(config, drawn, stop, data::validation)?;
-    let path = config.data.path.as_deref();
-    check_data(&validation, pde.as_ref(), path, asked.unchecked)?;
+    let validation = checked_data(config, drawn, asked.unchecked, stop, data::validation)?;
 
     let mut training = StudentTraining::of_config(config, teacher, &validation, device)?;
     if config.student()?.operator().is_some() {
         let drawn = (config.data.count, "training data");
-        let pairs = data_with_bar(config, drawn, stop, data::training)?;
-        check_data(&pairs, pde.as_ref(), path, asked.unchecked)?;
+        let pairs = checked_data(config, drawn, asked.unchecked, stop, data::training)?;
         training = training.with_pairs(pairs)?;
     }
     let run = runs::open(folder, config, Kind::Student)?;

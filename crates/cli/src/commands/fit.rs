@@ -15,7 +15,7 @@ use phys_instruct::{Config, Model, Samples, data};
 use serde_json::{Value, json};
 
 use crate::args::{Global, Sampler, SamplingArgs, at_least, at_least_zero, extension};
-use crate::checked::{check_data, data_with_bar, described};
+use crate::checked::{checked_data, data_with_bar, described};
 use crate::commands::pde::of_description;
 use crate::commands::sample::draw;
 use crate::commands::train::Asked;
@@ -144,9 +144,8 @@ impl Fit {
         config.student()?;
         config.ask_for_teacher()?;
         config.ask_for_student()?;
-        let pairs = data_with_bar(&config, (config.data.count, "data"), stop, data::training)?;
-        let pde = config.pde()?;
-        check_data(&pairs, pde.as_ref(), config.data.path.as_deref(), self.unchecked)?;
+        let drawn = (config.data.count, "data");
+        let pairs = checked_data(&config, drawn, self.unchecked, stop, data::training)?;
         let held_out = held_out(&config, stop)?;
 
         tell!("measuring seconds a step");
@@ -156,7 +155,7 @@ impl Fit {
         said.extend(pace.fill(&mut config, work, pairs.count)?);
 
         if let Some(distill) = &mut config.distill {
-            distill.teacher = Some(utf8(&folder.join("teacher").join("model.safetensors"))?);
+            distill.teacher = Some(load::utf8(&folder.join("teacher").join("model.safetensors"))?);
         }
         config.check()?;
         let text = load::to_toml(&config)?;
@@ -317,15 +316,6 @@ fn report(
 
 /// The words of a student that may be trusted.
 const YES: &str = "yes, for inputs like those of the data";
-
-/// A path as text, which configs hold.
-fn utf8(path: &Path) -> Result<String, Failure> {
-    let name = path.display();
-    let text = path.to_str().map(str::to_owned);
-    text.ok_or_else(|| {
-        Failure::Usage(format!("{name}: the config holds this name: UTF-8 expected"))
-    })
-}
 
 /// Parses minutes, above 0 and at most a month.
 fn minutes(text: &str) -> Result<f64, String> {

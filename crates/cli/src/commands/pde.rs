@@ -20,7 +20,7 @@ pub enum PdeVerb {
     List(List),
     /// Print the equation, fields, parameters and models of a PDE
     ///
-    /// Of data alone, a TOML file with a [pde] table stands for the name.
+    /// A TOML file with a [pde] table stands for the name of a PDE that is known by data alone.
     ///
     /// Example: phys-instruct pde show helmholtz --param k=2
     #[command(verbatim_doc_comment)]

@@ -332,6 +332,7 @@ impl Solve {
         let (task, times) = (self.task, [prepared, spent]);
         let unobserved = read.unobserved;
         let levels = self.above.clone();
+        let figures = answer.figures(model, task, truth.as_ref())?;
         let report = Report {
             model,
             name,
@@ -339,6 +340,7 @@ impl Solve {
             pde,
             task,
             answer,
+            figures,
             truth,
             unobserved,
             times,
@@ -347,7 +349,7 @@ impl Solve {
         };
         report.say();
 
-        self.out.iter().try_for_each(|path| report.write(path))?;
+        report.write(&self.out)?;
         self.table.iter().try_for_each(|path| report.write_table(path))?;
         report.print(global.json)?;
 

@@ -13,7 +13,7 @@ use phys_instruct::teacher::TeacherTraining;
 use phys_instruct::training::Pace;
 
 use crate::args::{Global, Overrides};
-use crate::checked::{check_data, data_with_bar};
+use crate::checked::checked_data;
 use crate::failure::{Failure, Outcome};
 use crate::runs::Done;
 use crate::{models, runs};
@@ -76,8 +76,8 @@ pub fn teacher(
 ) -> Result<Done, Failure> {
     let pde = config.pde()?;
     let lock = runs::claim(folder, config, Kind::Teacher)?;
-    let samples = data_with_bar(config, (config.data.count, "data"), stop, data::training)?;
-    check_data(&samples, pde.as_ref(), config.data.path.as_deref(), asked.unchecked)?;
+    let drawn = (config.data.count, "data");
+    let samples = checked_data(config, drawn, asked.unchecked, stop, data::training)?;
 
     let start = start(config.train.start.as_deref(), device)?;
     let mut training = TeacherTraining::new(config, pde.as_ref(), samples, start, device)?;

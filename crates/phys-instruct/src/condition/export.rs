@@ -10,12 +10,10 @@
 //!
 //! Coordinates are those of the grid's points, `y` and `x`. For Burgers y is the time.
 
-use std::cell::RefCell;
-use std::io::{Cursor, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
+mod netcdf;
 
-use netcdf3::{DataSet, FileWriter, Version};
+use std::path::{Path, PathBuf};
+
 use phys_instruct_physics::Pde;
 
 use crate::condition::explained::Fit;
@@ -234,54 +232,6 @@ impl<'a> Layers<'a> {
         }
         Ok(written)
     }
-
-    /// The bytes of a NetCDF-3 file.
-    fn netcdf(&self, path: &Path) -> Result<Vec<u8>> {
-        let failed = |error: &dyn std::fmt::Debug| Error::BadFile {
-            path: path.into(),
-            reason: format!("NetCDF: {error:?}"),
-        };
-        let set = self.netcdf_set().map_err(|error| failed(&error))?;
-
-        let bytes = Shared::default();
-        let name = path.to_string_lossy();
-        let mut file = FileWriter::open_seek_write(&name, Box::new(bytes.clone()))
-            .map_err(|error| failed(&error))?;
-        file.set_def(&set, Version::Offset64Bit, 0).map_err(|error| failed(&error))?;
-
-        for (name, along) in ["y", "x"].into_iter().zip(&self.points) {
-            file.write_var_f64(name, along).map_err(|error| failed(&error))?;
-        }
-        for (name, values) in self.members() {
-            file.write_var_f32(name, &values).map_err(|error| failed(&error))?;
-        }
-        for layer in &self.layers {
-            file.write_var_f32(&layer.name, &layer.values).map_err(|error| failed(&error))?;
-        }
-        file.close().map_err(|error| failed(&error))?;
-        Ok(bytes.0.take().into_inner())
-    }
-
-    /// The names, dimensions and words of a NetCDF file.
-    fn netcdf_set(&self) -> std::result::Result<DataSet, netcdf3::InvalidDataSet> {
-        let mut set = DataSet::new();
-        set.add_global_attr_string("title", &self.title)?;
-        set.add_fixed_dim("member", self.posterior.samples.count)?;
-        for (name, along) in ["y", "x"].into_iter().zip(&self.points) {
-            set.add_fixed_dim(name, along.len())?;
-            set.add_var_f64(name, &[name])?;
-        }
-
-        for (name, meaning) in self.posterior.samples.channels.iter().zip(&self.meanings) {
-            set.add_var_f32(name, &["member", "y", "x"])?;
-            set.add_var_attr_string(name, "long_name", meaning)?;
-        }
-        for layer in &self.layers {
-            set.add_var_f32(&layer.name, &["y", "x"])?;
-            set.add_var_attr_string(&layer.name, "long_name", &layer.meaning)?;
-        }
-        Ok(set)
-    }
 }
 
 /// The distance between neighbouring points of an axis; 1 for a single one.
@@ -289,26 +239,6 @@ fn spacing(along: &[f64]) -> f64 {
     match along {
         [first, .., last] => (last - first) / (along.len() - 1) as f64,
         _ => 1.0,
-    }
-}
-
-/// Bytes in memory that the writer fills and that are taken afterwards.
-#[derive(Debug, Clone, Default)]
-struct Shared(Rc<RefCell<Cursor<Vec<u8>>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Seek for Shared {
-    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
-        self.0.borrow_mut().seek(to)
     }
 }
 

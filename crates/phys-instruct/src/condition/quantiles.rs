@@ -23,13 +23,14 @@ enum Law {
 }
 
 impl Law {
-    fn quantile(&self, share: f64) -> f64 {
+    /// The quantile of `share`; `standard` is that of Student's t itself.
+    fn quantile(&self, share: f64, standard: f64) -> f64 {
         match self {
             Self::Members(sorted) => {
                 let rank = (share * sorted.len() as f64).ceil() as usize;
                 sorted[rank.clamp(1, sorted.len()) - 1]
             }
-            Self::Student(law, mean, scale) => mean + scale * law.inverse_cdf(share),
+            Self::Student(_, mean, scale) => mean + scale * standard,
         }
     }
 
@@ -70,8 +71,12 @@ impl Posterior {
         if !(share > 0.0 && share < 1.0) {
             return Err(Error::Config(format!("the quantile {share}: between 0 and 1 expected")));
         }
-        let entries = 0..self.samples.sample_len();
-        Ok(entries.map(|entry| self.law(entry).quantile(share) as f32).collect())
+
+        // One number for all entries, and dearer than all else at an entry.
+        let known = further_draw(self.samples.count, self.mirrored);
+        let standard = known.map_or(0.0, |(law, _)| law.inverse_cdf(share));
+        let quantile = |entry| self.law(entry).quantile(share, standard) as f32;
+        Ok((0..self.samples.sample_len()).map(quantile).collect())
     }
 
     /// The probability that each entry of one channel lies above `level`, `[y, x]`.
@@ -109,9 +114,9 @@ mod tests {
                     draws.chunks_exact_mut(2).for_each(|pair| pair[1] = -pair[0]);
                 }
                 let draws: Vec<f32> = draws.iter().map(|&draw| draw as f32).collect();
-                let law = posterior(&draws, mirrored).law(0);
+                let own = posterior(&draws, mirrored);
                 for (count, share) in below.iter_mut().zip([0.05, 0.5, 0.9]) {
-                    *count += usize::from(next < law.quantile(share));
+                    *count += usize::from(next < own.quantile(share).unwrap()[0].into());
                 }
             }
             for (count, share) in below.into_iter().zip([0.05, 0.5, 0.9]) {

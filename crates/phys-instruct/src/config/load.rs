@@ -54,6 +54,18 @@ pub fn differences(ours: &Config, theirs: &Config) -> Vec<String> {
     found
 }
 
+/// A path as text, which configs hold.
+///
+/// # Errors
+/// [`Error::Request`] for a path that is not UTF-8.
+pub fn utf8(path: &Path) -> Result<String> {
+    let name = path.display();
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| {
+        Error::Request(format!("{name}: the config holds this path, which has to be UTF-8"))
+    })
+}
+
 fn from_text(
     text: &str,
     changes: &Changes,

@@ -5,6 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use phys_instruct_physics::{Grid, Pde};
 
+use crate::config::load::utf8;
 use crate::config::{
     CalibrateConfig, Config, CoordinatesConfig, DataConfig, DistillConfig, MatchingConfig,
     NamedNoise, NetConfig, Noise, OptimizerConfig, PhaseConfig, Skip, TrainConfig,
@@ -165,15 +166,6 @@ pub fn prepared(
     }
     let chosen = chosen(pde.as_ref(), pairs, [&pde_path, &utf8(&copied)?], seed, device)?;
     Ok((pde, chosen))
-}
-
-/// A path as text, which configs hold.
-fn utf8(path: &Path) -> Result<String> {
-    let name = path.display();
-    let text = path.to_str().map(str::to_owned);
-    text.ok_or_else(|| {
-        Error::Request(format!("{name}: the config holds this path, which has to be UTF-8"))
-    })
 }
 
 /// The network for so many pairs on a grid.

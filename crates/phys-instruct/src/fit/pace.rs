@@ -131,14 +131,7 @@ impl Pace {
     /// [`Error::Config`] if the time is too short for the work without any step.
     pub fn fill(&self, config: &mut Config, work: Work, pairs: usize) -> Result<Vec<String>> {
         let fixed = self.fixed(config, work.problems)?;
-        let left = work.seconds - fixed;
-        if left < LEAST_SHARE * work.seconds {
-            let least = fixed / (1.0 - LEAST_SHARE) / 60.0;
-            return Err(Error::Config(format!(
-                "calibration and evaluation alone take about {fixed:.0} s on this machine, at least \
-                 {least:.1} minutes beside all before them expected"
-            )));
-        }
+        let left = left_for_steps(work.seconds, fixed, "calibration and evaluation alone take")?;
 
         let asked = config.train.steps as f64 * self.teacher + self.of_phases(config)?;
         let factor = left / asked;
@@ -162,14 +155,7 @@ impl Pace {
     /// [`Error::Config`] if the time is too short for the work without any step.
     pub fn fill_student(&self, config: &mut Config, seconds: f64) -> Result<Vec<String>> {
         let fixed = self.fixed(config, 0)?;
-        let left = seconds - fixed;
-        if left < LEAST_SHARE * seconds {
-            let least = fixed / (1.0 - LEAST_SHARE) / 60.0;
-            return Err(Error::Config(format!(
-                "calibration alone takes about {fixed:.0} s on this machine, at least {least:.1} \
-                 minutes beside all before it expected"
-            )));
-        }
+        let left = left_for_steps(seconds, fixed, "calibration alone takes")?;
         let factor = left / self.of_phases(config)?;
         let mut said = self.scale_phases(config, factor);
         said.push(format!("calibration: about {fixed:.0} s"));
@@ -205,6 +191,19 @@ impl Pace {
         }
         said
     }
+}
+
+/// The seconds that are left for steps beside the `fixed` ones, whose work `takes` names.
+fn left_for_steps(seconds: f64, fixed: f64, takes: &str) -> Result<f64> {
+    let left = seconds - fixed;
+    if left >= LEAST_SHARE * seconds {
+        return Ok(left);
+    }
+    let least = fixed / (1.0 - LEAST_SHARE) / 60.0;
+    Err(Error::Config(format!(
+        "{takes} about {fixed:.0} s on this machine, at least {least:.1} minutes beside what was \
+         done before expected"
+    )))
 }
 
 /// So many steps times a factor, and no fewer than there have to be.

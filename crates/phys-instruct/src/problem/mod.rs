@@ -22,8 +22,10 @@ use crate::{Error, Result, Samples};
 
 mod bases;
 mod described;
+mod description;
 
-pub use described::{Boundary, Described, Description, Field, Names, Points};
+pub use described::Described;
+pub use description::{Boundary, Description, Field, Names, Points};
 
 type NewPde = dyn Fn() -> Box<dyn Pde> + Send + Sync;
 type NewResidual = dyn Fn(&dyn Pde, Grid, &Device) -> Result<Box<dyn Residual>> + Send + Sync;

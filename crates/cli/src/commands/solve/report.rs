@@ -1,9 +1,9 @@
 //! The report of an answer: its figures, its files, and what does not fit.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use phys_instruct::condition::export::{self, Format, Layers, Level};
-use phys_instruct::condition::{Answer, Task, TrialScores};
+use phys_instruct::condition::{Answer, AnswerFigures, Task, TrialScores};
 use phys_instruct::store::atomic;
 use phys_instruct::{Model, Samples};
 use phys_instruct_physics::Pde;
@@ -32,6 +32,8 @@ pub(super) struct Report<'a> {
     pub task: Task,
     /// The answer.
     pub answer: Answer,
+    /// The answer's figures.
+    pub figures: AnswerFigures,
     /// The true fields, one sample.
     pub truth: Option<Samples>,
     /// The number of places without a value.
@@ -53,32 +55,45 @@ impl Report<'_> {
         warn(&warnings);
     }
 
-    /// Writes the answer in the format of the path's extension.
-    pub fn write(&self, path: &Path) -> Outcome {
+    /// Writes the answer to every path, in the format of its extension.
+    pub fn write(&self, paths: &[PathBuf]) -> Outcome {
         let count = self.answer.observations.points().len();
         let title = format!("{}, {}: {count} observations", self.model.card.pde, self.task);
         let caption = self.caption();
 
-        if Format::of(path).is_some() {
-            let posterior = &self.answer.posterior;
+        let summed = || {
             let title = format!("{title}. {caption}");
-            let layers = Layers::of(posterior, self.pde.as_ref(), &self.levels, &title)?;
-            layers.write(path)?.iter().for_each(|file| tell!("wrote {}", file.display()));
-            return Ok(());
-        }
+            Layers::of(&self.answer.posterior, self.pde.as_ref(), &self.levels, &title)
+        };
+        let is_array = |path: &&PathBuf| Format::of(path).is_some();
+        let layers = paths.iter().find(is_array).map(|_| summed()).transpose()?;
 
+        for path in paths {
+            match layers.as_ref().filter(|_| is_array(&path)) {
+                Some(layers) => {
+                    layers.write(path)?.iter().for_each(|file| tell!("wrote {}", file.display()));
+                }
+                None => self.draw(path, &title, &caption)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a page or a picture of the answer.
+    fn draw(&self, path: &Path, title: &str, caption: &str) -> Outcome {
         let warnings = &self.answer.warnings;
         let answered = Answered {
             posterior: &self.answer.posterior,
             observations: &self.answer.observations,
             truth: self.truth.as_ref().map(|truth| truth.sample(0)),
-            title: &title,
-            caption: &caption,
+            title,
+            caption,
             notes: warnings.iter().map(|w| format!("Warning: {}", w.message)).collect(),
         };
+
         match extension(path).as_str() {
             "html" => {
-                let texts = self.texts()?;
+                let texts = self.texts();
                 let text = page::html(self.pde.as_ref(), &answered, &self.answer, &texts)?;
                 atomic::write(path, text.as_bytes())?;
             }
@@ -116,38 +131,35 @@ impl Report<'_> {
     }
 
     /// The texts of the answer's page.
-    fn texts(&self) -> Result<Texts, Failure> {
-        let (_, figures) = self.figures()?;
-        let advice = self.answer.next_place(self.pde.as_ref(), self.task).map(|place| {
+    fn texts(&self) -> Texts {
+        let advice = self.figures.next_place.as_ref().map(|place| {
             let [y, x] = [place.y, place.x].map(plain);
             format!("One more value would tell most at y {y}, x {x} of {}.", place.field)
         });
         let words = std::env::args().skip(1).map(quoted);
         let command = std::iter::once("phys-instruct".into()).chain(words).collect::<Vec<_>>();
-        Ok(Texts { figures, command: command.join(" "), advice })
+        Texts { figures: self.lines(), command: command.join(" "), advice }
     }
 
     /// Prints the figures.
     pub fn print(&self, json: bool) -> Outcome {
-        let (value, lines) = self.figures()?;
-        show(json, value, &lines)
-    }
-
-    /// The figures, as JSON and as lines.
-    fn figures(&self) -> Result<(Value, Vec<(String, String)>), Failure> {
-        let figures = self.answer.figures(self.model, self.task, self.truth.as_ref())?;
-        let [prepared, spent] = self.times;
-        let json = |value: serde_json::Result<Value>| {
+        let whole = |value: serde_json::Result<Value>| {
             value.map_err(|error| Failure::Usage(error.to_string()))
         };
-        let mut value = json(serde_json::to_value(&figures))?;
+        let [prepared, spent] = self.times;
+        let mut value = whole(serde_json::to_value(&self.figures))?;
         value["unobserved"] = self.unobserved.into();
         value["prepare_seconds"] = prepared.into();
         value["seconds"] = spent.into();
-        value["check"] = json(serde_json::to_value(&self.check))?;
+        value["check"] = whole(serde_json::to_value(&self.check))?;
+        show(json, value, &self.lines())
+    }
 
+    /// The figures in words.
+    fn lines(&self) -> Vec<(String, String)> {
         let Answer { posterior, observations, explained, pde_errors, .. } = &self.answer;
-        let (samples, misfit, score) = (&posterior.samples, figures.misfit, figures.score);
+        let (samples, figures) = (&posterior.samples, &self.figures);
+        let (misfit, score, [prepared, spent]) = (figures.misfit, figures.score, self.times);
         let [chi, of_members] = [explained.chi, explained.chi_of_members].map(plain);
         let errors = pde_errors.map(|e| {
             let [members, mean, model] = [e.members, e.mean, e.model].map(plain);
@@ -183,7 +195,7 @@ impl Report<'_> {
             "time",
             format!("{} (and {} to prepare)", seconds(spent), seconds(prepared)),
         ));
-        Ok((value, lines))
+        lines
     }
 }
 

@@ -1,0 +1,454 @@
+//! The description of a PDE that is known by data alone, in a TOML file or a model's card.
+//!
+//! The file stands wherever a PDE's name stands. It has neither an equation nor a solver, so that
+//! whatever needs one is refused. A model file carries the description of its PDE.
+//!
+//! ```toml
+//! [pde]
+//! name = "reactor"
+//! input = "a"              # or several: ["a", "k"]
+//! sides = [1.0, 2.0]       # along y and x; left out: those of the data, or 1
+//!
+//! [[pde.field]]
+//! name = "a"
+//! meaning = "source"
+//! unit = "W/m^3"
+//!
+//! [[pde.field]]
+//! name = "u"
+//! range = [0.0, 900.0]     # values that data and observations may have; left out: any
+//! basis = ["sine-nodes", "sine-nodes"]   # left out: chosen from the data
+//! ```
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::Path;
+
+use phys_instruct_physics::Basis;
+use serde::{Deserialize, Serialize};
+
+use super::bases;
+use crate::{Error, Result, Samples};
+
+/// The largest file that is read, in bytes.
+const MOST_BYTES: u64 = 1 << 20;
+/// The most fields of a description.
+const MOST_FIELDS: usize = 64;
+/// The most characters of a name.
+const LONGEST_NAME: usize = 64;
+/// The most characters of a meaning or a unit.
+const LONGEST_TEXT: usize = 200;
+
+/// The description of a PDE that is known by data alone, as the table `[pde]` of a TOML file and as
+/// a part of a model's card.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// The name in data, models and pictures; no name of a PDE that the program knows.
+    pub name: String,
+    /// The names of the input's fields; the other fields are the solution.
+    pub input: Names,
+    /// The lengths of the domain's sides along y and x. If `None`, those of the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sides: Option<[f64; 2]>,
+    /// The places of the grid points along y and x. If `None`, those that suit the bases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points: Option<[Points; 2]>,
+    /// The fields, at least one of the input and one of the solution.
+    #[serde(rename = "field")]
+    pub fields: Vec<Field>,
+}
+
+/// One name, or several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Names {
+    /// One name.
+    One(String),
+    /// Several names.
+    Several(Vec<String>),
+}
+
+/// The description of one field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Field {
+    /// The name, which is that of the array in files.
+    pub name: String,
+    /// The quantity, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub meaning: String,
+    /// The unit.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
+    /// The least and the largest value that data and observations may have. If `None`, any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
+    /// The bases along y and x, which are the boundary conditions. If `None`, chosen from the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<[Boundary; 2]>,
+}
+
+/// The places of the points of a grid along one side of length l, with n points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Points {
+    /// Points from 0 to l, both ends among them.
+    Nodes,
+    /// The centres of n cells.
+    Cells,
+    /// The n nodes inside, without the ends.
+    Inner,
+    /// Points from 0 on; the one at l would be that at 0.
+    Periodic,
+}
+
+/// A [`Basis`] by its name in files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Boundary {
+    /// [`Basis::Cosine`].
+    Cosine,
+    /// [`Basis::SineNodes`].
+    SineNodes,
+    /// [`Basis::CosineNodes`].
+    CosineNodes,
+    /// [`Basis::SineCells`].
+    SineCells,
+    /// [`Basis::SineInner`].
+    SineInner,
+    /// [`Basis::Fourier`].
+    Fourier,
+}
+
+impl From<Boundary> for Basis {
+    fn from(boundary: Boundary) -> Self {
+        match boundary {
+            Boundary::Cosine => Self::Cosine,
+            Boundary::SineNodes => Self::SineNodes,
+            Boundary::CosineNodes => Self::CosineNodes,
+            Boundary::SineCells => Self::SineCells,
+            Boundary::SineInner => Self::SineInner,
+            Boundary::Fourier => Self::Fourier,
+        }
+    }
+}
+
+impl From<Basis> for Boundary {
+    fn from(basis: Basis) -> Self {
+        match basis {
+            Basis::Cosine => Self::Cosine,
+            Basis::SineNodes => Self::SineNodes,
+            Basis::CosineNodes => Self::CosineNodes,
+            Basis::SineCells => Self::SineCells,
+            Basis::SineInner => Self::SineInner,
+            Basis::Fourier => Self::Fourier,
+        }
+    }
+}
+
+impl Names {
+    pub(super) fn all(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+}
+
+impl Points {
+    /// The places that suit a field of these bases along one axis.
+    pub(super) fn suiting(bases: &[Basis]) -> Self {
+        let has = |wanted: &[Basis]| bases.iter().any(|basis| wanted.contains(basis));
+        if has(&[Basis::SineNodes, Basis::CosineNodes]) {
+            Self::Nodes
+        } else if has(&[Basis::Fourier]) {
+            Self::Periodic
+        } else if has(&[Basis::SineInner]) {
+            Self::Inner
+        } else {
+            Self::Cells
+        }
+    }
+
+    /// The places in words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Nodes => "nodes, those on the boundary among them",
+            Self::Cells => "cell centres",
+            Self::Inner => "nodes inside, without the boundary",
+            Self::Periodic => "periodic",
+        }
+    }
+
+    /// The coordinates of `n` points along a side of length `l`.
+    pub(super) fn coordinates(self, n: usize, l: f64) -> Vec<f64> {
+        let [first, parts] = match self {
+            Self::Nodes => [0.0, n.saturating_sub(1).max(1) as f64],
+            Self::Cells => [0.5, n as f64],
+            Self::Inner => [1.0, (n + 1) as f64],
+            Self::Periodic => [0.0, n as f64],
+        };
+        (0..n).map(|j| (j as f64 + first) / parts * l).collect()
+    }
+}
+
+/// The text of an ordinary file, cut where it is too long.
+fn text_of(path: &Path) -> std::io::Result<String> {
+    // A pipe or a device may never end.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("not an ordinary file"));
+    }
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The whole of a TOML file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    pde: Description,
+}
+
+impl Description {
+    /// Reads the description of a TOML file.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::BadFile`] for bad TOML, unknown keys, and values that
+    /// [`Description::check`] refuses.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bad = |reason| Error::BadFile { path: path.into(), reason };
+        let text = text_of(path).map_err(|source| Error::Io { path: path.into(), source })?;
+        if text.len() as u64 > MOST_BYTES {
+            return Err(bad(format!("more than {MOST_BYTES} bytes found")));
+        }
+
+        Self::from_toml(&text).map_err(|error| match error {
+            Error::Config(reason) => bad(reason),
+            other => other,
+        })
+    }
+
+    /// Reads a description from TOML text.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for bad TOML, unknown keys, and values that [`Description::check`]
+    /// refuses.
+    ///
+    /// ```
+    /// use phys_instruct::problem::Description;
+    ///
+    /// let text = "[pde]\nname = 'mine'\ninput = 'a'\nfield = [{ name = 'a' }, { name = 'u' }]";
+    /// let description = Description::from_toml(text)?;
+    /// assert_eq!((description.name.as_str(), description.fields.len()), ("mine", 2));
+    /// assert!(Description::from_toml("[pde]\nname = 'mine'").is_err());
+    /// # Ok::<(), phys_instruct::Error>(())
+    /// ```
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let file: File =
+            toml::from_str(text).map_err(|e| Error::Config(e.to_string().trim_end().into()))?;
+        file.pde.check()?;
+        Ok(file.pde)
+    }
+
+    /// The description as the text of a TOML file.
+    ///
+    /// # Errors
+    /// Fails for values that TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String> {
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            pde: &'a Description,
+        }
+        toml::to_string(&Whole { pde: self }).map_err(|e| Error::Config(e.to_string()))
+    }
+
+    /// Checks names, numbers, and that there are an input and a solution.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the first fault. Names of PDEs that the program knows are taken.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |key: &str, reason: String| Err(Error::Config(format!("pde.{key}{reason}")));
+        if !is_word(&self.name, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
+            let expected = "lower-case letters, digits and hyphens, a letter first, expected";
+            return refuse("name", format!(" = {:?}: {expected}", self.name));
+        }
+        if super::names().contains(&self.name) {
+            let reason = "the program knows a PDE of that name with its equation; choose another";
+            return refuse("name", format!(" = {:?}: {reason}", self.name));
+        }
+
+        let count = self.fields.len();
+        if !(2..=MOST_FIELDS).contains(&count) {
+            return refuse("field", format!(": {count} found, 2 to {MOST_FIELDS} expected"));
+        }
+        let mut seen = BTreeSet::new();
+        for (i, field) in self.fields.iter().enumerate() {
+            field.check().map_err(|reason| Error::Config(format!("pde.field[{i}].{reason}")))?;
+            if !seen.insert(&field.name) {
+                return refuse(&format!("field[{i}].name"), format!(" = {:?}: twice", field.name));
+            }
+        }
+
+        let input = self.input.all();
+        if let Some(name) = input.iter().find(|name| !seen.contains(name)) {
+            let names: Vec<&str> = self.fields.iter().map(|f| f.name.as_str()).collect();
+            return refuse("input", format!(" = {name:?}: one of {} expected", names.join(", ")));
+        }
+        let distinct: BTreeSet<&String> = input.iter().collect();
+        if input.is_empty() || distinct.len() < input.len() || distinct.len() == count {
+            let reason = ": at least one field, each once, and not all of them expected";
+            return refuse("input", reason.into());
+        }
+
+        let is_length = |side: &f64| side.is_finite() && *side > 0.0;
+        match self.sides.filter(|sides| !sides.iter().all(is_length)) {
+            None => Ok(()),
+            Some(sides) => refuse("sides", format!(" = {sides:?}: two lengths above 0 expected")),
+        }
+    }
+
+    /// The fields in the order of a sample's channels, those of the input first.
+    pub(super) fn ordered(&self) -> Vec<&Field> {
+        let is_input = |field: &&Field| self.input.all().contains(&field.name);
+        let (input, solution): (Vec<_>, Vec<_>) = self.fields.iter().partition(is_input);
+        [input, solution].concat()
+    }
+
+    /// The ranges that are given, by the number of the channel.
+    pub fn ranges(&self) -> impl Iterator<Item = (usize, [f64; 2])> {
+        self.ordered().into_iter().enumerate().filter_map(|(c, field)| Some((c, field.range?)))
+    }
+
+    /// This description with the bases that it leaves open chosen from `data`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for data without the described channels, or without a sample.
+    pub fn completed(&self, data: &Samples) -> Result<Self> {
+        let mut complete = self.clone();
+        for field in complete.fields.iter_mut().filter(|field| field.basis.is_none()) {
+            let channel = data.channels.iter().position(|name| *name == field.name);
+            let Some(channel) = channel.filter(|_| data.count > 0) else {
+                let reason = format!("{} samples without a field `{}`", data.count, field.name);
+                return Err(Error::Shape(reason));
+            };
+            field.basis = Some(bases::chosen(data, channel).map(Boundary::from));
+        }
+        Ok(complete)
+    }
+
+    /// Tells whether `complete` may have come of this description: all that is given here is the
+    /// same there.
+    pub fn may_become(&self, complete: &Self) -> bool {
+        let given = |field: &Field, other: &Field| Field {
+            basis: field.basis.and(other.basis),
+            ..other.clone()
+        };
+        let fields = self.fields.iter().zip(&complete.fields);
+        let fields = fields.map(|(field, other)| given(field, other)).collect();
+        let same_count = self.fields.len() == complete.fields.len();
+        same_count && *self == Self { fields, ..complete.clone() }
+    }
+}
+
+impl Field {
+    fn check(&self) -> std::result::Result<(), String> {
+        if !is_word(&self.name, |c| c.is_ascii_alphanumeric() || c == '_') || self.name == "sides" {
+            let expected = "letters, digits and _, a letter first, and not \"sides\", expected";
+            return Err(format!("name = {:?}: {expected}", self.name));
+        }
+
+        for (key, text) in [("meaning", &self.meaning), ("unit", &self.unit)] {
+            if text.chars().count() > LONGEST_TEXT || text.chars().any(char::is_control) {
+                return Err(format!(
+                    "{key}: one line of at most {LONGEST_TEXT} characters expected"
+                ));
+            }
+        }
+
+        match self.range {
+            Some([low, high]) if !(low.is_finite() && high.is_finite() && low < high) => {
+                Err(format!("range = [{low}, {high}]: two numbers, the smaller first, expected"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The quantity and its unit in words.
+    pub(super) fn in_words(&self) -> String {
+        let meaning = if self.meaning.is_empty() { &self.name } else { &self.meaning };
+        if self.unit.is_empty() { meaning.clone() } else { format!("{meaning} ({})", self.unit) }
+    }
+}
+
+/// Tells whether `name` is a letter and further `allowed` characters.
+fn is_word(name: &str, allowed: impl Fn(char) -> bool) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() && allowed(c))
+        && name.len() <= LONGEST_NAME
+        && name.chars().all(allowed)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    pub const MINE: &str = "[pde]\nname = 'mine'\ninput = 'k'\nsides = [1.0, 2.0]\n\
+        [[pde.field]]\nname = 'u'\nunit = 'm'\nmeaning = 'head'\nbasis = ['fourier', 'sine-nodes']\n\
+        [[pde.field]]\nname = 'k'\nrange = [0.0, 5.0]\n";
+
+    fn refusal(from: &str, to: &str) -> String {
+        assert!(MINE.contains(from), "{from}");
+        Description::from_toml(&MINE.replacen(from, to, 1)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_description_reads_back_as_itself() {
+        let description = Description::from_toml(MINE).unwrap();
+        assert_eq!(Description::from_toml(&description.to_toml().unwrap()).unwrap(), description);
+        let json = serde_json::to_string(&description).unwrap();
+        assert_eq!(serde_json::from_str::<Description>(&json).unwrap(), description);
+    }
+
+    #[test]
+    fn faults_are_named_with_what_is_expected() {
+        for (from, to, parts) in [
+            ("'mine'", "'Mine'", ["pde.name", "lower-case"]),
+            ("'mine'", "'poisson'", ["pde.name", "choose another"]),
+            ("'mine'", "'../mine'", ["pde.name", "lower-case"]),
+            ("input = 'k'", "input = 'a'", ["pde.input", "one of u, k expected"]),
+            ("input = 'k'", "input = ['k', 'u']", ["pde.input", "not all"]),
+            ("input = 'k'", "input = ['k', 'k']", ["pde.input", "each once"]),
+            ("[1.0, 2.0]", "[1.0, 0.0]", ["pde.sides", "above 0"]),
+            ("name = 'u'", "name = 'k'", ["pde.field[1].name", "twice"]),
+            ("name = 'u'", "name = 'sides'", ["pde.field[0].name", "sides"]),
+            ("[0.0, 5.0]", "[5.0, 0.0]", ["pde.field[1].range", "smaller first"]),
+            ("'fourier'", "'fourrier'", ["fourrier", "`fourier`"]),
+            ("unit", "units", ["units", "`unit`"]),
+        ] {
+            let message = refusal(from, to);
+            assert!(parts.iter().all(|part| message.contains(part)), "{to}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_is_given_may_not_change_and_what_is_open_may() {
+        let open = Description::from_toml(MINE).unwrap();
+        let mut complete = open.clone();
+        complete.fields[1].basis = Some([Boundary::Cosine; 2]);
+        assert!(open.may_become(&complete) && open.may_become(&open));
+        assert!(!complete.may_become(&open));
+        for change in [
+            |d: &mut Description| d.fields[0].basis = Some([Boundary::Cosine; 2]),
+            |d: &mut Description| d.fields[0].unit = "km".into(),
+            |d: &mut Description| d.sides = None,
+            |d: &mut Description| d.fields.truncate(1),
+        ] {
+            let mut other = complete.clone();
+            change(&mut other);
+            assert!(!open.may_become(&other));
+        }
+    }
+}
