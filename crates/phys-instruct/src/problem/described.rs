@@ -118,7 +118,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::problem::description::tests::MINE;
+    use crate::testing::MINE;
 
     #[test]
     fn a_description_is_a_pde_whose_input_comes_first() {

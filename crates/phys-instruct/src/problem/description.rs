@@ -390,14 +390,11 @@ fn is_word(name: &str, allowed: impl Fn(char) -> bool) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    pub const MINE: &str = "[pde]\nname = 'mine'\ninput = 'k'\nsides = [1.0, 2.0]\n\
-        [[pde.field]]\nname = 'u'\nunit = 'm'\nmeaning = 'head'\nbasis = ['fourier', 'sine-nodes']\n\
-        [[pde.field]]\nname = 'k'\nrange = [0.0, 5.0]\n";
+    use crate::testing::MINE;
 
     fn refusal(from: &str, to: &str) -> String {
         assert!(MINE.contains(from), "{from}");

@@ -15,6 +15,11 @@ use crate::Samples;
 use crate::config::NetConfig;
 use crate::residual::{Residual, ResidualOptions, ResidualTerms};
 
+/// The description of a PDE that is known by data alone, its input the second field.
+pub const MINE: &str = "[pde]\nname = 'mine'\ninput = 'k'\nsides = [1.0, 2.0]\n\
+    [[pde.field]]\nname = 'u'\nunit = 'm'\nmeaning = 'head'\nbasis = ['fourier', 'sine-nodes']\n\
+    [[pde.field]]\nname = 'k'\nrange = [0.0, 5.0]\n";
+
 /// The path of a file of `tests/data`.
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
