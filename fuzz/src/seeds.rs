@@ -54,7 +54,7 @@ steps = 4
 ";
 
 /// The data set behind the manifests.
-pub const PLAN: Plan = Plan { grid: Grid::square(8), count: 4, seed: 1, shard_size: 2 };
+pub const PLAN: Plan = Plan { grid: Grid::square(8), count: 4, seed: 1, shard_size: 2, part: None };
 
 /// Configs of models of other equations, coordinates and networks.
 const OTHER_MODELS: [&str; 2] = [

@@ -10,6 +10,7 @@ use phys_instruct::config::load::Changes;
 use phys_instruct::device::{self, Device};
 use phys_instruct::diffusion::sampler::Method;
 use phys_instruct::grid::json;
+use phys_instruct::job::Part;
 use phys_instruct::store::manifest::Manifest;
 use phys_instruct::{Error, Result, memory, problem};
 use phys_instruct_physics::{Grid, Pde};
@@ -293,6 +294,14 @@ pub fn at_least_zero(text: &str) -> std::result::Result<f64, String> {
         Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
         _ => Err(format!("`{text}` is not a number of at least 0")),
     }
+}
+
+/// The part of a job that one of several processes does.
+#[derive(Args, Clone)]
+pub struct PartArgs {
+    /// Do part K of N alone, counted from 1, such as 3/8: one job of many side by side
+    #[arg(long, value_name = "K/N")]
+    pub part: Option<Part>,
 }
 
 /// A grid for the solvers.

@@ -12,7 +12,7 @@ pub enum Failure {
     Check(String),
     /// The command could not run as asked.
     Usage(String),
-    /// Ctrl-C, SIGTERM or SIGHUP ended the command; the text says what was saved.
+    /// Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP ended the command; the text says what was saved.
     Interrupted(String),
     /// The library failed.
     Library(Error),

@@ -18,11 +18,11 @@ mod output;
 mod picture;
 mod progress;
 mod runs;
+mod team;
 mod warnings;
 
+use std::io::Write;
 use std::process::ExitCode;
-
-use output::tell;
 
 /// Carries out the command in the arguments of the process, and returns the exit code.
 ///
@@ -52,11 +52,10 @@ pub fn run_from_args() -> ExitCode {
     match outcome.and_then(|()| cli::run(cli::parse(json)?)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if json {
-                tell!("{}", failure.to_json());
-            } else {
-                tell!("error: {failure}");
-            }
+            let text =
+                if json { failure.to_json().to_string() } else { format!("error: {failure}") };
+            // A closed stderr is no reason for another error.
+            let _ = writeln!(std::io::stderr(), "{text}");
             ExitCode::from(failure.code())
         }
     }

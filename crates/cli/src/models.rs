@@ -8,7 +8,6 @@ use phys_instruct::problem;
 use phys_instruct::store::dataset;
 
 use crate::failure::Failure;
-use crate::output::tell;
 
 /// The folders that may hold the bundled models.
 fn models() -> Models {
@@ -32,35 +31,35 @@ pub fn find(name: &Path) -> Result<PathBuf, Failure> {
 /// The file that `name` means where the observations of a file are answered, and measured against
 /// a truth if there is one. Both may be of one grid, which a bare PDE does not name: the truth of
 /// its own, a table by rows and columns or a whole field of 32 x 32 points. Where a student is on
-/// that grid it is taken, and that is said.
-pub fn find_for_observations(
+/// that grid it is taken, and a note says so.
+pub fn for_observations(
     name: &Path,
     observations: &Path,
     truth: Option<&Path>,
-) -> Result<PathBuf, Failure> {
+) -> Result<(PathBuf, Option<String>), Failure> {
     let text = name.to_string_lossy();
     let Some(known) = problem::names().into_iter().find(|pde| *pde == text && !name.exists())
     else {
-        return find(name);
+        return Ok((find(name)?, None));
     };
 
     let pde = problem::by_name(&known)?;
     let (side, source) = match truth {
         Some(truth) => (dataset::load_any(truth, pde.as_ref())?.width, truth),
         None if files::is_of_one_grid(observations, pde.as_ref())? => (32, observations),
-        None => return find(name),
+        None => return Ok((find(name)?, None)),
     };
     let student = format!("{known}-{side}");
     if side == 64 || file(&format!("{student}-student.safetensors")).is_none() {
-        return find(name);
+        return Ok((find(name)?, None));
     }
 
-    tell!(
-        "note: {}: read on {side} x {side} points ({student}); name `{known}-64` or another model \
-         for its grid",
+    let note = format!(
+        "{}: read on {side} x {side} points ({student}); name `{known}-64` or another model for \
+         its grid",
         source.display()
     );
-    find(Path::new(&student))
+    Ok((find(Path::new(&student))?, Some(note)))
 }
 
 /// The folder for a new file beside the models.

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use phys_instruct::store::atomic;
 use phys_instruct_report::number::plain;
@@ -25,12 +26,28 @@ pub fn print(text: &str) -> Outcome {
     }
 }
 
-/// Writes a line to stderr, formatted as by `eprintln`. A reader or a terminal that has closed it
-/// is no error.
+/// True in a process that leaves the talking to another one.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Silences notes, warnings and bars of this process, but no error.
+#[cfg(feature = "mpi")]
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Tells whether notes, warnings and bars are silenced.
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Writes a line to stderr, formatted as by `eprintln`, unless this process is quiet. A reader or a
+/// terminal that has closed it is no error.
 macro_rules! tell {
     ($($text:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($text)*);
+        if !$crate::output::is_quiet() {
+            let _ = writeln!(std::io::stderr(), $($text)*);
+        }
     }};
 }
 pub(crate) use tell;

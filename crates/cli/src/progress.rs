@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use phys_instruct_report::number::plain;
 use serde_json::{Map, Value};
 
-use crate::output::tell;
+use crate::output::{is_quiet, tell};
 use crate::warnings::warn;
 
 /// The time between two lines if there is no terminal.
@@ -15,7 +15,7 @@ const RARELY: Duration = Duration::from_secs(30);
 
 /// A bar of `total` items, which is silent if stderr is no terminal.
 pub fn bar(total: usize, what: &str) -> ProgressBar {
-    let bar = ProgressBar::new(total as u64);
+    let bar = if is_quiet() { ProgressBar::hidden() } else { ProgressBar::new(total as u64) };
     let template = "{msg} [{bar:30}] {pos}/{len}, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
@@ -37,7 +37,7 @@ pub struct Talk {
 impl Talk {
     /// Makes the report of a training of `total` steps.
     pub fn new(total: u64) -> Self {
-        let bar = ProgressBar::new(total);
+        let bar = if is_quiet() { ProgressBar::hidden() } else { ProgressBar::new(total) };
         if let Ok(style) = ProgressStyle::with_template("[{bar:24}] {pos}/{len}, {eta} left {msg}")
         {
             bar.set_style(style.progress_chars("=> "));

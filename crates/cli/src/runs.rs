@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 use phys_instruct::config::load::{self, Changes};
 use phys_instruct::grid::json as grid_json;
 use phys_instruct::model::{Kind, Model};
-pub use phys_instruct::runs::claim;
 use phys_instruct::store::lock::Lock;
 use phys_instruct::store::run::Run;
+use phys_instruct::team::Team;
 use phys_instruct::training::{self, Pace, Training};
 use phys_instruct::{Config, runs};
 use serde_json::json;
@@ -38,11 +38,65 @@ pub fn load(path: &Path, changes: &Changes) -> phys_instruct::Result<Config> {
     Ok(config)
 }
 
-/// Begins the run, or resumes one of the same configuration. It says so if it was given more steps.
-pub fn open(folder: &Path, config: &Config, kind: Kind) -> Result<Run, Failure> {
-    let (run, note) = runs::open(folder, config, kind)?;
-    note.iter().for_each(|note| tell!("note: {note}"));
-    Ok(run)
+/// The folder of a run. Among processes that train together, the leading one alone has it, and
+/// writes; the others have none.
+pub struct Place {
+    folder: PathBuf,
+    run: Option<Run>,
+    /// The lock of the folder, which lasts as long as the place.
+    lock: Option<Lock>,
+}
+
+impl Place {
+    /// Locks the folder against other trainings before any work is done.
+    ///
+    /// # Errors
+    /// Fails as [`runs::claim`] does.
+    pub fn claim(
+        folder: &Path,
+        config: &Config,
+        kind: Kind,
+        team: &Team,
+    ) -> phys_instruct::Result<Self> {
+        let lock = team.leads().then(|| runs::claim(folder, config, kind)).transpose()?;
+        Ok(Self { folder: folder.into(), run: None, lock })
+    }
+
+    /// Begins the run, or resumes one of the same configuration. It says so if it was given more
+    /// steps.
+    ///
+    /// # Errors
+    /// Fails as [`runs::open`] does.
+    pub fn open(self, config: &Config, kind: Kind) -> phys_instruct::Result<Self> {
+        if self.lock.is_none() {
+            return Ok(self);
+        }
+        let (run, note) = runs::open(&self.folder, config, kind)?;
+        note.iter().for_each(|note| tell!("note: {note}"));
+        Ok(Self { run: Some(run), ..self })
+    }
+
+    /// Trains to the end or to the pause.
+    ///
+    /// # Errors
+    /// Fails as [`training::run`] does.
+    pub fn train(
+        &self,
+        training: &mut dyn Training,
+        config: &Config,
+        pace: Pace,
+        stop: &AtomicBool,
+    ) -> Result<Trained, Failure> {
+        let mut talk = Talk::new(training.total());
+        let outcome =
+            training::run(training, self.run.as_ref(), pace, stop, &mut |step, figures| {
+                talk.step(step, figures);
+            });
+        talk.finish();
+        outcome?;
+        let ended = training.step_count() >= training.total();
+        Ok(Trained { ended, warnings: [config.warnings(), talk.warnings].concat() })
+    }
 }
 
 /// The outcome of a training.
@@ -53,47 +107,27 @@ pub struct Trained {
     pub warnings: Vec<String>,
 }
 
-/// Trains to the end or to the pause.
-pub fn train(
-    training: &mut dyn Training,
-    run: &Run,
-    config: &Config,
-    pace: Pace,
-    stop: &AtomicBool,
-) -> Result<Trained, Failure> {
-    let mut talk = Talk::new(training.total());
-    let outcome = training::run(training, run, pace, stop, &mut |step, figures| {
-        talk.step(step, figures);
-    });
-    talk.finish();
-    outcome?;
-    let ended = training.step_count() >= training.total();
-    Ok(Trained { ended, warnings: [config.warnings(), talk.warnings].concat() })
-}
-
 /// A training that came to its end or to a pause. Its folder stays locked.
 pub struct Done {
-    run: Run,
+    place: Place,
     trained: Trained,
     /// The steps done and the steps to do.
     steps: [u64; 2],
     /// The model, which is written; none at a pause.
     model: Option<Model>,
-    _lock: Lock,
 }
 
 impl Done {
     /// Writes the `model` of a training that has ended; there is none at a pause.
     pub fn new(
-        run: Run,
+        place: Place,
         trained: Trained,
         training: &dyn Training,
         model: Option<Model>,
-        lock: Lock,
     ) -> Result<Self, Failure> {
         let steps = [training.step_count(), training.total()];
-        let done = Self { run, trained, steps, model, _lock: lock };
-        if let Some(model) = &done.model {
+        let done = Self { place, trained, steps, model };
+        if let Some(model) = done.model.as_ref().filter(|_| done.leads()) {
             model.save(&done.path())?;
         }
         Ok(done)
@@ -101,7 +135,7 @@ impl Done {
 
     /// The model's file.
     pub fn path(&self) -> PathBuf {
-        self.run.folder().join("model.safetensors")
+        self.place.folder.join("model.safetensors")
     }
 
     /// The model; none at a pause.
@@ -112,9 +146,15 @@ impl Done {
     /// Prints the description of the model, or the number of steps at a pause.
     pub fn print(&self, json: bool) -> Outcome {
         match &self.model {
+            _ if !self.leads() => Ok(()),
             Some(model) => self.ended(model, json),
             None => self.paused(json),
         }
+    }
+
+    /// Tells whether this process writes and talks.
+    fn leads(&self) -> bool {
+        self.place.run.is_some()
     }
 
     fn ended(&self, model: &Model, json: bool) -> Outcome {
@@ -139,11 +179,11 @@ impl Done {
     fn paused(&self, json: bool) -> Outcome {
         let [step, total] = self.steps;
         let value = json!({
-            "run": self.run.folder().to_string_lossy(), "step": step, "steps": total,
+            "run": self.place.folder.to_string_lossy(), "step": step, "steps": total,
             "warnings": self.trained.warnings,
         });
         let lines =
-            [line("run", self.run.folder().display()), line("step", format!("{step} of {total}"))];
+            [line("run", self.place.folder.display()), line("step", format!("{step} of {total}"))];
         show(json, value, &lines)
     }
 }

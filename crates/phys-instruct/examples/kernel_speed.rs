@@ -22,6 +22,7 @@ use phys_instruct::net::ops::{in_pool, keep_freed_memory};
 use phys_instruct::net::optimizer::AdamW;
 use phys_instruct::net::params::values;
 use phys_instruct::parts::Parts;
+use phys_instruct::team::Team;
 use phys_instruct::{Model, device};
 use phys_instruct_physics::Grid;
 
@@ -163,7 +164,8 @@ impl Work {
         let sigma = constant(SIGMA, &y0).autodiff();
         let loss = self.auxiliary.loss(y0.autodiff(), noise.autodiff(), sigma);
         let gradients = loss.backward();
-        let report = self.optimizers[0].step(&mut self.auxiliary.net, gradients, 1.0)?;
+        let report =
+            self.optimizers[0].step(&mut self.auxiliary.net, gradients, 1.0, &Team::ALONE)?;
         Ok(vec![f64::from(loss.into_scalar::<f32>()), report.gradient_norm])
     }
 
@@ -183,7 +185,8 @@ impl Work {
         let auxiliary = self.auxiliary.valid();
         let gradient = matching::gradient(&settings, &self.teacher, &auxiliary, y0, n2, sigma)?;
         let gradients = (output * gradient.autodiff()).mean().backward();
-        let report = self.optimizers[1].step(&mut self.student.net, gradients, 1.0)?;
+        let report =
+            self.optimizers[1].step(&mut self.student.net, gradients, 1.0, &Team::ALONE)?;
         result.push(report.gradient_norm);
         Ok(result)
     }

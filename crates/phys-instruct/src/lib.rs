@@ -178,6 +178,7 @@ pub mod eval;
 pub mod figures;
 pub mod fit;
 pub mod grid;
+pub mod job;
 mod linalg;
 pub mod memory;
 pub mod model;
@@ -194,6 +195,7 @@ pub mod seeds;
 pub mod store;
 pub mod student;
 pub mod teacher;
+pub mod team;
 #[cfg(test)]
 mod testing;
 pub mod training;

@@ -1,6 +1,8 @@
 //! Training of the teacher: EDM's denoising score matching (Karras et al. 2022, section 5) in
 //! pixels or mode by mode.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::Pde;
 use serde_json::{Map, json};
@@ -15,6 +17,7 @@ use crate::parts::Parts;
 use crate::problem::{self, Described};
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
+use crate::team::Team;
 use crate::training::{Origin, StepRecord, Training, ema_decay};
 use crate::{Error, Result, Samples};
 
@@ -34,6 +37,7 @@ pub struct TeacherTraining {
     /// The sum and the number of the finite losses since the last line of metrics.
     loss_since_log: (f64, u64),
     origin: Origin,
+    team: Team,
 }
 
 impl TeacherTraining {
@@ -91,7 +95,18 @@ impl TeacherTraining {
             skipped: 0,
             loss_since_log: (0.0, 0),
             origin,
+            team: Team::default(),
         })
+    }
+
+    /// This training with its slice of every batch.
+    ///
+    /// # Errors
+    /// Fails for a batch that cannot be cut into equal slices.
+    pub fn with_team(mut self, team: Team) -> Result<Self> {
+        team.check_batch("train.batch", self.config.train.batch)?;
+        self.team = team;
+        Ok(self)
     }
 
     /// The model with averaged weights.
@@ -106,12 +121,18 @@ impl TeacherTraining {
     }
 
     fn draw<'a>(&self, stream: &'a str) -> Draw<'a> {
-        Draw { seed: self.config.seed, stream, step: self.card.steps, first: 0 }
+        let first = self.slice().start as u64;
+        Draw { seed: self.config.seed, stream, step: self.card.steps, first }
+    }
+
+    /// The samples of a batch that this process takes.
+    fn slice(&self) -> Range<usize> {
+        self.team.slice(self.config.train.batch)
     }
 
     /// A batch of clean states y.
     fn batch(&self) -> Tensor<4> {
-        let chosen = self.draw("batch").indices(self.config.train.batch, self.data.count);
+        let chosen = self.draw("batch").indices(self.slice().len(), self.data.count);
         batch_of(&self.data, &chosen, &self.network.coordinates, &self.device)
     }
 
@@ -145,6 +166,14 @@ impl TeacherTraining {
 }
 
 impl Training for TeacherTraining {
+    fn team(&self) -> &Team {
+        &self.team
+    }
+
+    fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     fn step_count(&self) -> u64 {
         self.card.steps
     }
@@ -163,8 +192,8 @@ impl Training for TeacherTraining {
 
         let y0 = self.batch();
         let noise = self.draw("noise").normal(y0.dims(), &self.device);
-        let sigma =
-            self.draw("sigma").sigma(c.batch, d.ln_sigma_mean, d.ln_sigma_std, &self.device);
+        let sigma = self.draw("sigma");
+        let sigma = sigma.sigma(y0.dims()[0], d.ln_sigma_mean, d.ln_sigma_std, &self.device);
         let loss = match (&self.residual, c.residual_weight) {
             (Some(residual), Some(weight)) => {
                 loss::physics_informed(&self.network, residual.as_ref(), [y0, noise], sigma, weight)
@@ -174,7 +203,7 @@ impl Training for TeacherTraining {
 
         let gradients = loss.backward();
         let rate = c.schedule().share(self.card.steps);
-        let report = self.optimizer.step(&mut self.network.net, gradients, rate)?;
+        let report = self.optimizer.step(&mut self.network.net, gradients, rate, &self.team)?;
         if !report.skipped {
             let decay = ema_decay(self.card.steps, c.ema_half_life);
             params::average(&mut self.average, &self.network.net, decay)?;
@@ -185,7 +214,7 @@ impl Training for TeacherTraining {
             self.card.samples_seen.saturating_add(self.config.train.batch as u64);
         self.skipped = self.skipped.saturating_add(u64::from(report.skipped));
 
-        let loss = f64::from(loss.into_scalar::<f32>());
+        let loss = self.team.mean_of(loss.into_scalar::<f32>().into())?;
         Ok(StepRecord {
             metrics: self.metrics(loss, report.gradient_norm, rate),
             skipped: report.skipped,

@@ -2,6 +2,7 @@
 //! resumption.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,9 @@ use crate::config::{Config, PhaseConfig};
 use crate::model::Kind;
 use crate::store::dataset::sha256;
 use crate::store::run::Run;
-use crate::store::weights::{Array, Bundle};
-use crate::{Error, Result, Samples};
+use crate::store::weights::{self, Array, Bundle};
+use crate::team::Team;
+use crate::{Error, Result, Samples, device};
 
 /// The number of consecutive non-finite steps after which a training is given up.
 const PATIENCE: usize = 50;
@@ -27,6 +29,12 @@ const ENOUGH: u64 = 100;
 
 /// Something that is trained step by step; step n depends on the state and on n alone.
 pub trait Training: Send {
+    /// The processes that train together.
+    fn team(&self) -> &Team;
+
+    /// The sums of what is trained, and on what.
+    fn origin(&self) -> &Origin;
+
     /// The number of steps done.
     fn step_count(&self) -> u64;
     /// The number of steps to do.
@@ -75,53 +83,70 @@ pub struct Pace {
 /// there is one. `progress` receives every step with its figures, and a `warning` if the newest
 /// checkpoint could not be restored.
 ///
+/// Among several processes that train together, the leading one has the run's folder and the
+/// others none; they take the state of the leading one.
+///
 /// # Errors
 /// Fails with [`Error::Interrupted`] after the checkpoint was written, with [`Error::Diverged`] if
-/// too many steps were not finite, and if reading or writing fails.
+/// too many steps were not finite, and if reading or writing fails. Fails with [`Error::Config`]
+/// in all processes where one trains something else.
 pub fn run(
     training: &mut dyn Training,
-    run: &Run,
+    run: Option<&Run>,
     pace: Pace,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(u64, &Map<String, Value>),
 ) -> Result<()> {
-    let restored = run.restore(&mut |checkpoint| {
-        training.restore(checkpoint)?;
-        let (step, total) = (training.step_count(), training.total());
-        if step <= total {
-            return Ok(());
-        }
-        Err(Error::Shape(format!("checkpoint: step {step} of a training of {total}")))
-    })?;
-    let mut saved_step = restored.as_ref().map(|_| training.step_count());
-    let damaged = run.cut_metrics(training.step_count())?;
-    for warning in restored.and_then(|restored| restored.warning).into_iter().chain(damaged) {
-        let note = Map::from_iter([("warning".to_owned(), Value::String(warning))]);
-        progress(training.step_count(), &note);
-    }
+    let team = training.team().clone();
+    let end = pace.until.map_or(training.total(), |until| until.min(training.total()));
+    let what = (training.origin(), [end, training.total()], device::vector_unit()?);
+    team.agree("config, data or processor", &serde_json::to_string(&what).unwrap_or_default())?;
+
+    let resumed = run.map(|run| resume(training, run, progress)).transpose()?.unwrap_or(false);
+    share_state(training, &team, resumed)?;
 
     let every = Duration::from_secs_f64(60.0 * pace.checkpoint_minutes.max(0.01));
-    let end = pace.until.map_or(training.total(), |until| until.min(training.total()));
+    let saved_step = resumed.then(|| training.step_count());
+    let outcome = take_steps(training, run, (every, end), saved_step, stop, progress);
+    // Nobody leaves while the leading process still writes: an engine ends all with the first.
+    if matches!(outcome, Ok(()) | Err(Error::Interrupted | Error::Diverged(_))) {
+        team.meet()?;
+    }
+    outcome
+}
+
+/// Takes all steps before `end`, with a checkpoint after each time `every`. The run's checkpoint is
+/// of step `saved_step` if it has one.
+fn take_steps(
+    training: &mut dyn Training,
+    run: Option<&Run>,
+    (every, end): (Duration, u64),
+    mut saved_step: Option<u64>,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(u64, &Map<String, Value>),
+) -> Result<()> {
+    let team = training.team().clone();
     let (mut saved, mut lap) = (Instant::now(), Instant::now());
     let mut skipped_in_a_row = 0;
-
     while training.step_count() < end {
         let mut record = in_pool(|| training.step())?;
         // A figure that does not exist or is no number is left out.
         record.metrics.retain(|_, figure| !figure.is_null());
         training.add_seconds(lap.elapsed().as_secs_f64());
         lap = Instant::now();
+
         skipped_in_a_row = if record.skipped { skipped_in_a_row + 1 } else { 0 };
         if skipped_in_a_row >= PATIENCE {
             return Err(given_up(training, run, &format!("{PATIENCE} steps in a row")));
         }
+
         progress(training.step_count(), &record.metrics);
-        if !record.metrics.is_empty() {
+        if let Some(run) = run.filter(|_| !record.metrics.is_empty()) {
             run.append_metrics(&Value::Object(record.metrics))?;
         }
 
-        let stopping = stop.load(Ordering::Relaxed);
-        if stopping || saved.elapsed() >= every {
+        let stopping = team.any(stop.load(Ordering::Relaxed))?;
+        if let Some(run) = run.filter(|_| stopping || saved.elapsed() >= every) {
             run.write_checkpoint(&training.checkpoint()?)?;
             (saved, saved_step) = (Instant::now(), Some(training.step_count()));
         }
@@ -137,15 +162,56 @@ pub fn run(
     if training.step_count() >= training.total() {
         check_skipped(training, run)?;
     }
-    // A run that took no step has its checkpoint; writing it again would lose the one before.
-    if saved_step == Some(training.step_count()) {
+    match run {
+        // A run that took no step has its checkpoint; writing it again would lose the one before.
+        Some(run) if saved_step != Some(training.step_count()) => {
+            run.write_checkpoint(&training.checkpoint()?)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Restores the run's checkpoint if there is one, and tells whether there was.
+fn resume(
+    training: &mut dyn Training,
+    run: &Run,
+    progress: &mut dyn FnMut(u64, &Map<String, Value>),
+) -> Result<bool> {
+    let restored = run.restore(&mut |checkpoint| {
+        training.restore(checkpoint)?;
+        let (step, total) = (training.step_count(), training.total());
+        if step <= total {
+            return Ok(());
+        }
+        Err(Error::Shape(format!("checkpoint: step {step} of a training of {total}")))
+    })?;
+
+    let (resumed, damaged) = (restored.is_some(), run.cut_metrics(training.step_count())?);
+    for warning in restored.and_then(|restored| restored.warning).into_iter().chain(damaged) {
+        let note = Map::from_iter([("warning".to_owned(), Value::String(warning))]);
+        progress(training.step_count(), &note);
+    }
+    Ok(resumed)
+}
+
+/// Gives the state of the leading process to all others, if it has `resumed` one.
+fn share_state(training: &mut dyn Training, team: &Team, resumed: bool) -> Result<()> {
+    if team.count() == 1 || !team.any(resumed)? {
         return Ok(());
     }
-    run.write_checkpoint(&training.checkpoint()?)
+    let own = match team.leads() {
+        true => weights::to_vec(&training.checkpoint()?)?,
+        false => Vec::new(),
+    };
+    let bytes = team.from_leader(own)?;
+    if team.leads() {
+        return Ok(());
+    }
+    training.restore(&weights::from_slice(Path::new("the checkpoint of process 0"), &bytes)?)
 }
 
 /// Gives up a training if most of its steps were skipped.
-fn check_skipped(training: &dyn Training, run: &Run) -> Result<()> {
+fn check_skipped(training: &dyn Training, run: Option<&Run>) -> Result<()> {
     let (skipped, steps) = (training.skipped(), training.step_count());
     if 2 * skipped <= steps {
         return Ok(());
@@ -155,7 +221,11 @@ fn check_skipped(training: &dyn Training, run: &Run) -> Result<()> {
 
 /// The error of a training in which `what` was not finite. A skipped step changes no weight, so
 /// that the state after the last good step is saved as a checkpoint if there was such a step.
-fn given_up(training: &dyn Training, run: &Run, what: &str) -> Error {
+fn given_up(training: &dyn Training, run: Option<&Run>, what: &str) -> Error {
+    let Some(run) = run else {
+        return Error::Diverged(format!("{what} were not finite: process 0 says more"));
+    };
+
     let any_good = training.skipped() < training.step_count();
     let written = any_good
         && training.checkpoint().is_ok_and(|checkpoint| run.write_checkpoint(&checkpoint).is_ok());

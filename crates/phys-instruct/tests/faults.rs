@@ -38,7 +38,7 @@ const WRITERS: [Writer; 7] = [
     }),
 ];
 
-const PLAN: Plan = Plan { grid: Grid::square(8), count: 4, seed: 1, shard_size: 2 };
+const PLAN: Plan = Plan { grid: Grid::square(8), count: 4, seed: 1, shard_size: 2, part: None };
 
 fn array(n: usize) -> NdArray {
     NdArray::from_f32(vec![8, 9], vec![n as f32; 72]).unwrap()

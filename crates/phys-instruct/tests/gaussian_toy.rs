@@ -11,11 +11,12 @@ use phys_instruct::diffusion::noise::Draw;
 use phys_instruct::diffusion::sampler::constant;
 use phys_instruct::diffusion::statistics::Statistics;
 use phys_instruct::diffusion::{Coordinates, ExactGaussian};
-use phys_instruct::distill::guidance;
+use phys_instruct::distill::guidance::{self, At};
 use phys_instruct::distill::matching::gradient;
 use phys_instruct::net::params::values;
 use phys_instruct::parts::Parts;
 use phys_instruct::residual::{Residual, ResidualOptions, ResidualTerms};
+use phys_instruct::team::Team;
 use phys_instruct_physics::{Basis, Channel, Grid};
 
 const SIDE: usize = 8;
@@ -23,6 +24,12 @@ const AREA: usize = SIDE * SIDE;
 const BATCH: usize = 512;
 const TARGET_MEAN: [f64; 2] = [0.6, -0.4];
 const TARGET_STD: [f64; 2] = [1.0, 0.5];
+
+static ALONE: Team = Team::ALONE;
+
+fn at(step: u64, match_norm: f64) -> At<'static> {
+    At { step, match_norm, team: &ALONE }
+}
 
 /// A student whose two channels are N(mean, std^2) in every entry.
 #[derive(Clone, Copy, Debug)]
@@ -154,7 +161,7 @@ fn guided_optimum(guidance: &GuidanceConfig, sigma: f64) -> Student {
         let y0 = field(student.mean) + z.clone() * field(student.std);
         let [matched, _] = measured(student, Divergence::Ikl {}, sigma, step);
         let pull =
-            guidance::pull(guidance, &Equal, &parts(), &coordinates, &y0, 1.0, step).unwrap();
+            guidance::pull(guidance, &Equal, &parts(), &coordinates, &y0, at(step, 1.0)).unwrap();
         let [pulled, _] = moments(&pull.gradient, &z);
         for c in 0..2 {
             student.mean[c] -= 0.5 * (matched[c] + pulled[c]);
@@ -215,8 +222,9 @@ fn held_guidance_has_the_asked_share_of_the_matching_norm_and_ramps_in() {
     };
     let y0 = normal("y", 0);
     let norm_at = |step| {
-        let pull = guidance::pull(&config, &Equal, &parts(), &identity(), &y0, 7.0, step).unwrap();
-        guidance::norm(&pull.gradient).unwrap()
+        let pull =
+            guidance::pull(&config, &Equal, &parts(), &identity(), &y0, at(step, 7.0)).unwrap();
+        guidance::norm(&pull.gradient, &ALONE).unwrap()
     };
     assert!(norm_at(5) == 0.0);
     assert!((norm_at(19) - 0.5 * 0.3 * 7.0).abs() < 1e-3);

@@ -205,6 +205,7 @@ proptest! {
                 grid: Grid { ny, nx, ly, lx },
                 count,
                 shard_size,
+                part: None,
             },
             channels: vec![ChannelStats { name: "a".into(), mean, std }],
             shards: shards.collect(),

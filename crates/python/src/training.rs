@@ -279,7 +279,7 @@ fn go(
 
     watcher.resumes = true;
     let pace = training::Pace { checkpoint_minutes, until: None };
-    training::run(training, &run, pace, stop, &mut |step, figures| {
+    training::run(training, Some(&run), pace, stop, &mut |step, figures| {
         if let Some(warning) = figures.get("warning").and_then(|text| text.as_str()) {
             watcher.tell(0, 0, &format!("warning: {warning}"));
         }

@@ -4,10 +4,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use phys_instruct::grid::json as grid_json;
 use phys_instruct::problem;
-use phys_instruct::store::manifest::Manifest;
+use phys_instruct::store::manifest::{Manifest, Recipe};
+use phys_instruct::store::merge::{merge, verify as verify_parts};
 use phys_instruct::store::{
     Affine, Axes, ImportOptions, Imported, NdArray, arrays, atomic, dataset, import_checked,
+    interrupt,
 };
 use phys_instruct_physics::Pde;
 use phys_instruct_report::number::plain;
@@ -17,8 +20,9 @@ use crate::args::{Global, Params, check_once, extension, sides};
 use crate::checked::described;
 use crate::commands::pde::of_description;
 use crate::completion;
-use crate::failure::{Failure, Outcome, SCHEMA};
+use crate::failure::{Failure, Outcome, SCHEMA, interrupted};
 use crate::output::{line, make_room, print, print_json, show};
+use crate::progress::bar;
 use crate::warnings::warn;
 
 /// Look into data, check it, bring in data from elsewhere
@@ -29,11 +33,8 @@ pub enum DataVerb {
     /// Example: phys-instruct data info data/poisson-64
     #[command(verbatim_doc_comment)]
     Info(DataFile),
-    /// Check every shard against its checksum; exit code 1 if one is damaged
-    ///
-    /// Example: phys-instruct data verify data/poisson-64
-    #[command(verbatim_doc_comment)]
-    Verify(DataFile),
+    Verify(Verify),
+    Merge(Merge),
     Import(Box<Import>),
 }
 
@@ -42,6 +43,38 @@ pub enum DataVerb {
 pub struct DataFile {
     /// A data set folder, or a file: .npy, .npz, MATLAB's .mat or HDF5
     data: PathBuf,
+}
+
+/// Check every shard against its checksum; exit code 1 if one is damaged or missing
+///
+/// Several folders are the parts of one data set: unfinished and missing parts are named.
+///
+/// Example: phys-instruct data verify data/poisson-64
+/// Example: phys-instruct data verify parts/*
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Verify {
+    /// A data set folder, or a file: .npy, .npz, MATLAB's .mat or HDF5; or the folders of parts
+    #[arg(required = true)]
+    data: Vec<PathBuf>,
+}
+
+/// Merge the parts of a data set that several jobs made
+///
+/// Parts are folders of `generate --part K/N`. Together they must hold every sample once, with one
+/// seed and one recipe; every checksum is verified. The merged set equals the one made in one go,
+/// to the byte. The parts are left as they are.
+///
+/// Example: phys-instruct data merge parts/* --out data/poisson-64
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Merge {
+    /// The folders of all parts, in any order
+    #[arg(value_name = "PART", required = true)]
+    parts: Vec<PathBuf>,
+    /// A folder for the whole data set
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
 }
 
 /// Turn data of any known format into one .npz in physical units
@@ -101,9 +134,36 @@ impl DataVerb {
         match self {
             Self::Info(file) if file.data.is_dir() => folder_info(&file.data, global.json),
             Self::Info(file) => file_info(&file.data, global.json),
-            Self::Verify(file) => verify(&file.data, global.json),
+            Self::Verify(verb) => verify(&verb.data, global.json),
+            Self::Merge(verb) => verb.run(global),
             Self::Import(import) => import.run(global),
         }
+    }
+}
+
+impl Merge {
+    fn run(&self, global: &Global) -> Outcome {
+        let stop = interrupt::stop_flag()?;
+        let bar = bar(0, "merging");
+        let mut progress = |done: usize, all: usize| {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+        };
+        let manifest = merge(&self.parts, &self.out, &mut progress, &stop)
+            .map_err(|e| interrupted(e, "the same command goes on from the last whole shard"))?;
+        bar.finish_and_clear();
+
+        let recipe = &manifest.recipe;
+        let value = json!({
+            "pde": recipe.pde, "count": recipe.count, "grid": grid_json(recipe.grid),
+            "seed": recipe.seed, "parts": self.parts.len(), "out": self.out.to_string_lossy(),
+        });
+        let Recipe { count, pde, grid, seed, .. } = recipe;
+        let samples = format!("{count} of {pde}, {grid}, seed {seed}");
+        let parts = self.parts.len();
+        let lines =
+            [line("samples", samples), line("parts", parts), line("out", self.out.display())];
+        show(global.json, value, &lines)
     }
 }
 
@@ -181,15 +241,20 @@ impl Import {
 fn folder_info(folder: &Path, json: bool) -> Outcome {
     let manifest = Manifest::read(folder)?;
     let recipe = &manifest.recipe;
+    let samples = recipe.samples();
 
     let mut lines = vec![
         line("PDE", &recipe.pde),
         line("params", join(recipe.params.iter().map(|(k, v)| format!("{k} = {v}")))),
-        line("samples", format!("{} in {} shard(s)", recipe.count, manifest.shards.len())),
+        line("samples", format!("{} in {} shard(s)", samples.len(), manifest.shards.len())),
         line("grid", recipe.grid),
         line("seed", recipe.seed),
         line("made by", format!("phys-instruct {}", manifest.generator)),
     ];
+    if let Some(part) = recipe.part {
+        let Recipe { count, .. } = recipe;
+        lines.push(line("part", format!("{part} of {count} samples, from {}", samples.start)));
+    }
     for c in &manifest.channels {
         lines.push(line(&c.name, format!("mean {}, sd {}", plain(c.mean), plain(c.std))));
     }
@@ -253,14 +318,15 @@ fn statistics<I: Iterator<Item = f64>>(values: impl Fn() -> I) -> [f64; 4] {
     [mean, variance.sqrt(), low, high]
 }
 
-fn verify(path: &Path, json: bool) -> Outcome {
-    let (checked, faults) = if path.is_dir() {
-        let count = Manifest::read(path)?.shards.len();
-        (count, dataset::verify(path)?)
-    } else {
-        let mut count = 0;
-        arrays::read_each(path, &mut |_, _| count += 1)?;
-        (count, Vec::new())
+fn verify(paths: &[PathBuf], json: bool) -> Outcome {
+    let (checked, faults) = match paths {
+        [path] if !path.is_dir() => {
+            let mut count = 0;
+            arrays::read_each(path, &mut |_, _| count += 1)?;
+            (count, Vec::new())
+        }
+        [path] => (Manifest::read(path)?.shards.len(), dataset::verify(path)?),
+        parts => verify_parts(parts)?,
     };
 
     let texts: Vec<String> =
@@ -275,9 +341,12 @@ fn verify(path: &Path, json: bool) -> Outcome {
 
     match texts.len() {
         0 => Ok(()),
-        n => Err(Failure::Check(format!(
-            "{n} of {checked} damaged or missing; the command that generated the set repairs it"
-        ))),
+        n => {
+            let of = if paths.len() == 1 { format!(" of {checked}") } else { String::new() };
+            Err(Failure::Check(format!(
+                "{n}{of} damaged or missing; the command that generated the set repairs it"
+            )))
+        }
     }
 }
 

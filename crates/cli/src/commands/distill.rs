@@ -16,8 +16,8 @@ use crate::args::{Global, Overrides};
 use crate::checked::checked_data;
 use crate::commands::train::Asked;
 use crate::failure::{Failure, Outcome};
-use crate::runs::Done;
-use crate::{models, runs};
+use crate::runs::{Done, Place};
+use crate::{models, runs, team};
 
 /// Distill a teacher into a student of a few steps, guided by the PDE
 ///
@@ -51,6 +51,7 @@ pub struct Distill {
 
 impl Distill {
     pub fn run(&self, global: &Global) -> Outcome {
+        let team = team::of_process()?;
         let (config, teacher) = self.config()?;
         config.ask_for_student()?;
         let device = global.open_device()?;
@@ -59,8 +60,9 @@ impl Distill {
 
         let stop = interrupt::stop_flag()?;
         let folder = runs::folder(self.out.as_deref(), &self.config, "student");
-        let asked = Asked { until: self.until, unchecked: self.unchecked };
-        student(&config, teacher, &folder, asked, &device, &stop)?.print(global.json)
+        let asked = Asked { until: self.until, unchecked: self.unchecked, team };
+        let outcome = student(&config, teacher, &folder, &asked, &device, &stop);
+        team::leave(&asked.team, outcome.and_then(|done| done.print(global.json)))
     }
 
     /// The config, with the teacher's file in its place, and that file.
@@ -94,11 +96,11 @@ pub fn student(
     config: &Config,
     teacher: Model,
     folder: &Path,
-    asked: Asked,
+    asked: &Asked,
     device: &Device,
     stop: &AtomicBool,
 ) -> Result<Done, Failure> {
-    let lock = runs::claim(folder, config, Kind::Student)?;
+    let place = Place::claim(folder, config, Kind::Student, &asked.team)?;
     let drawn = (config.data.validation, "validation data");
     let validation = checked_data(config, drawn, asked.unchecked, stop, data::validation)?;
 
@@ -108,13 +110,14 @@ pub fn student(
         let pairs = checked_data(config, drawn, asked.unchecked, stop, data::training)?;
         training = training.with_pairs(pairs)?;
     }
-    let run = runs::open(folder, config, Kind::Student)?;
+    let mut training = training.with_team(asked.team.clone())?;
+    let place = place.open(config, Kind::Student)?;
     let checkpoint_minutes = config.student()?.checkpoint_minutes;
     let pace = Pace { checkpoint_minutes, until: asked.until };
 
-    let trained = runs::train(&mut training, &run, config, pace, stop)?;
+    let trained = place.train(&mut training, config, pace, stop)?;
     let model = trained.ended.then(|| training.model());
-    Done::new(run, trained, &training, model, lock)
+    Done::new(place, trained, &training, model)
 }
 
 /// Refuses a config whose PDE parameters are not the teacher's.

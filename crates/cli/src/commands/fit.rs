@@ -11,6 +11,7 @@ use phys_instruct::device::Device;
 use phys_instruct::fit::{Chosen, Pace, Verdict, Work, prepared, verdict};
 use phys_instruct::problem::{self, Description};
 use phys_instruct::store::{ImportOptions, atomic, dataset, import_checked, interrupt};
+use phys_instruct::team::Team;
 use phys_instruct::{Config, Model, Samples, data};
 use serde_json::{Value, json};
 
@@ -103,12 +104,12 @@ impl Fit {
         let settled = self.settled(&folder, start, &device, &stop)?;
         let Settled { config, held_out, said } = &settled;
         let [teacher, student] = ["teacher", "student"].map(|name| folder.join(name));
-        let asked = Asked { until: None, unchecked: true };
+        let asked = Asked { until: None, unchecked: true, team: Team::ALONE };
 
-        let taught = train::teacher(config, &teacher, asked, &device, &stop)?;
+        let taught = train::teacher(config, &teacher, &asked, &device, &stop)?;
         let whole = "the training ended without its model".to_owned();
         let model = taught.model().cloned().ok_or_else(|| Failure::Usage(whole.clone()))?;
-        let distilled = distill::student(config, model, &student, asked, &device, &stop)?;
+        let distilled = distill::student(config, model, &student, &asked, &device, &stop)?;
         let model = distilled.model().ok_or(Failure::Usage(whole))?;
 
         let path = distilled.path();

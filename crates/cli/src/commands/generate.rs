@@ -1,5 +1,6 @@
 //! `generate`: data from the reference solver.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
@@ -12,7 +13,7 @@ use phys_instruct::store::interrupt;
 use phys_instruct_physics::{Grid, Pde};
 use serde_json::json;
 
-use crate::args::{Global, GridArgs, PdeArgs, at_least, extension};
+use crate::args::{Global, GridArgs, PartArgs, PdeArgs, at_least, extension};
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::output::{line, make_room, show};
 use crate::progress::bar;
@@ -20,9 +21,11 @@ use crate::progress::bar;
 /// Generate data with the reference solver
 ///
 /// Draws random inputs from the seed and solves each. Sample i depends on the seed and i alone: the
-/// number of threads changes nothing, and the same command resumes what was interrupted.
+/// number of threads changes nothing, and the same command resumes what was interrupted. Parts of
+/// one set, made side by side into folders of their own, become one by `data merge`.
 ///
 /// Example: phys-instruct generate poisson --count 1000 --grid 64 --seed 1 --out data/poisson-64
+/// Example: phys-instruct generate poisson --count 1000 --part 3/8 --out parts/3
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Generate {
@@ -42,6 +45,8 @@ pub struct Generate {
     /// Samples in a shard of the data set [default: 1000, fewer where that is more than 256 MiB]
     #[arg(long, value_name = "N", value_parser = at_least::<1>())]
     shard: Option<usize>,
+    #[command(flatten)]
+    job: PartArgs,
 }
 
 impl Generate {
@@ -50,6 +55,11 @@ impl Generate {
         let (pde, grid) = (self.equation.build()?, self.grid.build()?);
         pde.check_grid(grid).map_err(Error::from)?;
         match extension(&self.out).as_str() {
+            "npz" if self.job.part.is_some() => {
+                let name = self.out.display();
+                let reason = format!("--out {name}: a part of a data set needs a folder");
+                return Err(Failure::Usage(reason));
+            }
             "npz" => self.file(pde.as_ref(), grid, &stop)?,
             "npy" | "h5" | "hdf5" | "mat" | "zip" => {
                 let name = self.out.display();
@@ -59,13 +69,28 @@ impl Generate {
             _ => self.folder(pde.as_ref(), grid, &stop)?,
         }
 
+        let made = self.samples();
         let value = json!({
-            "pde": self.equation.pde, "count": self.count, "grid": grid_json(grid), "seed": self.seed,
+            "pde": self.equation.pde, "count": made.len(), "first": made.start, "grid": grid_json(grid), "seed": self.seed,
             "out": self.out.to_string_lossy(),
         });
         let samples =
-            format!("{} of {}, {grid}, seed {}", self.count, self.equation.pde, self.seed);
+            format!("{} of {}, {grid}, seed {}", self.in_words(), self.equation.pde, self.seed);
         show(global.json, value, &[line("samples", samples), line("out", self.out.display())])
+    }
+
+    /// The samples that are made, by their number in the whole set.
+    fn samples(&self) -> Range<usize> {
+        self.job.part.map_or(0..self.count, |part| part.range(self.count))
+    }
+
+    /// The number of the samples, and which of a whole set they are.
+    fn in_words(&self) -> String {
+        let made = self.samples();
+        match self.job.part {
+            None => made.len().to_string(),
+            Some(part) => format!("{} ({part} of {}, from {})", made.len(), self.count, made.start),
+        }
     }
 
     fn file(&self, pde: &dyn Pde, grid: Grid, stop: &AtomicBool) -> Outcome {
@@ -79,10 +104,11 @@ impl Generate {
     }
 
     fn folder(&self, pde: &dyn Pde, grid: Grid, stop: &AtomicBool) -> Outcome {
-        let bar = bar(self.count, "solving");
+        let bar = bar(self.samples().len(), "solving");
         let shard = self.shard.unwrap_or_else(|| usual_shard(pde, grid));
-        let plan =
-            Plan { grid, count: self.count, seed: self.seed, shard_size: shard.min(self.count) };
+        let Self { count, seed, job, .. } = self;
+        let shard_size = shard.min(*count);
+        let plan = Plan { grid, count: *count, seed: *seed, shard_size, part: job.part };
         let mut progress = |done| bar.set_position(done as u64);
         dataset::generate(pde, plan, &self.out, &mut progress, stop)
             .map_err(|e| interrupted(e, "the same command goes on from the last whole shard"))?;

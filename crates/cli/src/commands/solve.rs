@@ -1,12 +1,14 @@
 //! `solve`: fields from observations.
 
+mod many;
 mod report;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use phys_instruct::bench::unconditional::file_hash;
 use phys_instruct::condition::export::{Format, Level};
 use phys_instruct::condition::{
     Method, Observations, Options, Question, Solver, Task, TrialScores, Trials, ask_for_members,
@@ -20,12 +22,15 @@ use phys_instruct_physics::{Grid, Pde};
 use phys_instruct_report::number::plain;
 use serde_json::json;
 
-use crate::args::{Global, MOST_CALLS, ModelName, at_least, at_least_zero, between, extension};
+use crate::args::{
+    Global, MOST_CALLS, ModelName, PartArgs, at_least, at_least_zero, between, extension,
+};
 use crate::failure::{Failure, Outcome};
 use crate::output::{NO_EQUATION, line, make_room, seconds, show, tell};
 use crate::progress::bar;
 use crate::{cache, completion, models};
 
+use self::many::{Job, Log, Many, is_many};
 use self::report::Report;
 
 /// Fields, with their uncertainty, from sparse and noisy observations
@@ -44,6 +49,10 @@ use self::report::Report;
 /// A table that names points by row and column, or a whole field, is of one grid: that of the model
 /// `darcy-64` or, for a bare PDE, 32 x 32 points. A bare PDE follows the grid of --truth, too.
 ///
+/// --obs may also be a folder of such files, or a .txt list of their names, one a line, relative
+/// to the list's folder. Each is then answered by itself. In --out, --table and --truth `{}` stands
+/// for its name without extension.
+///
 /// The observations are held against what the model knows, and the answer against the observations
 /// and the equation. What does not fit is a warning on stderr; --strict makes it exit code 1.
 ///
@@ -53,6 +62,7 @@ use self::report::Report;
 /// Example: phys-instruct solve darcy --task inverse --make-obs obs.csv --points 60
 /// Example: phys-instruct solve darcy --task inverse --obs obs.csv --truth obs.truth.npz
 /// Example: phys-instruct solve RUN --task inverse --held-out test.npz --problems 100 --points 50
+/// Example: phys-instruct solve darcy --task inverse --obs wells/ --out answers/{}.npz --part 3/8
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Solve {
@@ -61,7 +71,7 @@ pub struct Solve {
     /// forward, inverse or reconstruct
     #[arg(long, value_name = "TASK", add = completion::tasks())]
     task: Task,
-    /// The observations, .csv or .npz
+    /// The observations, .csv or .npz; or many such files, a folder or a .txt list
     #[arg(long, value_name = "F", required_unless_present_any = ["make_obs", "problems"])]
     obs: Option<PathBuf>,
     /// Draw a test problem instead: its observations go into F.csv, its fields into F.truth.npz
@@ -133,6 +143,12 @@ pub struct Solve {
     /// expected of it from all others
     #[arg(long, value_name = "F.csv", requires = "obs")]
     table: Option<PathBuf>,
+    /// A file for the figures of many answers, one JSON object a line; files answered in it before
+    /// are passed over
+    #[arg(long, value_name = "F.jsonl", requires = "obs")]
+    log: Option<PathBuf>,
+    #[command(flatten)]
+    job: PartArgs,
 }
 
 /// The method of inference.
@@ -151,20 +167,38 @@ pub enum Way {
 impl Solve {
     pub fn run(&self, global: &Global) -> Outcome {
         self.out.iter().try_for_each(|path| check_out(path))?;
-        self.table.iter().try_for_each(|path| make_room(path))?;
+        self.table.iter().chain(&self.log).try_for_each(|path| make_room(path))?;
+        match &self.obs {
+            Some(source) if is_many(source) => return self.answer_each(source, global),
+            _ if self.job.part.is_some() || self.log.is_some() => {
+                let reason = "--part and --log are for many files: --obs with a folder or a list";
+                return Err(Failure::Usage(reason.into()));
+            }
+            _ => {}
+        }
 
         let name = &self.name.model;
         let path = match &self.obs {
-            Some(file) if self.make_obs.is_none() => {
-                models::find_for_observations(name, file, self.truth.as_deref())?
+            Some(file) => {
+                let (path, note) = models::for_observations(name, file, self.truth.as_deref())?;
+                note.iter().for_each(|note| tell!("note: {note}"));
+                path
             }
-            _ => models::find(name)?,
+            None => models::find(name)?,
         };
         let model = Model::load(&path, &global.open_device()?)?;
 
         match (&self.make_obs, &self.obs, &self.held_out) {
             (Some(file), ..) => self.draw_problem(&model, file),
-            (None, Some(file), _) => self.answer(&model, file_name(&path), file, global),
+            (None, Some(file), _) => {
+                let job = Job {
+                    observations: file.clone(),
+                    truth: self.truth.clone(),
+                    out: self.out.clone(),
+                    table: self.table.clone(),
+                };
+                self.answer(&model, &file_name(&path), &job, global)
+            }
             (None, None, Some(held_out)) => self.try_problems(&model, held_out, global),
             (None, None, None) => {
                 Err(Failure::Usage("--obs, --make-obs or --problems is needed".into()))
@@ -289,26 +323,103 @@ impl Solve {
         Ok(all.slice(i..i + 1))
     }
 
-    fn answer(&self, model: &Model, name: String, file: &Path, global: &Global) -> Outcome {
-        let card = &model.card;
+    /// Answers the observations of one file.
+    fn answer(&self, model: &Model, name: &str, job: &Job, global: &Global) -> Outcome {
+        let asked = self.ask(model, job)?;
+        let prepared = Prepared::of(model)?;
+        let report = self.report(model, name, &prepared, asked)?;
+        report.say("");
+
+        report.write(&job.out)?;
+        job.table.iter().try_for_each(|path| report.write_table(path))?;
+        report.print(global.json)?;
+        self.check_strict(report.answer.warnings.len())
+    }
+
+    /// Answers every file by itself. A file without an answer is named, and the others go on.
+    fn answer_each(&self, source: &Path, global: &Global) -> Outcome {
+        let stop = interrupt::stop_flag()?;
+        let many = Many::of(self, source)?;
+        let path = many.model(self)?;
+        let model = Model::load(&path, &global.open_device()?)?;
+        let every = Every {
+            hash: file_hash(&path)?,
+            log: Log::open(self.log.as_deref())?,
+            prepared: Prepared::of(&model)?,
+            model,
+            path,
+            json: global.json,
+        };
+
+        let (mut failed, mut warnings) = (0, 0);
+        let count = many.jobs.len();
+        let bar = bar(count, "files");
+        for (done, job) in many.jobs.iter().enumerate() {
+            if stop.load(Ordering::Relaxed) {
+                let text = format!("interrupted after {done} of {count} files");
+                return Err(Failure::Interrupted(text));
+            }
+            match self.answer_in_turn(&every, job) {
+                Ok(own) => warnings += own,
+                Err(failure) => {
+                    failed += 1;
+                    tell!("{}: no answer: {failure}", job.observations.display());
+                }
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+
+        match failed {
+            0 => self.check_strict(warnings),
+            _ => Err(Failure::Check(format!("{failed} of {count} files without an answer"))),
+        }
+    }
+
+    /// Answers one of many files unless the log has its answer; returns the number of warnings.
+    fn answer_in_turn(&self, every: &Every, job: &Job) -> Result<usize, Failure> {
+        let file = job.observations.display();
+        let question = many::question(self, &every.hash, job)?;
+        if let Some(warnings) = every.log.answer(&question, job) {
+            return Ok(warnings);
+        }
+
+        let truth = job.truth.as_deref();
+        let (own, note) = models::for_observations(&self.name.model, &job.observations, truth)?;
+        if own != every.path {
+            let reason = note.unwrap_or_else(|| "of another grid than the first file".into());
+            return Err(Failure::Usage(reason));
+        }
+
+        let asked = self.ask(&every.model, job)?;
+        let report = self.report(&every.model, &file_name(&every.path), &every.prepared, asked)?;
+        report.say(&format!("{file}: "));
+        report.write(&job.out)?;
+        job.table.iter().try_for_each(|path| report.write_table(path))?;
+        every.log.put(question, report.value()?, every.json)?;
+        Ok(report.answer.warnings.len())
+    }
+
+    /// Reads the observations of a file and its truth.
+    fn ask(&self, model: &Model, job: &Job) -> Result<Asked, Failure> {
+        let (card, file) = (&model.card, &job.observations);
         let pde = card.pde()?;
         let read = files::read(file, pde.as_ref(), card.grid)?;
 
         if read.unobserved > 0 {
-            tell!("note: {} places without a value, not observed", read.unobserved);
+            let file = file.display();
+            tell!("note: {file}: {} places without a value, not observed", read.unobserved);
         }
         if !read.ignored.is_empty() {
             tell!("note: passed over in {}: {}", file.display(), read.ignored.join(", "));
         }
 
-        let truth =
-            self.truth.as_deref().map(|f| dataset::load_any(f, pde.as_ref())).transpose()?;
+        let truth = job.truth.as_deref().map(|f| dataset::load_any(f, pde.as_ref())).transpose()?;
         if let Some(truth) = truth.as_ref().filter(|truth| truth.count != 1) {
             let count = truth.count;
             return Err(Failure::Usage(format!("--truth: {count} samples found, one expected")));
         }
 
-        let seed = self.seed;
         let question = Question {
             task: self.task,
             observations: read.observations,
@@ -318,48 +429,84 @@ impl Solve {
             options: self.options(),
         };
         ask_for_members(model, &question)?;
+        Ok(Asked { pde, question, truth, unobserved: read.unobserved })
+    }
 
+    /// Answers a question and measures the answer.
+    fn report<'a>(
+        &self,
+        model: &'a Model,
+        name: &str,
+        prepared: &Prepared,
+        asked: Asked,
+    ) -> Result<Report<'a>, Failure> {
+        let Asked { pde, question, truth, unobserved } = asked;
         let start = Instant::now();
-        let solver = cache::solver(model)?;
-        let prepared = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let answer = solver.answer(question.clone())?;
+        let answer = prepared.solver.answer(question.clone())?;
         let spent = start.elapsed().as_secs_f64();
 
         let observations = answer.observations.clone();
-        let check = self.check_at(&solver, pde.as_ref(), Question { observations, ..question })?;
+        let same = Question { observations, ..question };
+        let check = self.check_at(&prepared.solver, pde.as_ref(), same)?;
 
-        let (task, times) = (self.task, [prepared, spent]);
-        let unobserved = read.unobserved;
-        let levels = self.above.clone();
-        let figures = answer.figures(model, task, truth.as_ref())?;
-        let report = Report {
+        Ok(Report {
             model,
-            name,
-            seed,
+            name: name.into(),
+            seed: self.seed,
             pde,
-            task,
+            task: self.task,
+            figures: answer.figures(model, self.task, truth.as_ref())?,
             answer,
-            figures,
             truth,
             unobserved,
-            times,
-            levels,
+            times: [prepared.seconds, spent],
+            levels: self.above.clone(),
             check,
-        };
-        report.say();
+        })
+    }
 
-        report.write(&self.out)?;
-        self.table.iter().try_for_each(|path| report.write_table(path))?;
-        report.print(global.json)?;
-
-        match report.answer.warnings.len() {
+    fn check_strict(&self, warnings: usize) -> Outcome {
+        match warnings {
             n if self.strict && n > 0 => {
                 Err(Failure::Check(format!("{n} warnings, and --strict was asked for")))
             }
             _ => Ok(()),
         }
     }
+}
+
+/// The student, and the place of the answers, for every one of many files.
+struct Every {
+    model: Model,
+    path: PathBuf,
+    /// The SHA-256 of the model's file.
+    hash: String,
+    prepared: Prepared,
+    log: Log,
+    json: bool,
+}
+
+/// A student made ready for questions, and the seconds it took.
+struct Prepared {
+    solver: Solver,
+    seconds: f64,
+}
+
+impl Prepared {
+    fn of(model: &Model) -> Result<Self, Failure> {
+        let start = Instant::now();
+        let solver = cache::solver(model)?;
+        Ok(Self { solver, seconds: start.elapsed().as_secs_f64() })
+    }
+}
+
+/// A question as read from its file, with the true fields, one sample, where they are known.
+struct Asked {
+    pde: Box<dyn Pde>,
+    question: Question,
+    truth: Option<Samples>,
+    /// The number of places without a value.
+    unobserved: usize,
 }
 
 /// Names the option that helps where there is no solver to draw truths.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::sandbox::Sandbox;
 
 /// A folder of models as `bench` looks for them.
-fn sandbox() -> Sandbox {
+pub fn sandbox() -> Sandbox {
     let sandbox = Sandbox::with_models();
     sandbox.good("train tiny.toml --out edm --set coordinates.kind='pixel'");
     sandbox.good(
@@ -25,7 +25,7 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-fn rows(text: &str) -> Vec<Value> {
+pub fn rows(text: &str) -> Vec<Value> {
     let mut found: Value = serde_json::from_str(text).unwrap();
     assert_eq!(found["schema"], 1);
     serde_json::from_value(found["rows"].take()).unwrap()

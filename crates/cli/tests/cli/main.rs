@@ -9,6 +9,7 @@ mod help;
 mod import;
 mod kill;
 mod own_data;
+mod parts;
 mod resume;
 mod sandbox;
 mod simulate;

@@ -25,6 +25,7 @@ use crate::condition::{
 };
 use crate::data::{self, Watch};
 use crate::eval::physics::pde_error;
+use crate::job::Part;
 use crate::problem;
 use crate::residual::Residual;
 use crate::{Error, Result, Samples, seeds};
@@ -47,6 +48,9 @@ pub struct Options {
     /// Tells whether the weights found for a task's first places and noise serve for its others
     /// too.
     pub search_once: bool,
+    /// The part of the rows to measure, those of one place and noise dealt out in turn, and the
+    /// number of this PDE's first; none for all of them.
+    pub part: Option<(Part, usize)>,
     /// The numbers of DiffusionPDE's steps.
     pub steps: Vec<usize>,
     /// The tasks to measure.
@@ -74,6 +78,7 @@ impl Default for Options {
             slow_count: 20,
             searched: 4,
             search_once: false,
+            part: None,
             steps: vec![100, 500],
             tasks: Task::ALL.into(),
             points: vec![500, 125],
@@ -220,7 +225,9 @@ impl Setting {
         done: &mut dyn FnMut(&Row) -> Result<()>,
     ) -> Result<Vec<Row>> {
         let mut rows = Vec::<Row>::new();
-        for query in self.queries(options) {
+        let mine = |i: &usize| options.part.is_none_or(|(part, first)| part.takes(first + *i));
+        let queries = self.queries(options).into_iter().enumerate();
+        for (_, query) in queries.filter(|(i, _)| mine(i)) {
             let mut limit = None;
             for &method in &options.methods {
                 if stop.load(Ordering::Relaxed) {

@@ -11,6 +11,7 @@ use crate::diffusion::Network;
 use crate::net::optimizer::AdamW;
 use crate::net::params;
 use crate::store::weights::Array;
+use crate::team::Team;
 
 /// The model and its optimizer.
 pub struct Auxiliary {
@@ -35,16 +36,17 @@ impl Auxiliary {
         Self { network: teacher.train(), optimizer: AdamW::new(optimizer) }
     }
 
-    /// One step on the EDM loss of a batch at `rate` times the learning rate; returns the loss.
+    /// One step on the EDM loss of a batch, of which `team` holds slices, at `rate` times the
+    /// learning rate; returns the loss.
     ///
     /// # Errors
     /// Fails as [`AdamW::step`] does.
-    pub fn step(&mut self, batch: Batch, rate: f64) -> Result<f64> {
+    pub fn step(&mut self, batch: Batch, rate: f64, team: &Team) -> Result<f64> {
         let Batch { clean, noise, sigma } = batch;
         let loss = self.network.loss(clean.autodiff(), noise.autodiff(), sigma.autodiff());
         let gradients = loss.backward();
-        self.optimizer.step(&mut self.network.net, gradients, rate)?;
-        Ok(f64::from(loss.into_scalar::<f32>()))
+        self.optimizer.step(&mut self.network.net, gradients, rate, team)?;
+        team.mean_of(loss.into_scalar::<f32>().into())
     }
 
     /// The state as arrays, as model number `k`.

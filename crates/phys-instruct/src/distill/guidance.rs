@@ -13,6 +13,7 @@ use crate::net::gradient;
 use crate::net::params::read;
 use crate::parts::Parts;
 use crate::residual::{Residual, ResidualOptions, ResidualTerms};
+use crate::team::Team;
 
 /// The guidance gradient and its figures.
 pub struct Pull {
@@ -37,34 +38,44 @@ impl Pull {
     }
 }
 
-/// The pull at the plain clean states `y0` at training step `step`. `match_norm` is the norm of the
-/// matching gradient over the whole batch. A term of share 0 is not differentiated.
+/// The step at which guidance pulls.
+#[derive(Clone, Copy)]
+pub struct At<'a> {
+    /// The training step.
+    pub step: u64,
+    /// The norm of the matching gradient over the whole batch.
+    pub match_norm: f64,
+    /// The processes that hold slices of the batch.
+    pub team: &'a Team,
+}
+
+/// The pull at the plain clean states `y0`. A term of share 0 is not differentiated.
 ///
 /// # Errors
-/// Fails where the gradient of a residual is needed that does not depend on the sample.
+/// Fails where the gradient of a residual is needed that does not depend on the sample, and as
+/// [`Team::sum`] does.
 pub fn pull(
     config: &GuidanceConfig,
     residual: &dyn Residual,
     parts: &Parts,
     coordinates: &Coordinates,
     y0: &Tensor<4>,
-    match_norm: f64,
-    step: u64,
+    at: At,
 ) -> Result<Pull> {
-    let ramp = ramp(config, step);
+    let ramp = ramp(config, at.step);
     let mut pull = Pull { gradient: y0.zeros_like(), residual: None };
     if ramp * config.residual_ratio == 0.0 {
         let terms = terms(config, residual, parts, coordinates, y0.clone(), false);
         pull.residual = Some(mean(terms.relative()));
     } else {
         let (plain, mean_residual) = gradient(config, residual, parts, coordinates, y0, false)?;
-        let share = weight(config, config.residual_ratio, &plain, match_norm)?;
+        let share = weight(config, config.residual_ratio, &plain, at)?;
         pull = Pull { gradient: plain * (ramp * share), residual: Some(mean_residual) };
     }
 
     if ramp * config.preconditioned_ratio != 0.0 {
         let (smooth, _) = gradient(config, residual, parts, coordinates, y0, true)?;
-        let share = weight(config, config.preconditioned_ratio, &smooth, match_norm)?;
+        let share = weight(config, config.preconditioned_ratio, &smooth, at)?;
         pull.gradient = pull.gradient + smooth * (ramp * share);
     }
     Ok(pull)
@@ -76,28 +87,24 @@ pub fn ramp(config: &GuidanceConfig, step: u64) -> f64 {
     (since / config.ramp.max(1) as f64).clamp(0.0, 1.0)
 }
 
-/// The Euclidean norm of `gradient` over the whole batch.
+/// The Euclidean norm of `gradient` over the whole batch, of which each process holds a slice.
 ///
 /// # Errors
-/// Fails where the device does not give the gradient back.
-pub fn norm(gradient: &Tensor<4>) -> Result<f64> {
+/// Fails where the device does not give the gradient back, and as [`Team::sum`] does.
+pub fn norm(gradient: &Tensor<4>, team: &Team) -> Result<f64> {
     let square = |&g: &f32| f64::from(g).powi(2);
-    Ok(read(gradient.clone())?.iter().map(square).sum::<f64>().sqrt())
+    let own = read(gradient.clone())?.iter().map(square).sum::<f64>();
+    Ok(team.sum(own)?.sqrt())
 }
 
 /// The factor of `gradient`: `ratio` itself, or (`held`) the one that makes its norm `ratio` times
 /// `match_norm`.
-fn weight(
-    config: &GuidanceConfig,
-    ratio: f64,
-    gradient: &Tensor<4>,
-    match_norm: f64,
-) -> Result<f64> {
+fn weight(config: &GuidanceConfig, ratio: f64, gradient: &Tensor<4>, at: At) -> Result<f64> {
     match config.ablation.balance {
         Balance::Fixed => Ok(ratio),
         Balance::Held => {
-            let own = norm(gradient)?;
-            Ok(if own > 0.0 { ratio * match_norm / own } else { 0.0 })
+            let own = norm(gradient, at.team)?;
+            Ok(if own > 0.0 { ratio * at.match_norm / own } else { 0.0 })
         }
     }
 }
@@ -187,14 +194,15 @@ mod tests {
             ..GuidanceConfig::default()
         };
         let y0 = Tensor::ones([2, 1, 4, 4], &device);
-        pull(&config, &Constant, &parts, &coordinates, &y0, 1.0, step)
+        let at = At { step, match_norm: 1.0, team: &Team::default() };
+        pull(&config, &Constant, &parts, &coordinates, &y0, at)
     }
 
     #[test]
     fn without_a_share_nothing_is_differentiated() {
         for (ratio, step) in [(0.0, 20), (0.5, 3)] {
             let pull = pull_of(ratio, step).unwrap();
-            assert_eq!(norm(&pull.gradient).unwrap(), 0.0);
+            assert_eq!(norm(&pull.gradient, &Team::default()).unwrap(), 0.0);
             assert!((pull.residual.unwrap() - 3.0).abs() < 1e-6, "{:?}", pull.residual);
         }
     }

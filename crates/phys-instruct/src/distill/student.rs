@@ -16,6 +16,7 @@ use crate::parts::Parts;
 use crate::residual::Residual;
 use crate::store::weights::Array;
 use crate::student::{Calibration, Generator, Operator};
+use crate::team::Team;
 use crate::training::ema_decay;
 use crate::{Error, Result, Samples};
 
@@ -51,18 +52,27 @@ pub struct Student {
     pub parts: Parts,
     /// The statistics of the data's first line, if the input is that line.
     pub first_line: Option<FirstLine>,
+    /// The processes that train this student together.
+    pub team: Team,
 }
 
 impl Student {
-    /// The draw of this step for the purpose `stream`, its samples numbered from `part` * 2^48 on.
+    /// The draw of this step for the purpose `stream`. Samples are numbered from `part` * 2^48 on;
+    /// the draw begins with the first that this process takes.
     pub fn draw<'a>(&self, stream: &'a str, part: usize) -> Draw<'a> {
-        Draw { seed: self.seed, stream, step: self.card.steps, first: (part as u64) << 48 }
+        let first = ((part as u64) << 48) + self.team.slice(self.config.batch).start as u64;
+        Draw { seed: self.seed, stream, step: self.card.steps, first }
     }
 
-    /// The shape of a batch, `[batch, channel, y, x]`.
+    /// An index below `count` for the purpose `stream` that is the same in all processes.
+    pub fn choice(&self, stream: &str, count: usize) -> usize {
+        Draw { first: 0, ..self.draw(stream, 0) }.indices(1, count)[0]
+    }
+
+    /// The shape of this process's slice of a batch, `[sample, channel, y, x]`.
     pub fn shape(&self) -> [usize; 4] {
         let c = &self.card;
-        [self.config.batch, c.channels.len(), c.grid.ny, c.grid.nx]
+        [self.team.slice(self.config.batch).len(), c.channels.len(), c.grid.ny, c.grid.nx]
     }
 
     /// The residual of the PDE.
@@ -82,7 +92,7 @@ impl Student {
 
     /// The number of network calls of this step's samples, uniform in 1..=K.
     pub fn calls(&self) -> usize {
-        self.draw("depth", 0).indices(1, self.card.levels.len())[0] + 1
+        self.choice("depth", self.card.levels.len()) + 1
     }
 
     /// The network with averaged weights, packed for inference.
@@ -117,7 +127,7 @@ impl Student {
     /// Fails as [`AdamW::step`] does.
     pub fn update(&mut self, loss: &Tensor<1>, rate: f64) -> Result<StepReport> {
         let gradients = loss.backward();
-        let report = self.optimizer.step(&mut self.network.net, gradients, rate)?;
+        let report = self.optimizer.step(&mut self.network.net, gradients, rate, &self.team)?;
         if !report.skipped {
             let decay = ema_decay(self.card.steps, self.config.ema_half_life);
             params::average(&mut self.average, &self.network.net, decay)?;

@@ -19,6 +19,7 @@ use crate::net::params;
 use crate::parts::Parts;
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
+use crate::team::Team;
 use crate::training::{Origin, StepRecord, Training};
 use crate::{Error, Result, Samples, problem, seeds};
 
@@ -82,6 +83,7 @@ impl StudentTraining {
             residual: residual.into(),
             parts: Parts::of(pde.as_ref()),
             first_line: FirstLine::of(data, pde.as_ref(), device),
+            team: Team::default(),
         };
         Ok(Self {
             config: config.clone(),
@@ -120,6 +122,16 @@ impl StudentTraining {
         check_data("training", &pairs, &self.student.card)?;
         self.origin.add_data("training data", &pairs);
         self.student.pairs = Some(Arc::new(pairs));
+        Ok(self)
+    }
+
+    /// This training with its slice of every batch.
+    ///
+    /// # Errors
+    /// Fails for a batch that cannot be cut into equal slices.
+    pub fn with_team(mut self, team: Team) -> Result<Self> {
+        team.check_batch("distill.batch", self.student.config.batch)?;
+        self.student.team = team;
         Ok(self)
     }
 
@@ -285,6 +297,14 @@ fn check_data(kind: &str, data: &Samples, model: &Card) -> Result<()> {
 }
 
 impl Training for StudentTraining {
+    fn team(&self) -> &Team {
+        &self.student.team
+    }
+
+    fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     fn step_count(&self) -> u64 {
         self.student.card.steps
     }
@@ -310,7 +330,9 @@ impl Training for StudentTraining {
             self.sequence.end(&mut self.student)?;
             self.note_deviations()?;
         }
-        let metrics = self.metrics(figures, report)?;
+
+        let mut metrics = self.metrics(figures, report)?;
+        self.student.team.mean_figures(&mut metrics)?;
         Ok(StepRecord { metrics, skipped: report.skipped })
     }
 

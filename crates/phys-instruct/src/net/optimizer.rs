@@ -11,6 +11,7 @@ use super::ops::recycle;
 use super::params::{Path, read};
 use crate::config::OptimizerConfig;
 use crate::store::weights::Array;
+use crate::team::Team;
 use crate::{Error, Result};
 
 /// Added to the root of the second moment, Adam's own choice.
@@ -44,14 +45,21 @@ impl AdamW {
         self.config = config.clone();
     }
 
-    /// Takes one step at `rate` times the configured learning rate. Weights that no other network
-    /// shares are changed in place.
+    /// Takes one step along the mean of the team's gradients, at `rate` times the configured
+    /// learning rate. Weights that no other network shares are changed in place.
     ///
     /// # Errors
     /// Fails for gradients or weights that the device does not give back; the weights are then
-    /// unusable.
-    pub fn step(&mut self, net: &mut UNet, gradients: Gradients, rate: f64) -> Result<StepReport> {
-        let gradients = Values::of(net, gradients)?;
+    /// unusable. Fails as [`Team::mean`] does.
+    pub fn step(
+        &mut self,
+        net: &mut UNet,
+        gradients: Gradients,
+        rate: f64,
+        team: &Team,
+    ) -> Result<StepReport> {
+        let mut gradients = Values::of(net, gradients)?;
+        team.mean(&mut gradients.0.iter_mut().flatten().collect::<Vec<_>>())?;
         let gradient_norm = gradients.norm();
         if !gradient_norm.is_finite() {
             return Ok(StepReport { gradient_norm, skipped: true });

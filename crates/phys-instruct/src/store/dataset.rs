@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use phys_instruct_physics::{Grid, Pde, generate as solve_samples};
 
+use crate::job::Part;
 use crate::store::file::bad;
 use crate::store::import::{ImportOptions, SIDES, import};
 use crate::store::lock::Lock;
@@ -24,13 +25,16 @@ use crate::{Error, Result, Samples, memory};
 pub struct Plan {
     /// The grid.
     pub grid: Grid,
-    /// The number of samples, at least 1.
+    /// The number of samples of the whole set, at least 1.
     pub count: usize,
     /// The seed.
     pub seed: u64,
     /// The number of samples in a file, at least 1. Memory and the work lost by an interruption
     /// grow with it.
     pub shard_size: usize,
+    /// The part of the set to generate; none for all of it. Parts become one set by
+    /// [`merge`](crate::store::merge::merge).
+    pub part: Option<Part>,
 }
 
 /// A shard that does not agree with the manifest.
@@ -55,7 +59,7 @@ pub fn usual_shard(pde: &dyn Pde, grid: Grid) -> usize {
 /// number of finished samples, and `stop` is tested every few samples.
 ///
 /// # Errors
-/// - [`Error::Config`] for an empty plan.
+/// - [`Error::Config`] for an empty plan or part.
 /// - [`Error::BadFile`] if the folder holds another data set, if another process writes it, or if a
 ///   sample is not finite in `f32`.
 /// - [`Error::Physics`] and [`Error::Io`].
@@ -87,7 +91,8 @@ pub fn generate(
         partial.shards.insert(index, write_shard(folder, index, samples)?);
         partial.write(folder)?;
     }
-    finish(pde, partial, folder)
+    let names: Vec<String> = pde.channels().into_iter().map(|channel| channel.name).collect();
+    finish(&names, partial, folder)
 }
 
 /// Checks every shard of a data set and lists the faults.
@@ -166,6 +171,7 @@ fn recipe(pde: &dyn Pde, plan: Plan) -> Recipe {
         grid: plan.grid,
         count: plan.count,
         shard_size: plan.shard_size,
+        part: plan.part,
     }
 }
 
@@ -200,7 +206,7 @@ fn solve_shard(
     shard.ok_or_else(|| Error::Shape("an empty shard".into()))
 }
 
-fn write_shard(folder: &Path, index: usize, samples: Samples) -> Result<Shard> {
+pub(super) fn write_shard(folder: &Path, index: usize, samples: Samples) -> Result<Shard> {
     let shape = vec![samples.count, samples.channels.len(), samples.height, samples.width];
     let array = NdArray::from_f32(shape, samples.data)
         .ok_or_else(|| Error::Shape("a shard does not fill its shape".into()))?;
@@ -214,8 +220,8 @@ fn write_shard(folder: &Path, index: usize, samples: Samples) -> Result<Shard> {
     Ok(Shard { file, count: samples.count, sha256: sha256(&bytes) })
 }
 
-fn finish(pde: &dyn Pde, partial: Partial, folder: &Path) -> Result<Manifest> {
-    let mut moments = vec![Moments::default(); pde.channels().len()];
+pub(super) fn finish(names: &[String], partial: Partial, folder: &Path) -> Result<Manifest> {
+    let mut moments = vec![Moments::default(); names.len()];
     let points = partial.recipe.grid.shape();
     for shard in partial.shards.values() {
         let array = read_shard(folder, shard)?;
@@ -237,7 +243,7 @@ fn finish(pde: &dyn Pde, partial: Partial, folder: &Path) -> Result<Manifest> {
         format: FORMAT,
         generator: GENERATOR.into(),
         recipe: partial.recipe,
-        channels: pde.channels().iter().zip(moments).map(|(c, m)| m.stats(&c.name)).collect(),
+        channels: names.iter().zip(moments).map(|(name, m)| m.stats(name)).collect(),
         shards: partial.shards.into_values().collect(),
     };
     manifest.write(folder)?;
@@ -280,7 +286,7 @@ mod tests {
     use super::*;
     use crate::testing::dummy::Dummy;
 
-    const PLAN: Plan = Plan { grid: Grid::square(6), count: 7, seed: 3, shard_size: 3 };
+    const PLAN: Plan = Plan { grid: Grid::square(6), count: 7, seed: 3, shard_size: 3, part: None };
 
     fn make(pde: &dyn Pde, plan: Plan, folder: &Path) -> Result<Manifest> {
         generate(pde, plan, folder, &mut |_| {}, &AtomicBool::new(false))

@@ -1,16 +1,16 @@
-//! Ctrl-C, SIGTERM and SIGHUP as a flag that long work tests between two steps.
+//! Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP as a flag that long work tests between two steps.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::flag;
 
 use crate::Result;
 use crate::store::file::io_error;
 
-/// A flag that the first Ctrl-C, SIGTERM or SIGHUP raises. A second Ctrl-C or SIGTERM ends the
-/// process at once, with exit code 128 + signal number (130 for Ctrl-C). A SIGHUP that `nohup`
+/// A flag that the first Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP raises. A second Ctrl-C or SIGTERM ends
+/// the process at once, with exit code 128 + signal number (130 for Ctrl-C). A SIGHUP that `nohup`
 /// has switched off stays off.
 ///
 /// # Errors
@@ -24,9 +24,12 @@ pub fn stop_flag() -> Result<Arc<AtomicBool>> {
             .and_then(|_| flag::register(signal, Arc::clone(&stop)))
             .map_err(|source| io_error("signal handler".as_ref(), source))?;
     }
-    // A terminal that closes may send more than one: none of them ends the process at once.
-    if !hangup_ignored() {
-        flag::register(SIGHUP, Arc::clone(&stop))
+
+    // A terminal that closes may send more than one, and `mpirun` passes SIGUSR1 on, where it
+    // follows any other signal by a kill: none of them ends the process at once.
+    let gentle = [Some(SIGUSR1), (!hangup_ignored()).then_some(SIGHUP)];
+    for signal in gentle.into_iter().flatten() {
+        flag::register(signal, Arc::clone(&stop))
             .map_err(|source| io_error("signal handler".as_ref(), source))?;
     }
     Ok(stop)

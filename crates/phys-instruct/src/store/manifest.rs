@@ -1,6 +1,7 @@
 //! `manifest.json` of a data set folder: the samples, their recipe, and the SHA-256 of every shard.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use phys_instruct_physics::Grid;
@@ -8,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::job::Part;
 use crate::store::atomic;
 use crate::store::file::{MAX_BYTES, bad, elements, read_text};
 use crate::{Error, Result};
@@ -35,10 +37,13 @@ pub struct Recipe {
     /// The grid; `size` in older files.
     #[serde(alias = "size", with = "crate::grid")]
     pub grid: Grid,
-    /// The number of samples.
+    /// The number of samples of the whole set.
     pub count: usize,
     /// The number of samples in a shard; the last may hold fewer.
     pub shard_size: usize,
+    /// The part of the whole set that the folder holds; none for all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
 }
 
 /// One file of samples.
@@ -147,7 +152,7 @@ impl Manifest {
 
         self.recipe.check()?;
         let Recipe { grid, count, .. } = self.recipe;
-        let shape = [count, self.channels.len(), grid.ny, grid.nx, 4];
+        let shape = [self.recipe.samples().len(), self.channels.len(), grid.ny, grid.nx, 4];
         if elements(&shape).is_none_or(|n| n as u64 > MAX_BYTES) {
             return Err(format!("grid {grid}, {count} samples: too many"));
         }
@@ -161,14 +166,25 @@ impl Manifest {
 }
 
 impl Recipe {
-    /// The number of shards.
-    pub(crate) fn shards(&self) -> usize {
-        self.count.div_ceil(self.shard_size)
+    /// Returns the samples that the folder holds, by their number in the whole set.
+    pub fn samples(&self) -> Range<usize> {
+        self.part.map_or(0..self.count, |part| part.range(self.count))
     }
 
-    /// The range of samples in shard `i`.
-    pub(crate) fn range(&self, i: usize) -> std::ops::Range<usize> {
-        i * self.shard_size..((i + 1) * self.shard_size).min(self.count)
+    /// The recipe of the whole set.
+    pub(crate) fn whole(&self) -> Self {
+        Self { part: None, ..self.clone() }
+    }
+
+    /// The number of shards.
+    pub(crate) fn shards(&self) -> usize {
+        self.samples().len().div_ceil(self.shard_size)
+    }
+
+    /// The samples in shard `i`, by their number in the whole set.
+    pub(crate) fn range(&self, i: usize) -> Range<usize> {
+        let Range { start, end } = self.samples();
+        start + i * self.shard_size..(start + (i + 1) * self.shard_size).min(end)
     }
 
     pub(crate) fn check(&self) -> std::result::Result<(), String> {
@@ -176,10 +192,20 @@ impl Recipe {
         let fine = |n: usize| (1..=most).contains(&n);
         self.grid.check(1).map_err(|e| e.to_string())?;
         if fine(self.count) && fine(self.shard_size) && self.grid.shape().into_iter().all(fine) {
-            return Ok(());
+            return self.check_part();
         }
         let (count, shard, grid) = (self.count, self.shard_size, self.grid);
         Err(format!("count {count}, shard size {shard}, {grid}: 1 or more expected"))
+    }
+
+    fn check_part(&self) -> std::result::Result<(), String> {
+        match self.part.filter(|part| part.of() > self.count) {
+            None => Ok(()),
+            Some(part) => {
+                let count = self.count;
+                Err(format!("part {part}: {count} samples have at most {count} parts"))
+            }
+        }
     }
 }
 
@@ -205,6 +231,21 @@ impl Shard {
 impl Partial {
     pub(crate) fn new(recipe: Recipe) -> Self {
         Self { format: FORMAT, generator: GENERATOR.into(), recipe, shards: BTreeMap::new() }
+    }
+
+    /// Reads the record of the unfinished set in `folder`; none if the set is whole, or if there is
+    /// none.
+    ///
+    /// # Errors
+    /// Fails with [`Error::Io`], or with [`Error::BadFile`] for a damaged record.
+    pub(crate) fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(PARTIAL);
+        if folder.join(FILE).exists() || !path.exists() {
+            return Ok(None);
+        }
+        let partial: Self = read_json(&path)?;
+        partial.check().map_err(|reason| bad(&path, reason))?;
+        Ok(Some(partial))
     }
 
     /// Reads the shards that an earlier call for the same recipe left in `folder`, finished or not.
@@ -244,6 +285,10 @@ impl Partial {
                 asked.summary()
             ));
         }
+        self.check()
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
         self.recipe.check()?;
         self.shards.iter().try_for_each(|(&i, shard)| match i < self.recipe.shards() {
             true => shard.check(i, &self.recipe),
@@ -294,6 +339,7 @@ mod tests {
                 grid: Grid::square(8),
                 count: 5,
                 shard_size: 3,
+                part: None,
             },
             channels: vec![ChannelStats { name: "a".into(), mean: 7.5, std: 4.5 }],
             shards: vec![shard(0, 3), shard(1, 2)],
@@ -345,6 +391,9 @@ mod tests {
         assert!(refused(|m| m.recipe.grid = Grid::square(1 << 40)).contains("grid"));
         assert!(refused(|m| m.recipe.grid.ny = 0).contains("grid"));
         assert!(refused(|m| m.recipe.count = 7).contains("shards: 2 found, 3 expected"));
+        let part = |text: &str| text.parse().ok();
+        assert!(refused(|m| m.recipe.part = part("1/9")).contains("at most 5 parts"));
+        assert!(refused(|m| m.recipe.part = part("1/2")).contains("shards: 2 found, 1 expected"));
         assert!(refused(|m| m.shards[1].file = "../x.npy".into()).contains("../x.npy"));
         assert!(refused(|m| m.shards[0].count = 2).contains("shard 0"));
         assert!(refused(|m| m.shards[0].sha256 = "é".repeat(32)).contains("sha256"));

@@ -18,6 +18,7 @@ pub mod lock;
 mod lzf;
 pub mod manifest;
 mod mat5;
+pub mod merge;
 pub mod ndarray;
 pub mod npy;
 pub mod npz;

@@ -17,7 +17,7 @@ use crate::{Result, Samples, memory};
 pub fn load(folder: &Path) -> Result<Samples> {
     let manifest = Manifest::read(folder)?;
     let [height, width] = manifest.recipe.grid.shape();
-    let count = manifest.recipe.count;
+    let count = manifest.recipe.samples().len();
     let bytes = memory::of_samples(count, [manifest.channels.len(), height, width]);
     memory::ask(bytes, format_args!("{count} samples of {height} x {width}"))?;
 

@@ -102,6 +102,23 @@ pub fn of_shape<'a>(
     }
 }
 
+/// The bytes of the file that [`write()`] would write.
+///
+/// # Errors
+/// Fails with [`Error::Shape`] for a tensor whose values do not fill its shape.
+pub fn to_vec(bundle: &Bundle) -> Result<Vec<u8>> {
+    bundle.tensors.iter().try_for_each(|(name, array)| check_shape(name, array))?;
+    to_bytes(bundle, |_| Dtype::F32).map_err(Error::Shape)
+}
+
+/// Reads the bytes that [`to_vec`] returned; `origin` names them in an error.
+///
+/// # Errors
+/// Fails as [`read()`] does.
+pub fn from_slice(origin: &Path, bytes: &[u8]) -> Result<Bundle> {
+    Ok(from_bytes(origin, bytes)?.0)
+}
+
 /// The content of a file with its SHA-256 in hexadecimal digits; none in a file of the first
 /// format, which has no checksum.
 ///
@@ -117,9 +134,7 @@ pub fn read_with_checksum(path: &Path) -> Result<(Bundle, Option<String>)> {
 /// # Errors
 /// Fails with [`Error::Shape`] for a tensor whose values do not fill its shape.
 pub fn sha256_of(bundle: &Bundle) -> Result<String> {
-    bundle.tensors.iter().try_for_each(|(name, array)| check_shape(name, array))?;
-    let bytes = to_bytes(bundle, |_| Dtype::F32).map_err(Error::Shape)?;
-    Ok(hexadecimal(Sha256::new_with_prefix(bytes)))
+    Ok(hexadecimal(Sha256::new_with_prefix(to_vec(bundle)?)))
 }
 
 fn to_bytes(

@@ -1,14 +1,22 @@
 //! What a table is asked to measure: the PDEs, the methods, and values in place of the defaults.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use phys_instruct::bench::row::{append_row, read_rows};
 use phys_instruct::bench::tuning::Tuning;
 use phys_instruct::problem;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use super::table::LOG;
+use crate::args::PartArgs;
 use crate::failure::Failure;
 use crate::models;
+use crate::output::tell;
 
 /// The file of searched weights, beside the models.
 pub const WEIGHTS: &str = "baselines.toml";
@@ -24,6 +32,67 @@ pub fn chosen(asked: &[String], has: impl Fn(&str) -> bool) -> Result<Vec<String
         return Err(Failure::Usage("no models of any PDE found".into()));
     }
     Ok(all)
+}
+
+/// The rows that are taken over, and those that are measured.
+#[derive(Args)]
+pub struct RowsArgs {
+    /// Take the rows of another folder of this bench over, such as one of a part; repeatable
+    #[arg(long, value_name = "DIR")]
+    rows: Vec<PathBuf>,
+    #[command(flatten)]
+    pub job: PartArgs,
+}
+
+impl RowsArgs {
+    /// Reads the rows in the log of `out`, after it has received those of the other folders that
+    /// it lacks. `same` tells whether two rows are of one key.
+    ///
+    /// # Errors
+    /// Fails for a folder without rows.
+    pub fn known<R: DeserializeOwned + Serialize>(
+        &self,
+        out: &Path,
+        same: impl Fn(&R, &R) -> bool,
+    ) -> Result<Vec<R>, Failure> {
+        let log = out.join(LOG);
+        // A part without a row of its own leaves an empty file, so that it is told from none.
+        let made = OpenOptions::new().create(true).append(true).open(&log);
+        made.map_err(|error| Failure::Usage(format!("{}: {error}", log.display())))?;
+
+        let mut known = read_rows::<R>(&log)?;
+        for folder in &self.rows {
+            let theirs = folder.join(LOG);
+            if !theirs.is_file() {
+                let name = folder.display();
+                return Err(Failure::Usage(format!("--rows {name}: no rows of this bench in it")));
+            }
+            for row in read_rows::<R>(&theirs)? {
+                if !known.iter().any(|own| same(own, &row)) {
+                    append_row(&log, &row)?;
+                    known.push(row);
+                }
+            }
+        }
+        if !self.rows.is_empty() {
+            tell!("{} rows taken over; what they lack is measured now", known.len());
+        }
+        Ok(known)
+    }
+
+    /// The machines of the rows, in words.
+    pub fn machines(&self) -> &'static str {
+        if self.rows.is_empty() { "this machine" } else { "the machines that measured the rows" }
+    }
+
+    /// Says where the rows of a part are, and how they become a table.
+    pub fn tell_part(&self, count: usize, out: &Path) {
+        if let Some(part) = self.job.part {
+            let out = out.display();
+            tell!("part {part}: {count} rows in {out}; the same command with --rows {out} and the");
+            tell!("other parts' folders, and without --part, makes the tables");
+        }
+    }
 }
 
 /// The values asked for, or else `base`.

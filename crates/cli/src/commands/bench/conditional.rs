@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use phys_instruct::bench::SolvingMethod;
 use phys_instruct::bench::conditional::{self, Example, Key, Prepared, Row, Setting};
-use phys_instruct::bench::row::{append_row, read_rows};
+use phys_instruct::bench::row::append_row;
 use phys_instruct::bench::unconditional::model_name;
 use phys_instruct::condition::Task;
 use phys_instruct::store::interrupt;
@@ -13,7 +13,7 @@ use phys_instruct::store::lock::Lock;
 use phys_instruct_report::number::significant;
 use phys_instruct_report::page::Picture;
 
-use super::choice::{chosen, given_or, method};
+use super::choice::{RowsArgs, chosen, given_or, method};
 use super::conditional_table;
 use super::table::{LOG, Table, picture};
 use crate::args::{Global, MOST_CALLS, at_least, at_least_zero, between, points};
@@ -73,6 +73,8 @@ pub struct Conditional {
     /// The folder of rows and table
     #[arg(long, value_name = "DIR", default_value = "runs/bench-conditional")]
     out: PathBuf,
+    #[command(flatten)]
+    rows: RowsArgs,
 }
 
 impl Conditional {
@@ -84,11 +86,19 @@ impl Conditional {
 
         let _lock = Lock::take(&self.out)?;
         let log = self.out.join(LOG);
-        let known = read_rows::<Row>(&log)?;
+        let known = self.rows.known(&self.out, |a: &Row, b| a.key == b.key)?;
+        let part = self.rows.job.part;
+        if let Some(part) = part.filter(|_| self.search_once) {
+            let reason = format!("--part {part}: with --search-once a row depends on the others");
+            return Err(Failure::Usage(reason));
+        }
         let (mut rows, mut pictures) = (Vec::<Row>::new(), Vec::new());
 
-        for pde in chosen(&self.pde, |pde| student(pde).is_some())? {
-            let setting = Setting::of(&pde, self.grid, &options, &find, &stop)?;
+        // Rows are dealt out in turn, and each PDE begins with the next part.
+        for (first, pde) in chosen(&self.pde, |pde| student(pde).is_some())?.iter().enumerate() {
+            let options =
+                conditional::Options { part: part.map(|part| (part, first)), ..options.clone() };
+            let setting = Setting::of(pde, self.grid, &options, &find, &stop)?;
             let mut done = |row: &Row| {
                 let Key { task, method, points, .. } = &row.key;
                 let (error, time) = (row.error, seconds(row.seconds));
@@ -100,19 +110,26 @@ impl Conditional {
             let measured = setting
                 .rows(&prepared, &options, &known, &stop, &mut done)
                 .map_err(|e| interrupted(e, "finished rows are kept"))?;
-            if !measured.is_empty() {
+            if !measured.is_empty() && part.is_none() {
                 pictures.push(pictures_of(&setting, &prepared, &options)?);
             }
             rows.extend(measured);
         }
 
+        if part.is_some() {
+            self.rows.tell_part(rows.len(), &self.out);
+            return Ok(());
+        }
         let mut sections = conditional_table::sections(&rows);
         sections.iter_mut().zip(pictures).for_each(|(section, own)| section.pictures = own);
 
         let note = format!(
             "{} problems a row ({} for DiffusionPDE, whose answer is one sample); ensembles of {}. \
-             Times are of this machine, of one answer.",
-            options.count, options.slow_count, options.ensemble
+             Times are of {}, of one answer.",
+            options.count,
+            options.slow_count,
+            options.ensemble,
+            self.rows.machines()
         );
         let title = "Phys-Instruct: conditional solving";
         Table { title, note, rows: &rows, sections }.finish(&self.out, global)

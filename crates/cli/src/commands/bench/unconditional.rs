@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use phys_instruct::bench::row::{Key, append_row, read_rows};
+use phys_instruct::bench::row::{Key, append_row};
 use phys_instruct::bench::unconditional::{self, Item, Options, Setting};
 use phys_instruct::bench::{Row, SamplingMethod, table};
 use phys_instruct::config::CoordinatesKind;
@@ -13,7 +13,7 @@ use phys_instruct::store::{atomic, interrupt};
 use phys_instruct_report::Canvas;
 use phys_instruct_report::page::Picture;
 
-use super::choice::{chosen, given_or, method, weights};
+use super::choice::{RowsArgs, chosen, given_or, method, weights};
 use super::table::{LOG, Table, picture};
 use super::{charts, unconditional_table};
 use crate::args::{Global, MOST_CALLS, at_least, between, points};
@@ -72,6 +72,8 @@ pub struct Unconditional {
     /// The folder of rows, tables and page
     #[arg(long, value_name = "DIR", default_value = FOLDER)]
     out: PathBuf,
+    #[command(flatten)]
+    rows: RowsArgs,
 }
 
 impl Unconditional {
@@ -87,14 +89,24 @@ impl Unconditional {
 
         let _lock = Lock::take(&self.out)?;
         let log = self.out.join(LOG);
-        let mut known = read_rows::<Row>(&log)?;
+        let mut known = self.rows.known(&self.out, |a: &Row, b| a.key == b.key)?;
         let (mut rows, mut pictures) = (Vec::<Row>::new(), Vec::new());
 
-        let bar = bar(plans.iter().map(Vec::len).sum(), "rows");
+        let part = self.rows.job.part;
+        let mine = |i: &usize| part.is_none_or(|part| part.takes(*i));
+        let count = plans.iter().map(Vec::len).sum();
+        let bar = bar((0..count).filter(mine).count(), "rows");
+        let mut numbers = 0..;
         for items in &plans {
+            let numbered = items.iter().zip(numbers.by_ref());
+            let own = numbered.filter(|(_, i)| mine(i));
+            let own: Vec<&Item> = own.map(|(item, _)| item).collect();
+            if own.is_empty() {
+                continue;
+            }
             let setting = Setting::of(items, options.count, &stop)
                 .map_err(|e| interrupted(e, "finished rows are kept"))?;
-            for item in items {
+            for item in own {
                 let row = match known.iter().find(|row| row.key == item.key) {
                     Some(row) => row.clone(),
                     None => measured(item, &setting, &options, &stop, &log)?,
@@ -103,9 +115,15 @@ impl Unconditional {
                 known.push(row.clone());
                 rows.push(row);
             }
-            pictures.push(pictures_of(items, &setting)?);
+            if part.is_none() {
+                pictures.push(pictures_of(items, &setting)?);
+            }
         }
         bar.finish_and_clear();
+        if part.is_some() {
+            self.rows.tell_part(rows.len(), &self.out);
+            return Ok(());
+        }
 
         let mut sections = unconditional_table::sections(&rows)?;
         sections.iter_mut().zip(pictures).for_each(|(section, own)| section.pictures = own);
@@ -113,12 +131,13 @@ impl Unconditional {
 
         let note = format!(
             "{} samples per seed, {} for rows of more than {} steps; {} seed(s).{} Latency and \
-             throughput are of this machine.",
+             throughput are of {}.",
             options.count,
             options.slow_count.min(options.count),
             options.slow_steps,
             options.seeds.len(),
-            if self.quick { " A quick run: small samples." } else { "" }
+            if self.quick { " A quick run: small samples." } else { "" },
+            self.rows.machines()
         );
         let title = "Phys-Instruct: five benchmarks";
         Table { title, note, rows: &rows, sections }.finish(&self.out, global)

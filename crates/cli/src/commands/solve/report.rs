@@ -47,11 +47,11 @@ pub(super) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Prints to stderr what was assumed and what does not fit.
-    pub fn say(&self) {
-        self.answer.notes.iter().for_each(|note| tell!("note: {note}"));
+    /// Prints to stderr what was assumed and what does not fit, each line of it after `origin`.
+    pub fn say(&self, origin: &str) {
+        self.answer.notes.iter().for_each(|note| tell!("note: {origin}{note}"));
         let warnings: Vec<String> =
-            self.answer.warnings.iter().map(|w| w.message.clone()).collect();
+            self.answer.warnings.iter().map(|w| format!("{origin}{}", w.message)).collect();
         warn(&warnings);
     }
 
@@ -143,6 +143,11 @@ impl Report<'_> {
 
     /// Prints the figures.
     pub fn print(&self, json: bool) -> Outcome {
+        show(json, self.value()?, &self.lines())
+    }
+
+    /// The figures as JSON.
+    pub fn value(&self) -> Result<Value, Failure> {
         let whole = |value: serde_json::Result<Value>| {
             value.map_err(|error| Failure::Usage(error.to_string()))
         };
@@ -152,7 +157,7 @@ impl Report<'_> {
         value["prepare_seconds"] = prepared.into();
         value["seconds"] = spent.into();
         value["check"] = whole(serde_json::to_value(&self.check))?;
-        show(json, value, &self.lines())
+        Ok(value)
     }
 
     /// The figures in words.

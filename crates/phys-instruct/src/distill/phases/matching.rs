@@ -14,7 +14,7 @@ use super::phase::Phase;
 use crate::Result;
 use crate::config::MatchingConfig;
 use crate::diffusion::Network;
-use crate::distill::guidance::{self, Pull, norm};
+use crate::distill::guidance::{self, At, Pull, norm};
 use crate::distill::matching;
 use crate::distill::student::Student;
 use crate::distill::{Auxiliary, auxiliary};
@@ -57,7 +57,8 @@ impl Matching {
         let noise = student.draw("auxiliary-noise", part).normal(shape, device);
         let (mean, std) = (auxiliary.ln_sigma_mean, auxiliary.ln_sigma_std);
         let sigma = student.draw("auxiliary-sigma", part).sigma(shape[0], mean, std, device);
-        self.auxiliaries[calls - 1].step(auxiliary::Batch { clean, noise, sigma }, rate)
+        let batch = auxiliary::Batch { clean, noise, sigma };
+        self.auxiliaries[calls - 1].step(batch, rate, &student.team)
     }
 
     /// The matching gradient at the samples `clean` of `calls` calls; `plain` is the student's
@@ -95,12 +96,14 @@ impl Matching {
         let clean = output.clone().detach().inner();
 
         let matched = self.matched(student, &plain, calls, clean.clone())?;
-        let match_norm = norm(&matched)?;
+        let team = &student.team;
+        let match_norm = norm(&matched, team)?;
         let (parts, coordinates) = (&student.parts, &plain.coordinates);
         let pull = match &self.config.guidance {
             Some(guidance) => {
                 let residual = student.equation()?;
-                guidance::pull(guidance, residual, parts, coordinates, &clean, match_norm, step)?
+                let at = At { step, match_norm, team };
+                guidance::pull(guidance, residual, parts, coordinates, &clean, at)?
             }
             None => Pull::none(student.residual.as_deref(), parts, coordinates, clean),
         };
@@ -108,7 +111,7 @@ impl Matching {
         let figures = json!({
             "calls": calls,
             "matching_norm": match_norm,
-            "guidance_norm": norm(&pull.gradient)?,
+            "guidance_norm": norm(&pull.gradient, team)?,
             "residual": pull.residual,
         });
         // Both are gradients on the output, carried through the student in one backward pass.

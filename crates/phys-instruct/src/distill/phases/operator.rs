@@ -82,9 +82,9 @@ impl OperatorPhase {
     /// A batch of pairs, each turned by the same symmetry, `[batch, channel, y, x]`.
     fn batch(&self, student: &Student) -> Tensor<4> {
         let draw = student.draw("operator", 0);
-        let chosen = draw.indices(student.config.batch, self.pairs.count);
+        let chosen = draw.indices(student.shape()[0], self.pairs.count);
         // Symmetry 0 is the identity.
-        let turned = student.draw("symmetry", 0).indices(1, self.symmetries.len() + 1)[0];
+        let turned = student.choice("symmetry", self.symmetries.len() + 1);
         let symmetry = turned.checked_sub(1).map(|i| &self.symmetries[i]);
 
         let area = self.pairs.height * self.pairs.width;
@@ -164,7 +164,7 @@ impl Phase for OperatorPhase {
 
         let gradients = loss.backward();
         let rate = c.schedule().share(step);
-        let report = self.optimizer.step(&mut self.operator.net, gradients, rate)?;
+        let report = self.optimizer.step(&mut self.operator.net, gradients, rate, &student.team)?;
         if !report.skipped {
             let decay = ema_decay(step, c.ema_half_life);
             params::average(&mut self.average, &self.operator.net, decay)?;
