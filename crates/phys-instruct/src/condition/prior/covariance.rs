@@ -11,13 +11,14 @@
 //! nearly as well, since it is exact for Gaussian fields of a linear equation.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_product};
 use faer::linalg::solvers::{DenseSolveCore, Llt};
 use faer::prelude::{ReborrowMut, Solve};
 use faer::traits::ComplexField;
-use faer::{Accum, Mat, MatRef};
+use faer::{Accum, Mat, MatMut, MatRef};
 use phys_instruct_kernels::pool::in_pool;
 use phys_instruct_physics::symmetry::Symmetry;
 use rayon::prelude::*;
@@ -358,7 +359,9 @@ impl Covariance {
             // Every share predicts the same samples from the same values.
             for (sum, share) in sums.iter_mut().zip(SHARES) {
                 self.share = share;
-                let gain = self.gain_of(prior, self.scales(), &stencils, &linear, &errors)?;
+                let len = self.mean.dims()[1];
+                let linear = |p: Range<usize>| linear[p.start * len..p.end * len].to_vec();
+                let gain = self.gain_of(prior, self.scales(), &stencils, linear, &errors)?;
                 let wrong = away.clone() - gain.apply(seen.clone()).flatten::<2>(1, 3);
                 let wrong = wrong.square().mean_dim(0);
                 *sum += values((wrong / variance.clone().clamp_min(f32::MIN_POSITIVE)).mean())[0];
@@ -383,8 +386,10 @@ impl Covariance {
         stencils: &[Stencil],
         variances: &[f64],
     ) -> Result<Gain<'a>> {
-        let linear = linear_rows(&self.linear, prior, stencils);
-        self.gain_of(prior, self.scales(), stencils, &linear, variances)
+        let linear = |points: Range<usize>| {
+            rows_of(&self.linear, prior, points, |p, row| add_stencil(&stencils[p], row))
+        };
+        self.gain_of(prior, self.scales(), stencils, linear, variances)
     }
 
     /// The gain of the linear estimate alone, for values that are linear in the fields. `rows`
@@ -399,18 +404,19 @@ impl Covariance {
         rows: impl Fn(usize, &mut [f32]) + Sync,
         variances: &[f64],
     ) -> Result<Gain<'a>> {
-        let rows = rows_of(&self.linear, prior, variances.len(), rows);
-        self.gain_of(prior, [0.0, 1.0], &[], &rows, variances)
+        let linear = |points: Range<usize>| rows_of(&self.linear, prior, points, &rows);
+        self.gain_of(prior, [0.0, 1.0], &[], linear, variances)
     }
 
-    /// The gain of a blend with the factors `scales`. `linear` holds the rows of the linear
-    /// estimate. The `stencils` are used only where the bank has a share in the blend.
+    /// The gain of a blend with the factors `scales`. `linear` makes the rows of the linear
+    /// estimate for a range of points, a few at a time: all of them fill the memory of a large
+    /// problem. The `stencils` are used only where the bank has a share in the blend.
     fn gain_of<'a>(
         &'a self,
         prior: &'a dyn Prior,
         scales: [f64; 2],
         stencils: &[Stencil],
-        linear: &[f32],
+        linear: impl Fn(Range<usize>) -> Vec<f32> + Sync,
         variances: &[f64],
     ) -> Result<Gain<'a>> {
         let [of_bank, of_linear] = scales.map(|scale| scale as f32);
@@ -420,14 +426,21 @@ impl Covariance {
         let samples = seen.as_ref().map_or(0, Mat::nrows);
 
         let mut rows = Mat::zeros(samples + len, variances.len());
-        let points = rows.par_col_iter_mut().zip(linear.par_chunks_exact(len)).enumerate();
-        points.for_each(|(p, (row, linear))| {
-            let [of_bank, of_linear] = [of_bank, of_linear].map(|share| share * scale[p] as f32);
-            let (own, rest) = row.split_at_row_mut(samples);
-            let seen = seen.iter().flat_map(|seen| seen.col(p).iter());
-            own.iter_mut().zip(seen).for_each(|(to, v)| *to = of_bank * v);
-            rest.iter_mut().zip(linear).for_each(|(to, v)| *to = of_linear * v);
-        });
+        let fill = |(chunk, mut rows): (usize, MatMut<f32>)| {
+            let first = chunk * ROWS;
+            let linear = linear(first..first + rows.ncols());
+            let points = rows.rb_mut().col_iter_mut().zip(linear.chunks_exact(len));
+            for (p, (row, linear)) in (first..).zip(points) {
+                let [of_bank, of_linear] =
+                    [of_bank, of_linear].map(|share| share * scale[p] as f32);
+                let (own, rest) = row.split_at_row_mut(samples);
+                let seen = seen.iter().flat_map(|seen| seen.col(p).iter());
+                own.iter_mut().zip(seen).for_each(|(to, v)| *to = of_bank * v);
+                rest.iter_mut().zip(linear).for_each(|(to, v)| *to = of_linear * v);
+            }
+        };
+        let chunks = rows.par_col_chunks_mut(ROWS).enumerate();
+        in_pool(|| chunks.for_each(fill));
 
         let errors = ErrorUnits::new(rows.as_ref(), scale)?;
         Ok(Gain { prior, covariance: self, scales, rows, errors })
@@ -502,33 +515,37 @@ fn moves(channels: usize, points: usize, symmetries: &[Symmetry]) -> Vec<Vec<usi
 
 /// The rows of the linear estimate's factor for `stencils`, `[point, entry]`.
 fn linear_rows(linear: &Linear, prior: &dyn Prior, stencils: &[Stencil]) -> Vec<f32> {
-    rows_of(linear, prior, stencils.len(), |p, row| {
-        stencils[p].terms().iter().for_each(|&(entry, weight)| row[entry] += weight as f32);
-    })
+    let count = stencils.len();
+    let chunk = |first: usize| {
+        let points = first..count.min(first + ROWS);
+        rows_of(linear, prior, points, |p, row| add_stencil(&stencils[p], row))
+    };
+    let chunks = (0..count.div_ceil(ROWS)).into_par_iter().map(|chunk| chunk * ROWS);
+    in_pool(|| chunks.flat_map_iter(chunk).collect())
 }
 
-/// The rows of the linear estimate's factor for `count` values: the transposed map of the
-/// coefficients that `row` writes.
+/// Adds the weights of a stencil to a row.
+fn add_stencil(stencil: &Stencil, row: &mut [f32]) {
+    stencil.terms().iter().for_each(|&(entry, weight)| row[entry] += weight as f32);
+}
+
+/// The rows of the linear estimate's factor for some values: the transposed map of the coefficients
+/// that `row` writes.
 fn rows_of(
     linear: &Linear,
     prior: &dyn Prior,
-    count: usize,
-    row: impl Fn(usize, &mut [f32]) + Sync,
+    points: Range<usize>,
+    row: impl Fn(usize, &mut [f32]),
 ) -> Vec<f32> {
     let [channels, height, width] = prior.shape();
     let n = channels * height * width;
 
-    let chunk = |first: usize| {
-        let part = ROWS.min(count - first);
-        let mut rows = vec![0f32; part * n];
-        rows.chunks_exact_mut(n).enumerate().for_each(|(i, own)| row(first + i, own));
-        let shape = [part, channels, height, width];
-        let rows = Tensor::<4>::from_data(TensorData::new(rows, shape), &prior.device());
-        values(linear.transposed(prior, rows))
-    };
-
-    let chunks = (0..count.div_ceil(ROWS)).into_par_iter().map(|chunk| chunk * ROWS);
-    in_pool(|| chunks.flat_map_iter(chunk).collect())
+    let count = points.len();
+    let mut rows = vec![0f32; count * n];
+    rows.chunks_exact_mut(n).zip(points).for_each(|(own, p)| row(p, own));
+    let shape = [count, channels, height, width];
+    let rows = Tensor::<4>::from_data(TensorData::new(rows, shape), &prior.device());
+    values(linear.transposed(prior, rows))
 }
 
 /// The rows that are not zero: the noise on which some value depends.
