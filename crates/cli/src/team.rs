@@ -102,6 +102,7 @@ mod engine {
                     std::mem::forget(universe);
                 }
             });
+
             let (rank, count) = started.recv().map_err(|_| failed())?;
             let requests = Some(Mutex::new(requests));
             Ok(Self { rank, count, requests, thread: Some(thread) })

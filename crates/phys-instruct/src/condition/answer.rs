@@ -147,9 +147,16 @@ pub fn ask_for_members(model: &Model, question: &Question) -> Result<()> {
     };
     let differentiates = method.inference().differentiates();
     let gradient = if differentiates { size::of_gradient(&card.net, card.grid) } else { 0.0 };
-    // The covariance of all observations and its factors, in double precision.
-    let covariance = 3.0 * 8.0 * (points as f64).powi(2);
-    let bytes = members as f64 * (fields + gradient) + covariance;
+    // Measured: a gain holds its factor, and one is made at a time, of which two more matrices of
+    // all observations are alive, in double precision.
+    let gains = method.inference().gains();
+    let covariances = (gains + 2.0) * 8.0 * (points as f64).powi(2);
+    // The linear estimate's row of each observation is as long as all fields. A gain that is made
+    // anew near the answer comes from slopes of the input, in double precision.
+    let row = memory::of_samples(points, [card.channels.len(), card.grid.ny, card.grid.nx]);
+    let slopes = 2.0 * memory::of_samples(points, [1, card.grid.ny, card.grid.nx]);
+    let observed = covariances + gains * row + (gains - 1.0) * slopes;
+    let bytes = members as f64 * (fields + gradient) + observed;
     memory::ask(bytes, format_args!("{members} members for {points} observations"))
 }
 

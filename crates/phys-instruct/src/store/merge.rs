@@ -224,6 +224,7 @@ impl Piece {
                 (Self { folder, recipe, names, shards }, generator)
             }
         };
+
         if generator == GENERATOR {
             return Ok(piece);
         }

@@ -51,8 +51,8 @@ impl Many {
     /// Returns the files of a folder or a list.
     ///
     /// # Errors
-    /// Fails for a list or folder that cannot be read or names no file, for outputs without a
-    /// place for the name or among the observations, and for two files of one name.
+    /// Fails for a list or folder that cannot be read or names no file, and for two files of one
+    /// name. Fails for outputs without a place for the name, or among the observations.
     pub fn of(solve: &Solve, source: &Path) -> Result<Self, Failure> {
         let outputs = || solve.out.iter().chain(&solve.table);
         if let Some(path) = outputs().chain(&solve.truth).find(|path| !has_place(path)) {
@@ -182,6 +182,7 @@ pub(super) fn question(solve: &Solve, model: &str, job: &Job) -> Result<Value, F
         let bytes = bytes.map_err(|e| Failure::Usage(format!("{}: {e}", file.display())))?;
         Ok::<_, Failure>(sha256(&bytes))
     };
+
     let truth = job.truth.as_deref().map(sum).transpose()?;
     let method = solve.method.and_then(|way| way.to_possible_value());
     Ok(json!({

@@ -58,6 +58,11 @@ impl Inference for LinearisedRefinement {
         equation_of(pde).map(drop)
     }
 
+    /// One for the first estimate, and one near the answer.
+    fn gains(&self) -> f64 {
+        2.0
+    }
+
     fn suits(&self, pde: &dyn Pde, grid: Grid, observations: &Observations) -> bool {
         let entries = Entries::of(pde, grid);
         let is_solved = |stencil: &Stencil| {

@@ -129,6 +129,11 @@ pub(crate) trait Inference: Sync {
         false
     }
 
+    /// The number of gains that are held at once, each with a row for every observation.
+    fn gains(&self) -> f64 {
+        1.0
+    }
+
     /// Draws an ensemble.
     ///
     /// # Errors
