@@ -26,7 +26,7 @@ pub fn claim(folder: &Path, config: &Config, kind: Kind) -> Result<Lock> {
 
 /// Refuses a run whose configuration differs from `text` by more than the number of its last steps.
 fn check(run: &Run, text: &str, config: &Config, kind: Kind) -> Result<()> {
-    let theirs = Config::from_toml(text).map_err(|error| {
+    let theirs = load::of_any_version(text).map_err(|error| {
         Error::Request(format!(
             "{}: {error}: damaged, or of another version; choose another --out",
             run.folder().join("config.toml").display()
@@ -59,7 +59,7 @@ pub fn open(folder: &Path, config: &Config, kind: Kind) -> Result<(Run, Option<S
 
     let (run, text) = Run::open(folder)?;
     check(&run, &text, config, kind)?;
-    if load::differences(config, &Config::from_toml(&text)?).is_empty() {
+    if load::differences(config, &load::of_any_version(&text)?).is_empty() {
         return Ok((run, None));
     }
     let note = format!(

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::config::load::to_toml;
+use crate::config::load::{of_any_version, to_toml};
 use crate::config::{Config, PhaseConfig};
 use crate::model::Kind;
 use crate::store::dataset::sha256;
@@ -280,12 +280,7 @@ impl Origin {
     /// # Errors
     /// Fails for a config that cannot be written out.
     pub fn new(config: &Config, kind: Kind, data: &Samples) -> Result<Self> {
-        let mut config = config.clone();
-        if let Some(steps) = last_steps(&mut config, kind) {
-            *steps = 0;
-        }
-        let config = ("config".to_owned(), sha256(to_toml(&config)?.as_bytes()));
-        let mut origin = Self(BTreeMap::from([config]));
+        let mut origin = Self(BTreeMap::from([("config".to_owned(), config_sum(config, kind)?)]));
         origin.add_data("data", data);
         Ok(origin)
     }
@@ -309,14 +304,18 @@ impl Origin {
     }
 
     /// Compares this origin with the one in the metadata of a checkpoint. An older checkpoint
-    /// without an origin is accepted.
+    /// without an origin is accepted, and a config whose keys were of an older version is compared
+    /// in today's form.
     ///
     /// # Errors
     /// Fails with [`Error::Config`] that names the first part that differs.
     pub fn check(&self, metadata: &Value) -> Result<()> {
         let Some(found) = metadata.get("origin") else { return Ok(()) };
+        let ours = |name: &str| self.0.get(name).map(String::as_str);
         let differs = |name: &&String| {
-            found.get(name).and_then(Value::as_str) != self.0.get(*name).map(String::as_str)
+            let theirs = found.get(name).and_then(Value::as_str);
+            let older = || stored_config_sum(metadata).as_deref() == ours("config");
+            theirs != ours(name) && !(*name == "config" && older())
         };
         match self.0.keys().find(differs) {
             None => Ok(()),
@@ -325,6 +324,38 @@ impl Origin {
                  another --out, or bring back what it was made from"
             ))),
         }
+    }
+}
+
+/// The sum of a config, in which the steps of the last phase do not count.
+fn config_sum(config: &Config, kind: Kind) -> Result<String> {
+    let mut config = config.clone();
+    if let Some(steps) = last_steps(&mut config, kind) {
+        *steps = 0;
+    }
+    Ok(sha256(to_toml(&config)?.as_bytes()))
+}
+
+/// The sum of the config in a checkpoint's metadata, whatever version wrote it; none where it
+/// cannot be read.
+fn stored_config_sum(metadata: &Value) -> Option<String> {
+    let kind = match metadata.get("checkpoint")?.as_str()? {
+        "teacher" => Kind::Teacher,
+        _ => Kind::Student,
+    };
+    let text = toml::to_string(&without_nulls(metadata.get("config")?)).ok()?;
+    config_sum(&of_any_version(&text).ok()?, kind).ok()
+}
+
+/// A value without what is null in it, which TOML has no word for.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(all) => {
+            let kept = all.iter().filter(|(_, value)| !value.is_null());
+            kept.map(|(name, value)| (name.clone(), without_nulls(value))).collect()
+        }
+        Value::Array(all) => all.iter().map(without_nulls).collect(),
+        other => other.clone(),
     }
 }
 

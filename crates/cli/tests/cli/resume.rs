@@ -73,6 +73,35 @@ fn an_anchored_student_is_one_stopped_in_every_phase() {
 }
 
 #[test]
+fn a_run_of_an_older_version_s_keys_goes_on() {
+    let sandbox = Sandbox::new();
+    let [train, distill] =
+        ["train tiny.toml", "distill tiny.toml --teacher whole-teacher --set distill.skip=mean"];
+    for (verb, role) in [(train, "teacher"), (distill, "student")] {
+        sandbox.good(&format!("{verb} --out whole-{role}"));
+        let run = format!("parts-{role}");
+        sandbox.good(&format!("{verb} --out {run} --until 4"));
+
+        // An older version had a key that means nothing today, in the folder and the checkpoint.
+        let config = sandbox.path(&run).join("config.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let older = text.replacen("[net]\n", "[net]\nattention = []\n", 1);
+        assert_ne!(text, older);
+        std::fs::write(&config, older).unwrap();
+        let path = sandbox.path(&run).join("checkpoint.safetensors");
+        let mut checkpoint = weights::read(&path).unwrap();
+        checkpoint.metadata["config"]["net"]["attention"] = serde_json::json!([]);
+        checkpoint.metadata["origin"]["config"] = "0".repeat(64).into();
+        weights::write(&path, &checkpoint).unwrap();
+
+        let other = sandbox.run(&format!("{verb} --out {run} --set data.count=60"));
+        assert_eq!(other.code, Some(2), "{}", other.stderr);
+        sandbox.good(&format!("{verb} --out {run}"));
+        assert_same(&sandbox, [&format!("whole-{role}"), &run]);
+    }
+}
+
+#[test]
 fn an_operator_is_one_stopped_on_the_way() {
     let sandbox = Sandbox::new();
     sandbox.good("train tiny.toml --out teacher");

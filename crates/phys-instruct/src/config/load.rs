@@ -66,6 +66,14 @@ pub fn utf8(path: &Path) -> Result<String> {
     })
 }
 
+/// Reads the text of a config of any version, such as the one that a run folder keeps.
+///
+/// # Errors
+/// Fails as [`load`] does.
+pub fn of_any_version(text: &str) -> Result<Config> {
+    Ok(from_text(text, &Changes::default(), &Error::Config)?.0)
+}
+
 fn from_text(
     text: &str,
     changes: &Changes,
