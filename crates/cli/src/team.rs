@@ -46,7 +46,7 @@ mod engine {
     use ::mpi::point_to_point::send_receive_into;
     use ::mpi::topology::SimpleCommunicator;
     use ::mpi::traits::{Communicator, Equivalence, Root};
-    use phys_instruct::store::dataset::sha256;
+    use phys_instruct::store::dataset::file_hash;
     use phys_instruct::team::{Ranks, Team};
     use phys_instruct::{Error, Result};
 
@@ -59,9 +59,9 @@ mod engine {
     /// Fails if MPI cannot be set up, and if a process runs another program.
     pub fn of_process() -> std::result::Result<Team, Failure> {
         let team = Team::new(Arc::new(Connection::open()?));
-        let program = std::env::current_exe().and_then(std::fs::read);
+        let program = std::env::current_exe();
         let program = program.map_err(|e| Failure::Usage(format!("this program's file: {e}")))?;
-        team.agree("program", &sha256(&program))?;
+        team.agree("program", &file_hash(&program)?)?;
         if !team.leads() {
             be_quiet();
         }

@@ -61,6 +61,16 @@ impl Part {
         i % self.of == self.number - 1
     }
 
+    /// Returns the items of [`Part::range`]; all of them without a part.
+    pub fn range_of(part: Option<Self>, count: usize) -> Range<usize> {
+        part.map_or(0..count, |part| part.range(count))
+    }
+
+    /// Tells what [`Part::takes`] does; without a part every item belongs to the job.
+    pub fn is_taken(part: Option<Self>, i: usize) -> bool {
+        part.is_none_or(|part| part.takes(i))
+    }
+
     /// Returns all parts of the job.
     pub fn all(of: usize) -> impl Iterator<Item = Self> {
         (1..=of).map(move |number| Self { number, of })

@@ -1,10 +1,10 @@
 //! Invariants of ARCHITECTURE.md that only a whole training shows.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+mod common;
 
-use phys_instruct::data::{self, Watch};
+use std::collections::BTreeMap;
+
 use phys_instruct::distill::monitor;
 use phys_instruct::distill::train::StudentTraining;
 use phys_instruct::store::weights::Array;
@@ -29,10 +29,8 @@ evaluate_every = 0
 /// A training of the `phases`, from a teacher that has taken no step.
 fn training(phases: &str) -> StudentTraining {
     let config = Config::from_toml(&format!("{TINY}{phases}")).unwrap();
-    let (pde, device, stop) = (config.pde().unwrap(), device::cpu(), AtomicBool::new(false));
-    let mut watch = Watch { progress: &mut |_| (), stop: &stop };
-    let samples = data::training(&config, &mut watch).unwrap();
-    let held_out = data::validation(&config, &mut watch).unwrap();
+    let (pde, device) = (config.pde().unwrap(), device::cpu());
+    let [samples, held_out] = common::samples(&config);
 
     let teacher = TeacherTraining::new(&config, pde.as_ref(), samples, None, &device).unwrap();
     let residual = || problem::residual(pde.as_ref(), config.grid, &device).unwrap();

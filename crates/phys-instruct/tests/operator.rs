@@ -1,9 +1,8 @@
 //! The operator phase: what it learns is better than what it starts from.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::AtomicBool;
+mod common;
 
-use phys_instruct::data::{self, Watch};
 use phys_instruct::distill::{monitor, train::StudentTraining};
 use phys_instruct::teacher::TeacherTraining;
 use phys_instruct::training::Training;
@@ -42,9 +41,7 @@ net.width = 16
 fn an_operator_improves_on_its_guess() {
     let config = Config::from_toml(TINY).unwrap();
     let (pde, device) = (config.pde().unwrap(), device::cpu());
-    let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
-    let pairs = data::training(&config, &mut watch).unwrap();
-    let held_out = data::validation(&config, &mut watch).unwrap();
+    let [pairs, held_out] = common::samples(&config);
 
     let mut teacher =
         TeacherTraining::new(&config, pde.as_ref(), pairs.clone(), None, &device).unwrap();

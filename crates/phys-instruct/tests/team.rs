@@ -1,12 +1,12 @@
 //! Training by several processes, here by threads that exchange as processes do.
 #![allow(clippy::unwrap_used)]
 
+mod common;
 mod threads;
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use phys_instruct::data::{self, Watch};
 use phys_instruct::device;
 use phys_instruct::distill::train::StudentTraining;
 use phys_instruct::model::Kind;
@@ -101,11 +101,8 @@ net = { width = 8, multipliers = [1], patch = 1 }
 /// The config with its training and held-out data.
 fn setting() -> (Config, [phys_instruct::Samples; 2]) {
     let config = Config::from_toml(TINY).unwrap();
-    let stop = AtomicBool::new(false);
-    let mut watch = Watch { progress: &mut |_| (), stop: &stop };
-    let training = data::training(&config, &mut watch).unwrap();
-    let held_out = data::validation(&config, &mut watch).unwrap();
-    (config, [training, held_out])
+    let both = common::samples(&config);
+    (config, both)
 }
 
 fn teacher(team: Team) -> TeacherTraining {

@@ -8,6 +8,7 @@ use clap::Args;
 use phys_instruct::Error;
 use phys_instruct::data::{self, Watch};
 use phys_instruct::grid::json as grid_json;
+use phys_instruct::job::Part;
 use phys_instruct::store::dataset::{self, Plan, usual_shard};
 use phys_instruct::store::interrupt;
 use phys_instruct_physics::{Grid, Pde};
@@ -81,7 +82,7 @@ impl Generate {
 
     /// The samples that are made, by their number in the whole set.
     fn samples(&self) -> Range<usize> {
-        self.job.part.map_or(0..self.count, |part| part.range(self.count))
+        Part::range_of(self.job.part, self.count)
     }
 
     /// The number of the samples, and which of a whole set they are.

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use phys_instruct::bench::unconditional::file_hash;
 use phys_instruct::condition::export::{Format, Level};
 use phys_instruct::condition::{
     Method, Observations, Options, Question, Solver, Task, TrialScores, Trials, ask_for_members,
@@ -329,9 +328,7 @@ impl Solve {
         let prepared = Prepared::of(model)?;
         let report = self.report(model, name, &prepared, asked)?;
         report.say("");
-
-        report.write(&job.out)?;
-        job.table.iter().try_for_each(|path| report.write_table(path))?;
+        report.write_all(job)?;
         report.print(global.json)?;
         self.check_strict(report.answer.warnings.len())
     }
@@ -343,7 +340,7 @@ impl Solve {
         let path = many.model(self)?;
         let model = Model::load(&path, &global.open_device()?)?;
         let every = Every {
-            hash: file_hash(&path)?,
+            hash: dataset::file_hash(&path)?,
             log: Log::open(self.log.as_deref())?,
             prepared: Prepared::of(&model)?,
             model,
@@ -394,8 +391,7 @@ impl Solve {
         let asked = self.ask(&every.model, job)?;
         let report = self.report(&every.model, &file_name(&every.path), &every.prepared, asked)?;
         report.say(&format!("{file}: "));
-        report.write(&job.out)?;
-        job.table.iter().try_for_each(|path| report.write_table(path))?;
+        report.write_all(job)?;
         every.log.put(question, report.value()?, every.json)?;
         Ok(report.answer.warnings.len())
     }

@@ -36,9 +36,7 @@ fn parts_of_a_data_set_are_verified_and_merged() {
         (format!("{generate} --part 1/12 --out x"), "at most 10 parts"),
         (format!("{generate} --part 1/2 --out parts/1"), "another data set"),
     ] {
-        let refused = sandbox.run(&line);
-        assert_eq!(refused.code, Some(2), "{line}");
-        assert!(refused.stderr.contains(reason), "{line}: {}", refused.stderr);
+        sandbox.refuses(&line, reason);
     }
 }
 
@@ -94,9 +92,7 @@ fn many_files_are_answered_each_by_itself_and_a_log_is_gone_on_with() {
         (format!("{solve} --obs obs/a.csv --part 1/2"), "for many files"),
         (format!("{solve} --obs student"), "no file of observations"),
     ] {
-        let refused = sandbox.run(&line);
-        assert_eq!(refused.code, Some(2), "{line}");
-        assert!(refused.stderr.contains(reason), "{line}: {}", refused.stderr);
+        sandbox.refuses(&line, reason);
     }
 }
 

@@ -103,6 +103,13 @@ impl Sandbox {
         run
     }
 
+    /// A run that must be refused, with a word of the reason.
+    pub fn refuses(&self, line: &str, reason: &str) {
+        let run = self.run(line);
+        assert_eq!(run.code, Some(2), "{line}");
+        assert!(run.stderr.contains(reason), "{line}: {}", run.stderr);
+    }
+
     /// The JSON of a run that must succeed.
     pub fn json(&self, line: &str) -> Value {
         serde_json::from_str(&self.good(&format!("{line} --json")).stdout).unwrap()

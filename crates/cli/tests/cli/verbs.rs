@@ -412,9 +412,7 @@ fn solve_refuses_what_it_cannot_use() {
         ("solve student --task invers --obs u.csv", "forward, inverse or reconstruct"),
         ("solve teacher --task inverse --obs u.csv", "name a student"),
     ] {
-        let run = sandbox.run(line);
-        assert_eq!(run.code, Some(2), "{line}");
-        assert!(run.stderr.contains(reason), "{line}: {}", run.stderr);
+        sandbox.refuses(line, reason);
     }
 }
 

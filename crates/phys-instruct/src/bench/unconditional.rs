@@ -1,7 +1,7 @@
 //! The table of unconditional sampling: the student, the diffusion baselines and the reference
 //! solver, for each PDE.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -21,8 +21,7 @@ use crate::polish;
 use crate::problem;
 use crate::residual::Residual;
 use crate::sampling::{self, Drawn, SampleOptions};
-use crate::store::dataset::sha256;
-use crate::store::file::{MAX_BYTES, read};
+use crate::store::dataset::file_hash;
 use crate::{Error, Result, Samples, seeds};
 
 /// The numbers of samples drawn one by one for the latency: at least, and at most.
@@ -280,14 +279,6 @@ fn teacher_rows(
         Ok(item)
     };
     options.steps.iter().map(row).collect()
-}
-
-/// The SHA-256 of a model file.
-///
-/// # Errors
-/// Fails for a file that cannot be read.
-pub fn file_hash(file: &Path) -> Result<String> {
-    Ok(sha256(&read(file, MAX_BYTES)?))
 }
 
 pub(super) fn load(file: PathBuf) -> Result<Loaded> {

@@ -15,7 +15,7 @@ use crate::store::import::{ImportOptions, SIDES, import};
 use crate::store::lock::Lock;
 use crate::store::manifest::{ChannelStats, FORMAT, GENERATOR, Manifest, Partial, Recipe, Shard};
 use crate::store::ndarray::NdArray;
-pub use crate::store::shard::{load, sha256};
+pub use crate::store::shard::{file_hash, load, sha256};
 use crate::store::shard::{read_fields, read_shard};
 use crate::store::{atomic, npy, npz};
 use crate::{Error, Result, Samples, memory};
@@ -76,6 +76,25 @@ pub fn generate(
     // A shard is held twice: as numbers, and as the bytes of its file.
     memory::ask_for_samples(pde, plan.grid, 2 * plan.shard_size.min(plan.count))?;
 
+    let names: Vec<String> = pde.channels().into_iter().map(|channel| channel.name).collect();
+    let mut made =
+        |index, progress: &mut dyn FnMut(usize)| solve_shard(pde, &recipe, index, stop, progress);
+    complete(&names, &recipe, folder, progress, &mut made)
+}
+
+/// A receiver of the number of samples that are there.
+type Progress<'a> = &'a mut dyn FnMut(usize);
+
+/// Makes what a folder lacks of the recipe's shards, each by `make` from its number, and writes the
+/// manifest. `make` tells how many of its samples are there, and `progress` receives those of all
+/// shards. The finished shards are kept when it fails.
+pub(super) fn complete(
+    names: &[String],
+    recipe: &Recipe,
+    folder: &Path,
+    progress: &mut dyn FnMut(usize),
+    make: &mut dyn FnMut(usize, Progress) -> Result<Samples>,
+) -> Result<Manifest> {
     let _lock = Lock::take(folder)?;
     let mut partial = Partial::resume(folder, recipe.clone())?;
     partial.shards.retain(|_, shard| read_shard(folder, shard).is_ok());
@@ -86,13 +105,12 @@ pub fn generate(
         if partial.shards.contains_key(&index) {
             continue;
         }
-        let samples = solve_shard(pde, &recipe, index, stop, &mut |n| progress(done + n))?;
+        let samples = make(index, &mut |n| progress(done + n))?;
         done += samples.count;
         partial.shards.insert(index, write_shard(folder, index, samples)?);
         partial.write(folder)?;
     }
-    let names: Vec<String> = pde.channels().into_iter().map(|channel| channel.name).collect();
-    finish(&names, partial, folder)
+    finish(names, partial, folder)
 }
 
 /// Checks every shard of a data set and lists the faults.
@@ -206,7 +224,7 @@ fn solve_shard(
     shard.ok_or_else(|| Error::Shape("an empty shard".into()))
 }
 
-pub(super) fn write_shard(folder: &Path, index: usize, samples: Samples) -> Result<Shard> {
+fn write_shard(folder: &Path, index: usize, samples: Samples) -> Result<Shard> {
     let shape = vec![samples.count, samples.channels.len(), samples.height, samples.width];
     let array = NdArray::from_f32(shape, samples.data)
         .ok_or_else(|| Error::Shape("a shard does not fill its shape".into()))?;
@@ -220,7 +238,7 @@ pub(super) fn write_shard(folder: &Path, index: usize, samples: Samples) -> Resu
     Ok(Shard { file, count: samples.count, sha256: sha256(&bytes) })
 }
 
-pub(super) fn finish(names: &[String], partial: Partial, folder: &Path) -> Result<Manifest> {
+fn finish(names: &[String], partial: Partial, folder: &Path) -> Result<Manifest> {
     let mut moments = vec![Moments::default(); names.len()];
     let points = partial.recipe.grid.shape();
     for shard in partial.shards.values() {

@@ -168,7 +168,7 @@ impl Manifest {
 impl Recipe {
     /// Returns the samples that the folder holds, by their number in the whole set.
     pub fn samples(&self) -> Range<usize> {
-        self.part.map_or(0..self.count, |part| part.range(self.count))
+        Part::range_of(self.part, self.count)
     }
 
     /// The recipe of the whole set.

@@ -13,11 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value;
 
 use crate::job::Part;
-use crate::store::dataset::{self, Fault, finish, write_shard};
+use crate::store::dataset::{self, Fault, complete};
 use crate::store::file::bad;
-use crate::store::lock::Lock;
 use crate::store::manifest::{GENERATOR, Manifest, Partial, Recipe, Shard};
-use crate::store::shard::{read_fields, read_shard};
+use crate::store::shard::read_fields;
 use crate::{Error, Result, Samples, memory};
 
 /// Merges the parts in `folders` into a data set in `out`, or goes on with a merge begun there.
@@ -46,26 +45,15 @@ pub fn merge(
     let bytes = 3.0 * memory::of_samples(recipe.shard_size, shape);
     memory::ask(bytes, format_args!("shards of {} samples", recipe.shard_size))?;
 
-    let _lock = Lock::take(out)?;
-    let mut partial = Partial::resume(out, recipe.clone())?;
-    partial.shards.retain(|_, shard| read_shard(out, shard).is_ok());
-
-    for index in 0..recipe.shards() {
-        let range = recipe.range(index);
-        progress(range.start, recipe.count);
+    let mut gathered = |index, progress: &mut dyn FnMut(usize)| {
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
-        if partial.shards.contains_key(&index) {
-            continue;
-        }
-
-        let samples = parts.gather(range)?;
-        partial.shards.insert(index, write_shard(out, index, samples)?);
-        partial.write(out)?;
-    }
-    progress(recipe.count, recipe.count);
-    finish(names, partial, out)
+        let samples = parts.gather(recipe.range(index))?;
+        progress(samples.count);
+        Ok(samples)
+    };
+    complete(names, recipe, out, &mut |done| progress(done, recipe.count), &mut gathered)
 }
 
 /// Checks every shard of data sets that are the parts of one, and that together they hold every

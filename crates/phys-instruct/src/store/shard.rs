@@ -63,3 +63,11 @@ pub(crate) fn read_fields(folder: &Path, shard: &Shard, shape: &[usize]) -> Resu
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
+
+/// SHA-256 of a file's bytes, in hexadecimal digits.
+///
+/// # Errors
+/// Fails for a file that cannot be read.
+pub fn file_hash(file: &Path) -> Result<String> {
+    Ok(sha256(&read_file(file, MAX_BYTES)?))
+}

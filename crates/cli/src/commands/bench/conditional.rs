@@ -65,7 +65,7 @@ pub struct Conditional {
     steps: Vec<usize>,
     /// Search DiffusionPDE's weights on the first row of each task alone and keep them for its
     /// others
-    #[arg(long)]
+    #[arg(long, conflicts_with = "part")]
     search_once: bool,
     /// A method to measure, as the table names it; repeatable [default: all]
     #[arg(long, value_name = "NAME", value_parser = method::<SolvingMethod>(SolvingMethod::ALL.iter().map(|m| m.name())), hide_possible_values = true)]
@@ -88,10 +88,6 @@ impl Conditional {
         let log = self.out.join(LOG);
         let known = self.rows.known(&self.out, |a: &Row, b| a.key == b.key)?;
         let part = self.rows.job.part;
-        if let Some(part) = part.filter(|_| self.search_once) {
-            let reason = format!("--part {part}: with --search-once a row depends on the others");
-            return Err(Failure::Usage(reason));
-        }
         let (mut rows, mut pictures) = (Vec::<Row>::new(), Vec::new());
 
         // Rows are dealt out in turn, and each PDE begins with the next part.

@@ -8,6 +8,7 @@ use phys_instruct::bench::tuning::{self, Teacher, Tuned, Tuning};
 use phys_instruct::bench::{SamplingMethod, unconditional};
 use phys_instruct::data::{self, Watch};
 use phys_instruct::model::{Kind, Model};
+use phys_instruct::store::dataset::file_hash;
 use phys_instruct::{device, seeds};
 
 use super::choice::{chosen, weights};
@@ -89,7 +90,7 @@ impl Tune {
         let validation =
             data::generate(pde.as_ref(), grid, seeds::TUNING, 2 * self.count, &mut watch)?;
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let hash = unconditional::file_hash(file)?;
+        let hash = file_hash(file)?;
 
         let mut all = Vec::new();
         let teacher = Teacher { name: &stem, sha256: &hash, model: &model };

@@ -8,6 +8,7 @@ use phys_instruct::bench::row::{Key, append_row};
 use phys_instruct::bench::unconditional::{self, Item, Options, Setting};
 use phys_instruct::bench::{Row, SamplingMethod, table};
 use phys_instruct::config::CoordinatesKind;
+use phys_instruct::job::Part;
 use phys_instruct::store::lock::Lock;
 use phys_instruct::store::{atomic, interrupt};
 use phys_instruct_report::Canvas;
@@ -93,7 +94,7 @@ impl Unconditional {
         let (mut rows, mut pictures) = (Vec::<Row>::new(), Vec::new());
 
         let part = self.rows.job.part;
-        let mine = |i: &usize| part.is_none_or(|part| part.takes(*i));
+        let mine = |i: &usize| Part::is_taken(part, *i);
         let count = plans.iter().map(Vec::len).sum();
         let bar = bar((0..count).filter(mine).count(), "rows");
         let mut numbers = 0..;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use phys_instruct::bench::row::{append_row, read_rows};
-use phys_instruct::store::dataset::sha256;
+use phys_instruct::job::Part;
+use phys_instruct::store::dataset::file_hash;
 use phys_instruct_report::number::plain;
 use serde_json::{Value, json};
 
@@ -41,9 +42,9 @@ pub(super) fn is_many(path: &Path) -> bool {
 
 /// Many files of observations.
 pub(super) struct Many {
-    /// All of them.
+    /// All files.
     files: Vec<PathBuf>,
-    /// Those of this part.
+    /// The jobs of this part.
     pub jobs: Vec<Job>,
 }
 
@@ -85,7 +86,7 @@ impl Many {
             )));
         }
 
-        let mine = |i: &usize| solve.job.part.is_none_or(|part| part.takes(*i));
+        let mine = |i: &usize| Part::is_taken(solve.job.part, *i);
         let own = files.iter().enumerate().filter(|(i, _)| mine(i));
         let jobs = own.map(|(_, file)| job(solve, file.clone())).collect();
         Ok(Self { files, jobs })
@@ -177,16 +178,10 @@ fn stem(file: &Path) -> String {
 /// # Errors
 /// Fails for a file that cannot be read.
 pub(super) fn question(solve: &Solve, model: &str, job: &Job) -> Result<Value, Failure> {
-    let sum = |file: &Path| {
-        let bytes = std::fs::read(file);
-        let bytes = bytes.map_err(|e| Failure::Usage(format!("{}: {e}", file.display())))?;
-        Ok::<_, Failure>(sha256(&bytes))
-    };
-
-    let truth = job.truth.as_deref().map(sum).transpose()?;
+    let truth = job.truth.as_deref().map(file_hash).transpose()?;
     let method = solve.method.and_then(|way| way.to_possible_value());
     Ok(json!({
-        "file": job.observations.to_string_lossy(), "sha256": sum(&job.observations)?,
+        "file": job.observations.to_string_lossy(), "sha256": file_hash(&job.observations)?,
         "truth_sha256": truth, "model_sha256": model, "version": env!("CARGO_PKG_VERSION"),
         "task": solve.task, "method": method.map(|value| value.get_name().to_owned()),
         "ensemble": solve.ensemble, "rounds": solve.rounds, "seed": solve.seed,

@@ -10,6 +10,7 @@ use phys_instruct_physics::Pde;
 use phys_instruct_report::number::{plain, significant};
 use serde_json::Value;
 
+use super::many::Job;
 use crate::args::extension;
 use crate::failure::{Failure, Outcome};
 use crate::output::{NO_EQUATION, line, seconds, show, tell};
@@ -55,8 +56,14 @@ impl Report<'_> {
         warn(&warnings);
     }
 
+    /// Writes the files of a job.
+    pub fn write_all(&self, job: &Job) -> Outcome {
+        self.write(&job.out)?;
+        job.table.iter().try_for_each(|path| self.write_table(path))
+    }
+
     /// Writes the answer to every path, in the format of its extension.
-    pub fn write(&self, paths: &[PathBuf]) -> Outcome {
+    fn write(&self, paths: &[PathBuf]) -> Outcome {
         let count = self.answer.observations.points().len();
         let title = format!("{}, {}: {count} observations", self.model.card.pde, self.task);
         let caption = self.caption();
@@ -104,7 +111,7 @@ impl Report<'_> {
     }
 
     /// Writes the table of the observations.
-    pub fn write_table(&self, path: &Path) -> Outcome {
+    fn write_table(&self, path: &Path) -> Outcome {
         export::write_observations(path, &self.answer)?;
         tell!("wrote {}", path.display());
         Ok(())
