@@ -52,6 +52,14 @@ impl TwoValues {
         Self { low: one.min(other), high: one.max(other) }
     }
 
+    /// Returns the two values that a list takes; none if it takes one alone, or others too.
+    pub fn of(values: impl Iterator<Item = f32> + Clone) -> Option<Self> {
+        let low = values.clone().reduce(f32::min)?;
+        let high = values.clone().reduce(f32::max)?;
+        let only = low < high && values.clone().all(|v| v == low || v == high);
+        only.then(|| Self::new(low.into(), high.into()))
+    }
+
     /// The midpoint; values at or above it are nearer to the larger value.
     pub fn middle(self) -> f64 {
         0.5 * (self.low + self.high)
@@ -98,7 +106,10 @@ pub enum InputLaw {
         positive: f64,
     },
     /// Inputs given by data alone, without a formula for their law.
-    Data,
+    Data {
+        /// The two values, where the inputs have no others.
+        two_values: Option<TwoValues>,
+    },
 }
 
 impl fmt::Display for GaussianField {
@@ -128,7 +139,10 @@ impl fmt::Display for InputLaw {
             Self::TwoValued { field, negative, positive } => {
                 write!(f, "{negative} where {field}, is below 0, {positive} elsewhere")
             }
-            Self::Data => write!(f, "given by data"),
+            Self::Data { two_values: None } => write!(f, "given by data"),
+            Self::Data { two_values: Some(two) } => {
+                write!(f, "given by data, {} or {}", two.low, two.high)
+            }
         }
     }
 }
@@ -160,7 +174,7 @@ impl InputLaw {
                     .for_each(|g| *g = if *g >= 0.0 { positive } else { negative });
                 Ok(drawn)
             }
-            Self::Data => Err(Error::NoLaw { pde: pde.into() }),
+            Self::Data { .. } => Err(Error::NoLaw { pde: pde.into() }),
         }
     }
 
@@ -168,7 +182,8 @@ impl InputLaw {
     pub fn two_values(&self) -> Option<TwoValues> {
         match *self {
             Self::TwoValued { negative, positive, .. } => Some(TwoValues::new(negative, positive)),
-            Self::Gaussian { .. } | Self::Data => None,
+            Self::Data { two_values } => two_values,
+            Self::Gaussian { .. } => None,
         }
     }
 }
@@ -198,9 +213,18 @@ mod tests {
     }
 
     #[test]
+    fn a_list_has_two_values_or_not() {
+        let of = |values: &[f32]| TwoValues::of(values.iter().copied());
+        assert_eq!(of(&[12.0, 3.0, 3.0]), Some(TwoValues::new(3.0, 12.0)));
+        for other in [&[][..], &[3.0], &[3.0, 3.0], &[3.0, 12.0, 4.0], &[3.0, f32::NAN, 12.0]] {
+            assert_eq!(of(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
     fn data_alone_draw_nothing() {
-        let drawn =
-            InputLaw::Data.draw("mine", Grid::square(8), &mut rng::stream(0, "input", 0, 0));
+        let law = InputLaw::Data { two_values: None };
+        let drawn = law.draw("mine", Grid::square(8), &mut rng::stream(0, "input", 0, 0));
         let message = drawn.err().map(|e| e.to_string()).unwrap_or_default();
         assert!(message.contains("mine"), "{message}");
     }

@@ -24,11 +24,14 @@ class PDE:
     - ``PDE("helmholtz", k=2.0)``: with parameters.
     - ``PDE(fields=["a", "u"], input="a")``: known by data alone. ``input`` names the fields of the
       input, one or several; the others are the solution.
+    - ``PDE(fields=["u"], time="y")``: known by data alone, rows being times. The first row of every
+      field is the input, the later rows are the solution.
 
     For a PDE known by data alone, ``name`` stands in files and pictures, ``sides`` are the lengths of
-    the domain along y and x. ``ranges`` gives the least and the largest value a field may have, and
-    ``bases`` its boundary conditions along y and x, by names as in the book's chapter on own data;
-    those that are left out are chosen from the data.
+    the domain along y and x. ``ranges`` gives the least and the largest value a field may have,
+    ``values`` the two values of an input that has no others, and ``bases`` a field's boundary
+    conditions along y and x, by names as in the book's chapter on own data. Values and bases that
+    are left out are chosen from the data.
     """
 
     def __init__(
@@ -37,20 +40,23 @@ class PDE:
         *,
         fields: Sequence[str] | None = None,
         input: str | Sequence[str] | None = None,
+        time: str | None = None,
         sides: Sides | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
+        values: Mapping[str, tuple[float, float]] | None = None,
         bases: Mapping[str, tuple[str, str]] | None = None,
         **params: float,
     ) -> None:
         if fields is None:
-            if name is None or input is not None or ranges or bases or sides:
+            if name is None or input is not None or time or ranges or values or bases or sides:
                 raise ConfigError("PDE: a name, or fields and input, expected")
             self._native = _native.Pde(name, [(key, float(v)) for key, v in params.items()])
             return
-        if input is None or params:
-            raise ConfigError("PDE: fields and input, and no parameters, expected")
+        if (input is None) == (time is None) or params:
+            raise ConfigError("PDE: fields and input, or fields and time, and no parameters, expected")
+        own = {"range": ranges or {}, "values": values or {}, "basis": bases or {}}
         self._native = _native.Pde.described(
-            _toml(name or "mine", list(fields), input, sides, ranges or {}, bases or {})
+            _toml(name or "mine", list(fields), input, time, sides, own)
         )
 
     @property
@@ -84,26 +90,30 @@ class PDE:
 def _toml(
     name: str,
     names: list[str],
-    input: str | Sequence[str],
+    input: str | Sequence[str] | None,
+    time: str | None,
     sides: Sides | None,
-    ranges: Mapping[str, tuple[float, float]],
-    bases: Mapping[str, tuple[str, str]],
+    own: Mapping[str, Mapping[str, tuple[float, float] | tuple[str, str]]],
 ) -> str:
-    """Returns the description of a PDE known by data alone, as the command line reads it."""
-    for key in (*ranges, *bases):
+    """Returns the description of a PDE known by data alone, as the command line reads it. ``own``
+    has what is said of a field, by the description's key and the field's name."""
+    for key in (key for of_fields in own.values() for key in of_fields):
         if key not in names:
             raise ConfigError(f"PDE: no field `{key}`: {', '.join(names)}")
     # A JSON text, a list and a number are TOML too.
-    inputs = [input] if isinstance(input, str) else list(input)
-    lines = ["[pde]", f"name = {json.dumps(name)}", f"input = {json.dumps(inputs)}"]
+    lines = ["[pde]", f"name = {json.dumps(name)}"]
+    if time is not None:
+        lines.append(f"time = {json.dumps(time)}")
+    if input is not None:
+        lines.append(f"input = {json.dumps([input] if isinstance(input, str) else list(input))}")
     if sides is not None:
         lines.append(f"sides = {[float(side) for side in sides]}")
     for field in names:
         lines += ["[[pde.field]]", f"name = {json.dumps(field)}"]
-        if field in ranges:
-            lines.append(f"range = {[float(bound) for bound in ranges[field]]}")
-        if field in bases:
-            lines.append(f"basis = {json.dumps(list(bases[field]))}")
+        for key, of_fields in own.items():
+            if field in of_fields:
+                pair = [part if isinstance(part, str) else float(part) for part in of_fields[field]]
+                lines.append(f"{key} = {json.dumps(pair)}")
     return "\n".join(lines)
 
 

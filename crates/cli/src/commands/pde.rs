@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use phys_instruct::problem::{self, Points};
-use phys_instruct_physics::{Basis, Channel, Grid, Part, Pde};
+use phys_instruct_physics::{Basis, Channel, Grid, Part, Pde, TwoValues};
 use serde_json::{Value, json};
 
 use crate::args::{Global, PdeArgs};
@@ -129,6 +129,9 @@ fn places_and_ranges(pde: &dyn Pde) -> Vec<(String, String)> {
     };
     let mut lines = vec![line("points", places)];
     lines.extend(own.description().ranges().map(range));
+    if let Some(TwoValues { low, high }) = own.description().two_values() {
+        lines.push(line("input", format!("{low} or {high}, nothing between")));
+    }
     lines
 }
 

@@ -1,5 +1,6 @@
 //! Data alone: a PDE that is known by a description, from the import to an answer.
 
+use phys_instruct::store::npz;
 use serde_json::{Value, json};
 
 use crate::sandbox::Sandbox;
@@ -192,4 +193,73 @@ fn fit_goes_the_whole_road_and_its_config_makes_the_same_model() {
     refused(&sandbox, "fit made.npz --minutes 1", &["--pde"]);
     refused(&sandbox, "fit mine.toml --minutes 1", &["describes a PDE", "--pde"]);
     refused(&sandbox, "fit made.npz --pde mine.toml --minutes 0", &["minutes"]);
+}
+
+/// A student of a `config` that is trained in `sandbox` on pairs made by `generate LAW`.
+fn trained(sandbox: &Sandbox, law: &str, description: &str, config: &str) {
+    sandbox.write("mine.toml", description.as_bytes());
+    sandbox.write("own.toml", config.as_bytes());
+    sandbox.good(&format!("generate {law} --grid 8 --count 84 --seed 1 --out made.npz"));
+    sandbox.good("data import made.npz --pde mine.toml --out pairs.npz");
+    sandbox.good("train own.toml --out teacher");
+    sandbox.good("distill own.toml --out student");
+}
+
+/// The values of an array in a file.
+fn array(sandbox: &Sandbox, file: &str, name: &str) -> Vec<f64> {
+    npz::read(&sandbox.path(file)).unwrap().remove(name).unwrap().into_f64()
+}
+
+#[test]
+fn an_input_of_two_values_is_seen_in_the_data_and_kept() {
+    let sandbox = Sandbox::new();
+    let open = "[pde]\nname = 'mine'\ninput = 'a'\nfield = [{ name = 'a' }, { name = 'u' }]\n";
+    let named = open.replace("{ name = 'a' }", "{ name = 'a', values = [12, 3] }");
+    let rounded = TINY.replace("[distill]", "[distill]\nround_input = true");
+    trained(&sandbox, "darcy", &named, &rounded);
+    sandbox.write("open.toml", open.as_bytes());
+    let imported = sandbox.json("data import made.npz --pde open.toml --out again.npz");
+    assert_eq!(imported["description"]["field"][0]["values"], json!([3.0, 12.0]));
+    assert!(imported["description"]["field"][1]["values"].is_null());
+    let info = sandbox.good("model info student").stdout;
+    assert!(info.contains("3 or 12, nothing between"), "{info}");
+
+    // What a student of 24 steps draws is far from the law, but has its values.
+    sandbox.good("sample student --count 6 --out s.npz");
+    let inputs = array(&sandbox, "s.npz", "a");
+    assert!(inputs.iter().all(|v| [3.0, 12.0].contains(v)) && inputs.contains(&12.0));
+    let make = "solve student --task inverse --held-out pairs.npz --make-obs o.csv --points 20";
+    sandbox.good(make);
+    sandbox.good("solve student --task inverse --obs o.csv --out answer.npz");
+    assert!(array(&sandbox, "answer.npz", "a").iter().all(|v| (3.0..=12.0).contains(v)));
+
+    // Data of other values are not of a description that names them.
+    sandbox.write("mine.toml", named.replace("[12, 3]", "[3, 24]").as_bytes());
+    let said = sandbox.good("data import made.npz --pde mine.toml --out again.npz").stderr;
+    assert!(said.contains("a holds values from 3 to 12, the law of mine only 3 and 24"), "{said}");
+}
+
+#[test]
+fn rows_may_be_times() {
+    let sandbox = Sandbox::new();
+    let mine = "[pde]\nname = 'mine'\ntime = 'y'\nfield = [{ name = 'u' }]\n";
+    trained(&sandbox, "burgers --param nu=0.1", mine, TINY);
+    let shown = sandbox.good("pde show mine.toml").stdout;
+    assert!(shown.contains("u, ") || shown.contains("first row"), "{shown}");
+
+    sandbox.good("sample student --count 4 --out s.npz --out s.png");
+    // Forward: the first row is observed. Inverse: later rows are.
+    let held_out = "solve student --held-out pairs.npz --make-obs";
+    for (task, row_is_first) in [("forward", true), ("inverse", false)] {
+        sandbox.good(&format!("{held_out} {task}.csv --task {task} --points 6 --noise 0.01"));
+        let table = std::fs::read_to_string(sandbox.path(&format!("{task}.csv"))).unwrap();
+        let at_start = table.lines().skip(1).filter(|line| line.starts_with("u,0,")).count();
+        assert_eq!(at_start > 0, row_is_first, "{table}");
+        let solved = sandbox.json(&format!(
+            "solve student --task {task} --obs {task}.csv --truth {task}.truth.npz"
+        ));
+        assert!(solved["score"]["error"].is_number(), "{solved}");
+    }
+    let scores = "solve student --task inverse --held-out pairs.npz --problems 2 --points 8";
+    assert_eq!(sandbox.json(scores)["problems"], 2);
 }

@@ -41,12 +41,15 @@ pub fn marginal(samples: &Samples, reference: &Samples, pde: &dyn Pde) -> Result
         return Err(Error::Shape("no samples, or a reference input that does not vary".into()));
     }
     let wasserstein = transport_cost(&x, &y, f64::abs) / sd;
-    Ok(Marginal { wasserstein, two_valued: two_values(&y).map(|v| two_valued(&x, &y, v)) })
+    Ok(Marginal {
+        wasserstein,
+        two_valued: TwoValues::of(y.iter().copied()).map(|v| two_valued(&x, &y, v)),
+    })
 }
 
 /// The two values that the inputs of `samples` take, if they take two only.
 pub fn values_of_input(samples: &Samples, pde: &dyn Pde) -> Option<TwoValues> {
-    two_values(&sorted_inputs(samples, pde))
+    TwoValues::of(sorted_inputs(samples, pde).into_iter())
 }
 
 fn sorted_inputs(samples: &Samples, pde: &dyn Pde) -> Vec<f32> {
@@ -61,13 +64,6 @@ fn standard_deviation(values: &[f32]) -> f64 {
     let n = values.len() as f64;
     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
     (values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n).sqrt()
-}
-
-/// The two values of an ascending list; none if it has others.
-fn two_values(sorted: &[f32]) -> Option<TwoValues> {
-    let [low, high] = [*sorted.first()?, *sorted.last()?];
-    let only = low < high && sorted.iter().all(|&v| v == low || v == high);
-    only.then(|| TwoValues::new(low.into(), high.into()))
 }
 
 fn two_valued(x: &[f32], y: &[f32], two: TwoValues) -> TwoValued {

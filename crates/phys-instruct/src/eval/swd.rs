@@ -13,7 +13,6 @@
 //! any grid. The distance is therefore in units of the data's own standard deviation and comparable
 //! between grids and PDEs: samples collapsed onto the mean have distance 1. The distance between
 //! two sets of n samples of one law is not zero. It falls about as 1 / sqrt(n); this is the floor.
-//! law it is not zero but falls about as 1 / sqrt(n): the floor.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::rng;

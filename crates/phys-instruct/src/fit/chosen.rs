@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use phys_instruct_physics::{Grid, Pde};
+use phys_instruct_physics::{Grid, Pde, TwoValues};
 
 use crate::config::load::utf8;
 use crate::config::{
@@ -12,6 +12,7 @@ use crate::config::{
 };
 use crate::diffusion::Coordinates;
 use crate::parts::Parts;
+use crate::problem::Description;
 use crate::store::{atomic, dataset};
 use crate::{Error, Result, Samples, problem};
 
@@ -98,6 +99,10 @@ pub fn chosen(
         pairs.count,
         data.grid()
     ));
+    let known = problem::description(pde).and_then(Description::two_values);
+    if let Some(TwoValues { low, high }) = known {
+        reasons.push(format!("input: {low} or {high} and nothing between, so samples are rounded"));
+    }
     let (coordinates, reason) = coordinates_for(pde, &pairs, device)?;
     reasons.push(reason);
 
@@ -110,6 +115,7 @@ pub fn chosen(
     }
     let distill = DistillConfig {
         levels,
+        round_input: known.is_some(),
         skip: Some(Skip::Flow),
         phases: vec![
             PhaseConfig::Matching(MatchingConfig {
@@ -242,12 +248,34 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::problem::Described;
     use crate::testing::poisson_samples;
 
     #[test]
     fn a_tenth_of_the_pairs_and_at_most_a_hundred_are_held_out() {
         assert!(held_out_of(39).is_err());
         assert_eq!([40, 500, 100_000].map(|n| held_out_of(n).unwrap()), [10, 50, 100]);
+    }
+
+    /// Pairs of Darcy's law of which names alone are told.
+    #[test]
+    fn an_input_of_two_values_is_rounded_by_the_student() {
+        let darcy = problem::by_name("darcy").unwrap();
+        let data = crate::testing::samples_from(darcy.as_ref(), 40, 16, 1);
+        let text = "[pde]\nname = 'mine'\ninput = 'a'\nfield = [{ name = 'a' }, { name = 'u' }]";
+        let open = Description::from_toml(text).unwrap();
+        for (two_valued, description) in
+            [(true, open.completed(&data).unwrap()), (false, open.clone())]
+        {
+            let pde = Described::new(description).unwrap();
+            let choice =
+                chosen(&pde, &data, ["mine.toml", "x.npz"], 1, &crate::device::cpu()).unwrap();
+            let said = choice.reasons.iter().any(|reason| reason.contains("3 or 12"));
+            assert_eq!(
+                (choice.config.distill.unwrap().round_input, said),
+                (two_valued, two_valued)
+            );
+        }
     }
 
     #[test]

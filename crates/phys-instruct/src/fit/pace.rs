@@ -23,10 +23,10 @@ const DRAWN: usize = 64;
 const CALIBRATED: usize = 2048;
 /// Samples at each number of calls by which a finished student is looked at.
 const LOOKED_AT: usize = 256;
-/// Network calls behind a prepared solver, and as much again for its covariance.
+/// Network calls behind a prepared solver. Its covariance takes as long as they do.
 const PREPARED: usize = 4096;
-/// Network passes behind an answer to a test problem: members, and passes of each, backward ones
-/// among them.
+/// Network calls behind an answer to a test problem: those of 16 members, 40 each, a backward pass
+/// counted as a call.
 const ANSWER: usize = 16 * 40;
 /// The fewest steps of a phase.
 const FEWEST_STEPS: usize = 10;

@@ -1,8 +1,7 @@
 //! The [`Pde`] that a description makes: fields and a grid, without an equation and a solver.
 
 use phys_instruct_physics::{
-    Basis, Channel, Error as PhysicsError, Fields, Grid, InputLaw, Layout, Param, Part, Pde, Rows,
-    Solution,
+    Basis, Channel, Error as PhysicsError, Fields, Grid, InputLaw, Layout, Param, Pde, Solution,
 };
 
 use super::description::{Boundary, Description, Field, Points};
@@ -38,7 +37,10 @@ impl Described {
         [0, 1].map(|axis| {
             let bases: Vec<Basis> = channels.iter().map(|channel| channel.basis[axis]).collect();
             let given = self.description.points.map(|points| points[axis]);
-            given.unwrap_or_else(|| Points::suiting(&bases))
+            // The first row is the state at the beginning, wherever a basis has its points.
+            let is_time = axis == 0 && self.description.time.is_some();
+            let suiting = || if is_time { Points::Nodes } else { Points::suiting(&bases) };
+            given.unwrap_or_else(suiting)
         })
     }
 
@@ -75,13 +77,11 @@ impl Pde for Described {
     }
 
     fn input_law(&self) -> InputLaw {
-        InputLaw::Data
+        InputLaw::Data { two_values: self.description.two_values() }
     }
 
     fn layout(&self) -> Layout {
-        let (count, input) = (self.description.fields.len(), self.description.input.all().len());
-        let whole = |channels| Part { channels, rows: Rows::All };
-        Layout { input: whole(0..input), solution: whole(input..count) }
+        self.description.layout()
     }
 
     fn has_solver(&self) -> bool {

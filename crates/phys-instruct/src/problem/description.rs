@@ -6,13 +6,14 @@
 //! ```toml
 //! [pde]
 //! name = "reactor"
-//! input = "a"              # or several: ["a", "k"]
+//! input = "a"              # or several: ["a", "k"]; or, instead, time = "y"
 //! sides = [1.0, 2.0]       # along y and x; left out: those of the data, or 1
 //!
 //! [[pde.field]]
 //! name = "a"
 //! meaning = "source"
 //! unit = "W/m^3"
+//! values = [1.0, 2.0]      # the input has these two values alone; left out: seen in the data
 //!
 //! [[pde.field]]
 //! name = "u"
@@ -24,7 +25,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
-use phys_instruct_physics::Basis;
+use phys_instruct_physics::{Basis, Layout, Part, Rows, TwoValues};
 use serde::{Deserialize, Serialize};
 
 use super::bases;
@@ -46,20 +47,33 @@ const LONGEST_TEXT: usize = 200;
 pub struct Description {
     /// The name in data, models and pictures; no name of a PDE that the program knows.
     pub name: String,
-    /// The names of the input's fields; the other fields are the solution.
+    /// The names of the input's fields; the other fields are the solution. None with a `time`.
+    #[serde(default, skip_serializing_if = "Names::is_empty")]
     pub input: Names,
+    /// The axis of time, along which the first line of every field is the input, and the later
+    /// ones are the solution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
     /// The lengths of the domain's sides along y and x. If `None`, those of the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sides: Option<[f64; 2]>,
     /// The places of the grid points along y and x. If `None`, those that suit the bases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub points: Option<[Points; 2]>,
-    /// The fields, at least one of the input and one of the solution.
+    /// The fields, at least one of the input and one of the solution; with a `time` at least one.
     #[serde(rename = "field")]
     pub fields: Vec<Field>,
 }
 
-/// One name, or several.
+/// An axis of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Time {
+    /// Rows are times: the first row, at y = 0, is the input.
+    Y,
+}
+
+/// One name, or several, or none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Names {
@@ -84,6 +98,9 @@ pub struct Field {
     /// The least and the largest value that data and observations may have. If `None`, any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<[f64; 2]>,
+    /// The two values that the input has, and no others. If `None`, chosen from the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<[f64; 2]>,
     /// The bases along y and x, which are the boundary conditions. If `None`, chosen from the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basis: Option<[Boundary; 2]>,
@@ -147,7 +164,17 @@ impl From<Basis> for Boundary {
     }
 }
 
+impl Default for Names {
+    fn default() -> Self {
+        Self::Several(Vec::new())
+    }
+}
+
 impl Names {
+    fn is_empty(&self) -> bool {
+        self.all().is_empty()
+    }
+
     pub(super) fn all(&self) -> &[String] {
         match self {
             Self::One(name) => std::slice::from_ref(name),
@@ -279,9 +306,9 @@ impl Description {
             return refuse("name", format!(" = {:?}: {reason}", self.name));
         }
 
-        let count = self.fields.len();
-        if !(2..=MOST_FIELDS).contains(&count) {
-            return refuse("field", format!(": {count} found, 2 to {MOST_FIELDS} expected"));
+        let (count, least) = (self.fields.len(), if self.time.is_some() { 1 } else { 2 });
+        if !(least..=MOST_FIELDS).contains(&count) {
+            return refuse("field", format!(": {count} found, {least} to {MOST_FIELDS} expected"));
         }
         let mut seen = BTreeSet::new();
         for (i, field) in self.fields.iter().enumerate() {
@@ -297,9 +324,23 @@ impl Description {
             return refuse("input", format!(" = {name:?}: one of {} expected", names.join(", ")));
         }
         let distinct: BTreeSet<&String> = input.iter().collect();
-        if input.is_empty() || distinct.len() < input.len() || distinct.len() == count {
+        if self.time.is_some() && !input.is_empty() {
+            let reason = "with a time the input is the first row of every field; leave it out";
+            return refuse("input", format!(": {reason}"));
+        }
+        if self.time.is_none()
+            && (input.is_empty() || distinct.len() < input.len() || distinct.len() == count)
+        {
             let reason = ": at least one field, each once, and not all of them expected";
             return refuse("input", reason.into());
+        }
+
+        let has_values = |field: &Field| field.values.is_some();
+        if let Some(i) = self.fields.iter().position(has_values)
+            && self.only_input() != Some(i)
+        {
+            let reason = ": only the input may have two values, and only an input of one field";
+            return refuse(&format!("field[{i}].values"), reason.into());
         }
 
         let is_length = |side: &f64| side.is_finite() && *side > 0.0;
@@ -316,12 +357,42 @@ impl Description {
         [input, solution].concat()
     }
 
+    /// The number of the field that is the input, if the input is of one field.
+    fn only_input(&self) -> Option<usize> {
+        match (self.time, self.input.all()) {
+            (Some(Time::Y), _) => (self.fields.len() == 1).then_some(0),
+            (None, [name]) => self.fields.iter().position(|field| field.name == *name),
+            (None, _) => None,
+        }
+    }
+
+    /// The two values of the input, if it has no others.
+    pub fn two_values(&self) -> Option<TwoValues> {
+        let [one, other] = self.fields.get(self.only_input()?)?.values?;
+        Some(TwoValues::new(one, other))
+    }
+
+    /// The division of a sample into input and solution.
+    pub fn layout(&self) -> Layout {
+        let (count, input) = (self.fields.len(), self.input.all().len());
+        let part = |channels, rows| Part { channels, rows };
+        match self.time {
+            Some(Time::Y) => {
+                Layout { input: part(0..count, Rows::First), solution: part(0..count, Rows::Later) }
+            }
+            None => {
+                Layout { input: part(0..input, Rows::All), solution: part(input..count, Rows::All) }
+            }
+        }
+    }
+
     /// The ranges that are given, by the number of the channel.
     pub fn ranges(&self) -> impl Iterator<Item = (usize, [f64; 2])> {
         self.ordered().into_iter().enumerate().filter_map(|(c, field)| Some((c, field.range?)))
     }
 
-    /// This description with the bases that it leaves open chosen from `data`.
+    /// This description with the bases and the two values of the input that it leaves open chosen
+    /// from `data`.
     ///
     /// # Errors
     /// [`Error::Shape`] for data without the described channels, or without a sample.
@@ -335,6 +406,14 @@ impl Description {
             };
             field.basis = Some(bases::chosen(data, channel).map(Boundary::from));
         }
+
+        let input = self.only_input().map(|i| &mut complete.fields[i]);
+        if let Some(field) = input.filter(|field| field.values.is_none()) {
+            let entries = self.layout().input.entries(data.height, data.width);
+            let of_sample = |sample| entries.iter().map(move |&entry| data.sample(sample)[entry]);
+            let found = TwoValues::of((0..data.count).flat_map(of_sample));
+            field.values = found.map(|two| [two.low, two.high]);
+        }
         Ok(complete)
     }
 
@@ -343,6 +422,7 @@ impl Description {
     pub fn may_become(&self, complete: &Self) -> bool {
         let given = |field: &Field, other: &Field| Field {
             basis: field.basis.and(other.basis),
+            values: field.values.and(other.values),
             ..other.clone()
         };
         let fields = self.fields.iter().zip(&complete.fields);
@@ -365,6 +445,12 @@ impl Field {
                     "{key}: one line of at most {LONGEST_TEXT} characters expected"
                 ));
             }
+        }
+
+        if let Some([one, other]) = self.values
+            && !(one.is_finite() && other.is_finite() && one != other)
+        {
+            return Err(format!("values = [{one}, {other}]: two different numbers expected"));
         }
 
         match self.range {
@@ -422,6 +508,10 @@ mod tests {
             ("name = 'u'", "name = 'k'", ["pde.field[1].name", "twice"]),
             ("name = 'u'", "name = 'sides'", ["pde.field[0].name", "sides"]),
             ("[0.0, 5.0]", "[5.0, 0.0]", ["pde.field[1].range", "smaller first"]),
+            ("[0.0, 5.0]", "[0.0, 5.0]\nvalues = [2.0, 2.0]", ["field[1].values", "different"]),
+            ("unit = 'm'", "values = [2.0, 3.0]", ["field[0].values", "only the input"]),
+            ("input = 'k'", "time = 'y'\ninput = 'k'", ["pde.input", "leave it out"]),
+            ("input = 'k'", "time = 'x'", ["time", "`y`"]),
             ("'fourier'", "'fourrier'", ["fourrier", "`fourier`"]),
             ("unit", "units", ["units", "`unit`"]),
         ] {

@@ -25,7 +25,7 @@ mod described;
 mod description;
 
 pub use described::Described;
-pub use description::{Boundary, Description, Field, Names, Points};
+pub use description::{Boundary, Description, Field, Names, Points, Time};
 
 type NewPde = dyn Fn() -> Box<dyn Pde> + Send + Sync;
 type NewResidual = dyn Fn(&dyn Pde, Grid, &Device) -> Result<Box<dyn Residual>> + Send + Sync;

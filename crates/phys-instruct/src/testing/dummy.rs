@@ -49,7 +49,7 @@ impl Pde for Dummy {
     }
 
     fn input_law(&self) -> InputLaw {
-        InputLaw::Data
+        InputLaw::Data { two_values: None }
     }
 
     fn random_input(&self, grid: Grid, rng: &mut ChaCha8Rng) -> Result<Fields> {

@@ -20,7 +20,7 @@ const TURN: f64 = 0.05;
 
 /// Modes that viscosity alone damps below this share by the final time are dropped from the coarse
 /// grid.
-const LEFT: f64 = 0.01;
+const DAMPED: f64 = 0.01;
 
 /// The flow on one grid: everything that depends on the wave numbers, and a workspace. Spectra are
 /// in the order of [`Fft2`].
@@ -202,8 +202,8 @@ pub(super) struct Nested {
 
 impl Nested {
     pub fn new(pde: &NavierStokes, grid: Grid) -> Self {
-        // The wave number at which exp(-nu (2 pi k)^2 T) equals LEFT, and a grid that keeps it.
-        let largest = (-LEFT.ln() / (pde.nu * pde.time)).sqrt() / (2.0 * PI);
+        // The wave number at which exp(-nu (2 pi k)^2 T) equals DAMPED, and a grid that keeps it.
+        let largest = (-DAMPED.ln() / (pde.nu * pde.time)).sqrt() / (2.0 * PI);
         let needed = |points: usize, side: f64| {
             let needed = (3.0 * (largest * side + 1.0)).ceil().min(points as f64);
             (needed as usize).next_multiple_of(2).min(points)
