@@ -17,6 +17,7 @@ use phys_instruct_physics::{Grid, Pde};
 
 use crate::completion;
 use crate::failure::{Failure, Outcome};
+use crate::output::Told;
 
 /// The most threads: more than any one machine has cores, and few enough to start.
 const MOST_THREADS: u64 = 1024;
@@ -50,9 +51,24 @@ pub struct Global {
     /// Print figures as JSON, and an error as one JSON line on stderr
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
+    /// Leave out notes and bars; warnings and errors are told
+    #[arg(long, short, global = true, help_heading = EVERYWHERE, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Tell which files and settings are used, and what it took
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
+    pub verbose: bool,
 }
 
 impl Global {
+    /// The most that is told on stderr.
+    pub fn told(&self) -> Told {
+        match (self.quiet, self.verbose) {
+            (true, _) => Told::Warnings,
+            (_, true) => Told::Details,
+            _ => Told::Notes,
+        }
+    }
+
     /// Opens the device that is asked for.
     ///
     /// # Errors
@@ -145,6 +161,13 @@ pub struct SamplingArgs {
     /// Take the solution from the generator's own pass, although the student has an operator for it
     #[arg(long)]
     pub joint: bool,
+}
+
+/// What a sampling without any option is.
+impl Default for SamplingArgs {
+    fn default() -> Self {
+        Self { calls: None, seed: 0, sampler: Sampler::Heun, polish: 0, joint: false }
+    }
 }
 
 /// The solver of a teacher's sampling.

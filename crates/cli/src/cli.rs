@@ -1,5 +1,7 @@
 //! The program's command line as a whole: its verbs, how the words become a call, and the call.
 
+use std::time::Instant;
+
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 use phys_instruct::net::ops::keep_freed_memory;
@@ -10,6 +12,7 @@ use crate::args::Global;
 use crate::commands;
 use crate::completion;
 use crate::failure::{Failure, Outcome};
+use crate::output::{say, seconds, tell_at_most};
 
 /// Few-step PDE solving by physics-guided distillation of diffusion models.
 #[derive(Parser)]
@@ -81,7 +84,8 @@ pub fn parse(json: bool) -> std::result::Result<Cli, Failure> {
 /// Runs the command.
 pub fn run(cli: Cli) -> Outcome {
     let global = &cli.global;
-    device::vector_unit()?;
+    tell_at_most(global.told());
+    let simd = device::vector_unit()?;
     interrupt::survive_file_size_limit()?;
     keep_freed_memory();
     memory::set_limit(global.memory_limit.unwrap_or_default());
@@ -93,7 +97,17 @@ pub fn run(cli: Cli) -> Outcome {
         None => Failure::Usage(format!("thread pool: {e}; --threads asks for fewer")),
     })?;
 
-    match &cli.verb {
+    let (threads, free) = (rayon::current_num_threads(), memory::sized(memory::available() as f64));
+    say!(Details, "{threads} threads, vector instructions {simd}, {free} of memory may be taken");
+    let start = Instant::now();
+    let outcome = carry_out(&cli.verb, global);
+    say!(Details, "took {}", seconds(start.elapsed().as_secs_f64()));
+    outcome
+}
+
+/// Runs the verb.
+fn carry_out(verb: &Verb, global: &Global) -> Outcome {
+    match verb {
         Verb::Generate(verb) => verb.run(global),
         Verb::Simulate(verb) => verb.run(global),
         Verb::Train(verb) => verb.run(global),

@@ -59,6 +59,14 @@ pub fn reference(subject: &Subject, path: Option<&Path>) -> Result<Option<Sample
     Ok(made?)
 }
 
+/// The failure where nothing makes held-out data of a PDE.
+pub fn no_reference(pde: &str) -> Failure {
+    Failure::Usage(format!(
+        "{pde} is known by data alone, so that no solver makes held-out data: name them with \
+         --reference F"
+    ))
+}
+
 /// What is printed of figures, and written under pictures.
 pub trait Printed {
     /// The first line of a picture of the samples.

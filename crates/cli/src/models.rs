@@ -8,13 +8,23 @@ use phys_instruct::problem;
 use phys_instruct::store::dataset;
 
 use crate::failure::Failure;
+use crate::output::say;
+
+/// The bundled models' folder from that of the program, where both are installed.
+const INSTALLED: &str = "../share/phys-instruct/models";
 
 /// The folders that may hold the bundled models.
 fn models() -> Models {
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("models")));
+    let program = std::env::current_exe().ok();
+    let from_program = |folder: &str| Some(program.as_ref()?.parent()?.join(folder));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
-    let usual = [Some(PathBuf::from("models")), beside, source.canonicalize().ok()];
-    let in_words = "neither in ./models, nor beside the program, nor in its source";
+    let usual = [
+        Some(PathBuf::from("models")),
+        from_program("models"),
+        from_program(INSTALLED),
+        source.canonicalize().ok(),
+    ];
+    let in_words = "neither in ./models, nor where the program is installed, nor in its source";
     Models::new(usual.into_iter().flatten().collect(), in_words)
 }
 
@@ -25,7 +35,9 @@ pub fn bundled() -> Vec<PathBuf> {
 
 /// The file that `name` means.
 pub fn find(name: &Path) -> Result<PathBuf, Failure> {
-    Ok(models().find(name)?)
+    let path = models().find(name)?;
+    say!(Details, "model {}", path.display());
+    Ok(path)
 }
 
 /// The file that `name` means where the observations of a file are answered, and measured against

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use phys_instruct::store::atomic;
 use phys_instruct_report::number::plain;
@@ -26,29 +26,49 @@ pub fn print(text: &str) -> Outcome {
     }
 }
 
-/// True in a process that leaves the talking to another one.
-static QUIET: AtomicBool = AtomicBool::new(false);
-
-/// Silences notes, warnings and bars of this process, but no error.
-#[cfg(feature = "mpi")]
-pub fn be_quiet() {
-    QUIET.store(true, Ordering::Relaxed);
+/// The kinds of lines on stderr, from what must not be missed to what few ask for. Errors are
+/// always told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Told {
+    /// Nothing. Another process does the talking.
+    #[cfg(feature = "mpi")]
+    Nothing,
+    /// Warnings, and questions without an answer.
+    Warnings,
+    /// Notes and bars, too.
+    Notes,
+    /// Which files and settings are used, too.
+    Details,
 }
 
-/// Tells whether notes, warnings and bars are silenced.
-pub fn is_quiet() -> bool {
-    QUIET.load(Ordering::Relaxed)
+/// The most that this process tells.
+static MOST: AtomicU8 = AtomicU8::new(Told::Notes as u8);
+
+/// Lets this process tell `most`.
+pub fn tell_at_most(most: Told) {
+    MOST.store(most as u8, Ordering::Relaxed);
 }
 
-/// Writes a line to stderr, formatted as by `eprintln`, unless this process is quiet. A reader or a
-/// terminal that has closed it is no error.
-macro_rules! tell {
-    ($($text:tt)*) => {{
+/// Tells whether `what` is told.
+pub fn is_told(what: Told) -> bool {
+    what as u8 <= MOST.load(Ordering::Relaxed)
+}
+
+/// Writes a line to stderr, formatted as by `eprintln`, if lines of its kind are told. A reader or
+/// a terminal that has closed it is no error.
+macro_rules! say {
+    ($kind:ident, $($text:tt)*) => {{
         use std::io::Write as _;
-        if !$crate::output::is_quiet() {
+        if $crate::output::is_told($crate::output::Told::$kind) {
             let _ = writeln!(std::io::stderr(), $($text)*);
         }
     }};
+}
+pub(crate) use say;
+
+/// Writes a note to stderr.
+macro_rules! tell {
+    ($($text:tt)*) => { $crate::output::say!(Notes, $($text)*) };
 }
 pub(crate) use tell;
 

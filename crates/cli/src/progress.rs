@@ -7,21 +7,43 @@ use indicatif::{ProgressBar, ProgressStyle};
 use phys_instruct_report::number::plain;
 use serde_json::{Map, Value};
 
-use crate::output::{is_quiet, tell};
+use crate::output::{Told, is_told, tell};
 use crate::warnings::warn;
 
 /// The time between two lines if there is no terminal.
 const RARELY: Duration = Duration::from_secs(30);
 
+/// The time between two steps of a spinner.
+const OFTEN: Duration = Duration::from_millis(100);
+
 /// A bar of `total` items, which is silent if stderr is no terminal.
 pub fn bar(total: usize, what: &str) -> ProgressBar {
-    let bar = if is_quiet() { ProgressBar::hidden() } else { ProgressBar::new(total as u64) };
+    let bar = shown(|| ProgressBar::new(total as u64));
     let template = "{msg} [{bar:30}] {pos}/{len}, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
     bar.set_message(what.to_owned());
     bar
+}
+
+/// Runs `work`, whose length nobody knows, beside a spinner with the seconds so far.
+pub fn wait<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    let spinner = shown(ProgressBar::new_spinner);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}, {elapsed}") {
+        spinner.set_style(style);
+    }
+    spinner.set_message(what.to_owned());
+    spinner.enable_steady_tick(OFTEN);
+
+    let result = work();
+    spinner.finish_and_clear();
+    result
+}
+
+/// The bar that `make` makes, hidden if none is asked for.
+fn shown(make: impl FnOnce() -> ProgressBar) -> ProgressBar {
+    if is_told(Told::Notes) { make() } else { ProgressBar::hidden() }
 }
 
 /// The progress report of a training.
@@ -37,7 +59,7 @@ pub struct Talk {
 impl Talk {
     /// Makes the report of a training of `total` steps.
     pub fn new(total: u64) -> Self {
-        let bar = if is_quiet() { ProgressBar::hidden() } else { ProgressBar::new(total) };
+        let bar = shown(|| ProgressBar::new(total));
         if let Ok(style) = ProgressStyle::with_template("[{bar:24}] {pos}/{len}, {eta} left {msg}")
         {
             bar.set_style(style.progress_chars("=> "));

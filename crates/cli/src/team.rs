@@ -51,7 +51,7 @@ mod engine {
     use phys_instruct::{Error, Result};
 
     use crate::failure::Failure;
-    use crate::output::be_quiet;
+    use crate::output::{Told, tell_at_most};
 
     /// The processes among which this one was started, all of the same program.
     ///
@@ -63,7 +63,7 @@ mod engine {
         let program = program.map_err(|e| Failure::Usage(format!("this program's file: {e}")))?;
         team.agree("program", &file_hash(&program)?)?;
         if !team.leads() {
-            be_quiet();
+            tell_at_most(Told::Nothing);
         }
         Ok(team)
     }

@@ -2,12 +2,12 @@
 
 use phys_instruct::model::Card;
 
-use crate::output::tell;
+use crate::output::say;
 
 /// Prints warnings to stderr, a line each. The JSON answer of a verb holds them too, under
 /// `warnings`.
 pub fn warn(warnings: &[String]) {
-    warnings.iter().for_each(|text| tell!("warning: {text}"));
+    warnings.iter().for_each(|text| say!(Warnings, "warning: {text}"));
 }
 
 /// The known faults of a model.

@@ -14,11 +14,9 @@ use std::path::Path;
 use phys_instruct::condition::Lattice;
 use phys_instruct::condition::TwoValuedEntries;
 use phys_instruct::condition::{Answer, Observations, Options, Question, Solver, Task};
-use phys_instruct::{Error, Model, Result, Samples, device};
+use phys_instruct::{Error, Model, Result, Samples, device, seeds};
 use phys_instruct_physics::{Grid, Pde, generate, registry, rng};
 
-/// The seed of these problems; no config's data and no other table's comes from it.
-const SEED: u64 = 9_000_000;
 /// Sizes of errors, in deviations of the field.
 const NOISE: [f64; 4] = [0.0, 0.003, 0.01, 0.05];
 /// Numbers of sensors.
@@ -98,7 +96,7 @@ struct Case {
 impl Bench<'_> {
     /// Problem `i` with a fault; none where it does not apply.
     fn case(&self, i: usize, fault: Fault) -> Result<Option<Case>> {
-        let mut rng = rng::stream(SEED, "problems", fault as u64, i as u64);
+        let mut rng = rng::stream(seeds::WARNED, "problems", fault as u64, i as u64);
         let mut below = |n: usize| ((rng::uniform(&mut rng) * n as f64) as usize).min(n - 1);
         let task = Task::ALL[below(3)];
         let count = if fault == Fault::Outlier { 60 } else { SENSORS[below(4)] };
@@ -111,7 +109,7 @@ impl Bench<'_> {
 
         let allowed = task.observed(self.pde, self.samples.grid());
         let count = count.min(allowed.len());
-        let drawn = Observations::draw(&self.samples, i, &allowed, count, noise, SEED)?;
+        let drawn = Observations::draw(&self.samples, i, &allowed, count, noise, seeds::WARNED)?;
         let mut points = drawn.points().to_vec();
         let chosen = below(points.len());
 
@@ -180,7 +178,8 @@ impl Bench<'_> {
         let allowed = Task::Inverse.observed(self.pde, Grid::square(self.samples.width));
         let mut warned = 0;
         for i in 0..count {
-            let observations = Observations::draw(&self.samples, i, &allowed, sensors, 0.01, SEED)?;
+            let observations =
+                Observations::draw(&self.samples, i, &allowed, sensors, 0.01, seeds::WARNED)?;
             let case = Case { task: Task::Inverse, observations, wrong: None };
             let told = self.answer(case, None, i as u64).map(|a| !a.warnings.is_empty());
             warned += usize::from(told.unwrap_or(true));
@@ -198,9 +197,10 @@ impl Bench<'_> {
 
         let mut sums = [0.0; 2];
         for i in 0..count {
-            let uniform = rng::uniform(&mut rng::stream(SEED, "errors", 0, i as u64));
+            let uniform = rng::uniform(&mut rng::stream(seeds::WARNED, "errors", 0, i as u64));
             let size = 1e-3 * 100f64.powf(uniform);
-            let drawn = Observations::draw(&self.samples, i, &allowed, sensors, size, SEED)?;
+            let drawn =
+                Observations::draw(&self.samples, i, &allowed, sensors, size, seeds::WARNED)?;
             let observations = drawn.with_optional_errors(|_, _| None);
 
             let answer = self.answer(Case { task, observations, wrong: None }, noise, i as u64)?;
@@ -223,7 +223,12 @@ fn student(pde: &str, grid: usize) -> Result<Model> {
 fn problems(pde: &dyn Pde, grid: usize, count: usize) -> Result<Samples> {
     let names: Vec<String> = pde.channels().into_iter().map(|c| c.name).collect();
     let grid = Grid::square(grid);
-    Samples::from_fields(pde.name(), &names, grid, &generate(pde, grid, SEED, 0..count as u64)?)
+    Samples::from_fields(
+        pde.name(),
+        &names,
+        grid,
+        &generate(pde, grid, seeds::WARNED, 0..count as u64)?,
+    )
 }
 
 fn faults(grid: usize, law: usize, made: usize) -> Result<()> {
@@ -321,7 +326,7 @@ fn sensors(grid: usize, count: usize) -> Result<()> {
                 let allowed = task.observed(bench.pde, Grid::square(grid));
                 let seen = Observations::columns(&allowed, Grid::square(grid), sensors, i as u64);
                 let observations =
-                    Observations::draw(&bench.samples, i, &seen, seen.len(), noise, SEED)?;
+                    Observations::draw(&bench.samples, i, &seen, seen.len(), noise, seeds::WARNED)?;
                 let answer =
                     bench.answer(Case { task, observations, wrong: None }, None, i as u64)?;
 

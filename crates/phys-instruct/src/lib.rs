@@ -203,7 +203,7 @@ pub mod training;
 mod views;
 
 // The crates whose types stand in public signatures.
-pub use burn::tensor;
+pub use burn;
 pub use phys_instruct_physics as physics;
 
 pub use config::Config;

@@ -22,7 +22,10 @@ use crate::student::{Calibration, Generator};
 use crate::{Error, Result};
 
 mod check;
+mod record;
 mod upgrade;
+
+pub use record::Record;
 
 /// The version of the metadata in the files that are written. Older ones are read too, see
 /// [`upgrade`].
@@ -100,6 +103,9 @@ pub struct Card {
     /// the ratios were not measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub std_ratio: Vec<Vec<Option<f64>>>,
+    /// The making of the model; empty in older files and while it is trained.
+    #[serde(default, skip_serializing_if = "Record::is_empty")]
+    pub record: Record,
 }
 
 /// The fields in which the description of a training model changes, and those that files of the
@@ -124,6 +130,9 @@ pub struct Model {
     pub calibrations: Vec<Calibration>,
     /// The operator that makes a student's solutions; none for teachers and joint students.
     pub operator: Option<Operator>,
+    /// The SHA-256 that the model's file tells and was found to have. None for a model that is from
+    /// no file, or from one of the first format, which does not tell it.
+    pub checksum: Option<String>,
 }
 
 /// The skip of a file that names none.
@@ -155,6 +164,7 @@ impl Card {
             seconds: 0.0,
             data: String::new(),
             std_ratio: Vec::new(),
+            record: Record::default(),
         }
     }
 
@@ -280,9 +290,10 @@ impl Model {
     /// the input. None for a model that has no operator.
     pub fn joint(&self) -> Option<Self> {
         self.operator.as_ref()?;
-        // The ratios of deviations were measured with the operator.
-        let card = Card { operator: None, std_ratio: Vec::new(), ..self.card.clone() };
-        Some(Self { card, operator: None, ..self.clone() })
+        // Deviations and figures were measured with the operator.
+        let record = Record { figures: None, ..self.card.record.clone() };
+        let card = Card { operator: None, std_ratio: Vec::new(), record, ..self.card.clone() };
+        Some(Self { card, operator: None, checksum: None, ..self.clone() })
     }
 
     /// Standard deviation of each channel of the training data, root mean square over the grid,
@@ -317,7 +328,8 @@ impl Model {
         Ok(Bundle { metadata, tensors })
     }
 
-    /// The SHA-256 of the model's description, weights and statistics, in hexadecimal digits.
+    /// The SHA-256 of the model's description, weights and statistics that [`Model::save`] would
+    /// tell, in hexadecimal digits.
     ///
     /// # Errors
     /// Fails as [`Model::to_bundle`] does.
@@ -347,15 +359,6 @@ impl Model {
     /// [`Error::BadFile`] for a file that is damaged, of another format version, whose description
     /// breaks a rule, or whose arrays are not those of its description.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
-        Ok(Self::load_with_checksum(path, device)?.0)
-    }
-
-    /// Reads a model and the SHA-256 that its content was found to have; none for a file of the
-    /// first format, which does not tell it.
-    ///
-    /// # Errors
-    /// Fails as [`Model::load`] does.
-    pub fn load_with_checksum(path: &Path, device: &Device) -> Result<(Self, Option<String>)> {
         let bad = |reason| Error::BadFile { path: path.into(), reason };
         let (bundle, checksum) = weights::read_with_checksum(path)?;
         let model = Self::from_bundle(&bundle, device).map_err(|error| match error {
@@ -366,7 +369,7 @@ impl Model {
         if model.card.format >= SEALED && checksum.is_none() {
             return Err(bad(format!("sha256 is missing, which format {SEALED} has")));
         }
-        Ok((model, checksum))
+        Ok(Self { checksum, ..model })
     }
 
     /// Builds a model from one file's content.
@@ -396,7 +399,7 @@ impl Model {
         used.extend(Calibration::names(calibrations.len()));
         used.extend(operator.iter().flat_map(Operator::names));
         check::check_no_more(tensors, &used)?;
-        Ok(Self { card, statistics, network, calibrations, operator })
+        Ok(Self { card, statistics, network, calibrations, operator, checksum: None })
     }
 }
 

@@ -9,5 +9,5 @@ pub use crate::physics::{Grid, Pde};
 pub use crate::problem::Problem;
 pub use crate::residual::{Residual, ResidualOptions, ResidualTerms};
 pub use crate::sampling::{SampleOptions, sample};
-pub use crate::tensor::{Device, Tensor};
 pub use crate::{Config, Model, Samples, data, device, problem, residual};
+pub use burn::tensor::{Device, Tensor};

@@ -27,6 +27,12 @@ pub const CONDITIONAL_TUNING: u64 = 7_500_000;
 pub const CHECK: u64 = 8_500_000;
 /// The samples by which `bench conditional` interpolates.
 pub const INTERPOLATION: u64 = 8_000_000;
+/// The problems of `experiments/warnings`.
+pub const WARNED: u64 = 9_000_000;
+
+/// The noise of the samples of `bench tune`, which no table uses. Noise has streams of its own, so
+/// that it shares none with data of the same seed.
+pub const TUNING_NOISE: u64 = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -44,6 +50,7 @@ mod tests {
             CONDITIONAL_TUNING,
             INTERPOLATION,
             CHECK,
+            WARNED,
         ];
         all.sort_unstable();
         assert!(all.windows(2).all(|pair| pair[1] - pair[0] >= ROOM), "{all:?}");

@@ -10,7 +10,7 @@ use serde_json::{Map, json};
 use crate::config::Config;
 use crate::diffusion::noise::Draw;
 use crate::diffusion::{Coordinates, Network, loss};
-use crate::model::{Card, Kind, Model, statistics_arrays, statistics_from};
+use crate::model::{Card, Kind, Model, Record, statistics_arrays, statistics_from};
 use crate::net::optimizer::AdamW;
 use crate::net::{UNet, params};
 use crate::parts::Parts;
@@ -37,6 +37,8 @@ pub struct TeacherTraining {
     /// The sum and the number of the finite losses since the last line of metrics.
     loss_since_log: (f64, u64),
     origin: Origin,
+    /// The making of the finished model, for its file.
+    record: Record,
     team: Team,
 }
 
@@ -70,6 +72,7 @@ impl TeacherTraining {
             origin.add_weights("start", &params::to_arrays(&model.network.net, "")?);
         }
 
+        let record = Record::of_training(config, start.as_ref())?;
         let (plain, statistics) = match start {
             Some(model) => (started(&card, &model)?, model.statistics),
             None => {
@@ -95,6 +98,7 @@ impl TeacherTraining {
             skipped: 0,
             loss_since_log: (0.0, 0),
             origin,
+            record,
             team: Team::default(),
         })
     }
@@ -112,11 +116,12 @@ impl TeacherTraining {
     /// The model with averaged weights.
     pub fn model(&self) -> Model {
         Model {
-            card: self.card.clone(),
+            card: Card { record: self.record.clone(), ..self.card.clone() },
             statistics: self.statistics.clone(),
             network: self.network.with_net(self.average.clone()).freeze(),
             calibrations: Vec::new(),
             operator: None,
+            checksum: None,
         }
     }
 

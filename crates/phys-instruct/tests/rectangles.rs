@@ -22,7 +22,9 @@ use phys_instruct::sampling::{SampleOptions, sample};
 use phys_instruct::teacher::TeacherTraining;
 use phys_instruct::training::Training;
 use phys_instruct::{Config, Error, Model, Samples, device, problem};
-use phys_instruct_physics::{Basis, Grid, Pde};
+use phys_instruct_physics::burgers::Burgers;
+use phys_instruct_physics::navier_stokes::NavierStokes;
+use phys_instruct_physics::{Basis, Fields, Grid, Pde};
 
 /// A rectangle for a PDE; time, which runs along y for some, has the side 1.
 fn rectangle(pde: &dyn Pde, points: [usize; 2]) -> Grid {
@@ -77,6 +79,98 @@ fn coordinates_invert_and_are_white() {
             assert_eq!(coordinates.to_pixels(y).dims()[2..], [20, 33]);
         }
     }
+}
+
+/// The residual of a single sample, `[equation, y, x]` in one list, and its relative size.
+fn residual_of(pde: &dyn Pde, sample: &Fields, grid: Grid) -> (Vec<f64>, f64) {
+    let own = problem::residual(pde, grid, &Device::flex()).unwrap();
+    let values: Vec<f32> = sample.data.iter().map(|&v| v as f32).collect();
+    let shape = [1, sample.channels, sample.height, sample.width];
+    let x = Tensor::from_data(TensorData::new(values, shape), &Device::flex());
+    let terms = own.terms(x, ResidualOptions::default());
+    let relative = terms.relative().into_scalar::<f32>();
+    let all = terms.residual.into_data().iter::<f32>().map(f64::from).collect();
+    (all, f64::from(relative))
+}
+
+/// The order at which an error falls between two grids whose spacings have the ratio 2.
+fn order([coarse, fine]: [f64; 2]) -> f64 {
+    (coarse / fine).log2()
+}
+
+/// A smooth pair that solves the equation: what is left is the truncation error.
+#[test]
+fn residuals_of_sources_fall_at_second_order_on_a_rectangle() {
+    for (name, k) in [("poisson", 0.0), ("helmholtz", 1.0)] {
+        let pde = problem::by_name(name).unwrap();
+        let relative = |points| {
+            let grid = Grid::new(points, [0.6, 1.0]).unwrap();
+            let [y, x] = pde.points(grid);
+            let u = on(&y, &x, |y, x| (PI * y / 0.6).sin() * (2.0 * PI * x).sin());
+            let factor = k - PI * PI / 0.36 - 4.0 * PI * PI;
+            let a: Vec<f64> = u.iter().map(|u| factor * u).collect();
+            residual_of(pde.as_ref(), &Fields::stack(points[0], points[1], &[&a, &u]), grid).1
+        };
+        // 24 intervals and 48, which is 49 nodes.
+        let found = order([[25, 41], [49, 81]].map(relative));
+        assert!((found - 2.0).abs() < 0.1, "{name}: order {found}");
+    }
+}
+
+/// The pair a = e^3s and u = e^-3s (s/3 + 1/9), along either axis, has -div(a grad u) = 1.
+#[test]
+fn darcy_s_residual_falls_at_second_order_on_a_rectangle() {
+    let pde = problem::by_name("darcy").unwrap();
+    for along_y in [true, false] {
+        let at_centre = |points: [usize; 2]| {
+            let grid = Grid::new(points, [0.6, 1.0]).unwrap();
+            let [y, x] = pde.points(grid);
+            let s = on(&y, &x, |y, x| if along_y { y } else { x });
+            let a: Vec<f64> = s.iter().map(|s| (3.0 * s).exp()).collect();
+            let u: Vec<f64> = s.iter().zip(&a).map(|(s, a)| (s / 3.0 + 1.0 / 9.0) / a).collect();
+            let sample = Fields::stack(points[0], points[1], &[&a, &u]);
+            residual_of(pde.as_ref(), &sample, grid).0[grid.points() / 2].abs()
+        };
+        // The centres of 9 and of 27 cells are one place.
+        let [coarse, fine] = [[9, 15], [27, 45]].map(at_centre);
+        let found = (coarse / fine).ln() / 3f64.ln();
+        assert!((found - 2.0).abs() < 0.1, "along y {along_y}: order {found}");
+    }
+}
+
+/// The states between which an evolution is collocated come from the reference solver. The orders
+/// at these long intervals are still below their limit of four.
+#[test]
+fn residuals_of_evolutions_near_order_four_in_time_on_a_rectangle() {
+    let flow = |intervals: usize| {
+        let grid = Grid::new([24, 40], [0.6, 1.0]).unwrap();
+        let pde = NavierStokes { intervals, ..NavierStokes::default() };
+        let [y, x] = pde.points(grid);
+        let eddies = on(&y, &x, |y, x| {
+            let [p, q] = [2.0 * PI * y / 0.6, 2.0 * PI * x];
+            2.0 * ((q + 0.3).sin() * (2.0 * p).cos() + (q - p).cos() + (2.0 * q + p).sin())
+        });
+        let solved = pde.solve(grid, &Fields::stack(24, 40, &[&eddies])).unwrap().fields;
+        residual_of(&pde, &solved, grid).1
+    };
+    let found = order([2, 4].map(flow));
+    assert!((3.0..4.4).contains(&found), "navier-stokes: order {found}");
+
+    let line = |rows: usize| {
+        let grid = Grid::new([rows, 80], [1.0, 0.6]).unwrap();
+        let pde = Burgers::default();
+        let [_, x] = pde.points(grid);
+        let first = on(&[0.0], &x, |_, x| 0.4 * (2.0 * PI * x / 0.6).sin());
+        let solved = pde.solve(grid, &Fields::stack(1, 80, &[&first])).unwrap().fields;
+        residual_of(&pde, &solved, grid).1
+    };
+    let found = order([21, 41].map(line));
+    assert!((3.0..4.4).contains(&found), "burgers: order {found}");
+}
+
+/// A function of the coordinates along y and x, on all points, row by row.
+fn on(y: &[f64], x: &[f64], f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+    y.iter().flat_map(|&y| x.iter().map(move |&x| (y, x))).map(|(y, x)| f(y, x)).collect()
 }
 
 #[test]

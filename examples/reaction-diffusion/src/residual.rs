@@ -1,7 +1,7 @@
 //! The residual R = D lap u - u^3 + a as tensor operations. It has the same five points as the
 //! solver, and is measured against the source a.
 
-use burn::tensor::{Device, Tensor, ops::PadMode};
+use phys_instruct::burn::tensor::{Device, Tensor, ops::PadMode};
 use phys_instruct::residual::operator::{
     InverseLaplacian, differences, input_and_solution, measured,
 };
@@ -48,7 +48,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use burn::tensor::TensorData;
+    use phys_instruct::burn::tensor::TensorData;
     use phys_instruct_physics::{Fields, generate, rng};
 
     fn residual(size: usize) -> ReactionDiffusionResidual {

@@ -45,11 +45,7 @@ impl Eval {
     pub fn run(&self, global: &Global) -> Outcome {
         let subject = if is_samples(&self.subject) { self.samples()? } else { self.model(global)? };
         let Some(reference) = figures::reference(&subject, self.reference.as_deref())? else {
-            return Err(Failure::Usage(format!(
-                "{} is known by data alone, so that no solver makes held-out data: name them with \
-                 --reference F",
-                subject.pde.name()
-            )));
+            return Err(figures::no_reference(subject.pde.name()));
         };
         let residual = subject.equation()?;
         subject.measure(Some(&reference), residual.as_deref())?.print(global.json)

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use phys_instruct::config::NetConfig;
 use phys_instruct::device;
-use phys_instruct::model::Model;
+use phys_instruct::model::{Model, Record};
 use phys_instruct::student::OperatorCard;
-use serde_json::json;
+use phys_instruct_report::number::plain;
+use serde_json::{Value, json};
 
-use crate::args::{Global, ModelName};
+use crate::args::{Global, ModelName, SamplingArgs, at_least};
 use crate::commands::pde::of_description;
 use crate::failure::{Failure, Outcome};
-use crate::models;
 use crate::output::{line, make_room, print, seconds, show};
+use crate::{figures, models};
 
 /// Look into model files
 #[derive(Subcommand)]
@@ -25,7 +26,11 @@ pub enum ModelVerb {
     Info(ModelName),
     /// Write a model with its weights rounded to 16 bits: half the size, for sharing
     ///
+    /// A model tells the config and the parent of its last training. Figures, licence and date are
+    /// added here.
+    ///
     /// Example: phys-instruct model pack runs/poisson-32-student --out poisson-32-student.safetensors
+    /// Example: phys-instruct model pack RUN --out F.safetensors --measure 200 --licence CC-BY-4.0
     #[command(verbatim_doc_comment)]
     Pack(Pack),
 }
@@ -38,32 +43,81 @@ pub struct Pack {
     /// The file to write
     #[arg(long, value_name = "F")]
     out: PathBuf,
+    /// Measure N samples of one call as `eval` does, and tell the figures in the file
+    #[arg(long, value_name = "N", value_parser = at_least::<2>())]
+    measure: Option<usize>,
+    /// Held-out data to measure against [default: made by the reference solver]
+    #[arg(long, value_name = "F", requires = "measure")]
+    reference: Option<PathBuf>,
+    /// Tell the licence of the weights, such as `MIT OR Apache-2.0`
+    #[arg(long, value_name = "TEXT")]
+    licence: Option<String>,
+    /// Tell the date, such as 2026-01-31
+    #[arg(long, value_name = "DATE")]
+    date: Option<String>,
 }
 
 impl ModelVerb {
     pub fn run(&self, global: &Global) -> Outcome {
         match self {
             Self::Info(name) => info(&models::find(&name.model)?, global.json),
-            Self::Pack(verb) => verb.run(),
+            Self::Pack(verb) => verb.run(global),
         }
     }
 }
 
 impl Pack {
-    fn run(&self) -> Outcome {
-        let model = Model::load(&models::find(&self.name.model)?, &device::cpu())?;
+    fn run(&self, global: &Global) -> Outcome {
+        let path = models::find(&self.name.model)?;
+        let mut model = Model::load(&path, &global.open_device()?)?;
         make_room(&self.out)?;
+
+        // What is packed is measured: rounded weights have figures of their own.
+        model.save_packed(&self.out)?;
+        model = Model::load(&self.out, &model.device())?;
+        let figures = self.measure.map(|count| self.figures(&model, count)).transpose()?;
+        let record = &mut model.card.record;
+        record.figures = figures.or(record.figures.take());
+        record.licence = self.licence.clone().or(record.licence.take());
+        record.date = self.date.clone().or(record.date.take());
+        record.check()?;
         model.save_packed(&self.out)?;
         print(&self.out.display().to_string())
     }
+
+    /// The figures of `count` samples of one call, or of as many as a teacher takes.
+    fn figures(&self, model: &Model, count: usize) -> Result<Value, Failure> {
+        let subject = figures::draw(model, &self.out, &SamplingArgs::default(), count)?;
+        let Some(reference) = figures::reference(&subject, self.reference.as_deref())? else {
+            return Err(figures::no_reference(subject.pde.name()));
+        };
+        let measured = subject.measure(Some(&reference), subject.equation()?.as_deref())?;
+        let all = serde_json::to_value(measured).map_err(|e| Failure::Usage(e.to_string()))?;
+        let told = TOLD.iter().map(|name| ((*name).to_owned(), all[name].clone()));
+        Ok(Value::Object(told.collect()))
+    }
 }
+
+/// The figures that a file tells, as `eval --json` names them.
+const TOLD: [&str; 10] = [
+    "count",
+    "calls",
+    "seed",
+    "reference_count",
+    "pde_error",
+    "data_floor",
+    "solution_error",
+    "sliced_wasserstein",
+    "sliced_wasserstein_floor",
+    "std_ratio",
+];
 
 /// The line for a file of the first format, which has no checksum.
 const NO_CHECKSUM: &str = "no checksum (`model pack` writes a copy with one)";
 
 fn info(path: &Path, json: bool) -> Outcome {
-    let (model, checksum) = Model::load_with_checksum(path, &device::cpu())?;
-    let card = &model.card;
+    let model = Model::load(path, &device::cpu())?;
+    let (card, checksum) = (&model.card, &model.checksum);
     let bundle = model.to_bundle()?;
     let weights = |prefix: &str| -> usize {
         let own = bundle.tensors.iter().filter(|(name, _)| name.starts_with(prefix));
@@ -120,9 +174,35 @@ fn info(path: &Path, json: bool) -> Outcome {
 
     lines.push(line("trained", format!("{} steps, {} samples", card.steps, card.samples_seen)));
     lines.push(line("time", seconds(card.seconds)));
+    lines.extend(of_record(&card.record));
     lines.push(line("SHA-256", checksum.as_deref().unwrap_or(NO_CHECKSUM)));
     lines.extend(card.collapse().map(|text| line("warning", text)));
     show(json, value, &lines)
+}
+
+/// What a model tells of its making.
+fn of_record(record: &Record) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    if let Some(figures) = &record.figures {
+        let number = |name: &str| figures[name].as_f64().map_or("not known".into(), plain);
+        let beside =
+            |name: &str, floor: &str| format!("{} (data: {})", number(name), number(floor));
+        let drawn = format!("{} samples, {} call(s)", figures["count"], figures["calls"]);
+        lines.extend([
+            line("figures", drawn),
+            line("PDE error", beside("pde_error", "data_floor")),
+            line("solution error", number("solution_error")),
+            line("sliced Wasserstein", beside("sliced_wasserstein", "sliced_wasserstein_floor")),
+        ]);
+    }
+
+    let told = [("parent", &record.parent), ("licence", &record.licence), ("date", &record.date)];
+    lines.extend(told.iter().filter_map(|(name, text)| Some(line(name, text.as_ref()?))));
+    if !record.config.is_empty() {
+        let count = record.config.lines().count();
+        lines.push(line("config", format!("{count} lines, under record.config of --json")));
+    }
+    lines
 }
 
 /// A network's size in words.

@@ -25,8 +25,8 @@ use crate::args::{
     Global, MOST_CALLS, ModelName, PartArgs, at_least, at_least_zero, between, extension,
 };
 use crate::failure::{Failure, Outcome};
-use crate::output::{NO_EQUATION, line, make_room, seconds, show, tell};
-use crate::progress::bar;
+use crate::output::{NO_EQUATION, line, make_room, say, seconds, show, tell};
+use crate::progress::{bar, wait};
 use crate::{cache, completion, models};
 
 use self::many::{Job, Log, Many, is_many};
@@ -114,7 +114,7 @@ pub struct Solve {
     /// refinement: the student's own calls, observations put in between;
     /// linearised: the equation linearised near the answer, solved for every member;
     /// input-space: Gauss-Newton in an input of few values, the equation solved between;
-    /// noise-space: Gauss-Newton in the student's noise, for comparison.
+    /// noise-space: Gauss-Newton in the student's noise, the way without an equation.
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     method: Option<Way>,
     /// Network calls at each of the student's levels but the first; more of them follow the
@@ -360,7 +360,7 @@ impl Solve {
                 Ok(own) => warnings += own,
                 Err(failure) => {
                     failed += 1;
-                    tell!("{}: no answer: {failure}", job.observations.display());
+                    say!(Warnings, "{}: no answer: {failure}", job.observations.display());
                 }
             }
             bar.inc(1);
@@ -438,7 +438,7 @@ impl Solve {
     ) -> Result<Report<'a>, Failure> {
         let Asked { pde, question, truth, unobserved } = asked;
         let start = Instant::now();
-        let answer = prepared.solver.answer(question.clone())?;
+        let answer = wait("answering", || prepared.solver.answer(question.clone()))?;
         let spent = start.elapsed().as_secs_f64();
 
         let observations = answer.observations.clone();

@@ -262,6 +262,34 @@ fn an_answer_is_written_for_other_programs_and_for_people() {
 }
 
 #[test]
+fn a_packed_file_tells_its_making() {
+    let sandbox = Sandbox::with_models();
+    let pack = "model pack student --out p.safetensors";
+    sandbox.good(&format!("{pack} --measure 8 --licence MIT --date 2026-01-31"));
+    let record = sandbox.json("model info p.safetensors")["record"].clone();
+    assert_eq!((&record["licence"], &record["date"]), (&"MIT".into(), &"2026-01-31".into()));
+    assert_eq!(record["parent"], sandbox.json("model info teacher")["sha256"]);
+
+    // The figures are those that `eval` prints of the file, and the config is one.
+    let figures = sandbox.json("eval p.safetensors --count 8");
+    for name in ["pde_error", "data_floor", "sliced_wasserstein", "std_ratio", "reference_count"] {
+        assert!(!figures[name].is_null());
+        assert_eq!(record["figures"][name], figures[name], "{name}");
+    }
+    sandbox.write("told.toml", record["config"].as_str().unwrap().as_bytes());
+    sandbox.good("config check told.toml");
+    let info = sandbox.good("model info p.safetensors").stdout;
+    for part in ["8 samples, 1 call", "PDE error", "(data: ", "licence", "lines, under"] {
+        assert!(info.contains(part), "{part}: {info}");
+    }
+
+    // What is told is kept by another copy.
+    sandbox.good("model pack p.safetensors --out q.safetensors");
+    assert_eq!(sandbox.json("model info q.safetensors")["record"], record);
+    sandbox.refuses(&format!("{pack} --reference set.npz"), "--measure");
+}
+
+#[test]
 fn polish_brings_samples_onto_the_equation_and_says_what_it_took() {
     let sandbox = Sandbox::with_models();
     let [plain, polished] = ["", " --polish 2"]

@@ -181,7 +181,17 @@ mod tests {
         let card = Card::new(Kind::Teacher, &config, pde.as_ref());
         let network = Network::new(net, coordinates).valid().freeze();
         let residual = crate::problem::residual(pde.as_ref(), Grid::square(SIZE), &device).unwrap();
-        (Model { card, statistics, network, calibrations: Vec::new(), operator: None }, residual)
+        (
+            Model {
+                card,
+                statistics,
+                network,
+                calibrations: Vec::new(),
+                operator: None,
+                checksum: None,
+            },
+            residual,
+        )
     }
 
     fn guided(method: GuidedSampler, steps: usize) -> (crate::Samples, usize, f64) {

@@ -73,7 +73,7 @@ pub struct Row {
     /// The conditions of the row.
     #[serde(flatten)]
     pub key: Key,
-    /// The number of network passes per sample, forward and backward.
+    /// The number of network calls per sample, a backward pass counted as a call.
     #[serde(alias = "nfe")]
     pub calls: usize,
     /// The relative RMS residual.
@@ -115,7 +115,7 @@ pub struct Row {
 pub struct Measured {
     /// The figures.
     pub report: Report,
-    /// The number of network passes per sample.
+    /// The number of network calls per sample.
     pub calls: usize,
     /// The seconds it took to draw all samples.
     pub seconds: f64,

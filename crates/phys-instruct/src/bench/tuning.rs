@@ -18,7 +18,7 @@ use crate::model::Model;
 use crate::sampling::{self, SampleOptions};
 use crate::store::atomic;
 use crate::store::file::{bad, read_text};
-use crate::{Error, Result, Samples};
+use crate::{Error, Result, Samples, seeds};
 
 /// The weights that are tried for DiffusionPDE, in its units.
 const GUIDANCE: [f64; 6] = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
@@ -31,8 +31,6 @@ pub const STEPS: [usize; 2] = [10, 100];
 const KEPT: f64 = 1.2;
 /// The largest plausible size of a file of searches, in bytes.
 const MOST_BYTES: u64 = 1 << 24;
-/// The sampling seed of the search, which no table uses.
-const SEED: u64 = 1_000;
 
 /// One candidate and its measures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -142,7 +140,7 @@ pub fn search(
     let heun = SampleOptions {
         count,
         calls: sampler::calls(steps, Method::Heun),
-        seed: SEED,
+        seed: seeds::TUNING_NOISE,
         ..SampleOptions::default()
     };
     let unguided = distance(&sampling::sample(model, heun, &mut |_| ())?.samples)?;
@@ -154,7 +152,7 @@ pub fn search(
             let guided = method
                 .guided(weight)
                 .ok_or_else(|| Error::Config(format!("{method} has no weight to be searched")))?;
-            let lot = Lot { count, seed: SEED };
+            let lot = Lot { count, seed: seeds::TUNING_NOISE };
             let drawn =
                 baseline::sample(model, residual.as_ref(), guided, steps, lot, &mut |_| ())?;
             // Samples that are not finite are worse than any others.

@@ -22,7 +22,7 @@ pub struct Posterior {
     /// that of independent members, and they lie further apart. An ensemble with an odd number of
     /// members counts as independent, which makes intervals too wide rather than too narrow.
     pub mirrored: bool,
-    /// Network passes, forward and backward, behind each member.
+    /// Network calls behind each member, a backward pass counted as a call.
     pub calls: usize,
     /// The number of members that were asked for and left out because they do not follow the
     /// observations.
@@ -37,11 +37,10 @@ pub struct Score {
     pub error: f64,
     /// The share of the entries within the 90 % interval; none for a single member.
     ///
-    /// No interval can hold nine cases of ten where an entry has one of two values, or where
-    /// members coincide because they are known to their rounding. There the score is the share of
-    /// the truth's randomised rank among the members that lies within the middle 90 %. For two
-    /// values this detects members that are too sure; only the CRPS detects members that are too
-    /// unsure.
+    /// An entry of one of two values has no interval that holds it nine times in ten; nor has one
+    /// whose members coincide to rounding. There the truth is ranked among the members, ties broken
+    /// at random, and the score is the share of ranks within the middle 90 %. For two values this
+    /// detects members that are too sure; only the CRPS detects members that are too unsure.
     pub coverage90: Option<f64>,
     /// The continuous ranked probability score, averaged over the entries and divided by the
     /// truth's root mean square.

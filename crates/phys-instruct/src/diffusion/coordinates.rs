@@ -140,7 +140,7 @@ impl Coordinates {
         for (i, channel) in channels.iter().enumerate() {
             varies(&statistics.spectrum[i * area..][..area], channel)?;
             maps.push(
-                statistics.left(&parts.layout, i, area),
+                statistics.whitening(&parts.layout, i, area),
                 pixel,
                 sigma_data,
                 config.noise().power(),

@@ -65,7 +65,7 @@ impl Statistics {
 
     /// The standard deviations by which the coordinates whiten the `area` entries of a channel.
     /// Under a regression, those of a solution are the deviations of its remainders.
-    pub(super) fn left(&self, layout: &Layout, channel: usize, area: usize) -> &[f32] {
+    pub(super) fn whitening(&self, layout: &Layout, channel: usize, area: usize) -> &[f32] {
         let solved = &layout.solution.channels;
         match &self.regression {
             Some(regression) if solved.contains(&channel) => {

@@ -35,10 +35,10 @@ use crate::{Result, Samples};
 const SAMPLES: usize = 2048;
 /// The number of samples drawn at a time.
 const BATCH: usize = 64;
-/// The largest gain of a mode, and one over the smallest. A mode that needs more has not been
+/// The largest gain of a mode; the smallest is its reciprocal. A mode that needs more has not been
 /// matched at all.
 const LARGEST: f64 = 1.5;
-/// The largest factor for a mode of a first line, and one over the smallest. It is larger than
+/// The largest factor for a mode of a first line; the smallest is its reciprocal. It is larger than
 /// [`LARGEST`]: these modes are few, and the high ones are the last to be matched.
 const LARGEST_OF_LINE: f64 = 8.0;
 /// The share of the largest deviation below which a mode of a first line counts as constant.

@@ -111,6 +111,7 @@ impl Student {
             network: self.averaged(),
             calibrations: self.calibrations.clone(),
             operator: self.operator.clone(),
+            checksum: None,
         }
     }
 

@@ -13,7 +13,7 @@ use super::student::Student;
 use crate::config::{Config, DistillConfig, OptimizerConfig, PhaseConfig};
 use crate::distill::calibration::FirstLine;
 use crate::eval::moments;
-use crate::model::{Card, Kind, Model, statistics_arrays};
+use crate::model::{Card, Kind, Model, Record, statistics_arrays};
 use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::params;
 use crate::parts::Parts;
@@ -39,6 +39,8 @@ pub struct StudentTraining {
     data_spread: Vec<f64>,
     skipped: u64,
     origin: Origin,
+    /// The making of the finished model, for its file.
+    record: Record,
 }
 
 impl StudentTraining {
@@ -65,6 +67,7 @@ impl StudentTraining {
         let mut origin = Origin::new(config, Kind::Student, data)?;
         origin.add_weights("teacher", &params::to_arrays(&teacher.network.net, "")?);
 
+        let record = Record::of_training(config, Some(&teacher))?;
         let card = card(distill, &teacher.card);
         let student = Student {
             seed: config.seed,
@@ -93,6 +96,7 @@ impl StudentTraining {
             data_spread: moments::spread(data),
             skipped: 0,
             origin,
+            record,
         })
     }
 
@@ -137,7 +141,9 @@ impl StudentTraining {
 
     /// The student with averaged weights.
     pub fn model(&self) -> Model {
-        self.student.model()
+        let mut model = self.student.model();
+        model.card.record = self.record.clone();
+        model
     }
 
     /// Stores the deviations of the finished student's samples over the data's in its description,
@@ -209,6 +215,7 @@ fn card(config: &DistillConfig, start: &Card) -> Card {
         seconds,
         std_ratio: Vec::new(),
         operator: None,
+        record: Record::default(),
         ..start.clone()
     }
 }

@@ -49,6 +49,7 @@ impl Card {
         self.coordinates.check(self.grid, &self.pde, self.channels.len())?;
         self.diffusion.check()?;
         self.check_calls()?;
+        self.record.check()?;
         if self.seconds.is_finite() && self.seconds >= 0.0 {
             return Ok(());
         }

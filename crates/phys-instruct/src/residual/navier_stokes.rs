@@ -12,8 +12,9 @@
 //! state there and w1 (exponential Hermite collocation, see [`phys_instruct_physics::hermite`]).
 //! The contribution of the march follows from w0 alone.
 //!
-//! The largest term is the second. The flow hardly moves, so that w itself would be a flattering
-//! measure. Relative to the second term a sample that is mere heat flow has the residual 1.
+//! The residual is measured relative to that average. The flow hardly moves, so that w itself would
+//! be a flattering measure. Relative to the average, a sample that is mere heat flow has the
+//! residual 1.
 //!
 //! The preconditioner is (P v)(t1) = (v(t1) - E v(t0)) / h, with v = 0 at t = 0. P^-1 R is the
 //! error of w itself, up to the advection of errors. With one interval it is h R, because the heat

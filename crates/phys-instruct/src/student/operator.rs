@@ -46,10 +46,10 @@ const INPUT: &str = "input";
 /// The share of the guess's largest mode below which its modes are not magnified further. Rounding
 /// of smooth fields in `f32` is a hundredth of it.
 const LEAST_OF_GUESS: f32 = 1e-4;
-/// The share of the largest deviation of what is left below which a mode's own is not told from
-/// zero. Above it the network adds to every mode in units of that mode alone, so that the tail of
-/// the solution's spectrum is kept. Rounding of fields in `f32` is about a tenth of it.
-const LEAST_LEFT: f32 = 1e-7;
+/// The least deviation of a mode of the remainder, solution less guess, as a share of the largest.
+/// A smaller one is raised to it. The network adds to every mode in units of its deviation, so that
+/// the tail of the solution's spectrum is kept. Rounding of fields in `f32` is a tenth of this.
+const LEAST_OF_REMAINDER: f32 = 1e-7;
 /// The number of samples whose guesses are made at a time.
 const BATCH: usize = 64;
 
@@ -278,7 +278,7 @@ impl OperatorStatistics {
             })
         };
         let guess_deviation = deviation(told.clone(), LEAST_OF_GUESS)?;
-        let left_deviation = deviation(left, LEAST_LEFT)?;
+        let left_deviation = deviation(left, LEAST_OF_REMAINDER)?;
 
         let input = read(frame.input_of(x.clone()))?;
         let n = input.len().max(1) as f64;

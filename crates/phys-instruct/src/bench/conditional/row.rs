@@ -52,7 +52,7 @@ pub struct Row {
     pub error_sd: f64,
     /// The error of the exact posterior's mean on the same problems; none if it is not known.
     pub bayes_limit: Option<f64>,
-    /// The number of network passes of each member, forward and backward.
+    /// The number of network calls of each member, a backward pass counted as a call.
     #[serde(alias = "nfe")]
     pub calls: usize,
     /// The median seconds of one answer, the whole ensemble, over problems.

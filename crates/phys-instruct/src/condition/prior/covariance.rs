@@ -60,7 +60,7 @@ const ROWS: usize = 16;
 const PART: usize = 1024;
 /// The ratio of prior variance to error variance from which sums are taken in `f64`. Above it
 /// rounding in `f32` is no longer small against the observation errors.
-const PRECISE: f32 = 1e5;
+const NEEDS_F64: f32 = 1e5;
 
 /// A factor of the blended covariance. Its transpose times standard normal noise is a field of
 /// that covariance.
@@ -566,7 +566,7 @@ impl ErrorUnits {
     fn new(rows: MatRef<f32>, scale: Vec<f64>) -> Result<Self> {
         let n = scale.len();
         let largest = rows.col_iter().map(|row| row.squared_norm_l2()).fold(0.0, f32::max);
-        let precise = largest >= PRECISE;
+        let precise = largest >= NEEDS_F64;
         let mut matrix = Mat::zeros(n, n);
 
         if !precise {

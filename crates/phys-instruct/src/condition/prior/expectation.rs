@@ -2,7 +2,8 @@
 //!
 //! Let v be the observed values, m their mean under the prior, C the prior's covariance, and H the
 //! map from a sample to its values at the places. Let S hold the variances of the errors, so that V
-//! = H C H^T + S is the covariance of v. With b = V^-1 (v - m), four numbers say how unusual v is:
+//! = H C H^T + S is the covariance of v. With b = V^-1 (v - m), four distances say how unusual v
+//! is:
 //!
 //! - each value alone: (v_i - m_i) / sqrt(V_ii);
 //! - each value given all others: b_i / sqrt((V^-1)_ii), the standardised error of predicting it
@@ -12,7 +13,7 @@
 //! - a common offset of a field: 1^T b / sqrt(1^T V^-1 1), where the vector 1 is 1 at the values
 //!   of that field and 0 elsewhere.
 //!
-//! Each number is near 1 for a Gaussian prior. The student's prior is not Gaussian. Its own
+//! Each distance is near 1 for a Gaussian prior. The student's prior is not Gaussian. Its own
 //! samples, seen at the same places with errors of the same size, therefore give the usual range.
 
 use faer::Mat;
@@ -28,7 +29,7 @@ use crate::linalg::cholesky;
 /// The share of the prior's own samples that exceeds the usual range.
 const RARE: f64 = 0.01;
 
-/// The largest of the four numbers over the observed values, or over those of one sample of the
+/// The largest of the four distances over the observed values, or over those of one sample of the
 /// prior.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Distances {
@@ -36,7 +37,7 @@ pub struct Distances {
     pub alone: f64,
     /// The largest of the values given all others.
     pub given_rest: f64,
-    /// The number of all values together.
+    /// The distance of all values together.
     pub together: f64,
     /// The largest of the fields' common offsets.
     pub offset: f64,
@@ -86,11 +87,11 @@ pub struct Surprise {
     pub expected: Vec<[f64; 2]>,
     /// The distance of each value from the value expected, in deviations.
     pub given_rest: Vec<f64>,
-    /// The four numbers of the observations.
+    /// The four distances of the observations.
     pub distances: Distances,
-    /// The four numbers that one in a hundred of the prior's own samples exceeds.
+    /// The four distances that one in a hundred of the prior's own samples exceeds.
     pub usual: Distances,
-    /// The number of all values together below which one in a hundred of the prior's own samples
+    /// The distance of all values together below which one in a hundred of the prior's own samples
     /// lies.
     pub least_together: f64,
     /// The size of each channel's values; none for a channel without observations.
@@ -217,7 +218,7 @@ impl Seen {
     }
 }
 
-/// The four numbers that a `share` of all samples exceeds.
+/// The four distances that a `share` of all samples exceeds.
 fn exceeded_by(all: &[Distances], share: f64) -> Distances {
     let high = |of: fn(&Distances) -> f64| quantile(all, 1.0 - share, of);
     Distances {
@@ -255,7 +256,7 @@ impl Inverse {
         Ok(Self { deviation, inverse: factor.inverse(), channels: channels.to_vec() })
     }
 
-    /// The four numbers of each column of `away`, which holds values less their means in units of
+    /// The four distances of each column of `away`, which holds values less their means in units of
     /// their deviations.
     fn distances(&self, away: &Mat<f64>) -> Vec<Distances> {
         let n = away.nrows();

@@ -34,7 +34,7 @@ fn student() -> Model {
         skip: Skip::Flow,
         ..Card::new(Kind::Student, &config, pde.as_ref())
     };
-    Model { card, statistics, network, calibrations: Vec::new(), operator: None }
+    Model { card, statistics, network, calibrations: Vec::new(), operator: None, checksum: None }
 }
 
 /// Writes the description of `bundle` as the first format had it.
@@ -148,6 +148,9 @@ fn a_description_that_breaks_a_rule_is_refused_by_its_field() {
         ("/levels", json!((1..1000).rev().collect::<Vec<u32>>()), "levels"),
         ("/seconds", json!(-1.0), "seconds"),
         ("/steps", json!(-1), "u64"),
+        ("/record", json!({ "licence": "MIT\nor not" }), "record.licence"),
+        ("/record", json!({ "date": "1".repeat(201) }), "record.date"),
+        ("/record", json!({ "config": "#".repeat(1 << 20) }), "record.config"),
     ] {
         let mut metadata = whole.metadata.clone();
         match (metadata.pointer_mut(field), field.rsplit_once('/')) {
@@ -234,10 +237,10 @@ fn a_file_of_the_first_format_is_read_and_written_anew_with_a_checksum() {
 
     let file = tempfile::NamedTempFile::new().unwrap();
     model.save(file.path()).unwrap();
-    let (model, checksum) = Model::load_with_checksum(file.path(), &cpu()).unwrap();
+    let model = Model::load(file.path(), &cpu()).unwrap();
     assert_eq!(model.card.format, FORMAT);
     assert_eq!(model.card.bases[1], ["SineNodes", "SineNodes"]);
-    assert_eq!(checksum.unwrap().len(), 64);
+    assert_eq!(model.checksum.as_ref().unwrap().len(), 64);
 }
 
 #[test]
