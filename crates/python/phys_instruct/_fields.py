@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from io import BytesIO
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -174,6 +175,22 @@ def dataset(fields: Mapping[str, Array], grid: Grid, first: str) -> xarray.Datas
     )
 
 
+def _figure(width: float, height: float) -> Figure:
+    """Returns an empty figure of a size in inches, which a notebook shows without pyplot."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise missing("matplotlib", "plot") from None
+
+    class Picture(Figure):
+        def _repr_png_(self) -> bytes:
+            buffer = BytesIO()
+            self.savefig(buffer, format="png", dpi=80)
+            return buffer.getvalue()
+
+    return Picture(figsize=(width, height), layout="constrained")
+
+
 def draw(
     rows: list[list[tuple[str, Array]]],
     grid: Grid,
@@ -181,12 +198,8 @@ def draw(
     alike: bool = True,
 ) -> Figure:
     """Draws rows of titled fields, each row with one scale of colours if ``alike``."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise missing("matplotlib", "plot") from None
     columns = max(len(row) for row in rows)
-    figure = Figure(figsize=(2.6 * columns, 2.4 * len(rows)), layout="constrained")
+    figure = _figure(2.6 * columns, 2.4 * len(rows))
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for cells, row in zip(axes, rows):
         least, most = min(np.min(f) for _, f in row), max(np.max(f) for _, f in row)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from . import _native
 from ._arrays import stacked
 from ._errors import CheckError
-from ._fields import Array, Fields, Grid, dataset, draw
+from ._fields import Array, Fields, Grid, dataset, draw, missing
 
 if TYPE_CHECKING:
     import xarray
@@ -99,6 +99,28 @@ class Posterior(Fields):
             fields[name] = self[name]
             fields[f"{name}_mean"], fields[f"{name}_sd"] = self.mean[name], self.sd[name]
         return dataset(fields, self.grid, "member")
+
+    def to_arviz(self) -> Any:
+        """Returns the members as draws of one chain, and the observed values, for ArviZ.
+
+        It is an ``arviz.InferenceData``, and from ArviZ 1.0 on an ``xarray.DataTree``, with the
+        groups ``posterior`` and ``observed_data``. The members are no chain: their order means
+        nothing, so that measures of convergence such as ``r_hat`` do not apply. Needs ArviZ.
+        """
+        try:
+            import arviz
+        except ImportError:
+            raise missing("arviz", "to_arviz") from None
+        members = {name: self[name] for name in self}
+        draws = dataset(members, self.grid, "draw").expand_dims(chain=[0])
+        seen = self.observations
+        observed = type(draws)({name: ("observation", seen[name]) for name in seen.dtype.names or ()})
+        groups = {"posterior": draws, "observed_data": observed}
+        if hasattr(arviz, "InferenceData"):
+            return arviz.InferenceData(**groups)
+        from xarray import DataTree
+
+        return DataTree.from_dict(groups)
 
     def plot(
         self,

@@ -158,4 +158,28 @@ def test_frames_and_pictures(posterior: pi.Posterior, truth: pi.Fields, tmp_path
     assert data["a"].dims == ("member", "y", "x") and data["a_mean"].dims == ("y", "x")
     pytest.importorskip("matplotlib")
     posterior.plot("a", truth=truth["a"][0]).savefig(tmp_path / "answer.png")
-    posterior.plot(truth=truth).savefig(tmp_path / "all.png")
+    all_fields = posterior.plot(truth=truth)
+    all_fields.savefig(tmp_path / "all.png")
+    # What a notebook asks for.
+    assert all_fields._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+
+
+def test_arviz_takes_the_members_as_draws(posterior: pi.Posterior) -> None:
+    arviz = pytest.importorskip("arviz")
+    data = posterior.to_arviz()
+    draws = data["posterior"]
+    assert draws["a"].dims == ("chain", "draw", "y", "x") and draws["a"].shape == (1, 16, 64, 64)
+    assert np.array_equal(draws["a"].values[0], posterior["a"])
+    assert np.array_equal(draws["y"].values, posterior.grid.y)
+    assert np.array_equal(data["observed_data"]["value"].values, posterior.observations["value"])
+    table = arviz.summary(draws["u"].isel(y=[32], x=[32]), kind="stats", round_to="none")
+    assert table["mean"].iloc[0] == pytest.approx(posterior.mean["u"][32, 32], rel=1e-5)
+
+
+def test_arviz_from_1_0_on_takes_a_tree(
+    posterior: pi.Posterior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arviz = pytest.importorskip("arviz")
+    monkeypatch.delattr(arviz, "InferenceData", raising=False)
+    tree = posterior.to_arviz()
+    assert type(tree).__name__ == "DataTree" and set(tree.children) == {"posterior", "observed_data"}
