@@ -52,20 +52,24 @@ pub struct Global {
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
     /// Leave out notes and bars; warnings and errors are told
-    #[arg(long, short, global = true, help_heading = EVERYWHERE, conflicts_with = "verbose")]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     pub quiet: bool,
-    /// Tell which files and settings are used, and what it took
+    /// Tell the model's file, the cache, threads and memory, too, and how long it took
     #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     pub verbose: bool,
 }
 
 impl Global {
     /// The most that is told on stderr.
-    pub fn told(&self) -> Told {
+    ///
+    /// # Errors
+    /// Refuses both options together, which the parser misses where a verb stands between.
+    pub fn told(&self) -> std::result::Result<Told, Failure> {
         match (self.quiet, self.verbose) {
-            (true, _) => Told::Warnings,
-            (_, true) => Told::Details,
-            _ => Told::Notes,
+            (true, true) => Err(Failure::Usage("--quiet and --verbose: give one of them".into())),
+            (true, false) => Ok(Told::Warnings),
+            (false, true) => Ok(Told::Details),
+            (false, false) => Ok(Told::Notes),
         }
     }
 
@@ -163,7 +167,7 @@ pub struct SamplingArgs {
     pub joint: bool,
 }
 
-/// What a sampling without any option is.
+/// Sampling without any option.
 impl Default for SamplingArgs {
     fn default() -> Self {
         Self { calls: None, seed: 0, sampler: Sampler::Heun, polish: 0, joint: false }

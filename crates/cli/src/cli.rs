@@ -84,7 +84,7 @@ pub fn parse(json: bool) -> std::result::Result<Cli, Failure> {
 /// Runs the command.
 pub fn run(cli: Cli) -> Outcome {
     let global = &cli.global;
-    tell_at_most(global.told());
+    tell_at_most(global.told()?);
     let simd = device::vector_unit()?;
     interrupt::survive_file_size_limit()?;
     keep_freed_memory();

@@ -15,7 +15,7 @@ use crate::args::SamplingArgs;
 use crate::failure::{Failure, Outcome};
 use crate::output::{NO_EQUATION, NO_SOLVER, line, seconds, show, tell};
 use crate::picture::in_words;
-use crate::progress::bar;
+use crate::progress::{bar, wait};
 use crate::warnings;
 
 /// The line in place of figures without held-out data.
@@ -65,6 +65,12 @@ pub fn no_reference(pde: &str) -> Failure {
         "{pde} is known by data alone, so that no solver makes held-out data: name them with \
          --reference F"
     ))
+}
+
+/// The figures of samples against held-out data, beside a spinner.
+pub fn measured_on(subject: &Subject, reference: Option<&Samples>) -> Result<Figures, Failure> {
+    let residual = subject.equation()?;
+    Ok(wait("measuring", || subject.measure(reference, residual.as_deref()))?)
 }
 
 /// What is printed of figures, and written under pictures.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::tensor::Device;
+use half::f16;
 use phys_instruct_physics::{Grid, Pde};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -38,6 +39,9 @@ const WITH_COORDINATES: u32 = 3;
 const WITH_OPERATOR: u32 = 4;
 /// The first version in which an operator multiplies its guess mode by mode.
 const WITH_GAIN: u32 = 5;
+
+/// The beginnings of the names of the weights that a packed file holds in 16 bits.
+const PACKED: [&str; 2] = ["net.", "operator.net."];
 
 /// Teacher or student.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -345,12 +349,25 @@ impl Model {
         weights::write(path, &self.to_bundle()?)
     }
 
+    /// This model with its weights rounded to 16 bits, as a packed file gives it back.
+    ///
+    /// # Errors
+    /// Fails as [`Model::to_bundle`] and [`Model::from_bundle`] do.
+    pub fn rounded(&self) -> Result<Self> {
+        let mut bundle = self.to_bundle()?;
+        let is_packed = |name: &str| PACKED.iter().any(|prefix| name.starts_with(prefix));
+        for (_, array) in bundle.tensors.iter_mut().filter(|(name, _)| is_packed(name)) {
+            array.data.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32());
+        }
+        Self::from_bundle(&bundle, &self.device())
+    }
+
     /// Writes the model with its weights rounded to 16 bits, at half the size.
     ///
     /// # Errors
     /// Fails as [`weights::write_packed`] does.
     pub fn save_packed(&self, path: &Path) -> Result<()> {
-        weights::write_packed(path, &self.to_bundle()?, &["net.", "operator.net."])
+        weights::write_packed(path, &self.to_bundle()?, &PACKED)
     }
 
     /// Reads a model.

@@ -49,7 +49,7 @@ class PDE:
     ) -> None:
         if fields is None:
             if name is None or input is not None or time or ranges or values or bases or sides:
-                raise ConfigError("PDE: a name, or fields and input, expected")
+                raise ConfigError("PDE: a name, or fields and input or time, expected")
             self._native = _native.Pde(name, [(key, float(v)) for key, v in params.items()])
             return
         if (input is None) == (time is None) or params:
@@ -113,6 +113,8 @@ def _toml(
         for key, of_fields in own.items():
             if field in of_fields:
                 pair = [part if isinstance(part, str) else float(part) for part in of_fields[field]]
+                if any(isinstance(part, float) and not np.isfinite(part) for part in pair):
+                    raise ConfigError(f"PDE: {key} of `{field}`: {pair} found, finite numbers expected")
                 lines.append(f"{key} = {json.dumps(pair)}")
     return "\n".join(lines)
 

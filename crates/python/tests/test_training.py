@@ -136,3 +136,20 @@ def test_too_few_pairs_are_refused(pairs: pi.Fields, tmp_path: Path) -> None:
 def test_a_bundled_student_is_no_teacher(student: pi.Model, tmp_path: Path) -> None:
     with pytest.raises(pi.Error):
         pi.distill(student, minutes=0.1, out=tmp_path / "none")
+
+
+def test_a_description_tells_values_and_time() -> None:
+    own = pi.PDE(fields=["a", "u"], input="a", name="own", values={"a": (3, 12)}, ranges={"u": (0, 9)})
+    assert own.channels == ["a", "u"]
+    line = pi.PDE(fields=["v", "w"], time="y", name="line", bases={"v": ("cosine", "fourier")})
+    assert line.channels == ["v", "w"]
+    for wrong, words in [
+        ({"input": "a", "values": {"u": (1, 2)}}, "only the input"),
+        ({"input": "a", "values": {"a": (1, 2, 3)}}, "a list of two"),
+        ({"input": "a", "ranges": {"a": (0, float("nan"))}}, "finite numbers expected"),
+        ({"input": "a", "time": "y"}, "fields and input, or fields and time"),
+        ({"time": "x"}, "`y`"),
+        ({}, "fields and input, or fields and time"),
+    ]:
+        with pytest.raises(pi.ConfigError, match=words):
+            pi.PDE(fields=["a", "u"], **wrong)  # type: ignore[arg-type]

@@ -47,8 +47,7 @@ impl Eval {
         let Some(reference) = figures::reference(&subject, self.reference.as_deref())? else {
             return Err(figures::no_reference(subject.pde.name()));
         };
-        let residual = subject.equation()?;
-        subject.measure(Some(&reference), residual.as_deref())?.print(global.json)
+        figures::measured_on(&subject, Some(&reference))?.print(global.json)
     }
 
     fn model(&self, global: &Global) -> Result<Subject, Failure> {

@@ -26,8 +26,8 @@ pub enum ModelVerb {
     Info(ModelName),
     /// Write a model with its weights rounded to 16 bits: half the size, for sharing
     ///
-    /// A model tells the config and the parent of its last training. Figures, licence and date are
-    /// added here.
+    /// A model's file holds the config and the parent of its last training. Figures, licence and
+    /// date are added here.
     ///
     /// Example: phys-instruct model pack runs/poisson-32-student --out poisson-32-student.safetensors
     /// Example: phys-instruct model pack RUN --out F.safetensors --measure 200 --licence CC-BY-4.0
@@ -43,7 +43,7 @@ pub struct Pack {
     /// The file to write
     #[arg(long, value_name = "F")]
     out: PathBuf,
-    /// Measure N samples of one call as `eval` does, and tell the figures in the file
+    /// Measure N samples as `eval` does, and tell the figures in the file
     #[arg(long, value_name = "N", value_parser = at_least::<2>())]
     measure: Option<usize>,
     /// Held-out data to measure against [default: made by the reference solver]
@@ -69,12 +69,9 @@ impl ModelVerb {
 impl Pack {
     fn run(&self, global: &Global) -> Outcome {
         let path = models::find(&self.name.model)?;
-        let mut model = Model::load(&path, &global.open_device()?)?;
         make_room(&self.out)?;
-
-        // What is packed is measured: rounded weights have figures of their own.
-        model.save_packed(&self.out)?;
-        model = Model::load(&self.out, &model.device())?;
+        // Rounded weights have figures of their own.
+        let mut model = Model::load(&path, &global.open_device()?)?.rounded()?;
         let figures = self.measure.map(|count| self.figures(&model, count)).transpose()?;
         let record = &mut model.card.record;
         record.figures = figures.or(record.figures.take());
@@ -85,13 +82,13 @@ impl Pack {
         print(&self.out.display().to_string())
     }
 
-    /// The figures of `count` samples of one call, or of as many as a teacher takes.
+    /// The figures of `count` samples, of one call each, or of as many as a teacher takes.
     fn figures(&self, model: &Model, count: usize) -> Result<Value, Failure> {
         let subject = figures::draw(model, &self.out, &SamplingArgs::default(), count)?;
         let Some(reference) = figures::reference(&subject, self.reference.as_deref())? else {
             return Err(figures::no_reference(subject.pde.name()));
         };
-        let measured = subject.measure(Some(&reference), subject.equation()?.as_deref())?;
+        let measured = figures::measured_on(&subject, Some(&reference))?;
         let all = serde_json::to_value(measured).map_err(|e| Failure::Usage(e.to_string()))?;
         let told = TOLD.iter().map(|name| ((*name).to_owned(), all[name].clone()));
         Ok(Value::Object(told.collect()))
@@ -180,7 +177,7 @@ fn info(path: &Path, json: bool) -> Outcome {
     show(json, value, &lines)
 }
 
-/// What a model tells of its making.
+/// The lines of a model's making.
 fn of_record(record: &Record) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     if let Some(figures) = &record.figures {
@@ -193,6 +190,7 @@ fn of_record(record: &Record) -> Vec<(String, String)> {
             line("PDE error", beside("pde_error", "data_floor")),
             line("solution error", number("solution_error")),
             line("sliced Wasserstein", beside("sliced_wasserstein", "sliced_wasserstein_floor")),
+            line("deviation / data's", word(&figures["std_ratio"])),
         ]);
     }
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use phys_instruct::problem::{self, Points};
-use phys_instruct_physics::{Basis, Channel, Grid, Part, Pde, TwoValues};
+use phys_instruct_physics::{Basis, Channel, Grid, Part, Pde};
 use serde_json::{Value, json};
 
 use crate::args::{Global, PdeArgs};
@@ -110,6 +110,7 @@ pub fn of_description(pde: &dyn Pde) -> Vec<(String, String)> {
     }
     let fields = pde.channels();
     let mut lines: Vec<_> = fields.iter().map(|c| line("field", described(c, pde))).collect();
+    lines.push(line("law of the input", pde.input_law()));
     lines.extend(places_and_ranges(pde));
     lines
 }
@@ -129,9 +130,6 @@ fn places_and_ranges(pde: &dyn Pde) -> Vec<(String, String)> {
     };
     let mut lines = vec![line("points", places)];
     lines.extend(own.description().ranges().map(range));
-    if let Some(TwoValues { low, high }) = own.description().two_values() {
-        lines.push(line("input", format!("{low} or {high}, nothing between")));
-    }
     lines
 }
 

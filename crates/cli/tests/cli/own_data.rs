@@ -1,6 +1,6 @@
 //! Data alone: a PDE that is known by a description, from the import to an answer.
 
-use phys_instruct::store::npz;
+use phys_instruct::store::{NdArray, npz};
 use serde_json::{Value, json};
 
 use crate::sandbox::Sandbox;
@@ -214,15 +214,13 @@ fn array(sandbox: &Sandbox, file: &str, name: &str) -> Vec<f64> {
 fn an_input_of_two_values_is_seen_in_the_data_and_kept() {
     let sandbox = Sandbox::new();
     let open = "[pde]\nname = 'mine'\ninput = 'a'\nfield = [{ name = 'a' }, { name = 'u' }]\n";
-    let named = open.replace("{ name = 'a' }", "{ name = 'a', values = [12, 3] }");
     let rounded = TINY.replace("[distill]", "[distill]\nround_input = true");
-    trained(&sandbox, "darcy", &named, &rounded);
-    sandbox.write("open.toml", open.as_bytes());
-    let imported = sandbox.json("data import made.npz --pde open.toml --out again.npz");
+    trained(&sandbox, "darcy", open, &rounded);
+    let imported = sandbox.json("data import made.npz --pde mine.toml --out again.npz");
     assert_eq!(imported["description"]["field"][0]["values"], json!([3.0, 12.0]));
     assert!(imported["description"]["field"][1]["values"].is_null());
     let info = sandbox.good("model info student").stdout;
-    assert!(info.contains("3 or 12, nothing between"), "{info}");
+    assert!(info.contains("given by data, 3 or 12"), "{info}");
 
     // What a student of 24 steps draws is far from the law, but has its values.
     sandbox.good("sample student --count 6 --out s.npz");
@@ -233,7 +231,10 @@ fn an_input_of_two_values_is_seen_in_the_data_and_kept() {
     sandbox.good("solve student --task inverse --obs o.csv --out answer.npz");
     assert!(array(&sandbox, "answer.npz", "a").iter().all(|v| (3.0..=12.0).contains(v)));
 
-    // Data of other values are not of a description that names them.
+    // The same values in another order are the same; data of others are not of the description.
+    let named = open.replace("{ name = 'a' }", "{ name = 'a', values = [12, 3] }");
+    sandbox.write("mine.toml", named.as_bytes());
+    sandbox.good("distill own.toml --out other");
     sandbox.write("mine.toml", named.replace("[12, 3]", "[3, 24]").as_bytes());
     let said = sandbox.good("data import made.npz --pde mine.toml --out again.npz").stderr;
     assert!(said.contains("a holds values from 3 to 12, the law of mine only 3 and 24"), "{said}");
@@ -245,7 +246,7 @@ fn rows_may_be_times() {
     let mine = "[pde]\nname = 'mine'\ntime = 'y'\nfield = [{ name = 'u' }]\n";
     trained(&sandbox, "burgers --param nu=0.1", mine, TINY);
     let shown = sandbox.good("pde show mine.toml").stdout;
-    assert!(shown.contains("u, ") || shown.contains("first row"), "{shown}");
+    assert!(shown.contains("its first row"), "{shown}");
 
     sandbox.good("sample student --count 4 --out s.npz --out s.png");
     // Forward: the first row is observed. Inverse: later rows are.
@@ -262,4 +263,23 @@ fn rows_may_be_times() {
     }
     let scores = "solve student --task inverse --held-out pairs.npz --problems 2 --points 8";
     assert_eq!(sandbox.json(scores)["problems"], 2);
+
+    // Two values of the first row alone: the later rows have any.
+    let path = sandbox.path("steps.npz");
+    let step = |i: usize| if i % 64 < 8 { [1.0, 2.0][i / 3 % 2] } else { (i as f32 * 0.7).sin() };
+    let field = NdArray::from_f32(vec![60, 8, 8], (0..60 * 64).map(step).collect()).unwrap();
+    npz::write(&path, &[("u", &field)]).unwrap();
+    let seen = sandbox.json("data import steps.npz --pde mine.toml --out seen.npz");
+    assert_eq!(seen["description"]["field"][0]["values"], json!([1.0, 2.0]));
+    sandbox.write("named.toml", mine.replace("'u'", "'u', values = [1, 2]").as_bytes());
+    let said = sandbox.good("data import steps.npz --pde named.toml --out seen.npz").stderr;
+    assert!(!said.contains("the law of mine"), "{said}");
+}
+
+#[test]
+fn rounding_needs_data_of_two_values() {
+    let sandbox = sandbox();
+    sandbox.good("train own.toml --out teacher");
+    let rounded = "distill own.toml --out student --set distill.round_input=true";
+    refused(&sandbox, rounded, &["distill.round_input", "no two values in the teacher's data"]);
 }

@@ -262,6 +262,27 @@ fn an_answer_is_written_for_other_programs_and_for_people() {
 }
 
 #[test]
+fn quiet_leaves_notes_out_and_verbose_adds_details() {
+    let sandbox = Sandbox::with_models();
+    let said = |flags: &str| sandbox.good(&format!("sample student --count 2 {flags}")).stderr;
+    assert!(said("").contains("wrote poisson.png") && !said("").contains("threads"));
+    assert_eq!(said("-q"), "");
+    let all = said("-v");
+    for part in ["2 threads", "model student", "wrote poisson.png", "took "] {
+        assert!(all.contains(part), "{part}: {all}");
+    }
+    // Warnings and errors are told all the same.
+    sandbox.good("solve student --task inverse --make-obs obs.csv --points 20");
+    let far = std::fs::read_to_string(sandbox.path("obs.csv")).unwrap().replace(",0.", ",9.");
+    sandbox.write("far.csv", far.as_bytes());
+    let run = sandbox.run("solve student -q --task inverse --obs far.csv --ensemble 2");
+    assert!(!run.stderr.is_empty() && !run.stderr.contains("note:"), "{}", run.stderr);
+    for both in ["-q -v pde list", "-q pde list -v", "pde -v list -q"] {
+        sandbox.refuses(both, "--quiet and --verbose");
+    }
+}
+
+#[test]
 fn a_packed_file_tells_its_making() {
     let sandbox = Sandbox::with_models();
     let pack = "model pack student --out p.safetensors";
@@ -287,6 +308,12 @@ fn a_packed_file_tells_its_making() {
     sandbox.good("model pack p.safetensors --out q.safetensors");
     assert_eq!(sandbox.json("model info q.safetensors")["record"], record);
     sandbox.refuses(&format!("{pack} --reference set.npz"), "--measure");
+
+    // What is refused leaves no file behind.
+    let other = "model pack student --out none.safetensors";
+    sandbox.refuses(&format!("{other} --date yesterday"), "record.date");
+    sandbox.refuses(&format!("{other} --measure 8 --reference none.npz"), "none.npz");
+    assert!(!sandbox.path("none.safetensors").exists());
 }
 
 #[test]

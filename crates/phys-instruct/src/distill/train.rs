@@ -257,6 +257,12 @@ fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
             distill.round_input, start.round_input
         )));
     }
+    if distill.round_input && start.pde()?.input_law().two_values().is_none() {
+        return Err(Error::Config(format!(
+            "distill.round_input = true: the input of {} has no two values in the teacher's data",
+            start.pde
+        )));
+    }
     if start.operator.is_some() && distill.operator().is_none() {
         return Err(Error::Config(
             "distill.teacher has an operator, which would be lost: add a phase of kind \

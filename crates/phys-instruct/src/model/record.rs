@@ -14,7 +14,8 @@ const LONGEST_LINE: usize = 200;
 /// The making of a model, beside what inference needs of it. Files of older versions have none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// The settled config of the last training, TOML; empty where it is not known.
+    /// The settled config of the last training, TOML; empty where it is not known. Paths in it are
+    /// those of the machine that trained.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub config: String,
     /// The SHA-256 of the model from which that training began, such as a student's teacher.
@@ -60,8 +61,17 @@ impl Record {
         if self.config.len() > LONGEST_CONFIG {
             return refuse("config", &format!("at most {LONGEST_CONFIG} bytes"));
         }
+        if self.figures.as_ref().is_some_and(|figures| figures["count"].as_u64().is_none()) {
+            return refuse("figures", "figures of a number of samples, `count`,");
+        }
+        if self.licence.as_deref().is_some_and(|text| text.trim().is_empty()) {
+            return refuse("licence", "a licence's name");
+        }
+        if self.date.as_deref().is_some_and(|text| !is_date(text)) {
+            return refuse("date", "year-month-day, such as 2026-01-31,");
+        }
 
-        let lines = [("parent", &self.parent), ("licence", &self.licence), ("date", &self.date)];
+        let lines = [("parent", &self.parent), ("licence", &self.licence)];
         let is_line = |text: &str| {
             text.chars().count() <= LONGEST_LINE && !text.chars().any(char::is_control)
         };
@@ -72,4 +82,19 @@ impl Record {
             }
         }
     }
+}
+
+/// Tells whether a text is year-month-day.
+fn is_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let number = |i: usize, digits: usize| -> Option<u32> {
+        let part = parts.get(i).filter(|part| part.len() == digits)?;
+        part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok())?
+    };
+    let is_day = || {
+        let (month, day) = (number(1, 2)?, number(2, 2)?);
+        number(0, 4)?;
+        Some((1..=12).contains(&month) && (1..=31).contains(&day))
+    };
+    parts.len() == 3 && is_day().unwrap_or(false)
 }

@@ -26,7 +26,8 @@ use std::io::Read;
 use std::path::Path;
 
 use phys_instruct_physics::{Basis, Layout, Part, Rows, TwoValues};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::bases;
 use crate::{Error, Result, Samples};
@@ -55,10 +56,10 @@ pub struct Description {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
     /// The lengths of the domain's sides along y and x. If `None`, those of the data.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "two")]
     pub sides: Option<[f64; 2]>,
     /// The places of the grid points along y and x. If `None`, those that suit the bases.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "two")]
     pub points: Option<[Points; 2]>,
     /// The fields, at least one of the input and one of the solution; with a `time` at least one.
     #[serde(rename = "field")]
@@ -96,13 +97,13 @@ pub struct Field {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unit: String,
     /// The least and the largest value that data and observations may have. If `None`, any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "two")]
     pub range: Option<[f64; 2]>,
     /// The two values that the input has, and no others. If `None`, chosen from the data.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "two")]
     pub values: Option<[f64; 2]>,
     /// The bases along y and x, which are the boundary conditions. If `None`, chosen from the data.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "two")]
     pub basis: Option<[Boundary; 2]>,
 }
 
@@ -220,6 +221,16 @@ impl Points {
     }
 }
 
+/// Reads a list of two, of which an array type would pass over what is too much.
+fn two<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> std::result::Result<Option<[T; 2]>, D::Error> {
+    let list: Vec<T> = Vec::deserialize(from)?;
+    let count = list.len();
+    let pair = list.try_into().map_err(|_| D::Error::invalid_length(count, &"a list of two"))?;
+    Ok(Some(pair))
+}
+
 /// The text of an ordinary file, cut where it is too long.
 fn text_of(path: &Path) -> std::io::Result<String> {
     // A pipe or a device may never end.
@@ -331,9 +342,11 @@ impl Description {
         if self.time.is_none()
             && (input.is_empty() || distinct.len() < input.len() || distinct.len() == count)
         {
-            let reason = ": at least one field, each once, and not all of them expected";
+            let reason = ": at least one field, each once, and not all of them expected; or, where \
+                          the first row of every field is the input, time = \"y\" instead";
             return refuse("input", reason.into());
         }
+        self.check_time().map_err(Error::Config)?;
 
         let has_values = |field: &Field| field.values.is_some();
         if let Some(i) = self.fields.iter().position(has_values)
@@ -347,6 +360,26 @@ impl Description {
         match self.sides.filter(|sides| !sides.iter().all(is_length)) {
             None => Ok(()),
             Some(sides) => refuse("sides", format!(" = {sides:?}: two lengths above 0 expected")),
+        }
+    }
+
+    /// Refuses what contradicts a first row at the time 0.
+    fn check_time(&self) -> std::result::Result<(), String> {
+        if self.time.is_none() {
+            return Ok(());
+        }
+        let expected = "with a time the first row is its beginning";
+        if let Some([along_y, _]) = self.points.filter(|[along_y, _]| *along_y != Points::Nodes) {
+            let name = serde_json::to_string(&along_y).unwrap_or_default();
+            return Err(format!("pde.points = [{name}, ..]: {expected}: \"nodes\" expected"));
+        }
+
+        let is_periodic = |field: &Field| field.basis.is_some_and(|b| b[0] == Boundary::Fourier);
+        match self.fields.iter().position(is_periodic) {
+            None => Ok(()),
+            Some(i) => {
+                Err(format!("pde.field[{i}].basis: {expected}, and no period along y is possible"))
+            }
         }
     }
 
@@ -364,6 +397,11 @@ impl Description {
             (None, [name]) => self.fields.iter().position(|field| field.name == *name),
             (None, _) => None,
         }
+    }
+
+    /// Tells whether the input may turn out to have two values, which nobody has stated.
+    pub fn is_open(&self) -> bool {
+        self.only_input().is_some_and(|i| self.fields[i].values.is_none())
     }
 
     /// The two values of the input, if it has no others.
@@ -412,7 +450,9 @@ impl Description {
             let entries = self.layout().input.entries(data.height, data.width);
             let of_sample = |sample| entries.iter().map(move |&entry| data.sample(sample)[entry]);
             let found = TwoValues::of((0..data.count).flat_map(of_sample));
-            field.values = found.map(|two| [two.low, two.high]);
+            // The shortest number that is stored as this one, such as 0.1 in `f32`.
+            let told = |v: f64| (v as f32).to_string().parse().unwrap_or(v);
+            field.values = found.map(|two| [two.low, two.high].map(told));
         }
         Ok(complete)
     }
@@ -420,11 +460,20 @@ impl Description {
     /// Tells whether `complete` may have come of this description: all that is given here is the
     /// same there.
     pub fn may_become(&self, complete: &Self) -> bool {
+        // Two values are the same in either order, and as they are stored.
+        let stored = |values: [f64; 2]| {
+            let [one, other] = values.map(|v| v as f32);
+            [one.min(other), one.max(other)]
+        };
         let given = |field: &Field, other: &Field| Field {
             basis: field.basis.and(other.basis),
-            values: field.values.and(other.values),
+            values: match field.values.map(stored) == other.values.map(stored) {
+                true => field.values,
+                false => field.values.and(other.values),
+            },
             ..other.clone()
         };
+
         let fields = self.fields.iter().zip(&complete.fields);
         let fields = fields.map(|(field, other)| given(field, other)).collect();
         let same_count = self.fields.len() == complete.fields.len();
@@ -447,10 +496,15 @@ impl Field {
             }
         }
 
-        if let Some([one, other]) = self.values
-            && !(one.is_finite() && other.is_finite() && one != other)
-        {
-            return Err(format!("values = [{one}, {other}]: two different numbers expected"));
+        if let Some([one, other]) = self.values {
+            let stored = [one, other].map(|v| v as f32);
+            if stored.iter().any(|v| !v.is_finite()) || stored[0] == stored[1] {
+                return Err(format!("values = [{one}, {other}]: two different numbers expected"));
+            }
+            let within = |v: f64| self.range.is_none_or(|[low, high]| (low..=high).contains(&v));
+            if !within(one) || !within(other) {
+                return Err(format!("values = [{one}, {other}]: numbers of the range expected"));
+            }
         }
 
         match self.range {
@@ -509,7 +563,17 @@ mod tests {
             ("name = 'u'", "name = 'sides'", ["pde.field[0].name", "sides"]),
             ("[0.0, 5.0]", "[5.0, 0.0]", ["pde.field[1].range", "smaller first"]),
             ("[0.0, 5.0]", "[0.0, 5.0]\nvalues = [2.0, 2.0]", ["field[1].values", "different"]),
+            ("[0.0, 5.0]", "[0.0, 5.0]\nvalues = [2.0, 7.0]", ["field[1].values", "of the range"]),
+            ("[0.0, 5.0]", "[0.0, 5.0, 9.0]", ["3", "a list of two"]),
+            ("[1.0, 2.0]", "[1.0]", ["1", "a list of two"]),
             ("unit = 'm'", "values = [2.0, 3.0]", ["field[0].values", "only the input"]),
+            ("input = 'k'", "input = []", ["pde.input", "time = \"y\""]),
+            ("input = 'k'", "time = 'y'", ["pde.field[0].basis", "no period"]),
+            (
+                "input = 'k'\nsides = [1.0, 2.0]",
+                "time = 'y'\npoints = ['cells', 'cells']",
+                ["pde.points", "\"nodes\" expected"],
+            ),
             ("input = 'k'", "time = 'y'\ninput = 'k'", ["pde.input", "leave it out"]),
             ("input = 'k'", "time = 'x'", ["time", "`y`"]),
             ("'fourier'", "'fourrier'", ["fourrier", "`fourier`"]),
@@ -518,6 +582,27 @@ mod tests {
             let message = refusal(from, to);
             assert!(parts.iter().all(|part| message.contains(part)), "{to}: {message}");
         }
+    }
+
+    #[test]
+    fn two_values_are_the_same_in_either_order_and_as_stored() {
+        let of = |values: &str| {
+            let text = MINE.replace("range = [0.0, 5.0]", &format!("values = {values}"));
+            Description::from_toml(&text).unwrap()
+        };
+        assert!(of("[0.1, 3]").may_become(&of("[3, 0.10000000149011612]")));
+        assert!(!of("[0.1, 3]").may_become(&of("[0.1, 4]")));
+        let open = Description::from_toml(MINE).unwrap();
+        assert!(open.is_open() && !of("[0.1, 3]").is_open());
+
+        // Three samples of k, the input, and u on 2 x 2 points.
+        let data = [[0.1_f32; 4], [7.0; 4]].concat().repeat(2);
+        let last = [0.1, 3.0, 3.0, 0.1, 1.0, 2.0, 3.0, 4.0];
+        let mut samples = crate::testing::samples_of(3, 2, 2, 2, [data, last.to_vec()].concat());
+        samples.channels = vec!["k".into(), "u".into()];
+        let complete = open.completed(&samples).unwrap();
+        assert_eq!(complete.fields[1].values, Some([0.1, 3.0]));
+        assert!(open.may_become(&complete) && of("[3, 0.1]").two_values() == complete.two_values());
     }
 
     #[test]

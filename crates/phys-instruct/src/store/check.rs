@@ -110,7 +110,9 @@ impl Check {
         let Some(two) = pde.input_law().two_values() else { return };
         let TwoValues { low, high } = two;
 
-        let inputs = || (0..samples.count).flat_map(|i| samples.field(i, 0)).map(|&v| f64::from(v));
+        let entries = pde.layout().input.entries(samples.height, samples.width);
+        let of_sample = |i: usize| entries.iter().map(move |&entry| samples.sample(i)[entry]);
+        let inputs = || (0..samples.count).flat_map(of_sample).map(f64::from);
         let off = |v: &f64| two.distance(*v) > SAME * two.gap();
         let total = inputs().count().max(1) as f64;
         let share = inputs().filter(off).count() as f64 / total;

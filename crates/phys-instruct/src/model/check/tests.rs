@@ -149,7 +149,11 @@ fn a_description_that_breaks_a_rule_is_refused_by_its_field() {
         ("/seconds", json!(-1.0), "seconds"),
         ("/steps", json!(-1), "u64"),
         ("/record", json!({ "licence": "MIT\nor not" }), "record.licence"),
-        ("/record", json!({ "date": "1".repeat(201) }), "record.date"),
+        ("/record", json!({ "licence": " " }), "record.licence"),
+        ("/record", json!({ "parent": "1".repeat(201) }), "record.parent"),
+        ("/record", json!({ "date": "yesterday" }), "record.date"),
+        ("/record", json!({ "date": "2026-13-01" }), "record.date"),
+        ("/record", json!({ "figures": {} }), "record.figures"),
         ("/record", json!({ "config": "#".repeat(1 << 20) }), "record.config"),
     ] {
         let mut metadata = whole.metadata.clone();
