@@ -54,7 +54,9 @@ class PDE:
             return
         if (input is None) == (time is None) or params:
             raise ConfigError("PDE: fields and input, or fields and time, and no parameters, expected")
-        own = {"range": ranges or {}, "values": values or {}, "basis": bases or {}}
+        own: dict[str, Mapping[str, tuple[Any, Any]]] = {
+            "range": ranges or {}, "values": values or {}, "basis": bases or {},
+        }
         self._native = _native.Pde.described(
             _toml(name or "mine", list(fields), input, time, sides, own)
         )
@@ -93,7 +95,7 @@ def _toml(
     input: str | Sequence[str] | None,
     time: str | None,
     sides: Sides | None,
-    own: Mapping[str, Mapping[str, tuple[float, float] | tuple[str, str]]],
+    own: Mapping[str, Mapping[str, tuple[Any, Any]]],
 ) -> str:
     """Returns the description of a PDE known by data alone, as the command line reads it. ``own``
     has what is said of a field, by the description's key and the field's name."""

@@ -115,12 +115,11 @@ class Posterior(Fields):
         draws = dataset(members, self.grid, "draw").expand_dims(chain=[0])
         seen = self.observations
         observed = type(draws)({name: ("observation", seen[name]) for name in seen.dtype.names or ()})
-        groups = {"posterior": draws, "observed_data": observed}
         if hasattr(arviz, "InferenceData"):
-            return arviz.InferenceData(**groups)
+            return arviz.InferenceData(posterior=draws, observed_data=observed)
         from xarray import DataTree
 
-        return DataTree.from_dict(groups)
+        return DataTree.from_dict({"posterior": draws, "observed_data": observed})
 
     def plot(
         self,
