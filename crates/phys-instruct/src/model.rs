@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::tensor::Device;
-use half::f16;
 use phys_instruct_physics::{Grid, Pde};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -352,14 +351,10 @@ impl Model {
     /// This model with its weights rounded to 16 bits, as a packed file gives it back.
     ///
     /// # Errors
-    /// Fails as [`Model::to_bundle`] and [`Model::from_bundle`] do.
+    /// Fails as [`Model::to_bundle`] and [`Model::from_bundle`] do, and for weights that do not fit
+    /// into 16 bits.
     pub fn rounded(&self) -> Result<Self> {
-        let mut bundle = self.to_bundle()?;
-        let is_packed = |name: &str| PACKED.iter().any(|prefix| name.starts_with(prefix));
-        for (_, array) in bundle.tensors.iter_mut().filter(|(name, _)| is_packed(name)) {
-            array.data.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32());
-        }
-        Self::from_bundle(&bundle, &self.device())
+        Self::from_bundle(&weights::rounded(&self.to_bundle()?, &PACKED)?, &self.device())
     }
 
     /// Writes the model with its weights rounded to 16 bits, at half the size.

@@ -56,14 +56,38 @@ pub fn write(path: &Path, bundle: &Bundle) -> Result<()> {
 /// # Errors
 /// Fails as [`write()`] does, and for values beyond the range of `f16`.
 pub fn write_packed(path: &Path, bundle: &Bundle, prefixes: &[&str]) -> Result<()> {
-    let large = |v: &&f32| !f16::from_f32(**v).is_finite();
-    let packed = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    for (name, array) in bundle.tensors.iter().filter(|(name, _)| packed(name)) {
-        if let Some(value) = array.data.iter().find(large) {
-            return Err(bad(path, format!("tensor `{name}`: {value} does not fit into 16 bits")));
+    let rounded = rounded(bundle, prefixes).map_err(|error| match error {
+        Error::Shape(reason) => bad(path, reason),
+        other => other,
+    })?;
+    write_as(path, &rounded, |name| match is_packed(name, prefixes) {
+        true => Dtype::F16,
+        false => Dtype::F32,
+    })
+}
+
+/// The `bundle` as a file of [`write_packed`] gives it back.
+///
+/// # Errors
+/// Fails with [`Error::Shape`] for values beyond the range of `f16`.
+pub fn rounded(bundle: &Bundle, prefixes: &[&str]) -> Result<Bundle> {
+    let mut rounded = bundle.clone();
+    let packed = rounded.tensors.iter_mut().filter(|(name, _)| is_packed(name, prefixes));
+    for (name, array) in packed {
+        for v in &mut array.data {
+            let half = f16::from_f32(*v);
+            if !half.is_finite() {
+                let reason = format!("tensor `{name}`: {v} does not fit into 16 bits");
+                return Err(Error::Shape(reason));
+            }
+            *v = half.to_f32();
         }
     }
-    write_as(path, bundle, |name| if packed(name) { Dtype::F16 } else { Dtype::F32 })
+    Ok(rounded)
+}
+
+fn is_packed(name: &str, prefixes: &[&str]) -> bool {
+    prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn write_as(path: &Path, bundle: &Bundle, dtype: impl Fn(&str) -> Dtype) -> Result<()> {
@@ -107,8 +131,12 @@ pub fn of_shape<'a>(
 /// # Errors
 /// Fails with [`Error::Shape`] for a tensor whose values do not fill its shape.
 pub fn to_vec(bundle: &Bundle) -> Result<Vec<u8>> {
-    bundle.tensors.iter().try_for_each(|(name, array)| check_shape(name, array))?;
+    check_shapes(bundle)?;
     to_bytes(bundle, |_| Dtype::F32).map_err(Error::Shape)
+}
+
+fn check_shapes(bundle: &Bundle) -> Result<()> {
+    bundle.tensors.iter().try_for_each(|(name, array)| check_shape(name, array))
 }
 
 /// Reads the bytes that [`to_vec`] returned; `origin` names them in an error.
@@ -134,14 +162,28 @@ pub fn read_with_checksum(path: &Path) -> Result<(Bundle, Option<String>)> {
 /// # Errors
 /// Fails with [`Error::Shape`] for a tensor whose values do not fill its shape.
 pub fn sha256_of(bundle: &Bundle) -> Result<String> {
-    let (_, checksum) = from_bytes(Path::new("its own bytes"), &to_vec(bundle)?)?;
-    checksum.ok_or_else(|| Error::Shape("a document without fields has no checksum".into()))
+    check_shapes(bundle)?;
+    let document = unsealed(&bundle.metadata);
+    with_views(bundle, |_| Dtype::F32, |views| Ok(checksum(&document, &views)))
+        .map_err(Error::Shape)
 }
 
 fn to_bytes(
     bundle: &Bundle,
     dtype: impl Fn(&str) -> Dtype,
 ) -> std::result::Result<Vec<u8>, String> {
+    with_views(bundle, dtype, |views| {
+        let document = HashMap::from([(KEY.to_string(), sealed(&bundle.metadata, &views))]);
+        safetensors::serialize(views, Some(document)).map_err(|e| e.to_string())
+    })
+}
+
+/// Does `work` with the tensors as they are stored.
+fn with_views<T>(
+    bundle: &Bundle,
+    dtype: impl Fn(&str) -> Dtype,
+    work: impl FnOnce(BTreeMap<&str, TensorView<'_>>) -> std::result::Result<T, String>,
+) -> std::result::Result<T, String> {
     let bytes = |name: &str, data: &[f32]| -> Vec<u8> {
         match dtype(name) {
             Dtype::F16 => data.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
@@ -159,21 +201,24 @@ fn to_bytes(
                 .map_err(|e| format!("tensor `{name}`: {e}"))
         })
         .collect::<std::result::Result<BTreeMap<_, _>, _>>()?;
-
-    let document = HashMap::from([(KEY.to_string(), sealed(&bundle.metadata, &views))]);
-    safetensors::serialize(views, Some(document)).map_err(|e| e.to_string())
+    work(views)
 }
 
 /// The document as text with the checksum in it. A document that is no JSON object has no place for
 /// it.
 fn sealed(metadata: &serde_json::Value, tensors: &BTreeMap<&str, TensorView<'_>>) -> String {
+    let text = unsealed(metadata);
+    let sum = checksum(&text, tensors);
+    text.replacen(&field(""), &field(&sum), 1)
+}
+
+/// The document as text with an empty place for the checksum, of which the checksum is taken.
+fn unsealed(metadata: &serde_json::Value) -> String {
     let mut document = metadata.clone();
     if let Some(fields) = document.as_object_mut() {
         fields.insert(CHECKSUM.into(), "".into());
     }
-    let text = document.to_string();
-    let sum = checksum(&text, tensors);
-    text.replacen(&field(""), &field(&sum), 1)
+    document.to_string()
 }
 
 /// The text of the checksum's field in the document.
@@ -328,8 +373,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.safetensors");
         write(&path, &bundle()).unwrap();
-        let back = read(&path).unwrap();
+        let (back, checksum) = read_with_checksum(&path).unwrap();
         assert_eq!(back, bundle());
+        assert_eq!(checksum, Some(sha256_of(&bundle()).unwrap()));
         assert!(back.tensors["b.weight"].data[5].is_sign_negative());
     }
 
@@ -339,12 +385,15 @@ mod tests {
         let path = folder.path().join("m.safetensors");
         write_packed(&path, &bundle(), &["b."]).unwrap();
         let back = read(&path).unwrap();
+        assert_eq!(back, rounded(&bundle(), &["b."]).unwrap());
         let [own, found] = [&bundle(), &back].map(|b| b.tensors["b.weight"].data.clone());
         assert!(own.iter().zip(&found).all(|(a, b)| (a - b).abs() <= a.abs() * 0.5e-3 + 1e-7));
         assert_ne!(own, found);
         assert_eq!(back.tensors["a"], bundle().tensors["a"]);
-        let error = write_packed(&path, &bundle(), &["a"]).unwrap_err().to_string();
-        assert!(error.contains("does not fit into 16 bits"), "{error}");
+        let errors = [write_packed(&path, &bundle(), &["a"]), rounded(&bundle(), &["a"]).map(drop)];
+        for error in errors.map(|refused| refused.unwrap_err().to_string()) {
+            assert!(error.contains("does not fit into 16 bits"), "{error}");
+        }
     }
 
     #[test]
