@@ -12,6 +12,15 @@ def rows_of(runs, usage):
     return rows or sys.exit(usage)
 
 
+def runs_and_times(words):
+    """The runs that are named, and those after a --times before them."""
+    runs, quiet = list(words), []
+    while runs[:1] == ["--times"]:
+        quiet += runs[1:2]
+        runs = runs[2:]
+    return runs, quiet
+
+
 def write(page, head, lines):
     """Replaces the table of a page, the only one whose first two columns have no name."""
     rule = "|" + "---|" * (head.count("|") - 1)

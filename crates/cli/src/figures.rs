@@ -8,6 +8,7 @@ use phys_instruct::eval::Report;
 use phys_instruct::figures::{Drawing, ask_for_figures};
 pub use phys_instruct::figures::{Figures, Subject};
 use phys_instruct::model::Model;
+use phys_instruct::residual::Residual;
 use phys_instruct::{Samples, figures::Polish};
 use phys_instruct_report::number::{plain, significant};
 
@@ -68,9 +69,12 @@ pub fn no_reference(pde: &str) -> Failure {
 }
 
 /// The figures of samples against held-out data, beside a spinner.
-pub fn measured_on(subject: &Subject, reference: Option<&Samples>) -> Result<Figures, Failure> {
-    let residual = subject.equation()?;
-    Ok(wait("measuring", || subject.measure(reference, residual.as_deref()))?)
+pub fn measured_on(
+    subject: &Subject,
+    reference: Option<&Samples>,
+    residual: Option<&dyn Residual>,
+) -> Result<Figures, Failure> {
+    Ok(wait("measuring", || subject.measure(reference, residual))?)
 }
 
 /// What is printed of figures, and written under pictures.

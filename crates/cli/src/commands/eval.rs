@@ -47,7 +47,8 @@ impl Eval {
         let Some(reference) = figures::reference(&subject, self.reference.as_deref())? else {
             return Err(figures::no_reference(subject.pde.name()));
         };
-        figures::measured_on(&subject, Some(&reference))?.print(global.json)
+        let residual = subject.equation()?;
+        figures::measured_on(&subject, Some(&reference), residual.as_deref())?.print(global.json)
     }
 
     fn model(&self, global: &Global) -> Result<Subject, Failure> {

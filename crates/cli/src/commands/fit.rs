@@ -15,7 +15,7 @@ use phys_instruct::team::Team;
 use phys_instruct::{Config, Model, Samples, data};
 use serde_json::{Value, json};
 
-use crate::args::{Global, Sampler, SamplingArgs, at_least, at_least_zero, extension};
+use crate::args::{Global, SamplingArgs, at_least, at_least_zero, extension};
 use crate::checked::{checked_data, data_with_bar, described};
 use crate::commands::pde::of_description;
 use crate::commands::sample::draw;
@@ -243,12 +243,10 @@ impl Fit {
         folder: &Path,
         stop: &AtomicBool,
     ) -> Result<Judged, Failure> {
-        let sampling =
-            SamplingArgs { calls: None, seed: 0, sampler: Sampler::Heun, polish: 0, joint: false };
         let count = held_out.count.max(FEWEST_DRAWN);
-        let subject = figures::draw(model, path, &sampling, count)?;
+        let subject = figures::draw(model, path, &SamplingArgs::default(), count)?;
         let residual = subject.equation()?;
-        let figures = subject.measure(Some(held_out), residual.as_deref())?;
+        let figures = figures::measured_on(&subject, Some(held_out), residual.as_deref())?;
         draw(&folder.join("samples.png"), &subject, residual.as_deref(), &figures)?;
 
         let solver = Solver::new(model)?;

@@ -88,7 +88,8 @@ impl Pack {
         let Some(reference) = figures::reference(&subject, self.reference.as_deref())? else {
             return Err(figures::no_reference(subject.pde.name()));
         };
-        let measured = figures::measured_on(&subject, Some(&reference))?;
+        let residual = subject.equation()?;
+        let measured = figures::measured_on(&subject, Some(&reference), residual.as_deref())?;
         let all = serde_json::to_value(measured).map_err(|e| Failure::Usage(e.to_string()))?;
         let told = TOLD.iter().map(|name| ((*name).to_owned(), all[name].clone()));
         Ok(Value::Object(told.collect()))

@@ -12,7 +12,6 @@ use crate::failure::Outcome;
 use crate::figures::{self, Figures, Printed, Subject};
 use crate::output::tell;
 use crate::picture::samples::{self, Shown};
-use crate::progress::wait;
 use crate::{models, picture};
 
 /// Samples of a picture.
@@ -50,8 +49,7 @@ impl Sample {
         let subject = figures::draw(&model, &path, &self.sampling, self.count)?;
         let reference = figures::reference(&subject, self.reference.as_deref())?;
         let residual = subject.equation()?;
-        let figures =
-            wait("measuring", || subject.measure(reference.as_ref(), residual.as_deref()))?;
+        let figures = figures::measured_on(&subject, reference.as_ref(), residual.as_deref())?;
 
         let out = match self.out.as_slice() {
             [] => vec![PathBuf::from(format!("{}.png", model.card.pde))],
