@@ -13,6 +13,7 @@ use crate::condition::explained::Explained;
 use crate::condition::methods::known::KnownInput;
 use crate::condition::observations::place::Lattice;
 use crate::condition::prior::expectation::{Distances, Surprise};
+use crate::condition::prior::gain::HELD;
 use crate::condition::warnings::{self, Warning};
 use crate::condition::{Method, Observation, Observations, Options, Posterior, Solver, Task};
 use crate::config::size;
@@ -151,11 +152,9 @@ pub fn ask_for_members(model: &Model, question: &Question) -> Result<()> {
     // all observations are alive, in double precision.
     let gains = method.inference().gains();
     let covariances = (gains + 2.0) * 8.0 * (points as f64).powi(2);
-    // The linear estimate's row of each observation is as long as all fields. A gain that is made
-    // anew near the answer comes from slopes of the input, in double precision.
-    let row = memory::of_samples(points, [card.channels.len(), card.grid.ny, card.grid.nx]);
-    let slopes = 2.0 * memory::of_samples(points, [1, card.grid.ny, card.grid.nx]);
-    let observed = covariances + gains * row + (gains - 1.0) * slopes;
+    // The row of each observation is as long as all fields. More than a block are never held.
+    let rows = memory::of_samples(points, [card.channels.len(), card.grid.ny, card.grid.nx]);
+    let observed = covariances + gains * rows.min(HELD as f64);
     let bytes = members as f64 * (fields + gradient) + observed;
     memory::ask(bytes, format_args!("{members} members for {points} observations"))
 }

@@ -8,7 +8,7 @@ use super::methods::{Drawn, Given, Method, Options, exact_error};
 use super::observations::place::Stencil;
 use super::posterior::Posterior;
 use super::prior::covariance::Covariance;
-use super::prior::expectation::{Seen, Surprise};
+use super::prior::expectation::{Expectation, Seen, Surprise};
 use super::prior::{Prior, Student};
 use super::warnings::FieldLaw;
 use super::{Observation, Observations, Task};
@@ -230,14 +230,18 @@ impl Solver {
         let stencils: Vec<Stencil> =
             chosen.iter().map(|&i| observations.stencils()[i].clone()).collect();
         let unit: Vec<f64> = points.iter().map(|p| self.deviations[p.channel]).collect();
-        let fresh = self.yardstick()?;
+
+        let (covariance, fresh) = (&self.covariance, self.yardstick()?);
+        let law = || Expectation::new(covariance, &self.student, &stencils, fresh);
+        let expectation = in_pool(law)?;
+
         Ok(Seen {
             channels: points.iter().map(|p| p.channel).collect(),
             values: points.iter().map(|p| p.value).collect(),
             sd: points.iter().map(|p| p.sd).collect(),
             least: points.iter().map(|p| self.least_error(p)).collect(),
             unit,
-            expectation: in_pool(|| self.covariance.expectation(&self.student, &stencils, fresh)),
+            expectation,
             chosen,
         })
     }

@@ -75,6 +75,49 @@ impl Prior for Smooth {
     }
 }
 
+/// [`Smooth`] with a linear estimate that knows nothing of how the values depend on each other.
+pub struct Independent(Smooth);
+
+impl Independent {
+    pub fn new() -> Self {
+        Self(Smooth::new())
+    }
+}
+
+impl Prior for Independent {
+    fn shape(&self) -> [usize; 3] {
+        self.0.shape()
+    }
+
+    fn device(&self) -> Device {
+        self.0.device()
+    }
+
+    fn fields(&self, z: Tensor<4>) -> Tensor<4> {
+        self.0.fields(z)
+    }
+
+    fn calls(&self) -> usize {
+        self.0.calls()
+    }
+
+    fn renoise_and_denoise(&self, x: Tensor<4>, z: Tensor<4>, number: usize) -> Tensor<4> {
+        self.0.renoise_and_denoise(x, z, number)
+    }
+
+    fn gaussian_response(&self, change: Tensor<4>, number: usize) -> Tensor<4> {
+        self.0.gaussian_response(change, number)
+    }
+
+    fn linear(&self, z: Tensor<4>) -> Tensor<4> {
+        z
+    }
+
+    fn transposed(&self, x: Tensor<4>) -> Tensor<4> {
+        x
+    }
+}
+
 /// An input that equals [`Smooth`] at inner points and 0 on the border, and a solution that is
 /// twice the input. Its own linear estimate knows neither.
 pub struct Bordered {

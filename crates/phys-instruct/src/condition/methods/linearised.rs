@@ -30,6 +30,8 @@
 //! therefore checked by measurement, not derived.
 
 use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
 use phys_instruct_kernels::pool::in_pool;
@@ -43,7 +45,8 @@ use crate::condition::methods::{Drawn, Given, Inference, Options};
 use crate::condition::observations::observed::Observed;
 use crate::condition::observations::place::Stencil;
 use crate::condition::prior::Prior;
-use crate::condition::prior::covariance::{Covariance, Gain};
+use crate::condition::prior::covariance::Covariance;
+use crate::condition::prior::gain::{Functionals, Gain};
 use crate::net::params::values;
 use crate::{Error, Result};
 
@@ -150,8 +153,66 @@ impl Entries {
 
 /// The equation linearised at one input, and the gain that gives the step d.
 struct Near<'a> {
-    equation: Box<dyn Linearised>,
+    equation: Arc<dyn Linearised>,
     gain: Gain<'a>,
+}
+
+/// The observed values as functionals of the input. A value is a sum over the solution, with slopes
+/// from the adjoint, and over the input, on which it depends directly.
+struct Slopes<'a> {
+    equation: Arc<dyn Linearised>,
+    stencils: &'a [Stencil],
+    entries: &'a Entries,
+}
+
+impl Slopes<'_> {
+    /// The part of a functional in the solution, as places and weights.
+    fn in_solution(&self, terms: &[(usize, f64)]) -> Vec<(usize, f64)> {
+        let term = |&(entry, weight): &(usize, f64)| Some((self.entries.place(entry)?, weight));
+        terms.iter().filter_map(term).collect()
+    }
+
+    /// Writes the coefficients of a functional with these `slopes` of its part in the solution.
+    fn write(&self, terms: &[(usize, f64)], slopes: Option<&[f64]>, row: &mut [f32]) {
+        let inputs = self.entries.input.iter().zip(slopes.unwrap_or_default());
+        inputs.for_each(|(&entry, slope)| row[entry] = *slope as f32);
+        for &(entry, weight) in terms {
+            if self.entries.place(entry).is_none() {
+                row[entry] += weight as f32;
+            }
+        }
+    }
+}
+
+impl Functionals for Slopes<'_> {
+    fn coefficients(&self, points: Range<usize>, len: usize) -> Result<Vec<f32>> {
+        let stencils = &self.stencils[points];
+        let functionals: Vec<_> = stencils.iter().map(|s| self.in_solution(s.terms())).collect();
+        let depending: Vec<_> = functionals.iter().filter(|f| !f.is_empty()).cloned().collect();
+        let slopes = self.equation.slopes(&depending)?;
+
+        let mut slopes = slopes.chunks_exact(self.entries.input.len());
+        let mut rows = vec![0.0; stencils.len() * len];
+        let all = rows.chunks_exact_mut(len).zip(stencils.iter().zip(&functionals));
+        for (row, (stencil, functional)) in all {
+            let slopes = if functional.is_empty() { None } else { slopes.next() };
+            self.write(stencil.terms(), slopes, row);
+        }
+        Ok(rows)
+    }
+
+    fn sum(&self, weights: &[f64], len: usize) -> Result<Vec<f32>> {
+        let mut sums = vec![0.0; self.entries.places.len()];
+        for (stencil, by) in self.stencils.iter().zip(weights) {
+            stencil.terms().iter().for_each(|&(entry, weight)| sums[entry] += by * weight);
+        }
+        let terms: Vec<_> = sums.into_iter().enumerate().filter(|(_, sum)| *sum != 0.0).collect();
+
+        let slopes = self.equation.slopes(&[self.in_solution(&terms)])?;
+        let mut row = vec![0.0; len];
+        self.write(&terms, Some(&slopes), &mut row);
+        Ok(row)
+    }
 }
 
 impl Inversion<'_> {
@@ -163,7 +224,7 @@ impl Inversion<'_> {
     pub fn infer(&self, aim: &Aim, rounds: usize, seed: u64) -> Result<(Tensor<4>, usize)> {
         let misfit = |x: &Tensor<4>| aim.values.clone() - self.observed.of(x.clone());
         let x = self.prior.fields(aim.noise.clone());
-        let mut x = x.clone() + self.gain.apply(misfit(&x));
+        let mut x = x.clone() + self.gain.apply(misfit(&x))?;
 
         let (mut calls, levels) = (1, self.prior.calls());
         let mut last = None;
@@ -191,7 +252,7 @@ impl Inversion<'_> {
                 let pairs = self.pairs(&near, &x)?;
                 pairs.clone() + self.step(&near, misfit(&pairs))?
             }
-            _ => x.clone() + self.outside_unobserved_input(self.gain.apply(misfit(&x)))?,
+            _ => x.clone() + self.outside_unobserved_input(self.gain.apply(misfit(&x))?)?,
         };
         Ok((x, calls))
     }
@@ -226,40 +287,16 @@ impl Inversion<'_> {
     /// The equation linearised at the mean input of the members `x`, with its gain.
     fn near(&self, x: &Tensor<4>) -> Result<Near<'_>> {
         let mean = self.input(&values(x.clone().mean_dim(0)));
-        let equation = self.equation.linearised(self.grid, &mean)?;
-
-        // An observed value is a sum over the solution, with slopes from the adjoint, and over the
-        // input, on which it depends directly.
-        let solved = |stencil: &Stencil| {
-            let term = |&(e, weight): &(usize, f64)| Some((self.entries.place(e)?, weight));
-            stencil.terms().iter().filter_map(term).collect::<Vec<_>>()
-        };
-        let functionals: Vec<_> = self.stencils.iter().map(solved).collect();
-        let depending: Vec<_> = functionals.iter().filter(|f| !f.is_empty()).cloned().collect();
-        let slopes = equation.slopes(&depending)?;
-        let mut slopes = slopes.chunks_exact(self.entries.input.len());
-        let own = |f: &Vec<_>| (!f.is_empty()).then(|| slopes.next()).flatten();
-        let slopes: Vec<_> = functionals.iter().map(own).collect();
-
-        let row = |p: usize, row: &mut [f32]| {
-            if let Some(slopes) = slopes[p] {
-                let inputs = self.entries.input.iter().zip(slopes);
-                inputs.for_each(|(&e, slope)| row[e] = *slope as f32);
-            }
-            for &(e, weight) in self.stencils[p].terms() {
-                if self.entries.place(e).is_none() {
-                    row[e] += weight as f32;
-                }
-            }
-        };
-
-        let gain = self.covariance.linear_gain(self.prior, row, self.variances)?;
+        let equation: Arc<dyn Linearised> = self.equation.linearised(self.grid, &mean)?.into();
+        let (stencils, entries) = (self.stencils, self.entries);
+        let slopes = Slopes { equation: equation.clone(), stencils, entries };
+        let gain = self.covariance.linear_gain(self.prior, slopes, self.variances)?;
         Ok(Near { equation, gain })
     }
 
     /// The step d of the input, with the change of the solution that follows from it.
     fn step(&self, near: &Near, misfit: Tensor<2>) -> Result<Tensor<4>> {
-        self.each(&near.gain.apply(misfit), |step| {
+        self.each(&near.gain.apply(misfit)?, |step| {
             let change: Vec<f64> = self.entries.input.iter().map(|&e| f64::from(step[e])).collect();
             let solution = near.equation.change(&change)?;
             self.entries.solution.iter().zip(solution).for_each(|(&e, u)| step[e] = u as f32);
@@ -414,6 +451,30 @@ mod tests {
         };
         let [before, after] = [far(&start), far(&end)];
         assert!(after < 0.8 * before, "the input: {before} to {after}");
+    }
+
+    #[test]
+    fn the_slopes_of_a_weighted_sum_are_the_sum_of_the_slopes() {
+        let (pde, len) = (Darcy::default(), 2 * INPUTS);
+        let entries = Entries::of(&pde, GRID);
+        let coefficient: Vec<f64> = (0..INPUTS).map(|i| 5.0 + ((i * 7) % 5) as f64).collect();
+        let input = Fields::stack(SIZE, SIZE, &[&coefficient]);
+        let equation: Arc<dyn Linearised> = pde.linearised(GRID, &input).unwrap().into();
+
+        // Values of the input and of the solution.
+        let stencils = Stencil::points(&[3, INPUTS + 9, 11, INPUTS + 40, INPUTS + 63]);
+        let slopes = Slopes { equation, stencils: &stencils, entries: &entries };
+        let weights = [0.5, -2.0, 1.5, 3.0, 0.1];
+        let rows = slopes.coefficients(0..stencils.len(), len).unwrap();
+        let sum = slopes.sum(&weights, len).unwrap();
+
+        for entry in 0..len {
+            let terms = rows.chunks_exact(len).zip(weights);
+            let expected: f64 = terms.map(|(row, by)| f64::from(row[entry]) * by).sum();
+            let largest = sum.iter().fold(0.0f32, |most, v| v.abs().max(most));
+            let away = (f64::from(sum[entry]) - expected).abs();
+            assert!(away < 1e-6 * f64::from(largest), "{entry}: {away}");
+        }
     }
 
     #[test]

@@ -29,7 +29,8 @@ use phys_instruct_physics::{Grid, Pde};
 use serde::{Deserialize, Serialize};
 
 use crate::condition::observations::observed::Observed;
-use crate::condition::prior::covariance::{Covariance, Gain};
+use crate::condition::prior::covariance::Covariance;
+use crate::condition::prior::gain::Gain;
 use crate::condition::prior::{Prior, Student};
 use crate::condition::{Observation, Observations};
 use crate::net::params::values;

@@ -85,7 +85,7 @@ impl Inference for NoiseSpace {
         // values alone.
         let left = target - observed.of(state.x.clone());
         let exact = gain.with(&given.variances(given.exact()))?;
-        let x = state.x + exact.apply(left);
+        let x = state.x + exact.apply(left)?;
         Ok(Drawn { samples: given.samples(x), calls: state.calls, left_out: 0 })
     }
 }

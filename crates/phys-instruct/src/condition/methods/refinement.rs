@@ -34,7 +34,7 @@ use crate::condition::methods::aim::Aim;
 use crate::condition::methods::{Drawn, Given, Inference, Options};
 use crate::condition::observations::observed::Observed;
 use crate::condition::prior::Prior;
-use crate::condition::prior::covariance::Gain;
+use crate::condition::prior::gain::Gain;
 use crate::diffusion::noise::Draw;
 
 /// The default number of network calls at each level but the first.
@@ -63,11 +63,14 @@ pub(super) fn refined(given: &Given, options: &Options) -> Result<(Tensor<4>, us
     let (observed, aim) = (given.observed(), given.aim(options));
     let gain = given.gain(&given.variances(given.exact()))?;
     let rounds = options.rounds.unwrap_or(ROUNDS);
-    Ok(in_pool(|| infer(given.student, &gain, &observed, &aim, rounds, options.seed)))
+    in_pool(|| infer(given.student, &gain, &observed, &aim, rounds, options.seed))
 }
 
 /// Members of the posterior, `[member, channel, y, x]`, and the number of network calls behind
 /// each. The student is called `rounds` times at each level but the first.
+///
+/// # Errors
+/// Fails as [`Gain::apply`] does.
 fn infer(
     prior: &dyn Prior,
     gain: &Gain,
@@ -75,7 +78,7 @@ fn infer(
     aim: &Aim,
     rounds: usize,
     seed: u64,
-) -> (Tensor<4>, usize) {
+) -> Result<(Tensor<4>, usize)> {
     let step = |x: &Tensor<4>| gain.apply(aim.values.clone() - observed.of(x.clone()));
     let mut x = prior.solved(prior.fields(aim.noise.clone()));
 
@@ -83,7 +86,7 @@ fn infer(
     for number in 2..=prior.calls() {
         for _ in 0..rounds {
             let noise = noise(prior, aim, calls, seed);
-            let d = step(&x);
+            let d = step(&x)?;
             x = prior.solved(
                 prior.renoise_and_denoise(x + d.clone(), noise, number)
                     - prior.gaussian_response(d, number),
@@ -92,8 +95,8 @@ fn infer(
         }
     }
 
-    let d = step(&x);
-    (x + d, calls)
+    let d = step(&x)?;
+    Ok((x + d, calls))
 }
 
 /// The standard normal noise that is added before call number `calls` + 1.
@@ -130,11 +133,11 @@ mod tests {
         let variances = vec![NOISE * NOISE; 12];
         let gain = covariance.gain(&prior, observations.stencils(), &variances).unwrap();
         let aim = Aim::draw(&prior, &observations, MEMBERS, 1);
-        let (own, calls) = infer(&prior, &gain, &observed, &aim, ROUNDS, 1);
+        let (own, calls) = infer(&prior, &gain, &observed, &aim, ROUNDS, 1).unwrap();
         assert_eq!(calls, 5);
         // Matheron's rule is exact where prior and observations are linear.
         let drawn = prior.fields(aim.noise.clone());
-        let exact = drawn.clone() + gain.apply(aim.values.clone() - observed.of(drawn));
+        let exact = drawn.clone() + gain.apply(aim.values.clone() - observed.of(drawn)).unwrap();
         let [[mean, deviation], [exact, exact_deviation]] = [own, exact].map(moments);
         for entry in 0..SIZE * SIZE {
             let away = (mean[entry] - exact[entry]) / exact_deviation[entry];
@@ -143,7 +146,7 @@ mod tests {
             assert!((0.8..1.2).contains(&ratio), "entry {entry}: deviations' ratio {ratio}");
         }
         let pair = Aim::draw(&prior, &observations, 2, 1);
-        let [pair, _] = moments(infer(&prior, &gain, &observed, &pair, ROUNDS, 1).0);
+        let [pair, _] = moments(infer(&prior, &gain, &observed, &pair, ROUNDS, 1).unwrap().0);
         for (entry, (pair, mean)) in pair.iter().zip(&mean).enumerate() {
             let away = (pair - mean) / exact_deviation[entry];
             assert!(away.abs() < 0.01, "entry {entry}: a pair's mean is {away} deviations off");

@@ -24,7 +24,12 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::condition::explained::LeftOut;
+use crate::condition::observations::place::Stencil;
+use crate::condition::prior::Prior;
+use crate::condition::prior::covariance::Covariance;
+use crate::condition::prior::gain::covariance_of;
 use crate::linalg::cholesky;
+use crate::net::params::values;
 
 /// The share of the prior's own samples that exceeds the usual range.
 const RARE: f64 = 0.01;
@@ -69,6 +74,28 @@ pub(crate) struct Expectation {
     pub covariance: Mat<f64>,
     /// The deviations from the mean of samples that are not in the covariance, `[point, sample]`.
     pub samples: Mat<f64>,
+}
+
+impl Expectation {
+    /// The law of the values of `stencils` under the prior with this `covariance`, without
+    /// observation errors. The flat joint samples `fresh` serve as its reference.
+    ///
+    /// # Errors
+    /// Fails as [`Covariance::gain`] does.
+    pub fn new(
+        covariance: &Covariance,
+        prior: &dyn Prior,
+        stencils: &[Stencil],
+        fresh: &[f32],
+    ) -> Result<Self> {
+        let own = values(covariance.mean.clone());
+        let mean: Vec<f64> = stencils.iter().map(|stencil| stencil.of(&own)).collect();
+
+        let (n, samples) = (stencils.len(), covariance.seen(fresh, stencils));
+        let samples = Mat::from_fn(n, samples.nrows(), |i, s| f64::from(samples[(s, i)]) - mean[i]);
+        let covariance = covariance_of(covariance, prior, covariance.scales(), stencils)?;
+        Ok(Self { mean, covariance, samples })
+    }
 }
 
 /// The degree to which observed values are unusual under the prior.

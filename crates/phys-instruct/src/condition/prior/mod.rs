@@ -11,9 +11,11 @@ use crate::residual::{LinearSolution, Residual};
 use crate::student::{Calibration, Generator};
 use crate::{Error, Result};
 
+mod choice;
 pub mod covariance;
 pub mod errors;
 pub mod expectation;
+pub mod gain;
 mod linear;
 
 /// A map G from noise z to fields x = G(z), both `[batch, channel, y, x]`.
