@@ -22,7 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 PROGRAM, MPI = sys.argv[1:3]
 GRIDS = [32, 64, 128, 256, 512]
 # The whole time of one process; a size that takes longer is left out, and said to be.
-PATIENCE = 300
+PATIENCE = 1200
 
 
 def run(words, program=PROGRAM, before=()):
@@ -87,6 +87,18 @@ def teacher(grid, scratch):
     return folder
 
 
+def largest_student(scratch):
+    """A student of Poisson's equation on the largest grid, of one step."""
+    config, folders = "configs/poisson-64.toml", [scratch / name for name in ("large-teacher", "large-student")]
+    settings = ["--grid", GRIDS[-1], "--count", 16]
+    run(["train", config, *settings, "--set", "train.batch=1", "--steps", 1, "--out", folders[0]])
+    settings += [word for phase in ("warm-start", "anchored", "calibrate") for word in ("--unset", f"distill.{phase}")]
+    for key, value in {"data.validation": 8, "distill.batch": 1, "distill.matching.steps": 1}.items():
+        settings += ["--set", f"{key}={value}"]
+    run(["distill", config, "--teacher", folders[0], *settings, "--out", folders[1]])
+    return folders[1] / "model.safetensors"
+
+
 def distilled(grid, batch, scratch):
     folder = scratch / f"distil-{grid}-{batch}"
     phases = ["warm-start", "calibrate", "anchored", "operator"]
@@ -132,24 +144,68 @@ def weights(scratch):
     return json.loads(info)["parameters"]
 
 
-def cluster(alone, count):
-    """What a step of 256 samples would take on a cluster of single threads, by a model: the step of one
-    thread for its slice, and a sum of all gradients by recursive doubling, the whole of them each round."""
-    xs, ys = zip(*alone)
-    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in alone) / sum((x - mean_x) ** 2 for x in xs)
-    fixed = max(0.0, mean_y - slope * mean_x)
+RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
+# Latency in seconds and bandwidth in bytes a second, as their standards state.
+NETWORKS = {"200 Gbit/s InfiniBand, 1 us": (1e-6, 25e9), "10 Gbit/s Ethernet, 30 us": (30e-6, 1.25e9)}
 
-    ranks = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-    # Latency in seconds and bandwidth in bytes a second, as their standards state.
-    networks = {"200 Gbit/s InfiniBand, 1 us": (1e-6, 25e9), "10 Gbit/s Ethernet, 30 us": (30e-6, 1.25e9)}
-    lines = [f"| processes | {' | '.join(map(str, ranks))} |", "|---" * (len(ranks) + 1) + "|"]
-    for name, (latency, bandwidth) in networks.items():
-        one = fixed + 256 * slope
-        times = [fixed + 256 / r * slope + math.log2(r) * (latency + 4 * count / bandwidth) for r in ranks]
-        lines.append(f"| {name}: times as fast | {' | '.join(figure(one / t) for t in times)} |")
+
+def line(points):
+    """The height at zero, at least 0, and the slope of a straight line through pairs."""
+    xs, ys = zip(*points)
+    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x in xs)
+    return max(0.0, mean_y - slope * mean_x), slope
+
+
+def speeds(fixed, slope, count, batch, network):
+    """How many times as fast a step of `batch` samples would be on a cluster of single threads. The model:
+    the step of one thread for its slice, and a sum of all `count` gradients by recursive doubling, the
+    whole of them each round."""
+    latency, bandwidth = network
+    one = fixed + batch * slope
+    ranks = [r for r in RANKS if r <= batch]
+    times = [fixed + batch / r * slope + math.log2(r) * (latency + 4 * count / bandwidth) for r in ranks]
+    return ranks, [one / time for time in times]
+
+
+def cluster(fixed, slope, count):
+    """The table of the model for steps of 256 samples."""
+    lines = [f"| processes | {' | '.join(map(str, RANKS))} |", "|---" * (len(RANKS) + 1) + "|"]
+    for name, network in NETWORKS.items():
+        _, found = speeds(fixed, slope, count, 256, network)
+        lines.append(f"| {name}: times as fast | {' | '.join(map(figure, found))} |")
     about = f"{count} weights; a step takes {figure(1e3 * fixed)} ms and {figure(1e3 * slope)} ms a sample."
-    return f"**A cluster, on paper: not measured.** {about}\n\n" + "\n".join(lines) + "\n"
+    picture = "![The model's curves, and the measured points](cluster.svg)"
+    return f"**A cluster, on paper: not measured.** {about}\n\n" + "\n".join(lines) + f"\n\n{picture}\n"
+
+
+def plot(fixed, slope, count, measured):
+    """Draws the model's curves, and the measured `(processes, times as fast)` of steps of 32 samples."""
+    try:
+        import matplotlib
+    except ImportError:
+        print("cluster.svg was not drawn: it needs Matplotlib", file=sys.stderr)
+        return
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    # Text as text, and no date and random names: the same figures make the same file.
+    pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "scaling"})
+    figure_, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for (name, network), color in zip(NETWORKS.items(), ["tab:blue", "tab:orange"]):
+        for batch, style in [(256, "-"), (32, "--")]:
+            label = f"model: {name}, {batch} samples"
+            axes.plot(*speeds(fixed, slope, count, batch, network), style, color=color, label=label)
+    axes.plot(RANKS, RANKS, ":", color="gray", label="in proportion")
+    if measured:
+        axes.plot(*zip(*measured), "o", color="black", label="measured: two cores, 32 samples")
+    axes.set(xscale="log", yscale="log", xlabel="processes of one thread", ylabel="times as fast as one")
+    axes.set_xticks(RANKS, RANKS)
+    axes.set_yticks(RANKS, RANKS)
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure_.savefig(HERE / "cluster.svg", metadata={"Date": None})
 
 
 def figure(value):
@@ -162,7 +218,7 @@ def table(name, axis, sizes, results, unit):
     for what, series in results.items():
         for kind, place in [(unit, 0), ("GiB", 1)]:
             values = [result[place] if result else None for result in series]
-            cells = " | ".join("over 5 min" if value is None else figure(value) for value in values)
+            cells = " | ".join("over 20 min" if value is None else figure(value) for value in values)
             slope = exponent([(size, value) for size, value in zip(sizes, values)])
             lines.append(f"| {what}, {kind} | {cells} | {slope:.2f} |")
     return f"**{name}**\n\n" + "\n".join(lines) + "\n"
@@ -194,18 +250,29 @@ def main():
         results = {model: [solved(model, count, 16, scratch) for count in counts] for model in models}
         parts.append(table("Observations, an answer of 16 members", "observations", counts, results, "s"))
 
+        counts = [1000, 10_000]
+        student = largest_student(scratch)
+        results = {"poisson on 512 x 512": [solved(student, count, 16, scratch) for count in counts]}
+        parts.append(table("Observations of large fields, an answer of 16 members", "observations", counts, results, "s"))
+
         members = [4, 16, 64, 256]
         results = {model: [solved(model, 100, count, scratch) for count in members] for model in ["darcy-64", "poisson-64"]}
         parts.append(table("Members, an answer from 100 observations", "members", members, results, "s"))
 
+        measured = []
         if MPI:
             ranks = [1, 2, 4]
             times = [processes(count, scratch) for count in ranks]
             head = f"| processes | {' | '.join(map(str, ranks))} |\n|---|---|---|---|\n"
             row = f"| a step of 32, s | {' | '.join(map(figure, times))} |\n"
-            speed = " | ".join(figure(times[0] / value) for value in times)
+            measured = [(count, times[0] / value) for count, value in zip(ranks, times)]
+            speed = " | ".join(figure(value) for _, value in measured)
             parts.append(f"**Processes of one thread, Darcy's teacher on 64 x 64**\n\n{head}{row}| times as fast | {speed} |\n")
-        parts.append(cluster([(batch, result[0]) for batch, result in zip(batches, alone)], weights(scratch)))
+
+        fixed, slope = line([(batch, result[0]) for batch, result in zip(batches, alone)])
+        count = weights(scratch)
+        plot(fixed, slope, count, measured)
+        parts.append(cluster(fixed, slope, count))
     finally:
         shutil.rmtree(scratch)
 

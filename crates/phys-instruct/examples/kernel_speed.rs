@@ -117,6 +117,7 @@ impl Work {
             spectrum: ones,
             regression: None,
             components: None,
+            examples: Vec::new(),
         };
 
         let config = &model.card.coordinates;

@@ -39,6 +39,8 @@ const WITH_OPERATOR: u32 = 4;
 /// The first version in which an operator multiplies its guess mode by mode.
 const WITH_GAIN: u32 = 5;
 
+/// The name of the array of [`Statistics::examples`].
+const EXAMPLES: &str = "statistics.examples";
 /// The beginnings of the names of the weights that a packed file holds in 16 bits.
 const PACKED: [&str; 2] = ["net.", "operator.net."];
 
@@ -454,6 +456,12 @@ pub fn statistics_arrays(statistics: &Statistics, card: &Card) -> BTreeMap<Strin
         arrays.insert("statistics.components".into(), array(vectors, vec![n, n]));
         arrays.insert("statistics.component_std".into(), array(std, vec![n]));
     }
+
+    if !statistics.examples.is_empty() {
+        let [c, y, x] = [card.channels.len(), card.grid.ny, card.grid.nx];
+        let count = statistics.examples.len() / (c * y * x).max(1);
+        arrays.insert(EXAMPLES.into(), array(&statistics.examples, vec![count, c, y, x]));
+    }
     arrays
 }
 
@@ -488,9 +496,17 @@ pub fn statistics_from(tensors: &BTreeMap<String, Array>, card: &Card) -> Result
         None
     };
 
+    let examples = match tensors.get(EXAMPLES) {
+        Some(array) => {
+            let count = array.shape.first().copied().unwrap_or_default();
+            get(EXAMPLES, &[count, fields[0], fields[1], fields[2]])?
+        }
+        None => Vec::new(),
+    };
+
     let mean = get("statistics.mean", &fields)?;
     let spectrum = get("statistics.spectrum", &fields)?;
-    Ok(Statistics { mean, spectrum, regression, components })
+    Ok(Statistics { mean, spectrum, regression, components, examples })
 }
 
 #[cfg(test)]

@@ -76,8 +76,11 @@ impl TeacherTraining {
         let (plain, statistics) = match start {
             Some(model) => (started(&card, &model)?, model.statistics),
             None => {
-                let (coordinates, statistics) =
+                let (coordinates, mut statistics) =
                     Coordinates::fit(&data, &Parts::of(pde), &config.coordinates, device)?;
+                if described.is_some() {
+                    statistics.keep_examples(&data);
+                }
                 let [inputs, outputs] = [coordinates.inputs(), card.channels.len()];
                 let net = UNet::new(&config.net, inputs, outputs, config.seed, device);
                 (Network::new(net, coordinates).valid(), statistics)

@@ -143,6 +143,7 @@ fn identity() -> Coordinates {
         spectrum: vec![0.5; 2 * AREA],
         regression: None,
         components: None,
+        examples: Vec::new(),
     };
     let config = CoordinatesConfig::Pixel {};
     Coordinates::new(&statistics, &parts(), Grid::square(SIDE), &config, &Device::flex()).unwrap()

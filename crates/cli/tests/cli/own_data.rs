@@ -1,6 +1,7 @@
 //! Data alone: a PDE that is known by a description, from the import to an answer.
 
 use phys_instruct::store::{NdArray, npz};
+use phys_instruct::{Model, device};
 use serde_json::{Value, json};
 
 use crate::sandbox::Sandbox;
@@ -78,6 +79,15 @@ fn data_alone_go_the_whole_road() {
     sandbox.good("config check own.toml");
     sandbox.good("train own.toml --out teacher");
     sandbox.good("distill own.toml --out student");
+
+    // The student knows some of the pairs it was trained on: 60 of 84, on 8 x 8 points.
+    let file = sandbox.path("student/model.safetensors");
+    let examples = Model::load(&file, &device::cpu()).unwrap().statistics.examples;
+    assert_eq!(examples.len(), 60 * 2 * 64);
+    let inputs = array(&sandbox, "pairs.npz", "a");
+    let is_pair =
+        |own: &[f32]| inputs.chunks(64).any(|a| a.iter().zip(own).all(|(a, v)| *a as f32 == *v));
+    assert!(examples.chunks(2 * 64).all(|pair| is_pair(&pair[..64])));
 
     // From here on the model alone is enough.
     std::fs::remove_file(sandbox.path("mine.toml")).unwrap();

@@ -131,13 +131,19 @@ impl Solver {
         Ok(*self.own_pde_error.get_or_init(|| measured))
     }
 
-    /// The model's own samples in the form of data. Inputs of two values are rounded, and the
-    /// solution is the reference solver's, because a student's own solution is off by more than
-    /// observations may be.
+    /// Samples in the form of data, with which observations are compared. They are examples of the
+    /// data where the model has some, or else its own samples. Of these, inputs of two values are
+    /// rounded, and the solution is the reference solver's: a student's own solution is off by more
+    /// than observations may be.
     pub(super) fn yardstick(&self) -> Result<&[f32]> {
         if let Some(drawn) = self.yardstick.get() {
             return Ok(drawn);
         }
+        let examples = &self.model().statistics.examples;
+        if !examples.is_empty() {
+            return Ok(self.yardstick.get_or_init(|| examples.clone()));
+        }
+
         let own = self.own_samples()?;
         let pde = self.model().card.pde()?;
         let solved = match self.student.solved_inputs() {

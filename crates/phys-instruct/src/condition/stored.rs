@@ -110,7 +110,11 @@ impl Solver {
         let student = Student::new(model)?;
         let yardstick = tensors.remove("yardstick").map(|array| array.data).unwrap_or_default();
         let covariance = Covariance::from_arrays(&student, tensors, share as usize)?;
-        if yardstick.len() != covariance.fresh.len() {
+        let expected = match model.statistics.examples.len() {
+            0 => covariance.fresh.len(),
+            examples => examples,
+        };
+        if yardstick.len() != expected {
             return Err(wrong("a yardstick of another length"));
         }
         Ok(Self {

@@ -10,6 +10,9 @@ use crate::config::CoordinatesConfig;
 use crate::net::params::read;
 use crate::{Result, Samples};
 
+/// The most examples that are kept. They suffice to estimate a number that one sample in fifty
+/// exceeds, and take 2 MB where fields have 64 x 64 points.
+const EXAMPLES: usize = 64;
 /// The number of samples whose modes are computed at a time.
 const BATCH: usize = 256;
 
@@ -25,6 +28,9 @@ pub struct Statistics {
     pub regression: Option<Regression>,
     /// The principal components of the low modes (`joint`).
     pub components: Option<Components>,
+    /// Some samples of the data, one after the other, physical units. Only where no equation is
+    /// known: an answer's observations are compared with them.
+    pub examples: Vec<f32>,
 }
 
 impl Statistics {
@@ -60,7 +66,14 @@ impl Statistics {
         let solved = solved.start * area..solved.end * area;
         let regression = sums.map(|sums| sums.regression(&variance[solved]));
         let spectrum = if pixel { of_channels(&variance, area) } else { of_modes(&variance) };
-        Ok(Self { mean, spectrum, regression, components: None })
+        Ok(Self { mean, spectrum, regression, components: None, examples: Vec::new() })
+    }
+
+    /// Keeps some of the `samples` as examples, spread over them.
+    pub fn keep_examples(&mut self, samples: &Samples) {
+        let count = samples.count.min(EXAMPLES);
+        let chosen = (0..count).map(|i| i * samples.count / count);
+        self.examples = chosen.flat_map(|i| samples.sample(i).iter().copied()).collect();
     }
 
     /// The standard deviations by which the coordinates whiten the `area` entries of a channel.

@@ -180,6 +180,7 @@ mod tests {
             spectrum: vec![1.0; 16],
             regression: None,
             components: None,
+            examples: Vec::new(),
         };
         let parts = Parts::first_channel(&[Channel::new("u", "toy", [Basis::Cosine; 2])]);
         let process = CoordinatesConfig::Pixel {};

@@ -166,7 +166,7 @@ impl Card {
     /// [`Error::Config`] for a negative deviation, or a two-valued input whose mean lies beyond
     /// the two values.
     pub(super) fn check_statistics(&self, statistics: &Statistics) -> Result<()> {
-        let Statistics { mean, spectrum, regression, components } = statistics;
+        let Statistics { mean, spectrum, regression, components, .. } = statistics;
         let deviations = [
             ("statistics.spectrum", Some(spectrum)),
             ("statistics.remainder", regression.as_ref().map(|r| &r.remainder)),
