@@ -37,6 +37,14 @@ WORK = {
     "distill_step_b16": ("distill_step", 16),
 }
 
+# The rows of a graphics processor.
+CARD_WORK = {
+    "forward_b1": ("forward", 1),
+    "forward_b64": ("forward", 64),
+    "train_step_b16": ("train_step", 16),
+    "distill_step_b16": ("distill_step", 16),
+}
+
 
 def field(batch, grid, seed):
     """The same values as the Rust side's."""
@@ -53,14 +61,14 @@ def gradient_norm(net):
 class Torch:
     """The networks of one way to run PyTorch."""
 
-    def __init__(self, net, channels_last, compiled):
+    def __init__(self, net, channels_last, compiled, where="cpu"):
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        nets = [copy.deepcopy(net).to(memory_format=layout) for _ in range(3)]
+        nets = [copy.deepcopy(net).to(where, memory_format=layout) for _ in range(3)]
         self.teacher, self.student, self.auxiliary = nets
         with torch.no_grad():
             for weight in self.auxiliary.parameters():
                 weight.mul_(1.1)  # so that matching has something to say
-        self.layout = layout
+        self.layout, self.where = layout, where
         optimizer = lambda n: torch.optim.AdamW(n.parameters(), lr=LEARNING_RATE, weight_decay=0, fused=True)
         self.optimizers = [optimizer(self.auxiliary), optimizer(self.student)]
         self.call = torch.compile if compiled else lambda n: n
@@ -68,25 +76,30 @@ class Torch:
 
     def denoise(self, net, y, sigma):
         total = math.sqrt(sigma**2 + SIGMA_DATA**2)
-        c_noise = torch.full((len(y),), math.log(sigma) / 4)
+        c_noise = torch.full((len(y),), math.log(sigma) / 4, device=y.device)
         raw = net(y / total, c_noise)
         return y * (SIGMA_DATA / total) ** 2 + raw * (sigma * SIGMA_DATA / total)
 
     def inputs(self, grid, batch):
-        return [field(batch, grid, s).to(memory_format=self.layout) for s in range(4)]
+        return [field(batch, grid, s).to(self.where, memory_format=self.layout) for s in range(4)]
 
     def run(self, what, inputs):
-        return getattr(self, what)(*inputs)
+        result = getattr(self, what)(*inputs)
+        if self.where == "cuda":
+            torch.cuda.synchronize()
+        return result
 
     def forward(self, x, *_):
         with torch.no_grad():
-            return self.teacher_call(x, torch.full((len(x),), 0.3)).contiguous().flatten()
+            c_noise = torch.full((len(x),), 0.3, device=x.device)
+            return self.teacher_call(x, c_noise).contiguous().flatten().cpu()
 
     def train_step(self, y0, noise, *_, norm=False):
         total = math.sqrt(SIGMA**2 + SIGMA_DATA**2)
         y = y0 + noise * SIGMA
         target = (y0 - y * (SIGMA_DATA / total) ** 2) / (SIGMA * SIGMA_DATA / total)
-        raw = self.auxiliary_call(y / total, torch.full((len(y),), math.log(SIGMA) / 4))
+        c_noise = torch.full((len(y),), math.log(SIGMA) / 4, device=y.device)
+        raw = self.auxiliary_call(y / total, c_noise)
         loss = F.mse_loss(raw, target)
         self.optimizers[0].zero_grad()
         loss.backward()
@@ -297,6 +310,18 @@ def memory_here(model, layout, grid):
     print(int(peak.split()[1]) / 1024)
 
 
+def on_card(model, grids, where):
+    """Prints rows of PyTorch's times for `scripts/device-check`, in this project's precision: no TF32."""
+    torch.backends.cudnn.allow_tf32 = False
+    _, net = load(model)
+    ways = {"eager": Torch(net, False, False, where), "channels_last": Torch(net, True, False, where)}
+    for grid in grids:
+        for name, (what, batch) in CARD_WORK.items():
+            times = {n: turn(way, what, way.inputs(grid, batch), 20) for n, way in ways.items()}
+            best = min(times, key=times.get)
+            print(f"| `{name}`, PyTorch {best} | {grid} | {times[best]:.2f} | | |", flush=True)
+
+
 def load(model):
     metadata, arrays = read_safetensors(model)
     card = json.loads(metadata["phys_instruct"])
@@ -334,11 +359,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--cold", action="store_true")
+    parser.add_argument("--card", nargs="?", const="cuda", metavar="DEVICE")
     parser.add_argument("--memory", choices=["eager", "channels_last"])
     arguments = parser.parse_args()
     if arguments.cold:
         return cold_here(arguments.model)
     grids = [int(grid) for grid in arguments.grids.split(",")]
+    if arguments.card:
+        return on_card(arguments.model, grids, arguments.card)
     if arguments.memory:
         return memory_here(arguments.model, arguments.memory, grids[0])
     threads = len(os.sched_getaffinity(0))

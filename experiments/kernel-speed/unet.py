@@ -150,7 +150,7 @@ class UNet(nn.Module):
     @staticmethod
     def positions(x):
         batch, _, height, width = x.shape
-        line = lambda n: (2 * torch.arange(n, dtype=x.dtype) + 1) / n - 1
+        line = lambda n: (2 * torch.arange(n, dtype=x.dtype, device=x.device) + 1) / n - 1
         y = line(height)[None, None, :, None].expand(batch, 1, height, width)
         return torch.cat([y, line(width)[None, None, None, :].expand(batch, 1, height, width)], 1)
 

@@ -18,23 +18,58 @@ pub fn vector_unit() -> Result<&'static str> {
     Ok(phys_instruct_kernels::unit())
 }
 
-/// The first graphics processor.
+/// The first graphics processor, opened once in a process.
 ///
 /// # Errors
-/// Fails in a build without the `gpu` feature.
-#[cfg(feature = "gpu")]
+/// Fails in a build without the `gpu` feature, and where no driver offers a graphics processor.
 pub fn gpu() -> Result<Device> {
-    Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice))
+    Ok(opened()?.0.clone())
 }
 
-/// The first graphics processor.
+/// The name of that graphics processor, with the interface and the driver.
 ///
 /// # Errors
-/// Fails in a build without the `gpu` feature.
+/// Fails as [`gpu`] does.
+pub fn adapter() -> Result<&'static str> {
+    Ok(&opened()?.1)
+}
+
 #[cfg(not(feature = "gpu"))]
-pub fn gpu() -> Result<Device> {
+fn opened() -> Result<&'static (Device, String)> {
     let reason = "this build has no GPU support; build it with `--features gpu`";
     Err(crate::Error::Backend(reason.into()))
+}
+
+/// The graphics processor and its name. A second opening would fail, so that the first is kept,
+/// be it a failure.
+#[cfg(feature = "gpu")]
+fn opened() -> Result<&'static (Device, String)> {
+    use std::sync::OnceLock;
+    static OPENED: OnceLock<std::result::Result<(Device, String), String>> = OnceLock::new();
+    OPENED.get_or_init(open).as_ref().map_err(|reason| crate::Error::Backend(reason.clone()))
+}
+
+#[cfg(feature = "gpu")]
+fn open() -> std::result::Result<(Device, String), String> {
+    use burn::tensor::wgpu::{WgpuBackend, WgpuInitError};
+    // OpenGL, the other interface on Linux, would stand in where a driver for Vulkan is missing,
+    // and lacks what the network needs.
+    let interface = if cfg!(target_os = "linux") { WgpuBackend::Vulkan } else { WgpuBackend::Auto };
+    let opened = Device::wgpu_options().graphics_api(interface).init_with_setup();
+    let (device, setup) = opened.map_err(|error| {
+        let reason = match error {
+            WgpuInitError::AdapterUnavailable { .. } => "no driver offers one".into(),
+            other => other.to_string(),
+        };
+        format!(
+            "no graphics processor can be used: {reason}; install the card's driver and the \
+             Vulkan loader until `vulkaninfo --summary` lists the card, or leave out --device gpu"
+        )
+    })?;
+
+    let info = setup.adapter.get_info();
+    let driver = format!("{} {}", info.driver, info.driver_info);
+    Ok((device, format!("{} ({:?}, {})", info.name, info.backend, driver.trim())))
 }
 
 /// Tells whether this build can return a [`gpu`].

@@ -1,7 +1,7 @@
 //! `doctor`: the threads, vector instructions, memory and models of this machine.
 
 use clap::Args;
-use phys_instruct::device;
+use phys_instruct::{Error, device};
 use serde_json::json;
 
 use crate::args::Global;
@@ -31,10 +31,14 @@ impl Doctor {
 
         let value = json!({
             "version": version, "system": system, "threads": threads, "simd": simd,
-            "memory_gib": memory, "gpu": device::has_gpu(), "models": names,
+            "memory_gib": memory, "gpu": device::has_gpu(), "adapter": device::adapter().ok(), "models": names,
             "cache": cache::folder(),
         });
-        let gpu = if device::has_gpu() { "built in" } else { "not built in (--features gpu)" };
+        let gpu = match device::adapter() {
+            Ok(name) => name.to_owned(),
+            Err(Error::Backend(reason)) if device::has_gpu() => format!("built in; {reason}"),
+            Err(_) => "not built in (--features gpu)".into(),
+        };
         let memory = memory.map_or("unknown".into(), |gib| format!("{gib:.1} GiB"));
         let models = if names.is_empty() { "none found".into() } else { names.join(", ") };
 

@@ -177,6 +177,8 @@ fn the_bundled_student_is_found(sandbox: &Sandbox) {
     assert_eq!(figures["model"], "poisson-32-student.safetensors");
     assert!(sandbox.path("poisson.png").is_file());
     let doctor = sandbox.json("doctor --threads 1");
+    #[cfg(not(feature = "gpu"))]
+    assert_eq!((&doctor["gpu"], &doctor["adapter"]), (&false.into(), &serde_json::Value::Null));
     assert_eq!(doctor["models"], serde_json::json!(["poisson-32-student"]));
     assert_eq!(
         (&doctor["threads"], &doctor["version"]),

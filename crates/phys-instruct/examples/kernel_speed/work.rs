@@ -1,106 +1,34 @@
-//! This project's side of `experiments/kernel-speed`.
-//!
-//! Loads a plain EDM model and reads lines `WHAT GRID BATCH REPEATS` from standard input. It does
-//! the work of each line for a while to warm up, and then as often as asked. Then it prints a line
-//! of JSON with the median time and the result of the first run.
-//!
-//! The option `--cold` makes it draw one sample and exit. The option `--memory` makes it take
-//! training steps and print the most memory it held.
+//! The pieces of work that are timed.
 
-use std::io::{BufRead, Write};
-use std::path::Path;
 use std::time::Instant;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
+use phys_instruct::Model;
 use phys_instruct::config::{MatchingAblation, OptimizerConfig};
 use phys_instruct::diffusion::sampler::constant;
 use phys_instruct::diffusion::statistics::Statistics;
 use phys_instruct::diffusion::{Coordinates, Denoiser, Network};
 use phys_instruct::distill::matching;
-use phys_instruct::net::ops::{in_pool, keep_freed_memory};
+use phys_instruct::net::ops::in_pool;
 use phys_instruct::net::optimizer::AdamW;
 use phys_instruct::net::params::values;
 use phys_instruct::parts::Parts;
 use phys_instruct::team::Team;
-use phys_instruct::{Model, device};
 use phys_instruct_physics::Grid;
 
+use crate::Failure;
+
 /// Every noise level.
-const SIGMA: f64 = 2.0;
+pub const SIGMA: f64 = 2.0;
 const CHANNELS: usize = 2;
 /// Seconds of runs that are not counted.
 const WARM_UP: f64 = 0.1;
 /// So small that no run changes the next.
 const LEARNING_RATE: f64 = 1e-9;
 
-type Failure = Box<dyn std::error::Error>;
-
-fn main() -> Result<(), Failure> {
-    keep_freed_memory();
-    rayon::ThreadPoolBuilder::new().use_current_thread().build_global()?;
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.as_slice() {
-        [flag, model] if flag == "--cold" => cold(model),
-        [flag, model, grid] if flag == "--memory" => memory(model, grid.parse()?),
-        [model] => serve(model),
-        _ => Err("usage: kernel_speed [--cold | --memory] MODEL [GRID]".into()),
-    }
-}
-
-/// Loads the weights, draws one sample in one call, prints its mean square.
-fn cold(model: &str) -> Result<(), Failure> {
-    let model = Model::load(Path::new(model), &device::cpu())?;
-    let noisy = field(1, model.card.grid.nx, 0) * SIGMA;
-    let y = values(model.network.denoise(noisy.clone(), constant(SIGMA, &noisy)));
-    println!("{}", y.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / y.len() as f64);
-    Ok(())
-}
-
-/// Takes a few training steps, prints the largest resident memory of the process, in MB.
-fn memory(model: &str, grid: usize) -> Result<(), Failure> {
-    let model = Model::load(Path::new(model), &device::cpu())?;
-    let mut work = Work::new(&model, grid, 16)?;
-    for _ in 0..3 {
-        work.run("train_step")?;
-    }
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = peak.and_then(|words| words.split_whitespace().next()).ok_or("no VmHWM")?;
-    println!("{}", peak.parse::<f64>()? / 1024.0);
-    Ok(())
-}
-
-fn serve(model: &str) -> Result<(), Failure> {
-    let model = Model::load(Path::new(model), &device::cpu())?;
-    for line in std::io::stdin().lock().lines() {
-        let line = line?;
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [what, grid, batch, repeats] = words.as_slice() else { return Err(line.into()) };
-
-        let mut work = Work::new(&model, grid.parse()?, batch.parse()?)?;
-        let start = Instant::now();
-        let (_, result) = work.run(what)?;
-        while start.elapsed().as_secs_f64() < WARM_UP {
-            work.run(what)?;
-        }
-
-        let mut times = Vec::new();
-        for _ in 0..repeats.parse::<usize>()?.max(1) {
-            times.push(work.run(what)?.0);
-        }
-        times.sort_by(f64::total_cmp);
-        let seconds = times[times.len() / 2];
-
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{{\"ms\": {}, \"result\": {result:?}}}", 1e3 * seconds)?;
-        out.flush()?;
-    }
-    Ok(())
-}
-
 /// Networks of one size. Only y is seen here, so that the coordinates' statistics are free.
-struct Work {
+pub struct Work {
     teacher: Network,
     student: Network,
     auxiliary: Network,
@@ -109,7 +37,7 @@ struct Work {
 }
 
 impl Work {
-    fn new(model: &Model, grid: usize, batch: usize) -> Result<Self, Failure> {
+    pub fn new(model: &Model, grid: usize, batch: usize) -> Result<Self, Failure> {
         let parts = Parts::of(model.card.pde()?.as_ref());
         let ones = vec![1.0; CHANNELS * grid * grid];
         let statistics = Statistics {
@@ -122,7 +50,7 @@ impl Work {
 
         let config = &model.card.coordinates;
         let coordinates =
-            Coordinates::new(&statistics, &parts, Grid::square(grid), config, &device::cpu())?;
+            Coordinates::new(&statistics, &parts, Grid::square(grid), config, &model.device())?;
         let teacher = Network::new(model.network.net.clone(), coordinates).freeze();
         let optimizer =
             AdamW::new(&OptimizerConfig { clip: 0.0, ..OptimizerConfig::at(LEARNING_RATE) });
@@ -133,12 +61,29 @@ impl Work {
         let (student, auxiliary) = (teacher.train(), auxiliary.train());
 
         let optimizers = [optimizer.clone(), optimizer];
-        let inputs = [0, 1, 2, 3].map(|seed| field(batch, grid, seed));
+        let inputs = [0, 1, 2, 3].map(|seed| field(batch, grid, seed, &model.device()));
         Ok(Self { teacher, student, auxiliary, optimizers, inputs })
     }
 
+    /// The median of the seconds of `repeats` runs after some that are not counted, and the result
+    /// of the first of all.
+    pub fn measure(&mut self, what: &str, repeats: usize) -> Result<(f64, Vec<f64>), Failure> {
+        let start = Instant::now();
+        let (_, result) = self.run(what)?;
+        while start.elapsed().as_secs_f64() < WARM_UP {
+            self.run(what)?;
+        }
+
+        let mut times = Vec::new();
+        for _ in 0..repeats.max(1) {
+            times.push(self.run(what)?.0);
+        }
+        times.sort_by(f64::total_cmp);
+        Ok((times[times.len() / 2], result))
+    }
+
     /// Seconds of one run, and its result.
-    fn run(&mut self, what: &str) -> Result<(f64, Vec<f64>), Failure> {
+    pub fn run(&mut self, what: &str) -> Result<(f64, Vec<f64>), Failure> {
         let [a, b, c, d] = self.inputs.clone();
         let start = Instant::now();
         let result = match what {
@@ -203,10 +148,10 @@ impl ModuleMapper for Grow {
 }
 
 /// Values of variance 1 that Python draws alike: sqrt(2) sin of a steep line.
-fn field(batch: usize, grid: usize, seed: usize) -> Tensor<4> {
+pub fn field(batch: usize, grid: usize, seed: usize, device: &Device) -> Tensor<4> {
     let shape = [batch, CHANNELS, grid, grid];
     let value =
         |i: usize| (12.9898 * (i + 1 + 7919 * seed) as f64).sin() * std::f64::consts::SQRT_2;
     let data: Vec<f32> = (0..shape.iter().product()).map(|i| value(i) as f32).collect();
-    Tensor::from_data(TensorData::new(data, shape), &device::cpu())
+    Tensor::from_data(TensorData::new(data, shape), device)
 }
