@@ -17,13 +17,13 @@ const INSTALLED: &str = "../share/phys-instruct/models";
 fn models() -> Models {
     let program = std::env::current_exe().ok();
     let from_program = |folder: &str| Some(program.as_ref()?.parent()?.join(folder));
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
-    let usual = [
-        Some(PathBuf::from("models")),
-        from_program("models"),
-        from_program(INSTALLED),
-        source.canonicalize().ok(),
-    ];
+    // A packaged program is made on another machine than it runs on: its source is not here.
+    let source = match option_env!("PHYS_INSTRUCT_PACKAGED") {
+        Some(_) => None,
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models").canonicalize().ok(),
+    };
+    let usual =
+        [Some(PathBuf::from("models")), from_program("models"), from_program(INSTALLED), source];
     let in_words = "neither in ./models, nor where the program is installed, nor in its source";
     Models::new(usual.into_iter().flatten().collect(), in_words)
 }

@@ -49,6 +49,10 @@ fn opened() -> Result<&'static (Device, String)> {
     OPENED.get_or_init(open).as_ref().map_err(|reason| crate::Error::Backend(reason.clone()))
 }
 
+/// The variable by which wgpu's runtime is told which of several cards to take.
+#[cfg(feature = "gpu")]
+const CHOICE: &str = "CUBECL_WGPU_DEFAULT_DEVICE";
+
 #[cfg(feature = "gpu")]
 fn open() -> std::result::Result<(Device, String), String> {
     use burn::tensor::wgpu::{WgpuBackend, WgpuInitError};
@@ -57,8 +61,11 @@ fn open() -> std::result::Result<(Device, String), String> {
     let interface = if cfg!(target_os = "linux") { WgpuBackend::Vulkan } else { WgpuBackend::Auto };
     let opened = Device::wgpu_options().graphics_api(interface).init_with_setup();
     let (device, setup) = opened.map_err(|error| {
+        let asked = std::env::var(CHOICE).map(|name| format!(" for {CHOICE}={name}"));
         let reason = match error {
-            WgpuInitError::AdapterUnavailable { .. } => "no driver offers one".into(),
+            WgpuInitError::AdapterUnavailable { .. } => {
+                format!("no driver offers one{}", asked.unwrap_or_default())
+            }
             other => other.to_string(),
         };
         format!(

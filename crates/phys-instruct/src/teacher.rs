@@ -73,19 +73,20 @@ impl TeacherTraining {
         }
 
         let record = Record::of_training(config, start.as_ref())?;
-        let (plain, statistics) = match start {
+        let (plain, mut statistics) = match start {
             Some(model) => (started(&card, &model)?, model.statistics),
             None => {
-                let (coordinates, mut statistics) =
+                let (coordinates, statistics) =
                     Coordinates::fit(&data, &Parts::of(pde), &config.coordinates, device)?;
-                if described.is_some() {
-                    statistics.keep_examples(&data);
-                }
                 let [inputs, outputs] = [coordinates.inputs(), card.channels.len()];
                 let net = UNet::new(&config.net, inputs, outputs, config.seed, device);
                 (Network::new(net, coordinates).valid(), statistics)
             }
         };
+
+        if described.is_some() {
+            statistics.keep_examples(&data);
+        }
 
         let guided = config.train.residual_weight.is_some();
         Ok(Self {

@@ -145,6 +145,8 @@ fn info(path: &Path, json: bool) -> Outcome {
         let pde = card.pde()?;
         lines.push(line("equation", pde.equation()));
         lines.extend(of_description(pde.as_ref()));
+        let examples = model.statistics.examples.len() / (card.channels.len() * card.grid.points());
+        lines.push(line("examples", format!("{examples} samples of its data are in the file")));
     }
     lines.extend([
         line("network", in_words(&card.net)),
@@ -186,12 +188,14 @@ fn of_record(record: &Record) -> Vec<(String, String)> {
         let beside =
             |name: &str, floor: &str| format!("{} (data: {})", number(name), number(floor));
         let drawn = format!("{} samples, {} call(s)", figures["count"], figures["calls"]);
+        let ratios = figures["std_ratio"].as_array().into_iter().flatten();
+        let ratios = ratios.map(|v| v.as_f64().map_or("not known".into(), |v| format!("{v:.2}")));
         lines.extend([
             line("figures", drawn),
             line("PDE error", beside("pde_error", "data_floor")),
             line("solution error", number("solution_error")),
             line("sliced Wasserstein", beside("sliced_wasserstein", "sliced_wasserstein_floor")),
-            line("deviation / data's", word(&figures["std_ratio"])),
+            line("deviation / data's", ratios.collect::<Vec<_>>().join(", ")),
         ]);
     }
 

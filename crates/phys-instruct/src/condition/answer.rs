@@ -13,7 +13,7 @@ use crate::condition::explained::Explained;
 use crate::condition::methods::known::KnownInput;
 use crate::condition::observations::place::Lattice;
 use crate::condition::prior::expectation::{Distances, Surprise};
-use crate::condition::prior::gain::HELD;
+use crate::condition::prior::gain::{BESIDE, HELD, ROWS};
 use crate::condition::warnings::{self, Warning};
 use crate::condition::{Method, Observation, Observations, Options, Posterior, Solver, Task};
 use crate::config::size;
@@ -152,9 +152,12 @@ pub fn ask_for_members(model: &Model, question: &Question) -> Result<()> {
     // all observations are alive, in double precision.
     let gains = method.inference().gains();
     let covariances = (gains + 2.0) * 8.0 * (points as f64).powi(2);
-    // The row of each observation is as long as all fields. More than a block are never held.
-    let rows = memory::of_samples(points, [card.channels.len(), card.grid.ny, card.grid.nx]);
-    let observed = covariances + gains * rows.min(HELD as f64);
+    // The row of each observation is as long as all fields. No gain holds more than HELD bytes of
+    // them. Beside these are the rows that are being made, in four copies.
+    let shape = [card.channels.len(), card.grid.ny, card.grid.nx];
+    let making = points.min(BESIDE + 4 * ROWS * rayon::current_num_threads());
+    let [rows, making] = [points, making].map(|count| memory::of_samples(count, shape));
+    let observed = covariances + gains * rows.min(HELD as f64) + making;
     let bytes = members as f64 * (fields + gradient) + observed;
     memory::ask(bytes, format_args!("{members} members for {points} observations"))
 }

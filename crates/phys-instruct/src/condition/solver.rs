@@ -139,8 +139,10 @@ impl Solver {
         if let Some(drawn) = self.yardstick.get() {
             return Ok(drawn);
         }
+        // Fewer say too little of what is rare.
+        const FEWEST: usize = 32;
         let examples = &self.model().statistics.examples;
-        if !examples.is_empty() {
+        if examples.len() >= FEWEST * self.covariance.len() {
             return Ok(self.yardstick.get_or_init(|| examples.clone()));
         }
 
@@ -316,7 +318,26 @@ impl Solver {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::Path;
+
     use super::*;
+
+    #[test]
+    fn examples_of_the_data_are_the_yardstick_where_there_are_enough() {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let file = format!("{root}/../../models/poisson-32-student.safetensors");
+        let mut model = Model::load(Path::new(&file), &crate::device::cpu()).unwrap();
+        let own = Solver::new(&model).unwrap().yardstick().unwrap().to_vec();
+
+        let len = 2 * 32 * 32;
+        for (count, expected) in [(40, vec![0.5; 40 * len]), (10, own)] {
+            model.statistics.examples = vec![0.5; count * len];
+            let solver = Solver::new(&model).unwrap();
+            assert!(solver.yardstick().unwrap() == expected, "{count} examples");
+        }
+    }
 
     /// A solver is kept in a struct and sent between threads.
     #[test]

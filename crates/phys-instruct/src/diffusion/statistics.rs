@@ -10,9 +10,10 @@ use crate::config::CoordinatesConfig;
 use crate::net::params::read;
 use crate::{Result, Samples};
 
-/// The most examples that are kept. They suffice to estimate a number that one sample in fifty
-/// exceeds, and take 2 MB where fields have 64 x 64 points.
+/// The most examples that are kept. One sample in 65 exceeds the largest of so many numbers.
 const EXAMPLES: usize = 64;
+/// The most bytes that they take, 8 MiB: those of two fields of 128 x 128 points.
+const EXAMPLE_BYTES: usize = 8 << 20;
 /// The number of samples whose modes are computed at a time.
 const BATCH: usize = 256;
 
@@ -71,7 +72,8 @@ impl Statistics {
 
     /// Keeps some of the `samples` as examples, spread over them.
     pub fn keep_examples(&mut self, samples: &Samples) {
-        let count = samples.count.min(EXAMPLES);
+        let fitting = EXAMPLE_BYTES / (size_of::<f32>() * samples.sample_len()).max(1);
+        let count = samples.count.min(EXAMPLES).min(fitting);
         let chosen = (0..count).map(|i| i * samples.count / count);
         self.examples = chosen.flat_map(|i| samples.sample(i).iter().copied()).collect();
     }

@@ -166,7 +166,12 @@ impl Card {
     /// [`Error::Config`] for a negative deviation, or a two-valued input whose mean lies beyond
     /// the two values.
     pub(super) fn check_statistics(&self, statistics: &Statistics) -> Result<()> {
-        let Statistics { mean, spectrum, regression, components, .. } = statistics;
+        let Statistics { mean, spectrum, regression, components, examples } = statistics;
+        if !examples.is_empty() && self.description.is_none() {
+            let reason =
+                "statistics.examples: samples of the data are for a PDE without an equation";
+            return Err(Error::Config(reason.into()));
+        }
         let deviations = [
             ("statistics.spectrum", Some(spectrum)),
             ("statistics.remainder", regression.as_ref().map(|r| &r.remainder)),

@@ -192,7 +192,7 @@ impl Covariance {
     }
 
     /// The number of values of a joint sample.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.mean.dims()[1]
     }
 }

@@ -31,7 +31,8 @@ use crate::condition::prior::gain::covariance_of;
 use crate::linalg::cholesky;
 use crate::net::params::values;
 
-/// The share of the prior's own samples that exceeds the usual range.
+/// The share of the reference's samples that exceeds the usual range. The reference is the prior's
+/// own samples, or examples of the data.
 const RARE: f64 = 0.01;
 
 /// The largest of the four distances over the observed values, or over those of one sample of the
@@ -116,9 +117,9 @@ pub struct Surprise {
     pub given_rest: Vec<f64>,
     /// The four distances of the observations.
     pub distances: Distances,
-    /// The four distances that one in a hundred of the prior's own samples exceeds.
+    /// The four distances that one in a hundred of the reference's samples exceeds.
     pub usual: Distances,
-    /// The distance of all values together below which one in a hundred of the prior's own samples
+    /// The distance of all values together below which one in a hundred of the reference's samples
     /// lies.
     pub least_together: f64,
     /// The size of each channel's values; none for a channel without observations.
@@ -130,7 +131,7 @@ pub struct Surprise {
 pub struct Size {
     /// The size of the observed values.
     pub found: f64,
-    /// The size below which one in a hundred of the prior's own samples lies, and the size that
+    /// The size below which one in a hundred of the reference's samples lies, and the size that
     /// one in a hundred exceeds.
     pub usual: [f64; 2],
     /// The number of values.
@@ -185,7 +186,7 @@ impl Seen {
         });
         let expected = expected.collect();
 
-        // The prior's own samples at the same places, with errors of the sizes stated. Exact
+        // The reference's samples at the same places, with errors of the sizes stated. Exact
         // values have none, whatever the covariance allows for.
         let stated = |i: usize| self.sd[i].unwrap_or(0.0);
         let count = samples.ncols();

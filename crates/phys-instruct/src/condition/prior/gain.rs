@@ -33,9 +33,9 @@ use crate::net::params::values;
 /// The most bytes of rows that are held at a time, 2 GiB.
 pub(crate) const HELD: usize = 2 << 30;
 /// The number of rows of the linear map that one thread makes at a time: few enough for its cache.
-const ROWS: usize = 16;
+pub(crate) const ROWS: usize = 16;
 /// The number of rows that are made at a time to be multiplied with those of a block.
-const BESIDE: usize = 128;
+pub(crate) const BESIDE: usize = 128;
 /// The number of rows whose products are summed at a time in `f64`.
 const PART: usize = 1024;
 /// The ratio of prior variance to error variance from which sums are taken in `f64`. Above it
@@ -94,6 +94,8 @@ struct Rows<'a> {
     held: Option<Mat<f32>>,
     /// The most points whose rows are made as one block.
     block: usize,
+    /// The most points whose rows are made at a time to be multiplied with a block's.
+    beside: usize,
 }
 
 /// All that the rows are made of.
@@ -231,14 +233,19 @@ pub(super) fn covariance_of(
 impl<'a> Rows<'a> {
     /// The rows that `maker` makes, held if they take at most `most` bytes.
     fn new(mut maker: Maker<'a>, scale: Vec<f64>, most: usize) -> Result<Self> {
-        let block = |maker: &Maker| (most / (maker.height() * size_of::<f32>())).max(1);
+        // In whole chunks, so that a row is always made with the same others. Values that depend on
+        // nothing have rows of no length.
+        let block = |maker: &Maker| {
+            let row = (maker.height() * size_of::<f32>()).max(1);
+            (most / row / ROWS).max(1) * ROWS
+        };
         let held = if scale.len() <= block(&maker) {
             Some(maker.rows(0..scale.len(), &scale)?)
         } else {
             maker.leave_out_unused(scale.len())?;
             None
         };
-        Ok(Self { block: block(&maker), maker: Arc::new(maker), scale, held })
+        Ok(Self { block: block(&maker), beside: BESIDE, maker: Arc::new(maker), scale, held })
     }
 
     /// Returns the same rows in units of other errors.
@@ -247,7 +254,8 @@ impl<'a> Rows<'a> {
         let units = scale.iter().zip(&self.scale).map(|(new, old)| (new / old) as f32);
         let columns = held.iter_mut().flat_map(|held| held.col_iter_mut()).zip(units);
         columns.for_each(|(row, unit)| row.iter_mut().for_each(|v| *v *= unit));
-        Self { maker: self.maker.clone(), scale, held, block: self.block }
+        let Self { block, beside, .. } = *self;
+        Self { maker: self.maker.clone(), scale, held, block, beside }
     }
 
     /// The ranges of points whose rows are held or made together, each of at most `most`.
@@ -275,7 +283,8 @@ impl<'a> Rows<'a> {
     fn square(&self, largest: f32) -> Result<(Mat<f64>, bool)> {
         let ratios = |held: &Mat<f32>| held.col_iter().any(|row| row.squared_norm_l2() >= largest);
         let held = self.held.as_ref().map(ratios);
-        // Rows that are made again cost more than their products.
+        // The ratios of rows that are not held are known when all are made. To make them again for
+        // `f64` would take longer than to sum in it at once.
         let precise = held.unwrap_or(true);
 
         let n = self.scale.len();
@@ -286,7 +295,7 @@ impl<'a> Rows<'a> {
             let own = matrix.submatrix_mut(first, first, rows.ncols(), rows.ncols());
             add_products(None, rows.as_ref().as_ref(), precise, own);
 
-            for beside in self.ranges(last, BESIDE) {
+            for beside in self.ranges(last, self.beside) {
                 let (start, beside) = (beside.start, self.of(beside)?);
                 let part = matrix.submatrix_mut(start, first, beside.ncols(), rows.ncols());
                 add_products(Some(beside.as_ref().as_ref()), rows.as_ref().as_ref(), precise, part);
@@ -628,14 +637,16 @@ mod tests {
         [HELD, points * row].map(|most| {
             let functionals = Box::new(OfFields(stencils));
             let maker = Maker::new(covariance, prior, scales, stencils, functionals);
-            let rows = Rows::new(maker, scale_of(&variances), most).unwrap();
+            let mut rows = Rows::new(maker, scale_of(&variances), most).unwrap();
+            rows.beside = ROWS;
             Gain::of(rows).unwrap()
         })
     }
 
     #[test]
     fn rows_that_are_not_held_give_the_same_answer() {
-        const N: usize = 40;
+        // Three blocks, two of them beside the first.
+        const N: usize = 2 * ROWS + 8;
         let draw = |i: usize| ((i * 7919) % 101) as f32 / 101.0 - 0.5;
         let misfit = TensorData::new((0..3 * N).map(draw).collect::<Vec<_>>(), [3, N]);
         let misfit = Tensor::<2>::from_data(misfit, &Device::flex());
@@ -653,7 +664,7 @@ mod tests {
             let covariance = Covariance::new(*prior, 1).unwrap();
             // With sums in `f32`, and in `f64`.
             for (variance, precise) in [(1e-2, false), (1e-7, true)] {
-                let [held, made] = both(&covariance, *prior, stencils, variance, 7);
+                let [held, made] = both(&covariance, *prior, stencils, variance, ROWS);
                 assert!(held.rows.held.is_some() && made.rows.held.is_none());
                 assert_eq!([held.errors.precise, made.errors.precise], [precise; 2]);
                 let shorter = made.rows.maker.height() < held.rows.maker.height();
@@ -680,5 +691,20 @@ mod tests {
         let gain = covariance.gain(&prior, &stencils, &[1e8; 2]).unwrap();
         let misfit = Tensor::<2>::from_data([[1.0f32, -2.0]], &Device::flex());
         assert!(rms(&gain.apply(misfit).unwrap()) < 1e-5);
+    }
+
+    #[test]
+    fn values_that_depend_on_nothing_move_nothing() {
+        const N: usize = 40;
+        let prior = Independent::new();
+        let covariance = Covariance::new(&prior, 1).unwrap();
+        let columns = Box::new(Columns(Mat::zeros(SIZE * SIZE, N)));
+        let maker = Maker::new(&covariance, &prior, [0.0, 1.0], &[], columns);
+        let rows = Rows::new(maker, vec![1.0; N], 1).unwrap();
+        assert_eq!((rows.maker.height(), rows.block), (0, ROWS));
+
+        let misfit = Tensor::<2>::ones([2, N], &Device::flex());
+        let change = Gain::of(rows).unwrap().apply(misfit).unwrap();
+        assert!(values(change).iter().all(|&v| v == 0.0));
     }
 }
