@@ -4,9 +4,9 @@
 //! every observation's error has the variance 1. A misfit of the values moves the factor by
 //! R (R^T R + 1)^-1 misfit, and the factor makes the fields.
 //!
-//! R is as long as all fields and as wide as the observations are many. Up to [`HELD`] bytes it is
-//! held. Beyond that its parts are made whenever they are needed, and the matrix R^T R is put
-//! together block by block: every row is made once for each block before it.
+//! R is as long as all fields and as wide as the observations are many. Up to 2 GiB it is held.
+//! Beyond that its parts are made whenever they are needed, and the matrix R^T R is put together
+//! block by block: every row is made once for each block before it.
 
 use std::borrow::Cow;
 use std::ops::Range;
