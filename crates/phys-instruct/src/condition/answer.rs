@@ -13,7 +13,7 @@ use crate::condition::explained::Explained;
 use crate::condition::methods::known::KnownInput;
 use crate::condition::observations::place::Lattice;
 use crate::condition::prior::expectation::{Distances, Surprise};
-use crate::condition::prior::gain::{BESIDE, HELD, ROWS};
+use crate::condition::prior::rows::{BESIDE, HELD, ROWS};
 use crate::condition::warnings::{self, Warning};
 use crate::condition::{Method, Observation, Observations, Options, Posterior, Solver, Task};
 use crate::config::size;

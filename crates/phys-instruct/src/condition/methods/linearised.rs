@@ -46,7 +46,8 @@ use crate::condition::observations::observed::Observed;
 use crate::condition::observations::place::Stencil;
 use crate::condition::prior::Prior;
 use crate::condition::prior::covariance::Covariance;
-use crate::condition::prior::gain::{Functionals, Gain};
+use crate::condition::prior::gain::Gain;
+use crate::condition::prior::rows::Functionals;
 use crate::net::params::values;
 use crate::{Error, Result};
 
@@ -202,10 +203,7 @@ impl Functionals for Slopes<'_> {
     }
 
     fn sum(&self, weights: &[f64], len: usize) -> Result<Vec<f32>> {
-        let mut sums = vec![0.0; self.entries.places.len()];
-        for (stencil, by) in self.stencils.iter().zip(weights) {
-            stencil.terms().iter().for_each(|&(entry, weight)| sums[entry] += by * weight);
-        }
+        let sums = Stencil::weighted_sum(self.stencils, weights, len);
         let terms: Vec<_> = sums.into_iter().enumerate().filter(|(_, sum)| *sum != 0.0).collect();
 
         let slopes = self.equation.slopes(&[self.in_solution(&terms)])?;

@@ -73,6 +73,15 @@ impl Stencil {
         &self.0
     }
 
+    /// The weight of each of `len` entries in the sum of the `stencils` with these `weights`.
+    pub fn weighted_sum(stencils: &[Self], weights: &[f64], len: usize) -> Vec<f64> {
+        let mut sum = vec![0.0; len];
+        for (stencil, by) in stencils.iter().zip(weights) {
+            stencil.terms().iter().for_each(|&(entry, weight)| sum[entry] += by * weight);
+        }
+        sum
+    }
+
     /// The observed value of the flat joint sample `x`.
     pub fn of(&self, x: &[f32]) -> f64 {
         self.0.iter().map(|&(e, w)| w * f64::from(x[e])).sum()

@@ -12,6 +12,7 @@ use crate::condition::observations::place::Stencil;
 use crate::condition::prior::Prior;
 use crate::condition::prior::covariance::{BANK, Covariance, FRESH, SHARES, moves, unit};
 use crate::condition::prior::linear::{Cosines, Linear};
+use crate::condition::prior::rows::linear_rows;
 use crate::diffusion::noise::Draw;
 use crate::net::params::values;
 use crate::{Error, Result};
@@ -111,10 +112,12 @@ impl Covariance {
                 entries.iter().map(|&e| NOISE * NOISE * f64::from(variances[e])).collect();
             let stencils = Stencil::points(&entries);
             let seen = Observed::at(&stencils, &prior.device()).of_flat(away.clone());
+            let linear = linear_rows(self, prior, &stencils)?;
+
             // Every share predicts the same samples from the same values.
             for (sum, share) in sums.iter_mut().zip(SHARES) {
                 self.share = share;
-                let gain = self.gain(prior, &stencils, &errors)?;
+                let gain = self.gain_of_rows(prior, &stencils, &linear, &errors)?;
                 let wrong = away.clone() - gain.apply(seen.clone())?.flatten::<2>(1, 3);
                 let wrong = wrong.square().mean_dim(0);
                 *sum += values((wrong / variance.clone().clamp_min(f32::MIN_POSITIVE)).mean())[0];

@@ -17,6 +17,7 @@ pub mod errors;
 pub mod expectation;
 pub mod gain;
 mod linear;
+pub(crate) mod rows;
 
 /// A map G from noise z to fields x = G(z), both `[batch, channel, y, x]`.
 pub trait Prior: Sync {
