@@ -6,6 +6,7 @@ Every figure is one run. Seconds are those that the program states, or else the 
 the most that the process had at any time. An exponent is the slope of a straight line through the
 logarithms: 1 is in proportion.
 """
+import functools
 import json
 import math
 import os
@@ -71,6 +72,8 @@ def generated(grid, scratch):
     return done and (done[1] / count, done[2])
 
 
+# Two tables hold the same run, which would have nothing left to do a second time.
+@functools.cache
 def trained(grid, batch, scratch, threads=2):
     folder = scratch / f"train-{grid}-{batch}-{threads}"
     settings = ["--grid", grid, "--count", 16, "--set", f"train.batch={batch}", "--set", "train.log_every=1"]
@@ -99,6 +102,7 @@ def largest_student(scratch):
     return folders[1] / "model.safetensors"
 
 
+@functools.cache
 def distilled(grid, batch, scratch):
     folder = scratch / f"distil-{grid}-{batch}"
     phases = ["warm-start", "calibrate", "anchored", "operator"]
@@ -145,7 +149,7 @@ def weights(scratch):
 
 
 RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-# Latency in seconds and bandwidth in bytes a second, as their standards state.
+# Latency in seconds and bandwidth in bytes a second: the links' rates, and round figures for a message.
 NETWORKS = {"200 Gbit/s InfiniBand, 1 us": (1e-6, 25e9), "10 Gbit/s Ethernet, 30 us": (30e-6, 1.25e9)}
 
 

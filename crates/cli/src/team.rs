@@ -14,16 +14,33 @@ pub fn leave(team: &Team, outcome: Outcome) -> Outcome {
     outcome
 }
 
+/// The number of processes among which an MPI library says that this one was started.
+fn started() -> usize {
+    // Open MPI, and MPICH with its relatives.
+    let sizes = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"].map(|name| std::env::var(name).ok());
+    let count = sizes.into_iter().flatten().find_map(|size| size.parse().ok());
+    count.unwrap_or(1)
+}
+
+/// Refuses a command that no processes share, and that each of several would do as a whole.
+pub fn refuse_many() -> Outcome {
+    match started() {
+        1 => Ok(()),
+        n => Err(Failure::Usage(format!(
+            "one of {n} processes of mpirun, each of which would do the same: only train and distill \
+             are shared; `mpirun -n {n} deploy/part ...` deals out the parts of generate, solve and \
+             bench"
+        ))),
+    }
+}
+
 /// The processes among which this one was started.
 ///
 /// # Errors
 /// Fails if this is one of several processes of `mpirun`, but the program was built without MPI.
 #[cfg(not(feature = "mpi"))]
 pub fn of_process() -> Result<Team, Failure> {
-    // Open MPI, and MPICH with its relatives.
-    let sizes = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"].map(|name| std::env::var(name).ok());
-    let count = sizes.into_iter().flatten().find_map(|size| size.parse::<usize>().ok());
-    match count.unwrap_or(1) {
+    match started() {
         1 => Ok(Team::ALONE),
         n => Err(Failure::Usage(format!(
             "one of {n} processes of mpirun, but this program was built without MPI: build it \

@@ -319,22 +319,29 @@ fn statistics<I: Iterator<Item = f64>>(values: impl Fn() -> I) -> [f64; 4] {
 }
 
 fn verify(paths: &[PathBuf], json: bool) -> Outcome {
+    let mut part = None;
     let (checked, faults) = match paths {
         [path] if !path.is_dir() => {
             let mut count = 0;
             arrays::read_each(path, &mut |_, _| count += 1)?;
             (count, Vec::new())
         }
-        [path] => (Manifest::read(path)?.shards.len(), dataset::verify(path)?),
+        [path] => {
+            let Manifest { shards, recipe, .. } = Manifest::read(path)?;
+            part = recipe.part.filter(|part| part.of() > 1);
+            (shards.len(), dataset::verify(path)?)
+        }
         parts => verify_parts(parts)?,
     };
 
     let texts: Vec<String> =
         faults.iter().map(|p| format!("{}: {}", p.file.display(), p.reason)).collect();
     if json {
-        print_json(json!({ "checked": checked, "problems": texts }))?;
+        let part = part.map(|part| part.to_string());
+        print_json(json!({ "checked": checked, "part": part, "problems": texts }))?;
     } else if texts.is_empty() {
-        print(&format!("{checked} checked, all whole"))?;
+        let alone = part.map(|part| format!("; part {part} alone: name the others' folders too"));
+        print(&format!("{checked} checked, all whole{}", alone.unwrap_or_default()))?;
     } else {
         print(&texts.join("\n"))?;
     }

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::args::{Global, GridArgs, PartArgs, PdeArgs, at_least, extension};
 use crate::failure::{Failure, Outcome, interrupted};
-use crate::output::{line, make_room, show};
+use crate::output::{line, make_room, show, tell};
 use crate::progress::bar;
 
 /// Generate data with the reference solver
@@ -55,6 +55,12 @@ impl Generate {
         let stop = interrupt::stop_flag()?;
         let (pde, grid) = (self.equation.build()?, self.grid.build()?);
         pde.check_grid(grid).map_err(Error::from)?;
+        // An engine that asks for more parts than there are samples must not take one for a fault.
+        if let Some(part) = self.job.part.filter(|part| part.range(self.count).is_empty()) {
+            tell!("part {part}: none of {} samples, nothing to make", self.count);
+            return Ok(());
+        }
+
         match extension(&self.out).as_str() {
             "npz" if self.job.part.is_some() => {
                 let name = self.out.display();

@@ -30,10 +30,16 @@ fn parts_of_a_data_set_are_verified_and_merged() {
     }
     assert!(sandbox.good("data info parts/2").stdout.contains("2/3 of 10 samples, from 3"));
 
+    // More parts than samples: one without any is no fault.
+    let empty = sandbox.good(&format!("{generate} --part 1/12 --out parts/empty"));
+    assert!(empty.stderr.contains("none of 10 samples") && !sandbox.path("parts/empty").exists());
+    // A part that is verified by itself is said to be one.
+    let alone = sandbox.good("data verify parts/2").stdout;
+    assert!(alone.contains("part 2/3 alone"), "{alone}");
+
     for (line, reason) in [
         (format!("{generate} --part 4/3 --out x"), "from 1 to the number of parts"),
         (format!("{generate} --part 1/3 --out x.npz"), "needs a folder"),
-        (format!("{generate} --part 1/12 --out x"), "at most 10 parts"),
         (format!("{generate} --part 1/2 --out parts/1"), "another data set"),
     ] {
         sandbox.refuses(&line, reason);
@@ -75,6 +81,11 @@ fn many_files_are_answered_each_by_itself_and_a_log_is_gone_on_with() {
     assert_eq!(sandbox.good(&all).stdout, "");
     let other = all.replace("--seed 5", "--seed 6");
     assert_eq!(sandbox.good(&other).stdout.lines().count(), 3);
+    // Its answers have taken the places of the first ones, which are made again, to the byte.
+    assert_eq!(sandbox.good(&all).stdout.lines().count(), 3);
+    assert!(read("out/c.npz") == read("alone.npz"));
+    std::fs::write(sandbox.path("out/a.npz"), b"").unwrap();
+    assert_eq!(sandbox.good(&all).stdout.lines().count(), 1);
 
     // A list, and parts of it.
     sandbox.write("list.txt", b"# two of them\nobs/c.csv\n\nobs/a.csv\n");
@@ -88,12 +99,29 @@ fn many_files_are_answered_each_by_itself_and_a_log_is_gone_on_with() {
 
     for (line, reason) in [
         (format!("{solve} --obs obs --out one.npz"), "put {} where"),
+        (format!("{solve} --obs nowhere --part 1/2"), "nowhere: no such file or folder"),
         (format!("{solve} --obs obs/a.csv --log x.jsonl"), "for many files"),
         (format!("{solve} --obs obs/a.csv --part 1/2"), "for many files"),
         (format!("{solve} --obs student"), "no file of observations"),
     ] {
         sandbox.refuses(&line, reason);
     }
+}
+
+#[test]
+fn one_of_several_processes_is_told_how_to_share_the_work() {
+    let sandbox = Sandbox::with_models();
+    for (line, word) in [
+        ("sample student --out x.png", "deploy/part"),
+        ("generate poisson --count 4 --grid 16 --out x", "deploy/part"),
+        ("train tiny.toml --out x", "MPI"),
+    ] {
+        let output = sandbox.command(line).env("OMPI_COMM_WORLD_SIZE", "2").output().unwrap();
+        let run = Run::of(output, line);
+        assert!(run.code == Some(2) && run.stderr.contains(word), "{line}: {}", run.stderr);
+    }
+    let mut alone = sandbox.command("sample student --out x.png");
+    assert!(alone.env("OMPI_COMM_WORLD_SIZE", "1").output().unwrap().status.success());
 }
 
 #[test]

@@ -119,9 +119,14 @@ pub(super) fn complete(
 /// Fails as [`Manifest::read`] does, without which nothing can be checked.
 pub fn verify(folder: &Path) -> Result<Vec<Fault>> {
     let manifest = Manifest::read(folder)?;
-    let [height, width] = manifest.recipe.grid.shape();
+    let Manifest { shards, channels, recipe, .. } = &manifest;
+    Ok(faults(folder, shards, recipe.grid, channels.len()))
+}
+
+/// The faults of shards with so many channels, which are finished ones of a set in `folder`.
+pub(super) fn faults(folder: &Path, shards: &[Shard], grid: Grid, channels: usize) -> Vec<Fault> {
     let check = |shard: &Shard| {
-        let shape = [shard.count, manifest.channels.len(), height, width];
+        let shape = [shard.count, channels, grid.ny, grid.nx];
         let reason = match read_fields(folder, shard, &shape).err()? {
             Error::BadFile { reason, .. } => reason,
             Error::Io { source, .. } => source.to_string(),
@@ -129,7 +134,7 @@ pub fn verify(folder: &Path) -> Result<Vec<Fault>> {
         };
         Some(Fault { file: folder.join(&shard.file), reason })
     };
-    Ok(manifest.shards.iter().filter_map(check).collect())
+    shards.iter().filter_map(check).collect()
 }
 
 /// Writes samples as an `.npz` of one array per channel, `f32 [sample, y, x]` in physical units.

@@ -114,6 +114,11 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Tells whether a data set was begun in `folder`: whether a shard of it is finished.
+    pub(crate) fn is_begun(folder: &Path) -> bool {
+        folder.join(FILE).exists() || folder.join(PARTIAL).exists()
+    }
+
     /// Writes the manifest, which makes the set whole.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         write_json(&folder.join(FILE), self)?;
@@ -199,12 +204,9 @@ impl Recipe {
     }
 
     fn check_part(&self) -> std::result::Result<(), String> {
-        match self.part.filter(|part| part.of() > self.count) {
+        match self.part.filter(|part| part.range(self.count).is_empty()) {
             None => Ok(()),
-            Some(part) => {
-                let count = self.count;
-                Err(format!("part {part}: {count} samples have at most {count} parts"))
-            }
+            Some(part) => Err(format!("part {part}: none of {} samples", self.count)),
         }
     }
 }
@@ -392,7 +394,7 @@ mod tests {
         assert!(refused(|m| m.recipe.grid.ny = 0).contains("grid"));
         assert!(refused(|m| m.recipe.count = 7).contains("shards: 2 found, 3 expected"));
         let part = |text: &str| text.parse().ok();
-        assert!(refused(|m| m.recipe.part = part("1/9")).contains("at most 5 parts"));
+        assert!(refused(|m| m.recipe.part = part("1/9")).contains("none of 5 samples"));
         assert!(refused(|m| m.recipe.part = part("1/2")).contains("shards: 2 found, 1 expected"));
         assert!(refused(|m| m.shards[1].file = "../x.npy".into()).contains("../x.npy"));
         assert!(refused(|m| m.shards[0].count = 2).contains("shard 0"));

@@ -17,7 +17,10 @@ use crate::store::dataset::{self, Fault, complete};
 use crate::store::file::bad;
 use crate::store::manifest::{GENERATOR, Manifest, Partial, Recipe, Shard};
 use crate::store::shard::read_fields;
-use crate::{Error, Result, Samples, memory};
+use crate::{Error, Result, Samples, memory, problem};
+
+/// The most faults that an error names.
+const NAMED: usize = 5;
 
 /// Merges the parts in `folders` into a data set in `out`, or goes on with a merge begun there.
 /// Every shard is checked against its checksum as it is read; the parts are left as they are.
@@ -35,9 +38,7 @@ pub fn merge(
     stop: &AtomicBool,
 ) -> Result<Manifest> {
     let parts = Parts::open(folders)?;
-    if let Some(fault) = parts.not_there().into_iter().next() {
-        return Err(bad(&fault.file, fault.reason));
-    }
+    parts.check_whole()?;
 
     let Parts { recipe, names, .. } = &parts;
     let shape = [names.len(), recipe.grid.ny, recipe.grid.nx];
@@ -66,8 +67,12 @@ pub fn merge(
 pub fn verify(folders: &[PathBuf]) -> Result<(usize, Vec<Fault>)> {
     let parts = Parts::open(folders)?;
     let mut faults = Vec::new();
-    for piece in parts.pieces.iter().filter(|piece| piece.is_whole()) {
-        faults.extend(dataset::verify(&piece.folder)?);
+    for Piece { folder, recipe, shards, .. } in &parts.pieces {
+        let channels = match parts.names.len() {
+            0 => problem::by_name(&recipe.pde)?.channels().len(),
+            known => known,
+        };
+        faults.extend(dataset::faults(folder, shards, recipe.grid, channels));
     }
     faults.extend(parts.not_there());
     let shards = parts.pieces.iter().map(|piece| piece.shards.len()).sum();
@@ -81,6 +86,8 @@ struct Parts {
     /// The names of the channels.
     names: Vec<String>,
     pieces: Vec<Piece>,
+    /// The folders in which no shard is finished yet.
+    not_begun: Vec<PathBuf>,
 }
 
 /// One of the data sets.
@@ -95,10 +102,15 @@ struct Piece {
 
 impl Parts {
     fn open(folders: &[PathBuf]) -> Result<Self> {
-        let mut pieces: Vec<Piece> =
-            folders.iter().map(|folder| Piece::open(folder)).collect::<Result<_>>()?;
+        let (mut pieces, mut not_begun) = (Vec::new(), Vec::new());
+        for folder in folders {
+            match Piece::open(folder)? {
+                Some(piece) => pieces.push(piece),
+                None => not_begun.push(folder.clone()),
+            }
+        }
         let Some(first) = pieces.first() else {
-            return Err(Error::Config("no parts of a data set named".into()));
+            return Err(Error::Config("no part of a data set in the folders named".into()));
         };
         let (recipe, origin) = (first.recipe.whole(), first.folder.clone());
 
@@ -120,7 +132,26 @@ impl Parts {
         }
 
         let names = pieces.iter().map(|piece| piece.names.clone()).max_by_key(Vec::len);
-        Ok(Self { recipe, names: names.unwrap_or_default(), pieces })
+        Ok(Self { recipe, names: names.unwrap_or_default(), pieces, not_begun })
+    }
+
+    /// Refuses parts that do not hold every sample, and names those that are not there.
+    ///
+    /// # Errors
+    /// Fails with [`Error::BadFile`].
+    fn check_whole(&self) -> Result<()> {
+        let mut faults = self.not_there().into_iter();
+        let Some(first) = faults.next() else { return Ok(()) };
+
+        let mut reason = first.reason;
+        for Fault { file, reason: other } in faults.by_ref().take(NAMED - 1) {
+            reason += &format!("; {}: {other}", file.display());
+        }
+        match faults.count() {
+            0 => {}
+            more => reason += &format!("; and {more} more (`data verify` names them)"),
+        }
+        Err(bad(&first.file, reason))
     }
 
     /// The unfinished and the missing parts.
@@ -133,11 +164,17 @@ impl Parts {
             Fault { file: piece.folder.clone(), reason }
         });
 
-        // A missing part has no folder of its own; the first part's stands for all.
-        let file = self.pieces[0].folder.clone();
-        let absent =
-            self.absent().into_iter().map(|text| Fault { file: file.clone(), reason: text });
-        unfinished.chain(absent).collect()
+        let not_begun = self.not_begun.iter().map(|folder| {
+            let reason = "not begun, no finished shard: the command of that part makes it".into();
+            Fault { file: folder.clone(), reason }
+        });
+
+        // A missing part has no folder of its own; the one around the first part stands for all.
+        let first = &self.pieces[0].folder;
+        let file = first.parent().filter(|around| !around.as_os_str().is_empty()).unwrap_or(first);
+        let absent = self.absent().into_iter();
+        let absent = absent.map(|reason| Fault { file: file.to_path_buf(), reason });
+        unfinished.chain(not_begun).chain(absent).collect()
     }
 
     /// The samples in none of the sets, in words, by parts where all are cut into as many.
@@ -198,9 +235,16 @@ impl Parts {
 }
 
 impl Piece {
-    /// Opens a data set, finished or not.
-    fn open(folder: &Path) -> Result<Self> {
+    /// Opens a data set, finished or not; none before its first shard.
+    fn open(folder: &Path) -> Result<Option<Self>> {
         let folder = folder.to_path_buf();
+        if folder.is_file() {
+            return Err(bad(&folder, "a file, where the folder of a part is expected"));
+        }
+        if !Manifest::is_begun(&folder) {
+            return Ok(None);
+        }
+
         let (piece, generator) = match Partial::read(&folder)? {
             Some(Partial { recipe, shards, generator, .. }) => {
                 let shards = shards.into_values().collect();
@@ -214,7 +258,7 @@ impl Piece {
         };
 
         if generator == GENERATOR {
-            return Ok(piece);
+            return Ok(Some(piece));
         }
         let reason =
             format!("made by version {generator}, this is {GENERATOR}: samples may differ");
@@ -334,6 +378,58 @@ mod tests {
         let mixed = made(root.path(), &["1/2", "4/4"]);
         let reasons = verify(&mixed).unwrap().1;
         assert_eq!(reasons[0].reason, "samples 5 to 7 in no part");
+    }
+
+    #[test]
+    fn a_part_without_a_finished_shard_is_named_beside_the_other_faults() {
+        let root = tempfile::tempdir().unwrap();
+        let mut folders = made(root.path(), &["1/4", "3/4"]);
+        let shard = folders[0].join("shard-00000.npy");
+        std::fs::write(&shard, b"damaged").unwrap();
+        let [killed, absent] = ["killed", "absent"].map(|name| root.path().join(name));
+        std::fs::create_dir(&killed).unwrap();
+        folders.extend([killed.clone(), absent.clone()]);
+
+        let faults = verify(&folders).unwrap().1;
+        let named: Vec<&Path> = faults.iter().map(|fault| fault.file.as_path()).collect();
+        assert_eq!(named, [&shard, &killed, &absent, root.path(), root.path()]);
+        let error = merged(&folders, &root.path().join("out")).unwrap_err().to_string();
+        for word in ["killed: not begun", "absent: not begun", "part 2/4 is missing", "part 4/4"] {
+            assert!(error.contains(word), "{error}");
+        }
+        assert!(verify(&[killed]).unwrap_err().to_string().contains("no part of a data set"));
+    }
+
+    #[test]
+    fn a_finished_shard_of_an_unfinished_part_is_checked() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("begun");
+        let stop = AtomicBool::new(false);
+        let mut after = |done| stop.store(done >= 3, Ordering::Relaxed);
+        let begun = plan(Some("1/2"));
+        generate(&Poisson::default(), begun, &folder, &mut after, &stop).unwrap_err();
+        let folders = [folder.clone()];
+        assert_eq!(verify(&folders).unwrap().1.len(), 2);
+        std::fs::remove_file(folder.join("shard-00000.npy")).unwrap();
+        let faults = verify(&folders).unwrap().1;
+        assert!(faults.len() == 3 && faults[0].file.ends_with("shard-00000.npy"), "{faults:?}");
+    }
+
+    #[test]
+    fn parts_without_a_sample_are_not_missed() {
+        let root = tempfile::tempdir().unwrap();
+        let names: Vec<String> = (1..=14).map(|k| format!("{k}/14")).collect();
+        let part = |name: &&String| !plan(Some(name)).part.unwrap().range(11).is_empty();
+        let own: Vec<&str> = names.iter().filter(part).map(String::as_str).collect();
+        assert_eq!(own.len(), 11);
+        let folders = made(root.path(), &own);
+        assert_eq!(verify(&folders).unwrap().1, []);
+        merged(&folders, &root.path().join("out")).unwrap();
+        let empty = names.iter().find(|name| !part(name)).unwrap();
+        let stop = AtomicBool::new(false);
+        let made =
+            generate(&Poisson::default(), plan(Some(empty)), root.path(), &mut |_| {}, &stop);
+        assert!(made.unwrap_err().to_string().contains("none of 11 samples"));
     }
 
     #[test]

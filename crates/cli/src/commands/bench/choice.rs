@@ -29,7 +29,11 @@ pub fn chosen(asked: &[String], has: impl Fn(&str) -> bool) -> Result<Vec<String
         |name: &str| if asked.is_empty() { has(name) } else { asked.iter().any(|a| a == name) };
     let all: Vec<String> = problem::names().into_iter().filter(|name| wanted(name)).collect();
     if all.is_empty() {
-        return Err(Failure::Usage("no models of any PDE found".into()));
+        let reason = match asked {
+            [] => "no models of any PDE found".into(),
+            asked => format!("{}: known by data alone; tables are of equations", asked.join(", ")),
+        };
+        return Err(Failure::Usage(reason));
     }
     Ok(all)
 }
@@ -63,11 +67,14 @@ impl RowsArgs {
         let mut known = read_rows::<R>(&log)?;
         for folder in &self.rows {
             let theirs = folder.join(LOG);
-            if !theirs.is_file() {
+            let rows = read_rows::<R>(&theirs)?;
+            // A part without a row of its own has an empty file.
+            let is_empty = std::fs::metadata(&theirs).is_ok_and(|file| file.len() == 0);
+            if rows.is_empty() && !is_empty {
                 let name = folder.display();
                 return Err(Failure::Usage(format!("--rows {name}: no rows of this bench in it")));
             }
-            for row in read_rows::<R>(&theirs)? {
+            for row in rows {
                 if !known.iter().any(|own| same(own, &row)) {
                     append_row(&log, &row)?;
                     known.push(row);
@@ -75,7 +82,7 @@ impl RowsArgs {
             }
         }
         if !self.rows.is_empty() {
-            tell!("{} rows taken over; what they lack is measured now", known.len());
+            tell!("{} rows read; those that are asked for are taken over", known.len());
         }
         Ok(known)
     }

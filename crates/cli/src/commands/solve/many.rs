@@ -9,7 +9,7 @@ use phys_instruct::bench::row::{append_row, read_rows};
 use phys_instruct::job::Part;
 use phys_instruct::store::dataset::file_hash;
 use phys_instruct_report::number::plain;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Solve;
 use crate::args::extension;
@@ -28,6 +28,14 @@ pub(super) struct Job {
     pub truth: Option<PathBuf>,
     pub out: Vec<PathBuf>,
     pub table: Option<PathBuf>,
+}
+
+impl Job {
+    /// The outputs that are asked for.
+    fn outputs(&self) -> Value {
+        let paths = self.out.iter().chain(&self.table);
+        paths.map(|path| path.to_string_lossy()).collect()
+    }
 }
 
 /// Tells whether a path stands for many files: a folder, or a list of their names. A text whose
@@ -197,8 +205,29 @@ pub(super) struct Log {
     path: Option<PathBuf>,
     /// The file, held against other processes.
     _held: Option<File>,
-    /// The questions with an answer in the file, as text, and the number of its warnings.
-    answered: HashMap<String, usize>,
+    /// The answers in the file by their questions, as text.
+    answered: HashMap<String, Logged>,
+}
+
+/// What the log holds of an answer.
+struct Logged {
+    /// The number of its warnings.
+    warnings: usize,
+    /// The outputs that were asked for.
+    asked: Value,
+    /// The files written for them, with the SHA-256 of each.
+    written: Vec<(PathBuf, String)>,
+}
+
+impl Logged {
+    /// Reads a line of the log.
+    fn of(row: &Value) -> Option<Self> {
+        let warnings = row.get("warnings")?.as_array()?.len();
+        let written = row.get("written")?.as_object()?.iter();
+        let written = written.map(|(path, hash)| Some((path.into(), hash.as_str()?.into())));
+        let written = written.collect::<Option<_>>()?;
+        Some(Self { warnings, asked: row.get("outputs")?.clone(), written })
+    }
 }
 
 impl Log {
@@ -219,30 +248,41 @@ impl Log {
         }
 
         let rows = read_rows::<Value>(path)?.into_iter();
-        let answered = rows.filter_map(|row| {
-            let warnings = row.get("warnings")?.as_array()?.len();
-            Some((row.get("question")?.to_string(), warnings))
-        });
+        let answered =
+            rows.filter_map(|row| Some((row.get("question")?.to_string(), Logged::of(&row)?)));
         let answered = answered.collect();
         Ok(Self { path: Some(path.into()), _held: Some(file), answered })
     }
 
     /// The number of warnings of the answer to all that is asked, if there is one whose files are
-    /// in their places.
+    /// in their places as they were written. Another question may have replaced them.
     pub fn answer(&self, question: &Value, job: &Job) -> Option<usize> {
-        let mut written = job.out.iter().chain(&job.table);
-        let warnings = self.answered.get(&question.to_string())?;
-        written.all(|path| path.exists()).then_some(*warnings)
+        let Logged { warnings, asked, written } = self.answered.get(&question.to_string())?;
+        let is_as_written =
+            |(path, known): &(PathBuf, String)| file_hash(path).is_ok_and(|found| found == *known);
+        (*asked == job.outputs() && written.iter().all(is_as_written)).then_some(*warnings)
     }
 
     /// Writes the figures of an answer, as one line of JSON where that is asked for.
     ///
     /// # Errors
-    /// Fails where the file or stdout cannot be written.
-    pub fn put(&self, question: Value, mut figures: Value, json: bool) -> Outcome {
+    /// Fails where the file or stdout cannot be written, and where a `written` file cannot be read.
+    pub fn put(
+        &self,
+        question: Value,
+        mut figures: Value,
+        job: &Job,
+        written: &[PathBuf],
+        json: bool,
+    ) -> Outcome {
         figures["schema"] = SCHEMA.into();
         figures["question"] = question;
         if let Some(path) = &self.path {
+            let hash =
+                |path: &PathBuf| Ok((path.to_string_lossy().into(), file_hash(path)?.into()));
+            let written = written.iter().map(hash).collect::<Result<Map<_, _>, Failure>>()?;
+            figures["outputs"] = job.outputs();
+            figures["written"] = written.into();
             append_row(path, &figures)?;
         }
         print(&if json { figures.to_string() } else { in_words(&figures) })

@@ -56,14 +56,20 @@ impl Report<'_> {
         warn(&warnings);
     }
 
-    /// Writes the files of a job.
-    pub fn write_all(&self, job: &Job) -> Outcome {
-        self.write(&job.out)?;
-        job.table.iter().try_for_each(|path| self.write_table(path))
+    /// Writes the files of a job and returns their paths.
+    pub fn write_all(&self, job: &Job) -> Result<Vec<PathBuf>, Failure> {
+        let mut written = self.write(&job.out)?;
+        if let Some(path) = &job.table {
+            export::write_observations(path, &self.answer)?;
+            written.push(path.clone());
+        }
+        written.iter().for_each(|path| tell!("wrote {}", path.display()));
+        Ok(written)
     }
 
-    /// Writes the answer to every path, in the format of its extension.
-    fn write(&self, paths: &[PathBuf]) -> Outcome {
+    /// Writes the answer to every path, in the format of its extension, and returns the paths of
+    /// the files. A path may stand for several.
+    fn write(&self, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         let count = self.answer.observations.points().len();
         let title = format!("{}, {}: {count} observations", self.model.card.pde, self.task);
         let caption = self.caption();
@@ -75,15 +81,17 @@ impl Report<'_> {
         let is_array = |path: &&PathBuf| Format::of(path).is_some();
         let layers = paths.iter().find(is_array).map(|_| summed()).transpose()?;
 
+        let mut written = Vec::new();
         for path in paths {
             match layers.as_ref().filter(|_| is_array(&path)) {
-                Some(layers) => {
-                    layers.write(path)?.iter().for_each(|file| tell!("wrote {}", file.display()));
+                Some(layers) => written.extend(layers.write(path)?),
+                None => {
+                    self.draw(path, &title, &caption)?;
+                    written.push(path.clone());
                 }
-                None => self.draw(path, &title, &caption)?,
             }
         }
-        Ok(())
+        Ok(written)
     }
 
     /// Writes a page or a picture of the answer.
@@ -106,14 +114,6 @@ impl Report<'_> {
             }
             _ => picture::write(path, &answer::draw(self.pde.as_ref(), &answered)?)?,
         }
-        tell!("wrote {}", path.display());
-        Ok(())
-    }
-
-    /// Writes the table of the observations.
-    fn write_table(&self, path: &Path) -> Outcome {
-        export::write_observations(path, &self.answer)?;
-        tell!("wrote {}", path.display());
         Ok(())
     }
 
