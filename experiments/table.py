@@ -22,8 +22,10 @@ def runs_and_times(words):
 
 
 def write(page, head, lines):
-    """Replaces the table of a page, the only one whose first two columns have no name."""
+    """Replaces the table of a page that has this head."""
     rule = "|" + "---|" * (head.count("|") - 1)
-    before, _, rest = page.read_text().partition("| | |")
+    before, found, rest = page.read_text().partition(head + "\n")
+    if not found:
+        sys.exit(f"{page.name}: no table with the head {head}")
     after = rest[rest.index("\n\n"):]
     page.write_text(before + "\n".join([head, rule, *lines]) + after)

@@ -149,6 +149,33 @@ fn the_conditional_table_holds_every_method_and_is_resumed() {
 }
 
 #[test]
+fn problems_of_another_law_are_harder_and_have_rows_of_their_own() {
+    let sandbox = sandbox();
+    let line = "bench conditional --grid 8 --quick --count 4 --points 20 --task forward \
+                --method phys-instruct --method exact-posterior --out laws --json";
+    let own = rows(&sandbox.good(line).stdout);
+    let shifted = rows(&sandbox.good(&format!("{line} --law alpha=1.2 --law tau=9")).stdout);
+    let law = serde_json::json!({ "alpha": 1.2, "tau": 9.0 });
+    assert!(own.iter().all(|row| row.get("law").is_none()), "{own:?}");
+    assert!(shifted.len() == own.len() && shifted.iter().all(|row| row["law"] == law));
+
+    // A rough field is harder to tell from the same places, for whoever knows its law too.
+    let error = |rows: &[Value], method: &str| {
+        let row = rows.iter().find(|row| row["method"] == method).unwrap();
+        row["error"].as_f64().unwrap()
+    };
+    for method in ["phys-instruct", "exact-posterior"] {
+        assert!(error(&shifted, method) > 1.1 * error(&own, method), "{method}: {shifted:?}");
+    }
+    assert!(error(&shifted, "phys-instruct") > error(&shifted, "exact-posterior"));
+
+    for (law, word) in [("--law beta=1", "beta"), ("--law alpha=3 --law alpha=2", "alpha")] {
+        let run = sandbox.run(&format!("{line} {law}"));
+        assert!(run.code == Some(2) && run.stderr.contains(word), "{}", run.stderr);
+    }
+}
+
+#[test]
 fn a_rectangle_s_student_is_measured() {
     let sandbox = Sandbox::new();
     let tiny = "--grid 10x14 --sides 0.6x1";

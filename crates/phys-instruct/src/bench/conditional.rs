@@ -8,6 +8,7 @@
 //! what a method prepares once for all problems (the student's covariance, the interpolation's
 //! training samples). `prepare_seconds` holds that.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -68,6 +69,8 @@ pub struct Options {
     pub training: usize,
     /// The methods to measure.
     pub methods: Vec<SolvingMethod>,
+    /// Parameters of the problems' law of inputs in which it differs from the student's.
+    pub law: BTreeMap<String, f64>,
 }
 
 impl Default for Options {
@@ -87,6 +90,7 @@ impl Default for Options {
             ensemble: 16,
             training: 2_000,
             methods: SolvingMethod::ALL.into(),
+            law: BTreeMap::new(),
         }
     }
 }
@@ -116,7 +120,10 @@ pub struct Prepared {
 pub struct Setting {
     student: Loaded,
     teacher: Option<Loaded>,
+    /// The student's PDE.
     pde: Box<dyn Pde>,
+    /// The student's PDE with the law of the problems' inputs.
+    law: Box<dyn Pde>,
     residual: Box<dyn Residual>,
     truths: Samples,
     validation: Samples,
@@ -174,25 +181,31 @@ impl Setting {
         let loaded = |kind: &str| find(&name(kind)).map(load).transpose();
         let student = loaded("student")?
             .ok_or_else(|| Error::Config(format!("no student {}", name("student"))))?;
-        let (problem, grid) = (student.model.card.pde()?, student.model.card.grid);
-        let made = |seed, count| {
+        let grid = student.model.card.grid;
+        let pde = student.model.card.pde()?;
+        let law = of_law(student.model.card.pde()?, &options.law)?;
+        let made = |pde: &dyn Pde, seed, count| {
             let mut watch = Watch { progress: &mut |_| (), stop };
-            data::generate(problem.as_ref(), grid, seed, count, &mut watch)
+            data::generate(pde, grid, seed, count, &mut watch)
         };
 
-        let truths = made(seeds::CONDITIONAL, options.count.max(options.slow_count))?;
+        let count = options.count.max(options.slow_count);
+        let truths = made(law.as_ref(), seeds::CONDITIONAL, count)?;
+        // No method but the exact posterior knows that the problems have another law.
+        let made = |seed, count| made(pde.as_ref(), seed, count);
         let validation = made(seeds::CONDITIONAL_TUNING, options.searched.max(2))?;
         let by_samples = [SolvingMethod::Classical, SolvingMethod::ClassicalSolved];
         let interpolated = options.methods.iter().any(|method| by_samples.contains(method));
         let training = made(seeds::INTERPOLATION, if interpolated { options.training } else { 1 })?;
 
-        let residual = problem::residual(problem.as_ref(), grid, &Device::flex())?;
+        let residual = problem::residual(pde.as_ref(), grid, &Device::flex())?;
         Ok(Self {
             teacher: loaded("teacher")?,
-            two_valued: TwoValuedEntries::of(&truths, problem.as_ref()),
+            two_valued: TwoValuedEntries::of(&truths, law.as_ref()),
             data_floor: pde_error(&truths, residual.as_ref())?,
             student,
-            pde: problem,
+            pde,
+            law,
             residual,
             truths,
             validation,
@@ -317,6 +330,25 @@ impl Setting {
     }
 }
 
+/// Returns the PDE with other parameters of the law of its inputs.
+///
+/// # Errors
+/// Fails for an unknown parameter or a value outside its range, and for one of the equation.
+fn of_law(mut pde: Box<dyn Pde>, law: &BTreeMap<String, f64>) -> Result<Box<dyn Pde>> {
+    for (name, &value) in law {
+        let before = pde.input_law();
+        pde.set_param(name, value)?;
+        if pde.input_law() == before {
+            return Err(Error::Config(format!(
+                "{}: {name} = {value} leaves the law of the inputs as it is; only parameters of that \
+                 law may differ from the student's",
+                pde.name()
+            )));
+        }
+    }
+    Ok(pde)
+}
+
 impl<'a> Query<'a> {
     fn new(setting: &'a Setting, task: Task, places: Places, noise: f64) -> Self {
         let grid = setting.student.model.card.grid;
@@ -350,8 +382,8 @@ impl<'a> Query<'a> {
 
     /// The error of the exact posterior's mean; none if it is not known.
     fn limit(&self, options: &Options) -> Result<Option<f64>> {
-        let exact = |o: &Observations| exact::posterior(self.setting.pde.as_ref(), o, 1, 0);
-        if !exact::is_known(self.setting.pde.as_ref()) {
+        let exact = |o: &Observations| exact::posterior(self.setting.law.as_ref(), o, 1, 0);
+        if !exact::is_known(self.setting.law.as_ref()) {
             return Ok(None);
         }
         let key = self.key(SolvingMethod::Exact, 0, options);
@@ -410,7 +442,7 @@ impl<'a> Query<'a> {
                 &|o| most_probable::posterior(pde.as_ref(), o)
             }
             SolvingMethod::Exact if exact::is_known(pde.as_ref()) => {
-                &|o| exact::posterior(pde.as_ref(), o, members, 0)
+                &|o| exact::posterior(self.setting.law.as_ref(), o, members, 0)
             }
             SolvingMethod::DiffusionPde => return self.guided(guidance, options),
             _ => return Ok(Vec::new()),
@@ -502,6 +534,7 @@ impl<'a> Query<'a> {
             count: if guided { options.slow_count } else { options.count },
             ensemble: if guided { 1 } else { options.ensemble },
             model: model.map(|loaded| loaded.hash.clone()),
+            law: options.law.clone(),
         }
     }
 

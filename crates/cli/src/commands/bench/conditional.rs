@@ -16,7 +16,9 @@ use phys_instruct_report::page::Picture;
 use super::choice::{RowsArgs, chosen, given_or, method};
 use super::conditional_table;
 use super::table::{LOG, Table, picture};
-use crate::args::{Global, MOST_CALLS, at_least, at_least_zero, between, points};
+use crate::args::{
+    Global, MOST_CALLS, assignment, at_least, at_least_zero, between, check_once, points,
+};
 use crate::completion;
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
@@ -70,6 +72,10 @@ pub struct Conditional {
     /// A method to measure, as the table names it; repeatable [default: all]
     #[arg(long, value_name = "NAME", value_parser = method::<SolvingMethod>(SolvingMethod::ALL.iter().map(|m| m.name())), hide_possible_values = true)]
     method: Vec<SolvingMethod>,
+    /// A parameter of the law of the problems' inputs, such as `alpha=3`; repeatable [default: the
+    /// student's own law]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    law: Vec<(String, f64)>,
     /// The folder of rows and table
     #[arg(long, value_name = "DIR", default_value = "runs/bench-conditional")]
     out: PathBuf,
@@ -80,6 +86,7 @@ pub struct Conditional {
 impl Conditional {
     pub fn run(&self, global: &Global) -> Outcome {
         let stop = interrupt::stop_flag()?;
+        check_once("--law", self.law.iter().map(|(name, _)| name.as_str()))?;
         let options = self.options();
         let find = |name: &str| models::file(&format!("{name}.safetensors"));
         let student = |pde: &str| find(&model_name(pde, self.grid, "student"));
@@ -119,16 +126,25 @@ impl Conditional {
         let mut sections = conditional_table::sections(&rows);
         sections.iter_mut().zip(pictures).for_each(|(section, own)| section.pictures = own);
 
-        let note = format!(
-            "{} problems a row ({} for DiffusionPDE, whose answer is one sample); ensembles of {}. \
-             Times are of {}, of one answer.",
-            options.count,
-            options.slow_count,
-            options.ensemble,
-            self.rows.machines()
-        );
+        let note = self.note(&options);
         let title = "Phys-Instruct: conditional solving";
         Table { title, note, rows: &rows, sections }.finish(&self.out, global)
+    }
+
+    /// The line under the tables.
+    fn note(&self, options: &conditional::Options) -> String {
+        let conditional::Options { count, slow_count, ensemble, law, .. } = options;
+        let machines = self.rows.machines();
+        let mut note = format!(
+            "{count} problems a row ({slow_count} for DiffusionPDE, whose answer is one sample); \
+             ensembles of {ensemble}. Times are of {machines}, of one answer."
+        );
+        if !law.is_empty() {
+            let law: Vec<String> = law.iter().map(|(name, v)| format!("{name} = {v}")).collect();
+            note +=
+                &format!(" The problems have another law than the student: {}.", law.join(", "));
+        }
+        note
     }
 
     fn options(&self) -> conditional::Options {
@@ -146,6 +162,7 @@ impl Conditional {
             noise: given_or(&self.noise, base.noise),
             methods: given_or(&self.method, base.methods),
             search_once: self.search_once,
+            law: self.law.iter().cloned().collect(),
             ..base
         }
     }

@@ -5,8 +5,8 @@ use clap::Subcommand;
 use self::conditional::Conditional;
 use self::tune::Tune;
 use self::unconditional::Unconditional;
-use crate::args::{DeviceName, Global};
-use crate::failure::{Failure, Outcome};
+use crate::args::Global;
+use crate::failure::Outcome;
 
 mod charts;
 mod choice;
@@ -29,10 +29,6 @@ pub enum Bench {
 
 impl Bench {
     pub fn run(&self, global: &Global) -> Outcome {
-        if global.device == DeviceName::Gpu {
-            let reason = "the tables compare methods on the processor; leave it out";
-            return Err(Failure::Usage(format!("--device gpu: {reason}")));
-        }
         match self {
             Bench::Unconditional(verb) => verb.run(global),
             Bench::Conditional(verb) => verb.run(global),

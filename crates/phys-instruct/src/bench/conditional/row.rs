@@ -1,5 +1,7 @@
 //! One line of the table of conditional solving.
 
+use std::collections::BTreeMap;
+
 use phys_instruct_physics::Grid;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,9 @@ pub struct Key {
     pub ensemble: usize,
     /// The SHA-256 of the model file; none for methods without one.
     pub model: Option<String>,
+    /// Parameters of the problems' law of inputs in which it differs from the student's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub law: BTreeMap<String, f64>,
 }
 
 /// The measures of one row, averaged over problems.
