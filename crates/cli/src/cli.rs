@@ -8,11 +8,12 @@ use phys_instruct::net::ops::keep_freed_memory;
 use phys_instruct::store::interrupt;
 use phys_instruct::{device, memory, problem};
 
-use crate::args::Global;
-use crate::commands;
+use crate::args::{DeviceName, Global};
+use crate::commands::{self, model::ModelVerb};
 use crate::completion;
 use crate::failure::{Failure, Outcome};
 use crate::output::{say, seconds, tell_at_most};
+use crate::team;
 
 /// Few-step PDE solving by physics-guided distillation of diffusion models.
 #[derive(Parser)]
@@ -105,8 +106,32 @@ pub fn run(cli: Cli) -> Outcome {
     outcome
 }
 
+/// Tells whether the verb runs a network where `--device` asks for. `bench` compares the methods on
+/// the processor.
+fn takes_device(verb: &Verb) -> bool {
+    match verb {
+        Verb::Train(_) | Verb::Distill(_) | Verb::Fit(_) => true,
+        Verb::Sample(_) | Verb::Solve(_) | Verb::Eval(_) => true,
+        Verb::Model(verb) => matches!(verb, ModelVerb::Pack(_)),
+        _ => false,
+    }
+}
+
+/// Tells whether several processes of MPI share the verb, or each may well do it.
+fn takes_processes(verb: &Verb) -> bool {
+    matches!(verb, Verb::Train(_) | Verb::Distill(_) | Verb::Doctor(_))
+}
+
 /// Runs the verb.
 fn carry_out(verb: &Verb, global: &Global) -> Outcome {
+    if !takes_processes(verb) {
+        team::refuse_many()?;
+    }
+    if global.device == DeviceName::Gpu && !takes_device(verb) {
+        let reason = "this command runs on the processor alone; leave it out";
+        return Err(Failure::Usage(format!("--device gpu: {reason}")));
+    }
+
     match verb {
         Verb::Generate(verb) => verb.run(global),
         Verb::Simulate(verb) => verb.run(global),

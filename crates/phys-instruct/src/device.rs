@@ -34,6 +34,14 @@ pub fn adapter() -> Result<&'static str> {
     Ok(&opened()?.1)
 }
 
+/// Returns `cpu`, or the name of the graphics processor.
+///
+/// # Errors
+/// Fails as [`adapter`] does, for a graphics processor.
+pub fn name(device: &Device) -> Result<&'static str> {
+    if *device == cpu() { Ok("cpu") } else { adapter() }
+}
+
 #[cfg(not(feature = "gpu"))]
 fn opened() -> Result<&'static (Device, String)> {
     let reason = "this build has no GPU support; build it with `--features gpu`";

@@ -45,6 +45,7 @@ fn words_and_flags() {
             "train tiny.toml --threads 0",
             "train tiny.toml --device tpu",
             "bench unconditional --device gpu",
+            "generate poisson --out x --device gpu",
             "tran tiny.toml",
         ],
     );

@@ -20,7 +20,7 @@ use crate::model::Model;
 use crate::store::atomic;
 use crate::store::dataset::sha256;
 use crate::store::weights::{self, Array, Bundle};
-use crate::{Error, Result, problem};
+use crate::{Error, Result, device, problem};
 
 /// The version of what is drawn. It changes with every change of the samples, of the covariance
 /// that is made of them, or of the solutions they are given.
@@ -89,7 +89,7 @@ impl Solver {
         let yardstick = self.yardstick()?.to_vec();
         tensors.insert("yardstick".into(), Array { shape: vec![yardstick.len()], data: yardstick });
         let card = &self.model().card;
-        let residual = problem::equation(card.pde()?.as_ref(), card.grid, &crate::device::cpu())?;
+        let residual = problem::equation(card.pde()?.as_ref(), card.grid, &device::cpu())?;
         let error = residual.map(|residual| self.own_pde_error(residual.as_ref())).transpose()?;
         let metadata = json!({ "version": VERSION, "share": share, "own_pde_error": error });
         Ok(Bundle { metadata, tensors })
@@ -124,9 +124,9 @@ impl Solver {
 /// The file of `folder` for this model, number of threads, device and vector unit.
 fn path_in(folder: &Path, model: &Model) -> Result<PathBuf> {
     let threads = rayon::current_num_threads();
-    let (device, unit) = (model.device(), crate::device::vector_unit()?);
+    let (device, unit) = (device::name(&model.device())?, device::vector_unit()?);
     let of_model = model.sha256()?;
-    let name = sha256(format!("{of_model} {threads} {device:?} {unit}").as_bytes());
+    let name = sha256(format!("{of_model} {threads} {device} {unit}").as_bytes());
     Ok(folder.join(format!("{}-{}.safetensors", model.card.pde, &name[..16])))
 }
 
