@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from . import _native
 from ._arrays import Sides, stacked
+from ._errors import RequestError
 from ._progress import Progress
 
 if TYPE_CHECKING:
@@ -87,10 +89,15 @@ class Fields(Mapping[str, Array]):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the fields as ``.npz``, in the form that the command line reads."""
+        path = Path(path)
+        if path.suffix.lower() != ".npz":
+            raise RequestError(f"{path}: .npz expected")
         values: dict[str, Any] = {name: np.asarray(self[name]) for name in self}
         if self.grid.sides != (1.0, 1.0):
             values["sides"] = np.asarray(self.grid.sides)
-        np.savez(path, **values)
+        # NumPy would add an extension to a path that ends in `.NPZ`.
+        with path.open("wb") as file:
+            np.savez(file, **values)
 
 
 class Samples(Fields):

@@ -35,6 +35,9 @@ class _Seen(TypedDict):
     sd: NDArray[np.float64]
     on_grid: bool
 
+# The text of a table, or the values of one field.
+_Given = str | _Seen
+
 class _Way(TypedDict):
     task: str
     ensemble: int
@@ -138,7 +141,7 @@ class Model:
     ) -> tuple[NDArray[np.float32], Drawn]: ...
     def prepare(self) -> str | None: ...
     def solve(
-        self, file: _Path | None, seen: list[_Seen], way: _Way
+        self, file: _Path | None, seen: list[_Given], way: _Way
     ) -> tuple[Answer, list[str]]: ...
 
 def names() -> list[str]: ...

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from io import StringIO
+from typing import Any
 
 import numpy as np
 
@@ -11,23 +13,45 @@ from . import _native
 from ._arrays import column, real
 from ._errors import ObservationError, ShapeError
 
-#: Names of columns that are no field.
-PLACES = ("y", "x", "row", "column", "sd", "field", "value")
+#: Names of arrays that are no field.
+PLACES = ("y", "x", "row", "column", "sd")
 
-#: Whatever observations are made of beside :class:`Observations`.
-Table: TypeAlias = Mapping[str, object]
+#: Names that a table alone has.
+OF_TABLES = {"field", "value"}
+
+#: The types of pandas' marks for what is missing.
+MISSING = ("NAType", "NaTType")
 
 
-def _table(frame: Any) -> dict[str, Any]:
-    """Returns the columns of a mapping or of a frame of pandas, polars or pyarrow."""
-    if isinstance(frame, Mapping):
-        return {str(name): frame[name] for name in frame}
-    if hasattr(frame, "column_names"):
-        return {str(name): np.asarray(frame[name]) for name in frame.column_names}
-    if hasattr(frame, "columns"):
-        return {str(name): np.asarray(frame[name]) for name in frame.columns}
+def _columns(frame: Any) -> list[tuple[str, Any]]:
+    """Returns the columns of a mapping or of a frame of pandas, polars or pyarrow, with their names."""
+    # Two columns of one frame of pandas may have one name.
+    if isinstance(frame, Mapping) or (hasattr(frame, "columns") and hasattr(frame, "items")):
+        return [(str(name), values) for name, values in frame.items()]
+    for names in ("column_names", "columns"):
+        if hasattr(frame, names):
+            return [(str(name), np.asarray(frame[name])) for name in getattr(frame, names)]
     kind = type(frame).__name__
     raise ObservationError(f"observations: a {kind} found, a mapping or a frame expected")
+
+
+def _cells(values: Any) -> list[str]:
+    """Returns a column's values as text; a single value is a single cell."""
+    # A masked array lists None where it is masked.
+    array = values if np.ma.isMaskedArray(values) else np.asarray(values)
+    if array.dtype.kind in "mM":
+        array = array.astype(str)
+    return [_cell(value) for value in array.ravel().tolist()]
+
+
+def _cell(value: Any) -> str:
+    """Returns a value as text in one line, empty where there is none."""
+    if value is None or type(value).__name__ in MISSING:
+        return ""
+    if isinstance(value, (float, np.floating)):
+        # The text is read as the same number again.
+        return "" if np.isnan(value) else repr(float(value))
+    return " ".join(str(value).split())
 
 
 class Observations:
@@ -37,13 +61,16 @@ class Observations:
     - ``Observations(u=values, row=rows, column=columns)``: values at points of the model's grid.
     - ``Observations(u=field)``: a whole field ``[y, x]`` on the model's grid, NaN where nothing was
       observed.
-    - ``Observations(table)``: a mapping, or a frame of pandas, with such names; or with the columns
-      ``field``, ``value`` and the place, one observation a row.
+    - ``Observations(table)``: a mapping of columns, or a frame of pandas, polars or pyarrow. A column
+      means what it does in a CSV file of the command line: ``u``, ``u_sd``, ``y``, ``x``; or
+      ``field``, ``value``, ``row``, ``column``, ``sd``. Other columns are passed over, and named in
+      :attr:`Posterior.notes`. None, NaN and ``pandas.NA`` count as not observed.
 
     ``sd`` is the standard deviation of the values' errors, one number or one each. Without it, or
     where it is NaN, the errors are estimated; 0 is exact. Values of NaN count as not observed.
-    Observations of several fields at places of their own are added: ``Observations(u=...) +
-    Observations(a=...)``.
+    In a mapping one number, or one text, stands for a whole column, and whole fields are taken as
+    arrays by name are. Observations of several fields at places of their own are added:
+    ``Observations(u=...) + Observations(a=...)``.
     """
 
     def __init__(
@@ -58,18 +85,20 @@ class Observations:
         sd: object = None,
         **fields: object,
     ) -> None:
-        given: dict[str, Any] = _table(table) if table is not None else {}
+        given = _columns(table) if table is not None else []
         own = {"y": y, "x": x, "row": row, "column": column, "sd": sd, **fields}
         for name, values in own.items():
             if values is not None:
-                if name in given:
+                if name in dict(given):
                     raise ObservationError(f"observations: `{name}` is given twice")
-                given[name] = values
-        self._parts: list[_Part] = []
-        if "field" in given:
-            self._long(given)
+                given.append((name, values))
+
+        self._parts: list[_Part | _Table] = []
+        of_table = table is not None or not OF_TABLES.isdisjoint(dict(given))
+        if given and of_table and all(np.ndim(values) < 2 for _, values in given):
+            self._parts.append(_Table(given))
         else:
-            self._wide(given)
+            self._wide(dict(given))
 
     def _wide(self, given: dict[str, Any]) -> None:
         fields = {name: values for name, values in given.items() if name not in PLACES}
@@ -91,25 +120,6 @@ class Observations:
                 part = _Part(name, array, *place[:2], given.get("sd"), place[2], None)
             self._parts.append(part)
 
-    def _long(self, given: dict[str, Any]) -> None:
-        if "value" not in given:
-            raise ObservationError("observations: a column `field` needs a column `value` beside it")
-        place = _place(given)
-        if place is None:
-            raise ObservationError("observations: no places: give y and x, or row and column")
-        names = [str(name) for name in np.asarray(given["field"]).ravel()]
-        values = column(given["value"], len(names), "value")
-        lines = [column(place[i], len(names), _names(place[2])[i]) for i in (0, 1)]
-        sd = column(given["sd"], len(names), "sd") if given.get("sd") is not None else None
-        for which, line in zip(("value", *_names(place[2])), (values, *lines)):
-            _same(which, len(line), len(names), "field")
-        for name in dict.fromkeys(names):
-            of = np.array([own == name for own in names])
-            own_sd = sd[of] if sd is not None else None
-            self._parts.append(
-                _Part(name, values[of], lines[0][of], lines[1][of], own_sd, place[2], None)
-            )
-
     def __add__(self, other: Observations) -> Observations:
         """Returns the observations of both."""
         both = Observations.__new__(Observations)
@@ -117,21 +127,15 @@ class Observations:
         return both
 
     def __len__(self) -> int:
-        """The number of values, those that are NaN left out."""
-        return sum(len(part.seen["value"]) for part in self._parts)
+        """The number of values, those that are NaN left out; of a table the number of its lines."""
+        return sum(part.count for part in self._parts)
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{len(p.seen['value'])} of {p.seen['field']}" for p in self._parts)
-        return f"<Observations: {counts}>"
+        return f"<Observations: {', '.join(str(part) for part in self._parts)}>"
 
-    def _seen(self, shape: Sequence[int]) -> list[_native._Seen]:
+    def _seen(self, shape: Sequence[int]) -> list[_native._Given]:
         """Returns the parts for a model on a grid."""
-        for part in self._parts:
-            if part.whole is not None and tuple(part.whole) != tuple(shape):
-                found, expected = list(part.whole), list(shape)
-                name = part.seen["field"]
-                raise ShapeError(f"observations: `{name}`: {found} found, {expected} expected")
-        return [part.seen for part in self._parts]
+        return [part.on(shape) for part in self._parts]
 
 
 def _names(on_grid: bool) -> tuple[str, str]:
@@ -155,6 +159,37 @@ def _same(name: str, found: int, expected: int, beside: str) -> None:
         raise ShapeError(f"observations: `{name}` has {found} values, `{beside}` {expected}")
 
 
+class _Table:
+    """A table as the text of a CSV file.
+
+    The command line's reader understands its columns once a model is asked: it needs the names of
+    the model's fields.
+    """
+
+    def __init__(self, columns: list[tuple[str, Any]]) -> None:
+        long = [(name, len(values)) for name, values in columns if np.ndim(values) > 0]
+        first, self.count = long[0] if long else ("", 1)
+        for name, length in long:
+            _same(name, length, self.count, first)
+        cells = [_cells(values) * (1 if np.ndim(values) else self.count) for _, values in columns]
+        self.names = [_cell(name) for name, _ in columns]
+
+        # Quotes keep separators within a cell, and the index of a line keeps a mark of comments from
+        # its start. Tabs part the cells, since the reader takes the least for granted between them.
+        text = StringIO()
+        writer = csv.writer(text, delimiter="\t", quoting=csv.QUOTE_ALL, lineterminator="\n")
+        writer.writerow(["", *self.names])
+        writer.writerows(zip(range(self.count), *cells))
+        self.text = text.getvalue()
+
+    def __str__(self) -> str:
+        return f"{self.count} lines of {', '.join(self.names)}"
+
+    def on(self, shape: Sequence[int]) -> str:
+        """Returns the text, which is the same for every grid."""
+        return self.text
+
+
 class _Part:
     """The observations of one field."""
 
@@ -174,6 +209,7 @@ class _Part:
         for which, line in zip((*_names(on_grid), "sd"), (*lines, error)):
             _same(which, len(line), len(value), name)
         kept = ~np.isnan(value)
+        self.count = int(kept.sum())
         self.whole = whole
         self.seen: _native._Seen = {
             "field": name,
@@ -183,3 +219,14 @@ class _Part:
             "sd": error[kept],
             "on_grid": on_grid,
         }
+
+    def __str__(self) -> str:
+        return f"{self.count} of {self.seen['field']}"
+
+    def on(self, shape: Sequence[int]) -> _native._Seen:
+        """Returns the values for a model on a grid; a whole field has to be on it."""
+        if self.whole is not None and tuple(self.whole) != tuple(shape):
+            found, expected = list(self.whole), list(shape)
+            name = self.seen["field"]
+            raise ShapeError(f"observations: `{name}`: {found} found, {expected} expected")
+        return self.seen

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import _native
 from ._arrays import stacked
-from ._errors import CheckError
+from ._errors import CheckError, ShapeError
 from ._fields import Array, Fields, Grid, dataset, draw, missing
 
 if TYPE_CHECKING:
@@ -73,8 +73,12 @@ class Posterior(Fields):
         return figures
 
     def score(self, truth: Mapping[str, object]) -> dict[str, Any]:
-        """Returns error, coverage of the 90 % interval and CRPS against the true fields."""
+        """Returns error, coverage of the 90 % interval and CRPS against the true fields, one of each."""
         array, _ = stacked(self.channels, dict(truth), np.float32)
+        if len(array) != 1:
+            raise ShapeError(
+                f"truth: {len(array)} samples found, one expected; pick one, as truth[name][0]"
+            )
         figures = json.loads(self._answer.figures(array[0]))
         score: dict[str, Any] = figures["score"]
         return score

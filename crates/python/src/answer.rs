@@ -7,12 +7,24 @@ use numpy::{
     IntoPyArray, PyArray2, PyArray3, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray3,
 };
 use phys_instruct::condition::export::{Format, Layers, Level};
-use phys_instruct::condition::{Answer as Found, Lattice, Observation, Observations, Task};
+use phys_instruct::condition::{Answer as Found, Lattice, Observation, Observations, Task, files};
 use phys_instruct::{Error, Model, Samples};
 use phys_instruct_physics::{Grid, Pde};
 use pyo3::prelude::*;
 
 use crate::failure::{json, or_raise, raise};
+
+/// The name of a table in messages.
+const TABLE: &str = "the table, whose line 1 names its columns";
+
+/// Observations as they are given.
+#[derive(FromPyObject)]
+pub enum Given<'py> {
+    /// The text of a table.
+    Table(String),
+    /// Values of one field.
+    Values(Seen<'py>),
+}
 
 /// Values of one field, with their places.
 #[derive(FromPyObject)]
@@ -38,15 +50,38 @@ pub struct Seen<'py> {
 /// An observation that was used: field, y, x, value and the error that was taken.
 type Used = (String, f64, f64, f64, f64);
 
-/// Observations on a grid, numbered from 1 in the order in which they are given.
+/// Observations on a grid, numbered from 1 in the order in which they are given, and the names of
+/// the tables' columns that were passed over.
 pub fn observations(
     pde: &dyn Pde,
     grid: Grid,
-    seen: &[Seen<'_>],
-) -> phys_instruct::Result<Observations> {
+    given: &[Given<'_>],
+) -> phys_instruct::Result<(Observations, Vec<String>)> {
     let lattice = Lattice::new(pde, grid);
-    let mut points = Vec::new();
-    for Seen { field, value, y, x, sd, on_grid } in seen {
+    let (mut points, mut ignored) = (Vec::new(), Vec::new());
+
+    for part in given {
+        match part {
+            Given::Table(text) => {
+                let table = files::read_table(TABLE, text, &lattice)?;
+                points.extend(table.points);
+                ignored.extend(table.ignored);
+            }
+            Given::Values(seen) => seen.add_to(&mut points, pde, &lattice)?,
+        }
+    }
+    Ok((Observations::on(&lattice, points)?, ignored))
+}
+
+impl Seen<'_> {
+    /// Adds the values to `points`, which are numbered from 1.
+    fn add_to(
+        &self,
+        points: &mut Vec<Observation>,
+        pde: &dyn Pde,
+        lattice: &Lattice,
+    ) -> phys_instruct::Result<()> {
+        let Self { field, value, y, x, sd, on_grid } = self;
         let channel = lattice.names().iter().position(|name| name == field).ok_or_else(|| {
             let known = lattice.names().join(", ");
             Error::Observation(format!("no field `{field}`; {} has {known}", pde.name()))
@@ -62,8 +97,8 @@ pub fn observations(
             let sd = (!sd.is_nan()).then_some(sd);
             points.push(Observation { channel, row, column, value, sd });
         }
+        Ok(())
     }
-    Observations::on(&lattice, points)
 }
 
 /// An answer.

@@ -13,7 +13,7 @@ use phys_instruct::figures::{Drawing, Subject, ask_for_figures};
 use phys_instruct::{Error, Model as Any, Samples};
 use pyo3::prelude::*;
 
-use crate::answer::{Answer, Seen, observations};
+use crate::answer::{Answer, Given, observations};
 use crate::failure::{json, or_raise};
 use crate::pde::{array_of, samples_of};
 use crate::work::{aside, watched};
@@ -187,12 +187,12 @@ impl Model {
         Ok(self.prepared(py)?.1)
     }
 
-    /// Answers observations: those of a file, or lists of places and values.
+    /// Answers observations: those of a file, or tables and lists of places and values.
     fn solve(
         &self,
         py: Python<'_>,
         file: Option<PathBuf>,
-        seen: Vec<Seen<'_>>,
+        seen: Vec<Given<'_>>,
         way: Way,
     ) -> PyResult<(Answer, Vec<String>)> {
         let Way { task, ensemble, seed, method, rounds, noise, robust, resolve } = way;
@@ -201,18 +201,21 @@ impl Model {
         let card = &self.model.card;
         let pde = or_raise(py, card.pde())?;
 
-        let mut notes = Vec::new();
-        let observations = match &file {
-            None => or_raise(py, observations(pde.as_ref(), card.grid, &seen))?,
+        let (observations, ignored, source) = match &file {
+            None => {
+                let (all, ignored) = or_raise(py, observations(pde.as_ref(), card.grid, &seen))?;
+                (all, ignored, "the table".to_owned())
+            }
             Some(file) => {
                 let read = or_raise(py, files::read(file, pde.as_ref(), card.grid))?;
-                if !read.ignored.is_empty() {
-                    let ignored = read.ignored.join(", ");
-                    notes.push(format!("passed over in {}: {ignored}", file.display()));
-                }
-                read.observations
+                (read.observations, read.ignored, file.display().to_string())
             }
         };
+        let mut notes = Vec::new();
+        if !ignored.is_empty() {
+            notes.push(format!("passed over in {source}: {}", ignored.join(", ")));
+        }
+
         let options = Options { method, ensemble, rounds, seed };
         let question = Question { task, observations, noise, robust, resolve, options };
 

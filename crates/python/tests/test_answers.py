@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -62,9 +63,128 @@ def test_rows_and_columns_and_whole_fields(student: pi.Model, truth: pi.Fields) 
     field[rows, columns] = truth["u"][0, rows, columns]
     whole = pi.Observations(u=field, sd=1e-4)
     points = pi.Observations(u=field[rows, columns], row=rows, column=columns, sd=1e-4)
-    assert len(whole) == len(points) == 6
-    one, other = (student.solve(o, "inverse", ensemble=4) for o in (whole, points))
-    assert np.array_equal(one.array, other.array)
+    mapped = pi.Observations({"u": field, "sd": 1e-4})
+    assert len(whole) == len(points) == len(mapped) == 6
+    one, *others = (student.solve(o, "inverse", ensemble=4) for o in (whole, points, mapped))
+    assert all(np.array_equal(one.array, other.array) for other in others)
+
+
+def _csv(path: Path, columns: dict[str, Any]) -> Path:
+    """Writes columns as a CSV file, in which None is an empty cell."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values()))
+    return path
+
+
+def _tables(seen: Seen) -> dict[str, dict[str, Any]]:
+    """Returns the same observations as tables of every kind."""
+    u, y, x = (seen[name].tolist() for name in ("u", "y", "x"))
+    rows, columns = ([round(64 * at - 0.5) for at in along] for along in (y, x))
+    sd, nothing = [1e-4] * 60, [None] * 60
+    plain = {"u": u, "y": y, "x": x, "sd": sd}
+    return {
+        "text beside": {**plain, "station": [f'# {i}; "old",\tnorth' for i in range(60)]},
+        "numbers beside": {**plain, "depth": list(range(60)), "u_min": u},
+        "deviations of the field": {"u": u, "u_sd": sd, "y": y, "x": x},
+        "other names": {"variable": ["u"] * 60, "val": u, "t": y, "x": x, "std": sd},
+        "points": {"i": rows, "j": columns, "u": u, "error": sd},
+        "capitals": {"U": u, "Y": y, "X": x, "Sd": sd},
+        "a gap": {"u": [*u, None], "y": [*y, 0.5], "x": [*x, 0.5], "sd": [*sd, None]},
+        "a field of gaps": {"a": nothing, "a_sd": nothing, "u": u, "u_sd": sd, "y": y, "x": x},
+    }
+
+
+@pytest.mark.parametrize(
+    "kind, passed_over",
+    [
+        ("text beside", "station"),
+        ("numbers beside", "depth, u_min"),
+        ("deviations of the field", None),
+        ("other names", None),
+        ("points", None),
+        ("capitals", None),
+        ("a gap", None),
+        ("a field of gaps", None),
+    ],
+)
+def test_a_table_means_what_it_means_in_a_file(
+    student: pi.Model,
+    seen: Seen,
+    posterior: pi.Posterior,
+    tmp_path: Path,
+    kind: str,
+    passed_over: str | None,
+) -> None:
+    columns = _tables(seen)[kind]
+    file = _csv(tmp_path / "obs.csv", columns)
+    of_table, of_file = (student.solve(o, "inverse", ensemble=4) for o in (columns, file))
+    assert np.array_equal(of_table.array, of_file.array)
+    for answer, source in ((of_table, "the table"), (of_file, file)):
+        assert np.array_equal(answer.observations, posterior.observations)
+        notes = [note for note in answer.notes if note.startswith("passed over")]
+        assert notes == ([f"passed over in {source}: {passed_over}"] if passed_over else [])
+
+
+def test_frames_have_gaps_and_columns_of_any_kind(
+    student: pi.Model, seen: Seen, posterior: pi.Posterior
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    more = {name: np.append(values, 0.5) for name, values in seen.items()}
+    # A line that begins with such a mark is a comment in a file.
+    beside = {"mark": [f"#{i}" for i in range(61)], "day": pandas.Timestamp("2026-01-01")}
+    for kind, nothing in (("object", None), ("object", np.nan), ("Float64", pandas.NA)):
+        frame = pandas.DataFrame({**beside, **more}).astype({"u": kind})
+        frame.loc[60, "u"] = nothing
+        obs = pi.Observations(frame, sd=1e-4)
+        assert len(obs) == 61 and repr(obs) == "<Observations: 61 lines of mark, day, u, y, x, sd>"
+        answer = student.solve(obs, "inverse", ensemble=4)
+        assert np.array_equal(answer.observations, posterior.observations)
+        assert "passed over in the table: mark, day" in answer.notes
+
+    twice = pandas.concat([frame, frame[["u"]]], axis=1)
+    with pytest.raises(pi.ObservationError, match="two columns `u`"):
+        student.solve(twice, "inverse")
+
+
+def test_every_number_of_a_table_is_taken_to_its_last_digit(
+    student: pi.Model, seen: Seen
+) -> None:
+    rng = np.random.default_rng(2)
+    moved = {name: values * rng.uniform(0.99, 1.01, 60) for name, values in seen.items()}
+    for dtype in (np.float64, np.float32):
+        given = {name: values.astype(dtype) for name, values in moved.items()}
+        arrays = student.solve(pi.Observations(**given, sd=1e-4), "inverse", ensemble=2)
+        table = student.solve({**given, "sd": 1e-4}, "inverse", ensemble=2)
+        assert np.array_equal(table.observations, arrays.observations)
+
+
+def test_a_table_is_refused_in_the_words_for_a_file(
+    student: pi.Model, seen: Seen, tmp_path: Path
+) -> None:
+    u, y, x = (seen[name].tolist() for name in ("u", "y", "x"))
+    one: dict[str, Any] = {"u": [1.0], "y": [0.5], "x": [0.5]}
+    for columns, words in [
+        ({"a": u, "u": u, "y": y, "x": x, "sd": y}, "`sd` of which field"),
+        ({"p": u, "y": y, "x": x}, "nor one named after a, u"),
+        ({"u": u, "y": y, "time": y, "x": x}, "the columns `y` and `time` mean the same"),
+        ({"u": u, "y": y, "row": y}, "no columns `row` and `column`, or `y` and `x`"),
+        ({"field": ["v"], "value": [1.0], "y": [0.5], "x": [0.5]}, "line 2: no field `v`"),
+        ({**one, "u": ["wet"]}, "line 2: value `wet` is not a number"),
+        ({**one, "u": [None]}, "all 1 values are NaN or empty"),
+        ({**one, "y": [None]}, "line 2: no y"),
+        ({**one, "y": [7.0]}, "line 2: y 7, x 0.5 is outside the unit square"),
+    ]:
+        with pytest.raises(pi.ObservationError, match=words):
+            student.solve(columns, "reconstruct")
+        with pytest.raises(pi.FileError, match=words):
+            student.solve(_csv(tmp_path / "obs.csv", columns), "reconstruct")
+
+    with pytest.raises(pi.ObservationError, match="no field is given"):
+        pi.Observations({})
+    with pytest.raises(pi.ShapeError, match="`y` has 59 values, `u` 60"):
+        pi.Observations({"u": u, "y": y[:-1], "x": x})
 
 
 def test_an_answer_has_what_one_looks_at(posterior: pi.Posterior, truth: pi.Fields) -> None:
@@ -78,6 +198,10 @@ def test_an_answer_has_what_one_looks_at(posterior: pi.Posterior, truth: pi.Fiel
     posterior.check()
     assert posterior.figures["points"] == 60 and 0 < posterior.figures["chi"] < 3
     assert posterior.score({name: truth[name] for name in truth})["error"] < 0.5
+    for several in (0, 2):
+        wrong = {name: np.repeat(truth[name], several, axis=0) for name in truth}
+        with pytest.raises(pi.ShapeError, match=f"truth: {several} samples found, one expected"):
+            posterior.score(wrong)
     assert posterior.observations["sd"].max() == 1e-4
 
 
@@ -127,10 +251,11 @@ def test_observations_that_cannot_be_used_are_named(student: pi.Model, seen: See
 
 def test_values_of_several_fields_are_added(student: pi.Model, seen: Seen) -> None:
     a = pi.Observations(a=[12.0], y=[0.5], x=[0.5], sd=0.1)
-    both = pi.Observations(**seen, sd=1e-4) + a
-    assert len(both) == 61
-    answer = student.solve(both, "reconstruct", ensemble=4)
-    assert answer.task == "reconstruct" and set(answer.observations["field"]) == {"a", "u"}
+    for of_u in (pi.Observations(**seen, sd=1e-4), pi.Observations({**seen, "sd": 1e-4})):
+        both = of_u + a
+        assert len(both) == 61
+        answer = student.solve(both, "reconstruct", ensemble=4)
+        assert answer.task == "reconstruct" and set(answer.observations["field"]) == {"a", "u"}
 
 
 def test_views_and_other_dtypes_are_taken_as_they_are(

@@ -113,7 +113,13 @@ def test_one_sample_costs_little_more_than_the_library_s_own_time(student: pi.Mo
 def test_samples_in_files_and_frames(student: pi.Model, tmp_path: Path) -> None:
     samples = student.sample(2)
     samples.save(tmp_path / "s.npz")
-    assert np.array_equal(np.load(tmp_path / "s.npz")["a"], samples["a"])
+    samples.save(str(tmp_path / "S.NPZ"))
+    for name in ("s.npz", "S.NPZ"):
+        assert np.array_equal(np.load(tmp_path / name)["a"], samples["a"])
+    for name in ("s.dat", "s", "s.npz.gz"):
+        with pytest.raises(pi.RequestError, match=f"{name}: .npz expected"):
+            samples.save(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["S.NPZ", "s.npz"]
     pytest.importorskip("xarray")
     data = samples.to_xarray()
     assert data["a"].dims == ("sample", "y", "x") and data["y"].size == 64

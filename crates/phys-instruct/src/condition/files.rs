@@ -1,4 +1,4 @@
-//! Observations in files.
+//! Observations in files, and in tables that lie in none.
 //!
 //! - CSV: a [table] with coordinates in the domain (time over the final time for Burgers).
 //! - `.npz` and every other array file: a field `u` is the array `u` `[y, x]`, where NaN marks a
@@ -11,13 +11,13 @@ use std::path::Path;
 
 use phys_instruct_physics::{Grid, Pde};
 
-use crate::Result;
 use crate::condition::observations::place::Lattice;
 use crate::condition::observations::table::{self, Entry, Place};
 use crate::condition::{Observation, Observations};
 use crate::store::arrays::{self, Contents};
 use crate::store::file::{self, bad};
 use crate::store::{NdArray, atomic};
+use crate::{Error, Result};
 
 /// The largest size of a file of observations, in bytes.
 const MOST_BYTES: u64 = 1 << 26;
@@ -50,42 +50,78 @@ pub fn read(path: &Path, pde: &dyn Pde, grid: Grid) -> Result<Observed> {
         true => from_arrays(&lattice, arrays::read(path, &|name| is_asked_for(&lattice, name))?),
         false => from_table(&lattice, &file::read(path, MOST_BYTES)?),
     };
-    let read = read.map_err(|reason| bad(path, reason))?;
+    let read = read.and_then(Unchecked::with_a_value).map_err(|reason| bad(path, reason))?;
 
-    let Raw { points, unobserved, ignored } = read;
-    if points.is_empty() && unobserved > 0 {
-        return Err(bad(
-            path,
-            format!("all {unobserved} values are NaN or empty; at least one is needed"),
-        ));
-    }
+    let Unchecked { points, unobserved, ignored } = read;
     Ok(Observed { observations: Observations::on(&lattice, points)?, unobserved, ignored })
 }
 
-/// Observations before they are checked.
-#[derive(Default)]
-struct Raw {
-    points: Vec<Observation>,
-    unobserved: usize,
-    ignored: Vec<String>,
+/// Reads observations from the text of a table that lies in no file. `name` stands for the table in
+/// messages, whose lines are counted from 1.
+///
+/// # Errors
+/// Fails with [`Error::Observation`] that names the lines if the text is not such a table, or if no
+/// place of it has a value.
+pub fn read_table(name: &str, text: &str, lattice: &Lattice) -> Result<Unchecked> {
+    from_table(lattice, text.as_bytes())
+        .and_then(Unchecked::with_a_value)
+        .map_err(|reason| Error::Observation(format!("{name}: {reason}")))
 }
 
-/// Tells whether a file states its places by the points of a grid: by rows and columns, or as whole
-/// fields. Such a file is of one grid alone.
+/// Observations whose places and values [`Observations::on`] has yet to check.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Unchecked {
+    /// The observations, in the order in which they were given.
+    pub points: Vec<Observation>,
+    /// The number of places without a value: NaN, or an empty cell.
+    pub unobserved: usize,
+    /// The columns or arrays that were ignored.
+    pub ignored: Vec<String>,
+}
+
+impl Unchecked {
+    /// Refuses observations of which none has a value.
+    fn with_a_value(self) -> Parsed<Self> {
+        if self.points.is_empty() && self.unobserved > 0 {
+            let count = self.unobserved;
+            return Err(format!("all {count} values are NaN or empty; at least one is needed"));
+        }
+        Ok(self)
+    }
+}
+
+/// The grid of a file of observations, as far as the file tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GridOf {
+    /// Any grid: the places are coordinates.
+    Any,
+    /// One grid, whose size the file does not tell: the places are rows and columns.
+    Points,
+    /// One grid of so many points along x: the file holds a whole field.
+    Field(usize),
+}
+
+/// Returns the grid of a file of observations, as far as the file tells it.
 ///
 /// # Errors
 /// Fails as [`read`] does if the file is not one of observations of `pde`.
-pub fn is_of_one_grid(path: &Path, pde: &dyn Pde) -> Result<bool> {
+pub fn grid_of(path: &Path, pde: &dyn Pde) -> Result<GridOf> {
     let names: Vec<String> = pde.channels().iter().map(|channel| channel.name.clone()).collect();
     if is_array(path) {
-        let found = arrays::read(path, &|_| false)?.names;
-        let of_grid = |name: &String| [name.clone(), format!("{name}_index")];
-        return Ok(names.iter().flat_map(of_grid).any(|name| found.contains(&name)));
+        let whole = |name: &str| names.iter().any(|own| own == name);
+        let mut found = arrays::read(path, &whole)?;
+        if let Some(field) = found.names.iter().find(|name| whole(name)).cloned() {
+            let array = found.take(&field).map_err(|reason| bad(path, reason))?;
+            return Ok(GridOf::Field(array.shape.last().copied().unwrap_or_default()));
+        }
+        let by_index = names.iter().any(|name| found.names.contains(&format!("{name}_index")));
+        return Ok(if by_index { GridOf::Points } else { GridOf::Any });
     }
 
     let bytes = file::read(path, MOST_BYTES)?;
     let table = table::parse(&bytes, &names).map_err(|reason| bad(path, reason))?;
-    Ok(table.entries.iter().any(|entry| matches!(entry.place, Place::Point { .. })))
+    let by_index = table.entries.iter().any(|entry| matches!(entry.place, Place::Point { .. }));
+    Ok(if by_index { GridOf::Points } else { GridOf::Any })
 }
 
 /// Tells an array file by its name, or by its first bytes.
@@ -111,7 +147,7 @@ pub fn write(path: &Path, observations: &Observations, pde: &dyn Pde) -> Result<
     atomic::write(path, text.as_bytes())
 }
 
-fn from_table(lattice: &Lattice, bytes: &[u8]) -> Parsed<Raw> {
+fn from_table(lattice: &Lattice, bytes: &[u8]) -> Parsed<Unchecked> {
     let table = table::parse(bytes, lattice.names())?;
     let (mut points, mut faults) = (Vec::with_capacity(table.entries.len()), Vec::new());
 
@@ -129,7 +165,7 @@ fn from_table(lattice: &Lattice, bytes: &[u8]) -> Parsed<Raw> {
     if !faults.is_empty() {
         return Err(table::report(&faults));
     }
-    Ok(Raw { points, unobserved: table.unobserved, ignored: table.ignored_columns })
+    Ok(Unchecked { points, unobserved: table.unobserved, ignored: table.ignored_columns })
 }
 
 /// Tells whether an array may hold observations of a field.
@@ -141,9 +177,9 @@ fn is_asked_for(lattice: &Lattice, name: &str) -> bool {
     lattice.names().iter().any(of_field)
 }
 
-fn from_arrays(lattice: &Lattice, contents: Contents) -> Parsed<Raw> {
+fn from_arrays(lattice: &Lattice, contents: Contents) -> Parsed<Unchecked> {
     let Contents { names, mut arrays, others, .. } = contents;
-    let mut raw = Raw::default();
+    let mut raw = Unchecked::default();
     for (channel, name) in lattice.names().iter().enumerate() {
         field(lattice, channel, name, &mut arrays, &mut raw)?;
     }
@@ -163,7 +199,7 @@ fn field(
     channel: usize,
     name: &str,
     arrays: &mut BTreeMap<String, NdArray>,
-    raw: &mut Raw,
+    raw: &mut Unchecked,
 ) -> Parsed<()> {
     let mut take = |part: &str| arrays.remove(&format!("{name}{part}"));
     let (dense, values) = (take(""), take("_values"));
@@ -302,13 +338,13 @@ mod tests {
         for pde in ["darcy", "poisson"].map(|name| by_name(name).unwrap()) {
             let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
             std::fs::write(file.path(), text).unwrap();
-            assert!(is_of_one_grid(file.path(), pde.as_ref()).unwrap());
+            assert_eq!(grid_of(file.path(), pde.as_ref()).unwrap(), GridOf::Points);
 
             for grid in [Grid::square(8), Grid { ny: 9, nx: 14, ly: 0.6, lx: 1.0 }] {
                 std::fs::write(file.path(), text).unwrap();
                 let one = read(file.path(), pde.as_ref(), grid).unwrap().observations;
                 write(file.path(), &one, pde.as_ref()).unwrap();
-                assert!(!is_of_one_grid(file.path(), pde.as_ref()).unwrap());
+                assert_eq!(grid_of(file.path(), pde.as_ref()).unwrap(), GridOf::Any);
                 assert_eq!(read(file.path(), pde.as_ref(), grid).unwrap().observations, one);
             }
         }
@@ -318,14 +354,14 @@ mod tests {
     fn arrays_of_points_or_of_whole_fields_are_of_one_grid() {
         let darcy = by_name("darcy").unwrap();
         for (names, expected) in [
-            (["u_points", "u_values"], false),
-            (["u_index", "u_values"], true),
-            (["a", "notes"], true),
+            (["u_points", "u_values"], GridOf::Any),
+            (["u_index", "u_values"], GridOf::Points),
+            (["a", "notes"], GridOf::Field(2)),
         ] {
             let file = tempfile::Builder::new().suffix(".npz").tempfile().unwrap();
             let array = NdArray::from_f64(vec![1, 2], vec![0.25, 0.5]).unwrap();
             npz::write(file.path(), &names.map(|name| (name, &array))).unwrap();
-            assert_eq!(is_of_one_grid(file.path(), darcy.as_ref()).unwrap(), expected, "{names:?}");
+            assert_eq!(grid_of(file.path(), darcy.as_ref()).unwrap(), expected, "{names:?}");
         }
     }
 
@@ -347,6 +383,32 @@ mod tests {
         assert_eq!((some.points.len(), some.unobserved), (13, 51));
         assert_eq!(some.ignored, ["notes"]);
         assert!(read_npz(&[("a", &[4, 16], &values)]).unwrap_err().to_string().contains("[8, 8]"));
+    }
+
+    #[test]
+    fn a_table_in_no_file_is_read_as_one_in_a_file() {
+        let lattice = Lattice::new(by_name("darcy").unwrap().as_ref(), Grid::square(8));
+        // Python writes it so: an index first, and quotes around every cell.
+        let text = "\"\"\t\"Y\"\t\"x\"\t\"u\"\t\"u_sd\"\t\"well; or, well\"\n\
+            \"0\"\t\"0.3125\"\t\"0.9375\"\t\"0.01\"\t\"0.001\"\t\"# \"\"7\"\"\"\n\
+            \"1\"\t\"0.5\"\t\"0.6\"\t\"\"\t\"\"\t\"\"\n\
+            \"2\"\t\"0.5\"\t\"0.7\"\t\"2e-2\"\t\"\"\t\"\"\n";
+        let table = read_table("the table", text, &lattice).unwrap();
+        assert_eq!((table.unobserved, table.ignored), (1, vec!["well; or, well".to_owned()]));
+        assert_eq!(table.points[0], Observation::at_point(1, 2, 7, 0.01, Some(0.001)));
+        assert_eq!(Observations::on(&lattice, table.points).unwrap(), read_csv(text).unwrap());
+
+        for (text, reason) in [
+            ("y,x,u\n0.5,0.5,wet\n", "the table: line 2: value `wet` is not a number"),
+            ("y,x,u\n0.5,1.5,1\n", "the table: line 2: y 0.5, x 1.5 is outside the unit square"),
+            ("y,x,a,u,sd\n0.5,0.5,3,1,0\n", "`sd` of which field"),
+            ("y,x,u\n0.5,0.5,\n", "all 1 values are NaN or empty; at least one is needed"),
+            ("\"\"\t\"y\"\t\"x\"\n\"0\"\t\"1\"\t\"1\"\n", "the columns found are `y`, `x`"),
+        ] {
+            let error = read_table("the table", text, &lattice).unwrap_err();
+            assert!(matches!(error, Error::Observation(_)), "{error}");
+            assert!(error.to_string().contains(reason), "{text:?}: {error}");
+        }
     }
 
     #[test]

@@ -66,7 +66,8 @@ impl Head {
             let ignored = ignored.map(|(name, _)| (*name).to_owned()).collect();
             return Ok(Self { width: names.len(), point, at, values, ignored });
         }
-        let found: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        let named = names.iter().filter(|name| !name.is_empty());
+        let found: Vec<String> = named.map(|name| format!("`{name}`")).collect();
         faults.push(format!("the columns found are {}", found.join(", ")));
         Err(faults.into_iter().map(|fault| format!("line {}: {fault}", first.line)).collect())
     }
