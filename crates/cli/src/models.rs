@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use phys_instruct::bundled::Models;
-use phys_instruct::condition::files;
+use phys_instruct::condition::files::{self, GridOf};
 use phys_instruct::problem;
 use phys_instruct::store::dataset;
 
@@ -40,10 +40,15 @@ pub fn find(name: &Path) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
+/// The points a side that rows and columns are of, where a bare PDE names no grid.
+const ROWS_AND_COLUMNS: usize = 32;
+/// The points a side of the student that a bare PDE names elsewhere.
+const USUAL: usize = 64;
+
 /// The file that `name` means where the observations of a file are answered, and measured against
 /// a truth if there is one. Both may be of one grid, which a bare PDE does not name: the truth of
-/// its own, a table by rows and columns or a whole field of 32 x 32 points. Where a student is on
-/// that grid it is taken, and a note says so.
+/// its own, a whole field of its own, rows and columns of 32 x 32 points. A note says which student
+/// is taken then.
 pub fn for_observations(
     name: &Path,
     observations: &Path,
@@ -56,22 +61,29 @@ pub fn for_observations(
     };
 
     let pde = problem::by_name(&known)?;
+    let of_file = files::grid_of(observations, pde.as_ref());
     let (side, source) = match truth {
         Some(truth) => (dataset::load_any(truth, pde.as_ref())?.width, truth),
-        None if files::is_of_one_grid(observations, pde.as_ref())? => (32, observations),
-        None => return Ok((find(name)?, None)),
+        None => match of_file? {
+            GridOf::Any => return Ok((find(name)?, None)),
+            GridOf::Points => (ROWS_AND_COLUMNS, observations),
+            GridOf::Field(width) => (width, observations),
+        },
     };
     let student = format!("{known}-{side}");
-    if side == 64 || file(&format!("{student}-student.safetensors")).is_none() {
-        return Ok((find(name)?, None));
+    let is_there = file(&format!("{student}-student.safetensors")).is_some();
+    let path = if is_there { find(Path::new(&student))? } else { find(name)? };
+    // The usual student needs a word only where the file does not say that it is of that grid.
+    if side == USUAL && is_there {
+        return Ok((path, None));
     }
 
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let note = format!(
-        "{}: read on {side} x {side} points ({student}); name `{known}-64` or another model for \
-         its grid",
+        "{}: read on the grid of {stem}; name another model for another grid",
         source.display()
     );
-    Ok((find(Path::new(&student))?, Some(note)))
+    Ok((path, Some(note)))
 }
 
 /// The folder for a new file beside the models.

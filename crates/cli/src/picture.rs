@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use phys_instruct::problem;
 use phys_instruct::store::atomic;
 use phys_instruct_physics::{Grid, Pde};
 use phys_instruct_report::Canvas;
@@ -18,7 +19,7 @@ pub mod samples;
 /// Pixels to a unit of a PNG picture.
 const SCALE: f64 = 2.0;
 
-/// Said of every picture: none of the PDEs has a unit.
+/// Said of every picture but those of data alone, whose description tells the units.
 const DIMENSIONLESS: &str = "All quantities and coordinates are dimensionless.";
 
 /// Refuses an output whose extension no writer knows, before any work is done.
@@ -49,10 +50,11 @@ fn empty_sheet<'a>(pde: &dyn Pde, grid: Grid, title: &str, caption: &str) -> She
     // Burgers' rows are times, in units of the final time.
     let is_time = pde.layout().input.is_line();
     let aspect = (along_y[1] - along_y[0]) / (along_x[1] - along_x[0]);
+    let units = if problem::description(pde).is_none() { DIMENSIONLESS } else { "" };
 
     Sheet {
         title: title.into(),
-        caption: format!("{caption} {DIMENSIONLESS}").trim_start().into(),
+        caption: format!("{caption} {units}").trim().into(),
         notes: Vec::new(),
         size: grid.shape(),
         aspect: if is_time { 1.0 } else { aspect },

@@ -21,8 +21,13 @@ pub struct Models {
 impl Models {
     /// The folders `usual`, or the one that [`VARIABLE`] names.
     pub fn new(usual: Vec<PathBuf>, in_words: &str) -> Self {
-        let folders = std::env::var_os(VARIABLE).map_or(usual, |folder| vec![folder.into()]);
-        Self { folders, in_words: in_words.into() }
+        match std::env::var_os(VARIABLE).map(PathBuf::from) {
+            Some(folder) => {
+                let in_words = format!("not in {}, which {VARIABLE} names", folder.display());
+                Self { folders: vec![folder], in_words }
+            }
+            None => Self { folders: usual, in_words: in_words.into() },
+        }
     }
 
     /// The files of the bundled models, each name once, in the order of their names.
@@ -107,6 +112,6 @@ fn unknown(name: &str) -> Error {
     let hint = hint.unwrap_or_else(|| format!("; PDEs: {}", known.join(", ")));
     Error::Request(format!(
         "`{name}` is neither a file nor a PDE{hint}; `phys-instruct fit` makes a model of data alone, \
-         without an equation"
+         without an equation (the book's chapter \"Your own data\")"
     ))
 }

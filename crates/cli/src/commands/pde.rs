@@ -69,6 +69,7 @@ fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
         .iter()
         .map(|c| {
             let boundary = c.basis.map(|basis| basis.boundary());
+            let boundary = (!is_open(c, pde)).then_some(boundary);
             json!({ "name": c.name, "meaning": c.meaning, "boundary": boundary })
         })
         .collect();
@@ -143,12 +144,21 @@ fn described(channel: &Channel, pde: &dyn Pde) -> String {
         (true, Basis::SineCells) => "zero half a spacing outside the first and last point",
         _ => basis.boundary(),
     };
+
     let [along_y, along_x] = channel.basis.map(words);
     let boundary = match along_y == along_x {
+        _ if is_open(channel, pde) => "boundary chosen from the data".into(),
         true => along_y.to_owned(),
         false => format!("along y {along_y}, along x {along_x}"),
     };
     format!("{}: {}; {boundary}", channel.name, channel.meaning)
+}
+
+/// Tells whether a description leaves the boundary of a field to the data.
+fn is_open(channel: &Channel, pde: &dyn Pde) -> bool {
+    problem::description(pde).is_some_and(|own| {
+        own.fields.iter().any(|field| field.name == channel.name && field.basis.is_none())
+    })
 }
 
 /// The names of the bundled models of a PDE.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::args::{Global, PdeArgs, extension, sides};
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, make_room, seconds, show};
+use crate::progress::wait;
 use crate::warnings::warn;
 
 /// Solve for your own coefficient, source or initial condition
@@ -61,7 +62,7 @@ impl Simulate {
         let grid = data::grid_of(pde.as_ref(), &inputs, sides)?;
         make_room(&self.out)?;
         let start = Instant::now();
-        let solutions = data::solve_checked(pde.as_ref(), grid, &inputs)?;
+        let solutions = wait("solving", || data::solve_checked(pde.as_ref(), grid, &inputs))?;
         let spent = start.elapsed().as_secs_f64() / inputs.len() as f64;
         write(&self.out, pde.as_ref(), grid, &solutions)?;
         report(pde.as_ref(), &solutions, spent, global.json)

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use phys_instruct::condition::export::{Format, Level};
+use phys_instruct::condition::export::{self, Format, Level};
 use phys_instruct::condition::{
     Method, Observations, Options, Question, Solver, Task, TrialScores, Trials, ask_for_members,
     files,
@@ -167,11 +167,19 @@ impl Solve {
     pub fn run(&self, global: &Global) -> Outcome {
         self.out.iter().try_for_each(|path| check_out(path))?;
         self.table.iter().chain(&self.log).try_for_each(|path| make_room(path))?;
+        if self.held_out.is_some() && self.obs.is_some() && self.check.is_none() {
+            let reason = "with --obs it is used by --check N alone; leave it out, or add that";
+            return Err(Failure::Usage(format!("--held-out: {reason}")));
+        }
         match &self.obs {
             Some(source) if is_many(source) => return self.answer_each(source, global),
             _ if self.job.part.is_some() || self.log.is_some() => {
-                let reason = "--part and --log are for many files: --obs with a folder or a list";
-                return Err(Failure::Usage(reason.into()));
+                let absent = self.obs.as_ref().filter(|source| !source.exists());
+                let reason = absent.map_or_else(
+                    || "--part and --log are for many files: --obs with a folder or a list".into(),
+                    |source| format!("--obs {}: no such file or folder", source.display()),
+                );
+                return Err(Failure::Usage(reason));
             }
             _ => {}
         }
@@ -391,8 +399,8 @@ impl Solve {
         let asked = self.ask(&every.model, job)?;
         let report = self.report(&every.model, &file_name(&every.path), &every.prepared, asked)?;
         report.say(&format!("{file}: "));
-        report.write_all(job)?;
-        every.log.put(question, report.value()?, every.json)?;
+        let written = report.write_all(job)?;
+        every.log.put(question, report.value()?, job, &written, every.json)?;
         Ok(report.answer.warnings.len())
     }
 
@@ -400,6 +408,7 @@ impl Solve {
     fn ask(&self, model: &Model, job: &Job) -> Result<Asked, Failure> {
         let (card, file) = (&model.card, &job.observations);
         let pde = card.pde()?;
+        job.out.iter().try_for_each(|path| export::check(path, pde.as_ref(), card.grid))?;
         let read = files::read(file, pde.as_ref(), card.grid)?;
 
         if read.unobserved > 0 {

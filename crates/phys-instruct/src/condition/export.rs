@@ -14,17 +14,20 @@ mod netcdf;
 
 use std::path::{Path, PathBuf};
 
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Grid, Pde};
 
 use crate::condition::explained::Fit;
 use crate::condition::{Answer, Posterior};
 use crate::store::{NdArray, atomic, npz};
-use crate::{Error, Result};
+use crate::{Error, Result, problem};
 
 /// The quantiles of every field, and the names of their layers.
 const QUANTILES: [(f64, &str); 3] = [(0.1, "p10"), (0.5, "p50"), (0.9, "p90")];
 /// Two spacings of a grid that differ by less than this share are the same.
 const SAME_SPACING: f64 = 1e-9;
+
+/// The unit of a quantity without one, by the conventions of NetCDF.
+const NO_UNIT: &str = "1";
 
 /// A level of a field, for the probability that the field lies above it.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +68,8 @@ struct Layer {
     name: String,
     /// The quantity, in words.
     meaning: String,
+    /// The unit, 1 where there is none; none where nobody has told it.
+    unit: Option<String>,
     /// `[y, x]`, the rows from the smallest y.
     values: Vec<f32>,
 }
@@ -77,6 +82,10 @@ pub struct Layers<'a> {
     points: [Vec<f64>; 2],
     /// The words for each channel.
     meanings: Vec<String>,
+    /// The unit of each channel, as of a layer.
+    units: Vec<Option<String>>,
+    /// The words for y.
+    along_y: &'static str,
     title: String,
 }
 
@@ -105,11 +114,13 @@ impl<'a> Layers<'a> {
             all.push((name, format!("quantile {share}"), posterior.quantile(share)?));
         }
 
+        let units: Vec<_> = pde.channels().iter().map(|channel| unit(pde, &channel.name)).collect();
         for (c, channel) in pde.channels().iter().enumerate() {
             for (name, words, values) in &all {
                 layers.push(Layer {
                     name: format!("{}_{name}", channel.name),
                     meaning: format!("{}, {words}", channel.meaning),
+                    unit: units[c].clone(),
                     values: values[c * points..(c + 1) * points].to_vec(),
                 });
             }
@@ -123,13 +134,15 @@ impl<'a> Layers<'a> {
             layers.push(Layer {
                 name: format!("{field}_above_{value}"),
                 meaning: format!("probability that {field} is above {value}"),
+                unit: Some(NO_UNIT.into()),
                 values: posterior.share_above(c, *value),
             });
         }
 
         let meanings = pde.channels().iter().map(|channel| channel.meaning.clone()).collect();
         let points = pde.points(samples.grid());
-        Ok(Self { posterior, layers, points, meanings, title: title.into() })
+        let along_y = if pde.layout().input.is_line() { "time" } else { "y" };
+        Ok(Self { posterior, layers, points, meanings, units, along_y, title: title.into() })
     }
 
     /// Writes the layers in the format of the path's extension, and returns the files' names.
@@ -206,14 +219,7 @@ impl<'a> Layers<'a> {
     /// Writes an ESRI ASCII grid for each layer. Its first line of numbers is that of the largest
     /// y, which lies in the north.
     fn write_grids(&self, path: &Path) -> Result<Vec<PathBuf>> {
-        let [dy, dx] = [0, 1].map(|axis| spacing(&self.points[axis]));
-        if (dy - dx).abs() > SAME_SPACING * dx.abs() {
-            return Err(Error::Config(format!(
-                "{}: an ESRI grid has square cells, and these are {dy} by {dx}; .nc holds any",
-                path.display()
-            )));
-        }
-
+        let dx = check_cells(path, &self.points)?;
         let [ys, xs] = &self.points;
         let head = format!(
             "ncols {}\nnrows {}\nxllcenter {}\nyllcenter {}\ncellsize {dx}\nNODATA_value -9999\n",
@@ -222,6 +228,7 @@ impl<'a> Layers<'a> {
             xs[0],
             ys[0]
         );
+
         let mut written = Vec::new();
         for layer in &self.layers {
             let line = |row: &[f32]| row.iter().map(f32::to_string).collect::<Vec<_>>().join(" ");
@@ -232,6 +239,36 @@ impl<'a> Layers<'a> {
         }
         Ok(written)
     }
+}
+
+/// The unit of a field: that of its description, or none for an equation's.
+fn unit(pde: &dyn Pde, field: &str) -> Option<String> {
+    let Some(own) = problem::description(pde) else { return Some(NO_UNIT.into()) };
+    let told = own.fields.iter().find(|other| other.name == field).map(|other| &other.unit);
+    told.filter(|unit| !unit.is_empty()).cloned()
+}
+
+/// Refuses a path that cannot hold the answers of `pde` on a grid, before anything is computed.
+///
+/// # Errors
+/// Fails for an ESRI grid whose cells are not square.
+pub fn check(path: &Path, pde: &dyn Pde, grid: Grid) -> Result<()> {
+    match Format::of(path) {
+        Some(Format::Asc) => check_cells(path, &pde.points(grid)).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// The side of the square cells around the points of an ESRI grid.
+fn check_cells(path: &Path, points: &[Vec<f64>; 2]) -> Result<f64> {
+    let [dy, dx] = [0, 1].map(|axis| spacing(&points[axis]));
+    if (dy - dx).abs() <= SAME_SPACING * dx.abs() {
+        return Ok(dx);
+    }
+    Err(Error::Config(format!(
+        "{}: an ESRI grid has square cells, and these are {dy} by {dx}; .nc holds any",
+        path.display()
+    )))
 }
 
 /// The distance between neighbouring points of an axis; 1 for a single one.
@@ -275,7 +312,9 @@ mod tests {
 
     use super::*;
     use crate::Samples;
+    use crate::problem::{Described, Description};
     use crate::store::arrays;
+    use crate::testing::MINE;
 
     const GRID: Grid = Grid { ny: 3, nx: 5, ly: 0.5, lx: 1.0 };
 
@@ -346,6 +385,27 @@ mod tests {
         assert_eq!(netcdf.read_var_f32("u").unwrap().len(), 4 * 15);
         let words = netcdf.data_set().get_var_attr_as_string("u_sd", "long_name").unwrap();
         assert!(words.ends_with("standard deviation"), "{words}");
+        let unit = netcdf.data_set().get_var_attr_as_string("u_sd", "units").unwrap();
+        assert_eq!(unit, "1");
+    }
+
+    #[test]
+    fn the_units_of_a_description_are_in_a_netcdf_file() {
+        let text = MINE.replace("unit = 'm'", "unit = 'K'");
+        let pde = Described::new(Description::from_toml(&text).unwrap()).unwrap();
+        let names: Vec<String> = pde.channels().into_iter().map(|channel| channel.name).collect();
+        let grid = Grid { ny: 4, nx: 4, ly: 1.0, lx: 2.0 };
+        let fields = [Fields::zeros(names.len(), 4, 4)];
+        let samples = Samples::from_fields("mine", &names, grid, &fields).unwrap();
+        let posterior = Posterior::of(samples, false, 1);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.nc");
+        Layers::of(&posterior, &pde, &[], "").unwrap().write(&path).unwrap();
+        let netcdf = netcdf3::FileReader::open(&path).unwrap();
+        let unit = |name: &str| netcdf.data_set().get_var_attr_as_string(name, "units");
+        assert_eq!((unit("u"), unit("u_mean")), (Some("K".into()), Some("K".into())));
+        // Nobody has told the input's.
+        assert_eq!(unit("k_mean"), None);
     }
 
     #[test]
@@ -364,7 +424,12 @@ mod tests {
         let names = ["a".to_owned(), "u".to_owned()];
         let samples = Samples::from_fields("poisson", &names, grid, &fields).unwrap();
         let other = Posterior::of(samples, false, 1);
-        let message = layers(&other).write(Path::new("x.asc")).unwrap_err().to_string();
-        assert!(message.contains("square cells, and these are 0.5 by 0.25"), "{message}");
+        let written = layers(&other).write(Path::new("x.asc")).map(drop);
+        // The same is said before anything is computed.
+        for refused in [written, check(Path::new("x.asc"), pde.as_ref(), grid)] {
+            let message = refused.unwrap_err().to_string();
+            assert!(message.contains("square cells, and these are 0.5 by 0.25"), "{message}");
+        }
+        check(Path::new("x.nc"), pde.as_ref(), grid).unwrap();
     }
 }

@@ -80,6 +80,12 @@ fn from_text(
     bad: &dyn Fn(String) -> Error,
 ) -> Result<(Config, Vec<String>)> {
     let mut table: Table = text.parse().map_err(|e: toml::de::Error| bad(e.to_string()))?;
+    if table.get("pde").is_some_and(Value::is_table) {
+        let reason = "a description of data alone, which has a table [pde], and no config: `fit` makes \
+                      a model of such data, and a config's `pde` may be the file's name";
+        return Err(bad(reason.into()));
+    }
+
     let old = upgrade(&mut table);
     let schema = schema();
     let mut value = Value::Table(table);
@@ -264,6 +270,15 @@ mod tests {
             "{message}"
         );
         assert!(refusal("zzz = 1", &[]).contains("known here: "));
+    }
+
+    #[test]
+    fn a_description_is_told_from_a_config() {
+        let error = read(crate::testing::MINE, &[]).unwrap_err().to_string();
+        assert!(
+            error.contains("a description of data alone") && error.contains("`fit`"),
+            "{error}"
+        );
     }
 
     #[test]

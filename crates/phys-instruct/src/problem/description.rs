@@ -40,6 +40,10 @@ const MOST_FIELDS: usize = 64;
 const LONGEST_NAME: usize = 64;
 /// The most characters of a meaning or a unit.
 const LONGEST_TEXT: usize = 200;
+/// Names of other things: the columns of tables of observations, and the arrays beside the fields.
+const RESERVED: [&str; 8] = ["field", "row", "column", "y", "x", "value", "sd", "sides"];
+/// The ends of the names of layers that [`crate::condition::export`] writes for each field.
+const LAYERS: [&str; 5] = ["mean", "sd", "p10", "p50", "p90"];
 
 /// The description of a PDE that is known by data alone, as the table `[pde]` of a TOML file and as
 /// a part of a model's card.
@@ -328,6 +332,15 @@ impl Description {
                 return refuse(&format!("field[{i}].name"), format!(" = {:?}: twice", field.name));
             }
         }
+        let is_derived = |name: &str| {
+            let (stem, layer) = name.rsplit_once('_').unwrap_or_default();
+            LAYERS.contains(&layer) && seen.iter().any(|other| *other == stem)
+        };
+        if let Some(i) = self.fields.iter().position(|field| is_derived(&field.name)) {
+            let name = &self.fields[i].name;
+            let reason = "the name of another field's layer in an answer; choose another";
+            return refuse(&format!("field[{i}].name"), format!(" = {name:?}: {reason}"));
+        }
 
         let input = self.input.all();
         if let Some(name) = input.iter().find(|name| !seen.contains(name)) {
@@ -483,9 +496,13 @@ impl Description {
 
 impl Field {
     fn check(&self) -> std::result::Result<(), String> {
-        if !is_word(&self.name, |c| c.is_ascii_alphanumeric() || c == '_') || self.name == "sides" {
-            let expected = "letters, digits and _, a letter first, and not \"sides\", expected";
+        if !is_word(&self.name, |c| c.is_ascii_alphanumeric() || c == '_') {
+            let expected = "letters, digits and _, a letter first, expected";
             return Err(format!("name = {:?}: {expected}", self.name));
+        }
+        if RESERVED.iter().any(|name| self.name.eq_ignore_ascii_case(name)) {
+            let reason = "a name that tables of observations and data files use themselves";
+            return Err(format!("name = {:?}: {reason}; choose another", self.name));
         }
 
         for (key, text) in [("meaning", &self.meaning), ("unit", &self.unit)] {
@@ -561,6 +578,8 @@ mod tests {
             ("[1.0, 2.0]", "[1.0, 0.0]", ["pde.sides", "above 0"]),
             ("name = 'u'", "name = 'k'", ["pde.field[1].name", "twice"]),
             ("name = 'u'", "name = 'sides'", ["pde.field[0].name", "sides"]),
+            ("name = 'u'", "name = 'Y'", ["pde.field[0].name", "use themselves"]),
+            ("name = 'u'", "name = 'k_mean'", ["pde.field[0].name", "another field's layer"]),
             ("[0.0, 5.0]", "[5.0, 0.0]", ["pde.field[1].range", "smaller first"]),
             ("[0.0, 5.0]", "[0.0, 5.0]\nvalues = [2.0, 2.0]", ["field[1].values", "different"]),
             ("[0.0, 5.0]", "[0.0, 5.0]\nvalues = [2.0, 7.0]", ["field[1].values", "of the range"]),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use netcdf3::{DataSet, FileWriter, InvalidDataSet, Version};
 
-use super::Layers;
+use super::{Layer, Layers};
 use crate::{Error, Result};
 
 impl Layers<'_> {
@@ -43,21 +43,36 @@ impl Layers<'_> {
         let mut set = DataSet::new();
         set.add_global_attr_string("title", &self.title)?;
         set.add_fixed_dim("member", self.posterior.samples.count)?;
-        for (name, along) in ["y", "x"].into_iter().zip(&self.points) {
+        for (name, words, along) in
+            [("y", self.along_y, &self.points[0]), ("x", "x", &self.points[1])]
+        {
             set.add_fixed_dim(name, along.len())?;
             set.add_var_f64(name, &[name])?;
+            set.add_var_attr_string(name, "long_name", words)?;
         }
 
-        for (name, meaning) in self.posterior.samples.channels.iter().zip(&self.meanings) {
+        let channels = self.posterior.samples.channels.iter();
+        for (name, (meaning, unit)) in channels.zip(self.meanings.iter().zip(&self.units)) {
             set.add_var_f32(name, &["member", "y", "x"])?;
-            set.add_var_attr_string(name, "long_name", meaning)?;
+            describe(&mut set, name, meaning, unit.as_deref())?;
         }
-        for layer in &self.layers {
-            set.add_var_f32(&layer.name, &["y", "x"])?;
-            set.add_var_attr_string(&layer.name, "long_name", &layer.meaning)?;
+        for Layer { name, meaning, unit, .. } in &self.layers {
+            set.add_var_f32(name, &["y", "x"])?;
+            describe(&mut set, name, meaning, unit.as_deref())?;
         }
         Ok(set)
     }
+}
+
+/// Gives a variable its words and its unit, where it is known.
+fn describe(
+    set: &mut DataSet,
+    name: &str,
+    meaning: &str,
+    unit: Option<&str>,
+) -> std::result::Result<(), InvalidDataSet> {
+    set.add_var_attr_string(name, "long_name", meaning)?;
+    unit.map_or(Ok(()), |unit| set.add_var_attr_string(name, "units", unit))
 }
 
 /// Bytes in memory that the writer fills and that are taken afterwards.
