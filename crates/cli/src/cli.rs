@@ -113,18 +113,27 @@ fn takes_device(verb: &Verb) -> bool {
         Verb::Train(_) | Verb::Distill(_) | Verb::Fit(_) => true,
         Verb::Sample(_) | Verb::Solve(_) | Verb::Eval(_) => true,
         Verb::Model(verb) => matches!(verb, ModelVerb::Pack(_)),
+        // It names the card.
+        Verb::Doctor(_) => true,
         _ => false,
     }
 }
 
-/// Tells whether several processes of MPI share the verb, or each may well do it.
-fn takes_processes(verb: &Verb) -> bool {
-    matches!(verb, Verb::Train(_) | Verb::Distill(_) | Verb::Doctor(_))
+/// Tells whether each of several processes of MPI would do the whole work of the verb, and replace
+/// the others' result. Training is shared, and a part is one process's own.
+fn is_alone(verb: &Verb) -> bool {
+    match verb {
+        Verb::Generate(verb) => verb.job.part.is_none(),
+        Verb::Solve(verb) => verb.job.part.is_none(),
+        Verb::Bench(verb) => verb.part().is_none(),
+        Verb::Simulate(_) | Verb::Fit(_) | Verb::Sample(_) | Verb::Eval(_) => true,
+        _ => false,
+    }
 }
 
 /// Runs the verb.
 fn carry_out(verb: &Verb, global: &Global) -> Outcome {
-    if !takes_processes(verb) {
+    if is_alone(verb) {
         team::refuse_many()?;
     }
     if global.device == DeviceName::Gpu && !takes_device(verb) {

@@ -61,10 +61,9 @@ pub fn for_observations(
     };
 
     let pde = problem::by_name(&known)?;
-    let of_file = files::grid_of(observations, pde.as_ref());
     let (side, source) = match truth {
         Some(truth) => (dataset::load_any(truth, pde.as_ref())?.width, truth),
-        None => match of_file? {
+        None => match files::grid_of(observations, pde.as_ref())? {
             GridOf::Any => return Ok((find(name)?, None)),
             GridOf::Points => (ROWS_AND_COLUMNS, observations),
             GridOf::Field(width) => (width, observations),

@@ -22,14 +22,17 @@ fn started() -> usize {
     count.unwrap_or(1)
 }
 
-/// Refuses a command that no processes share, and that each of several would do as a whole.
+/// Refuses to be one of several processes.
+///
+/// # Errors
+/// Fails where an MPI library has started more than one.
 pub fn refuse_many() -> Outcome {
     match started() {
         1 => Ok(()),
         n => Err(Failure::Usage(format!(
-            "one of {n} processes of mpirun, each of which would do the same: only train and distill \
-             are shared; `mpirun -n {n} deploy/part ...` deals out the parts of generate, solve and \
-             bench"
+            "one of {n} processes of mpirun, each of which would do the same: train and distill are \
+             shared, generate, solve and bench have --part, as in `mpirun -n {n} deploy/part ...`; \
+             without OMPI_COMM_WORLD_SIZE and PMI_SIZE in its environment this one runs alone"
         ))),
     }
 }

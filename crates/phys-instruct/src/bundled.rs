@@ -95,7 +95,7 @@ impl Models {
         found.ok_or_else(|| {
             Error::Request(format!(
                 "no bundled model {name}: {}.safetensors is {}; make one with `phys-instruct \
-                 train` and `phys-instruct distill`, or name a folder of models in {VARIABLE}",
+                 train` and `phys-instruct distill`, or name its folder in {VARIABLE}",
                 stems[0], self.in_words
             ))
         })

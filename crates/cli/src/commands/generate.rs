@@ -47,7 +47,7 @@ pub struct Generate {
     #[arg(long, value_name = "N", value_parser = at_least::<1>())]
     shard: Option<usize>,
     #[command(flatten)]
-    job: PartArgs,
+    pub(crate) job: PartArgs,
 }
 
 impl Generate {
@@ -55,11 +55,6 @@ impl Generate {
         let stop = interrupt::stop_flag()?;
         let (pde, grid) = (self.equation.build()?, self.grid.build()?);
         pde.check_grid(grid).map_err(Error::from)?;
-        // An engine that asks for more parts than there are samples must not take one for a fault.
-        if let Some(part) = self.job.part.filter(|part| part.range(self.count).is_empty()) {
-            tell!("part {part}: none of {} samples, nothing to make", self.count);
-            return Ok(());
-        }
 
         match extension(&self.out).as_str() {
             "npz" if self.job.part.is_some() => {
@@ -111,6 +106,12 @@ impl Generate {
     }
 
     fn folder(&self, pde: &dyn Pde, grid: Grid, stop: &AtomicBool) -> Outcome {
+        // An engine that asks for more parts than there are samples must not take one for a fault.
+        if let Some(part) = self.job.part.filter(|part| part.range(self.count).is_empty()) {
+            tell!("part {part}: none of {} samples, nothing to make", self.count);
+            return Ok(());
+        }
+
         let bar = bar(self.samples().len(), "solving");
         let shard = self.shard.unwrap_or_else(|| usual_shard(pde, grid));
         let Self { count, seed, job, .. } = self;

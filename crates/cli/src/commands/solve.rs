@@ -45,8 +45,8 @@ use self::report::Report;
 /// for a field u: `u` [y, x] (NaN where nothing was observed), or `u_values` [n] with `u_index` or
 /// `u_points` [n, 2], and `u_sd`.
 ///
-/// A table that names points by row and column, or a whole field, is of one grid: that of the model
-/// `darcy-64` or, for a bare PDE, 32 x 32 points. A bare PDE follows the grid of --truth, too.
+/// A table that names points by row and column is of one grid: that of the model `darcy-64` or, for
+/// a bare PDE, 32 x 32 points. A bare PDE follows the grid of a whole field and of --truth, too.
 ///
 /// --obs may also be a folder of such files, or a .txt list of their names, one a line, relative
 /// to the list's folder. Each is then answered by itself. In --out, --table and --truth `{}` stands
@@ -147,7 +147,7 @@ pub struct Solve {
     #[arg(long, value_name = "F.jsonl", requires = "obs")]
     log: Option<PathBuf>,
     #[command(flatten)]
-    job: PartArgs,
+    pub(crate) job: PartArgs,
 }
 
 /// The method of inference.

@@ -134,7 +134,7 @@ impl Run {
                 text += &format!("[{name}]\n{}\n", stream.trim_end());
             }
         }
-        without_checksums(&text)
+        without_folders(&without_checksums(&text))
     }
 
     /// Compares exit code and both streams with the snapshot.
@@ -155,6 +155,16 @@ fn without_checksums(text: &str) -> String {
     let is_checksum = |word: &&str| word.len() == 64 && word.bytes().all(|b| b.is_ascii_hexdigit());
     let words = text.split(|c: char| !c.is_ascii_alphanumeric());
     words.filter(is_checksum).fold(text.to_owned(), |text, sum| text.replace(sum, "[checksum]"))
+}
+
+/// The text with the names of temporary folders blotted out.
+fn without_folders(text: &str) -> String {
+    let start = std::env::temp_dir().join(".tmp");
+    let mut pieces = text.split(start.to_str().unwrap());
+    let first = pieces.next().unwrap_or_default().to_owned();
+    let rest =
+        |piece: &str| piece.trim_start_matches(|c: char| c.is_ascii_alphanumeric()).to_owned();
+    pieces.fold(first, |text, piece| text + "[folder]" + &rest(piece))
 }
 
 /// Several runs in one snapshot.

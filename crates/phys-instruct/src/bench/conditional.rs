@@ -334,7 +334,7 @@ impl Setting {
 ///
 /// # Errors
 /// Fails for an unknown parameter or a value outside its range, and for one of the equation.
-fn of_law(mut pde: Box<dyn Pde>, law: &BTreeMap<String, f64>) -> Result<Box<dyn Pde>> {
+pub fn of_law(mut pde: Box<dyn Pde>, law: &BTreeMap<String, f64>) -> Result<Box<dyn Pde>> {
     for (name, &value) in law {
         let before = pde.input_law();
         pde.set_param(name, value)?;

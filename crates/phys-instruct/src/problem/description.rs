@@ -41,9 +41,11 @@ const LONGEST_NAME: usize = 64;
 /// The most characters of a meaning or a unit.
 const LONGEST_TEXT: usize = 200;
 /// Names of other things: the columns of tables of observations, and the arrays beside the fields.
-const RESERVED: [&str; 8] = ["field", "row", "column", "y", "x", "value", "sd", "sides"];
-/// The ends of the names of layers that [`crate::condition::export`] writes for each field.
-const LAYERS: [&str; 5] = ["mean", "sd", "p10", "p50", "p90"];
+const RESERVED: [&str; 10] =
+    ["field", "row", "column", "y", "x", "value", "sd", "sides", "member", "sample"];
+/// The ends of the names that files have for each field: of the layers of an answer
+/// ([`crate::condition::export`]), and of observations ([`crate::condition::files`]).
+const DERIVED: [&str; 8] = ["mean", "sd", "p10", "p50", "p90", "values", "index", "points"];
 
 /// The description of a PDE that is known by data alone, as the table `[pde]` of a TOML file and as
 /// a part of a model's card.
@@ -333,12 +335,12 @@ impl Description {
             }
         }
         let is_derived = |name: &str| {
-            let (stem, layer) = name.rsplit_once('_').unwrap_or_default();
-            LAYERS.contains(&layer) && seen.iter().any(|other| *other == stem)
+            let (stem, end) = name.rsplit_once('_').unwrap_or_default();
+            DERIVED.contains(&end) && seen.iter().any(|other| *other == stem)
         };
         if let Some(i) = self.fields.iter().position(|field| is_derived(&field.name)) {
             let name = &self.fields[i].name;
-            let reason = "the name of another field's layer in an answer; choose another";
+            let reason = "a name that files have for a part of another field; choose another";
             return refuse(&format!("field[{i}].name"), format!(" = {name:?}: {reason}"));
         }
 
@@ -579,7 +581,7 @@ mod tests {
             ("name = 'u'", "name = 'k'", ["pde.field[1].name", "twice"]),
             ("name = 'u'", "name = 'sides'", ["pde.field[0].name", "sides"]),
             ("name = 'u'", "name = 'Y'", ["pde.field[0].name", "use themselves"]),
-            ("name = 'u'", "name = 'k_mean'", ["pde.field[0].name", "another field's layer"]),
+            ("name = 'u'", "name = 'k_mean'", ["pde.field[0].name", "part of another field"]),
             ("[0.0, 5.0]", "[5.0, 0.0]", ["pde.field[1].range", "smaller first"]),
             ("[0.0, 5.0]", "[0.0, 5.0]\nvalues = [2.0, 2.0]", ["field[1].values", "different"]),
             ("[0.0, 5.0]", "[0.0, 5.0]\nvalues = [2.0, 7.0]", ["field[1].values", "of the range"]),

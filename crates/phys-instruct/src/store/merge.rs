@@ -164,7 +164,9 @@ impl Parts {
             Fault { file: piece.folder.clone(), reason }
         });
 
-        let not_begun = self.not_begun.iter().map(|folder| {
+        // A part without a sample has nothing to begin with: an empty folder is its own.
+        let absent = self.absent();
+        let not_begun = self.not_begun.iter().filter(|_| !absent.is_empty()).map(|folder| {
             let reason = "not begun, no finished shard: the command of that part makes it".into();
             Fault { file: folder.clone(), reason }
         });
@@ -172,8 +174,8 @@ impl Parts {
         // A missing part has no folder of its own; the one around the first part stands for all.
         let first = &self.pieces[0].folder;
         let file = first.parent().filter(|around| !around.as_os_str().is_empty()).unwrap_or(first);
-        let absent = self.absent().into_iter();
-        let absent = absent.map(|reason| Fault { file: file.to_path_buf(), reason });
+        let absent =
+            absent.iter().map(|reason| Fault { file: file.to_path_buf(), reason: reason.clone() });
         unfinished.chain(not_begun).chain(absent).collect()
     }
 
@@ -422,7 +424,8 @@ mod tests {
         let part = |name: &&String| !plan(Some(name)).part.unwrap().range(11).is_empty();
         let own: Vec<&str> = names.iter().filter(part).map(String::as_str).collect();
         assert_eq!(own.len(), 11);
-        let folders = made(root.path(), &own);
+        let mut folders = made(root.path(), &own);
+        folders.push(root.path().join("1-of-14"));
         assert_eq!(verify(&folders).unwrap().1, []);
         merged(&folders, &root.path().join("out")).unwrap();
         let empty = names.iter().find(|name| !part(name)).unwrap();

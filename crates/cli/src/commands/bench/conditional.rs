@@ -8,6 +8,7 @@ use phys_instruct::bench::conditional::{self, Example, Key, Prepared, Row, Setti
 use phys_instruct::bench::row::append_row;
 use phys_instruct::bench::unconditional::model_name;
 use phys_instruct::condition::Task;
+use phys_instruct::problem;
 use phys_instruct::store::interrupt;
 use phys_instruct::store::lock::Lock;
 use phys_instruct_report::number::significant;
@@ -72,21 +73,21 @@ pub struct Conditional {
     /// A method to measure, as the table names it; repeatable [default: all]
     #[arg(long, value_name = "NAME", value_parser = method::<SolvingMethod>(SolvingMethod::ALL.iter().map(|m| m.name())), hide_possible_values = true)]
     method: Vec<SolvingMethod>,
-    /// A parameter of the law of the problems' inputs, such as `alpha=3`; repeatable [default: the
-    /// student's own law]
+    /// A parameter of the law of the problems' inputs, such as `alpha=3`, for PDEs that have it;
+    /// repeatable [default: the student's own law]
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     law: Vec<(String, f64)>,
     /// The folder of rows and table
     #[arg(long, value_name = "DIR", default_value = "runs/bench-conditional")]
     out: PathBuf,
     #[command(flatten)]
-    rows: RowsArgs,
+    pub(super) rows: RowsArgs,
 }
 
 impl Conditional {
     pub fn run(&self, global: &Global) -> Outcome {
         let stop = interrupt::stop_flag()?;
-        check_once("--law", self.law.iter().map(|(name, _)| name.as_str()))?;
+        self.check_law()?;
         let options = self.options();
         let find = |name: &str| models::file(&format!("{name}.safetensors"));
         let student = |pde: &str| find(&model_name(pde, self.grid, "student"));
@@ -97,8 +98,14 @@ impl Conditional {
         let part = self.rows.job.part;
         let (mut rows, mut pictures) = (Vec::<Row>::new(), Vec::new());
 
+        let pdes = chosen(&self.pde, |pde| student(pde).is_some() && self.has_law(pde))?;
+        // A law that one of them does not have is refused before hours of the others.
+        for pde in &pdes {
+            conditional::of_law(problem::by_name(pde)?, &options.law)?;
+        }
+
         // Rows are dealt out in turn, and each PDE begins with the next part.
-        for (first, pde) in chosen(&self.pde, |pde| student(pde).is_some())?.iter().enumerate() {
+        for (first, pde) in pdes.iter().enumerate() {
             let options =
                 conditional::Options { part: part.map(|part| (part, first)), ..options.clone() };
             let setting = Setting::of(pde, self.grid, &options, &find, &stop)?;
@@ -129,6 +136,22 @@ impl Conditional {
         let note = self.note(&options);
         let title = "Phys-Instruct: conditional solving";
         Table { title, note, rows: &rows, sections }.finish(&self.out, global)
+    }
+
+    /// Refuses a parameter of --law that is given twice, or that no PDE has beside the others.
+    fn check_law(&self) -> Outcome {
+        let names: Vec<&str> = self.law.iter().map(|(name, _)| name.as_str()).collect();
+        check_once("--law", names.iter().copied())?;
+        match problem::names().iter().any(|pde| self.has_law(pde)) {
+            true => Ok(()),
+            false => Err(Failure::Usage(format!("--law {}: no PDE has that", names.join(", ")))),
+        }
+    }
+
+    /// Tells whether a PDE has all parameters of --law.
+    fn has_law(&self, pde: &str) -> bool {
+        let params = problem::by_name(pde).map(|pde| pde.params()).unwrap_or_default();
+        self.law.iter().all(|(name, _)| params.iter().any(|param| param.name == *name))
     }
 
     /// The line under the tables.

@@ -1,6 +1,7 @@
 //! `bench`: the comparison tables.
 
 use clap::Subcommand;
+use phys_instruct::job::Part;
 
 use self::conditional::Conditional;
 use self::tune::Tune;
@@ -28,6 +29,15 @@ pub enum Bench {
 }
 
 impl Bench {
+    /// The part that is asked for.
+    pub fn part(&self) -> Option<Part> {
+        match self {
+            Bench::Unconditional(verb) => verb.rows.job.part,
+            Bench::Conditional(verb) => verb.rows.job.part,
+            Bench::Tune(_) => None,
+        }
+    }
+
     pub fn run(&self, global: &Global) -> Outcome {
         match self {
             Bench::Unconditional(verb) => verb.run(global),

@@ -74,7 +74,7 @@ pub struct Unconditional {
     #[arg(long, value_name = "DIR", default_value = FOLDER)]
     out: PathBuf,
     #[command(flatten)]
-    rows: RowsArgs,
+    pub(super) rows: RowsArgs,
 }
 
 impl Unconditional {
