@@ -37,7 +37,7 @@ from ._native import version as __version__
 from ._observations import Observations
 from ._pde import PDE, generate, pdes, residual, simulate
 from ._posterior import Posterior
-from ._training import Dataset, distill, train
+from ._training import Dataset, Fitted, distill, fit, train
 
 __all__ = [
     "PDE",
@@ -51,6 +51,7 @@ __all__ = [
     "Error",
     "Fields",
     "FileError",
+    "Fitted",
     "ForkError",
     "Grid",
     "InternalError",
@@ -72,6 +73,7 @@ __all__ = [
     "__version__",
     "bundled",
     "distill",
+    "fit",
     "generate",
     "load",
     "pdes",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import warnings
+from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from . import _native
+from ._arrays import stacked
 from ._errors import AnswerWarning, ConfigError
 from ._fields import Grid, Samples
 from ._observations import Observations
@@ -126,6 +128,9 @@ class Model:
         resolve: bool | None = None,
         method: Literal["refinement", "linearised", "input-space", "noise-space"] | None = None,
         rounds: int | None = None,
+        check: int | None = None,
+        held_out: Mapping[str, object] | None = None,
+        progress: bool | None = None,
     ) -> Posterior:
         """Answers observations with an ensemble of fields that agree with them.
 
@@ -136,6 +141,11 @@ class Model:
         field; by default it is estimated. ``robust`` lets some errors be far larger than stated.
         ``resolve`` replaces every member's solution by the reference solver's, by default in the
         forward task. ``method`` and ``rounds`` are the way to the answer and its effort.
+
+        ``check`` also answers so many test problems, seen at the same places with the same errors,
+        of which the truth is known: :attr:`Posterior.checked` has their error and coverage. Their
+        fields are the first of ``held_out``, ``[sample, y, x]`` each by name, or else the reference
+        solver's.
 
         What does not fit is a warning (:class:`AnswerWarning`), and stands in
         :attr:`Posterior.warnings`.
@@ -157,16 +167,22 @@ class Model:
             "noise": noise,
             "robust": robust,
             "resolve": resolve,
+            "check": None if check is None else _whole("check", check, 1),
         }
-        answer, notes = self._native.solve(file, seen, way)
+        if held_out is not None and check is None:
+            raise ConfigError("held_out: only test problems are drawn from it; give check, too")
+        truths = None if held_out is None else stacked(self.channels, held_out, np.float32)[0]
+        with Progress(progress) as bar:
+            answer, notes = self._native.solve(file, seen, way, truths, bar.callback)
         posterior = Posterior(self.pde, answer, self.grid, notes)
         _warn(posterior.warnings)
         return posterior
 
-    def prepare(self) -> None:
+    def prepare(self, *, progress: bool | None = None) -> None:
         """Draws what every question needs and what depends on the model alone, or reads it from the
         user's cache folder. The first question does so by itself."""
-        self._native.prepare()
+        with Progress(progress) as bar:
+            self._native.prepare(bar.callback)
 
 
 def load(name: str | PathLike[str]) -> Model:

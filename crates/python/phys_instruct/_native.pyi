@@ -18,6 +18,7 @@ __all__ = [
     "Pde",
     "bundled",
     "distill",
+    "fit",
     "fit_student",
     "fit_teacher",
     "names",
@@ -47,6 +48,19 @@ class _Way(TypedDict):
     noise: float | None
     robust: bool
     resolve: bool | None
+    check: int | None
+
+class _Run(TypedDict):
+    sides: tuple[float, float]
+    validation: int
+    seconds: float
+    seed: int
+    unchecked: bool
+
+class _Problems(TypedDict):
+    task: str
+    points: int
+    noise: float
 
 @final
 class Pde:
@@ -67,7 +81,7 @@ class Pde:
         self, shape: tuple[int, int], sides: tuple[float, float]
     ) -> tuple[list[float], list[float]]: ...
     def simulate(
-        self, inputs: NDArray[np.float64], sides: tuple[float, float]
+        self, inputs: NDArray[np.float64], sides: tuple[float, float], progress: _Progress
     ) -> tuple[NDArray[np.float64], list[str], str]: ...
     def residual(
         self, samples: NDArray[np.float32], sides: tuple[float, float]
@@ -110,7 +124,8 @@ class Answer:
     def quantile(self, share: float) -> NDArray[np.float32]: ...
     def probability_above(self, channel: int, level: float) -> NDArray[np.float32]: ...
     def save(self, path: _Path, levels: list[tuple[str, float]]) -> list[Path]: ...
-    def observations(self) -> list[tuple[str, float, float, float, float]]: ...
+    def observations(self) -> list[tuple[object, ...]]: ...
+    def checked(self) -> str: ...
     def figures(self, truth: NDArray[np.float32] | None) -> str: ...
 
 @final
@@ -139,23 +154,28 @@ class Model:
         joint: bool,
         progress: _Progress,
     ) -> tuple[NDArray[np.float32], Drawn]: ...
-    def prepare(self) -> str | None: ...
+    def prepare(self, progress: _Progress) -> str | None: ...
     def solve(
-        self, file: _Path | None, seen: list[_Given], way: _Way
+        self,
+        file: _Path | None,
+        seen: list[_Given],
+        way: _Way,
+        held_out: NDArray[np.float32] | None,
+        progress: _Progress,
     ) -> tuple[Answer, list[str]]: ...
 
 def names() -> list[str]: ...
 def bundled(folder: _Path) -> list[Path]: ...
-def fit_teacher(
+def fit(
     pde: Pde,
     pairs: NDArray[np.float32],
-    sides: tuple[float, float],
-    validation: int,
-    seconds: float,
+    way: _Run,
+    problems: _Problems,
     out: _Path,
-    seed: int,
-    unchecked: bool,
     progress: _Progress,
+) -> tuple[Model, str]: ...
+def fit_teacher(
+    pde: Pde, pairs: NDArray[np.float32], way: _Run, out: _Path, progress: _Progress
 ) -> Model: ...
 def fit_student(teacher: Model, seconds: float, out: _Path, progress: _Progress) -> Model: ...
 def train(config: _Path, out: _Path, unchecked: bool, progress: _Progress) -> Model: ...

@@ -142,6 +142,7 @@ def simulate(
     *,
     params: Mapping[str, float] | None = None,
     sides: Sides = UNIT,
+    progress: bool | None = None,
 ) -> Solutions:
     """Solves for an input of your own, by the reference solver.
 
@@ -163,7 +164,8 @@ def simulate(
     if array.size == 0:
         raise ShapeError(f"`{name}`: shape {list(array.shape)} holds no values")
 
-    solved, told, doubts = own._native.simulate(array, sides)
+    with Progress(progress) as bar:
+        solved, told, doubts = own._native.simulate(array, sides, bar.callback)
     _warn(told)
     grid = own._grid((solved.shape[2], solved.shape[3]), sides)
     found_doubts: list[dict[str, Any]] = json.loads(doubts)

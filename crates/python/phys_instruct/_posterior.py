@@ -50,9 +50,24 @@ class Posterior(Fields):
 
     @property
     def observations(self) -> NDArray[np.void]:
-        """The observations with the errors that were taken: field, y, x, value, sd."""
-        kinds = [("field", "U64"), ("y", "f8"), ("x", "f8"), ("value", "f8"), ("sd", "f8")]
+        """The observations beside the answer, as ``phys-instruct solve --table`` writes them.
+
+        The columns are ``number`` and ``field``; the place ``y``, ``x``; the ``value`` and the ``sd``
+        of its error that was taken; the ``answer`` there, its spread ``answer_sd``, and how many
+        errors it is off, ``chi``. ``left_out`` is what the prior expects of the value from all
+        others, ``left_out_sd`` the deviation of that, and ``left_out_distance`` how many of those it
+        is away; they are NaN where they are not known.
+        """
+        numbers = "y x value sd answer answer_sd chi left_out left_out_sd left_out_distance"
+        kinds = [("number", "i8"), ("field", "U64"), *((name, "f8") for name in numbers.split())]
         return np.array(self._answer.observations(), dtype=kinds)
+
+    @cached_property
+    def checked(self) -> dict[str, Any] | None:
+        """The scores of the test problems of ``solve(check=N)``: error, coverage90, crps, chi and
+        others; ``None`` where they were not asked for."""
+        scores: dict[str, Any] | None = json.loads(self._answer.checked())
+        return scores
 
     def quantile(self, name: str, q: float | Sequence[float]) -> Array:
         """Returns the values below which a field lies with probability ``q``, ``[q, y, x]``, or

@@ -48,17 +48,25 @@ class Progress:
         if what != self._what:
             self._clear()
             self._what = what
+        if total == 1:
+            # Work in one piece has nothing to count but its seconds.
+            self._over(f"{what}: {time.monotonic() - self._start:.0f} s")
+            return
+        if self._bar is None and not self._line:
             try:
                 from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
 
                 self._bar = tqdm(total=total, desc=what, leave=False)
             except ImportError:
-                self._bar = None
+                pass
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
         else:
-            print(f"\r{what}: {done} of {total}", end="", file=sys.stderr, flush=True)
-            self._line = True
+            self._over(f"{what}: {done} of {total}")
+
+    def _over(self, text: str) -> None:
+        print(f"\r{text}", end="", file=sys.stderr, flush=True)
+        self._line = True
 
     def _clear(self) -> None:
         if self._bar is not None:

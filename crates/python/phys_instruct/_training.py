@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from . import _native
 from ._arrays import Sides, stacked
 from ._errors import ConfigError, RequestError
-from ._model import Model, _warn, _whole
+from ._model import Model, Task, _warn, _whole
 from ._pde import PDE, UNIT
 from ._progress import Progress
 
@@ -62,6 +65,16 @@ def _seconds(minutes: float | None) -> float:
     return 60.0 * float(minutes)
 
 
+def _run(data: Dataset, minutes: float | None, seed: int, unchecked: bool) -> _native._Run:
+    return {
+        "sides": data.sides,
+        "validation": data.validation,
+        "seconds": _seconds(minutes),
+        "seed": _whole("seed", seed, 0),
+        "unchecked": unchecked,
+    }
+
+
 def train(
     data: Dataset | str | PathLike[str],
     *,
@@ -84,17 +97,8 @@ def train(
     with Progress(progress) as bar:
         if isinstance(data, Dataset):
             folder = "runs/" + data.pde.name if out is None else fspath(out)
-            model = _native.fit_teacher(
-                data.pde._native,
-                data.array,
-                data.sides,
-                data.validation,
-                _seconds(minutes),
-                folder,
-                _whole("seed", seed, 0),
-                unchecked,
-                bar.callback,
-            )
+            way = _run(data, minutes, seed, unchecked)
+            model = _native.fit_teacher(data.pde._native, data.array, way, folder, bar.callback)
         else:
             if minutes is not None:
                 raise ConfigError("minutes: the config names its steps")
@@ -133,3 +137,57 @@ def distill(
     student = Model(model)
     _warn(student.warnings)
     return student
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A student, and whether it may be trusted."""
+
+    student: Model
+    """The student."""
+    trusted: bool
+    """True if nothing speaks against it, for inputs like those of the data."""
+    reasons: list[str]
+    """The reasons against it, in sentences."""
+    figures: dict[str, Any]
+    """The figures of its samples against the held-out pairs, as ``phys-instruct eval`` prints them."""
+    answers: dict[str, Any]
+    """Error, coverage of the 90 % interval and others of its answers to test problems."""
+
+
+def fit(
+    data: Dataset,
+    *,
+    minutes: float = 10.0,
+    out: str | PathLike[str] | None = None,
+    seed: int = 0,
+    unchecked: bool = False,
+    task: Task = "inverse",
+    points: int = 50,
+    noise: float = 0.01,
+    progress: bool | None = None,
+) -> Fitted:
+    """Makes a student of data in so many minutes, and judges it, as ``phys-instruct fit`` does.
+
+    It is :func:`train` and :func:`distill` with one time for both, and a judgement by samples and by
+    answers to test problems of the held-out pairs: ``points`` values at random places are seen, with
+    errors of ``noise`` standard deviations of their field. The folder ``out`` holds the data, the
+    settled ``config.toml`` and the runs ``teacher`` and ``student``. Ctrl-C is as for :func:`train`.
+    """
+    if not 0.0 <= noise < float("inf"):
+        raise ConfigError(f"noise = {noise}: a number of at least 0 expected")
+    folder = f"runs/{data.pde.name}-fit" if out is None else fspath(out)
+    problems: _native._Problems = {
+        "task": task,
+        "points": _whole("points", points, 1),
+        "noise": float(noise),
+    }
+    way = _run(data, minutes, seed, unchecked)
+    with Progress(progress) as bar:
+        model, told = _native.fit(
+            data.pde._native, data.array, way, problems, folder, bar.callback
+        )
+    judged: dict[str, Any] = json.loads(told)
+    student = Model(model)
+    _warn(student.warnings)
+    return Fitted(student, **judged)

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use numpy::{
     IntoPyArray, PyArray2, PyArray3, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray3,
 };
+use phys_instruct::condition::explained::Fit;
 use phys_instruct::condition::export::{Format, Layers, Level};
-use phys_instruct::condition::{Answer as Found, Lattice, Observation, Observations, Task, files};
+use phys_instruct::condition::{
+    Answer as Found, Lattice, Observation, Observations, Task, TrialScores, files,
+};
 use phys_instruct::{Error, Model, Samples};
 use phys_instruct_physics::{Grid, Pde};
 use pyo3::prelude::*;
@@ -47,8 +50,10 @@ pub struct Seen<'py> {
     on_grid: bool,
 }
 
-/// An observation that was used: field, y, x, value and the error that was taken.
-type Used = (String, f64, f64, f64, f64);
+/// An observation beside the answer, with the columns of the command line's `--table`: number,
+/// field, y, x, value, sd, answer, answer_sd, chi, left_out, left_out_sd and left_out_distance. The
+/// last three are NaN where they are not known.
+type Used = (usize, String, f64, f64, f64, f64, f64, f64, f64, f64, f64, f64);
 
 /// Observations on a grid, numbered from 1 in the order in which they are given, and the names of
 /// the tables' columns that were passed over.
@@ -105,14 +110,16 @@ impl Seen<'_> {
 #[pyclass(frozen)]
 pub struct Answer {
     found: Arc<Found>,
+    /// The scores of test problems at the same places, if they were asked for.
+    checked: Option<TrialScores>,
     model: Arc<Model>,
     task: Task,
 }
 
 impl Answer {
     /// Wraps an answer of `model`.
-    pub fn new(found: Found, model: Arc<Model>, task: Task) -> Self {
-        Self { found: Arc::new(found), model, task }
+    pub fn new(found: Found, checked: Option<TrialScores>, model: Arc<Model>, task: Task) -> Self {
+        Self { found: Arc::new(found), checked, model, task }
     }
 
     fn shape(&self) -> [usize; 3] {
@@ -206,16 +213,24 @@ impl Answer {
         json(py, serde_json::to_string(&self.found.warnings))
     }
 
-    /// The observations that were used.
-    fn observations(&self, py: Python<'_>) -> PyResult<Vec<Used>> {
-        let pde = or_raise(py, self.model.card.pde())?;
-        let seen = &self.found.observations;
-        let lattice = Lattice::new(pde.as_ref(), seen.grid());
-        let one = |point: &Observation| {
-            let [y, x] = lattice.coordinates(point.channel, [point.row, point.column]);
-            (seen.channels()[point.channel].clone(), y, x, point.value, point.deviation())
+    /// The observations beside the answer, by their numbers.
+    fn observations(&self) -> Vec<Used> {
+        let one = |fit: &Fit| {
+            let Fit { number, field, y, x, value, sd, answer, answer_sd, chi, left_out } = fit;
+            let [left, left_sd, distance] =
+                left_out.map_or([f64::NAN; 3], |left| [left.value, left.sd, left.distance]);
+            let field = field.clone();
+            (
+                *number, field, *y, *x, *value, *sd, *answer, *answer_sd, *chi, left, left_sd,
+                distance,
+            )
         };
-        Ok(seen.points().iter().map(one).collect())
+        self.found.explained.by_number().map(one).collect()
+    }
+
+    /// The scores of test problems as JSON: `null` where none were asked for.
+    fn checked(&self, py: Python<'_>) -> PyResult<String> {
+        json(py, serde_json::to_string(&self.checked))
     }
 
     /// The figures as JSON, with a score against a truth `[channel, y, x]`.

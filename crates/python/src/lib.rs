@@ -23,6 +23,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<pde::Pde>()?;
     module.add_function(wrap_pyfunction!(model::bundled, module)?)?;
     module.add_function(wrap_pyfunction!(pde::names, module)?)?;
+    module.add_function(wrap_pyfunction!(training::fit, module)?)?;
     module.add_function(wrap_pyfunction!(training::fit_teacher, module)?)?;
     module.add_function(wrap_pyfunction!(training::fit_student, module)?)?;
     module.add_function(wrap_pyfunction!(training::train, module)?)?;

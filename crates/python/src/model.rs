@@ -1,22 +1,24 @@
 //! Models: loading, sampling, figures.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use numpy::{PyArray4, PyReadonlyArray4};
 use phys_instruct::bundled::Models;
 use phys_instruct::condition::{Answer as Found, Method, Options, Question, Solver, files};
-use phys_instruct::data::Watch;
+use phys_instruct::data::{self, Watch};
 use phys_instruct::device;
 use phys_instruct::diffusion::sampler::Method as Order;
 use phys_instruct::figures::{Drawing, Subject, ask_for_figures};
-use phys_instruct::{Error, Model as Any, Samples};
+use phys_instruct::{Error, Model as Any, Samples, seeds};
+use phys_instruct_physics::{Grid, Pde};
 use pyo3::prelude::*;
 
 use crate::answer::{Answer, Given, observations};
 use crate::failure::{json, or_raise};
 use crate::pde::{array_of, samples_of};
-use crate::work::{aside, watched};
+use crate::work::{aside, waited, watched};
 
 /// The folders in words.
 const IN_WORDS: &str = "not in the package";
@@ -43,7 +45,11 @@ impl Model {
     }
 
     /// The prepared solver and what is to be said of it.
-    fn prepared(&self, py: Python<'_>) -> PyResult<(Arc<Solver>, Option<String>)> {
+    fn prepared(
+        &self,
+        py: Python<'_>,
+        progress: Option<&Py<PyAny>>,
+    ) -> PyResult<(Arc<Solver>, Option<String>)> {
         let known = self.solver.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(solver) = known {
             return Ok((solver, None));
@@ -51,7 +57,8 @@ impl Model {
 
         // Two threads that ask first both prepare it; either result serves.
         let model = Arc::clone(&self.model);
-        let (solver, unwritten) = aside(py, move || Solver::cached(&model))?;
+        let (solver, unwritten) =
+            waited(py, progress, "preparing the model", move || Solver::cached(&model))?;
         let solver = Arc::new(solver);
         let mut kept = self.solver.lock().unwrap_or_else(PoisonError::into_inner);
         *kept = Some(Arc::clone(&solver));
@@ -80,6 +87,9 @@ pub struct Way {
     robust: bool,
     #[pyo3(item)]
     resolve: Option<bool>,
+    /// The number of test problems; none for no check.
+    #[pyo3(item)]
+    check: Option<usize>,
 }
 
 /// The method of that name on the command line.
@@ -183,19 +193,22 @@ impl Model {
     }
 
     /// Prepares the solver, and returns what is to be said of it.
-    fn prepare(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        Ok(self.prepared(py)?.1)
+    fn prepare(&self, py: Python<'_>, progress: Option<Py<PyAny>>) -> PyResult<Option<String>> {
+        Ok(self.prepared(py, progress.as_ref())?.1)
     }
 
-    /// Answers observations: those of a file, or tables and lists of places and values.
+    /// Answers observations: those of a file, or tables and lists of places and values. Test
+    /// problems are of the `held_out` samples, or of the reference solver's.
     fn solve(
         &self,
         py: Python<'_>,
         file: Option<PathBuf>,
         seen: Vec<Given<'_>>,
         way: Way,
+        held_out: Option<PyReadonlyArray4<'_, f32>>,
+        progress: Option<Py<PyAny>>,
     ) -> PyResult<(Answer, Vec<String>)> {
-        let Way { task, ensemble, seed, method, rounds, noise, robust, resolve } = way;
+        let Way { task, ensemble, seed, method, rounds, noise, robust, resolve, check } = way;
         let task = or_raise(py, task.parse())?;
         let method = or_raise(py, method.as_deref().map(method_of).transpose())?;
         let card = &self.model.card;
@@ -219,10 +232,46 @@ impl Model {
         let options = Options { method, ensemble, rounds, seed };
         let question = Question { task, observations, noise, robust, resolve, options };
 
-        let (solver, note) = self.prepared(py)?;
+        let (solver, note) = self.prepared(py, progress.as_ref())?;
         notes.extend(note);
-        let found: Found = aside(py, move || solver.answer(question))?;
-        Ok((Answer::new(found, Arc::clone(&self.model), task), notes))
+        let again = check.map(|count| (count, question.clone(), Arc::clone(&solver)));
+        let found: Found =
+            waited(py, progress.as_ref(), "answering", move || solver.answer(question))?;
+
+        let sides = card.grid.sides();
+        let held_out = held_out.map(|array| samples_of(pde.as_ref(), &array, sides)).transpose();
+        let held_out = or_raise(py, held_out)?;
+        let checked = again.map(|(count, question, solver)| {
+            watched(py, progress, |watcher, stop| {
+                let truths = truths(held_out, pde.as_ref(), card.grid, count, seed, stop)?;
+                let mut told = |done| watcher.report(done as u64, count as u64, "test problems");
+                solver.check(&question, &truths, &mut told, stop)
+            })
+        });
+        Ok((Answer::new(found, checked.transpose()?, Arc::clone(&self.model), task), notes))
+    }
+}
+
+/// The true fields of `count` test problems: the first of the `held_out` samples, or those of the
+/// reference solver.
+fn truths(
+    held_out: Option<Samples>,
+    pde: &dyn Pde,
+    grid: Grid,
+    count: usize,
+    seed: u64,
+    stop: &AtomicBool,
+) -> phys_instruct::Result<Samples> {
+    match held_out {
+        Some(samples) if samples.count < count => {
+            let reason = format!("check = {count}: held_out has {} samples", samples.count);
+            Err(Error::Request(reason))
+        }
+        Some(samples) => Ok(samples.slice(0..count)),
+        None => {
+            let mut watch = Watch { progress: &mut |_| (), stop };
+            data::generate(pde, grid, seeds::CHECK + seed, count, &mut watch)
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use phys_instruct_physics::{Fields, Grid, Pde as AnyPde, Rows};
 use pyo3::prelude::*;
 
 use crate::failure::or_raise;
-use crate::work::{aside, watched};
+use crate::work::{aside, waited, watched};
 
 /// The samples whose residual is computed at a time.
 const BATCH: usize = 64;
@@ -125,6 +125,7 @@ impl Pde {
         py: Python<'py>,
         inputs: PyReadonlyArray3<'py, f64>,
         sides: [f64; 2],
+        progress: Option<Py<PyAny>>,
     ) -> PyResult<(Bound<'py, PyArray4<f64>>, Vec<String>, String)> {
         let pde = or_raise(py, self.build())?;
         let inputs = inputs.as_array();
@@ -139,7 +140,7 @@ impl Pde {
             })
             .collect();
 
-        let (solutions, grid) = aside(py, move || {
+        let (solutions, grid) = waited(py, progress.as_ref(), "solving", move || {
             let grid = data::grid_of(pde.as_ref(), &inputs, sides)?;
             Ok((data::solve_checked(pde.as_ref(), grid, &inputs)?, grid))
         })?;

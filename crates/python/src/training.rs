@@ -5,10 +5,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use numpy::PyReadonlyArray4;
+use phys_instruct::condition::{Options, Trials};
 use phys_instruct::config::load::{self, Changes};
 use phys_instruct::data::{self, Watch};
+use phys_instruct::diffusion::sampler::Method as Order;
 use phys_instruct::distill::train::StudentTraining;
-use phys_instruct::fit::{Pace, prepared};
+use phys_instruct::figures::{Drawing, Subject, ask_for_figures};
+use phys_instruct::fit::{FEWEST_DRAWN, Judged, PROBLEMS, Pace, Work, judge, prepared};
 use phys_instruct::model::Kind;
 use phys_instruct::net::ops::keep_freed_memory;
 use phys_instruct::store::{Check, atomic, dataset};
@@ -17,68 +20,188 @@ use phys_instruct::training::{self, Training};
 use phys_instruct::{Config, Error, Model as Any, Result, Samples, device, runs};
 use pyo3::prelude::*;
 
-use crate::failure::or_raise;
+use crate::failure::{json, or_raise};
 use crate::model::Model;
 use crate::pde::{Pde, samples_of};
 use crate::work::{Watcher, watched};
 
+/// Pairs of a PDE, the last of them held out, and the run folder they are for.
+struct Pairs {
+    named: String,
+    pde: Box<dyn phys_instruct_physics::Pde>,
+    all: Samples,
+    validation: usize,
+    out: PathBuf,
+    seed: u64,
+    unchecked: bool,
+}
+
+impl Pairs {
+    fn of(pde: &Pde, pairs: &PyReadonlyArray4<'_, f32>, way: &Run, out: PathBuf) -> Result<Self> {
+        let own = pde.build()?;
+        let all = samples_of(own.as_ref(), pairs, way.sides)?;
+        let &Run { validation, seed, unchecked, .. } = way;
+        Ok(Self { named: pde.named().to_owned(), pde: own, all, validation, out, seed, unchecked })
+    }
+
+    /// The pairs to train with, and those held out.
+    fn parts(&self) -> [Samples; 2] {
+        let count = self.all.count;
+        let train = count.saturating_sub(self.validation);
+        [0..train, train..count].map(|range| self.all.slice(range))
+    }
+
+    /// The config of the run in the folder, or a new one that suits the pairs, whose steps `fill`
+    /// settles by their pace. `fill` also receives both parts of the pairs.
+    fn config(
+        self,
+        watcher: &mut Watcher,
+        fill: impl FnOnce(&Pace, &mut Config, [usize; 2]) -> Result<Vec<String>>,
+    ) -> Result<Config> {
+        atomic::create_folder(&self.out)?;
+        let written = self.out.join("config.toml");
+        if written.is_file() {
+            let config = load::load(&written, &Changes::default())?;
+            check_same(&config, &self.all, &self.out)?;
+            watcher.tell(0, 0, &format!("goes on with {}", written.display()));
+            return Ok(config);
+        }
+
+        if !self.unchecked {
+            check(&self.all, self.pde.as_ref())?;
+        }
+        let [train, held_out] = self.parts();
+        let device = device::cpu();
+        let (_, chosen) =
+            prepared(&self.out, &self.named, self.pde, &self.all, self.seed, &device)?;
+        let mut config = chosen.config;
+        config.data.validation = self.validation;
+        config.check()?;
+        // The first reason counts the held-out pairs that it would have taken itself.
+        chosen.reasons.iter().skip(1).for_each(|reason| watcher.tell(0, 0, reason));
+
+        let pace = Pace::measure(&config, &train, &held_out, &device)?;
+        let said = fill(&pace, &mut config, [train.count, held_out.count])?;
+        said.iter().for_each(|text| watcher.tell(0, 0, text));
+        config.check()?;
+        atomic::write(&written, load::to_toml(&config)?.as_bytes())?;
+        Ok(config)
+    }
+}
+
+/// The way in which pairs are trained with.
+#[derive(FromPyObject)]
+pub struct Run {
+    #[pyo3(item)]
+    sides: [f64; 2],
+    #[pyo3(item)]
+    validation: usize,
+    #[pyo3(item)]
+    seconds: f64,
+    #[pyo3(item)]
+    seed: u64,
+    #[pyo3(item)]
+    unchecked: bool,
+}
+
+/// The test problems of a judgement.
+#[derive(FromPyObject)]
+pub struct Problems {
+    #[pyo3(item)]
+    task: String,
+    #[pyo3(item)]
+    points: usize,
+    #[pyo3(item)]
+    noise: f64,
+}
+
 /// Trains a teacher of pairs in so many seconds. The folder `out` holds the pairs, the config and
 /// the run; where it holds a config of the same pairs already, that one goes on.
 #[pyfunction]
-#[expect(clippy::too_many_arguments, reason = "the options of the command line")]
 pub fn fit_teacher(
     py: Python<'_>,
     pde: &Pde,
     pairs: PyReadonlyArray4<'_, f32>,
-    sides: [f64; 2],
-    validation: usize,
-    seconds: f64,
+    way: Run,
     out: PathBuf,
-    seed: u64,
-    unchecked: bool,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Model> {
     let start = Instant::now();
-    let own = or_raise(py, pde.build())?;
-    let pairs = or_raise(py, samples_of(own.as_ref(), &pairs, sides))?;
-    let named = pde.named();
-
+    let given = or_raise(py, Pairs::of(pde, &pairs, &way, out.clone()))?;
     let (model, path) = watched(py, progress, |watcher, stop| {
-        atomic::create_folder(&out)?;
-        let written = out.join("config.toml");
-        let config = if written.is_file() {
-            let config = load::load(&written, &Changes::default())?;
-            check_same(&config, &pairs, &out)?;
-            watcher.tell(0, 0, &format!("goes on with {}", written.display()));
-            config
-        } else {
-            if !unchecked {
-                check(&pairs, own.as_ref())?;
-            }
-            let device = device::cpu();
-            let (_, chosen) = prepared(&out, named, own, &pairs, seed, &device)?;
-            let mut config = chosen.config;
-            config.data.validation = validation;
-            config.check()?;
-            // The first reason counts the held-out pairs that it would have taken itself.
-            let said = chosen.reasons.iter().skip(1);
-            said.for_each(|reason| watcher.tell(0, 0, reason));
-
-            let train = pairs.count.saturating_sub(validation);
-            let [of_training, held_out] =
-                [0..train, train..pairs.count].map(|range| pairs.slice(range));
-            let pace = Pace::measure(&config, &of_training, &held_out, &device)?;
-            let left = seconds - start.elapsed().as_secs_f64();
-            let said = pace.fill_teacher(&mut config, left, train);
-            watcher.tell(0, 0, &said);
-            config.check()?;
-            atomic::write(&written, load::to_toml(&config)?.as_bytes())?;
-            config
-        };
-        drop(pairs);
+        let config = given.config(watcher, |pace, config, [train, _]| {
+            let left = way.seconds - start.elapsed().as_secs_f64();
+            Ok(vec![pace.fill_teacher(config, left, train)])
+        })?;
         teacher(&config, &out.join("teacher"), watcher, stop)
     })?;
     Ok(Model::of(model, Some(path)))
+}
+
+/// Makes a student of pairs in so many seconds and judges it. Returns it and the judgement as JSON.
+/// The folder `out` holds the pairs, the config and both runs.
+#[pyfunction]
+pub fn fit(
+    py: Python<'_>,
+    pde: &Pde,
+    pairs: PyReadonlyArray4<'_, f32>,
+    way: Run,
+    problems: Problems,
+    out: PathBuf,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<(Model, String)> {
+    let start = Instant::now();
+    let task = or_raise(py, problems.task.parse())?;
+    let given = or_raise(py, Pairs::of(pde, &pairs, &way, out.clone()))?;
+    let [teachers, students] = ["teacher", "student"].map(|name| out.join(name));
+
+    let (model, path, judged) = watched(py, progress, |watcher, stop| {
+        let [_, held_out] = given.parts();
+        let config = given.config(watcher, |pace, config, [train, held_out]| {
+            let seconds = way.seconds - start.elapsed().as_secs_f64();
+            let work = Work { seconds, problems: PROBLEMS.min(held_out) };
+            let said = pace.fill(config, work, train)?;
+            if let Some(distill) = &mut config.distill {
+                distill.teacher = Some(load::utf8(&teachers.join("model.safetensors"))?);
+            }
+            Ok(said)
+        })?;
+
+        let (taught, _) = teacher(&config, &teachers, watcher, stop)?;
+        let (model, path) = student(&config, taught, &students, watcher, stop)?;
+        let trials = Trials {
+            task,
+            problems: PROBLEMS.min(held_out.count),
+            points: problems.points,
+            noise: problems.noise,
+            options: Options::default(),
+        };
+        let judged = judged(&model, &path, &held_out, &trials, watcher, stop)?;
+        Ok((model, path, judged))
+    })?;
+    Ok((Model::of(model, Some(path)), json(py, serde_json::to_string(&judged))?))
+}
+
+/// Measures a student by as many samples as there are held-out pairs, and judges it.
+fn judged(
+    model: &Any,
+    path: &Path,
+    held_out: &Samples,
+    trials: &Trials,
+    watcher: &mut Watcher,
+    stop: &AtomicBool,
+) -> Result<Judged> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let count = held_out.count.max(FEWEST_DRAWN);
+    let drawing =
+        Drawing { count, calls: None, method: Order::Heun, seed: 0, polish: 0, joint: false };
+    ask_for_figures(count, model.card.channels.len(), model.card.grid)?;
+
+    let mut told = |done| watcher.report(done as u64, count as u64, "sampling");
+    let subject = Subject::draw(model, name, &drawing, &mut Watch { progress: &mut told, stop })?;
+    let total = trials.problems as u64;
+    let mut told = |done| watcher.report(done as u64, total, "test problems");
+    judge(model, &subject, held_out, trials, &mut told, stop)
 }
 
 /// Distills a teacher into a student in so many seconds, with the config of the teacher's run. A

@@ -119,6 +119,16 @@ pub fn aside<T: Send + 'static>(
     py: Python<'_>,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> PyResult<T> {
+    waited(py, None, "", work)
+}
+
+/// [`aside`], which tells `progress` at every look that `what` goes on: 0 of 1 parts.
+pub fn waited<T: Send + 'static>(
+    py: Python<'_>,
+    progress: Option<&Py<PyAny>>,
+    what: &str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> PyResult<T> {
     enter(py)?;
     let (sender, receiver) = channel();
     let receiver = Mutex::new(receiver);
@@ -138,7 +148,10 @@ pub fn aside<T: Send + 'static>(
             Ok(Ok(Ok(value))) => return Ok(value),
             Ok(Ok(Err(error))) => return Err(of(py, &error)),
             Ok(Err(panic)) => return Err(fault(py, panic.as_ref())),
-            Err(RecvTimeoutError::Timeout) => py.check_signals()?,
+            Err(RecvTimeoutError::Timeout) => {
+                py.check_signals()?;
+                progress.map(|told| told.call1(py, (0, 1, what))).transpose()?;
+            }
             Err(RecvTimeoutError::Disconnected) => return Err(fault(py, &"the thread is gone")),
         }
     }

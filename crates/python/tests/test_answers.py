@@ -96,6 +96,11 @@ def _tables(seen: Seen) -> dict[str, dict[str, Any]]:
     }
 
 
+def _given(posterior: pi.Posterior) -> np.ndarray:
+    """Returns what was observed, without the answer."""
+    return posterior.observations[["field", "y", "x", "value", "sd"]]
+
+
 @pytest.mark.parametrize(
     "kind, passed_over",
     [
@@ -122,7 +127,7 @@ def test_a_table_means_what_it_means_in_a_file(
     of_table, of_file = (student.solve(o, "inverse", ensemble=4) for o in (columns, file))
     assert np.array_equal(of_table.array, of_file.array)
     for answer, source in ((of_table, "the table"), (of_file, file)):
-        assert np.array_equal(answer.observations, posterior.observations)
+        assert np.array_equal(_given(answer), _given(posterior))
         notes = [note for note in answer.notes if note.startswith("passed over")]
         assert notes == ([f"passed over in {source}: {passed_over}"] if passed_over else [])
 
@@ -140,7 +145,7 @@ def test_frames_have_gaps_and_columns_of_any_kind(
         obs = pi.Observations(frame, sd=1e-4)
         assert len(obs) == 61 and repr(obs) == "<Observations: 61 lines of mark, day, u, y, x, sd>"
         answer = student.solve(obs, "inverse", ensemble=4)
-        assert np.array_equal(answer.observations, posterior.observations)
+        assert np.array_equal(_given(answer), _given(posterior))
         assert "passed over in the table: mark, day" in answer.notes
 
     twice = pandas.concat([frame, frame[["u"]]], axis=1)
@@ -157,7 +162,7 @@ def test_every_number_of_a_table_is_taken_to_its_last_digit(
         given = {name: values.astype(dtype) for name, values in moved.items()}
         arrays = student.solve(pi.Observations(**given, sd=1e-4), "inverse", ensemble=2)
         table = student.solve({**given, "sd": 1e-4}, "inverse", ensemble=2)
-        assert np.array_equal(table.observations, arrays.observations)
+        assert np.array_equal(_given(table), _given(arrays))
 
 
 def test_a_table_is_refused_in_the_words_for_a_file(
@@ -308,3 +313,56 @@ def test_arviz_from_1_0_on_takes_a_tree(
     monkeypatch.delattr(arviz, "InferenceData", raising=False)
     tree = posterior.to_arviz()
     assert type(tree).__name__ == "DataTree" and set(tree.children) == {"posterior", "observed_data"}
+
+
+def test_observations_stand_beside_the_answer_as_in_a_table(
+    student: pi.Model,
+    seen: Seen,
+    posterior: pi.Posterior,
+    tmp_path: Path,
+    program: Callable[..., str],
+) -> None:
+    own = posterior.observations
+    assert np.array_equal(own["number"], np.arange(1, 61))
+    off = np.abs(own["answer"] - own["value"]) / own["sd"]
+    assert np.allclose(own["chi"], off) and (own["answer_sd"] >= 0).all()
+    assert np.isfinite(own["left_out"]).all() and (own["left_out_sd"] > 0).all()
+
+    file, table = _csv(tmp_path / "obs.csv", {**seen, "sd": [1e-4] * 60}), tmp_path / "table.csv"
+    program("solve", student.path, "--task", "inverse", "--obs", file, "--table", table)
+    with table.open() as text:
+        assert text.readline().strip().split(",") == list(own.dtype.names or ())
+    theirs = np.genfromtxt(table, delimiter=",", names=True, dtype=None, encoding=None)
+    for name in own.dtype.names or ():
+        assert np.array_equal(own[name], theirs[name]), name
+
+
+def test_an_answer_is_checked_at_the_places_of_its_observations(
+    student: pi.Model,
+    seen: Seen,
+    posterior: pi.Posterior,
+    tmp_path: Path,
+    program: Callable[..., str],
+) -> None:
+    assert posterior.checked is None
+    obs = {**seen, "sd": 1e-4}
+    answer = student.solve(obs, "inverse", check=3)
+    assert np.array_equal(answer.array, posterior.array)
+
+    file = _csv(tmp_path / "obs.csv", {**seen, "sd": [1e-4] * 60})
+    words = ("solve", student.path, "--task", "inverse", "--obs", file, "--check", 3, "--json")
+    theirs = json.loads(program(*words))["check"]
+    assert answer.checked is not None
+    assert {**answer.checked, "seconds": 0} == {**theirs, "seconds": 0}
+
+    # Problems of one's own truths instead, which have to be enough.
+    own = pi.generate("darcy", 2, grid=64, seed=11)
+    held_out = {name: own[name] for name in own}
+    two = student.solve(obs, "inverse", ensemble=4, check=2, held_out=held_out).checked
+    assert two is not None and two["problems"] == 2 and 0 < two["error"] < 1
+    with pytest.raises(pi.RequestError, match="check = 3: held_out has 2 samples"):
+        student.solve(obs, "inverse", ensemble=4, check=3, held_out=held_out)
+    with pytest.raises(pi.ConfigError, match="give check, too"):
+        student.solve(obs, "inverse", held_out=held_out)
+    with pytest.raises(pi.ConfigError, match="check = 0: at least 1"):
+        student.solve(obs, "inverse", check=0)

@@ -155,6 +155,21 @@ def test_progress_is_shown_where_it_is_asked_for(
     assert "sampling: " in capsys.readouterr().err
 
 
+def test_work_in_one_piece_shows_its_seconds(
+    seen: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from phys_instruct import _progress
+
+    monkeypatch.setattr(_progress, "PATIENCE", 0.0)
+    fresh = pi.load("darcy-64")
+    obs = pi.Observations(**seen, sd=1e-4)
+    fresh.solve(obs, "inverse", ensemble=64)
+    assert capsys.readouterr().err == ""
+    fresh.solve(obs, "inverse", ensemble=64, check=4, progress=True)
+    shown = capsys.readouterr().err
+    assert "answering: 0 s" in shown and "test problems" in shown
+
+
 def test_package_is_typed() -> None:
     folder = Path(pi.__file__).parent
     assert (folder / "py.typed").exists() and (folder / "_native.pyi").exists()

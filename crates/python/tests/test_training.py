@@ -66,6 +66,28 @@ def test_a_student_of_data_alone(pairs: pi.Fields, tmp_path: Path) -> None:
         pi.train(other, minutes=0.1, out=tmp_path / "mine")
 
 
+def test_a_fit_is_a_judged_student(pairs: pi.Fields, tmp_path: Path) -> None:
+    own = pi.PDE(fields=["a", "u"], input="a", name="own")
+    data = pi.Dataset(own, a=pairs["a"], u=pairs["u"], validation=10)
+    fitted = pi.fit(data, minutes=0.5, out=tmp_path / "fit", points=20)
+    assert fitted.student.path == tmp_path / "fit/student/model.safetensors"
+    assert (tmp_path / "fit/teacher/model.safetensors").is_file()
+
+    # Ten problems are too few to be trusted by.
+    assert not fitted.trusted
+    assert any(reason.startswith("10 test problems are too few") for reason in fitted.reasons)
+    assert fitted.answers["problems"] == 10 and fitted.answers["points"] == 20
+    assert fitted.figures["count"] == 64 and fitted.figures["pde_error"] is None
+
+    # The same call finds both trainings done and judges again; another task may be asked for.
+    again = pi.fit(data, minutes=0.5, out=tmp_path / "fit", points=20)
+    assert again.answers["error"] == fitted.answers["error"]
+    with pytest.raises(pi.ConfigError, match="noise = -1"):
+        pi.fit(data, noise=-1.0)
+    with pytest.raises(pi.Error, match="task"):
+        pi.fit(data, task="sideways", out=tmp_path / "none")  # type: ignore[arg-type]
+
+
 def test_a_dataset_of_a_known_equation_is_held_against_it(pairs: pi.Fields, tmp_path: Path) -> None:
     wrong = pi.Dataset("poisson", a=pairs["a"], u=pairs["u"] * 3, validation=10)
     with pytest.raises(pi.RequestError, match="no solutions of poisson.*unchecked=True"):

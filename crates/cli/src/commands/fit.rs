@@ -5,10 +5,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use clap::Args;
-use phys_instruct::condition::{Options, Solver, Task, TrialScores, Trials};
+use phys_instruct::condition::{Options, Task, Trials};
 use phys_instruct::config::load::{self, Changes};
 use phys_instruct::device::Device;
-use phys_instruct::fit::{Chosen, Pace, Verdict, Work, prepared, verdict};
+use phys_instruct::fit::{Chosen, FEWEST_DRAWN, Judged, PROBLEMS, Pace, Work, judge, prepared};
 use phys_instruct::problem::{self, Description};
 use phys_instruct::store::{ImportOptions, atomic, dataset, import_checked, interrupt};
 use phys_instruct::team::Team;
@@ -23,15 +23,10 @@ use crate::commands::train::Asked;
 use crate::commands::{distill, solve, train};
 use crate::completion;
 use crate::failure::{Failure, Outcome};
-use crate::figures::{self, Figures, Printed};
+use crate::figures::{self, Printed};
 use crate::output::{line, seconds, show, tell};
 use crate::progress::bar;
 use crate::runs;
-
-/// The most test problems of the evaluation.
-const PROBLEMS: usize = 50;
-/// The fewest samples that are drawn from the student for its figures.
-const FEWEST_DRAWN: usize = 64;
 
 /// Make a student of data or a config in so many minutes, and judge it
 ///
@@ -84,13 +79,6 @@ struct Settled {
     held_out: Samples,
     /// What was chosen, in sentences.
     said: Vec<String>,
-}
-
-/// The figures of a finished student.
-struct Judged {
-    figures: Figures,
-    scores: TrialScores,
-    verdict: Verdict,
 }
 
 impl Fit {
@@ -245,11 +233,6 @@ impl Fit {
     ) -> Result<Judged, Failure> {
         let count = held_out.count.max(FEWEST_DRAWN);
         let subject = figures::draw(model, path, &SamplingArgs::default(), count)?;
-        let residual = subject.equation()?;
-        let figures = figures::measured_on(&subject, Some(held_out), residual.as_deref())?;
-        draw(&folder.join("samples.png"), &subject, residual.as_deref(), &figures)?;
-
-        let solver = Solver::new(model)?;
         let trials = Trials {
             task: self.task,
             problems: PROBLEMS.min(held_out.count),
@@ -257,14 +240,15 @@ impl Fit {
             noise: self.noise,
             options: Options::default(),
         };
+
         let bar = bar(trials.problems, "test problems");
         let mut progress = |done| bar.set_position(done as u64);
-        let scores = solver.score_on(held_out, &trials, &mut progress, stop)?;
+        let judged = judge(model, &subject, held_out, &trials, &mut progress, stop)?;
         bar.finish_and_clear();
 
-        let report = figures.report.as_ref().ok_or_else(|| Failure::Usage("no figures".into()))?;
-        let verdict = verdict(&model.card, report, &scores);
-        Ok(Judged { figures, scores, verdict })
+        let residual = subject.equation()?;
+        draw(&folder.join("samples.png"), &subject, residual.as_deref(), &judged.figures)?;
+        Ok(judged)
     }
 }
 

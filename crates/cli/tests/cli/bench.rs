@@ -173,6 +173,10 @@ fn problems_of_another_law_are_harder_and_have_rows_of_their_own() {
         let run = sandbox.run(&format!("{line} {law}"));
         assert!(run.code == Some(2) && run.stderr.contains(word), "{}", run.stderr);
     }
+
+    let none = sandbox.run("bench conditional --grid 9 --quick --out none");
+    let words = "no student on 9 x 9 among the models; --grid names another";
+    assert!(none.code == Some(2) && none.stderr.contains(words), "{}", none.stderr);
 }
 
 #[test]

@@ -119,6 +119,13 @@ impl Explained {
         worst.truncate(LISTED);
         Self { chi: square(&mean).sqrt(), chi_of_members, worst, fits }
     }
+
+    /// All observations, by their numbers.
+    pub fn by_number(&self) -> impl Iterator<Item = &Fit> {
+        let mut fits: Vec<&Fit> = self.fits.iter().collect();
+        fits.sort_by_key(|fit| fit.number);
+        fits.into_iter()
+    }
 }
 
 #[cfg(test)]

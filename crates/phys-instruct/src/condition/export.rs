@@ -290,9 +290,7 @@ pub fn write_observations(path: &Path, answer: &Answer) -> Result<()> {
     let mut text = String::from(
         "number,field,y,x,value,sd,answer,answer_sd,chi,left_out,left_out_sd,left_out_distance\n",
     );
-    let mut fits: Vec<&Fit> = answer.explained.fits.iter().collect();
-    fits.sort_by_key(|fit| fit.number);
-
+    let fits = answer.explained.by_number();
     for Fit { number, field, y, x, value, sd, answer, answer_sd, chi, left_out } in fits {
         text += &format!("{number},{field},{y},{x},{value},{sd},{answer},{answer_sd},{chi},");
         text += &match left_out {

@@ -10,7 +10,7 @@ use crate::condition::prior::expectation::Surprise;
 use crate::problem::{self, Description};
 
 /// A number above its usual one by this factor is unusual. One in a hundred of the prior's samples
-/// exceeds a usual number. Five numbers are examined, so that about two cases in a hundred are
+/// exceeds a usual number. Six numbers are examined, so that about two cases in a hundred are
 /// warned of without cause.
 const UNUSUAL: f64 = 1.2;
 /// The factor for a value given all others. It is small, since that number grows slowly with the
@@ -120,7 +120,7 @@ pub(super) fn of_surprise(
     if outside.is_empty() {
         warnings.extend(case.contradicted());
     }
-    warnings.extend(case.far_together());
+    warnings.extend(case.far_together().or_else(|| case.rougher()));
     if outside.is_empty() {
         warnings.extend(case.missized());
     }
@@ -208,6 +208,22 @@ impl Case<'_> {
         far.then(|| warning(Concern::Together, message()))
     }
 
+    /// A warning if the field that the values show lies unusually far from the mean.
+    fn rougher(&self) -> Option<Warning> {
+        let (found, usual) = (self.surprise.distances.shown, self.surprise.usual.shown);
+        let message = || {
+            format!(
+                "the field that the observations show, less their errors, lies {} deviations from \
+                 what this model knows, where at most {} is usual: a rougher field than the law's, \
+                 or another law or equation? The answer's spread may be too small",
+                short(found),
+                short(usual)
+            )
+        };
+        let far = found > UNUSUAL * usual && self.surprise.alone.len() >= FEW;
+        far.then(|| warning(Concern::Together, message()))
+    }
+
     /// A warning of every field whose values are unusually large or small.
     fn missized(&self) -> impl Iterator<Item = Warning> {
         self.surprise.sizes.iter().enumerate().filter_map(|(channel, size)| {
@@ -228,9 +244,9 @@ impl Case<'_> {
         })
     }
 
-    /// A warning if all values together lie unusually near the mean.
+    /// A warning if the field that all values show lies unusually near the mean.
     fn near_together(&self) -> Option<Warning> {
-        let (found, least) = (self.surprise.distances.together, self.surprise.least_together);
+        let (found, least) = (self.surprise.distances.shown, self.surprise.least_shown);
         let count = self.surprise.alone.len();
         let near = QUIET * found < least && count >= FEW;
         if !near {
@@ -240,8 +256,8 @@ impl Case<'_> {
         let distance = |&i: &usize| self.surprise.alone[i].abs();
         let farthest = (0..count).max_by(|i, j| distance(i).total_cmp(&distance(j)));
         let message = format!(
-            "together the observations lie {} deviations each from what this model knows, where at \
-             least {} is usual: {}",
+            "the field that the observations show, less their errors, lies {} deviations from what \
+             this model knows, where at least {} is usual: {}",
             short(found),
             short(least),
             self.cause(farthest.unwrap_or(0), count)

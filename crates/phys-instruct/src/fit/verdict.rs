@@ -1,10 +1,14 @@
 //! The judgement of a student.
 
+use std::sync::atomic::AtomicBool;
+
 use serde::Serialize;
 
-use crate::condition::TrialScores;
+use crate::condition::{Solver, TrialScores, Trials};
 use crate::eval::Report;
-use crate::model::Card;
+use crate::figures::{Figures, Subject};
+use crate::model::{Card, Model};
+use crate::{Error, Result, Samples};
 
 /// The sliced Wasserstein distance over its floor up to which samples count as distributed like the
 /// data.
@@ -27,8 +31,45 @@ pub struct Verdict {
     pub reasons: Vec<String>,
 }
 
+/// The figures of a finished student, and the judgement by them.
+#[derive(Debug, Clone, Serialize)]
+pub struct Judged {
+    /// The figures of its samples.
+    pub figures: Figures,
+    /// The scores of its answers to test problems.
+    #[serde(rename = "answers")]
+    pub scores: TrialScores,
+    /// The judgement.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// Measures a student and judges it: the samples of `subject`, which it drew, against `held_out`
+/// data, and its answers to `trials` of those data. `progress` receives the number of finished
+/// problems, and `stop` is tested between them.
+///
+/// # Errors
+/// Fails as [`Subject::measure`] and [`Solver::score_on`] do.
+pub fn judge(
+    model: &Model,
+    subject: &Subject,
+    held_out: &Samples,
+    trials: &Trials,
+    progress: &mut dyn FnMut(usize),
+    stop: &AtomicBool,
+) -> Result<Judged> {
+    let residual = subject.equation()?;
+    let figures = subject.measure(Some(held_out), residual.as_deref())?;
+    let scores = Solver::new(model)?.score_on(held_out, trials, progress, stop)?;
+
+    let unmeasured = || Error::Request("the student has no figures to be judged by".into());
+    let report = figures.report.as_ref().ok_or_else(unmeasured)?;
+    let verdict = verdict(&model.card, report, &scores);
+    Ok(Judged { figures, scores, verdict })
+}
+
 /// Judges a student by its samples against held-out data and by its answers to test problems.
-pub fn verdict(card: &Card, report: &Report, scores: &TrialScores) -> Verdict {
+fn verdict(card: &Card, report: &Report, scores: &TrialScores) -> Verdict {
     let mut reasons: Vec<String> = card.collapse().into_iter().collect();
 
     let [distance, floor] = [report.sliced_wasserstein, report.sliced_wasserstein_floor];

@@ -1,5 +1,6 @@
 //! `bench conditional`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -48,7 +49,7 @@ pub struct Conditional {
     #[arg(long, value_name = "TASK")]
     task: Vec<Task>,
     /// Points a side of the models, or along y and x: `64`, `48x80`
-    #[arg(long, value_name = "S", default_value = "32", value_parser = points)]
+    #[arg(long, value_name = "S", default_value = "64", value_parser = points)]
     grid: [usize; 2],
     /// Problems of each row [default: 100, and 20 for DiffusionPDE]
     #[arg(long, value_name = "N", value_parser = at_least::<1>())]
@@ -87,22 +88,15 @@ pub struct Conditional {
 impl Conditional {
     pub fn run(&self, global: &Global) -> Outcome {
         let stop = interrupt::stop_flag()?;
-        self.check_law()?;
         let options = self.options();
         let find = |name: &str| models::file(&format!("{name}.safetensors"));
-        let student = |pde: &str| find(&model_name(pde, self.grid, "student"));
+        let pdes = self.pdes(|pde| find(&model_name(pde, self.grid, "student")).is_some())?;
 
         let _lock = Lock::take(&self.out)?;
         let log = self.out.join(LOG);
         let known = self.rows.known(&self.out, |a: &Row, b| a.key == b.key)?;
         let part = self.rows.job.part;
         let (mut rows, mut pictures) = (Vec::<Row>::new(), Vec::new());
-
-        let pdes = chosen(&self.pde, |pde| student(pde).is_some() && self.has_law(pde))?;
-        // A law that one of them does not have is refused before hours of the others.
-        for pde in &pdes {
-            conditional::of_law(problem::by_name(pde)?, &options.law)?;
-        }
 
         // Rows are dealt out in turn, and each PDE begins with the next part.
         for (first, pde) in pdes.iter().enumerate() {
@@ -138,20 +132,40 @@ impl Conditional {
         Table { title, note, rows: &rows, sections }.finish(&self.out, global)
     }
 
-    /// Refuses a parameter of --law that is given twice, or that no PDE has beside the others.
-    fn check_law(&self) -> Outcome {
-        let names: Vec<&str> = self.law.iter().map(|(name, _)| name.as_str()).collect();
-        check_once("--law", names.iter().copied())?;
-        match problem::names().iter().any(|pde| self.has_law(pde)) {
-            true => Ok(()),
-            false => Err(Failure::Usage(format!("--law {}: no PDE has that", names.join(", ")))),
+    /// The PDEs to measure: those asked for, or all with a student and the parameters of --law.
+    ///
+    /// # Errors
+    /// Fails if there is no student on the grid; for a parameter of --law that is given twice, that
+    /// no PDE has beside the others, or that one of the PDEs asked for does not have: before hours
+    /// of the others.
+    fn pdes(&self, has_student: impl Fn(&str) -> bool) -> Result<Vec<String>, Failure> {
+        let law = self.law();
+        check_once("--law", self.law.iter().map(|(name, _)| name.as_str()))?;
+        let has_law = |pde: &str| {
+            let params = problem::by_name(pde).map(|pde| pde.params()).unwrap_or_default();
+            law.keys().all(|name| params.iter().any(|param| param.name == *name))
+        };
+        if !problem::names().iter().any(|pde| has_law(pde)) {
+            let names: Vec<&str> = law.keys().map(String::as_str).collect();
+            return Err(Failure::Usage(format!("--law {}: no PDE has that", names.join(", "))));
         }
+
+        if !problem::names().iter().any(|pde| has_student(pde)) {
+            let [ny, nx] = self.grid;
+            let reason =
+                format!("no student on {ny} x {nx} among the models; --grid names another");
+            return Err(Failure::Usage(reason));
+        }
+        let pdes = chosen(&self.pde, |pde| has_student(pde) && has_law(pde))?;
+        for pde in &pdes {
+            conditional::of_law(problem::by_name(pde)?, &law)?;
+        }
+        Ok(pdes)
     }
 
-    /// Tells whether a PDE has all parameters of --law.
-    fn has_law(&self, pde: &str) -> bool {
-        let params = problem::by_name(pde).map(|pde| pde.params()).unwrap_or_default();
-        self.law.iter().all(|(name, _)| params.iter().any(|param| param.name == *name))
+    /// The parameters of --law.
+    fn law(&self) -> BTreeMap<String, f64> {
+        self.law.iter().cloned().collect()
     }
 
     /// The line under the tables.
@@ -185,7 +199,7 @@ impl Conditional {
             noise: given_or(&self.noise, base.noise),
             methods: given_or(&self.method, base.methods),
             search_once: self.search_once,
-            law: self.law.iter().cloned().collect(),
+            law: self.law(),
             ..base
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Let v be the observed values, m their mean under the prior, C the prior's covariance, and H the
 //! map from a sample to its values at the places. Let S hold the variances of the errors, so that V
-//! = H C H^T + S is the covariance of v. With b = V^-1 (v - m), four distances say how unusual v
+//! = H C H^T + S is the covariance of v. With b = V^-1 (v - m), five distances say how unusual v
 //! is:
 //!
 //! - each value alone: (v_i - m_i) / sqrt(V_ii);
@@ -10,6 +10,10 @@
 //!   (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, equation 5.12);
 //! - all together: the square root of (v - m)^T b over the number of values, the Mahalanobis
 //!   distance for each value;
+//! - the field that they show: the square root of b^T (V - S) b over tr(V^-1 (V - S)). In units of
+//!   V's eigenvectors it is the same distance, with every direction weighed by the share of its
+//!   variance that is not error. Hundreds of values hide a rougher field behind their errors from
+//!   the distance above, and not from this one;
 //! - a common offset of a field: 1^T b / sqrt(1^T V^-1 1), where the vector 1 is 1 at the values
 //!   of that field and 0 elsewhere.
 //!
@@ -35,7 +39,7 @@ use crate::net::params::values;
 /// own samples, or examples of the data.
 const RARE: f64 = 0.01;
 
-/// The largest of the four distances over the observed values, or over those of one sample of the
+/// The largest of the five distances over the observed values, or over those of one sample of the
 /// prior.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Distances {
@@ -45,6 +49,8 @@ pub struct Distances {
     pub given_rest: f64,
     /// The distance of all values together.
     pub together: f64,
+    /// The distance of the field that the values show, their errors left out.
+    pub shown: f64,
     /// The largest of the fields' common offsets.
     pub offset: f64,
 }
@@ -115,13 +121,13 @@ pub struct Surprise {
     pub expected: Vec<[f64; 2]>,
     /// The distance of each value from the value expected, in deviations.
     pub given_rest: Vec<f64>,
-    /// The four distances of the observations.
+    /// The five distances of the observations.
     pub distances: Distances,
-    /// The four distances that one in a hundred of the reference's samples exceeds.
+    /// The five distances that one in a hundred of the reference's samples exceeds.
     pub usual: Distances,
-    /// The distance of all values together below which one in a hundred of the reference's samples
-    /// lies.
-    pub least_together: f64,
+    /// The distance of the field that the values show below which one in a hundred of the
+    /// reference's samples lies.
+    pub least_shown: f64,
     /// The size of each channel's values; none for a channel without observations.
     pub sizes: Vec<Option<Size>>,
 }
@@ -154,6 +160,8 @@ impl Surprise {
 struct Inverse {
     deviation: Vec<f64>,
     inverse: Mat<f64>,
+    /// The share of each value's variance that is error.
+    error: Vec<f64>,
     /// The channel of each value.
     channels: Vec<usize>,
 }
@@ -212,7 +220,7 @@ impl Seen {
             given_rest,
             distances: inverse.distances(&away)[0],
             usual: exceeded_by(&own, RARE),
-            least_together: quantile(&own, RARE, |d| d.together),
+            least_shown: quantile(&own, RARE, |d| d.shown),
             deviation: inverse.deviation,
         })
     }
@@ -246,13 +254,14 @@ impl Seen {
     }
 }
 
-/// The four distances that a `share` of all samples exceeds.
+/// The five distances that a `share` of all samples exceeds.
 fn exceeded_by(all: &[Distances], share: f64) -> Distances {
     let high = |of: fn(&Distances) -> f64| quantile(all, 1.0 - share, of);
     Distances {
         alone: high(|d| d.alone),
         given_rest: high(|d| d.given_rest),
         together: high(|d| d.together),
+        shown: high(|d| d.shown),
         offset: high(|d| d.offset),
     }
 }
@@ -281,10 +290,11 @@ impl Inverse {
             false => covariance[(i, j)] / deviation[i] / deviation[j],
         });
         let factor = cholesky(&scaled)?;
-        Ok(Self { deviation, inverse: factor.inverse(), channels: channels.to_vec() })
+        let error = (0..n).map(|i| (sd[i] / deviation[i]).powi(2)).collect();
+        Ok(Self { deviation, inverse: factor.inverse(), error, channels: channels.to_vec() })
     }
 
-    /// The four distances of each column of `away`, which holds values less their means in units of
+    /// The five distances of each column of `away`, which holds values less their means in units of
     /// their deviations.
     fn distances(&self, away: &Mat<f64>) -> Vec<Distances> {
         let n = away.nrows();
@@ -292,14 +302,20 @@ impl Inverse {
         let channels = self.channels.iter().max().map_or(0, |last| last + 1);
         let offsets: Vec<Vec<f64>> = (0..channels).map(|c| self.offset_of(c)).collect();
 
+        // The number of directions in which the values say more than their errors hide.
+        let hidden: f64 = (0..n).map(|i| self.error[i] * self.inverse[(i, i)]).sum();
+        let told = (n as f64 - hidden).max(f64::MIN_POSITIVE);
+
         let one = |s: usize| {
             let most = |of: &dyn Fn(usize) -> f64| (0..n).map(|i| of(i).abs()).fold(0.0, f64::max);
             let product: f64 = (0..n).map(|i| away[(i, s)] * pulls[(i, s)]).sum();
+            let of_errors: f64 = (0..n).map(|i| self.error[i] * pulls[(i, s)].powi(2)).sum();
             let along = |offset: &Vec<f64>| (0..n).map(|i| offset[i] * away[(i, s)]).sum::<f64>();
             Distances {
                 alone: most(&|i| away[(i, s)]),
                 given_rest: most(&|i| pulls[(i, s)] / self.inverse[(i, i)].sqrt()),
                 together: (product.max(0.0) / n as f64).sqrt(),
+                shown: ((product - of_errors).max(0.0) / told).sqrt(),
                 offset: offsets.iter().map(|offset| along(offset).abs()).fold(0.0, f64::max),
             }
         };
@@ -390,6 +406,63 @@ mod tests {
         // One value is known from its neighbours to about 0.7.
         assert!(share(|v| v[5] += 6.0, rest) > 0.95);
         assert!(share(|v| v.iter_mut().for_each(|v| *v += 8.0), offset) > 0.95);
+    }
+
+    /// Values at 120 places of a sum of six waves with random amplitudes of size `scale`, with
+    /// errors of 0.5, and 200 samples of that sum with size 1.
+    fn waves(scale: f64, seed: u64) -> Seen {
+        let (points, waves) = (120, 6);
+        let place = |i: usize| std::f64::consts::TAU * i as f64 / points as f64;
+        let law = |i, j| {
+            let of_wave = |k| (k as f64 * (place(i) - place(j))).cos() / waves as f64;
+            (1..=waves).map(of_wave).sum()
+        };
+        let draw = |rng: &mut _| {
+            let mut values = vec![0.0; points];
+            for k in 1..=waves {
+                let [even, odd] = [rng::normal(rng), rng::normal(rng)];
+                for (i, value) in values.iter_mut().enumerate() {
+                    let (sin, cos) = (k as f64 * place(i)).sin_cos();
+                    *value += (even * cos + odd * sin) / (waves as f64).sqrt();
+                }
+            }
+            values
+        };
+
+        let mut rng = rng::stream(seed, "waves", 0, 0);
+        let mut samples = Mat::zeros(points, 200);
+        for s in 0..200 {
+            draw(&mut rng).into_iter().enumerate().for_each(|(i, v)| samples[(i, s)] = v);
+        }
+        let field = draw(&mut rng);
+        let values = field.iter().map(|v| scale * v + 0.5 * rng::normal(&mut rng)).collect();
+
+        let covariance = Mat::from_fn(points, points, law);
+        Seen {
+            chosen: (0..points).collect(),
+            channels: vec![0; points],
+            values,
+            sd: vec![Some(0.5); points],
+            unit: vec![1.0; points],
+            least: vec![1e-6; points],
+            expectation: Expectation { mean: vec![0.0; points], covariance, samples },
+        }
+    }
+
+    #[test]
+    fn a_field_of_another_size_is_not_hidden_by_the_errors_of_many_values() {
+        let share = |scale: f64, above: &dyn Fn(&Surprise) -> bool| {
+            let hit = |&seed: &u64| above(&waves(scale, seed).surprise(seed).unwrap());
+            (0..100).filter(hit).count() as f64 / 100.0
+        };
+        let together = |s: &Surprise| s.distances.together > 1.2 * s.usual.together;
+        let shown = |s: &Surprise| s.distances.shown > 1.2 * s.usual.shown;
+        let near = |s: &Surprise| 1.2 * s.distances.shown < s.least_shown;
+
+        assert!(share(1.0, &shown) < 0.04 && share(1.0, &near) < 0.04);
+        let (seen, hidden) = (share(3.0, &shown), share(3.0, &together));
+        assert!(seen > 0.95 && hidden < seen - 0.2, "{seen} against {hidden}");
+        assert!(share(0.3, &near) > 0.9);
     }
 
     #[test]
