@@ -14,10 +14,10 @@ use phys_instruct_report::number::{plain, significant};
 
 use crate::args::SamplingArgs;
 use crate::failure::{Failure, Outcome};
-use crate::output::{NO_EQUATION, NO_SOLVER, line, seconds, show, tell};
-use crate::picture::in_words;
+use crate::output::{NO_SOLVER, line, seconds, show, tell};
 use crate::progress::{bar, wait};
 use crate::warnings;
+use phys_instruct_pictures::words::{self, NO_EQUATION};
 
 /// The line in place of figures without held-out data.
 const NOT_MEASURED: &str = "not known: no solver makes held-out data; --reference F names them";
@@ -97,7 +97,7 @@ impl Printed for Figures {
     fn caption(&self) -> String {
         let making = [
             self.model.as_ref().map(|name| format!("model {name}")),
-            self.calls.map(|calls| format!("{}{}", in_words(calls), of_operator(self))),
+            self.calls.map(|calls| format!("{}{}", words::calls(calls), of_operator(self))),
             self.polish.map(|p| format!("{} sweeps of polish", p.sweeps)),
             self.seed.map(|seed| format!("seed {seed}")),
         ];
@@ -121,7 +121,7 @@ impl Printed for Figures {
         }
 
         let calls =
-            self.calls.map(|calls| format!(", {} each{}", in_words(calls), of_operator(self)));
+            self.calls.map(|calls| format!(", {} each{}", words::calls(calls), of_operator(self)));
         let calls = calls.unwrap_or_default();
         lines.push(line("samples", format!("{}{calls}", self.count)));
         match &self.report {

@@ -10,8 +10,6 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Outcome, SCHEMA};
 
-/// The words in place of a PDE error without an equation.
-pub const NO_EQUATION: &str = "not known: data alone, no equation";
 /// The words in place of a solution error without a solver.
 pub const NO_SOLVER: &str = "not known: data alone, no solver";
 

@@ -89,14 +89,19 @@ class Posterior(Fields):
 
     def score(self, truth: Mapping[str, object]) -> dict[str, Any]:
         """Returns error, coverage of the 90 % interval and CRPS against the true fields, one of each."""
+        figures = json.loads(self._answer.figures(self._true(truth)))
+        score: dict[str, Any] = figures["score"]
+        return score
+
+    def _true(self, truth: Mapping[str, object]) -> Array:
+        """Returns the true fields, ``[channel, y, x]``."""
         array, _ = stacked(self.channels, dict(truth), np.float32)
         if len(array) != 1:
             raise ShapeError(
                 f"truth: {len(array)} samples found, one expected; pick one, as truth[name][0]"
             )
-        figures = json.loads(self._answer.figures(array[0]))
-        score: dict[str, Any] = figures["score"]
-        return score
+        true: Array = array[0]
+        return true
 
     def check(self) -> None:
         """Raises :class:`CheckError` where the answer has warnings, as ``--strict`` does."""
@@ -105,11 +110,21 @@ class Posterior(Fields):
             raise CheckError(f"{len(self.warnings)} warnings:\n{told}")
 
     def save(
-        self, path: str | PathLike[str], above: Mapping[str, float] | None = None
+        self,
+        path: str | PathLike[str],
+        above: Mapping[str, float] | None = None,
+        *,
+        truth: Mapping[str, object] | None = None,
     ) -> None:
-        """Writes the answer as ``phys-instruct solve --out`` does: ``.npz``, ``.csv``, ``.asc`` or
-        ``.nc``, by the name. ``above`` adds the probability that a field lies above a level."""
-        self._answer.save(path, [(name, float(level)) for name, level in (above or {}).items()])
+        """Writes the answer as ``phys-instruct solve --out`` does, by the name: the fields as
+        ``.npz``, ``.csv``, ``.asc`` or ``.nc``, a picture as ``.png`` or ``.svg``, or a page of fields,
+        figures and observations as ``.html``.
+
+        ``above`` adds the probability that a field lies above a level to the fields. ``truth`` are
+        the true fields, one of each, which pictures and pages show beside the answer.
+        """
+        levels = [(name, float(level)) for name, level in (above or {}).items()]
+        self._answer.save(path, levels, None if truth is None else self._true(truth))
 
     def to_xarray(self) -> xarray.Dataset:
         """Returns members ``a``, mean ``a_mean`` and standard deviation ``a_sd``. Needs xarray."""

@@ -1,6 +1,6 @@
 //! Observations of a question, and its answer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use numpy::{
@@ -9,16 +9,24 @@ use numpy::{
 use phys_instruct::condition::explained::Fit;
 use phys_instruct::condition::export::{Format, Layers, Level};
 use phys_instruct::condition::{
-    Answer as Found, Lattice, Observation, Observations, Task, TrialScores, files,
+    Answer as Found, AnswerFigures, Lattice, Observation, Observations, Task, TrialScores, files,
 };
+use phys_instruct::store::atomic;
 use phys_instruct::{Error, Model, Samples};
 use phys_instruct_physics::{Grid, Pde};
+use phys_instruct_pictures::answer::{Answered, draw};
+use phys_instruct_pictures::encoded;
+use phys_instruct_pictures::page::{self, Texts};
+use phys_instruct_pictures::words;
 use pyo3::prelude::*;
 
 use crate::failure::{json, or_raise, raise};
 
 /// The name of a table in messages.
 const TABLE: &str = "the table, whose line 1 names its columns";
+
+/// The extensions of pictures and pages.
+const DRAWN: [&str; 3] = ["html", "png", "svg"];
 
 /// Observations as they are given.
 #[derive(FromPyObject)]
@@ -112,14 +120,62 @@ pub struct Answer {
     found: Arc<Found>,
     /// The scores of test problems at the same places, if they were asked for.
     checked: Option<TrialScores>,
-    model: Arc<Model>,
-    task: Task,
+    origin: Origin,
+}
+
+/// The question behind an answer, and who answered.
+pub struct Origin {
+    pub model: Arc<Model>,
+    /// The name of the model's file.
+    pub name: String,
+    pub task: Task,
+    pub seed: u64,
 }
 
 impl Answer {
-    /// Wraps an answer of `model`.
-    pub fn new(found: Found, checked: Option<TrialScores>, model: Arc<Model>, task: Task) -> Self {
-        Self { found: Arc::new(found), checked, model, task }
+    /// Wraps an answer.
+    pub fn new(found: Found, checked: Option<TrialScores>, origin: Origin) -> Self {
+        Self { found: Arc::new(found), checked, origin }
+    }
+
+    /// The figures, with a score against a truth.
+    fn measured(&self, truth: Option<&Samples>) -> phys_instruct::Result<AnswerFigures> {
+        self.found.figures(&self.origin.model, self.origin.task, truth)
+    }
+
+    /// A truth `[channel, y, x]` as samples.
+    fn truth(&self, array: &PyReadonlyArray3<'_, f32>) -> Samples {
+        let values = array.as_array();
+        let (_, height, width) = values.dim();
+        let data = values.iter().copied().collect();
+        Samples { count: 1, height, width, data, ..self.found.posterior.samples.slice(0..0) }
+    }
+
+    /// The bytes of a picture or a page, by the extension of the path.
+    fn drawn(&self, path: &Path, truth: Option<&Samples>) -> phys_instruct::Result<Vec<u8>> {
+        let (found, Origin { model, name, seed, .. }) = (&self.found, &self.origin);
+        let (pde, figures) = (model.card.pde()?, self.measured(truth)?);
+        let (title, caption) = (words::title(found, &figures), words::caption(found, name, *seed));
+        let answered = Answered {
+            posterior: &found.posterior,
+            observations: &found.observations,
+            truth: truth.map(|truth| truth.sample(0)),
+            title: &title,
+            caption: &caption,
+            notes: found.warnings.iter().map(|w| format!("Warning: {}", w.message)).collect(),
+        };
+
+        let bytes = if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("html")) {
+            let texts = Texts {
+                figures: words::figures(found, &figures, pde.as_ref(), self.checked.as_ref()),
+                command: "the Python package phys_instruct".into(),
+                advice: words::advice(&figures),
+            };
+            page::html(pde.as_ref(), &answered, found, &texts).map(String::into_bytes)
+        } else {
+            draw(pde.as_ref(), &answered).and_then(|canvas| encoded(path, &canvas))
+        };
+        bytes.map_err(|error| Error::Request(error.to_string()))
     }
 
     fn shape(&self) -> [usize; 3] {
@@ -168,26 +224,34 @@ impl Answer {
         values.into_pyarray(py).reshape([height, width])
     }
 
-    /// Writes the answer in the format of the path's extension, and returns the files.
+    /// Writes the answer in the format of the path's extension, and returns the files. Pictures and
+    /// pages show the truth `[channel, y, x]`, too.
     fn save(
         &self,
         py: Python<'_>,
         path: PathBuf,
         levels: Vec<(String, f64)>,
+        truth: Option<PyReadonlyArray3<'_, f32>>,
     ) -> PyResult<Vec<PathBuf>> {
-        if Format::of(&path).is_none() {
-            let known: Vec<&str> = Format::ALL.iter().map(|(_, name)| *name).collect();
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let is_array = Format::of(&path).is_some();
+        if !is_array && !DRAWN.contains(&extension.as_str()) {
+            let known: Vec<&str> = Format::ALL.iter().map(|(_, name)| *name).chain(DRAWN).collect();
             let reason = format!("{}: .{} expected", path.display(), known.join(", ."));
             return Err(raise(py, "RequestError", &reason));
         }
 
-        let pde = or_raise(py, self.model.card.pde())?;
+        let truth = truth.map(|array| self.truth(&array));
         let levels: Vec<Level> =
             levels.into_iter().map(|(field, value)| Level { field, value }).collect();
-        let count = self.found.observations.points().len();
-        let title = format!("{}, {}: {count} observations", self.model.card.pde, self.task);
         let written = py.detach(|| {
-            Layers::of(&self.found.posterior, pde.as_ref(), &levels, &title)?.write(&path)
+            if !is_array {
+                atomic::write(&path, &self.drawn(&path, truth.as_ref())?)?;
+                return Ok(vec![path]);
+            }
+            let (found, pde) = (&self.found, self.origin.model.card.pde()?);
+            let title = words::title(found, &self.measured(None)?);
+            Layers::of(&found.posterior, pde.as_ref(), &levels, &title)?.write(&path)
         });
         or_raise(py, written)
     }
@@ -199,7 +263,7 @@ impl Answer {
 
     #[getter]
     fn task(&self) -> &'static str {
-        self.task.name()
+        self.origin.task.name()
     }
 
     #[getter]
@@ -239,15 +303,8 @@ impl Answer {
         py: Python<'_>,
         truth: Option<PyReadonlyArray3<'_, f32>>,
     ) -> PyResult<String> {
-        let samples = &self.found.posterior.samples;
-        let truth = truth.map(|array| {
-            let values = array.as_array();
-            let (_, height, width) = values.dim();
-            let data = values.iter().copied().collect();
-            Samples { count: 1, height, width, data, ..samples.slice(0..0) }
-        });
-        let (found, model, task) = (&self.found, &self.model, self.task);
-        let figures = py.detach(|| found.figures(model, task, truth.as_ref()));
+        let truth = truth.map(|array| self.truth(&array));
+        let figures = py.detach(|| self.measured(truth.as_ref()));
         json(py, serde_json::to_string(&or_raise(py, figures)?))
     }
 }

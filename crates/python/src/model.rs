@@ -15,11 +15,13 @@ use phys_instruct::{Error, Model as Any, Samples, seeds};
 use phys_instruct_physics::{Grid, Pde};
 use pyo3::prelude::*;
 
-use crate::answer::{Answer, Given, observations};
+use crate::answer::{Answer, Given, Origin, observations};
 use crate::failure::{json, or_raise};
 use crate::pde::{array_of, samples_of};
 use crate::work::{aside, waited, watched};
 
+/// The name of a model without a file.
+const UNSAVED: &str = "not saved";
 /// The folders in words.
 const IN_WORDS: &str = "not in the package";
 
@@ -42,6 +44,12 @@ impl Model {
     /// Wraps a model that was read or trained.
     pub fn of(model: Any, path: Option<PathBuf>) -> Self {
         Self { model: Arc::new(model), path, solver: Mutex::new(None) }
+    }
+
+    /// The name of the model's file.
+    fn name(&self) -> Option<String> {
+        let name = self.path.as_deref()?.file_name()?;
+        Some(name.to_string_lossy().into_owned())
     }
 
     /// The prepared solver and what is to be said of it.
@@ -178,13 +186,11 @@ impl Model {
         };
         let method = or_raise(py, method)?;
         let drawing = Drawing { count, calls, method, seed, polish, joint };
-        let name = self.path.as_deref().and_then(|path| path.file_name());
-        let name = name.map(|name| name.to_string_lossy().into_owned());
 
         let mut subject = watched(py, progress, |watcher, stop| {
             let mut told = |done| watcher.report(done as u64, count as u64, "sampling");
             let mut watch = Watch { progress: &mut told, stop };
-            Subject::draw(&self.model, name, &drawing, &mut watch)
+            Subject::draw(&self.model, self.name(), &drawing, &mut watch)
         })?;
         let empty = subject.samples.slice(0..0);
         let samples = std::mem::replace(&mut subject.samples, empty);
@@ -241,14 +247,19 @@ impl Model {
         let sides = card.grid.sides();
         let held_out = held_out.map(|array| samples_of(pde.as_ref(), &array, sides)).transpose();
         let held_out = or_raise(py, held_out)?;
+        // The errors are those that were taken, stated or estimated.
+        let observations = found.observations.clone();
         let checked = again.map(|(count, question, solver)| {
+            let question = Question { observations, ..question };
             watched(py, progress, |watcher, stop| {
                 let truths = truths(held_out, pde.as_ref(), card.grid, count, seed, stop)?;
                 let mut told = |done| watcher.report(done as u64, count as u64, "test problems");
                 solver.check(&question, &truths, &mut told, stop)
             })
         });
-        Ok((Answer::new(found, checked.transpose()?, Arc::clone(&self.model), task), notes))
+        let (model, name) = (Arc::clone(&self.model), self.name().unwrap_or(UNSAVED.into()));
+        let origin = Origin { model, name, task, seed };
+        Ok((Answer::new(found, checked.transpose()?, origin), notes))
     }
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import inspect
 import re
 from pathlib import Path
@@ -23,6 +24,11 @@ def test_the_page_s_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for block in blocks:
         exec(compile(block.replace(LONG, SHORT), str(PAGE), "exec"), names)
     assert (tmp_path / "mine.safetensors").exists()
+
+
+def test_the_package_s_example_runs() -> None:
+    done = doctest.testmod(pi)
+    assert done.attempted >= 3 and done.failed == 0
 
 
 def _public() -> list[tuple[str, object]]:

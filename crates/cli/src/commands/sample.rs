@@ -11,8 +11,8 @@ use crate::args::{Global, ModelName, SamplingArgs, at_least, extension};
 use crate::failure::Outcome;
 use crate::figures::{self, Figures, Printed, Subject};
 use crate::output::tell;
-use crate::picture::samples::{self, Shown};
 use crate::{models, picture};
+use phys_instruct_pictures::samples::{self, Shown};
 
 /// Samples of a picture.
 const PICTURED: usize = 4;

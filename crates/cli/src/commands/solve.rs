@@ -18,6 +18,7 @@ use phys_instruct::model::Card;
 use phys_instruct::store::{dataset, interrupt};
 use phys_instruct::{Error, Model, Samples, seeds};
 use phys_instruct_physics::{Grid, Pde};
+use phys_instruct_pictures::words::NO_EQUATION;
 use phys_instruct_report::number::plain;
 use serde_json::json;
 
@@ -25,7 +26,7 @@ use crate::args::{
     Global, MOST_CALLS, ModelName, PartArgs, at_least, at_least_zero, between, extension,
 };
 use crate::failure::{Failure, Outcome};
-use crate::output::{NO_EQUATION, line, make_room, say, seconds, show, tell};
+use crate::output::{line, make_room, say, seconds, show, tell};
 use crate::progress::{bar, wait};
 use crate::{cache, completion, models};
 
@@ -438,13 +439,13 @@ impl Solve {
     }
 
     /// Answers a question and measures the answer.
-    fn report<'a>(
+    fn report(
         &self,
-        model: &'a Model,
+        model: &Model,
         name: &str,
         prepared: &Prepared,
         asked: Asked,
-    ) -> Result<Report<'a>, Failure> {
+    ) -> Result<Report, Failure> {
         let Asked { pde, question, truth, unobserved } = asked;
         let start = Instant::now();
         let answer = wait("answering", || prepared.solver.answer(question.clone()))?;
@@ -455,11 +456,9 @@ impl Solve {
         let check = self.check_at(&prepared.solver, pde.as_ref(), same)?;
 
         Ok(Report {
-            model,
             name: name.into(),
             seed: self.seed,
             pde,
-            task: self.task,
             figures: answer.figures(model, self.task, truth.as_ref())?,
             answer,
             truth,

@@ -25,8 +25,8 @@ use crate::completion;
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
-use crate::picture::answer::{self, Answered};
-use crate::picture::in_words;
+use phys_instruct_pictures::answer::{self, Answered};
+use phys_instruct_pictures::words;
 
 /// Measure conditional solving against DiffusionPDE, the exact posterior and interpolation
 ///
@@ -218,7 +218,7 @@ fn pictures_of(
         let caption = format!(
             "Made by model {student}, {} members of {}, seed 0. PDE error of the members {}.",
             posterior.samples.count,
-            in_words(posterior.calls),
+            words::calls(posterior.calls),
             significant(*pde_error, 3),
         );
 

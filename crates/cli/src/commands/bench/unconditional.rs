@@ -22,9 +22,9 @@ use crate::completion;
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
-use crate::picture::in_words;
-use crate::picture::samples::{self, Shown};
 use crate::progress::bar;
+use phys_instruct_pictures::samples::{self, Shown};
+use phys_instruct_pictures::words;
 
 /// The default folder of rows, tables and the page.
 const FOLDER: &str = "runs/bench-unconditional";
@@ -225,6 +225,6 @@ fn title_of(item: &Item) -> String {
 }
 
 fn caption_of(item: &Item, calls: usize) -> String {
-    let (file, calls) = (item.file.as_deref().unwrap_or("none"), in_words(calls));
+    let (file, calls) = (item.file.as_deref().unwrap_or("none"), words::calls(calls));
     format!("Made by model {file}, {calls}, seed {SEED}. Colours span the held-out data's range.")
 }

@@ -2,35 +2,31 @@
 
 use std::path::{Path, PathBuf};
 
+use phys_instruct::Samples;
 use phys_instruct::condition::export::{self, Format, Layers, Level};
-use phys_instruct::condition::{Answer, AnswerFigures, Task, TrialScores};
+use phys_instruct::condition::{Answer, AnswerFigures, TrialScores};
 use phys_instruct::store::atomic;
-use phys_instruct::{Model, Samples};
 use phys_instruct_physics::Pde;
-use phys_instruct_report::number::{plain, significant};
 use serde_json::Value;
 
 use super::many::Job;
 use crate::args::extension;
 use crate::failure::{Failure, Outcome};
-use crate::output::{NO_EQUATION, line, seconds, show, tell};
+use crate::output::{line, seconds, show, tell};
 use crate::picture;
-use crate::picture::answer::{self, Answered};
-use crate::picture::page::{self, Texts};
 use crate::warnings::warn;
+use phys_instruct_pictures::answer::{self, Answered};
+use phys_instruct_pictures::page::{self, Texts};
+use phys_instruct_pictures::words;
 
 /// An answer, with the fields by which it is measured.
-pub(super) struct Report<'a> {
-    /// The model that answered.
-    pub model: &'a Model,
+pub(super) struct Report {
     /// The name of the model's file.
     pub name: String,
     /// The seed of the ensemble.
     pub seed: u64,
     /// The PDE.
     pub pde: Box<dyn Pde>,
-    /// The task.
-    pub task: Task,
     /// The answer.
     pub answer: Answer,
     /// The answer's figures.
@@ -47,7 +43,7 @@ pub(super) struct Report<'a> {
     pub check: Option<TrialScores>,
 }
 
-impl Report<'_> {
+impl Report {
     /// Prints to stderr what was assumed and what does not fit, each line of it after `origin`.
     pub fn say(&self, origin: &str) {
         self.answer.notes.iter().for_each(|note| tell!("note: {origin}{note}"));
@@ -70,9 +66,8 @@ impl Report<'_> {
     /// Writes the answer to every path, in the format of its extension, and returns the paths of
     /// the files. A path may stand for several.
     fn write(&self, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-        let count = self.answer.observations.points().len();
-        let title = format!("{}, {}: {count} observations", self.model.card.pde, self.task);
-        let caption = self.caption();
+        let title = words::title(&self.answer, &self.figures);
+        let caption = words::caption(&self.answer, &self.name, self.seed);
 
         let summed = || {
             let title = format!("{title}. {caption}");
@@ -117,34 +112,11 @@ impl Report<'_> {
         Ok(())
     }
 
-    /// The origin of the answer, in a sentence or two.
-    fn caption(&self) -> String {
-        let Answer { posterior, pde_errors, .. } = &self.answer;
-        let errors = match pde_errors {
-            Some(errors) => {
-                let [members, mean] = [errors.members, errors.mean].map(|v| significant(v, 3));
-                format!("PDE error of the members {members}, of their mean {mean}.")
-            }
-            None => "No equation was used: none is known.".into(),
-        };
-
-        format!(
-            "Made by model {}, {} members of {}, seed {}. {errors}",
-            self.name,
-            posterior.samples.count,
-            picture::in_words(posterior.calls),
-            self.seed,
-        )
-    }
-
     /// The texts of the answer's page.
     fn texts(&self) -> Texts {
-        let advice = self.figures.next_place.as_ref().map(|place| {
-            let [y, x] = [place.y, place.x].map(plain);
-            format!("One more value would tell most at y {y}, x {x} of {}.", place.field)
-        });
-        let words = std::env::args().skip(1).map(quoted);
-        let command = std::iter::once("phys-instruct".into()).chain(words).collect::<Vec<_>>();
+        let arguments = std::env::args().skip(1).map(quoted);
+        let command = std::iter::once("phys-instruct".into()).chain(arguments).collect::<Vec<_>>();
+        let advice = words::advice(&self.figures);
         Texts { figures: self.lines(), command: command.join(" "), advice }
     }
 
@@ -169,40 +141,9 @@ impl Report<'_> {
 
     /// The figures in words.
     fn lines(&self) -> Vec<(String, String)> {
-        let Answer { posterior, observations, explained, pde_errors, .. } = &self.answer;
-        let (samples, figures) = (&posterior.samples, &self.figures);
-        let (misfit, score, [prepared, spent]) = (figures.misfit, figures.score, self.times);
-        let [chi, of_members] = [explained.chi, explained.chi_of_members].map(plain);
-        let errors = pde_errors.map(|e| {
-            let [members, mean, model] = [e.members, e.mean, e.model].map(plain);
-            format!("{members}, of the mean {mean}; the model's own {model}")
-        });
-
-        let mut lines = vec![
-            line("PDE", self.pde.equation()),
-            line("task", self.task),
-            line("observations", observations.points().len()),
-            line("ensemble", samples.count),
-            line("misfit of the mean", format!("{} of the fields' deviation", plain(misfit))),
-            line("chi", format!("{chi} of the mean, {of_members} of the members; 1 is expected")),
-            line("PDE error", errors.unwrap_or_else(|| NO_EQUATION.into())),
-        ];
-        if let Some(score) = score {
-            lines.push(line("error", plain(score.error)));
-            lines.extend(score.coverage90.map(|c| line("within the 90 % interval", plain(c))));
-            lines.push(line("ranked score (CRPS)", plain(score.crps)));
-        }
-
-        if let Some(check) = &self.check {
-            let [error, sd, chi] = [check.error, check.error_sd, check.chi].map(plain);
-            let covered = check.coverage90.map_or("-".into(), plain);
-            lines.push(line("check", format!("{} problems of the same places", check.problems)));
-            lines.push(line("  error", format!("{error}, standard deviation {sd}")));
-            lines.push(line("  within 90 %", covered));
-            lines.push(line("  chi", format!("{chi} of the mean")));
-        }
-
-        lines.push(line("network calls", posterior.calls));
+        let [prepared, spent] = self.times;
+        let mut lines =
+            words::figures(&self.answer, &self.figures, self.pde.as_ref(), self.check.as_ref());
         lines.push(line(
             "time",
             format!("{} (and {} to prepare)", seconds(spent), seconds(prepared)),

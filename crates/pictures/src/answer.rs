@@ -4,11 +4,10 @@
 
 use phys_instruct::condition::{Observations, Posterior};
 use phys_instruct_physics::{Channel, Pde};
-use phys_instruct_report::Canvas;
 use phys_instruct_report::sheet::{Panel, Row, Scale, Sheet};
+use phys_instruct_report::{Canvas, Result};
 
-use super::empty_sheet;
-use crate::failure::Failure;
+use crate::empty_sheet;
 
 /// Fields observed at a larger share of their points are not marked.
 const SPARSE: f64 = 0.2;
@@ -40,7 +39,10 @@ struct Shown<'a> {
 }
 
 /// Draws the answer.
-pub fn draw(pde: &dyn Pde, answered: &Answered) -> Result<Canvas, Failure> {
+///
+/// # Errors
+/// Fails for a truth of another size, and for values that are not finite.
+pub fn draw(pde: &dyn Pde, answered: &Answered) -> Result<Canvas> {
     let posterior = answered.posterior;
     let mean = posterior.mean();
     let difference = |truth: &[f32]| mean.iter().zip(truth).map(|(m, t)| m - t).collect();
@@ -58,7 +60,7 @@ pub fn draw(pde: &dyn Pde, answered: &Answered) -> Result<Canvas, Failure> {
         add_row(&mut sheet, &shown, c, channel, answered.observations);
     }
     sheet.notes = answered.notes.clone();
-    Ok(sheet.canvas()?)
+    sheet.canvas()
 }
 
 /// Adds the row of one channel.

@@ -4,12 +4,12 @@
 use phys_instruct::condition::Answer;
 use phys_instruct::condition::explained::Fit;
 use phys_instruct_physics::Pde;
+use phys_instruct_report::Result;
 use phys_instruct_report::lines::{Axis, Chart, Series};
 use phys_instruct_report::number::plain;
 use phys_instruct_report::page::{self, Picture, Section};
 
-use super::answer::{self, Answered};
-use crate::failure::Failure;
+use crate::answer::{self, Answered};
 
 /// The most observations that the page lists; a table of its own holds them all.
 const LISTED: usize = 200;
@@ -27,12 +27,10 @@ pub struct Texts {
 }
 
 /// The page as HTML, with its pictures inside.
-pub fn html(
-    pde: &dyn Pde,
-    answered: &Answered,
-    answer: &Answer,
-    texts: &Texts,
-) -> Result<String, Failure> {
+///
+/// # Errors
+/// Fails as [`answer::draw`] does.
+pub fn html(pde: &dyn Pde, answered: &Answered, answer: &Answer, texts: &Texts) -> Result<String> {
     let picture = |svg: String, caption: &str| Picture { caption: caption.into(), svg };
     let fields = Section {
         title: "Fields".into(),

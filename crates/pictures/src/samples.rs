@@ -4,12 +4,11 @@ use phys_instruct::Samples;
 use phys_instruct::eval::physics::{ResidualFields, residual_fields};
 use phys_instruct::residual::Residual;
 use phys_instruct_physics::Pde;
-use phys_instruct_report::Canvas;
 use phys_instruct_report::number::significant;
 use phys_instruct_report::sheet::{Panel, Row, Scale};
+use phys_instruct_report::{Canvas, Result};
 
-use super::empty_sheet;
-use crate::failure::Failure;
+use crate::empty_sheet;
 
 /// Samples that are shown, and what is known of their making.
 pub struct Shown {
@@ -22,13 +21,16 @@ pub struct Shown {
 
 impl Shown {
     /// The first `rows` of `samples` with their residual, if there is an equation.
+    ///
+    /// # Errors
+    /// Fails as [`residual_fields`] does.
     pub fn of<'a>(
         samples: &Samples,
         residual: impl Into<Option<&'a dyn Residual>>,
         rows: usize,
         title: &str,
         caption: &str,
-    ) -> Result<Self, Failure> {
+    ) -> phys_instruct::Result<Self> {
         let samples = samples.slice(0..rows.min(samples.count));
         let residual = residual.into().map(|r| residual_fields(&samples, r)).transpose()?;
         Ok(Self { title: title.into(), caption: caption.into(), samples, residual })
@@ -38,7 +40,10 @@ impl Shown {
 /// A picture of each set of samples. Each channel has one scale in all of them, so that they can be
 /// compared: that of the first set, whose ends stand for all values beyond. Residuals, whose sizes
 /// differ by orders of magnitude, have their own.
-pub fn draw(pde: &dyn Pde, sets: &[Shown]) -> Result<Vec<Canvas>, Failure> {
+///
+/// # Errors
+/// Fails for values that are not finite.
+pub fn draw(pde: &dyn Pde, sets: &[Shown]) -> Result<Vec<Canvas>> {
     let channel_scale = |(c, channel): (usize, phys_instruct_physics::Channel)| {
         let fields = sets.iter().take(1).flat_map(|set| fields_of(&set.samples, c));
         Scale::fitted(&format!("{}, {}", channel.name, channel.meaning), fields.flatten())
@@ -51,7 +56,7 @@ fn fields_of(samples: &Samples, channel: usize) -> impl Iterator<Item = &[f32]> 
     (0..samples.count).map(move |i| samples.field(i, channel))
 }
 
-fn draw_one(pde: &dyn Pde, set: &Shown, scales: &[Scale]) -> Result<Canvas, Failure> {
+fn draw_one(pde: &dyn Pde, set: &Shown, scales: &[Scale]) -> Result<Canvas> {
     let Shown { title, caption, samples, residual } = set;
     let mut sheet = empty_sheet(pde, samples.grid(), title, caption);
     sheet.scales = scales.to_vec();
@@ -79,7 +84,7 @@ fn draw_one(pde: &dyn Pde, set: &Shown, scales: &[Scale]) -> Result<Canvas, Fail
     for row in sheet.rows.iter_mut().skip(1) {
         row.panels.iter_mut().for_each(|panel| panel.title.clear());
     }
-    Ok(sheet.canvas()?)
+    sheet.canvas()
 }
 
 fn row_label(residual: Option<&ResidualFields>, i: usize) -> String {

@@ -1,0 +1,82 @@
+//! The words about an answer: its origin, its figures, and where one more value would tell most.
+
+use phys_instruct::condition::{Answer, AnswerFigures, TrialScores};
+use phys_instruct_physics::Pde;
+use phys_instruct_report::number::{plain, significant};
+
+/// The PDE error where no equation is known.
+pub const NO_EQUATION: &str = "not known: data alone, no equation";
+
+/// Network calls in words.
+pub fn calls(count: usize) -> String {
+    if count == 1 { "1 network call".into() } else { format!("{count} network calls") }
+}
+
+/// The origin of an answer that the `model` of that name gave, in a sentence or two.
+pub fn caption(answer: &Answer, model: &str, seed: u64) -> String {
+    let Answer { posterior, pde_errors, .. } = answer;
+    let errors = match pde_errors {
+        Some(errors) => {
+            let [members, mean] = [errors.members, errors.mean].map(|v| significant(v, 3));
+            format!("PDE error of the members {members}, of their mean {mean}.")
+        }
+        None => "No equation was used: none is known.".into(),
+    };
+
+    let (members, calls) = (posterior.samples.count, calls(posterior.calls));
+    format!("Made by model {model}, {members} members of {calls}, seed {seed}. {errors}")
+}
+
+/// The title of an answer.
+pub fn title(answer: &Answer, figures: &AnswerFigures) -> String {
+    let count = answer.observations.points().len();
+    format!("{}, {}: {count} observations", figures.pde, figures.task)
+}
+
+/// The figures of an answer, each with its name, and those of a check by test problems.
+pub fn figures(
+    answer: &Answer,
+    figures: &AnswerFigures,
+    pde: &dyn Pde,
+    check: Option<&TrialScores>,
+) -> Vec<(String, String)> {
+    let Answer { posterior, observations, explained, pde_errors, .. } = answer;
+    let [chi, of_members] = [explained.chi, explained.chi_of_members].map(plain);
+    let errors = pde_errors.map(|e| {
+        let [members, mean, model] = [e.members, e.mean, e.model].map(plain);
+        format!("{members}, of the mean {mean}; the model's own {model}")
+    });
+
+    let mut lines = vec![
+        ("PDE", pde.equation().to_owned()),
+        ("task", figures.task.to_string()),
+        ("observations", observations.points().len().to_string()),
+        ("ensemble", posterior.samples.count.to_string()),
+        ("misfit of the mean", format!("{} of the fields' deviation", plain(figures.misfit))),
+        ("chi", format!("{chi} of the mean, {of_members} of the members; 1 is expected")),
+        ("PDE error", errors.unwrap_or_else(|| NO_EQUATION.into())),
+    ];
+    if let Some(score) = figures.score {
+        lines.push(("error", plain(score.error)));
+        lines.extend(score.coverage90.map(|c| ("within the 90 % interval", plain(c))));
+        lines.push(("ranked score (CRPS)", plain(score.crps)));
+    }
+
+    if let Some(check) = check {
+        let [error, sd, chi] = [check.error, check.error_sd, check.chi].map(plain);
+        let covered = check.coverage90.map_or("-".into(), plain);
+        lines.push(("check", format!("{} problems of the same places", check.problems)));
+        lines.push(("  error", format!("{error}, standard deviation {sd}")));
+        lines.push(("  within 90 %", covered));
+        lines.push(("  chi", format!("{chi} of the mean")));
+    }
+    lines.push(("network calls", posterior.calls.to_string()));
+    lines.into_iter().map(|(name, value)| (name.into(), value)).collect()
+}
+
+/// Advice on the place of one more value; none if nothing is unknown.
+pub fn advice(figures: &AnswerFigures) -> Option<String> {
+    let place = figures.next_place.as_ref()?;
+    let [y, x] = [place.y, place.x].map(plain);
+    Some(format!("One more value would tell most at y {y}, x {x} of {}.", place.field))
+}
