@@ -120,6 +120,27 @@ fn what_does_not_fit_is_named() {
 }
 
 #[test]
+fn a_rougher_field_is_named_behind_errors_and_errors_stated_too_large_are() {
+    let own = by_name("poisson").unwrap();
+    let mut rough = by_name("poisson").unwrap();
+    rough.set_param("alpha", 1.5).unwrap();
+
+    // Errors of 3 % of the deviation.
+    let sd = 4.5e-4;
+    let told = |law: &dyn Pde, stated: f64| {
+        let mut points = sensors(own.as_ref(), &truth(law), 1, false, sd);
+        points.extend(sensors(own.as_ref(), &truth(law), 1, true, sd));
+        points.iter_mut().for_each(|point| point.sd = Some(stated));
+        said(&answer("poisson", Task::Inverse, points).unwrap())
+    };
+    assert_eq!(told(own.as_ref(), sd), "");
+    let rougher = told(rough.as_ref(), sd);
+    assert!(rougher.contains("a rougher field than the law's"), "{rougher}");
+    let too_large = told(own.as_ref(), 10.0 * sd);
+    assert!(too_large.contains("together the observations lie"), "{too_large}");
+}
+
+#[test]
 fn a_robust_answer_is_not_spoilt_by_a_wrong_value() {
     let pde = by_name("poisson").unwrap();
     let truth = truth(pde.as_ref());

@@ -24,6 +24,8 @@ pub struct Texts {
     pub command: String,
     /// Advice on the place of one more value.
     pub advice: Option<String>,
+    /// The place of those observations that the page does not list.
+    pub all: &'static str,
 }
 
 /// The page as HTML, with its pictures inside.
@@ -48,7 +50,7 @@ pub fn html(pde: &dyn Pde, answered: &Answered, answer: &Answer, texts: &Texts) 
         ..Section::default()
     };
 
-    let mut observations = table(answer);
+    let mut observations = table(answer, texts.all);
     let fits = &answer.explained.fits;
     observations.pictures.push(picture(
         one_to_one(fits).canvas()?.to_svg(),
@@ -67,8 +69,9 @@ pub fn html(pde: &dyn Pde, answered: &Answered, answer: &Answer, texts: &Texts) 
     Ok(page::html(answered.title, answered.caption, &[fields, figures, observations]))
 }
 
-/// The table of the observations, those that the answer misses by most first.
-fn table(answer: &Answer) -> Section {
+/// The table of the observations, those that the answer misses by most first. `all` says where all
+/// of them are.
+fn table(answer: &Answer, all: &str) -> Section {
     let mut fits: Vec<&Fit> = answer.explained.fits.iter().collect();
     fits.sort_by(|a, b| b.chi.total_cmp(&a.chi));
     let line = |fit: &&Fit| {
@@ -89,7 +92,7 @@ fn table(answer: &Answer) -> Section {
 
     let more = match fits.len().saturating_sub(LISTED) {
         0 => String::new(),
-        n => format!(" {n} more are not listed; --table F.csv writes all."),
+        n => format!(" {n} more are not listed; {all}."),
     };
     let head = ["number", "field", "y", "x", "given", "answer", "chi", "expected from the others"];
     Section {

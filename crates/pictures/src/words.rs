@@ -1,6 +1,6 @@
 //! The words about an answer: its origin, its figures, and where one more value would tell most.
 
-use phys_instruct::condition::{Answer, AnswerFigures, TrialScores};
+use phys_instruct::condition::{Answer, AnswerFigures, Task, TrialScores};
 use phys_instruct_physics::Pde;
 use phys_instruct_report::number::{plain, significant};
 
@@ -28,9 +28,9 @@ pub fn caption(answer: &Answer, model: &str, seed: u64) -> String {
 }
 
 /// The title of an answer.
-pub fn title(answer: &Answer, figures: &AnswerFigures) -> String {
+pub fn title(answer: &Answer, pde: &str, task: Task) -> String {
     let count = answer.observations.points().len();
-    format!("{}, {}: {count} observations", figures.pde, figures.task)
+    format!("{pde}, {task}: {count} observations")
 }
 
 /// The figures of an answer, each with its name, and those of a check by test problems.

@@ -15,7 +15,7 @@ import numpy as np
 from . import _native
 from ._arrays import stacked
 from ._errors import AnswerWarning, ConfigError
-from ._fields import Grid, Samples
+from ._fields import Fields, Grid, Samples
 from ._observations import Observations
 from ._posterior import Posterior
 from ._progress import Progress
@@ -171,7 +171,9 @@ class Model:
         }
         if held_out is not None and check is None:
             raise ConfigError("held_out: only test problems are drawn from it; give check, too")
-        truths = None if held_out is None else stacked(self.channels, held_out, np.float32)[0]
+        if isinstance(held_out, Fields) and held_out.pde != self.pde:
+            raise ConfigError(f"held_out: samples of {held_out.pde}, the model is of {self.pde}")
+        truths = None if held_out is None else stacked(self.channels, dict(held_out), np.float32)[0]
         with Progress(progress) as bar:
             answer, notes = self._native.solve(file, seen, way, truths, bar.callback)
         posterior = Posterior(self.pde, answer, self.grid, notes)

@@ -120,8 +120,8 @@ class Posterior(Fields):
         ``.npz``, ``.csv``, ``.asc`` or ``.nc``, a picture as ``.png`` or ``.svg``, or a page of fields,
         figures and observations as ``.html``.
 
-        ``above`` adds the probability that a field lies above a level to the fields. ``truth`` are
-        the true fields, one of each, which pictures and pages show beside the answer.
+        ``above`` adds the probability that a field lies above a level to a file of fields. ``truth``
+        are the true fields, one of each, which pictures and pages show beside the answer.
         """
         levels = [(name, float(level)) for name, level in (above or {}).items()]
         self._answer.save(path, levels, None if truth is None else self._true(truth))
@@ -148,7 +148,8 @@ class Posterior(Fields):
         members = {name: self[name] for name in self}
         draws = dataset(members, self.grid, "draw").expand_dims(chain=[0])
         seen = self.observations
-        observed = type(draws)({name: ("observation", seen[name]) for name in seen.dtype.names or ()})
+        given = ("field", "y", "x", "value", "sd")
+        observed = type(draws)({name: ("observation", seen[name]) for name in given})
         if hasattr(arviz, "InferenceData"):
             return arviz.InferenceData(posterior=draws, observed_data=observed)
         from xarray import DataTree

@@ -29,7 +29,8 @@ class Progress:
         self._start = time.monotonic()
         self._bar: Any = None
         self._what = ""
-        self._line = False
+        self._began = self._start
+        self._line = ""
 
     def _report(self, done: int, total: int, what: str) -> None:
         if total == 0:
@@ -47,10 +48,10 @@ class Progress:
     def _show(self, done: int, total: int, what: str) -> None:
         if what != self._what:
             self._clear()
-            self._what = what
+            self._what, self._began = what, time.monotonic()
         if total == 1:
             # Work in one piece has nothing to count but its seconds.
-            self._over(f"{what}: {time.monotonic() - self._start:.0f} s")
+            self._over(f"{what}: {time.monotonic() - self._began:.0f} s")
             return
         if self._bar is None and not self._line:
             try:
@@ -65,15 +66,16 @@ class Progress:
             self._over(f"{what}: {done} of {total}")
 
     def _over(self, text: str) -> None:
-        print(f"\r{text}", end="", file=sys.stderr, flush=True)
-        self._line = True
+        if text != self._line:
+            print(f"\r{text}", end="", file=sys.stderr, flush=True)
+        self._line = text
 
     def _clear(self) -> None:
         if self._bar is not None:
             self._bar.close()
         if self._line:
             print(file=sys.stderr)
-        self._bar, self._line, self._what = None, False, ""
+        self._bar, self._line, self._what = None, "", ""
 
     def __enter__(self) -> Progress:
         return self

@@ -172,7 +172,8 @@ def fit(
     It is :func:`train` and :func:`distill` with one time for both, and a judgement by samples and by
     answers to test problems of the held-out pairs: ``points`` values at random places are seen, with
     errors of ``noise`` standard deviations of their field. The folder ``out`` holds the data, the
-    settled ``config.toml`` and the runs ``teacher`` and ``student``. Ctrl-C is as for :func:`train`.
+    settled ``config.toml`` and the runs ``teacher`` and ``student``; where it holds them already, they
+    go on, whatever ``minutes`` says. Ctrl-C is as for :func:`train`.
     """
     if not 0.0 <= noise < float("inf"):
         raise ConfigError(f"noise = {noise}: a number of at least 0 expected")

@@ -138,6 +138,10 @@ impl Answer {
         Self { found: Arc::new(found), checked, origin }
     }
 
+    fn title(&self) -> String {
+        words::title(&self.found, &self.origin.model.card.pde, self.origin.task)
+    }
+
     /// The figures, with a score against a truth.
     fn measured(&self, truth: Option<&Samples>) -> phys_instruct::Result<AnswerFigures> {
         self.found.figures(&self.origin.model, self.origin.task, truth)
@@ -155,7 +159,7 @@ impl Answer {
     fn drawn(&self, path: &Path, truth: Option<&Samples>) -> phys_instruct::Result<Vec<u8>> {
         let (found, Origin { model, name, seed, .. }) = (&self.found, &self.origin);
         let (pde, figures) = (model.card.pde()?, self.measured(truth)?);
-        let (title, caption) = (words::title(found, &figures), words::caption(found, name, *seed));
+        let [title, caption] = [self.title(), words::caption(found, name, *seed)];
         let answered = Answered {
             posterior: &found.posterior,
             observations: &found.observations,
@@ -170,6 +174,7 @@ impl Answer {
                 figures: words::figures(found, &figures, pde.as_ref(), self.checked.as_ref()),
                 command: "the Python package phys_instruct".into(),
                 advice: words::advice(&figures),
+                all: "Posterior.observations holds all",
             };
             page::html(pde.as_ref(), &answered, found, &texts).map(String::into_bytes)
         } else {
@@ -241,6 +246,16 @@ impl Answer {
             return Err(raise(py, "RequestError", &reason));
         }
 
+        if is_array && truth.is_some() || !is_array && !levels.is_empty() {
+            let [given, shown] = if is_array {
+                ["truth", "pictures and pages"]
+            } else {
+                ["above", "files of fields"]
+            };
+            let reason = format!("{}: {given} is shown by {shown} alone", path.display());
+            return Err(raise(py, "RequestError", &reason));
+        }
+
         let truth = truth.map(|array| self.truth(&array));
         let levels: Vec<Level> =
             levels.into_iter().map(|(field, value)| Level { field, value }).collect();
@@ -249,9 +264,10 @@ impl Answer {
                 atomic::write(&path, &self.drawn(&path, truth.as_ref())?)?;
                 return Ok(vec![path]);
             }
-            let (found, pde) = (&self.found, self.origin.model.card.pde()?);
-            let title = words::title(found, &self.measured(None)?);
-            Layers::of(&found.posterior, pde.as_ref(), &levels, &title)?.write(&path)
+            let Origin { model, name, seed, .. } = &self.origin;
+            let caption = words::caption(&self.found, name, *seed);
+            let (pde, title) = (model.card.pde()?, format!("{}. {caption}", self.title()));
+            Layers::of(&self.found.posterior, pde.as_ref(), &levels, &title)?.write(&path)
         });
         or_raise(py, written)
     }

@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 use crate::answer::{Answer, Given, Origin, observations};
 use crate::failure::{json, or_raise};
 use crate::pde::{array_of, samples_of};
-use crate::work::{aside, waited, watched};
+use crate::work::{Watcher, aside, waited, watched};
 
 /// The name of a model without a file.
 const UNSAVED: &str = "not saved";
@@ -238,22 +238,28 @@ impl Model {
         let options = Options { method, ensemble, rounds, seed };
         let question = Question { task, observations, noise, robust, resolve, options };
 
+        let grid = card.grid;
+        let held_out =
+            held_out.map(|array| samples_of(pde.as_ref(), &array, grid.sides())).transpose();
+        let held_out = or_raise(py, held_out)?;
+        let truths = check.map(|count| {
+            watched(py, progress.as_ref().map(|f| f.clone_ref(py)), |watcher, stop| {
+                truths(held_out, pde.as_ref(), grid, count, seed, watcher, stop)
+            })
+        });
+        let truths = truths.transpose()?;
+
         let (solver, note) = self.prepared(py, progress.as_ref())?;
         notes.extend(note);
-        let again = check.map(|count| (count, question.clone(), Arc::clone(&solver)));
-        let found: Found =
-            waited(py, progress.as_ref(), "answering", move || solver.answer(question))?;
+        let (asked, own) = (question.clone(), Arc::clone(&solver));
+        let found: Found = waited(py, progress.as_ref(), "answering", move || own.answer(asked))?;
 
-        let sides = card.grid.sides();
-        let held_out = held_out.map(|array| samples_of(pde.as_ref(), &array, sides)).transpose();
-        let held_out = or_raise(py, held_out)?;
         // The errors are those that were taken, stated or estimated.
-        let observations = found.observations.clone();
-        let checked = again.map(|(count, question, solver)| {
-            let question = Question { observations, ..question };
+        let question = Question { observations: found.observations.clone(), ..question };
+        let checked = truths.map(|truths| {
             watched(py, progress, |watcher, stop| {
-                let truths = truths(held_out, pde.as_ref(), card.grid, count, seed, stop)?;
-                let mut told = |done| watcher.report(done as u64, count as u64, "test problems");
+                let total = truths.count as u64;
+                let mut told = |done| watcher.report(done as u64, total, "test problems");
                 solver.check(&question, &truths, &mut told, stop)
             })
         });
@@ -271,6 +277,7 @@ fn truths(
     grid: Grid,
     count: usize,
     seed: u64,
+    watcher: &mut Watcher,
     stop: &AtomicBool,
 ) -> phys_instruct::Result<Samples> {
     match held_out {
@@ -279,8 +286,13 @@ fn truths(
             Err(Error::Request(reason))
         }
         Some(samples) => Ok(samples.slice(0..count)),
+        None if !pde.has_solver() => Err(Error::Request(format!(
+            "check = {count}: no solver makes problems of {}; give them as held_out",
+            pde.name()
+        ))),
         None => {
-            let mut watch = Watch { progress: &mut |_| (), stop };
+            let mut told = |done| watcher.report(done as u64, count as u64, "solving");
+            let mut watch = Watch { progress: &mut told, stop };
             data::generate(pde, grid, seeds::CHECK + seed, count, &mut watch)
         }
     }

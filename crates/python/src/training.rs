@@ -5,13 +5,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use numpy::PyReadonlyArray4;
-use phys_instruct::condition::{Options, Trials};
+use phys_instruct::condition::Trials;
 use phys_instruct::config::load::{self, Changes};
 use phys_instruct::data::{self, Watch};
 use phys_instruct::diffusion::sampler::Method as Order;
 use phys_instruct::distill::train::StudentTraining;
 use phys_instruct::figures::{Drawing, Subject, ask_for_figures};
-use phys_instruct::fit::{FEWEST_DRAWN, Judged, PROBLEMS, Pace, Work, judge, prepared};
+use phys_instruct::fit::{FEWEST_DRAWN, Judged, PROBLEMS, Pace, Work, judge, prepared, trials};
 use phys_instruct::model::Kind;
 use phys_instruct::net::ops::keep_freed_memory;
 use phys_instruct::store::{Check, atomic, dataset};
@@ -52,7 +52,7 @@ impl Pairs {
     }
 
     /// The config of the run in the folder, or a new one that suits the pairs, whose steps `fill`
-    /// settles by their pace. `fill` also receives both parts of the pairs.
+    /// settles by their pace. `fill` also receives the numbers of pairs to train with and held out.
     fn config(
         self,
         watcher: &mut Watcher,
@@ -62,8 +62,9 @@ impl Pairs {
         let written = self.out.join("config.toml");
         if written.is_file() {
             let config = load::load(&written, &Changes::default())?;
-            check_same(&config, &self.all, &self.out)?;
-            watcher.tell(0, 0, &format!("goes on with {}", written.display()));
+            self.check_same(&config)?;
+            let words = "whatever minutes says; another out begins anew";
+            watcher.tell(0, 0, &format!("goes on with {}, {words}", written.display()));
             return Ok(config);
         }
 
@@ -86,6 +87,30 @@ impl Pairs {
         config.check()?;
         atomic::write(&written, load::to_toml(&config)?.as_bytes())?;
         Ok(config)
+    }
+
+    /// Refuses to go on with other pairs than those of a run, or with another PDE, seed or number
+    /// of held-out pairs.
+    fn check_same(&self, theirs: &Config) -> Result<()> {
+        let pde = theirs.pde()?;
+        let path = theirs.data.path.as_deref().unwrap_or_default();
+        let known = dataset::load_any(path.as_ref(), pde.as_ref())?;
+        let ours = &self.all;
+        let same_data = known.channels == ours.channels
+            && known.grid() == ours.grid()
+            && known.data == ours.data;
+
+        let other = [
+            (pde.name() != self.pde.name() || pde.params() != self.pde.params(), "of another PDE"),
+            (!same_data, "of other data"),
+            (theirs.data.validation != self.validation, "with another validation"),
+            (theirs.seed != self.seed, "with another seed"),
+        ];
+        let Some((_, what)) = other.into_iter().find(|(is_other, _)| *is_other) else {
+            return Ok(());
+        };
+        let out = self.out.display();
+        Err(Error::Request(format!("{out} holds a run {what}; choose another out")))
     }
 }
 
@@ -156,7 +181,6 @@ pub fn fit(
     let [teachers, students] = ["teacher", "student"].map(|name| out.join(name));
 
     let (model, path, judged) = watched(py, progress, |watcher, stop| {
-        let [_, held_out] = given.parts();
         let config = given.config(watcher, |pace, config, [train, held_out]| {
             let seconds = way.seconds - start.elapsed().as_secs_f64();
             let work = Work { seconds, problems: PROBLEMS.min(held_out) };
@@ -167,15 +191,12 @@ pub fn fit(
             Ok(said)
         })?;
 
+        let held_out = watched_data(&config, watcher, stop, data::validation)?;
+        // More points than there are is refused before the trainings.
+        let Problems { points, noise, .. } = problems;
+        let trials = trials(&config, held_out.count, task, points, noise)?;
         let (taught, _) = teacher(&config, &teachers, watcher, stop)?;
         let (model, path) = student(&config, taught, &students, watcher, stop)?;
-        let trials = Trials {
-            task,
-            problems: PROBLEMS.min(held_out.count),
-            points: problems.points,
-            noise: problems.noise,
-            options: Options::default(),
-        };
         let judged = judged(&model, &path, &held_out, &trials, watcher, stop)?;
         Ok((model, path, judged))
     })?;
@@ -199,9 +220,11 @@ fn judged(
 
     let mut told = |done| watcher.report(done as u64, count as u64, "sampling");
     let subject = Subject::draw(model, name, &drawing, &mut Watch { progress: &mut told, stop })?;
+    let residual = subject.equation()?;
+    let figures = subject.measure(Some(held_out), residual.as_deref())?;
     let total = trials.problems as u64;
     let mut told = |done| watcher.report(done as u64, total, "test problems");
-    judge(model, &subject, held_out, trials, &mut told, stop)
+    judge(model, figures, held_out, trials, &mut told, stop)
 }
 
 /// Distills a teacher into a student in so many seconds, with the config of the teacher's run. A
@@ -310,18 +333,6 @@ fn check_data(
     }
     let pairs = watched_data(config, watcher, stop, data::training)?;
     check(&pairs, config.pde()?.as_ref())
-}
-
-/// Refuses to go on with other pairs than those of the run.
-fn check_same(config: &Config, pairs: &Samples, out: &Path) -> Result<()> {
-    let path = config.data.path.as_deref().unwrap_or_default();
-    let known = dataset::load_any(path.as_ref(), config.pde()?.as_ref())?;
-    if known.channels == pairs.channels && known.grid() == pairs.grid() && known.data == pairs.data
-    {
-        return Ok(());
-    }
-    let out = out.display();
-    Err(Error::Request(format!("{out} holds a run of other data; choose another out")))
 }
 
 /// The training or the held-out data of a config.

@@ -303,6 +303,7 @@ def test_arviz_takes_the_members_as_draws(posterior: pi.Posterior) -> None:
     assert np.array_equal(draws["a"].values[0], posterior["a"])
     assert np.array_equal(draws["y"].values, posterior.grid.y)
     assert np.array_equal(data["observed_data"]["value"].values, posterior.observations["value"])
+    assert set(data["observed_data"].data_vars) == {"field", "y", "x", "value", "sd"}
     table = arviz.summary(draws["u"].isel(y=[32], x=[32]), kind="stats", round_to="none")
     assert table["mean"].iloc[0] == pytest.approx(posterior.mean["u"][32, 32], rel=1e-5)
 
@@ -337,6 +338,10 @@ def test_pictures_and_pages_are_the_command_line_s(
     assert page.count("<image") == 2 * (5 + 3) and "src=" not in page
     for text in ("within the 90 % interval", "One more value", "expected from the others"):
         assert text in page, text
+    with pytest.raises(pi.RequestError, match="truth is shown by pictures and pages alone"):
+        posterior.save(tmp_path / "own.nc", truth=truth)
+    with pytest.raises(pi.RequestError, match="above is shown by files of fields alone"):
+        posterior.save(tmp_path / "own.svg", above={"a": 6.0})
     with pytest.raises(pi.ShapeError, match="2 samples found"):
         posterior.save(tmp_path / "own.svg", truth={k: np.repeat(truth[k], 2, 0) for k in truth})
     with pytest.raises(pi.RequestError, match="another grid"):
@@ -392,6 +397,14 @@ def test_an_answer_is_checked_at_the_places_of_its_observations(
     assert two is not None and two["problems"] == 2 and 0 < two["error"] < 1
     with pytest.raises(pi.RequestError, match="check = 3: held_out has 2 samples"):
         student.solve(obs, "inverse", ensemble=4, check=3, held_out=held_out)
+    coarse = {name: values[:, ::2, ::2] for name, values in held_out.items()}
+    with pytest.raises(pi.RequestError, match="samples are of a, u on a grid of 32 x 32"):
+        student.solve(obs, "inverse", ensemble=4, check=2, held_out=coarse)
+    bad = {name: np.where(values == values.max(), np.nan, values) for name, values in held_out.items()}
+    with pytest.raises(pi.NotFiniteError, match="of the test problems"):
+        student.solve(obs, "inverse", ensemble=4, check=2, held_out=bad)
+    with pytest.raises(pi.ConfigError, match="samples of poisson, the model is of darcy"):
+        student.solve(obs, "inverse", check=1, held_out=pi.generate("poisson", 1, grid=64))
     with pytest.raises(pi.ConfigError, match="give check, too"):
         student.solve(obs, "inverse", held_out=held_out)
     with pytest.raises(pi.ConfigError, match="check = 0: at least 1"):

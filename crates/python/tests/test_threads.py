@@ -107,6 +107,7 @@ def _interrupted(code: str, after: str) -> subprocess.CompletedProcess[str]:
         "student.sample(20_000).figures",
         "student.solve({'u': [1e-3] * 3, 'y': [.2, .3, .4], 'x': [.5, .5, .5], 'sd': 1e-3}, "
         "'inverse', ensemble=20_000)",
+        "student.solve({'u': [1e-3], 'y': [.2], 'x': [.5], 'sd': 1e-3}, 'inverse', check=100_000)",
     ],
 )
 def test_ctrl_c_ends_the_work(work: str) -> None:

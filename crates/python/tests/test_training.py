@@ -79,9 +79,19 @@ def test_a_fit_is_a_judged_student(pairs: pi.Fields, tmp_path: Path) -> None:
     assert fitted.answers["problems"] == 10 and fitted.answers["points"] == 20
     assert fitted.figures["count"] == 64 and fitted.figures["pde_error"] is None
 
-    # The same call finds both trainings done and judges again; another task may be asked for.
+    # The same call finds both trainings done and judges again, by the task that is asked for.
     again = pi.fit(data, minutes=0.5, out=tmp_path / "fit", points=20)
     assert again.answers["error"] == fitted.answers["error"]
+    other = pi.fit(data, minutes=0.5, out=tmp_path / "fit", points=20, task="forward")
+    assert other.answers["error"] != fitted.answers["error"]
+
+    # Pairs that it was trained with are no test of it.
+    more = pi.Dataset(own, a=pairs["a"], u=pairs["u"], validation=50)
+    for asked, seed, words in ((more, 0, "with another validation"), (data, 1, "with another seed")):
+        with pytest.raises(pi.RequestError, match=f"holds a run {words}; choose another out"):
+            pi.fit(asked, minutes=0.5, out=tmp_path / "fit", seed=seed)
+    with pytest.raises(pi.ConfigError, match="257 points of each test problem asked for: there are 256"):
+        pi.fit(data, minutes=0.5, out=tmp_path / "fit", points=257)
     with pytest.raises(pi.ConfigError, match="noise = -1"):
         pi.fit(data, noise=-1.0)
     with pytest.raises(pi.Error, match="task"):

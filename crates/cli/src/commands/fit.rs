@@ -5,15 +5,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use clap::Args;
-use phys_instruct::condition::{Options, Task, Trials};
+use phys_instruct::condition::{Task, Trials};
 use phys_instruct::config::load::{self, Changes};
 use phys_instruct::device::Device;
-use phys_instruct::fit::{Chosen, FEWEST_DRAWN, Judged, PROBLEMS, Pace, Work, judge, prepared};
+use phys_instruct::fit::{
+    Chosen, FEWEST_DRAWN, Judged, PROBLEMS, Pace, Work, judge, prepared, trials,
+};
 use phys_instruct::problem::{self, Description};
 use phys_instruct::store::{ImportOptions, atomic, dataset, import_checked, interrupt};
 use phys_instruct::team::Team;
 use phys_instruct::{Config, Model, Samples, data};
-use serde_json::{Value, json};
 
 use crate::args::{Global, SamplingArgs, at_least, at_least_zero, extension};
 use crate::checked::{checked_data, data_with_bar, described};
@@ -91,6 +92,8 @@ impl Fit {
 
         let settled = self.settled(&folder, start, &device, &stop)?;
         let Settled { config, held_out, said } = &settled;
+        // More points than there are is refused before the trainings.
+        let trials = trials(config, held_out.count, self.task, self.points, self.noise)?;
         let [teacher, student] = ["teacher", "student"].map(|name| folder.join(name));
         let asked = Asked { until: None, unchecked: true, team: Team::ALONE };
 
@@ -101,7 +104,7 @@ impl Fit {
         let model = distilled.model().ok_or(Failure::Usage(whole))?;
 
         let path = distilled.path();
-        let judged = self.judged(model, &path, held_out, &folder, &stop)?;
+        let judged = judged(model, &path, held_out, &trials, &folder, &stop)?;
         let spent = start.elapsed().as_secs_f64();
         report(&folder, &path, said, model, &judged, spent, global.json, self.task)
     }
@@ -221,35 +224,28 @@ impl Fit {
         }
         Ok(chosen)
     }
+}
 
-    /// Measures the student: its samples, a picture of them, and its answers to test problems.
-    fn judged(
-        &self,
-        model: &Model,
-        path: &Path,
-        held_out: &Samples,
-        folder: &Path,
-        stop: &AtomicBool,
-    ) -> Result<Judged, Failure> {
-        let count = held_out.count.max(FEWEST_DRAWN);
-        let subject = figures::draw(model, path, &SamplingArgs::default(), count)?;
-        let trials = Trials {
-            task: self.task,
-            problems: PROBLEMS.min(held_out.count),
-            points: self.points,
-            noise: self.noise,
-            options: Options::default(),
-        };
+/// Measures the student: its samples, a picture of them, and its answers to test problems.
+fn judged(
+    model: &Model,
+    path: &Path,
+    held_out: &Samples,
+    trials: &Trials,
+    folder: &Path,
+    stop: &AtomicBool,
+) -> Result<Judged, Failure> {
+    let count = held_out.count.max(FEWEST_DRAWN);
+    let subject = figures::draw(model, path, &SamplingArgs::default(), count)?;
+    let residual = subject.equation()?;
+    let figures = figures::measured_on(&subject, Some(held_out), residual.as_deref())?;
+    draw(&folder.join("samples.png"), &subject, residual.as_deref(), &figures)?;
 
-        let bar = bar(trials.problems, "test problems");
-        let mut progress = |done| bar.set_position(done as u64);
-        let judged = judge(model, &subject, held_out, &trials, &mut progress, stop)?;
-        bar.finish_and_clear();
-
-        let residual = subject.equation()?;
-        draw(&folder.join("samples.png"), &subject, residual.as_deref(), &judged.figures)?;
-        Ok(judged)
-    }
+    let bar = bar(trials.problems, "test problems");
+    let mut progress = |done| bar.set_position(done as u64);
+    let judged = judge(model, figures, held_out, trials, &mut progress, stop)?;
+    bar.finish_and_clear();
+    Ok(judged)
 }
 
 /// The held-out samples of a config.
@@ -270,16 +266,20 @@ fn report(
     task: Task,
 ) -> Outcome {
     let Judged { figures, scores, verdict } = judged;
-    let whole = |value: serde_json::Result<Value>| value.map_err(|e| Failure::Usage(e.to_string()));
-    let value = json!({
-        "schema": crate::failure::SCHEMA, "pde": model.card.pde,
-        "config": folder.join("config.toml").to_string_lossy(), "model": path.to_string_lossy(),
-        "picture": folder.join("samples.png").to_string_lossy(), "chosen": said, "seconds": spent,
-        "equation_used": model.card.description.is_none(),
-        "figures": whole(serde_json::to_value(figures))?, "task": task,
-        "answers": whole(serde_json::to_value(scores))?,
-        "trusted": verdict.trusted, "reasons": verdict.reasons,
-    });
+    let mut value = serde_json::to_value(judged).map_err(|e| Failure::Usage(e.to_string()))?;
+    for (key, more) in [
+        ("schema", crate::failure::SCHEMA.into()),
+        ("pde", model.card.pde.as_str().into()),
+        ("config", folder.join("config.toml").to_string_lossy().into()),
+        ("model", path.to_string_lossy().into()),
+        ("picture", folder.join("samples.png").to_string_lossy().into()),
+        ("chosen", said.into()),
+        ("seconds", spent.into()),
+        ("equation_used", model.card.description.is_none().into()),
+        ("task", task.name().into()),
+    ] {
+        value[key] = more;
+    }
     atomic::write(&folder.join("report.json"), format!("{value:#}\n").as_bytes())?;
 
     let mut lines = figures.lines();

@@ -174,9 +174,12 @@ fn problems_of_another_law_are_harder_and_have_rows_of_their_own() {
         assert!(run.code == Some(2) && run.stderr.contains(word), "{}", run.stderr);
     }
 
-    let none = sandbox.run("bench conditional --grid 9 --quick --out none");
-    let words = "no student on 9 x 9 among the models; --grid names another";
-    assert!(none.code == Some(2) && none.stderr.contains(words), "{}", none.stderr);
+    let asked = "--grid 8 --pde poisson --pde darcy";
+    for (asked, whose) in [("--grid 9", " on 9 x 9"), (asked, " of darcy on 8 x 8")] {
+        let none = sandbox.run(&format!("bench conditional {asked} --quick --out none"));
+        let words = format!("no student{whose} among the models; --grid names another");
+        assert!(none.code == Some(2) && none.stderr.contains(&words), "{}", none.stderr);
+    }
 }
 
 #[test]

@@ -235,6 +235,10 @@ fn an_answer_is_written_for_other_programs_and_for_people() {
         (&3.into(), &20.into())
     );
     assert!(checked["check"]["error"].as_f64().unwrap() > 0.0);
+    sandbox.good("generate poisson --grid 6 --count 3 --out coarse");
+    let other = sandbox.run(&format!("{solve} --check 3 --held-out coarse"));
+    let words = "samples are of a, u on a grid of 6 x 6; the model has a, u on 8 x 8";
+    assert!(other.code == Some(2) && other.stderr.contains(words), "{}", other.stderr);
 
     let text = |name: &str| std::fs::read_to_string(sandbox.path(name)).unwrap();
     assert!(text("x.csv").starts_with("y,x,a_mean,a_sd,a_p10,a_p50,a_p90,u_mean,"));

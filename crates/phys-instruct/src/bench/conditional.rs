@@ -179,9 +179,8 @@ impl Setting {
     ) -> Result<Self> {
         let name = |kind: &str| model_name(pde, points, kind);
         let loaded = |kind: &str| find(&name(kind)).map(load).transpose();
-        let student = loaded("student")?.ok_or_else(|| {
-            Error::Config(format!("no model {} is found; it has to be trained", name("student")))
-        })?;
+        let student = loaded("student")?
+            .ok_or_else(|| Error::Config(format!("no student {}", name("student"))))?;
         let grid = student.model.card.grid;
         let pde = student.model.card.pde()?;
         let law = of_law(student.model.card.pde()?, &options.law)?;

@@ -69,8 +69,8 @@ impl Solver {
     ///
     /// # Errors
     /// Fails for no problem or more than there are samples, and for samples of other channels or
-    /// another grid than the model's. Fails as [`Solver::answer`] does, and with
-    /// [`Error::Interrupted`].
+    /// another grid than the model's, or of values that are not finite. Fails as
+    /// [`Solver::answer`] does, and with [`Error::Interrupted`].
     pub fn score_on(
         &self,
         held_out: &Samples,
@@ -123,6 +123,12 @@ impl Solver {
         progress: &mut dyn FnMut(usize),
         stop: &AtomicBool,
     ) -> Result<TrialScores> {
+        if let Some(words) = self.another(&truths.channels, truths.grid()) {
+            return Err(Error::Request(format!("the test problems' samples are {words}")));
+        }
+        if let Some(i) = truths.first_not_finite() {
+            return Err(Error::NonFinite(format!("sample {i} of the test problems")));
+        }
         let pde = self.model().card.pde()?;
         let two_valued = TwoValuedEntries::of(truths, pde.as_ref());
 

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use phys_instruct_kernels::pool::in_pool;
+use phys_instruct_physics::Grid;
 
 use super::methods::{Drawn, Given, Method, Options, exact_error};
 use super::observations::place::Stencil;
@@ -176,17 +177,18 @@ impl Solver {
     /// # Errors
     /// Fails with an [`Error::Observation`] that names both.
     pub(super) fn check_grid(&self, observations: &Observations) -> Result<()> {
+        let other = self.another(observations.channels(), observations.grid());
+        other.map_or(Ok(()), |words| Err(Error::Observation(words)))
+    }
+
+    /// The fields and the grid beside the model's, in words; none if they are the same.
+    pub(super) fn another(&self, channels: &[String], grid: Grid) -> Option<String> {
         let card = &self.model().card;
-        if observations.channels() == card.channels && observations.grid() == card.grid {
-            return Ok(());
-        }
-        Err(Error::Observation(format!(
-            "of {} on a grid of {}; the model has {} on {}",
-            observations.channels().join(", "),
-            observations.grid(),
-            card.channels.join(", "),
-            card.grid
-        )))
+        let words = || {
+            let [theirs, ours] = [channels, &card.channels].map(|names| names.join(", "));
+            format!("of {theirs} on a grid of {grid}; the model has {ours} on {}", card.grid)
+        };
+        (channels != card.channels || grid != card.grid).then(words)
     }
 
     /// Measures how unusual the observations are for the model. If there are more than

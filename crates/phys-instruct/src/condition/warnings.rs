@@ -18,8 +18,9 @@ const UNUSUAL: f64 = 1.2;
 const CONTRADICTED: f64 = 1.05;
 /// The factor for the size of a field's values, either way.
 const MISSIZED: f64 = 1.5;
-/// All values together are unusually near the mean if their number is below the least usual one by
-/// this factor. It is large, since strongly dependent values are often near the mean by chance.
+/// All values together, or the field that they show, are unusually near the mean if their number is
+/// below the least usual one by this factor. It is large, since strongly dependent values are often
+/// near the mean by chance.
 const QUIET: f64 = 2.0;
 /// The least number of values whose size, and whose closeness to the mean, is examined.
 const FEW: usize = 5;
@@ -38,6 +39,9 @@ const OUT_OF_RANGE: f64 = 3.0;
 const NAMED: usize = 3;
 /// A field's typical size fits another field of the model if both agree within this factor.
 const FITS: f64 = 3.0;
+
+/// The subject of warnings about what is left of the observations without their errors.
+const SHOWN: &str = "the field that the observations show, less their errors, lies";
 
 /// The subject of a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -213,9 +217,9 @@ impl Case<'_> {
         let (found, usual) = (self.surprise.distances.shown, self.surprise.usual.shown);
         let message = || {
             format!(
-                "the field that the observations show, less their errors, lies {} deviations from \
-                 what this model knows, where at most {} is usual: a rougher field than the law's, \
-                 or another law or equation? The answer's spread may be too small",
+                "{SHOWN} {} deviations each from what this model knows, where at most {} is usual: a \
+                 rougher field than the law's, or another law or equation? The answer's spread may \
+                 be too small",
                 short(found),
                 short(usual)
             )
@@ -244,20 +248,24 @@ impl Case<'_> {
         })
     }
 
-    /// A warning if the field that all values show lies unusually near the mean.
+    /// A warning if all values together, or the field that they show, lie unusually near the mean.
+    /// Errors stated too large hide the field, and a smooth field hides behind right ones.
     fn near_together(&self) -> Option<Warning> {
-        let (found, least) = (self.surprise.distances.shown, self.surprise.least_shown);
+        let Surprise { distances, least_together, least_shown, .. } = self.surprise;
         let count = self.surprise.alone.len();
-        let near = QUIET * found < least && count >= FEW;
-        if !near {
+        let near = |found: f64, least: f64| QUIET * found < least && count >= FEW;
+        let (what, found, least) = if near(distances.together, *least_together) {
+            ("together the observations lie", distances.together, *least_together)
+        } else if near(distances.shown, *least_shown) {
+            (SHOWN, distances.shown, *least_shown)
+        } else {
             return None;
-        }
+        };
 
         let distance = |&i: &usize| self.surprise.alone[i].abs();
         let farthest = (0..count).max_by(|i, j| distance(i).total_cmp(&distance(j)));
         let message = format!(
-            "the field that the observations show, less their errors, lies {} deviations from what \
-             this model knows, where at least {} is usual: {}",
+            "{what} {} deviations each from what this model knows, where at least {} is usual: {}",
             short(found),
             short(least),
             self.cause(farthest.unwrap_or(0), count)

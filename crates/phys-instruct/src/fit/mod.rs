@@ -11,7 +11,7 @@ mod verdict;
 
 pub use chosen::{Chosen, FEWEST_PAIRS, chosen, held_out_of, prepared};
 pub use pace::{Pace, Work};
-pub use verdict::{Judged, Verdict, judge};
+pub use verdict::{Judged, Verdict, judge, trials};
 
 /// The most test problems of a judgement.
 pub const PROBLEMS: usize = 50;

@@ -4,9 +4,11 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use crate::condition::{Solver, TrialScores, Trials};
+use super::PROBLEMS;
+use crate::condition::{Options, Solver, Task, TrialScores, Trials};
+use crate::config::Config;
 use crate::eval::Report;
-use crate::figures::{Figures, Subject};
+use crate::figures::Figures;
 use crate::model::{Card, Model};
 use crate::{Error, Result, Samples};
 
@@ -44,26 +46,45 @@ pub struct Judged {
     pub verdict: Verdict,
 }
 
-/// Measures a student and judges it: the samples of `subject`, which it drew, against `held_out`
-/// data, and its answers to `trials` of those data. `progress` receives the number of finished
-/// problems, and `stop` is tested between them.
+/// The test problems of a judgement: the first of the `held_out` pairs of `config`, at most
+/// [`PROBLEMS`]. Each is seen at as many random `points`, with errors of `noise` standard
+/// deviations of their field.
 ///
 /// # Errors
-/// Fails as [`Subject::measure`] and [`Solver::score_on`] do.
+/// [`Error::Config`] for more points than the task may observe.
+pub fn trials(
+    config: &Config,
+    held_out: usize,
+    task: Task,
+    points: usize,
+    noise: f64,
+) -> Result<Trials> {
+    let most = task.observed(config.pde()?.as_ref(), config.grid).len();
+    if points > most {
+        let reason = format!("{points} points of each test problem asked for: there are {most}");
+        return Err(Error::Config(reason));
+    }
+    let problems = PROBLEMS.min(held_out);
+    Ok(Trials { task, problems, points, noise, options: Options::default() })
+}
+
+/// Judges a student by the `figures` of its samples against `held_out` data, and by its answers to
+/// `trials` of those data. `progress` receives the number of finished problems, and `stop` is
+/// tested between them.
+///
+/// # Errors
+/// Fails for figures without a report, and as [`Solver::score_on`] does.
 pub fn judge(
     model: &Model,
-    subject: &Subject,
+    figures: Figures,
     held_out: &Samples,
     trials: &Trials,
     progress: &mut dyn FnMut(usize),
     stop: &AtomicBool,
 ) -> Result<Judged> {
-    let residual = subject.equation()?;
-    let figures = subject.measure(Some(held_out), residual.as_deref())?;
-    let scores = Solver::new(model)?.score_on(held_out, trials, progress, stop)?;
-
     let unmeasured = || Error::Request("the student has no figures to be judged by".into());
     let report = figures.report.as_ref().ok_or_else(unmeasured)?;
+    let scores = Solver::new(model)?.score_on(held_out, trials, progress, stop)?;
     let verdict = verdict(&model.card, report, &scores);
     Ok(Judged { figures, scores, verdict })
 }

@@ -135,9 +135,9 @@ impl Conditional {
     /// The PDEs to measure: those asked for, or all with a student and the parameters of --law.
     ///
     /// # Errors
-    /// Fails if there is no student on the grid; for a parameter of --law that is given twice, that
-    /// no PDE has beside the others, or that one of the PDEs asked for does not have: before hours
-    /// of the others.
+    /// Fails, before hours of the others, for a PDE asked for without a student on the grid. Fails
+    /// for a parameter of --law that is given twice, that no PDE has beside the others, or that one
+    /// of the PDEs asked for does not have.
     fn pdes(&self, has_student: impl Fn(&str) -> bool) -> Result<Vec<String>, Failure> {
         let law = self.law();
         check_once("--law", self.law.iter().map(|(name, _)| name.as_str()))?;
@@ -150,14 +150,20 @@ impl Conditional {
             return Err(Failure::Usage(format!("--law {}: no PDE has that", names.join(", "))));
         }
 
+        let [ny, nx] = self.grid;
+        let no_student = |whose: &str| {
+            let words = format!("no student{whose} on {ny} x {nx} among the models");
+            Failure::Usage(format!("{words}; --grid names another"))
+        };
         if !problem::names().iter().any(|pde| has_student(pde)) {
-            let [ny, nx] = self.grid;
-            let reason =
-                format!("no student on {ny} x {nx} among the models; --grid names another");
-            return Err(Failure::Usage(reason));
+            return Err(no_student(""));
         }
+
         let pdes = chosen(&self.pde, |pde| has_student(pde) && has_law(pde))?;
         for pde in &pdes {
+            if !has_student(pde) {
+                return Err(no_student(&format!(" of {pde}")));
+            }
             conditional::of_law(problem::by_name(pde)?, &law)?;
         }
         Ok(pdes)

@@ -66,7 +66,7 @@ impl Report {
     /// Writes the answer to every path, in the format of its extension, and returns the paths of
     /// the files. A path may stand for several.
     fn write(&self, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-        let title = words::title(&self.answer, &self.figures);
+        let title = words::title(&self.answer, &self.figures.pde, self.figures.task);
         let caption = words::caption(&self.answer, &self.name, self.seed);
 
         let summed = || {
@@ -117,7 +117,8 @@ impl Report {
         let arguments = std::env::args().skip(1).map(quoted);
         let command = std::iter::once("phys-instruct".into()).chain(arguments).collect::<Vec<_>>();
         let advice = words::advice(&self.figures);
-        Texts { figures: self.lines(), command: command.join(" "), advice }
+        let all = "--table F.csv writes all";
+        Texts { figures: self.lines(), command: command.join(" "), advice, all }
     }
 
     /// Prints the figures.

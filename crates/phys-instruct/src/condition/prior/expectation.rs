@@ -125,8 +125,10 @@ pub struct Surprise {
     pub distances: Distances,
     /// The five distances that one in a hundred of the reference's samples exceeds.
     pub usual: Distances,
-    /// The distance of the field that the values show below which one in a hundred of the
-    /// reference's samples lies.
+    /// The distance of all values together below which one in a hundred of the reference's samples
+    /// lies.
+    pub least_together: f64,
+    /// The distance of the field that the values show, likewise.
     pub least_shown: f64,
     /// The size of each channel's values; none for a channel without observations.
     pub sizes: Vec<Option<Size>>,
@@ -220,6 +222,7 @@ impl Seen {
             given_rest,
             distances: inverse.distances(&away)[0],
             usual: exceeded_by(&own, RARE),
+            least_together: quantile(&own, RARE, |d| d.together),
             least_shown: quantile(&own, RARE, |d| d.shown),
             deviation: inverse.deviation,
         })
