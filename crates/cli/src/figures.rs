@@ -10,14 +10,14 @@ pub use phys_instruct::figures::{Figures, Subject};
 use phys_instruct::model::Model;
 use phys_instruct::residual::Residual;
 use phys_instruct::{Samples, figures::Polish};
-use phys_instruct_report::number::{plain, significant};
+use phys_instruct_pictures::words::{self, NO_EQUATION};
+use phys_instruct_report::number::plain;
 
 use crate::args::SamplingArgs;
 use crate::failure::{Failure, Outcome};
 use crate::output::{NO_SOLVER, line, seconds, show, tell};
 use crate::progress::{bar, wait};
 use crate::warnings;
-use phys_instruct_pictures::words::{self, NO_EQUATION};
 
 /// The line in place of figures without held-out data.
 const NOT_MEASURED: &str = "not known: no solver makes held-out data; --reference F names them";
@@ -77,12 +77,8 @@ pub fn measured_on(
     Ok(wait("measuring", || subject.measure(reference, residual))?)
 }
 
-/// What is printed of figures, and written under pictures.
+/// What is printed of figures.
 pub trait Printed {
-    /// The first line of a picture of the samples.
-    fn title(&self) -> String;
-    /// The caption of that picture: the origin of the samples and their PDE error.
-    fn caption(&self) -> String;
     /// The lines that are printed.
     fn lines(&self) -> Vec<(String, String)>;
     /// Prints the figures, and the faults of the model to stderr.
@@ -90,38 +86,15 @@ pub trait Printed {
 }
 
 impl Printed for Figures {
-    fn title(&self) -> String {
-        format!("{}: samples on {} × {} points", self.pde, self.grid.ny, self.grid.nx)
-    }
-
-    fn caption(&self) -> String {
-        let making = [
-            self.model.as_ref().map(|name| format!("model {name}")),
-            self.calls.map(|calls| format!("{}{}", words::calls(calls), of_operator(self))),
-            self.polish.map(|p| format!("{} sweeps of polish", p.sweeps)),
-            self.seed.map(|seed| format!("seed {seed}")),
-        ];
-        let making: Vec<String> = making.into_iter().flatten().collect();
-
-        let making = making.join(", ");
-        let errors = self.report.as_ref().map(|r| (r.count, r.pde_error, r.data_floor));
-        let Some((count, Some(error), Some(floor))) = errors else {
-            return format!("Made by {making}. No equation is known, and so no PDE error.");
-        };
-        let [error, floor] = [error, floor].map(|v| significant(v, 3));
-        format!(
-            "Made by {making}. PDE error of all {count} samples {error}; of held-out data {floor}."
-        )
-    }
-
     fn lines(&self) -> Vec<(String, String)> {
         let mut lines = vec![line("PDE", format!("{}, {}", self.pde, self.grid))];
         if let Some(model) = &self.model {
             lines.push(line("model", model));
         }
 
-        let calls =
-            self.calls.map(|calls| format!(", {} each{}", words::calls(calls), of_operator(self)));
+        let calls = self
+            .calls
+            .map(|calls| format!(", {} each{}", words::calls(calls), words::of_operator(self)));
         let calls = calls.unwrap_or_default();
         lines.push(line("samples", format!("{}{calls}", self.count)));
         match &self.report {
@@ -143,15 +116,6 @@ impl Printed for Figures {
         warnings::warn(&self.warnings);
         let value = serde_json::to_value(self).map_err(|e| Failure::Usage(e.to_string()))?;
         show(json, value, &self.lines())
-    }
-}
-
-/// The part of an operator in the samples, to follow the network calls.
-fn of_operator(figures: &Figures) -> &'static str {
-    match figures.operator {
-        None => "",
-        Some(true) => ", and as many of the operator",
-        Some(false) => ", without the operator",
     }
 }
 

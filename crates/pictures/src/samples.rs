@@ -10,6 +10,9 @@ use phys_instruct_report::{Canvas, Result};
 
 use crate::empty_sheet;
 
+/// The number of samples in a picture.
+pub const PICTURED: usize = 4;
+
 /// Samples that are shown, and what is known of their making.
 pub struct Shown {
     title: String,

@@ -1,6 +1,8 @@
-//! The words about an answer: its origin, its figures, and where one more value would tell most.
+//! The words about samples and answers: their origin, an answer's figures, and where one more value
+//! would tell most.
 
 use phys_instruct::condition::{Answer, AnswerFigures, Task, TrialScores};
+use phys_instruct::figures::Figures;
 use phys_instruct_physics::Pde;
 use phys_instruct_report::number::{plain, significant};
 
@@ -10,6 +12,39 @@ pub const NO_EQUATION: &str = "not known: data alone, no equation";
 /// Network calls in words.
 pub fn calls(count: usize) -> String {
     if count == 1 { "1 network call".into() } else { format!("{count} network calls") }
+}
+
+/// The part of an operator in samples, to follow the network calls.
+pub fn of_operator(figures: &Figures) -> &'static str {
+    match figures.operator {
+        None => "",
+        Some(true) => ", and as many of the operator",
+        Some(false) => ", without the operator",
+    }
+}
+
+/// The title of a picture of samples.
+pub fn title_of_samples(figures: &Figures) -> String {
+    format!("{}: samples on {} × {} points", figures.pde, figures.grid.ny, figures.grid.nx)
+}
+
+/// The origin of samples and their PDE error, in a sentence or two.
+pub fn caption_of_samples(figures: &Figures) -> String {
+    let making = [
+        figures.model.as_ref().map(|name| format!("model {name}")),
+        figures.calls.map(|count| format!("{}{}", calls(count), of_operator(figures))),
+        figures.polish.map(|p| format!("{} sweeps of polish", p.sweeps)),
+        figures.seed.map(|seed| format!("seed {seed}")),
+    ];
+    let making: Vec<String> = making.into_iter().flatten().collect();
+
+    let making = making.join(", ");
+    let errors = figures.report.as_ref().map(|r| (r.count, r.pde_error, r.data_floor));
+    let Some((count, Some(error), Some(floor))) = errors else {
+        return format!("Made by {making}. No equation is known, and so no PDE error.");
+    };
+    let [error, floor] = [error, floor].map(|v| significant(v, 3));
+    format!("Made by {making}. PDE error of all {count} samples {error}; of held-out data {floor}.")
 }
 
 /// The origin of an answer that the `model` of that name gave, in a sentence or two.

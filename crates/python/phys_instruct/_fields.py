@@ -131,6 +131,18 @@ class Samples(Fields):
             self._figures = self.measure()
         return self._figures
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the samples as ``phys-instruct sample --out`` does: the fields as ``.npz``, or a
+        picture of the first four as ``.png`` or ``.svg``. A picture tells the figures, which are
+        taken for it."""
+        path = Path(path)
+        if path.suffix.lower() not in (".npz", ".png", ".svg"):
+            raise RequestError(f"{path}: .npz, .png or .svg expected")
+        if path.suffix.lower() == ".npz":
+            super().save(path)
+        elif self.figures:
+            self._drawn.draw(self.array, path)
+
     def measure(
         self, reference: Mapping[str, object] | None = None, *, progress: bool | None = None
     ) -> dict[str, Any]:

@@ -10,9 +10,12 @@ use phys_instruct::condition::{Answer as Found, Method, Options, Question, Solve
 use phys_instruct::data::{self, Watch};
 use phys_instruct::device;
 use phys_instruct::diffusion::sampler::Method as Order;
-use phys_instruct::figures::{Drawing, Subject, ask_for_figures};
+use phys_instruct::figures::{Drawing, Figures, Subject, ask_for_figures};
+use phys_instruct::store::atomic;
 use phys_instruct::{Error, Model as Any, Samples, seeds};
 use phys_instruct_physics::{Grid, Pde};
+use phys_instruct_pictures::samples::{PICTURED, Shown, draw};
+use phys_instruct_pictures::{encoded, words};
 use pyo3::prelude::*;
 
 use crate::answer::{Answer, Given, Origin, observations};
@@ -195,7 +198,8 @@ impl Model {
         let empty = subject.samples.slice(0..0);
         let samples = std::mem::replace(&mut subject.samples, empty);
         let array = array_of(py, samples)?;
-        Ok((array, Drawn { origin: subject, model: Arc::clone(&self.model) }))
+        let (model, measured) = (Arc::clone(&self.model), Mutex::new(None));
+        Ok((array, Drawn { origin: subject, model, measured }))
     }
 
     /// Prepares the solver, and returns what is to be said of it.
@@ -303,6 +307,18 @@ fn truths(
 pub struct Drawn {
     origin: Subject,
     model: Arc<Any>,
+    /// The figures against the reference solver's data, once they have been taken.
+    measured: Mutex<Option<Figures>>,
+}
+
+impl Drawn {
+    /// The samples with their values and the known facts of their origin.
+    fn subject(&self, values: &PyReadonlyArray4<'_, f32>) -> phys_instruct::Result<Subject> {
+        let (pde, origin) = (self.model.card.pde()?, &self.origin);
+        let samples = samples_of(pde.as_ref(), values, self.model.card.grid.sides())?;
+        let (model, warnings) = (origin.model.clone(), origin.warnings.clone());
+        Ok(Subject { pde, samples, model, warnings, ..*origin })
+    }
 }
 
 #[pymethods]
@@ -316,13 +332,11 @@ impl Drawn {
         reference: Option<PyReadonlyArray4<'_, f32>>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<String> {
-        let (pde, sides) = (or_raise(py, self.model.card.pde())?, self.model.card.grid.sides());
-        let given = reference.map(|array| samples_of(pde.as_ref(), &array, sides)).transpose();
-        let given: Option<Samples> = or_raise(py, given)?;
-        let samples = or_raise(py, samples_of(pde.as_ref(), &values, sides))?;
-        let origin = &self.origin;
-        let (model, warnings) = (origin.model.clone(), origin.warnings.clone());
-        let subject = Subject { pde, samples, model, warnings, ..*origin };
+        let subject = or_raise(py, self.subject(&values))?;
+        let sides = self.model.card.grid.sides();
+        let of_solver = reference.is_none();
+        let given = reference.map(|array| samples_of(subject.pde.as_ref(), &array, sides));
+        let given: Option<Samples> = or_raise(py, given.transpose())?;
 
         let figures = watched(py, progress, |watcher, stop| {
             let Samples { count, channels, .. } = &subject.samples;
@@ -338,7 +352,39 @@ impl Drawn {
             let residual = subject.equation()?;
             subject.measure(reference.as_ref(), residual.as_deref())
         })?;
-        json(py, serde_json::to_string(&figures))
+        let text = json(py, serde_json::to_string(&figures))?;
+        if of_solver {
+            *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some(figures);
+        }
+        Ok(text)
+    }
+
+    /// Writes a picture of the first samples, `.png` or `.svg`. It tells the figures against the
+    /// reference solver's data, which have been taken before.
+    fn draw(
+        &self,
+        py: Python<'_>,
+        values: PyReadonlyArray4<'_, f32>,
+        path: PathBuf,
+    ) -> PyResult<()> {
+        let subject = or_raise(py, self.subject(&values))?;
+        let figures = self.measured.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let drawn = py.detach(|| {
+            let untaken = || Error::Request("the figures have not been taken".into());
+            let figures = figures.ok_or_else(untaken)?;
+            let residual = subject.equation()?;
+            let [title, caption] =
+                [words::title_of_samples(&figures), words::caption_of_samples(&figures)];
+            let shown =
+                Shown::of(&subject.samples, residual.as_deref(), PICTURED, &title, &caption)?;
+
+            let pictures = draw(subject.pde.as_ref(), &[shown]);
+            let bytes =
+                pictures.and_then(|all| all.iter().map(|one| encoded(&path, one)).collect());
+            let bytes: Vec<Vec<u8>> = bytes.map_err(|error| Error::Request(error.to_string()))?;
+            atomic::write(&path, &bytes.concat())
+        });
+        or_raise(py, drawn)
     }
 
     /// Network calls per sample.

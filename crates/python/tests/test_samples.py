@@ -117,12 +117,23 @@ def test_samples_in_files_and_frames(student: pi.Model, tmp_path: Path) -> None:
     for name in ("s.npz", "S.NPZ"):
         assert np.array_equal(np.load(tmp_path / name)["a"], samples["a"])
     for name in ("s.dat", "s", "s.npz.gz"):
-        with pytest.raises(pi.RequestError, match=f"{name}: .npz expected"):
+        with pytest.raises(pi.RequestError, match=f"{name}: .npz, .png or .svg expected"):
             samples.save(tmp_path / name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["S.NPZ", "s.npz"]
     pytest.importorskip("xarray")
     data = samples.to_xarray()
     assert data["a"].dims == ("sample", "y", "x") and data["y"].size == 64
+
+
+def test_a_picture_is_the_command_line_s(
+    student: pi.Model, program: Callable[..., str], tmp_path: Path
+) -> None:
+    program("sample", student.path, "--count", 8, "--seed", 5, "--out", tmp_path / "theirs.svg")
+    samples = student.sample(8, seed=5)
+    samples.save(tmp_path / "own.svg")
+    assert (tmp_path / "own.svg").read_bytes() == (tmp_path / "theirs.svg").read_bytes()
+    samples.save(tmp_path / "own.png")
+    assert (tmp_path / "own.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_pictures(student: pi.Model, tmp_path: Path) -> None:

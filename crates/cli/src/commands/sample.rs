@@ -6,16 +6,14 @@ use clap::Args;
 use phys_instruct::model::Model;
 use phys_instruct::residual::Residual;
 use phys_instruct::store::dataset;
+use phys_instruct_pictures::samples::{self, PICTURED, Shown};
+use phys_instruct_pictures::words;
 
 use crate::args::{Global, ModelName, SamplingArgs, at_least, extension};
 use crate::failure::Outcome;
 use crate::figures::{self, Figures, Printed, Subject};
 use crate::output::tell;
 use crate::{models, picture};
-use phys_instruct_pictures::samples::{self, Shown};
-
-/// Samples of a picture.
-const PICTURED: usize = 4;
 
 /// Draw samples from a model, with their figures and a picture
 ///
@@ -73,7 +71,7 @@ pub fn draw(
     residual: Option<&dyn Residual>,
     figures: &Figures,
 ) -> Outcome {
-    let [title, caption] = [figures.title(), figures.caption()];
+    let [title, caption] = [words::title_of_samples(figures), words::caption_of_samples(figures)];
     let shown = Shown::of(&subject.samples, residual, PICTURED, &title, &caption)?;
     let drawn = samples::draw(subject.pde.as_ref(), &[shown])?;
     drawn.iter().try_for_each(|canvas| picture::write(path, canvas))

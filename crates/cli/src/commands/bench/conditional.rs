@@ -12,6 +12,8 @@ use phys_instruct::condition::Task;
 use phys_instruct::problem;
 use phys_instruct::store::interrupt;
 use phys_instruct::store::lock::Lock;
+use phys_instruct_pictures::answer::{self, Answered};
+use phys_instruct_pictures::words;
 use phys_instruct_report::number::significant;
 use phys_instruct_report::page::Picture;
 
@@ -25,8 +27,6 @@ use crate::completion;
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
-use phys_instruct_pictures::answer::{self, Answered};
-use phys_instruct_pictures::words;
 
 /// Measure conditional solving against DiffusionPDE, the exact posterior and interpolation
 ///
@@ -39,7 +39,8 @@ use phys_instruct_pictures::words;
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Conditional {
-    /// Fewer problems, one number of points, one noise, 100 steps of DiffusionPDE: some ten minutes
+    /// Fewer problems, one number of points, one noise, 100 steps of DiffusionPDE: some twenty
+    /// minutes
     #[arg(long)]
     quick: bool,
     /// A PDE to measure; repeatable [default: all with a student]

@@ -11,6 +11,8 @@ use phys_instruct::config::CoordinatesKind;
 use phys_instruct::job::Part;
 use phys_instruct::store::lock::Lock;
 use phys_instruct::store::{atomic, interrupt};
+use phys_instruct_pictures::samples::{self, Shown};
+use phys_instruct_pictures::words;
 use phys_instruct_report::Canvas;
 use phys_instruct_report::page::Picture;
 
@@ -23,8 +25,6 @@ use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
 use crate::progress::bar;
-use phys_instruct_pictures::samples::{self, Shown};
-use phys_instruct_pictures::words;
 
 /// The default folder of rows, tables and the page.
 const FOLDER: &str = "runs/bench-unconditional";

@@ -7,6 +7,9 @@ use phys_instruct::condition::export::{self, Format, Layers, Level};
 use phys_instruct::condition::{Answer, AnswerFigures, TrialScores};
 use phys_instruct::store::atomic;
 use phys_instruct_physics::Pde;
+use phys_instruct_pictures::answer::{self, Answered};
+use phys_instruct_pictures::page::{self, Texts};
+use phys_instruct_pictures::words;
 use serde_json::Value;
 
 use super::many::Job;
@@ -15,9 +18,6 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{line, seconds, show, tell};
 use crate::picture;
 use crate::warnings::warn;
-use phys_instruct_pictures::answer::{self, Answered};
-use phys_instruct_pictures::page::{self, Texts};
-use phys_instruct_pictures::words;
 
 /// An answer, with the fields by which it is measured.
 pub(super) struct Report {
