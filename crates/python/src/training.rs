@@ -191,6 +191,13 @@ pub fn fit(
             Ok(said)
         })?;
 
+        // The steps of a student are settled where its teacher is named.
+        if config.student()?.teacher.is_none() {
+            let words = "holds the run of a teacher alone, with which distill goes on";
+            let reason = format!("{} {words}; choose another out", out.display());
+            return Err(Error::Request(reason));
+        }
+
         let held_out = watched_data(&config, watcher, stop, data::validation)?;
         // More points than there are is refused before the trainings.
         let Problems { points, noise, .. } = problems;

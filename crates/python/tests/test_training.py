@@ -64,6 +64,8 @@ def test_a_student_of_data_alone(pairs: pi.Fields, tmp_path: Path) -> None:
     other = pi.Dataset(own, a=pairs["a"], u=2 * pairs["u"], validation=10)
     with pytest.raises(pi.RequestError, match="other data; choose another out"):
         pi.train(other, minutes=0.1, out=tmp_path / "mine")
+    with pytest.raises(pi.RequestError, match="teacher alone, with which distill goes on"):
+        pi.fit(data, minutes=0.1, out=tmp_path / "mine")
 
 
 def test_a_fit_is_a_judged_student(pairs: pi.Fields, tmp_path: Path) -> None:
