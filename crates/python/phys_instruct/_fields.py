@@ -140,7 +140,9 @@ class Samples(Fields):
             raise RequestError(f"{path}: .npz, .png or .svg expected")
         if path.suffix.lower() == ".npz":
             super().save(path)
-        elif self.figures:
+        else:
+            # The native part keeps the figures that are taken, and writes them below the picture.
+            _ = self.figures
             self._drawn.draw(self.array, path)
 
     def measure(

@@ -53,8 +53,9 @@ class Posterior(Fields):
         """The observations beside the answer, as ``phys-instruct solve --table`` writes them.
 
         The columns are ``number`` and ``field``; the place ``y``, ``x``; the ``value`` and the ``sd``
-        of its error that was taken; the ``answer`` there, its spread ``answer_sd``, and how many
-        errors it is off, ``chi``. ``left_out`` is what the prior expects of the value from all
+        of its error that was taken, where the table adds the error of the model's own pairs; the
+        ``answer`` there, its spread ``answer_sd``, and how many errors it is off, the model's among
+        them, ``chi``. ``left_out`` is what the prior expects of the value from all
         others, ``left_out_sd`` the deviation of that, and ``left_out_distance`` how many of those it
         is away; they are NaN where they are not known.
         """

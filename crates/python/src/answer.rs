@@ -1,5 +1,6 @@
 //! Observations of a question, and its answer.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -293,17 +294,18 @@ impl Answer {
         json(py, serde_json::to_string(&self.found.warnings))
     }
 
-    /// The observations beside the answer, by their numbers.
+    /// The observations beside the answer, by their numbers, each with the error that was taken.
     fn observations(&self) -> Vec<Used> {
+        let seen = &self.found.observations;
+        let errors = seen.points().iter().map(Observation::deviation);
+        let taken: BTreeMap<usize, f64> = seen.numbers().iter().copied().zip(errors).collect();
+
         let one = |fit: &Fit| {
             let Fit { number, field, y, x, value, sd, answer, answer_sd, chi, left_out } = fit;
             let [left, left_sd, distance] =
                 left_out.map_or([f64::NAN; 3], |left| [left.value, left.sd, left.distance]);
-            let field = field.clone();
-            (
-                *number, field, *y, *x, *value, *sd, *answer, *answer_sd, *chi, left, left_sd,
-                distance,
-            )
+            let (field, sd) = (field.clone(), *taken.get(number).unwrap_or(sd));
+            (*number, field, *y, *x, *value, sd, *answer, *answer_sd, *chi, left, left_sd, distance)
         };
         self.found.explained.by_number().map(one).collect()
     }

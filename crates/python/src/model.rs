@@ -50,7 +50,7 @@ impl Model {
     }
 
     /// The name of the model's file.
-    fn name(&self) -> Option<String> {
+    pub fn name(&self) -> Option<String> {
         let name = self.path.as_deref()?.file_name()?;
         Some(name.to_string_lossy().into_owned())
     }

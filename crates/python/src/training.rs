@@ -180,7 +180,7 @@ pub fn fit(
     let given = or_raise(py, Pairs::of(pde, &pairs, &way, out.clone()))?;
     let [teachers, students] = ["teacher", "student"].map(|name| out.join(name));
 
-    let (model, path, judged) = watched(py, progress, |watcher, stop| {
+    let (model, judged) = watched(py, progress, |watcher, stop| {
         let config = given.config(watcher, |pace, config, [train, held_out]| {
             let seconds = way.seconds - start.elapsed().as_secs_f64();
             let work = Work { seconds, problems: PROBLEMS.min(held_out) };
@@ -203,30 +203,31 @@ pub fn fit(
         let Problems { points, noise, .. } = problems;
         let trials = trials(&config, held_out.count, task, points, noise)?;
         let (taught, _) = teacher(&config, &teachers, watcher, stop)?;
-        let (model, path) = student(&config, taught, &students, watcher, stop)?;
-        let judged = judged(&model, &path, &held_out, &trials, watcher, stop)?;
-        Ok((model, path, judged))
+        let (own, path) = student(&config, taught, &students, watcher, stop)?;
+        let model = Model::of(own, Some(path));
+        let judged = judged(&model, &held_out, &trials, watcher, stop)?;
+        Ok((model, judged))
     })?;
-    Ok((Model::of(model, Some(path)), json(py, serde_json::to_string(&judged))?))
+    Ok((model, json(py, serde_json::to_string(&judged))?))
 }
 
 /// Measures a student by as many samples as there are held-out pairs, and judges it.
 fn judged(
-    model: &Any,
-    path: &Path,
+    student: &Model,
     held_out: &Samples,
     trials: &Trials,
     watcher: &mut Watcher,
     stop: &AtomicBool,
 ) -> Result<Judged> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let model = &student.model;
     let count = held_out.count.max(FEWEST_DRAWN);
     let drawing =
         Drawing { count, calls: None, method: Order::Heun, seed: 0, polish: 0, joint: false };
     ask_for_figures(count, model.card.channels.len(), model.card.grid)?;
 
     let mut told = |done| watcher.report(done as u64, count as u64, "sampling");
-    let subject = Subject::draw(model, name, &drawing, &mut Watch { progress: &mut told, stop })?;
+    let subject =
+        Subject::draw(model, student.name(), &drawing, &mut Watch { progress: &mut told, stop })?;
     let residual = subject.equation()?;
     let figures = subject.measure(Some(held_out), residual.as_deref())?;
     let total = trials.problems as u64;
