@@ -1,5 +1,6 @@
 //! Progress on stderr: bars on a terminal, an occasional line elsewhere.
 
+use std::cell::Cell;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -16,15 +17,49 @@ const RARELY: Duration = Duration::from_secs(30);
 /// The time between two steps of a spinner.
 const OFTEN: Duration = Duration::from_millis(100);
 
-/// A bar of `total` items, which is silent if stderr is no terminal.
-pub fn bar(total: usize, what: &str) -> ProgressBar {
+/// A bar of items that are done one by one.
+pub struct Bar {
+    bar: ProgressBar,
+    /// The time of the last line, or of the beginning.
+    last: Cell<Instant>,
+}
+
+/// A bar of `total` items.
+pub fn bar(total: usize, what: &str) -> Bar {
     let bar = shown(|| ProgressBar::new(total as u64));
     let template = "{msg} [{bar:30}] {pos}/{len}, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
     bar.set_message(what.to_owned());
-    bar
+    Bar { bar, last: Cell::new(Instant::now()) }
+}
+
+impl Bar {
+    /// Corrects the number of items.
+    pub fn set_length(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
+    /// Shows that so many items are done.
+    pub fn set_position(&self, done: u64) {
+        self.bar.set_position(done);
+        if !std::io::stderr().is_terminal() && self.last.get().elapsed() >= RARELY {
+            let total = self.bar.length().unwrap_or(done);
+            tell!("{}: {done} of {total}", self.bar.message());
+            self.last.set(Instant::now());
+        }
+    }
+
+    /// Shows that one more item is done.
+    pub fn inc(&self) {
+        self.set_position(self.bar.position() + 1);
+    }
+
+    /// Removes the bar.
+    pub fn finish_and_clear(&self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// Runs `work`, whose length nobody knows, beside a spinner with the seconds so far.
@@ -104,8 +139,11 @@ impl Talk {
 fn summary(figures: &Map<String, Value>) -> String {
     let names = [
         ("loss", "loss"),
+        ("warm_start_loss", "loss"),
         ("auxiliary_loss", "auxiliary loss"),
         ("residual", "residual"),
+        ("batch_error", "solution error"),
+        ("batch_residual", "residual"),
         ("pde_error", "PDE error"),
         ("std_ratio", "std ratio"),
         ("sliced_wasserstein", "SWD"),
@@ -127,4 +165,21 @@ fn summary(figures: &Map<String, Value>) -> String {
         Some(format!("{name} {}", text(value)?))
     });
     shown.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_phase_tells_a_figure_of_its_steps() {
+        let told = |figures: Value| summary(figures.as_object().unwrap());
+        assert_eq!(told(json!({ "warm_start_loss": 0.25, "step": 1, "skipped": 0 })), "loss 0.250");
+        let operator = told(json!({ "batch_error": 0.5, "batch_residual": 0.25, "skipped": 0 }));
+        assert_eq!(operator, "solution error 0.500, residual 0.250");
+    }
 }

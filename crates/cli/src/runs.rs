@@ -48,7 +48,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// Locks the folder against other trainings before any work is done.
+    /// Locks the folder against other trainings before any work is done, and tells whether the run
+    /// there begins or goes on.
     ///
     /// # Errors
     /// Fails as [`runs::claim`] does.
@@ -59,6 +60,11 @@ impl Place {
         team: &Team,
     ) -> phys_instruct::Result<Self> {
         let lock = team.leads().then(|| runs::claim(folder, config, kind)).transpose()?;
+        if lock.is_some() {
+            let how =
+                if Run::exists_in(folder) { "goes on with the run there" } else { "a new run" };
+            tell!("{}: {how}", folder.display());
+        }
         Ok(Self { folder: folder.into(), run: None, lock })
     }
 

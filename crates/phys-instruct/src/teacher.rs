@@ -7,11 +7,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::Pde;
 use serde_json::{Map, json};
 
-use crate::config::Config;
+use crate::config::{Config, CoordinatesKind, NetConfig};
 use crate::diffusion::noise::Draw;
 use crate::diffusion::{Coordinates, Network, loss};
 use crate::model::{Card, Kind, Model, Record, statistics_arrays, statistics_from};
 use crate::net::optimizer::AdamW;
+use crate::net::refine::{self, Picture, Seen};
 use crate::net::{UNet, params};
 use crate::parts::Parts;
 use crate::problem::{self, Described};
@@ -43,7 +44,8 @@ pub struct TeacherTraining {
 }
 
 impl TeacherTraining {
-    /// A training on `data` from the beginning, or from the weights and coordinates of `start`.
+    /// A training on `data` from the beginning, or from the weights of `start`. A start of the same
+    /// grid gives its coordinates too.
     ///
     /// # Errors
     /// Data or a start that does not fit the configuration.
@@ -74,12 +76,16 @@ impl TeacherTraining {
 
         let record = Record::of_training(config, start.as_ref())?;
         let (plain, mut statistics) = match start {
-            Some(model) => (started(&card, &model)?, model.statistics),
-            None => {
+            Some(model) if model.card.grid == card.grid => {
+                (started(&card, &model)?, model.statistics)
+            }
+            start => {
+                let begun = start.map(|model| refined(&card, &model)).transpose()?;
                 let (coordinates, statistics) =
                     Coordinates::fit(&data, &Parts::of(pde), &config.coordinates, device)?;
                 let [inputs, outputs] = [coordinates.inputs(), card.channels.len()];
-                let net = UNet::new(&config.net, inputs, outputs, config.seed, device);
+                let new = || UNet::new(&config.net, inputs, outputs, config.seed, device);
+                let net = begun.unwrap_or_else(new);
                 (Network::new(net, coordinates).valid(), statistics)
             }
         };
@@ -285,16 +291,62 @@ impl Training for TeacherTraining {
 
 /// The network of a teacher like `card`, to be trained further.
 fn started(card: &Card, start: &Model) -> Result<Network> {
-    let of = |c: &Card| (c.kind, c.pde.clone(), c.params.clone(), c.grid, c.net.clone());
-    let process = |c: &Card| (c.coordinates.clone(), c.diffusion.clone(), c.description.clone());
-    if of(card) != of(&start.card) || process(card) != process(&start.card) {
+    check_start(card, start, 1)?;
+    Ok(start.network.valid())
+}
+
+/// The network of a teacher like `card` but of a coarser grid, as the beginning of one of `card`'s.
+fn refined(card: &Card, start: &Model) -> Result<UNet> {
+    let (fine, coarse) = (card.grid, start.card.grid);
+    let times = fine.ny / coarse.ny;
+    if fine.sides() != coarse.sides() || fine.shape() != coarse.shape().map(|n| n * times) {
         return Err(Error::Config(format!(
-            "train.start is a {:?} of {} on grid {} that differs from the config in its PDE, \
-             network, coordinates or diffusion",
-            start.card.kind, start.card.pde, start.card.grid
+            "train.start is of the grid {coarse}: the grid {fine} would have to be a whole number of \
+             times as fine, on the same sides"
         )));
     }
-    Ok(start.network.valid())
+    check_start(card, start, times)?;
+
+    let coordinates = &card.coordinates;
+    let channels = card.channels.len();
+    let [plain, coloured] = match coordinates.kind() {
+        CoordinatesKind::Pixel => [Picture::Physical; 2],
+        CoordinatesKind::Modes => [Picture::Whitened, Picture::Physical],
+        CoordinatesKind::Joint => {
+            let reason = "joint components are of one grid alone; `--unset train.start`";
+            return Err(Error::Config(format!("train.start of grid {coarse}: {reason}")));
+        }
+    };
+
+    // Pixels have no second picture of a channel.
+    let second = start.network.coordinates.inputs() - channels;
+    let inputs = [vec![plain; channels], vec![coloured; second]].concat();
+    let noise = 1.0 - coordinates.noise().power();
+    let seen = Seen { inputs, outputs: vec![plain; channels], noise };
+    refine::refined(&start.network.valid().net, &start.card.net, &seen, times)
+}
+
+/// Refuses a start that is no teacher like `card`, on a grid of which the config's is so many times
+/// as fine.
+fn check_start(card: &Card, start: &Model, times: usize) -> Result<()> {
+    let start = &start.card;
+    let net = NetConfig { patch: start.net.patch * times, ..start.net.clone() };
+    let of = |c: &Card| (c.kind, c.pde.clone(), c.params.clone(), c.channels.clone());
+    let process = |c: &Card| (c.coordinates.clone(), c.diffusion.clone(), c.description.clone());
+    if of(card) == of(start) && net == card.net && process(card) == process(start) {
+        return Ok(());
+    }
+
+    let patch = match net == card.net {
+        true => String::new(),
+        false if net.patch > 4 => "; its patches are too wide for a finer grid".into(),
+        false => format!("; net.patch would have to be {}", net.patch),
+    };
+    Err(Error::Config(format!(
+        "train.start is a {:?} of {} on grid {} that differs from the config in its PDE, network, \
+         coordinates or diffusion{patch}",
+        start.kind, start.pde, start.grid
+    )))
 }
 
 /// The states y of the `chosen` samples of `data`, `[batch, channel, y, x]`.
@@ -307,4 +359,72 @@ pub fn batch_of(
     let values: Vec<f32> = chosen.iter().flat_map(|&i| data.sample(i)).copied().collect();
     let shape = [chosen.len(), data.channels.len(), data.height, data.width];
     coordinates.encode(Tensor::from_data(TensorData::new(values, shape), device))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use phys_instruct_physics::rng;
+
+    use super::*;
+    use crate::device;
+    use crate::diffusion::denoiser::Denoiser;
+    use crate::testing::samples_from;
+
+    /// A teacher on `side` x `side` points, 8 patches along a side, that has taken so many steps.
+    fn teacher(side: usize, coordinates: &str, start: Option<Model>, steps: u64) -> Model {
+        let text = format!(
+            "pde = 'darcy'\ngrid = {side}\nseed = 1\n\
+             net = {{ width = 16, multipliers = [1, 2], patch = {} }}\n\
+             train = {{ steps = 150, batch = 16, warmup = 10 }}\n\
+             coordinates = {coordinates}\n",
+            side / 8
+        );
+        let config = Config::from_toml(&text).unwrap();
+        let pde = config.pde().unwrap();
+        let data = samples_from(pde.as_ref(), 256, side, 1);
+        let new = TeacherTraining::new(&config, pde.as_ref(), data, start, &device::cpu());
+        let mut training = new.unwrap();
+        while training.step_count() < steps {
+            training.step().unwrap();
+        }
+        training.model()
+    }
+
+    /// The mean square error of denoised fields in physical units, each channel in units of its
+    /// variance, with noise of one level that is the same for every model.
+    fn error(model: &Model, truth: &Samples, sigma: f32) -> f32 {
+        let (device, network) = (device::cpu(), &model.network);
+        let chosen: Vec<usize> = (0..truth.count).collect();
+        let y = batch_of(truth, &chosen, &network.coordinates, &device);
+        let mut rng = rng::stream(1, "test", 0, 0);
+        let noise = rng::normals(&mut rng, y.dims().iter().product());
+        let noise: Vec<f32> = noise.into_iter().map(|value| value as f32).collect();
+        let noise = Tensor::from_data(TensorData::new(noise, y.dims()), &device);
+
+        let noisy = y.clone() + noise * network.profile() * sigma;
+        let denoised = network.denoise(noisy, Tensor::full([truth.count], sigma, &device));
+        let [denoised, truth] = [denoised, y].map(|y| network.coordinates.decode(y));
+        let of_channel = |x: Tensor<4>| x.square().mean_dim(0).mean_dim(2).mean_dim(3);
+        let spread = of_channel(truth.clone() - truth.clone().mean_dim(0));
+        (of_channel(denoised - truth) / spread).mean().into_scalar()
+    }
+
+    #[test]
+    fn a_coarse_teacher_knows_the_coarse_structure_of_the_fine_grid() {
+        let pde = phys_instruct_physics::registry::by_name("darcy").unwrap();
+        let held_out = samples_from(pde.as_ref(), 64, 32, 2);
+        // Modes know the spectrum without training: little is left to learn in so few steps.
+        for (coordinates, most) in [
+            ("{ kind = 'pixel' }", 0.6),
+            ("{ kind = 'modes' }", 0.97),
+            ("{ kind = 'modes', noise = 'data' }", 0.99),
+        ] {
+            let coarse = teacher(16, coordinates, None, 150);
+            let [begun, new] = [Some(coarse), None]
+                .map(|start| error(&teacher(32, coordinates, start, 0), &held_out, 2.0));
+            assert!(begun < most * new, "{coordinates}: {begun}, {new} anew");
+        }
+    }
 }

@@ -58,7 +58,7 @@ impl Pde for Burgers {
 
     fn channels(&self) -> Vec<Channel> {
         let basis = [Basis::Cosine, Basis::Fourier];
-        vec![Channel::new("u", "velocity, time along y", basis)]
+        vec![Channel::new("u", "velocity, time along y", basis).dimensionless()]
     }
 
     fn params(&self) -> Vec<Param> {

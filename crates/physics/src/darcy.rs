@@ -86,8 +86,8 @@ impl Pde for Darcy {
 
     fn channels(&self) -> Vec<Channel> {
         vec![
-            Channel::new("a", "permeability", [Basis::Cosine; 2]),
-            Channel::new("u", "pressure", [self.solution_basis(); 2]),
+            Channel::new("a", "permeability", [Basis::Cosine; 2]).dimensionless(),
+            Channel::new("u", "pressure", [self.solution_basis(); 2]).dimensionless(),
         ]
     }
 

@@ -55,8 +55,8 @@ impl Pde for Helmholtz {
         vec![
             // The source is cut at the boundary and does not fall to zero there: its sine modes
             // would depend on each other too.
-            Channel::new("a", "source, 0 on the boundary", [Basis::CosineNodes; 2]),
-            Channel::new("u", "solution", [Basis::SineNodes; 2]),
+            Channel::new("a", "source, 0 on the boundary", [Basis::CosineNodes; 2]).dimensionless(),
+            Channel::new("u", "solution", [Basis::SineNodes; 2]).dimensionless(),
         ]
     }
 

@@ -47,5 +47,5 @@ pub use law::{GaussianField, InputLaw, TwoValues};
 pub use layout::{Layout, Part, Rows};
 pub use linearised::{Linearisable, Linearised};
 pub use param::Param;
-pub use pde::{Channel, Pde, Solution, SolveReport, generate};
+pub use pde::{Channel, DIMENSIONLESS, Pde, Solution, SolveReport, generate};
 pub use warning::{Warning, WarningKind};

@@ -71,7 +71,9 @@ impl Pde for NavierStokes {
     }
 
     fn channels(&self) -> Vec<Channel> {
-        let channel = |name: &str, meaning: &str| Channel::new(name, meaning, [Basis::Fourier; 2]);
+        let channel = |name: &str, meaning: &str| {
+            Channel::new(name, meaning, [Basis::Fourier; 2]).dimensionless()
+        };
         let mut channels = vec![channel("w0", "initial vorticity")];
         let between = BETWEEN.iter().take(self.intervals.saturating_sub(1));
         channels.extend(between.map(|name| channel(name, "vorticity at an intermediate time")));

@@ -12,21 +12,46 @@ use crate::{
     Warning, rng,
 };
 
+/// The unit of a quantity without one, by the conventions of NetCDF.
+pub const DIMENSIONLESS: &str = "1";
+
 /// One field of the joint sample x = (input, solution).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Channel {
     /// The name used in files and on the command line, as in the literature (`a`, `u`, `w0`).
     pub name: String,
-    /// The quantity and its unit, in words (all five benchmarks are dimensionless).
+    /// The quantity, in words.
     pub meaning: String,
+    /// The unit, [`DIMENSIONLESS`] for a quantity without one, as all five benchmarks have; `None`
+    /// if it is not known.
+    pub unit: Option<String>,
     /// The basis along y and along x.
     pub basis: [Basis; 2],
 }
 
 impl Channel {
-    /// Returns a channel with its name, its meaning and its basis along y and along x.
+    /// Returns a channel with its name, its meaning and its basis along y and along x. Its unit is
+    /// not known.
     pub fn new(name: &str, meaning: &str, basis: [Basis; 2]) -> Self {
-        Self { name: name.into(), meaning: meaning.into(), basis }
+        Self { name: name.into(), meaning: meaning.into(), unit: None, basis }
+    }
+
+    /// Returns the channel with a unit, such as `m/s`.
+    pub fn in_unit(self, unit: &str) -> Self {
+        Self { unit: Some(unit.into()), ..self }
+    }
+
+    /// Returns the channel as a quantity without a unit.
+    pub fn dimensionless(self) -> Self {
+        self.in_unit(DIMENSIONLESS)
+    }
+
+    /// The quantity, with its unit in brackets where it has one: `head (m)`.
+    pub fn in_words(&self) -> String {
+        match self.unit.as_deref() {
+            None | Some(DIMENSIONLESS) => self.meaning.clone(),
+            Some(unit) => format!("{} ({unit})", self.meaning),
+        }
     }
 }
 

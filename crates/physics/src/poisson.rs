@@ -46,8 +46,8 @@ impl Pde for Poisson {
         // Sines would relate a to u mode by mode. But a does not vanish on the boundary: its sine
         // modes are strongly correlated, and whitening them one by one loses the large scales.
         vec![
-            Channel::new("a", "source", [Basis::Cosine; 2]),
-            Channel::new("u", "solution", [Basis::SineNodes; 2]),
+            Channel::new("a", "source", [Basis::Cosine; 2]).dimensionless(),
+            Channel::new("u", "solution", [Basis::SineNodes; 2]).dimensionless(),
         ]
     }
 

@@ -89,7 +89,7 @@ fn add_row<'a>(
 
     let values = panels.iter().flat_map(|panel| panel.field);
     let name = &channel.name;
-    let mut scales = vec![Scale::fitted(&format!("{name}, {}", channel.meaning), values)];
+    let mut scales = vec![Scale::fitted(&format!("{name}, {}", channel.in_words()), values)];
 
     if !shown.error.is_empty() {
         let largest = of_channel(&shown.error).iter().fold(0.0f32, |m, v| m.max(v.abs()));

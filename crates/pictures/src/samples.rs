@@ -49,7 +49,7 @@ impl Shown {
 pub fn draw(pde: &dyn Pde, sets: &[Shown]) -> Result<Vec<Canvas>> {
     let channel_scale = |(c, channel): (usize, phys_instruct_physics::Channel)| {
         let fields = sets.iter().take(1).flat_map(|set| fields_of(&set.samples, c));
-        Scale::fitted(&format!("{}, {}", channel.name, channel.meaning), fields.flatten())
+        Scale::fitted(&format!("{}, {}", channel.name, channel.in_words()), fields.flatten())
     };
     let scales: Vec<Scale> = pde.channels().into_iter().enumerate().map(channel_scale).collect();
     sets.iter().map(|set| draw_one(pde, set, &scales)).collect()

@@ -131,6 +131,8 @@ pub struct Origin {
     pub name: String,
     pub task: Task,
     pub seed: u64,
+    /// The call of Python that answers again.
+    pub call: String,
 }
 
 impl Answer {
@@ -158,7 +160,7 @@ impl Answer {
 
     /// The bytes of a picture or a page, by the extension of the path.
     fn drawn(&self, path: &Path, truth: Option<&Samples>) -> phys_instruct::Result<Vec<u8>> {
-        let (found, Origin { model, name, seed, .. }) = (&self.found, &self.origin);
+        let (found, Origin { model, name, seed, call, .. }) = (&self.found, &self.origin);
         let (pde, figures) = (model.card.pde()?, self.measured(truth)?);
         let [title, caption] = [self.title(), words::caption(found, name, *seed)];
         let answered = Answered {
@@ -173,7 +175,7 @@ impl Answer {
         let bytes = if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("html")) {
             let texts = Texts {
                 figures: words::figures(found, &figures, pde.as_ref(), self.checked.as_ref()),
-                command: "the Python package phys_instruct".into(),
+                command: call.clone(),
                 advice: words::advice(&figures),
                 all: "Posterior.observations holds all",
             };

@@ -1,6 +1,6 @@
 //! Models: loading, sampling, figures.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -101,6 +101,39 @@ pub struct Way {
     /// The number of test problems; none for no check.
     #[pyo3(item)]
     check: Option<usize>,
+}
+
+impl Way {
+    /// The Python call that gives the same answer. `of` stands for the model, and `file` for the
+    /// observations where they come from one. Other options stand there where they were given.
+    fn call(&self, of: &str, file: Option<&Path>, held_out: bool) -> String {
+        let observations =
+            file.map_or("observations".into(), |file| quoted(&file.to_string_lossy()));
+        let word = |flag: bool| (if flag { "True" } else { "False" }).to_owned();
+        let told = [
+            ("method", self.method.as_deref().map(quoted)),
+            ("rounds", self.rounds.map(|rounds| rounds.to_string())),
+            ("noise", self.noise.map(|noise| noise.to_string())),
+            ("robust", self.robust.then(|| word(true))),
+            ("resolve", self.resolve.map(word)),
+            ("check", self.check.map(|count| count.to_string())),
+            ("held_out", held_out.then(|| "held_out".into())),
+        ];
+
+        let always = format!(
+            "{observations}, {}, ensemble={}, seed={}",
+            quoted(&self.task),
+            self.ensemble,
+            self.seed
+        );
+        let told = told.into_iter().filter_map(|(key, value)| Some(format!(", {key}={}", value?)));
+        format!("{of}.solve({always}{})", told.collect::<String>())
+    }
+}
+
+/// A text as Python reads it.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// The method of that name on the command line.
@@ -218,6 +251,11 @@ impl Model {
         held_out: Option<PyReadonlyArray4<'_, f32>>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<(Answer, Vec<String>)> {
+        let of = match &self.path {
+            Some(path) => format!("phys_instruct.load({})", quoted(&path.to_string_lossy())),
+            None => "model".into(),
+        };
+        let call = way.call(&of, file.as_deref(), held_out.is_some());
         let Way { task, ensemble, seed, method, rounds, noise, robust, resolve, check } = way;
         let task = or_raise(py, task.parse())?;
         let method = or_raise(py, method.as_deref().map(method_of).transpose())?;
@@ -268,7 +306,7 @@ impl Model {
             })
         });
         let (model, name) = (Arc::clone(&self.model), self.name().unwrap_or(UNSAVED.into()));
-        let origin = Origin { model, name, task, seed };
+        let origin = Origin { model, name, task, seed, call };
         Ok((Answer::new(found, checked.transpose()?, origin), notes))
     }
 }

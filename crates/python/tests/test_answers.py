@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -335,8 +336,9 @@ def test_pictures_and_pages_are_the_command_line_s(
     posterior.save(tmp_path / "own.html", truth=truth)
     page = (tmp_path / "own.html").read_text()
     assert page.count("<image") == 2 * (5 + 3) and "src=" not in page
-    for text in ("within the 90 % interval", "One more value", "expected from the others"):
-        assert text in page, text
+    call = f"phys_instruct.load({student.path}).solve(observations, inverse, ensemble=16, seed=0)"
+    for text in ("within the 90 % interval", "One more value", "expected from the others", call):
+        assert text in unescape(page).replace('"', ""), text
     with pytest.raises(pi.RequestError, match="truth is shown by pictures and pages alone"):
         posterior.save(tmp_path / "own.nc", truth=truth)
     with pytest.raises(pi.RequestError, match="above is shown by files of fields alone"):

@@ -51,8 +51,8 @@ impl Pde for ReactionDiffusion {
 
     fn channels(&self) -> Vec<Channel> {
         vec![
-            Channel::new("a", "source", [Basis::Cosine; 2]),
-            Channel::new("u", "concentration", [Basis::SineInner; 2]),
+            Channel::new("a", "source", [Basis::Cosine; 2]).dimensionless(),
+            Channel::new("u", "concentration", [Basis::SineInner; 2]).dimensionless(),
         ]
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use phys_instruct::config::NetConfig;
 use phys_instruct::device;
-use phys_instruct::model::{Model, Record};
+use phys_instruct::model::{Kind, Model, Record};
 use phys_instruct::student::OperatorCard;
 use phys_instruct_report::number::plain;
 use serde_json::{Value, json};
@@ -168,10 +168,11 @@ fn info(path: &Path, json: bool) -> Outcome {
         lines.push(line("operator", format!("{text}, {steps} steps of training")));
     }
 
-    if !card.data.is_empty() {
-        lines.push(line("data", &card.data));
-    }
-
+    // A student without an operator saw no pairs but the teacher's.
+    let saw_pairs = card.kind == Kind::Teacher || card.operator.is_some();
+    let imported = (!card.data.is_empty()).then(|| card.data.clone());
+    let recorded = saw_pairs.then(|| card.record.data()).flatten();
+    lines.extend(imported.or(recorded).map(|text| line("data", text)));
     lines.push(line("trained", format!("{} steps, {} samples", card.steps, card.samples_seen)));
     lines.push(line("time", seconds(card.seconds)));
     lines.extend(of_record(&card.record));

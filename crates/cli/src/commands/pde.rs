@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use phys_instruct::problem::{self, Points};
-use phys_instruct_physics::{Basis, Channel, Grid, Part, Pde};
+use phys_instruct_physics::{Basis, Channel, DIMENSIONLESS, Grid, Part, Pde};
 use serde_json::{Value, json};
 
 use crate::args::{Global, PdeArgs};
@@ -70,7 +70,9 @@ fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
         .map(|c| {
             let boundary = c.basis.map(|basis| basis.boundary());
             let boundary = (!is_open(c, pde)).then_some(boundary);
-            json!({ "name": c.name, "meaning": c.meaning, "boundary": boundary })
+            json!({
+                "name": c.name, "meaning": c.meaning, "unit": c.unit, "boundary": boundary,
+            })
         })
         .collect();
     let names = |part: &Part| -> Vec<&str> {
@@ -134,7 +136,7 @@ fn places_and_ranges(pde: &dyn Pde) -> Vec<(String, String)> {
     lines
 }
 
-/// The name, meaning and boundary of a field.
+/// The name, meaning, unit and boundary of a field.
 fn described(channel: &Channel, pde: &dyn Pde) -> String {
     // Of data alone, cosines are the basis where nothing is known of a boundary, and the points are
     // said by themselves.
@@ -151,7 +153,12 @@ fn described(channel: &Channel, pde: &dyn Pde) -> String {
         true => along_y.to_owned(),
         false => format!("along y {along_y}, along x {along_x}"),
     };
-    format!("{}: {}; {boundary}", channel.name, channel.meaning)
+    let unit = match channel.unit.as_deref() {
+        None => "unit not told",
+        Some(DIMENSIONLESS) => "dimensionless",
+        Some(unit) => unit,
+    };
+    format!("{}: {} ({unit}); {boundary}", channel.name, channel.meaning)
 }
 
 /// Tells whether a description leaves the boundary of a field to the data.

@@ -372,7 +372,7 @@ impl Solve {
                     say!(Warnings, "{}: no answer: {failure}", job.observations.display());
                 }
             }
-            bar.inc(1);
+            bar.inc();
         }
         bar.finish_and_clear();
 

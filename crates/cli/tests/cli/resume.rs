@@ -27,9 +27,11 @@ fn a_teacher_of_20_steps_is_one_of_10_and_10() {
     sandbox.good("train tiny.toml --out whole");
     let pause = sandbox.good("train tiny.toml --out parts --until 10");
     assert!(pause.stdout.contains("10 of 20"), "{}", pause.stdout);
+    assert!(pause.stderr.contains("parts: a new run"), "{}", pause.stderr);
     assert!(!sandbox.path("parts/model.safetensors").exists());
     assert_ne!(checkpoint(&sandbox, "parts").tensors, checkpoint(&sandbox, "whole").tensors);
-    sandbox.good("train tiny.toml --out parts");
+    let rest = sandbox.good("train tiny.toml --out parts");
+    assert!(rest.stderr.contains("parts: goes on"), "{}", rest.stderr);
     assert_same(&sandbox, ["whole", "parts"]);
     let steps = |run: &str| {
         let text = std::fs::read_to_string(sandbox.path(run).join("metrics.jsonl")).unwrap();

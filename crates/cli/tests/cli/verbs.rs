@@ -309,6 +309,8 @@ fn a_packed_file_tells_its_making() {
     for part in ["8 samples, 1 call", "PDE error", "(data: ", "licence", "lines, under"] {
         assert!(info.contains(part), "{part}: {info}");
     }
+    let teacher = sandbox.good("model info teacher").stdout;
+    assert!(teacher.contains("64 samples of the reference solver, seed 1000"), "{teacher}");
 
     // What is told is kept by another copy.
     sandbox.good("model pack p.safetensors --out q.safetensors");

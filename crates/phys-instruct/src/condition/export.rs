@@ -14,20 +14,17 @@ mod netcdf;
 
 use std::path::{Path, PathBuf};
 
-use phys_instruct_physics::{Grid, Pde};
+use phys_instruct_physics::{Channel, DIMENSIONLESS, Grid, Pde};
 
 use crate::condition::explained::Fit;
 use crate::condition::{Answer, Posterior};
 use crate::store::{NdArray, atomic, npz};
-use crate::{Error, Result, problem};
+use crate::{Error, Result};
 
 /// The quantiles of every field, and the names of their layers.
 const QUANTILES: [(f64, &str); 3] = [(0.1, "p10"), (0.5, "p50"), (0.9, "p90")];
 /// Two spacings of a grid that differ by less than this share are the same.
 const SAME_SPACING: f64 = 1e-9;
-
-/// The unit of a quantity without one, by the conventions of NetCDF.
-const NO_UNIT: &str = "1";
 
 /// A level of a field, for the probability that the field lies above it.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,10 +77,7 @@ pub struct Layers<'a> {
     layers: Vec<Layer>,
     /// The coordinates along y and along x.
     points: [Vec<f64>; 2],
-    /// The words for each channel.
-    meanings: Vec<String>,
-    /// The unit of each channel, as of a layer.
-    units: Vec<Option<String>>,
+    channels: Vec<Channel>,
     /// The words for y.
     along_y: &'static str,
     title: String,
@@ -114,13 +108,13 @@ impl<'a> Layers<'a> {
             all.push((name, format!("quantile {share}"), posterior.quantile(share)?));
         }
 
-        let units: Vec<_> = pde.channels().iter().map(|channel| unit(pde, &channel.name)).collect();
-        for (c, channel) in pde.channels().iter().enumerate() {
+        let channels = pde.channels();
+        for (c, channel) in channels.iter().enumerate() {
             for (name, words, values) in &all {
                 layers.push(Layer {
                     name: format!("{}_{name}", channel.name),
                     meaning: format!("{}, {words}", channel.meaning),
-                    unit: units[c].clone(),
+                    unit: channel.unit.clone(),
                     values: values[c * points..(c + 1) * points].to_vec(),
                 });
             }
@@ -134,15 +128,14 @@ impl<'a> Layers<'a> {
             layers.push(Layer {
                 name: format!("{field}_above_{value}"),
                 meaning: format!("probability that {field} is above {value}"),
-                unit: Some(NO_UNIT.into()),
+                unit: Some(DIMENSIONLESS.into()),
                 values: posterior.share_above(c, *value),
             });
         }
 
-        let meanings = pde.channels().iter().map(|channel| channel.meaning.clone()).collect();
         let points = pde.points(samples.grid());
         let along_y = if pde.layout().input.is_line() { "time" } else { "y" };
-        Ok(Self { posterior, layers, points, meanings, units, along_y, title: title.into() })
+        Ok(Self { posterior, layers, points, channels, along_y, title: title.into() })
     }
 
     /// Writes the layers in the format of the path's extension, and returns the files' names.
@@ -239,13 +232,6 @@ impl<'a> Layers<'a> {
         }
         Ok(written)
     }
-}
-
-/// The unit of a field: that of its description, or none for an equation's.
-fn unit(pde: &dyn Pde, field: &str) -> Option<String> {
-    let Some(own) = problem::description(pde) else { return Some(NO_UNIT.into()) };
-    let told = own.fields.iter().find(|other| other.name == field).map(|other| &other.unit);
-    told.filter(|unit| !unit.is_empty()).cloned()
 }
 
 /// Refuses a path that cannot hold the answers of `pde` on a grid, before anything is computed.

@@ -27,6 +27,16 @@ impl Default for DataConfig {
 }
 
 impl DataConfig {
+    /// The data of a training in words, in one line.
+    pub fn in_words(&self) -> String {
+        let Self { path, count, validation, seed } = self;
+        match path {
+            None => format!("{count} samples of the reference solver, seed {seed}"),
+            Some(path) if *count == 0 => format!("{path}, all but the last {validation} samples"),
+            Some(path) => format!("{path}, {count} samples"),
+        }
+    }
+
     /// Checks the numbers; `at` is the table's name.
     pub(super) fn check(&self, at: &str) -> Result<()> {
         // The floor of the figures is the distance of two halves, of two samples each at least.

@@ -45,6 +45,12 @@ impl Record {
         Ok(Self { config: load::to_toml(config)?, parent, ..Self::default() })
     }
 
+    /// The data of the last training in words, in one line; none where the config is not known.
+    pub fn data(&self) -> Option<String> {
+        let known = (!self.config.is_empty()).then(|| load::of_any_version(&self.config));
+        Some(known?.ok()?.data.in_words())
+    }
+
     /// Tells whether nothing is told.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

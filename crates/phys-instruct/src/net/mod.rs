@@ -6,6 +6,7 @@ pub mod ops;
 pub mod optimizer;
 pub(crate) mod packed;
 pub mod params;
+pub mod refine;
 mod unet;
 
 pub use unet::UNet;

@@ -12,7 +12,7 @@ use crate::config::NetConfig;
 /// The number of frequencies of the noise embedding.
 const FREQUENCIES: usize = 16;
 /// The number of channels that hold a point's coordinates.
-const POSITIONS: usize = 2;
+pub(super) const POSITIONS: usize = 2;
 
 /// A residual block, `block` in the names of the weights.
 #[derive(Module, Debug)]

@@ -62,7 +62,11 @@ impl Pde for Described {
         let channel = |field: &Field| {
             // Nothing is known of a boundary that is neither described nor seen in data.
             let basis = field.basis.unwrap_or([Boundary::Cosine; 2]).map(Basis::from);
-            Channel::new(&field.name, &field.in_words(), basis)
+            let channel = Channel::new(&field.name, field.quantity(), basis);
+            match field.unit.as_str() {
+                "" => channel,
+                unit => channel.in_unit(unit),
+            }
         };
         self.description.ordered().into_iter().map(channel).collect()
     }
@@ -125,7 +129,7 @@ mod tests {
         let pde = Described::new(Description::from_toml(MINE).unwrap()).unwrap();
         let channels = pde.channels();
         assert_eq!([&channels[0].name, &channels[1].name], ["k", "u"]);
-        assert_eq!(channels[1].meaning, "head (m)");
+        assert_eq!(channels[1].in_words(), "head (m)");
         assert_eq!(channels[1].basis, [Basis::Fourier, Basis::SineNodes]);
         assert_eq!(pde.layout(), Layout::first_channel(2));
         assert_eq!(pde.description().ranges().collect::<Vec<_>>(), [(0, [0.0, 5.0])]);

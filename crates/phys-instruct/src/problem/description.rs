@@ -534,10 +534,9 @@ impl Field {
         }
     }
 
-    /// The quantity and its unit in words.
-    pub(super) fn in_words(&self) -> String {
-        let meaning = if self.meaning.is_empty() { &self.name } else { &self.meaning };
-        if self.unit.is_empty() { meaning.clone() } else { format!("{meaning} ({})", self.unit) }
+    /// The quantity in words; its name where nothing is told of it.
+    pub(super) fn quantity(&self) -> &str {
+        if self.meaning.is_empty() { &self.name } else { &self.meaning }
     }
 }
 

@@ -84,7 +84,7 @@ pub fn histograms(pde: &dyn Pde, sets: &[(String, Samples)], about: &str) -> Vec
         Chart {
             title: format!("{}: values of {}", pde.name(), channel.name),
             caption: about.into(),
-            x: Axis { label: format!("{}, {}", channel.name, channel.meaning), log: false },
+            x: Axis { label: format!("{}, {}", channel.name, channel.in_words()), log: false },
             y: Axis { label: "share of points in a bin".into(), log: false },
             series: sets.iter().map(curve).collect(),
         }

@@ -112,7 +112,7 @@ impl Unconditional {
                     Some(row) => row.clone(),
                     None => measured(item, &setting, &options, &stop, &log)?,
                 };
-                bar.inc(1);
+                bar.inc();
                 known.push(row.clone());
                 rows.push(row);
             }

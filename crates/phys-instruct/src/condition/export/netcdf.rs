@@ -6,6 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use netcdf3::{DataSet, FileWriter, InvalidDataSet, Version};
+use phys_instruct_physics::Channel;
 
 use super::{Layer, Layers};
 use crate::{Error, Result};
@@ -51,8 +52,7 @@ impl Layers<'_> {
             set.add_var_attr_string(name, "long_name", words)?;
         }
 
-        let channels = self.posterior.samples.channels.iter();
-        for (name, (meaning, unit)) in channels.zip(self.meanings.iter().zip(&self.units)) {
+        for Channel { name, meaning, unit, .. } in &self.channels {
             set.add_var_f32(name, &["member", "y", "x"])?;
             describe(&mut set, name, meaning, unit.as_deref())?;
         }
