@@ -17,11 +17,34 @@ const RARELY: Duration = Duration::from_secs(30);
 /// The time between two steps of a spinner.
 const OFTEN: Duration = Duration::from_millis(100);
 
+/// The lines that stand for a bar if stderr is no terminal.
+struct Lines {
+    terminal: bool,
+    /// The time from which the next line is counted; none before the first.
+    last: Cell<Option<Instant>>,
+}
+
+impl Lines {
+    /// The lines of a report whose first is due once `last` is long past, or at once without it.
+    fn after(last: Option<Instant>) -> Self {
+        Self { terminal: std::io::stderr().is_terminal(), last: Cell::new(last) }
+    }
+
+    /// Tells whether a line is due, at the end in any case, and counts the next from here if so.
+    fn are_due(&self, at_end: bool) -> bool {
+        let is_long_past = self.last.get().is_none_or(|last| last.elapsed() >= RARELY);
+        let due = !self.terminal && (is_long_past || at_end);
+        if due {
+            self.last.set(Some(Instant::now()));
+        }
+        due
+    }
+}
+
 /// A bar of items that are done one by one.
 pub struct Bar {
     bar: ProgressBar,
-    /// The time of the last line, or of the beginning.
-    last: Cell<Instant>,
+    lines: Lines,
 }
 
 /// A bar of `total` items.
@@ -32,7 +55,7 @@ pub fn bar(total: usize, what: &str) -> Bar {
         bar.set_style(style.progress_chars("=> "));
     }
     bar.set_message(what.to_owned());
-    Bar { bar, last: Cell::new(Instant::now()) }
+    Bar { bar, lines: Lines::after(Some(Instant::now())) }
 }
 
 impl Bar {
@@ -44,10 +67,9 @@ impl Bar {
     /// Shows that so many items are done.
     pub fn set_position(&self, done: u64) {
         self.bar.set_position(done);
-        if !std::io::stderr().is_terminal() && self.last.get().elapsed() >= RARELY {
+        if self.lines.are_due(false) {
             let total = self.bar.length().unwrap_or(done);
             tell!("{}: {done} of {total}", self.bar.message());
-            self.last.set(Instant::now());
         }
     }
 
@@ -84,8 +106,7 @@ fn shown(make: impl FnOnce() -> ProgressBar) -> ProgressBar {
 /// The progress report of a training.
 pub struct Talk {
     bar: ProgressBar,
-    terminal: bool,
-    last: Option<Instant>,
+    lines: Lines,
     total: u64,
     /// The warnings so far.
     pub warnings: Vec<String>,
@@ -99,13 +120,7 @@ impl Talk {
         {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self {
-            bar,
-            terminal: std::io::stderr().is_terminal(),
-            last: None,
-            total,
-            warnings: Vec::new(),
-        }
+        Self { bar, lines: Lines::after(None), total, warnings: Vec::new() }
     }
 
     /// Reports one step and its figures, of which most steps have none.
@@ -122,10 +137,8 @@ impl Talk {
         }
         self.bar.set_message(summary(figures));
 
-        let due = self.last.is_none_or(|last| last.elapsed() >= RARELY) || step == self.total;
-        if !self.terminal && due {
+        if self.lines.are_due(step == self.total) {
             tell!("step {step}/{}: {}", self.total, summary(figures));
-            self.last = Some(Instant::now());
         }
     }
 

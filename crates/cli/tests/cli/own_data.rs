@@ -68,8 +68,8 @@ fn data_alone_go_the_whole_road() {
     let sandbox = sandbox();
     let shown = sandbox.json("pde show mine.toml");
     assert_eq!((&shown["pde"], &shown["solver"]), (&json!("mine"), &json!(false)));
-    // A benchmark tells that its fields have none.
     assert_eq!(shown["fields"][0]["unit"], json!("W"));
+    // A benchmark tells that its fields have none.
     let lines = sandbox.good("pde show darcy").stdout;
     assert!(lines.contains("u: pressure (dimensionless); zero on the boundary"), "{lines}");
 
