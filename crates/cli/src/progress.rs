@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 use std::io::IsTerminal;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -84,7 +86,8 @@ impl Bar {
     }
 }
 
-/// Runs `work`, whose length nobody knows, beside a spinner with the seconds so far.
+/// Runs `work`, whose length nobody knows, beside a spinner with the seconds so far. Without a
+/// terminal a line tells them twice a minute.
 pub fn wait<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let spinner = shown(ProgressBar::new_spinner);
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}, {elapsed}") {
@@ -93,9 +96,28 @@ pub fn wait<T>(what: &str, work: impl FnOnce() -> T) -> T {
     spinner.set_message(what.to_owned());
     spinner.enable_steady_tick(OFTEN);
 
-    let result = work();
+    let result = match std::io::stderr().is_terminal() {
+        true => work(),
+        false => with_lines(what, work),
+    };
     spinner.finish_and_clear();
     result
+}
+
+/// Runs `work` while another thread tells the seconds so far.
+fn with_lines<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let (at_work, ended) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while ended.recv_timeout(RARELY) == Err(RecvTimeoutError::Timeout) {
+                tell!("{what}: {:.0} s", start.elapsed().as_secs_f64());
+            }
+        });
+        let result = work();
+        drop(at_work);
+        result
+    })
 }
 
 /// The bar that `make` makes, hidden if none is asked for.

@@ -23,6 +23,7 @@ use crate::{Error, Result};
 
 mod check;
 mod record;
+pub mod refine;
 mod upgrade;
 
 pub use record::Record;
@@ -136,7 +137,8 @@ pub struct Model {
     /// The operator that makes a student's solutions; none for teachers and joint students.
     pub operator: Option<Operator>,
     /// The SHA-256 that the model's file tells and was found to have. None for a model that is from
-    /// no file, or from one of the first format, which does not tell it.
+    /// no file, or from one of the first format, which does not tell it. A model on a finer grid
+    /// has the one of the coarse model that it was refined from.
     pub checksum: Option<String>,
 }
 

@@ -7,12 +7,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::Pde;
 use serde_json::{Map, json};
 
-use crate::config::{Config, CoordinatesKind, NetConfig};
+use crate::config::{Config, NetConfig};
 use crate::diffusion::noise::Draw;
 use crate::diffusion::{Coordinates, Network, loss};
-use crate::model::{Card, Kind, Model, Record, statistics_arrays, statistics_from};
+use crate::model::{Card, Kind, Model, Record, refine, statistics_arrays, statistics_from};
 use crate::net::optimizer::AdamW;
-use crate::net::refine::{self, Picture, Seen};
 use crate::net::{UNet, params};
 use crate::parts::Parts;
 use crate::problem::{self, Described};
@@ -75,12 +74,14 @@ impl TeacherTraining {
         }
 
         let record = Record::of_training(config, start.as_ref())?;
-        let (plain, mut statistics) = match start {
-            Some(model) if model.card.grid == card.grid => {
-                (started(&card, &model)?, model.statistics)
-            }
-            start => {
-                let begun = start.map(|model| refined(&card, &model)).transpose()?;
+        let times = start.as_ref().map(|model| times_as_fine(&card, model)).transpose()?;
+        let (plain, mut statistics) = match start.zip(times) {
+            Some((model, 1)) => (model.network.valid(), model.statistics),
+            finer => {
+                let spread = |(model, times): (Model, usize)| {
+                    refine::network(&model.network, &model.card, times)
+                };
+                let begun = finer.map(spread).transpose()?;
                 let (coordinates, statistics) =
                     Coordinates::fit(&data, &Parts::of(pde), &config.coordinates, device)?;
                 let [inputs, outputs] = [coordinates.inputs(), card.channels.len()];
@@ -111,6 +112,19 @@ impl TeacherTraining {
             record,
             team: Team::default(),
         })
+    }
+
+    /// Refuses a start that does not fit the configuration, before there are data. A start of a PDE
+    /// that is known by data alone passes: only the data complete its description.
+    ///
+    /// # Errors
+    /// Fails as [`TeacherTraining::new`] does with such a start.
+    pub fn check_start(config: &Config, start: &Model) -> Result<()> {
+        let pde = config.pde()?;
+        if problem::description(pde.as_ref()).is_none() {
+            times_as_fine(&Card::new(Kind::Teacher, config, pde.as_ref()), start)?;
+        }
+        Ok(())
     }
 
     /// This training with its slice of every batch.
@@ -289,57 +303,33 @@ impl Training for TeacherTraining {
     }
 }
 
-/// The network of a teacher like `card`, to be trained further.
-fn started(card: &Card, start: &Model) -> Result<Network> {
-    check_start(card, start, 1)?;
-    Ok(start.network.valid())
-}
-
-/// The network of a teacher like `card` but of a coarser grid, as the beginning of one of `card`'s.
-fn refined(card: &Card, start: &Model) -> Result<UNet> {
-    let (fine, coarse) = (card.grid, start.card.grid);
-    let times = fine.ny / coarse.ny;
-    if fine.sides() != coarse.sides() || fine.shape() != coarse.shape().map(|n| n * times) {
-        return Err(Error::Config(format!(
-            "train.start is of the grid {coarse}: the grid {fine} would have to be a whole number of \
-             times as fine, on the same sides"
-        )));
-    }
-    check_start(card, start, times)?;
-
-    let coordinates = &card.coordinates;
-    let channels = card.channels.len();
-    let [plain, coloured] = match coordinates.kind() {
-        CoordinatesKind::Pixel => [Picture::Physical; 2],
-        CoordinatesKind::Modes => [Picture::Whitened, Picture::Physical],
-        CoordinatesKind::Joint => {
-            let reason = "joint components are of one grid alone; `--unset train.start`";
-            return Err(Error::Config(format!("train.start of grid {coarse}: {reason}")));
-        }
+/// The number of points of a teacher like `card` for every point of `start`, along each side.
+///
+/// # Errors
+/// [`Error::Config`] for a start that is no such teacher, on its grid or one 2 or 4 times coarser.
+fn times_as_fine(card: &Card, start: &Model) -> Result<usize> {
+    let start = &start.card;
+    let times = match start.grid == card.grid {
+        true => 1,
+        false => refine::times_as_fine(start, card.grid).map_err(|error| match error {
+            Error::Config(reason) => Error::Config(format!(
+                "train.start: {reason}; `--unset train.start` begins from nothing"
+            )),
+            other => other,
+        })?,
     };
 
-    // Pixels have no second picture of a channel.
-    let second = start.network.coordinates.inputs() - channels;
-    let inputs = [vec![plain; channels], vec![coloured; second]].concat();
-    let noise = 1.0 - coordinates.noise().power();
-    let seen = Seen { inputs, outputs: vec![plain; channels], noise };
-    refine::refined(&start.network.valid().net, &start.card.net, &seen, times)
-}
-
-/// Refuses a start that is no teacher like `card`, on a grid of which the config's is so many times
-/// as fine.
-fn check_start(card: &Card, start: &Model, times: usize) -> Result<()> {
-    let start = &start.card;
     let net = NetConfig { patch: start.net.patch * times, ..start.net.clone() };
     let of = |c: &Card| (c.kind, c.pde.clone(), c.params.clone(), c.channels.clone());
-    let process = |c: &Card| (c.coordinates.clone(), c.diffusion.clone(), c.description.clone());
+    // A finer grid may have noise levels of its own: those of white noise are others there.
+    let diffusion = |c: &Card| (times == 1).then(|| c.diffusion.clone());
+    let process = |c: &Card| (c.coordinates.clone(), diffusion(c), c.description.clone());
     if of(card) == of(start) && net == card.net && process(card) == process(start) {
-        return Ok(());
+        return Ok(times);
     }
 
     let patch = match net == card.net {
         true => String::new(),
-        false if net.patch > 4 => "; its patches are too wide for a finer grid".into(),
         false => format!("; net.patch would have to be {}", net.patch),
     };
     Err(Error::Config(format!(

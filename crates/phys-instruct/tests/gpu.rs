@@ -169,7 +169,7 @@ fn trainings_agree_with_the_cpu() {
             let drawn = sample(&teacher, options(), &mut |_| ()).unwrap().samples.data;
 
             let mut student =
-                StudentTraining::of_config(&config, teacher, &held_out, &device).unwrap();
+                StudentTraining::of_config(&config, teacher, &held_out, None, &device).unwrap();
             let matching = ["auxiliary_loss", "gradient_norm", "matching_norm", "guidance_norm"];
             figures.extend(of_step(&mut student, &matching));
             of_step(&mut student, &matching);

@@ -3,10 +3,12 @@
 
 mod common;
 
+use phys_instruct::config::PhaseConfig;
 use phys_instruct::distill::{monitor, train::StudentTraining};
 use phys_instruct::teacher::TeacherTraining;
 use phys_instruct::training::Training;
 use phys_instruct::{Config, device, problem};
+use phys_instruct_physics::Grid;
 
 /// A student on a rectangle, distilled in one step, and an operator of some more.
 const TINY: &str = "pde = 'darcy'
@@ -58,7 +60,7 @@ fn an_operator_improves_on_its_guess() {
     let message = student(other).step().err().unwrap().to_string();
     assert!(message.contains("needs the run's training data"), "{message}");
 
-    let mut training = student(monitor).with_pairs(pairs).unwrap();
+    let mut training = student(monitor).with_pairs(pairs.clone()).unwrap();
     let mut last = training.step().unwrap();
     while training.step_count() < training.total() {
         last = training.step().unwrap();
@@ -66,6 +68,39 @@ fn an_operator_improves_on_its_guess() {
     let figure = |name: &str| last.metrics[name].as_f64().unwrap();
     let [guess, error] = ["guess_error", "operator_error"].map(figure);
     assert!(error < 0.6 * guess, "{error} from {guess}");
-    let card = training.model().card.operator.unwrap();
+    let student = training.model();
+    let card = student.card.operator.as_ref().unwrap();
     assert_eq!((card.steps, card.sweeps), (150, 2));
+
+    // A training that goes on begins where this one ended.
+    let first_step = |config: &Config, go_on: bool| {
+        let mut config = config.clone();
+        let distill = config.distill.as_mut().unwrap();
+        distill.phases.remove(0);
+        if let Some(PhaseConfig::Operator(phase)) = distill.phases.first_mut() {
+            (phase.steps, phase.go_on) = (1, go_on);
+            phase.optimizer.learning_rate = 1e-12;
+        }
+        let [pairs, held_out] = common::samples(&config);
+        let (student, pairs) = (student.clone(), Some(pairs));
+        let training = StudentTraining::of_config(&config, student, &held_out, pairs, &device);
+        let mut training = training.unwrap();
+        let error = training.step().unwrap().metrics["operator_error"].as_f64().unwrap();
+        (error, training.model().card.operator.unwrap().steps)
+    };
+    let [(anew, _), (on, steps)] = [false, true].map(|go_on| first_step(&config, go_on));
+    assert!((on - error).abs() < 1e-4 * error, "{on} after {error}");
+    assert!(anew > 1.2 * error, "{anew} beside {error}");
+    assert_eq!(steps, 151);
+
+    // On a finer grid it begins nearly there.
+    let mut finer = config.clone();
+    finer.grid = Grid::new([32, 48], [0.7, 1.0]).unwrap();
+    let distill = finer.distill.as_mut().unwrap();
+    distill.levels = vec![10.0];
+    if let Some(PhaseConfig::Operator(phase)) = distill.phases.last_mut() {
+        phase.net.patch *= 2;
+    }
+    let [(anew, _), (on, _)] = [false, true].map(|go_on| first_step(&finer, go_on));
+    assert!(on < 1.3 * error && anew > 1.2 * on, "{on} and {anew} after {error}");
 }

@@ -115,8 +115,9 @@ fn teacher(team: Team) -> TeacherTraining {
 fn student(team: Team) -> StudentTraining {
     let (config, [samples, held_out]) = setting();
     let model: Model = teacher(Team::ALONE).model();
-    let training = StudentTraining::of_config(&config, model, &held_out, &device::cpu()).unwrap();
-    training.with_pairs(samples).unwrap().with_team(team).unwrap()
+    let device = device::cpu();
+    let training = StudentTraining::of_config(&config, model, &held_out, Some(samples), &device);
+    training.unwrap().with_team(team).unwrap()
 }
 
 /// The state of a training after all its steps, and its metrics.

@@ -365,11 +365,12 @@ fn teacher(
     keep_freed_memory();
     config.ask_for_teacher()?;
     let (pde, device) = (config.pde()?, device::cpu());
-    let _lock = runs::claim(folder, config, Kind::Teacher)?;
-    let pairs = watched_data(config, watcher, stop, data::training)?;
-
     let start = config.train.start.as_deref();
     let start = start.map(|file| Any::load(file.as_ref(), &device)).transpose()?;
+    start.iter().try_for_each(|start| TeacherTraining::check_start(config, start))?;
+
+    let _lock = runs::claim(folder, config, Kind::Teacher)?;
+    let pairs = watched_data(config, watcher, stop, data::training)?;
     let mut training = TeacherTraining::new(config, pde.as_ref(), pairs, start, &device)?;
     let minutes = config.train.checkpoint_minutes;
     let path = go(&mut training, config, folder, (Kind::Teacher, minutes), watcher, stop)?;
@@ -390,14 +391,15 @@ fn student(
 ) -> Result<(Any, PathBuf)> {
     keep_freed_memory();
     config.ask_for_student()?;
-    let device = device::cpu();
+    StudentTraining::check_teacher(config, &teacher)?;
+    let needs_pairs = StudentTraining::needs_pairs(config, &teacher)?;
     let _lock = runs::claim(folder, config, Kind::Student)?;
     let held_out = watched_data(config, watcher, stop, data::validation)?;
 
-    let mut training = StudentTraining::of_config(config, teacher, &held_out, &device)?;
-    if config.student()?.operator().is_some() {
-        training = training.with_pairs(watched_data(config, watcher, stop, data::training)?)?;
-    }
+    let mut drawn = || watched_data(config, watcher, stop, data::training);
+    let pairs = needs_pairs.then(&mut drawn).transpose()?;
+    let device = device::cpu();
+    let mut training = StudentTraining::of_config(config, teacher, &held_out, pairs, &device)?;
     let minutes = config.student()?.checkpoint_minutes;
     let path = go(&mut training, config, folder, (Kind::Student, minutes), watcher, stop)?;
 

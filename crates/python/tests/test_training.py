@@ -120,6 +120,10 @@ def test_a_config_trains_as_on_the_command_line(tmp_path: Path, program) -> None
         options = {"calls": 4} if ours is teacher else {}
         assert np.array_equal(ours.sample(3, **options).array, other.sample(3, **options).array)
 
+    # A teacher of half as fine a grid begins a finer student.
+    config.write_text(CONFIG.format(steps=6).replace("grid = 16", "grid = 32"))
+    assert pi.distill(teacher, config=config, out=tmp_path / "finer").sample(2)["a"].shape == (2, 32, 32)
+
 
 def test_ctrl_c_writes_the_checkpoint_and_the_same_call_goes_on(tmp_path: Path) -> None:
     config, out = tmp_path / "long.toml", tmp_path / "run"

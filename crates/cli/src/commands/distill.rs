@@ -16,6 +16,7 @@ use crate::args::{Global, Overrides};
 use crate::checked::checked_data;
 use crate::commands::train::Asked;
 use crate::failure::{Failure, Outcome};
+use crate::progress::wait;
 use crate::runs::{Done, Place};
 use crate::{models, runs, team};
 
@@ -25,7 +26,8 @@ use crate::{models, runs, team};
 /// own samples; matching, in which an auxiliary model learns the student's present distribution in
 /// turn with the student, which follows the matching gradient and the pull onto the PDE;
 /// calibration of every mode; an anchored phase that pulls the solution alone; an operator, which
-/// learns the solution from the run's training data. Interruption and RUN are as for `train`.
+/// learns the solution from the run's training data. A teacher of a grid half or a quarter as fine
+/// is taken to the config's first. Interruption and RUN are as for `train`.
 ///
 /// Example: phys-instruct distill configs/poisson-32.toml --teacher runs/poisson-32-teacher
 #[derive(Args)]
@@ -100,16 +102,18 @@ pub fn student(
     device: &Device,
     stop: &AtomicBool,
 ) -> Result<Done, Failure> {
+    StudentTraining::check_teacher(config, &teacher)?;
+    let needs_pairs = StudentTraining::needs_pairs(config, &teacher)?;
     let place = Place::claim(folder, config, Kind::Student, &asked.team)?;
     let drawn = (config.data.validation, "validation data");
     let validation = checked_data(config, drawn, asked.unchecked, stop, data::validation)?;
 
-    let mut training = StudentTraining::of_config(config, teacher, &validation, device)?;
-    if config.student()?.operator().is_some() {
-        let drawn = (config.data.count, "training data");
-        let pairs = checked_data(config, drawn, asked.unchecked, stop, data::training)?;
-        training = training.with_pairs(pairs)?;
-    }
+    let drawn = (config.data.count, "training data");
+    let pairs = needs_pairs
+        .then(|| checked_data(config, drawn, asked.unchecked, stop, data::training))
+        .transpose()?;
+    let begin = || StudentTraining::of_config(config, teacher, &validation, pairs, device);
+    let training = wait("preparing the student", begin)?;
     let mut training = training.with_team(asked.team.clone())?;
     let place = place.open(config, Kind::Student)?;
     let checkpoint_minutes = config.student()?.checkpoint_minutes;

@@ -172,7 +172,10 @@ fn info(path: &Path, json: bool) -> Outcome {
     let saw_pairs = card.kind == Kind::Teacher || card.operator.is_some();
     let imported = (!card.data.is_empty()).then(|| card.data.clone());
     let recorded = saw_pairs.then(|| card.record.data()).flatten();
-    lines.extend(imported.or(recorded).map(|text| line("data", text)));
+    if let Some(text) = imported.or(recorded) {
+        value["training_data"] = json!(text);
+        lines.push(line("data", text));
+    }
     lines.push(line("trained", format!("{} steps, {} samples", card.steps, card.samples_seen)));
     lines.push(line("time", seconds(card.seconds)));
     lines.extend(of_record(&card.record));

@@ -82,11 +82,11 @@ pub fn teacher(
     stop: &AtomicBool,
 ) -> Result<Done, Failure> {
     let pde = config.pde()?;
+    let start = start(config, device)?;
     let place = Place::claim(folder, config, Kind::Teacher, &asked.team)?;
     let drawn = (config.data.count, "data");
     let samples = checked_data(config, drawn, asked.unchecked, stop, data::training)?;
 
-    let start = start(config.train.start.as_deref(), device)?;
     let training = TeacherTraining::new(config, pde.as_ref(), samples, start, device)?;
     let mut training = training.with_team(asked.team.clone())?;
     let place = place.open(config, Kind::Teacher)?;
@@ -103,8 +103,10 @@ pub fn teacher(
 }
 
 /// The teacher to start from, if there is one.
-fn start(named: Option<&str>, device: &Device) -> Result<Option<Model>, Failure> {
-    let Some(named) = named else { return Ok(None) };
+fn start(config: &Config, device: &Device) -> Result<Option<Model>, Failure> {
+    let Some(named) = &config.train.start else { return Ok(None) };
 
-    Ok(Some(Model::load(&models::find(Path::new(named))?, device)?))
+    let start = Model::load(&models::find(Path::new(named))?, device)?;
+    TeacherTraining::check_start(config, &start)?;
+    Ok(Some(start))
 }

@@ -218,5 +218,9 @@ fn a_start_that_does_not_fit_is_refused() {
         let run = sandbox.run(&format!("train tiny.toml --out other {changes}"));
         assert_eq!(run.code, Some(2), "{}", run.stderr);
         assert!(run.stderr.contains(word), "{}", run.stderr);
+        assert!(!sandbox.path("other").exists(), "a run was begun");
     }
+    // A finer grid may have more noise.
+    let finer = "--set train.start='teacher' --grid 16 --set net.patch=4";
+    sandbox.good(&format!("train tiny.toml --out finer {finer} --set diffusion.sigma_max=160"));
 }

@@ -106,7 +106,7 @@ fn models() {
     nan[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     sandbox.write("nan.safetensors", &nan);
     std::fs::create_dir(sandbox.path("empty")).unwrap();
-    sandbox.write("other.toml", TINY.replace("grid = 8", "grid = 16").as_bytes());
+    sandbox.write("other.toml", TINY.replace("grid = 8", "grid = 12").as_bytes());
     let runs = usage(
         &sandbox,
         &[

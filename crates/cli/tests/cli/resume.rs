@@ -156,6 +156,43 @@ fn an_operator_is_not_left_behind() {
 }
 
 #[test]
+fn a_student_of_a_coarser_grid_goes_on_on_a_finer_one() {
+    let sandbox = Sandbox::new();
+    sandbox.good("train tiny.toml --out teacher");
+    let operator = |patch: usize| {
+        format!("--set distill.operator.net={{width=8,multipliers=[1],patch={patch}}}")
+    };
+    let coarse = "distill tiny.toml --teacher teacher --set distill.operator.steps=4";
+    sandbox.good(&format!("{coarse} {} --out coarse", operator(1)));
+    let told = sandbox.json("model info coarse");
+
+    let (head, _) = TINY.split_once("[[distill.phase]]").unwrap();
+    let finer = head.replace("grid = 8", "grid = 16").replace("[5.0, 1.0]", "[10.0, 2.0]");
+    let phases = "[[distill.phase]]\nkind = 'calibrate'\n\
+                  [[distill.phase]]\nkind = 'operator'\nsteps = 6\ngo_on = true\n";
+    sandbox.write("finer.toml", (finer + phases).as_bytes());
+    let finer = "distill finer.toml --teacher coarse";
+    let whole = format!("{finer} {}", operator(2));
+    sandbox.good(&format!("{whole} --out whole"));
+    let fine = sandbox.json("model info whole");
+    assert_eq!(fine["record"]["parent"], told["sha256"]);
+    assert_eq!([&fine["net"]["patch"], &fine["grid"]], [&json!(4), &json!(16)]);
+
+    // Interrupted before and within the operator's phase.
+    for until in [1, 4] {
+        sandbox.good(&format!("{whole} --out parts --until {until}"));
+    }
+    sandbox.good(&format!("{whole} --out parts"));
+    assert_same(&sandbox, ["whole", "parts"]);
+
+    let other_levels = format!("{whole} --set distill.levels=[5,1] --out other");
+    sandbox.refuses(&other_levels, "keeps its levels [10.0, 2.0]");
+    let other_net = format!("{finer} {} --out other", operator(1));
+    sandbox.refuses(&other_net, "has one of the network");
+    assert!(!sandbox.path("other").exists(), "a run was begun");
+}
+
+#[test]
 fn a_phase_remembers_only_what_it_needs() {
     let sandbox = Sandbox::new();
     sandbox.good("train tiny.toml --out teacher");

@@ -14,7 +14,8 @@ use crate::{Error, Result};
 #[serde(default, deny_unknown_fields)]
 pub struct DistillConfig {
     /// The teacher's model file, or a student's, which then goes on with the phases `calibrate`,
-    /// `anchored` and `operator` alone.
+    /// `anchored` and `operator` alone. A model of a grid half or a quarter as fine begins the
+    /// config's: its patches become 2 or 4 times as wide, and its statistics those of the data.
     pub teacher: Option<String>,
     /// Noise levels sigma_1 > ... > sigma_K of the generator, one per network call.
     pub levels: Vec<f64>,

@@ -58,6 +58,15 @@ impl Config {
         }
     }
 
+    /// Refuses training data that the memory cannot hold.
+    ///
+    /// # Errors
+    /// [`crate::Error::Memory`], and an unknown PDE.
+    pub fn ask_for_pairs(&self) -> Result<()> {
+        let bytes = self.pairs_bytes(self.pde()?.channels().len())?;
+        memory::ask(bytes, format_args!("{} samples and their statistics (data)", self.data.count))
+    }
+
     /// The bytes of an operator's pairs, and of the work of measuring their statistics.
     fn pairs_bytes(&self, fields: usize) -> Result<f64> {
         // The fields, their guesses, what is left and its modes, some of them twice.

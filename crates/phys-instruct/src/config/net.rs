@@ -36,13 +36,16 @@ const MOST_MULTIPLIER: usize = 64;
 const MOST_BLOCKS: usize = 64;
 
 impl NetConfig {
+    /// The sides of a patch that there are.
+    pub const PATCHES: [usize; 3] = [1, 2, 4];
+
     /// Checks the ranges, for fields on `grid`; `at` is the table's name.
     ///
     /// # Errors
     /// The first value out of range, with what is expected.
     pub fn check(&self, at: &str, grid: Grid) -> Result<()> {
         let keys = Keys(at);
-        keys.expect("patch", self.patch, [1, 2, 4].contains(&self.patch), "1, 2 or 4")?;
+        keys.expect("patch", self.patch, Self::PATCHES.contains(&self.patch), "1, 2 or 4")?;
         let whole = self.width >= 8 && self.width.is_multiple_of(8);
         keys.expect("width", self.width, whole, "a positive multiple of 8")?;
         keys.count("width", self.width, 8..=MOST_WIDTH)?;

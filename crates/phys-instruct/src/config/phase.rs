@@ -361,6 +361,9 @@ pub struct OperatorConfig {
     pub residual_weight: f64,
     /// Half-life of the weight average, in steps.
     pub ema_half_life: f64,
+    /// Go on with the operator that the student `distill.teacher` has, of the same network and
+    /// sweeps.
+    pub go_on: bool,
     /// The network.
     pub net: NetConfig,
     /// The network's optimizer.
@@ -378,6 +381,7 @@ impl Default for OperatorConfig {
             whitened_weight: 1.0,
             residual_weight: 3.0,
             ema_half_life: 150.0,
+            go_on: false,
             net: NetConfig::default(),
             optimizer: OptimizerConfig::at(1.5e-3),
         }

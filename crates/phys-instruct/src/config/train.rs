@@ -12,7 +12,8 @@ use crate::Result;
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     /// The model file of a teacher to go on from; without one training begins anew. The grid may be
-    /// 2 or 4 times as fine as the teacher's, with a `net.patch` 2 or 4 times as wide.
+    /// 2 or 4 times as fine as the teacher's, with a `net.patch` 2 or 4 times as wide and noise
+    /// levels of its own.
     pub start: Option<String>,
     /// Samples per step.
     pub batch: usize,

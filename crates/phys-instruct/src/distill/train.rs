@@ -19,6 +19,7 @@ use crate::net::params;
 use crate::parts::Parts;
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
+use crate::student::{Operator, OperatorCard};
 use crate::team::Team;
 use crate::training::{Origin, StepRecord, Training};
 use crate::{Error, Result, Samples, problem, seeds};
@@ -28,6 +29,9 @@ const LOOKED_AT: usize = 256;
 
 /// The number of held-out samples by which an operator is watched.
 const HELD_OUT: usize = 64;
+
+/// The relative difference up to which two noise levels count as the same.
+const SAME_LEVEL: f64 = 1e-6;
 
 /// The state of a student's training.
 pub struct StudentTraining {
@@ -66,6 +70,9 @@ impl StudentTraining {
         config.ask_for_student()?;
         let mut origin = Origin::new(config, Kind::Student, data)?;
         origin.add_weights("teacher", &params::to_arrays(&teacher.network.net, "")?);
+        if let Some(given) = given_operator(distill, &teacher) {
+            origin.add_weights("operator", &params::to_arrays(&given.net, "")?);
+        }
 
         let record = Record::of_training(config, Some(&teacher))?;
         let card = card(distill, &teacher.card);
@@ -100,32 +107,81 @@ impl StudentTraining {
         })
     }
 
-    /// [`StudentTraining::new`] with the residual of the config's PDE, watched against the held-out
-    /// data.
+    /// Refuses a teacher that does not fit the config, or that its phases cannot begin with, before
+    /// there are data.
     ///
     /// # Errors
-    /// Fails as [`StudentTraining::new`] does, and for a PDE that is not known.
+    /// Fails as [`StudentTraining::of_config`] does with such a teacher.
+    pub fn check_teacher(config: &Config, teacher: &Model) -> Result<()> {
+        let finer = (is_on_another_grid(config, &teacher.card)?).then(|| teacher.card_on(config.grid));
+        let card = finer.transpose().map_err(|error| match error {
+            Error::Config(reason) => Error::Config(format!("distill.teacher: {reason}")),
+            other => other,
+        })?;
+        check(config, config.student()?, card.as_ref().unwrap_or(&teacher.card))?;
+        match card {
+            Some(_) => config.ask_for_pairs(),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells whether the training needs the run's training data: for an operator, and to take a
+    /// teacher of a coarser grid to the config's.
+    ///
+    /// # Errors
+    /// Fails for a config without a student, and for a PDE that is not known.
+    pub fn needs_pairs(config: &Config, teacher: &Model) -> Result<bool> {
+        Ok(config.student()?.operator().is_some() || is_on_another_grid(config, &teacher.card)?)
+    }
+
+    /// [`StudentTraining::new`] with the residual of the config's PDE, watched against the held-out
+    /// data. The training data, `pairs`, are there where they are needed
+    /// ([`StudentTraining::needs_pairs`]). A teacher of a coarser grid is taken to the config's
+    /// ([`Model::refined`]).
+    ///
+    /// # Errors
+    /// Fails as [`StudentTraining::new`] and [`Model::refined`] do, for a PDE that is not known,
+    /// and for a coarser teacher without pairs.
     pub fn of_config(
         config: &Config,
         teacher: Model,
         held_out: &Samples,
+        pairs: Option<Samples>,
         device: &Device,
     ) -> Result<Self> {
+        Self::check_teacher(config, &teacher)?;
+        let teacher = match (is_on_another_grid(config, &teacher.card)?, &pairs) {
+            (false, _) => teacher,
+            (true, Some(pairs)) => teacher.refined(pairs)?,
+            (true, None) => {
+                let reason = "distill.teacher is of a coarser grid, which needs the training data";
+                return Err(Error::Config(reason.into()));
+            }
+        };
+
         let pde = config.pde()?;
         let build = |device: &Device| problem::equation(pde.as_ref(), config.grid, device);
         let watched = build(&crate::device::cpu())?;
         let monitor = monitor::against(held_out.clone(), config.pde()?, watched);
-        Self::new(config, teacher, build(device)?, monitor, held_out, device)
+        let training = Self::new(config, teacher, build(device)?, monitor, held_out, device)?;
+        match pairs {
+            Some(pairs) => training.with_pairs(pairs),
+            None => Ok(training),
+        }
     }
 
-    /// This training with the run's training data, which an operator learns from.
+    /// This training with the run's training data, which an operator learns from. They are not
+    /// kept where no phase does.
     ///
     /// # Errors
     /// Fails for samples of another PDE or grid than the student's, and for fewer than two.
     pub fn with_pairs(mut self, pairs: Samples) -> Result<Self> {
         check_data("training", &pairs, &self.student.card)?;
         self.origin.add_data("training data", &pairs);
-        self.student.pairs = Some(Arc::new(pairs));
+        self.student.card.data = self.config.data.path.clone().unwrap_or_default();
+        if self.student.config.operator().is_some() {
+            self.student.pairs = Some(Arc::new(pairs));
+        }
         Ok(self)
     }
 
@@ -220,6 +276,17 @@ fn card(config: &DistillConfig, start: &Card) -> Card {
     }
 }
 
+/// Tells whether the teacher is of the config's PDE, but has to be taken to the config's grid.
+fn is_on_another_grid(config: &Config, teacher: &Card) -> Result<bool> {
+    Ok(teacher.grid != config.grid && teacher.pde == config.pde()?.name())
+}
+
+/// The operator of the teacher, if the student's goes on with it.
+fn given_operator<'a>(distill: &DistillConfig, teacher: &'a Model) -> Option<&'a Operator> {
+    let goes_on = distill.operator().is_some_and(|config| config.go_on);
+    teacher.operator.as_ref().filter(|_| goes_on)
+}
+
 /// The PDE of the config; of a PDE that is known by data alone, the description that training
 /// completed.
 fn pde_of(config: &Config, start: &Card) -> Result<Box<dyn Pde>> {
@@ -271,6 +338,20 @@ fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
         ));
     }
 
+    if let Some(config) = distill.operator().filter(|config| config.go_on) {
+        let fits = |own: &&OperatorCard| own.net == config.net && own.sweeps == config.sweeps;
+        if start.operator.as_ref().filter(fits).is_none() {
+            let has = match &start.operator {
+                Some(own) => format!("one of the network {:?} and {} sweeps", own.net, own.sweeps),
+                None => "none".into(),
+            };
+            return Err(Error::Config(format!(
+                "distill.operator.go_on = true: distill.teacher has to have an operator of \
+                 distill.operator's net and sweeps, and has {has}"
+            )));
+        }
+    }
+
     let goes_on = |phase: &PhaseConfig| {
         !matches!(phase, PhaseConfig::WarmStart(_) | PhaseConfig::Matching(_))
     };
@@ -282,7 +363,7 @@ fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
              \"matching\", and there is none"
                 .into(),
         )),
-        (Kind::Student, None) if distill.levels == start.levels => Ok(()),
+        (Kind::Student, None) if are_alike(&distill.levels, &start.levels) => Ok(()),
         (Kind::Student, None) => Err(Error::Config(format!(
             "distill.levels = {:?}: distill.teacher is a student, which keeps its levels {:?}",
             distill.levels, start.levels
@@ -293,6 +374,12 @@ fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
             phase.kind()
         ))),
     }
+}
+
+/// Tells whether two lists of noise levels agree, up to the rounding of a factor between grids.
+fn are_alike(levels: &[f64], others: &[f64]) -> bool {
+    let alike = |(a, b): (&f64, &f64)| (a - b).abs() <= SAME_LEVEL * b.abs();
+    levels.len() == others.len() && levels.iter().zip(others).all(alike)
 }
 
 /// Refuses data that are not of the model's channels and grid; `kind` names them.

@@ -1,10 +1,10 @@
 //! A network of a coarse grid as the beginning of one of a finer grid.
 //!
-//! Let r x r points of the fine grid lie around every point of the coarse one. Centres of cells do;
-//! other points are half a fine spacing off at most. With patches r times as wide both networks
-//! have the same lattice of patches, and every layer on it can stay as it is. Three layers change.
-//! The fine network then does to a field of the coarse grid, repeated on the fine one, what the
-//! coarse network does to that field.
+//! Let r x r points of the fine grid lie around every point of the coarse one. Centres of cells
+//! do; other points are (r - 1) / 2 fine spacings off at most. With patches r times as wide both
+//! networks have the same lattice of patches, and every layer on it can stay as it is. Three
+//! layers change. The fine network then does to a field of the coarse grid, repeated on the fine
+//! one, what the coarse network does to that field.
 //!
 //! The stem takes a coarse value from r x r fine ones, and the head makes them from one value. In a
 //! [`Picture::Physical`] the coarse value is their mean. In a [`Picture::Whitened`], which is made

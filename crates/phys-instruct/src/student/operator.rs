@@ -24,16 +24,17 @@ use burn::tensor::{Device, Tensor, TensorData};
 use phys_instruct_physics::{Grid, Pde};
 use serde::{Deserialize, Serialize};
 
-use crate::config::NetConfig;
+use crate::config::{MEASURED, NetConfig};
 use crate::diffusion::bases::Bases;
 use crate::net::packed::PackedUNet;
 use crate::net::params::{read, to_array};
+use crate::net::refine::{Picture, Seen};
 use crate::net::{UNet, params};
 use crate::parts::{Parts, with_part};
 use crate::polish::corrected;
 use crate::residual::Residual;
 use crate::store::weights::{Array, of_shape};
-use crate::{Error, Result, problem};
+use crate::{Error, Result, Samples, problem};
 
 /// The prefix of the operator's tensors in a model file.
 pub const PREFIX: &str = "operator.";
@@ -61,7 +62,7 @@ pub struct OperatorCard {
     pub net: NetConfig,
     /// Sweeps of the polish that make the guess; 0 for none.
     pub sweeps: usize,
-    /// Steps of training.
+    /// Steps of training, with those of the operator that it went on from.
     pub steps: u64,
 }
 
@@ -165,6 +166,14 @@ impl Frame {
         [input + 2 * solution, solution]
     }
 
+    /// The pictures in the order of the network, which sees no noise.
+    pub fn seen(&self) -> Seen {
+        let [inputs, solution] = self.pictures();
+        let plain = vec![Picture::Physical; inputs - solution];
+        let whitened = vec![Picture::Whitened; solution];
+        Seen { inputs: [plain, whitened.clone()].concat(), outputs: whitened, noise: 0.0 }
+    }
+
     /// The solution's channels of samples `x` `[batch, channel, y, x]`.
     pub fn solution_of(&self, x: Tensor<4>) -> Tensor<4> {
         let channels = &self.parts.layout.solution.channels;
@@ -239,6 +248,15 @@ impl Frame {
 }
 
 impl OperatorStatistics {
+    /// Measures the statistics on the first solved samples of `data`.
+    ///
+    /// # Errors
+    /// Fails as [`Frame::guess`] does.
+    pub fn of_data(data: &Samples, frame: &Frame, sweeps: usize) -> Result<Self> {
+        let first = data.slice(0..data.count.min(MEASURED));
+        Self::of(&first.into_tensor(&frame.solution.device()), frame, sweeps)
+    }
+
     /// Measures the statistics on `x` `[sample, channel, y, x]`, solved samples.
     ///
     /// # Errors

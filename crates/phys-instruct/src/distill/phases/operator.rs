@@ -18,7 +18,7 @@ use phys_instruct_physics::symmetry::Symmetry;
 use serde_json::{Map, Value, json};
 
 use super::phase::Phase;
-use crate::config::{MEASURED, OperatorConfig};
+use crate::config::OperatorConfig;
 use crate::distill::anchored::relative_distance;
 use crate::distill::student::Student;
 use crate::eval::physics;
@@ -42,6 +42,8 @@ pub struct OperatorPhase {
     optimizer: AdamW,
     /// The steps of the phases before this one.
     before: u64,
+    /// The steps of the operator that this one goes on from.
+    given_steps: u64,
 }
 
 impl OperatorPhase {
@@ -56,12 +58,17 @@ impl OperatorPhase {
         };
         let pde = student.card.pde()?;
         let frame = student.card.frame(&student.device)?;
-        let x = pairs.slice(0..pairs.count.min(MEASURED)).into_tensor(&student.device);
-        let statistics = OperatorStatistics::of(&x, &frame, config.sweeps)?;
+        let given = student.teacher.operator.as_ref().filter(|_| config.go_on);
+        let (net, statistics, steps) = match given {
+            Some(own) => (own.net.clone(), own.statistics.clone(), own.card.steps),
+            None => {
+                let [inputs, outputs] = frame.pictures();
+                let net = UNet::new(&config.net, inputs, outputs, student.seed, &student.device);
+                (net, OperatorStatistics::of_data(&pairs, &frame, config.sweeps)?, 0)
+            }
+        };
 
-        let [inputs, outputs] = frame.pictures();
-        let net = UNet::new(&config.net, inputs, outputs, student.seed, &student.device);
-        let card = OperatorCard { net: config.net.clone(), sweeps: config.sweeps, steps: 0 };
+        let card = OperatorCard { net: config.net.clone(), sweeps: config.sweeps, steps };
         let average = net.clone().valid();
         Ok(Self {
             config: config.clone(),
@@ -71,6 +78,7 @@ impl OperatorPhase {
             average,
             optimizer: AdamW::new(&config.optimizer),
             before: student.config.steps_before_operator(),
+            given_steps: steps,
         })
     }
 
@@ -169,7 +177,7 @@ impl Phase for OperatorPhase {
             let decay = ema_decay(step, c.ema_half_life);
             params::average(&mut self.average, &self.operator.net, decay)?;
         }
-        self.operator.card.steps = step + 1;
+        self.operator.card.steps = self.given_steps + step + 1;
 
         let every = student.config.evaluate_every as u64;
         let last = step + 1 == c.steps as u64;
@@ -194,7 +202,7 @@ impl Phase for OperatorPhase {
         let [net, average] = [restored("operator_net.")?, restored("operator_average.")?];
         let statistics = OperatorStatistics::from_arrays(arrays, self.operator.frame())?;
         self.operator = self.operator.with_net(net.train()).with_statistics(statistics);
-        self.operator.card.steps = student.card.steps - self.before;
+        self.operator.card.steps = self.given_steps + student.card.steps - self.before;
         self.average = average;
         self.optimizer.restore(arrays, "operator_optimizer.")?;
         student.operator = Some(self.averaged());
