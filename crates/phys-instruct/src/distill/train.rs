@@ -113,7 +113,8 @@ impl StudentTraining {
     /// # Errors
     /// Fails as [`StudentTraining::of_config`] does with such a teacher.
     pub fn check_teacher(config: &Config, teacher: &Model) -> Result<()> {
-        let finer = (is_on_another_grid(config, &teacher.card)?).then(|| teacher.card_on(config.grid));
+        let finer =
+            (is_on_another_grid(config, &teacher.card)?).then(|| teacher.card_on(config.grid));
         let card = finer.transpose().map_err(|error| match error {
             Error::Config(reason) => Error::Config(format!("distill.teacher: {reason}")),
             other => other,
