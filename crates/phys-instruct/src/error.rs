@@ -72,5 +72,16 @@ pub enum Error {
     Diverged(String),
 }
 
+impl Error {
+    /// This error; the reason of an [`Error::Config`] becomes what `worded` makes of it, for
+    /// instance with the key's name before it.
+    pub(crate) fn map_config(self, worded: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Config(reason) => Self::Config(worded(reason)),
+            other => other,
+        }
+    }
+}
+
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -311,11 +311,10 @@ fn times_as_fine(card: &Card, start: &Model) -> Result<usize> {
     let start = &start.card;
     let times = match start.grid == card.grid {
         true => 1,
-        false => refine::times_as_fine(start, card.grid).map_err(|error| match error {
-            Error::Config(reason) => Error::Config(format!(
-                "train.start: {reason}; `--unset train.start` begins from nothing"
-            )),
-            other => other,
+        false => refine::times_as_fine(start, card.grid).map_err(|error| {
+            error.map_config(|reason| {
+                format!("train.start: {reason}; `--unset train.start` begins from nothing")
+            })
         })?,
     };
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::monitor::{self, Monitor};
 use super::phases::Sequence;
+use super::phases::operator::given_operator;
 use super::student::Student;
 use crate::config::{Config, DistillConfig, OptimizerConfig, PhaseConfig};
 use crate::distill::calibration::FirstLine;
@@ -19,7 +20,7 @@ use crate::net::params;
 use crate::parts::Parts;
 use crate::residual::Residual;
 use crate::store::weights::Bundle;
-use crate::student::{Operator, OperatorCard};
+use crate::student::OperatorCard;
 use crate::team::Team;
 use crate::training::{Origin, StepRecord, Training};
 use crate::{Error, Result, Samples, problem, seeds};
@@ -70,7 +71,8 @@ impl StudentTraining {
         config.ask_for_student()?;
         let mut origin = Origin::new(config, Kind::Student, data)?;
         origin.add_weights("teacher", &params::to_arrays(&teacher.network.net, "")?);
-        if let Some(given) = given_operator(distill, &teacher) {
+        let given = distill.operator().and_then(|config| given_operator(config, &teacher));
+        if let Some(given) = given {
             origin.add_weights("operator", &params::to_arrays(&given.net, "")?);
         }
 
@@ -115,10 +117,9 @@ impl StudentTraining {
     pub fn check_teacher(config: &Config, teacher: &Model) -> Result<()> {
         let finer =
             (is_on_another_grid(config, &teacher.card)?).then(|| teacher.card_on(config.grid));
-        let card = finer.transpose().map_err(|error| match error {
-            Error::Config(reason) => Error::Config(format!("distill.teacher: {reason}")),
-            other => other,
-        })?;
+        let card = finer
+            .transpose()
+            .map_err(|error| error.map_config(|reason| format!("distill.teacher: {reason}")))?;
         check(config, config.student()?, card.as_ref().unwrap_or(&teacher.card))?;
         match card {
             Some(_) => config.ask_for_pairs(),
@@ -150,7 +151,6 @@ impl StudentTraining {
         pairs: Option<Samples>,
         device: &Device,
     ) -> Result<Self> {
-        Self::check_teacher(config, &teacher)?;
         let teacher = match (is_on_another_grid(config, &teacher.card)?, &pairs) {
             (false, _) => teacher,
             (true, Some(pairs)) => teacher.refined(pairs)?,
@@ -282,12 +282,6 @@ fn is_on_another_grid(config: &Config, teacher: &Card) -> Result<bool> {
     Ok(teacher.grid != config.grid && teacher.pde == config.pde()?.name())
 }
 
-/// The operator of the teacher, if the student's goes on with it.
-fn given_operator<'a>(distill: &DistillConfig, teacher: &'a Model) -> Option<&'a Operator> {
-    let goes_on = distill.operator().is_some_and(|config| config.go_on);
-    teacher.operator.as_ref().filter(|_| goes_on)
-}
-
 /// The PDE of the config; of a PDE that is known by data alone, the description that training
 /// completed.
 fn pde_of(config: &Config, start: &Card) -> Result<Box<dyn Pde>> {
@@ -314,10 +308,9 @@ fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
             config.grid
         )));
     }
-    distill.check_coordinates(&start.coordinates).map_err(|error| match error {
-        Error::Config(reason) => Error::Config(format!("{reason}, those of the teacher")),
-        other => other,
-    })?;
+    distill
+        .check_coordinates(&start.coordinates)
+        .map_err(|error| error.map_config(|reason| format!("{reason}, those of the teacher")))?;
 
     if start.kind == Kind::Student && distill.round_input != start.round_input {
         return Err(Error::Config(format!(
@@ -389,11 +382,13 @@ fn check_data(kind: &str, data: &Samples, model: &Card) -> Result<()> {
     if fits && data.count > 1 {
         return Ok(());
     }
-    let Samples { count, channels, height, width, .. } = data;
     Err(Error::Shape(format!(
-        "{count} {kind} samples of {channels:?} on {height} x {width}; expected at least 2 of {0:?} \
-         on {1} x {1}",
-        model.channels, model.grid
+        "{} {kind} samples of {:?} on {}; expected at least 2 of {:?} on {}",
+        data.count,
+        data.channels,
+        data.grid(),
+        model.channels,
+        model.grid
     )))
 }
 

@@ -35,7 +35,7 @@ impl Model {
             )));
         }
         let card = self.card_on(data.grid())?;
-        let times = times_as_fine(&self.card, data.grid())?;
+        let times = card.net.patch / self.card.net.patch;
         let network = network(&self.network, &self.card, times)?;
 
         let device = self.device();

@@ -28,7 +28,7 @@ use crate::residual::ResidualOptions;
 use crate::store::weights::Array;
 use crate::student::operator::{Frame, Operator, OperatorCard, OperatorStatistics};
 use crate::training::ema_decay;
-use crate::{Error, Result, Samples};
+use crate::{Error, Model, Result, Samples};
 
 /// The phase and the network in training.
 pub struct OperatorPhase {
@@ -58,8 +58,7 @@ impl OperatorPhase {
         };
         let pde = student.card.pde()?;
         let frame = student.card.frame(&student.device)?;
-        let given = student.teacher.operator.as_ref().filter(|_| config.go_on);
-        let (net, statistics, steps) = match given {
+        let (net, statistics, steps) = match given_operator(config, &student.teacher) {
             Some(own) => (own.net.clone(), own.statistics.clone(), own.card.steps),
             None => {
                 let [inputs, outputs] = frame.pictures();
@@ -208,6 +207,11 @@ impl Phase for OperatorPhase {
         student.operator = Some(self.averaged());
         Ok(())
     }
+}
+
+/// The operator of the teacher, if the phase goes on with it.
+pub fn given_operator<'a>(config: &OperatorConfig, teacher: &'a Model) -> Option<&'a Operator> {
+    teacher.operator.as_ref().filter(|_| config.go_on)
 }
 
 /// The distance of the solutions of `x` from those of `of`, relative to the latter; the mean over
