@@ -1,7 +1,7 @@
 //! Output on stdout: figures as JSON or as aligned lines.
 
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use phys_instruct::store::atomic;
@@ -84,6 +84,39 @@ pub fn print_json(mut value: Value) -> Outcome {
 /// Makes the parent folder of `path` and tries to write there, before any work is done.
 pub fn make_room(path: &Path) -> Outcome {
     Ok(atomic::make_room(path)?)
+}
+
+/// Refuses `outputs` that would replace one of the `inputs`, or one another.
+pub fn keep_apart<'a>(
+    inputs: impl IntoIterator<Item = &'a Path>,
+    outputs: impl IntoIterator<Item = &'a Path>,
+) -> Outcome {
+    let inputs: Vec<PathBuf> = inputs.into_iter().map(in_full).collect();
+    let mut before: Vec<PathBuf> = Vec::new();
+    for path in outputs {
+        let own = in_full(path);
+        let reason = match (inputs.contains(&own), before.contains(&own)) {
+            (true, _) => "would replace a file that this command reads; choose another name",
+            (false, true) => "stands for two outputs; give each a name of its own",
+            (false, false) => {
+                before.push(own);
+                continue;
+            }
+        };
+        return Err(Failure::Usage(format!("{}: {reason}", path.display())));
+    }
+    Ok(())
+}
+
+/// The path through links and from the root; for a file that does not exist, that of its folder
+/// with its name.
+fn in_full(path: &Path) -> PathBuf {
+    let of_folder = || {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        Some(folder.join(path.file_name()?))
+    };
+    path.canonicalize().ok().or_else(of_folder).unwrap_or_else(|| path.into())
 }
 
 /// Formats two columns, the first as wide as its longest entry.

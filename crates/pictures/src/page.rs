@@ -2,6 +2,7 @@
 //! the observations.
 
 use phys_instruct::condition::Answer;
+use phys_instruct::condition::digits::{coordinate, within};
 use phys_instruct::condition::explained::Fit;
 use phys_instruct_physics::Pde;
 use phys_instruct_report::Result;
@@ -76,15 +77,16 @@ fn table(answer: &Answer, all: &str) -> Section {
     fits.sort_by(|a, b| b.chi.total_cmp(&a.chi));
     let line = |fit: &&Fit| {
         let left_out = fit.left_out.map_or("-".into(), |left| {
-            format!("{} ± {} ({})", plain(left.value), plain(left.sd), plain(left.distance))
+            let value = within(left.value, left.sd);
+            format!("{value} ± {} ({})", plain(left.sd), plain(left.distance))
         });
         vec![
             fit.number.to_string(),
             fit.field.clone(),
-            plain(fit.y),
-            plain(fit.x),
-            format!("{} ± {}", plain(fit.value), plain(fit.sd)),
-            format!("{} ± {}", plain(fit.answer), plain(fit.answer_sd)),
+            coordinate(fit.y),
+            coordinate(fit.x),
+            format!("{} ± {}", within(fit.value, fit.sd), plain(fit.sd)),
+            format!("{} ± {}", within(fit.answer, fit.answer_sd), plain(fit.answer_sd)),
             plain(fit.chi),
             left_out,
         ]

@@ -21,7 +21,7 @@ use crate::checked::described;
 use crate::commands::pde::of_description;
 use crate::completion;
 use crate::failure::{Failure, Outcome, SCHEMA, interrupted};
-use crate::output::{line, make_room, print, print_json, show};
+use crate::output::{keep_apart, line, make_room, print, print_json, show};
 use crate::progress::bar;
 use crate::warnings::warn;
 
@@ -177,6 +177,7 @@ impl Import {
         check_once("--scale", self.scale.iter().map(|(channel, ..)| channel.as_str()))?;
         let axes = self.axes.iter().map(|(channel, _)| channel.as_deref().unwrap_or("AXES"));
         check_once("--axes", axes)?;
+        keep_apart([&*self.data], [&*self.out])?;
         let pde = self.params.pde_of(&self.data, self.pde.as_deref())?;
         make_room(&self.out)?;
         let imported = import_checked(&self.data, pde.as_ref(), &self.options())?;

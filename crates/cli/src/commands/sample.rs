@@ -12,7 +12,7 @@ use phys_instruct_pictures::words;
 use crate::args::{Global, ModelName, SamplingArgs, at_least, extension};
 use crate::failure::Outcome;
 use crate::figures::{self, Figures, Printed, Subject};
-use crate::output::tell;
+use crate::output::{keep_apart, tell};
 use crate::{models, picture};
 
 /// Draw samples from a model, with their figures and a picture
@@ -42,6 +42,7 @@ pub struct Sample {
 impl Sample {
     pub fn run(&self, global: &Global) -> Outcome {
         self.out.iter().try_for_each(|path| picture::check(path))?;
+        keep_apart(self.reference.as_deref(), self.out.iter().map(PathBuf::as_path))?;
         let path = models::find(&self.name.model)?;
         let model = Model::load(&path, &global.open_device()?)?;
         let subject = figures::draw(&model, &path, &self.sampling, self.count)?;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Global, PdeArgs, extension, sides};
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, make_room, seconds, show};
+use crate::output::{keep_apart, line, make_room, seconds, show};
 use crate::progress::wait;
 use crate::warnings::warn;
 
@@ -56,6 +56,7 @@ impl Simulate {
             let name = self.out.display();
             return Err(Failure::Usage(format!("--out {name}: a name ending in .npz expected")));
         }
+        keep_apart([&*self.input], [&*self.out])?;
         let pde = self.equation.build()?;
         let inputs = inputs(&self.input, pde.as_ref(), self.map.as_deref())?;
         let sides = self.sides.map_or_else(|| stored_sides(&self.input), Ok)?;
@@ -106,9 +107,19 @@ fn read(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<NdArray, Failur
     let known = problem.arrays().iter().map(|[input, _]| input.as_str());
     let named = [own].into_iter().chain(known).find(|name| names.names.iter().any(|n| n == name));
 
+    let solved = &pde.channels()[pde.layout().solution.channels.clone()];
+    let is_solution = |name: &str| {
+        let known = problem.arrays().iter().any(|[_, solution]| solution == name);
+        name != own && (known || solved.iter().any(|channel| channel.name == name))
+    };
     let name = match (mapped, named, &names.names[..]) {
         (Some(array), _, _) => array.trim_start_matches('/'),
         (None, Some(name), _) => name,
+        (None, None, [only]) if is_solution(only) => {
+            let reason =
+                format!("`{only}` is a solution of {}, and its input was asked", pde.name());
+            return Err(bad(path, format!("{reason}; --map {own}={only} takes it for the input")));
+        }
         (None, None, [only]) => only,
         (None, None, _) => {
             let reason = names.why_missing(own);

@@ -26,7 +26,7 @@ use crate::args::{
     Global, MOST_CALLS, ModelName, PartArgs, at_least, at_least_zero, between, extension,
 };
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, make_room, say, seconds, show, tell};
+use crate::output::{keep_apart, line, make_room, say, seconds, show, tell};
 use crate::progress::{bar, wait};
 use crate::{cache, completion, models};
 
@@ -96,8 +96,9 @@ pub struct Solve {
     /// Burgers is every time
     #[arg(long, value_name = "N", requires = "make_obs", conflicts_with = "points", value_parser = at_least::<1>())]
     sensors: Option<usize>,
-    /// Errors of observations without an sd, in standard deviations of their field; 0 for exact
-    /// values [default: estimated from the observations, near 0.01 where they say little]
+    /// Errors of observations without an sd, in deviations of their field that `model info` prints;
+    /// of a test problem, in those of the drawn field over its points; 0 for exact values [default:
+    /// estimated from the observations, near 0.01 where they say little]
     #[arg(long, value_name = "S", value_parser = at_least_zero)]
     noise: Option<f64>,
     /// Let some errors be far larger than stated (Student's t, 4 degrees of freedom), so that a
@@ -294,6 +295,8 @@ impl Solve {
             let reason = format!("{option} {asked}: there are {most} to observe on this grid");
             return Err(Failure::Usage(reason));
         }
+        let fields = file.with_extension("truth.npz");
+        keep_apart(self.held_out.as_deref(), [file, &fields])?;
         make_room(file)?;
 
         let truth = self.truth_of_problem(pde.as_ref(), card.grid)?;
@@ -306,7 +309,6 @@ impl Solve {
         let drawn =
             Observations::draw(&truth, 0, &allowed, points, self.noise.unwrap_or(0.0), self.seed)?;
         files::write(file, &drawn, pde.as_ref())?;
-        let fields = file.with_extension("truth.npz");
         dataset::write_npz(&truth, &fields)?;
         let count = drawn.points().len();
         tell!("wrote {} ({count} observations), {}", file.display(), fields.display());
@@ -408,6 +410,9 @@ impl Solve {
     /// Reads the observations of a file and its truth.
     fn ask(&self, model: &Model, job: &Job) -> Result<Asked, Failure> {
         let (card, file) = (&model.card, &job.observations);
+        let inputs = [file].into_iter().chain(&job.truth).chain(&self.held_out);
+        let outputs = job.out.iter().chain(&job.table).chain(&self.log);
+        keep_apart(inputs.map(PathBuf::as_path), outputs.map(PathBuf::as_path))?;
         let pde = card.pde()?;
         job.out.iter().try_for_each(|path| export::check(path, pde.as_ref(), card.grid))?;
         let read = files::read(file, pde.as_ref(), card.grid)?;

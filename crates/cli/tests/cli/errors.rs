@@ -1,6 +1,6 @@
 //! Every refusal: its exit code, and a message that says what was found and what was expected.
 
-use phys_instruct::store::{NdArray, npy};
+use phys_instruct::store::{NdArray, npy, npz};
 
 use crate::sandbox::{Run, Sandbox, TINY, all_match};
 
@@ -258,6 +258,54 @@ fn options_given_twice() {
         let told = ["given twice", "multiple times"].iter().any(|part| run.stderr.contains(part));
         assert!(told, "{line}: {}", run.stderr);
     }
+}
+
+#[test]
+fn an_output_never_replaces_what_the_command_reads() {
+    let sandbox = Sandbox::with_models();
+    sandbox.good("solve student --task inverse --make-obs obs.csv --points 5");
+    sandbox.good("generate poisson --count 2 --grid 8 --out set.npz");
+    let files = ["obs.csv", "obs.truth.npz", "set.npz"].map(|name| sandbox.path(name));
+    let before = files.clone().map(|file| std::fs::read(file).unwrap());
+
+    let solve = "solve student --task inverse --obs obs.csv";
+    for line in [
+        format!("{solve} --out obs.csv"),
+        format!("{solve} --table ./obs.csv"),
+        format!("{solve} --truth obs.truth.npz --out obs.truth.npz"),
+        "data import set.npz --pde poisson --out set.npz".into(),
+        "simulate poisson --input set.npz --out set.npz".into(),
+        "sample student --reference set.npz --out set.npz".into(),
+    ] {
+        sandbox.refuses(&line, "would replace a file that this command reads");
+    }
+    sandbox.refuses(&format!("{solve} --out a.csv --table a.csv"), "stands for two outputs");
+    assert_eq!(files.map(|file| std::fs::read(file).unwrap()), before);
+}
+
+#[test]
+fn files_of_another_kind_than_asked_for_are_told() {
+    let sandbox = Sandbox::with_models();
+    sandbox.write("matrix.txt", b"1.0 2.0 3.0\n4.0 5.0 6.0\n");
+    let list = "matrix.txt: a list of files, one a line, expected";
+    sandbox.refuses("solve student --task inverse --obs matrix.txt", list);
+
+    let field = NdArray::from_f32(vec![8, 8], vec![0.5; 64]).unwrap();
+    npz::write(&sandbox.path("u.npz"), &[("u", &field)]).unwrap();
+    let solved = "simulate poisson --input u.npz --out solved.npz";
+    sandbox.refuses(solved, "`u` is a solution of poisson");
+    sandbox.good(&format!("{solved} --map a=u"));
+
+    sandbox.write("wells.csv", b"y,x,u\n0.2,0.3,0.01\n0.5,0.5,-9999\n");
+    let missing = "line 3: value `-9999` is a mark for a missing value";
+    sandbox.refuses("solve student --task inverse --obs wells.csv", missing);
+    let holes = NdArray::from_f32(vec![8, 8], vec![-9999.0; 64]).unwrap();
+    npz::write(&sandbox.path("holes.npz"), &[("a", &holes), ("u", &field)]).unwrap();
+    let missing = "channel `a`, sample 0: a value is -9999, a mark for a missing value";
+    sandbox.refuses("data import holes.npz --pde poisson --out whole.npz", missing);
+    npz::write(&sandbox.path("holes.npz"), &[("u", &holes)]).unwrap();
+    let missing = "`u` has the value -9999, a mark for a missing value";
+    sandbox.refuses("solve student --task inverse --obs holes.npz", missing);
 }
 
 /// Requests that no machine has the memory for, by every kind of number that asks for some.

@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use phys_instruct_physics::{Pde, TwoValues};
 use serde::Serialize;
 
+use crate::condition::digits::short;
 use crate::condition::explained::Explained;
 use crate::condition::methods::known::KnownInput;
 use crate::condition::observations::place::Lattice;
@@ -265,15 +266,17 @@ impl Solver {
         let is_given = known.as_ref().is_some_and(KnownInput::is_exact);
         if unstated > 0 && !is_given {
             shares = self.likely_shares(&observations, pde, question.robust)?;
-            let said = shares
-                .iter()
-                .zip(observations.channels())
-                .filter_map(|(share, name)| Some(format!("{name} {:.2} %", 100.0 * (*share)?)));
-            let said: Vec<String> = said.collect();
+            let of_deviation = |(c, share): (usize, &Option<f64>)| {
+                let (name, share, unit) =
+                    (&observations.channels()[c], (*share)?, self.deviations()[c]);
+                let [sd, percent] = [share * unit, 100.0 * share].map(short);
+                Some(format!("{name} +- {sd}, {percent} % of its deviation {}", short(unit)))
+            };
+            let said: Vec<String> = shares.iter().enumerate().filter_map(of_deviation).collect();
             notes.push(format!(
-                "{unstated} values have no error stated; taken, as most likely, in parts of the \
-                 field's deviation: {} (--noise S states it, --noise 0 is exact)",
-                said.join(", ")
+                "{unstated} values have no error stated; taken, as most likely: {} (--noise S \
+                 states it as a part of the deviation, --noise 0 is exact)",
+                said.join("; ")
             ));
 
             let deviations = self.deviations().to_vec();

@@ -109,8 +109,14 @@ impl Answer {
         }
         if truth.channels != posterior.samples.channels || truth.grid() != posterior.samples.grid()
         {
-            let reason = "--truth: fields on another grid than the model's";
-            return Err(Error::Request(reason.into()));
+            let answered = &posterior.samples;
+            return Err(Error::Request(format!(
+                "--truth: {:?} on {} found; the answer is of {:?} on {}",
+                truth.channels,
+                truth.grid(),
+                answered.channels,
+                answered.grid()
+            )));
         }
 
         let pde = model.card.pde()?;

@@ -16,6 +16,7 @@ use crate::condition::observations::table::{self, Entry, Place};
 use crate::condition::{Observation, Observations};
 use crate::store::arrays::{self, Contents};
 use crate::store::file::{self, bad};
+use crate::store::missing;
 use crate::store::{NdArray, atomic};
 use crate::{Error, Result};
 
@@ -244,6 +245,12 @@ fn field(
         if value.is_nan() {
             raw.unobserved += 1;
             continue;
+        }
+
+        if missing::is_mark(value) {
+            return Err(format!(
+                "`{name}` has the value {value}, a mark for a missing value; write NaN there"
+            ));
         }
 
         // A deviation of NaN is unknown.

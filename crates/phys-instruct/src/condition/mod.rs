@@ -6,6 +6,7 @@
 //! fit. Which of the [`methods`] is taken when is said there.
 
 pub mod answer;
+pub mod digits;
 pub mod explained;
 pub mod export;
 pub mod figures;

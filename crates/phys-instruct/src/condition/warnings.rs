@@ -4,6 +4,7 @@ use phys_instruct_physics::Pde;
 use serde::Serialize;
 
 use crate::condition::Observations;
+use crate::condition::digits::{coordinate, given, short, within};
 use crate::condition::explained::Explained;
 use crate::condition::observations::place::Lattice;
 use crate::condition::prior::expectation::Surprise;
@@ -83,25 +84,13 @@ fn warning(concern: Concern, message: String) -> Warning {
     Warning { concern, message }
 }
 
-/// A number with three digits.
-fn short(value: f64) -> String {
-    if value == 0.0 {
-        return "0".into();
-    }
-    let digits = 2 - value.abs().log10().floor() as i32;
-    if (-4..=6).contains(&digits) {
-        let unit = 10f64.powi(digits);
-        return format!("{}", (value * unit).round() / unit);
-    }
-    format!("{value:.2e}")
-}
-
 /// Describes an observation: `u = 45.3 at y 0.21, x 0.34 (number 7)`.
 pub(super) fn named(observations: &Observations, lattice: &Lattice, i: usize) -> String {
     let point = &observations.points()[i];
     let [y, x] = lattice.coordinates(point.channel, [point.row, point.column]);
     let (field, number) = (&observations.channels()[point.channel], observations.numbers()[i]);
-    format!("{field} = {} at y {}, x {} (number {number})", short(point.value), short(y), short(x))
+    let [y, x] = [y, x].map(coordinate);
+    format!("{field} = {} at y {y}, x {x} (number {number})", given(point.value))
 }
 
 /// The warnings about observations before any answer.
@@ -161,7 +150,7 @@ impl Case<'_> {
             "{} lies {} deviations from what this model knows ({} +- {}){others}: {}",
             self.named(worst),
             short(surprise.alone[worst].abs()),
-            short(surprise.mean[worst]),
+            within(surprise.mean[worst], surprise.deviation[worst]),
             short(surprise.deviation[worst]),
             self.cause(worst, outside.len())
         );
@@ -182,7 +171,7 @@ impl Case<'_> {
             format!(
                 "{}, where {} +- {} is expected, {} deviations away",
                 self.named(i),
-                short(expected),
+                within(expected, sd),
                 short(sd),
                 short(surprise.given_rest[i].abs())
             )
@@ -388,7 +377,7 @@ pub(super) fn of_explained(explained: &Explained) -> Option<Warning> {
     }
 
     let one = |w: &crate::condition::explained::Fit| {
-        let (value, answer, chi) = (short(w.value), short(w.answer), short(w.chi));
+        let (value, answer, chi) = (given(w.value), within(w.answer, w.sd), short(w.chi));
         format!("number {} ({} = {value}, answered {answer}, chi {chi})", w.number, w.field)
     };
     let worst: Vec<String> = explained.worst.iter().map(one).collect();

@@ -12,8 +12,9 @@ use super::operator::{self, InverseLaplacian, differences};
 use super::{Residual, ResidualOptions, ResidualTerms};
 use crate::Result;
 
-/// The smallest coefficient admitted, as a share of the lower benchmark value. A generated
-/// coefficient may be negative, and the harmonic mean of two opposite ones has no bound.
+/// The smallest coefficient admitted, as a share of the law's lower value, or of the sample's mean
+/// coefficient if that is smaller. A generated coefficient may be negative, and the harmonic mean of
+/// two opposite ones has no bound. Coefficients in other units may all be far below the law's.
 const SMALLEST_SHARE: f64 = 1e-3;
 
 /// The names of input and solution in the files of DiffusionPDE, PDEBench, and the Fourier neural
@@ -42,7 +43,7 @@ pub struct DarcyResidual {
 
 impl DarcyResidual {
     /// The residual of `pde` on a grid of at least 2 x 2 points. Coefficients below a thousandth of
-    /// the law's lower value count as that.
+    /// the law's lower value, or of the sample's mean if that is smaller, count as that.
     ///
     /// # Errors
     /// Fails for a smaller grid.
@@ -57,7 +58,7 @@ impl DarcyResidual {
 impl Residual for DarcyResidual {
     fn terms(&self, x: Tensor<4>, options: ResidualOptions) -> ResidualTerms {
         let [a, u] = operator::input_and_solution(x, options.detach_input);
-        let a = a.clamp_min(SMALLEST_SHARE * self.values.low);
+        let a = a.clone().max_pair(self.smallest(a));
         // Along x in units of the spacing along y, so that one factor is left for both.
         let [hy, hx] = spacing(self.grid, self.boundary);
         let inflow = self.net_inflow(&a, &u, 2) + self.net_inflow(&a, &u, 3) * (hy / hx).powi(2);
@@ -77,6 +78,14 @@ impl Residual for DarcyResidual {
 }
 
 impl DarcyResidual {
+    /// The smallest coefficient admitted in each sample of `a`, detached, in the shape of `a`.
+    fn smallest(&self, a: Tensor<4>) -> Tensor<4> {
+        let shape = a.dims();
+        let mean = a.detach().abs().mean_dims(&[1, 2, 3]);
+        let typical = mean.clamp(f64::from(f32::MIN_POSITIVE) / SMALLEST_SHARE, self.values.low);
+        (typical * SMALLEST_SHARE).expand(shape)
+    }
+
     /// The flux in through the two faces of each cell along axis `dim`, times h.
     fn net_inflow(&self, a: &Tensor<4>, u: &Tensor<4>, dim: usize) -> Tensor<4> {
         let n = a.dims()[dim];
@@ -200,6 +209,18 @@ mod tests {
         let [noisy, clean] = [noisy, clean].map(|x| testing::batch(&[x]));
         let rounded = Parts::of(&Darcy::default()).rounded(noisy);
         assert_eq!(of(rounded), of(clean));
+    }
+
+    #[test]
+    fn coefficients_in_other_units_have_the_same_residual() {
+        let (a, u) = ([3.0, 12.0, 12.0, 3.0], [0.3, -0.1, 0.2, 0.7]);
+        let relative = |unit: f64| {
+            let x = Fields::stack(2, 2, &[&a.map(|a| a * unit), &u.map(|u| u / unit)]);
+            testing::relative(&build(2, 0.5), &[x], false)
+        };
+        for unit in [1e-12, 1e-5, 1e5] {
+            assert!((relative(unit) / relative(1.0) - 1.0).abs() < 1e-5, "{unit}");
+        }
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Check {
             let name = samples.channels.get(c).map_or("", String::as_str);
             self.complaints.push(format!(
                 "channel `{name}` holds values from {least} to {most}, the range of its description \
-                 is {low} to {high} (--scale changes units)"
+                 is {low} to {high} (`data import --scale` changes units)"
             ));
         }
     }
@@ -124,7 +124,7 @@ impl Check {
             let channel = samples.channels.first().map_or("the input", String::as_str);
             self.complaints.push(format!(
                 "{channel} holds values from {least} to {most}, the law of {} only {low} and \
-                 {high} (--scale changes units, --param the law)",
+                 {high} (`data import --scale` changes units, --param the law)",
                 pde.name()
             ));
         }
@@ -148,7 +148,7 @@ fn not_finite(samples: &Samples, pde: &dyn Pde) -> String {
     let largest = samples.data.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
     format!(
         "the residual of {} is not finite, so that nothing tells whether these are solutions: \
-         their values reach {largest:.1e} (--scale changes units)",
+         their values reach {largest:.1e} (`data import --scale` changes units)",
         pde.name()
     )
 }

@@ -12,6 +12,7 @@ use crate::store::axes::Axes;
 use crate::store::check::Check;
 use crate::store::file::bad;
 use crate::store::manifest::Manifest;
+use crate::store::missing;
 pub use crate::store::reading::{Affine, ImportOptions};
 use crate::store::reading::{Given, Reading, Snapshot, Source, is_coordinate};
 use crate::{Error, Result, Samples, problem};
@@ -212,8 +213,8 @@ fn no_layout(pde: &dyn Pde, contents: &Contents, layouts: &[Vec<Source>]) -> Str
     let channel = pde.channels().first().map_or("u".into(), |c| c.name.clone());
     let array = contents.names.first().map_or("group/array", String::as_str);
     format!(
-        "arrays of {} expected ({}), found: {}; name each channel's array with --map, for example \
-         --map {channel}={array}",
+        "arrays of {} expected ({}), found: {}; `data import --map` names each channel's array, for \
+         example --map {channel}={array}",
         pde.name(),
         expected.join(", or "),
         contents.listed(),
@@ -241,14 +242,17 @@ fn assemble(
     }
 
     let samples = reading.samples(given, range.clone());
-    let Some(i) = samples.data.iter().position(|v| !v.is_finite()) else { return Ok(samples) };
+    let is_none = |v: &f32| !v.is_finite() || missing::is_mark(f64::from(*v));
+    let Some(i) = samples.data.iter().position(is_none) else { return Ok(samples) };
 
     let field = i / (samples.height * samples.width).max(1);
     let channel = &samples.channels[field % samples.channels.len()];
     let sample = range.start + field / samples.channels.len();
     let value = samples.data[i];
+    let mark = if value.is_finite() { ", a mark for a missing value" } else { "" };
     Err(Refusal::Data(format!(
-        "channel `{channel}`, sample {sample}: a value is {value} (--samples leaves samples out)"
+        "channel `{channel}`, sample {sample}: a value is {value}{mark} (`data import --samples` \
+         leaves samples out)"
     )))
 }
 

@@ -19,6 +19,7 @@ mod lzf;
 pub mod manifest;
 mod mat5;
 pub mod merge;
+pub(crate) mod missing;
 pub mod ndarray;
 pub mod npy;
 pub mod npz;

@@ -19,6 +19,8 @@ use crate::output::{print, tell};
 
 /// The place of a file's name without extension in the paths of outputs.
 const NAME: &str = "{}";
+/// The characters that are shown of a line that is no file.
+const SHOWN: usize = 40;
 /// The end of the names of true fields that `--make-obs` writes beside the observations.
 const TRUTH: &str = ".truth.npz";
 
@@ -155,7 +157,18 @@ fn of_list(list: &Path) -> Result<Vec<PathBuf>, Failure> {
     let failed = |error: std::io::Error| Failure::Usage(format!("{}: {error}", list.display()));
     let text = std::fs::read_to_string(list).map_err(failed)?;
     let folder = list.parent().unwrap_or(Path::new(""));
-    Ok(names(&text).map(|name| folder.join(name)).collect())
+    let files: Vec<PathBuf> = names(&text).map(|name| folder.join(name)).collect();
+
+    // A matrix of numbers is no list, and would be an error for each of its lines.
+    if let Some(name) = names(&text).next().filter(|_| !files.iter().any(|file| file.exists())) {
+        let first: String = name.chars().take(SHOWN).collect();
+        let list = list.display();
+        return Err(Failure::Usage(format!(
+            "{list}: a list of files, one a line, expected; none of its lines is one, the first \
+             begins with `{first}`"
+        )));
+    }
+    Ok(files)
 }
 
 /// The lines of a list, without empty ones and those that begin with #.

@@ -3,14 +3,21 @@
 //!
 //! Along each axis a field is interpolated by the polynomial through the six nearest points. Beyond
 //! an edge the field is continued as its basis does: periodic for Fourier modes, odd about the wall
-//! for sines. Other bases use the six outermost points. An input of two values is constant in each
-//! cell, and an observation sees the nearest. At a grid point the weight is 1, exactly.
+//! for sines. A field without slope at its edges uses the six outermost points. Data alone tell the
+//! basis of the deviation from the mean, and nothing of the field's own value at a wall: there the
+//! outermost points continue the field. An input of two values is constant in each cell, and
+//! an observation sees the nearest. At a grid point the weight is 1, exactly.
 
 use phys_instruct_physics::{Basis, Grid, Pde};
+
+use crate::problem;
 
 /// The number of points along an axis that an interpolated value depends on. The error is of order
 /// 6 in the spacing.
 const POINTS: usize = 6;
+/// The number of outermost points that continue a field beyond them. More of them would magnify
+/// what is rough in it.
+const OUTERMOST: usize = 3;
 /// The distance from a grid point, in spacings, below which a place counts as that point. It is
 /// above the rounding of coordinates and below any distance that a file states.
 const ON_A_POINT: f64 = 1e-7;
@@ -49,8 +56,10 @@ enum Rule {
     Periodic,
     /// The field is odd about both walls, which lie at these places.
     Odd { walls: [f64; 2] },
-    /// The field has no slope at its edges, or none is known.
+    /// The field has no slope at its edges.
     Free,
+    /// The field goes on beyond its outermost points as it does at them.
+    Open,
     /// The outermost points are zero by law; the field within them is free.
     Cut,
     /// The nearest point's value holds.
@@ -98,11 +107,19 @@ impl Lattice {
     pub fn new(pde: &dyn Pde, grid: Grid) -> Self {
         let (points, sides) = (pde.points(grid), grid.sides());
         let channels = pde.channels();
+        let alone = problem::description(pde).is_some();
         let axes = channels.iter().enumerate().map(|(c, channel)| {
             // An input of two values has no value in between to interpolate.
             let is_input = pde.layout().input.channels.contains(&c);
             let nearest = is_input && pde.input_law().two_values().is_some();
-            [0, 1].map(|axis| Axis::new(&points[axis], sides[axis], channel.basis[axis], nearest))
+            [0, 1].map(|axis| {
+                let rule = match (nearest, alone) {
+                    (true, _) => Rule::Nearest,
+                    (false, true) => Rule::of_data(channel.basis[axis], points[axis].len()),
+                    (false, false) => Rule::of_law(channel.basis[axis], points[axis].len()),
+                };
+                Axis::new(&points[axis], sides[axis], rule)
+            })
         });
         let axes = axes.collect();
         Self { names: channels.iter().map(|c| c.name.clone()).collect(), axes, grid }
@@ -156,24 +173,36 @@ impl Lattice {
     }
 }
 
+impl Rule {
+    /// The rule of a field whose law has the boundary of `basis`.
+    fn of_law(basis: Basis, points: usize) -> Self {
+        let last = points as f64 - 1.0;
+        match basis {
+            Basis::Fourier => Self::Periodic,
+            Basis::SineNodes => Self::Odd { walls: [0.0, last] },
+            Basis::SineCells => Self::Odd { walls: [-0.5, last + 0.5] },
+            Basis::SineInner => Self::Odd { walls: [-1.0, last + 1.0] },
+            Basis::CosineNodes => Self::Cut,
+            Basis::Cosine => Self::Free,
+        }
+    }
+
+    /// The rule of a field that data alone tell, whose deviation from the mean has the `basis`.
+    fn of_data(basis: Basis, points: usize) -> Self {
+        match Self::of_law(basis, points) {
+            Self::Odd { .. } | Self::Free => Self::Open,
+            other => other,
+        }
+    }
+}
+
 impl Axis {
-    fn new(at: &[f64], side: f64, basis: Basis, nearest: bool) -> Self {
+    fn new(at: &[f64], side: f64, rule: Rule) -> Self {
         let points = at.len();
         let first = at.first().copied().unwrap_or(0.0);
         let spacing = match points {
             0 | 1 => 1.0,
             n => (at[n - 1] - first) / (n - 1) as f64,
-        };
-        let last = points as f64 - 1.0;
-
-        let rule = match basis {
-            _ if nearest => Rule::Nearest,
-            Basis::Fourier => Rule::Periodic,
-            Basis::SineNodes => Rule::Odd { walls: [0.0, last] },
-            Basis::SineCells => Rule::Odd { walls: [-0.5, last + 0.5] },
-            Basis::SineInner => Rule::Odd { walls: [-1.0, last + 1.0] },
-            Basis::CosineNodes => Rule::Cut,
-            Basis::Cosine => Rule::Free,
         };
         Self { points, side, first, spacing, rule }
     }
@@ -192,7 +221,7 @@ impl Axis {
             Rule::Periodic => place.rem_euclid(self.points as f64),
             // At most half a cell lies outside the outermost points, and the slope there is zero.
             Rule::Free | Rule::Cut | Rule::Nearest => place.clamp(0.0, self.points as f64 - 1.0),
-            Rule::Odd { .. } => place,
+            Rule::Odd { .. } | Rule::Open => place,
         }
     }
 
@@ -211,7 +240,13 @@ impl Axis {
                 folded(window(place, n, None), place, wrapped)
             }
             Rule::Odd { walls } => folded(window(place, n, None), place, |i| mirrored(i, n, walls)),
-            Rule::Free => folded(window(place, n, Some([0, n as i64 - 1])), place, inside),
+            Rule::Open if place < 0.0 => folded(0..OUTERMOST.min(n) as i64, place, inside),
+            Rule::Open if place > n as f64 - 1.0 => {
+                folded(n.saturating_sub(OUTERMOST) as i64..n as i64, place, inside)
+            }
+            Rule::Free | Rule::Open => {
+                folded(window(place, n, Some([0, n as i64 - 1])), place, inside)
+            }
             // Between the wall, where the law makes the field zero, and the next point.
             Rule::Cut if place < 1.0 => vec![(1, place)],
             Rule::Cut if place > n as f64 - 2.0 => vec![(n - 2, n as f64 - 1.0 - place)],
@@ -283,6 +318,7 @@ mod tests {
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
+    use crate::problem::{Described, Description};
 
     fn at(name: &str, channel: usize, size: usize, yx: [f64; 2]) -> Stencil {
         let lattice = Lattice::new(by_name(name).unwrap().as_ref(), Grid::square(size));
@@ -358,6 +394,37 @@ mod tests {
         }
         let source = at("helmholtz", 0, 16, [0.02, 0.4]);
         assert!(source.terms().iter().all(|(e, w)| e / 16 == 1 && w.abs() <= 1.2));
+    }
+
+    /// Heads of 90 to 100 at the walls: what is zero there is the deviation from the mean.
+    #[test]
+    fn a_field_of_data_alone_goes_on_at_a_wall_as_it_does_beside_it() {
+        for (points, basis) in [
+            ("cells", "sine-cells"),
+            ("inner", "sine-inner"),
+            ("nodes", "sine-nodes"),
+            ("cells", "cosine"),
+        ] {
+            let text = format!(
+                "[pde]\nname = 'aquifer'\ninput = 'T'\npoints = ['{points}', '{points}']\n\
+                 [[pde.field]]\nname = 'T'\nbasis = ['{basis}', '{basis}']\n\
+                 [[pde.field]]\nname = 'h'\nbasis = ['{basis}', '{basis}']\n"
+            );
+            let description = Description::from_toml(&text).unwrap();
+            let pde = Described::new(description).unwrap();
+            let grid = Grid::new([16, 24], [2.0, 3.0]).unwrap();
+            let lattice = Lattice::new(&pde, grid);
+            let [ys, xs] = pde.points(grid);
+            let head = |y: f64, x: f64| 100.0 - 10.0 * x / 3.0 + 0.5 * y * y;
+            let mut fields = vec![0.0; 16 * 24];
+            fields.extend(ys.iter().flat_map(|&y| xs.iter().map(move |&x| head(y, x))));
+
+            for [y, x] in [[0.01, 0.02], [1.0, 2.99], [1.99, 1.5], [0.0, 0.0], [0.7, 1.1]] {
+                let stencil = lattice.stencil(1, lattice.locate(1, [y, x]).unwrap());
+                let (found, expected) = (stencil.of_f64(&fields), head(y, x));
+                assert!((found - expected).abs() < 1e-9, "{points} {y} {x}: {found} {expected}");
+            }
+        }
     }
 
     #[test]

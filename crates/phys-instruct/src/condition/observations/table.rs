@@ -118,7 +118,7 @@ impl Head {
 
         let mut placed = false;
         for values in &self.values {
-            let value = numbers.finite("value", row.cell(values.value));
+            let value = numbers.value(row.cell(values.value));
             if value == Ok(None) {
                 table.unobserved += 1;
                 continue;

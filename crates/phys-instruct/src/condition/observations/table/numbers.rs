@@ -2,6 +2,7 @@
 
 use super::head::Head;
 use super::lines::Row;
+use crate::store::missing;
 
 /// The texts, beside an empty cell, that mark a value as not observed.
 const MISSING: [&str; 5] = ["nan", "-nan", "na", "n/a", "null"];
@@ -60,6 +61,16 @@ impl Numbers {
             Ok(number) if number.is_finite() => Ok(Some(number)),
             Ok(_) => Err(format!("{name} `{cell}` is not finite")),
             Err(_) => Err(format!("{name} `{cell}` is not a number")),
+        }
+    }
+
+    /// Parses an observed value; none for an empty cell or NaN.
+    pub fn value(self, cell: &str) -> Result<Option<f64>, String> {
+        match self.finite("value", cell)? {
+            Some(value) if missing::is_mark(value) => {
+                Err(format!("value `{cell}` is a mark for a missing value; leave its cell empty"))
+            }
+            value => Ok(value),
         }
     }
 
