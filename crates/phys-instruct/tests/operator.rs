@@ -93,6 +93,15 @@ fn an_operator_improves_on_its_guess() {
     assert!(anew > 1.2 * error, "{anew} beside {error}");
     assert_eq!(steps, 151);
 
+    // One that sees the residual makes nothing of it at first.
+    let mut seeing = config.clone();
+    let phases = &mut seeing.distill.as_mut().unwrap().phases;
+    if let Some(PhaseConfig::Operator(phase)) = phases.last_mut() {
+        phase.sees_residual = true;
+    }
+    let (on, _) = first_step(&seeing, true);
+    assert!((on - error).abs() < 1e-4 * error, "{on} after {error}");
+
     // On a finer grid it begins nearly there.
     let mut finer = config.clone();
     finer.grid = Grid::new([32, 48], [0.7, 1.0]).unwrap();

@@ -125,6 +125,8 @@ fn info(path: &Path, json: bool) -> Outcome {
     let mut value = serde_json::to_value(card).map_err(|e| Failure::Usage(e.to_string()))?;
     value["parameters"] = json!(parameters);
     value["sha256"] = json!(checksum);
+    let deviations = model.deviations();
+    value["deviations"] = json!(deviations);
 
     let coordinates = &card.coordinates;
     let noise = serde_json::to_value(coordinates.noise()).unwrap_or_default();
@@ -148,7 +150,11 @@ fn info(path: &Path, json: bool) -> Outcome {
         let examples = model.statistics.examples.len() / (card.channels.len() * card.grid.points());
         lines.push(line("examples", format!("{examples} samples of its data are in the file")));
     }
+    let of_channel = |(name, sd): (&String, &f64)| format!("{name} {}", plain(*sd));
+    let told: Vec<String> = card.channels.iter().zip(&deviations).map(of_channel).collect();
+    let told = format!("{} (at a point, from sample to sample)", told.join(", "));
     lines.extend([
+        line("deviations", told),
         line("network", in_words(&card.net)),
         line("weights", parameters),
         line("process", process),
@@ -161,10 +167,11 @@ fn info(path: &Path, json: bool) -> Outcome {
     }
 
     if let Some(operator) = &card.operator {
-        let (parameters, OperatorCard { net, sweeps, steps }) =
+        let (parameters, OperatorCard { net, sweeps, sees_residual, steps }) =
             (weights("operator.net."), operator);
         value["operator"]["parameters"] = json!(parameters);
-        let text = format!("{}, {parameters} weights, {sweeps} sweep(s)", in_words(net));
+        let seen = if *sees_residual { ", sees the guess's residual" } else { "" };
+        let text = format!("{}, {parameters} weights, {sweeps} sweep(s){seen}", in_words(net));
         lines.push(line("operator", format!("{text}, {steps} steps of training")));
     }
 

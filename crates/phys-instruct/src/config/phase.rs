@@ -353,6 +353,8 @@ pub struct OperatorConfig {
     pub decay: f64,
     /// Sweeps of the polish that make the guess to which the network adds; 0 without a guess.
     pub sweeps: usize,
+    /// Let the network see the residual of the guess too, which tells where the guess errs.
+    pub sees_residual: bool,
     /// Weight of the relative error of the solution.
     pub error_weight: f64,
     /// Weight of the squared error in whitened modes.
@@ -362,7 +364,7 @@ pub struct OperatorConfig {
     /// Half-life of the weight average, in steps.
     pub ema_half_life: f64,
     /// Go on with the operator that the student `distill.teacher` has, of the same network and
-    /// sweeps.
+    /// sweeps. It may be one that does not see the residual yet.
     pub go_on: bool,
     /// The network.
     pub net: NetConfig,
@@ -377,6 +379,7 @@ impl Default for OperatorConfig {
             warmup: 100,
             decay: 0.7,
             sweeps: 1,
+            sees_residual: false,
             error_weight: 10.0,
             whitened_weight: 1.0,
             residual_weight: 3.0,

@@ -333,15 +333,23 @@ fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
     }
 
     if let Some(config) = distill.operator().filter(|config| config.go_on) {
-        let fits = |own: &&OperatorCard| own.net == config.net && own.sweeps == config.sweeps;
+        let fits = |own: &&OperatorCard| {
+            let sees = config.sees_residual || !own.sees_residual;
+            own.net == config.net && own.sweeps == config.sweeps && sees
+        };
         if start.operator.as_ref().filter(fits).is_none() {
             let has = match &start.operator {
-                Some(own) => format!("one of the network {:?} and {} sweeps", own.net, own.sweeps),
+                Some(own) => format!(
+                    "one of the network {:?} and {} sweeps that {} the residual",
+                    own.net,
+                    own.sweeps,
+                    if own.sees_residual { "sees" } else { "does not see" }
+                ),
                 None => "none".into(),
             };
             return Err(Error::Config(format!(
                 "distill.operator.go_on = true: distill.teacher has to have an operator of \
-                 distill.operator's net and sweeps, and has {has}"
+                 distill.operator's net, sweeps and sees_residual, and has {has}"
             )));
         }
     }

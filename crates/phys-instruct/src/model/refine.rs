@@ -100,9 +100,13 @@ fn operator_on(
     data: &Samples,
 ) -> Result<Operator> {
     let frame = card.frame(&own.statistics.left_mean.device())?;
-    let statistics = OperatorStatistics::of_data(data, &frame, finer.sweeps)?;
+    let mut statistics = OperatorStatistics::of_data(data, &frame, finer.sweeps)?;
+    if finer.sees_residual {
+        statistics = statistics.with_residual(data, &frame, finer.sweeps)?;
+    }
     let times = finer.net.patch / own.card.net.patch;
-    let net = refine::refined(&own.net, &own.card.net, &own.frame().seen(), times)?;
+    let seen = own.frame().pictures(own.card.sees_residual);
+    let net = refine::refined(&own.net, &own.card.net, &seen, times)?;
     Ok(Operator::new(finer, net, statistics, frame).freeze())
 }
 

@@ -91,6 +91,40 @@ pub fn refined(net: &UNet, of: &NetConfig, seen: &Seen, times: usize) -> Result<
     params::from_arrays(empty, &arrays, "")
 }
 
+/// The network `net`, of the settings `of`, which takes `more` pictures at the end of those that it
+/// sees, `seen` in all. It makes nothing of them yet.
+///
+/// # Errors
+/// Fails where the device does not give the weights back, and for pictures that are not the
+/// network's.
+pub fn seeing_more(net: &UNet, of: &NetConfig, seen: &Seen, more: usize) -> Result<UNet> {
+    let device = net.embed_in.weight.val().device();
+    let mut arrays = params::to_arrays(net, "")?;
+    let before = seen.inputs.len().saturating_sub(more);
+    change(&mut arrays, "stem.weight", |stem| with_zeros(stem, before, more, of.patch))?;
+    let empty = UNet::zeros(of, seen.inputs.len(), seen.outputs.len(), &device);
+    params::from_arrays(empty, &arrays, "")
+}
+
+/// The weights of a stem of patches of `side` points with zeros for `more` pictures behind the first
+/// `before`. None for a stem of other pictures.
+fn with_zeros(stem: &Array, before: usize, more: usize, side: usize) -> Option<Array> {
+    let [outputs, inputs, height, width] = stem.shape[..] else { return None };
+    let of_picture = side * side * height * width;
+    if inputs != (before + POSITIONS) * side * side {
+        return None;
+    }
+
+    let mut data = Vec::with_capacity(stem.data.len() + outputs * more * of_picture);
+    for row in stem.data.chunks_exact((before + POSITIONS) * of_picture) {
+        let (own, positions) = row.split_at(before * of_picture);
+        data.extend_from_slice(own);
+        data.resize(data.len() + more * of_picture, 0.0);
+        data.extend_from_slice(positions);
+    }
+    Some(Array { shape: vec![outputs, inputs + more * side * side, height, width], data })
+}
+
 /// Changes the array of that name.
 fn change(
     arrays: &mut BTreeMap<String, Array>,
@@ -185,6 +219,27 @@ mod tests {
                 .reshape([batch, 1, height * times, width * times])
         });
         Tensor::cat(channels.collect(), 1)
+    }
+
+    #[test]
+    fn a_network_that_sees_more_does_as_before() {
+        use Picture::{Physical, Whitened};
+        let device = Device::flex();
+        let config = NetConfig { width: 8, multipliers: vec![1, 2], blocks: 1, patch: 2 };
+        let rng = Some(rng::stream(4, "test", 0, 0));
+        let mut net = UNet::new(&config, 2, 1, 3, &device);
+        net.head =
+            crate::net::layers::Conv::new([8, 4], 3, 1.0, &mut Init { device: &device, rng });
+        let inputs = vec![Whitened, Physical, Physical, Physical];
+        let seen = Seen { inputs, outputs: vec![Whitened], noise: 0.0 };
+
+        let wider = seeing_more(&net, &config, &seen, 2).unwrap();
+        let (x, c_noise) =
+            (noise([3, 4, 8, 12], 1), Tensor::<1>::from_data([-1.0, 0.2, 1.1], &device));
+        let expected = net.forward(x.clone().narrow(1, 0, 2), c_noise.clone());
+        let error = (wider.forward(x, c_noise) - expected).abs().max().into_scalar::<f32>();
+        assert!(error < 1e-6, "{error}");
+        assert!(seeing_more(&net, &config, &seen, 1).is_err());
     }
 
     #[test]

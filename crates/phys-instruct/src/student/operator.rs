@@ -15,6 +15,9 @@
 //! ```
 //!
 //! The product * is that of each mode. The network's output has unit variance in every mode.
+//!
+//! The network may also see the residual R(a, g) of the guess. At the scale of a few points the
+//! remainder is little more than R times a factor of the input beside it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +35,7 @@ use crate::net::refine::{Picture, Seen};
 use crate::net::{UNet, params};
 use crate::parts::{Parts, with_part};
 use crate::polish::corrected;
-use crate::residual::Residual;
+use crate::residual::{Residual, ResidualOptions};
 use crate::store::weights::{Array, of_shape};
 use crate::{Error, Result, Samples, problem};
 
@@ -44,6 +47,8 @@ const NAMES: [&str; 4] = ["guess_mean", "guess_deviation", "left_mean", "left_de
 const GAIN: &str = "gain";
 /// The name of the stored mean and deviation of the input, after [`PREFIX`].
 const INPUT: &str = "input";
+/// The name of the stored sizes of the guess's residual, after [`PREFIX`].
+const RESIDUAL: &str = "residual";
 /// The share of the guess's largest mode below which its modes are not magnified further. Rounding
 /// of smooth fields in `f32` is a hundredth of it.
 const LEAST_OF_GUESS: f32 = 1e-4;
@@ -62,6 +67,9 @@ pub struct OperatorCard {
     pub net: NetConfig,
     /// Sweeps of the polish that make the guess; 0 for none.
     pub sweeps: usize,
+    /// Tells whether the network sees the residual of the guess.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sees_residual: bool,
     /// Steps of training, with those of the operator that it went on from.
     pub steps: u64,
 }
@@ -81,6 +89,9 @@ pub struct OperatorStatistics {
     pub left_deviation: Tensor<4>,
     /// The mean and the standard deviation of the input, over all points.
     pub input: [f32; 2],
+    /// The root mean square of each equation's residual of the guess, over all points; none where
+    /// the network does not see it.
+    pub residual: Option<Vec<f32>>,
 }
 
 /// A solution operator on one device.
@@ -159,19 +170,42 @@ impl Frame {
         self.equation.as_ref().map(|equation| equation.0.as_ref())
     }
 
-    /// The number of pictures that the network sees, and the number that it makes.
-    pub fn pictures(&self) -> [usize; 2] {
+    /// The pictures in the order of the network, which sees no noise: the input, the guess, the
+    /// guess whitened, and the residual of each equation where it is seen.
+    pub fn pictures(&self, sees_residual: bool) -> Seen {
         let [input, solution] =
             [&self.parts.layout.input, &self.parts.layout.solution].map(|part| part.channels.len());
-        [input + 2 * solution, solution]
+        let plain = vec![Picture::Physical; input + solution];
+        let whitened = vec![Picture::Whitened; solution];
+        let residual = vec![Picture::Physical; if sees_residual { self.equations() } else { 0 }];
+        Seen { inputs: [plain, whitened.clone(), residual].concat(), outputs: whitened, noise: 0.0 }
     }
 
-    /// The pictures in the order of the network, which sees no noise.
-    pub fn seen(&self) -> Seen {
-        let [inputs, solution] = self.pictures();
-        let plain = vec![Picture::Physical; inputs - solution];
-        let whitened = vec![Picture::Whitened; solution];
-        Seen { inputs: [plain, whitened.clone()].concat(), outputs: whitened, noise: 0.0 }
+    /// The number of equations of the residual; 0 for a PDE that is known by data alone.
+    fn equations(&self) -> usize {
+        let Some(residual) = self.residual() else { return 0 };
+        let [.., height, width] = self.solution.dims();
+        let shape = [1, self.parts.channels.len(), height, width];
+        let none = Tensor::zeros(shape, &crate::device::cpu());
+        residual.terms(none, ResidualOptions::default()).residual.dims()[1]
+    }
+
+    /// The residual of the inputs of `x` with the solution `u`, `[batch, equation, y, x]`.
+    ///
+    /// # Errors
+    /// [`Error::NoEquation`] for a PDE that is known by data alone. Fails where the device does not
+    /// give the fields back.
+    pub fn residual_of(&self, x: &Tensor<4>, u: Tensor<4>) -> Result<Tensor<4>> {
+        let Some(residual) = self.residual() else {
+            return Err(Error::NoEquation { pde: self.pde.clone() });
+        };
+        let samples = self.with_solution(x.clone(), u);
+        let (dims, device) = (samples.dims(), samples.device());
+        let samples = TensorData::new(read(samples)?, dims);
+        let samples = Tensor::from_data(samples, &crate::device::cpu());
+        let field = residual.terms(samples, ResidualOptions::default()).residual;
+        let dims = field.dims();
+        Ok(Tensor::from_data(TensorData::new(read(field)?, dims), &device))
     }
 
     /// The solution's channels of samples `x` `[batch, channel, y, x]`.
@@ -304,7 +338,32 @@ impl OperatorStatistics {
         let variance = input.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
         let deviation = variance.sqrt() as f32;
         let input = [mean as f32, if deviation > 0.0 { deviation } else { 1.0 }];
-        Ok(Self { guess_mean, guess_deviation, gain, left_mean, left_deviation, input })
+        let residual = None;
+        Ok(Self { guess_mean, guess_deviation, gain, left_mean, left_deviation, input, residual })
+    }
+
+    /// These statistics with those of the guess's residual, on the first samples of `data`.
+    ///
+    /// # Errors
+    /// Fails as [`Frame::guess`] and [`Frame::residual_of`] do.
+    pub fn with_residual(self, data: &Samples, frame: &Frame, sweeps: usize) -> Result<Self> {
+        let count = data.count.min(MEASURED);
+        let mut squares: Vec<f64> = Vec::new();
+        for start in (0..count).step_by(BATCH) {
+            let part = data.slice(start..count.min(start + BATCH));
+            let x = part.into_tensor(&frame.solution.device());
+            let residual = frame.residual_of(&x, frame.guess(&x, sweeps)?)?;
+            let mean = residual.square().mean_dims(&[2, 3]).sum_dim(0);
+            let own = read(mean)?;
+            squares.resize(own.len(), 0.0);
+            squares.iter_mut().zip(own).for_each(|(sum, own)| *sum += f64::from(own));
+        }
+
+        let size = |sum: f64| (sum / count.max(1) as f64).sqrt() as f32;
+        // A guess that solves the equation leaves nothing to magnify.
+        let sizes = squares.into_iter().map(size);
+        let sizes = sizes.map(|size| if size > 0.0 { size } else { 1.0 });
+        Ok(Self { residual: Some(sizes.collect()), ..self })
     }
 
     /// The statistics as arrays.
@@ -312,14 +371,17 @@ impl OperatorStatistics {
     /// # Errors
     /// Fails where the device does not give them back.
     pub fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
-        let Self { guess_mean, guess_deviation, gain, left_mean, left_deviation, input } = self;
+        let Self { guess_mean, guess_deviation, gain, left_mean, left_deviation, .. } = self;
         let fields = [guess_mean, guess_deviation, left_mean, left_deviation, gain];
         let mut arrays = BTreeMap::new();
         for (name, field) in NAMES.iter().chain([&GAIN]).zip(fields) {
             arrays.insert(format!("{PREFIX}{name}"), to_array(field.clone())?);
         }
-        let input = Array { shape: vec![2], data: input.to_vec() };
-        arrays.insert(format!("{PREFIX}{INPUT}"), input);
+        let lists = [(INPUT, Some(self.input.to_vec())), (RESIDUAL, self.residual.clone())];
+        for (name, data) in lists {
+            let array = data.map(|data| Array { shape: vec![data.len()], data });
+            arrays.extend(array.map(|array| (format!("{PREFIX}{name}"), array)));
+        }
         Ok(arrays)
     }
 
@@ -328,7 +390,11 @@ impl OperatorStatistics {
     /// # Errors
     /// [`Error::Shape`] for arrays that are missing or of another shape, [`Error::Config`] for
     /// deviations that are none.
-    pub fn from_arrays(arrays: &BTreeMap<String, Array>, frame: &Frame) -> Result<Self> {
+    pub fn from_arrays(
+        arrays: &BTreeMap<String, Array>,
+        frame: &Frame,
+        sees_residual: bool,
+    ) -> Result<Self> {
         let get = |name: &str, shape: &[usize]| {
             Ok::<_, Error>(&of_shape(arrays, &format!("{PREFIX}{name}"), shape)?.data)
         };
@@ -342,6 +408,11 @@ impl OperatorStatistics {
         }
         let input = get(INPUT, &[2])?;
         above_zero(INPUT, &input[1..])?;
+        let residual = match sees_residual {
+            true => Some(get(RESIDUAL, &[frame.equations()])?.clone()),
+            false => None,
+        };
+        above_zero(RESIDUAL, residual.as_deref().unwrap_or_default())?;
         let gain = match arrays.contains_key(&format!("{PREFIX}{GAIN}")) {
             true => field(GAIN)?,
             false => Tensor::ones(shape, &device),
@@ -353,6 +424,7 @@ impl OperatorStatistics {
             left_mean: field(NAMES[2])?,
             left_deviation: field(NAMES[3])?,
             input: [input[0], input[1]],
+            residual,
         })
     }
 }
@@ -397,23 +469,26 @@ impl Operator {
     /// Fails as [`Frame::guess`] does.
     pub fn solved(&self, x: Tensor<4>) -> Result<Tensor<4>> {
         let guess = self.frame.guess(&x, self.card.sweeps)?;
-        let u = self.solution(self.output(&x, &guess), guess);
+        let u = self.solution(self.output(self.pictures(&x, &guess)?), guess);
         Ok(self.frame.with_solution(x, u))
     }
 
-    /// The network's output for the inputs of `x` and their guess.
-    pub fn output(&self, x: &Tensor<4>, guess: &Tensor<4>) -> Tensor<4> {
-        let pictures = self.pictures(x, guess);
+    /// The network's output for these [`Operator::pictures`].
+    pub fn output(&self, pictures: Tensor<4>) -> Tensor<4> {
         // The network is one that takes a noise level; here there is no noise.
-        let level = Tensor::zeros([x.dims()[0]], &pictures.device());
+        let level = Tensor::zeros([pictures.dims()[0]], &pictures.device());
         match &self.packed {
             Some(packed) if !pictures.device().is_autodiff() => packed.forward(pictures, level),
             _ => self.net.forward(pictures, level),
         }
     }
 
-    /// The pictures for the network: the input, and the guess with its own spectrum and whitened.
-    fn pictures(&self, x: &Tensor<4>, guess: &Tensor<4>) -> Tensor<4> {
+    /// The pictures for the network of the inputs of `x` and their guess, in the order of
+    /// [`Frame::pictures`]. Each is in units of its own size.
+    ///
+    /// # Errors
+    /// Fails as [`Frame::residual_of`] does.
+    pub fn pictures(&self, x: &Tensor<4>, guess: &Tensor<4>) -> Result<Tensor<4>> {
         let OperatorStatistics { guess_mean, guess_deviation, input: [mean, deviation], .. } =
             &self.statistics;
         let input = (self.frame.input_of(x.clone()) - *mean) / *deviation;
@@ -422,7 +497,14 @@ impl Operator {
         let size = guess_deviation.clone().square().mean_dim(2).mean_dim(3).sqrt();
         let modes = self.frame.bases.modes(centred.clone()) / guess_deviation.clone();
         let whitened = self.frame.bases.fields(modes);
-        Tensor::cat(vec![input, centred / size, whitened], 1)
+
+        let mut pictures = vec![input, centred / size, whitened];
+        if let Some(sizes) = &self.statistics.residual {
+            let sizes = TensorData::new(sizes.clone(), [1, sizes.len(), 1, 1]);
+            let sizes = Tensor::<4>::from_data(sizes, &x.device());
+            pictures.push(self.frame.residual_of(x, guess.clone())? / sizes);
+        }
+        Ok(Tensor::cat(pictures, 1))
     }
 
     /// The solution for the network's output and the guess, `[batch, solution channel, y, x]`.
@@ -468,17 +550,19 @@ impl Operator {
         frame: Frame,
     ) -> Result<Self> {
         let device = frame.solution.device();
-        let [inputs, outputs] = frame.pictures();
-        let net = UNet::zeros(&card.net, inputs, outputs, &device);
+        let Seen { inputs, outputs, .. } = frame.pictures(card.sees_residual);
+        let net = UNet::zeros(&card.net, inputs.len(), outputs.len(), &device);
         let net = params::from_arrays(net, arrays, &format!("{PREFIX}net."))?;
 
-        let statistics = OperatorStatistics::from_arrays(arrays, &frame)?;
+        let statistics = OperatorStatistics::from_arrays(arrays, &frame, card.sees_residual)?;
         Ok(Self::new(card.clone(), net, statistics, frame))
     }
 
     /// The names of the arrays of [`Operator::to_arrays`].
     pub fn names(&self) -> impl Iterator<Item = String> {
-        let statistics = NAMES.iter().chain([&GAIN, &INPUT]).map(|name| format!("{PREFIX}{name}"));
+        let seen = self.card.sees_residual.then_some(&RESIDUAL);
+        let statistics = NAMES.iter().chain([&GAIN, &INPUT]).chain(seen);
+        let statistics = statistics.map(|name| format!("{PREFIX}{name}"));
         params::names(&self.net, &format!("{PREFIX}net.")).into_iter().chain(statistics)
     }
 }

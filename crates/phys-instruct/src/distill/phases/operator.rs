@@ -23,7 +23,7 @@ use crate::distill::anchored::relative_distance;
 use crate::distill::student::Student;
 use crate::eval::physics;
 use crate::net::optimizer::{AdamW, StepReport};
-use crate::net::{UNet, params};
+use crate::net::{UNet, params, refine};
 use crate::residual::ResidualOptions;
 use crate::store::weights::Array;
 use crate::student::operator::{Frame, Operator, OperatorCard, OperatorStatistics};
@@ -58,16 +58,27 @@ impl OperatorPhase {
         };
         let pde = student.card.pde()?;
         let frame = student.card.frame(&student.device)?;
-        let (net, statistics, steps) = match given_operator(config, &student.teacher) {
-            Some(own) => (own.net.clone(), own.statistics.clone(), own.card.steps),
+        let seen = frame.pictures(config.sees_residual);
+        let given = given_operator(config, &student.teacher);
+        let (net, mut statistics) = match given {
+            Some(own) => {
+                let more =
+                    seen.inputs.len() - own.frame().pictures(own.card.sees_residual).inputs.len();
+                (refine::seeing_more(&own.net, &config.net, &seen, more)?, own.statistics.clone())
+            }
             None => {
-                let [inputs, outputs] = frame.pictures();
+                let [inputs, outputs] = [seen.inputs.len(), seen.outputs.len()];
                 let net = UNet::new(&config.net, inputs, outputs, student.seed, &student.device);
-                (net, OperatorStatistics::of_data(&pairs, &frame, config.sweeps)?, 0)
+                (net, OperatorStatistics::of_data(&pairs, &frame, config.sweeps)?)
             }
         };
+        if config.sees_residual && statistics.residual.is_none() {
+            statistics = statistics.with_residual(&pairs, &frame, config.sweeps)?;
+        }
 
-        let card = OperatorCard { net: config.net.clone(), sweeps: config.sweeps, steps };
+        let steps = given.map_or(0, |own| own.card.steps);
+        let OperatorConfig { net: of_net, sweeps, sees_residual, .. } = config.clone();
+        let card = OperatorCard { net: of_net, sweeps, sees_residual, steps };
         let average = net.clone().valid();
         Ok(Self {
             config: config.clone(),
@@ -145,9 +156,11 @@ impl Phase for OperatorPhase {
         let target = self.operator.frame().solution_of(x.clone());
         let whitened = self.operator.target(target, guess.clone());
 
+        let pictures = self.operator.pictures(&x, &guess)?;
+
         // The loss from here on is differentiated by the weights of the operator's network.
         let (x, guess, whitened) = (x.autodiff(), guess.autodiff(), whitened.autodiff());
-        let output = self.operator.output(&x, &guess);
+        let output = self.operator.output(pictures.autodiff());
         let u = self.operator.solution(output.clone(), guess);
         let solved = self.operator.frame().with_solution(x.clone(), u);
 
@@ -199,7 +212,8 @@ impl Phase for OperatorPhase {
     fn restore(&mut self, student: &mut Student, arrays: &BTreeMap<String, Array>) -> Result<()> {
         let restored = |prefix| params::from_arrays(self.average.clone(), arrays, prefix);
         let [net, average] = [restored("operator_net.")?, restored("operator_average.")?];
-        let statistics = OperatorStatistics::from_arrays(arrays, self.operator.frame())?;
+        let (frame, sees_residual) = (self.operator.frame(), self.operator.card.sees_residual);
+        let statistics = OperatorStatistics::from_arrays(arrays, frame, sees_residual)?;
         self.operator = self.operator.with_net(net.train()).with_statistics(statistics);
         self.operator.card.steps = self.given_steps + student.card.steps - self.before;
         self.average = average;

@@ -292,13 +292,15 @@ fn student_with_operator() -> Model {
     let pde = student.card.pde().unwrap();
     let data = samples_from(pde.as_ref(), 20, 8, 1);
     let shape = [data.count, 2, 8, 8];
-    let x = Tensor::<4>::from_data(TensorData::new(data.data, shape), &cpu());
+    let x = Tensor::<4>::from_data(TensorData::new(data.data.clone(), shape), &cpu());
     let frame = student.card.frame(&cpu()).unwrap();
     let statistics = OperatorStatistics::of(&x, &frame, 1).unwrap();
+    let statistics = statistics.with_residual(&data, &frame, 1).unwrap();
 
-    let card = OperatorCard { net: student.card.net.clone(), sweeps: 1, steps: 7 };
-    let [inputs, outputs] = frame.pictures();
-    let net = UNet::new(&card.net, inputs, outputs, 5, &cpu()).valid();
+    let net = student.card.net.clone();
+    let card = OperatorCard { net, sweeps: 1, sees_residual: true, steps: 7 };
+    let seen = frame.pictures(true);
+    let net = UNet::new(&card.net, seen.inputs.len(), seen.outputs.len(), 5, &cpu()).valid();
     let operator = Operator::new(card.clone(), net, statistics, frame).freeze();
     Model {
         card: Card { operator: Some(card), ..student.card.clone() },
@@ -331,9 +333,12 @@ fn a_file_gives_the_operator_back() {
 fn an_operator_that_breaks_a_rule_is_refused() {
     let whole = student_with_operator().to_bundle().unwrap();
     loaded(&whole).unwrap();
-    for (name, at) in
-        [("operator.guess_deviation", 3), ("operator.left_deviation", 0), ("operator.input", 1)]
-    {
+    for (name, at) in [
+        ("operator.guess_deviation", 3),
+        ("operator.left_deviation", 0),
+        ("operator.input", 1),
+        ("operator.residual", 0),
+    ] {
         for value in [0.0, -1.0] {
             let mut changed = whole.clone();
             changed.tensors.get_mut(name).unwrap().data[at] = value;

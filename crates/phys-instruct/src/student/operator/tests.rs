@@ -39,9 +39,9 @@ fn case(name: &str, sweeps: usize) -> Case {
     let x = Tensor::from_data(TensorData::new(samples.data.clone(), shape), &device);
     let frame = Frame::new(pde.as_ref(), Grid::square(SIZE), &device).unwrap();
     let statistics = OperatorStatistics::of(&x, &frame, sweeps).unwrap();
-    let [inputs, outputs] = frame.pictures();
-    let net = UNet::new(&small(), inputs, outputs, 1, &device).valid();
-    let card = OperatorCard { net: small(), sweeps, steps: 0 };
+    let seen = frame.pictures(false);
+    let net = UNet::new(&small(), seen.inputs.len(), seen.outputs.len(), 1, &device).valid();
+    let card = OperatorCard { net: small(), sweeps, sees_residual: false, steps: 0 };
     Case { samples, x, operator: Operator::new(card, net, statistics, frame) }
 }
 
@@ -68,6 +68,34 @@ fn the_input_stays_and_the_solution_is_not_looked_at() {
         let spoiled = operator.frame().with_solution(x, other);
         let solved = operator.solved(spoiled).unwrap();
         assert_eq!(values(solved), kept, "{name}");
+    }
+}
+
+/// The last pictures are the residual of the guess, in units of its size.
+#[test]
+fn the_residual_is_seen_where_the_guess_errs() {
+    for name in ["darcy", "navier-stokes", "burgers"] {
+        let Case { samples, x, operator } = case(name, 1);
+        let frame = operator.frame().clone();
+        let guess = frame.guess(&x, 1).unwrap();
+        let truth = frame.residual_of(&x, frame.solution_of(x.clone())).unwrap();
+        let residual = frame.residual_of(&x, guess.clone()).unwrap();
+        assert!(rms(truth) < 0.01 * rms(residual.clone()), "{name}");
+
+        let blind = operator.pictures(&x, &guess).unwrap();
+        let statistics = operator.statistics.clone().with_residual(&samples, &frame, 1).unwrap();
+        let seen = operator.with_statistics(statistics).pictures(&x, &guess).unwrap();
+        let [before, after] = [&blind, &seen].map(|pictures| pictures.dims()[1]);
+        assert_eq!(after, frame.pictures(true).inputs.len(), "{name}");
+        assert_eq!(values(seen.clone().narrow(1, 0, before)), values(blind), "{name}");
+
+        let last = seen.narrow(1, before, after - before);
+        assert!((rms(last.clone()) - 1.0).abs() < 1e-3, "{name}");
+        let alike = |c: usize| {
+            let [own, plain] = [&last, &residual].map(|x| x.clone().narrow(1, c, 1));
+            rms(own.clone() - plain.clone() / rms(plain)) < 1e-3
+        };
+        assert!((0..after - before).all(alike), "{name}");
     }
 }
 
