@@ -1,5 +1,6 @@
 //! Output on stdout: figures as JSON or as aligned lines.
 
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -91,18 +92,18 @@ pub fn keep_apart<'a>(
     inputs: impl IntoIterator<Item = &'a Path>,
     outputs: impl IntoIterator<Item = &'a Path>,
 ) -> Outcome {
-    let inputs: Vec<PathBuf> = inputs.into_iter().map(in_full).collect();
-    let mut before: Vec<PathBuf> = Vec::new();
+    let inputs: BTreeSet<PathBuf> = inputs.into_iter().map(in_full).collect();
+    let mut taken = BTreeSet::new();
     for path in outputs {
         let own = in_full(path);
-        let reason = match (inputs.contains(&own), before.contains(&own)) {
-            (true, _) => "would replace a file that this command reads; choose another name",
-            (false, true) => "stands for two outputs; give each a name of its own",
-            (false, false) => {
-                before.push(own);
-                continue;
-            }
+        let reason = if inputs.contains(&own) {
+            "would replace a file that this command reads; choose another name"
+        } else if !taken.insert(own) {
+            "stands for two outputs; give each a name of its own"
+        } else {
+            continue;
         };
+
         return Err(Failure::Usage(format!("{}: {reason}", path.display())));
     }
     Ok(())

@@ -30,14 +30,15 @@ pub use record::Record;
 
 /// The version of the metadata in the files that are written. Older ones are read too, see
 /// [`upgrade`].
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
 /// The first version with a checksum and the channels' bases.
 const SEALED: u32 = 2;
 /// The first version whose coordinates are a table of their own.
 const WITH_COORDINATES: u32 = 3;
 /// The first version in which a student may have an operator.
 const WITH_OPERATOR: u32 = 4;
-/// The first version in which an operator multiplies its guess mode by mode.
+/// The first version in which an operator multiplies its guess mode by mode. From version 6 on it
+/// may see the residual of its guess.
 const WITH_GAIN: u32 = 5;
 
 /// The name of the array of [`Statistics::examples`].

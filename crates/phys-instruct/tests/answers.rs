@@ -116,7 +116,7 @@ fn what_does_not_fit_is_named() {
     let outlier = with(&|i, p| p.value += if i == 17 { 4e-3 } else { 0.0 });
     assert!(outlier.contains("(number 18)"), "{outlier}");
     let exchanged = with(&|_, p| p.value *= 70.0);
-    assert!(exchanged.contains("are the fields exchanged?"), "{exchanged}");
+    assert!(exchanged.contains("are the fields exchanged, or other units?"), "{exchanged}");
 }
 
 #[test]

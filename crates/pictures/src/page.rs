@@ -2,7 +2,7 @@
 //! the observations.
 
 use phys_instruct::condition::Answer;
-use phys_instruct::condition::digits::{coordinate, within};
+use phys_instruct::condition::digits::{given, within};
 use phys_instruct::condition::explained::Fit;
 use phys_instruct_physics::Pde;
 use phys_instruct_report::Result;
@@ -83,8 +83,8 @@ fn table(answer: &Answer, all: &str) -> Section {
         vec![
             fit.number.to_string(),
             fit.field.clone(),
-            coordinate(fit.y),
-            coordinate(fit.x),
+            given(fit.y),
+            given(fit.x),
             format!("{} ± {}", within(fit.value, fit.sd), plain(fit.sd)),
             format!("{} ± {}", within(fit.answer, fit.answer_sd), plain(fit.answer_sd)),
             plain(fit.chi),

@@ -345,7 +345,7 @@ def test_pictures_and_pages_are_the_command_line_s(
         posterior.save(tmp_path / "own.svg", above={"a": 6.0})
     with pytest.raises(pi.ShapeError, match="2 samples found"):
         posterior.save(tmp_path / "own.svg", truth={k: np.repeat(truth[k], 2, 0) for k in truth})
-    with pytest.raises(pi.RequestError, match="another grid"):
+    with pytest.raises(pi.RequestError, match="found; the answer is of"):
         posterior.save(tmp_path / "own.svg", truth={k: truth[k][:, ::2, ::2] for k in truth})
 
 

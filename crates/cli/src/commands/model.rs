@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::args::{Global, ModelName, SamplingArgs, at_least};
 use crate::commands::pde::of_description;
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, make_room, print, seconds, show};
+use crate::output::{keep_apart, line, make_room, print, seconds, show};
 use crate::{figures, models};
 
 /// Look into model files
@@ -69,6 +69,8 @@ impl ModelVerb {
 impl Pack {
     fn run(&self, global: &Global) -> Outcome {
         let path = models::find(&self.name.model)?;
+        let inputs = [&path].into_iter().chain(&self.reference);
+        keep_apart(inputs.map(PathBuf::as_path), [&*self.out])?;
         make_room(&self.out)?;
         // Rounded weights have figures of their own.
         let mut model = Model::load(&path, &global.open_device()?)?.rounded()?;

@@ -143,7 +143,6 @@ fn described(channel: &Channel, pde: &dyn Pde) -> String {
     let alone = problem::description(pde).is_some();
     let words = |basis: Basis| match (alone, basis) {
         (true, Basis::Cosine) => "no slope on the boundary, or none known",
-        (true, Basis::SineNodes) => "its mean at the first and last point",
         (true, Basis::SineCells) => "its mean half a spacing outside the first and last point",
         (true, Basis::SineInner) => "its mean one spacing outside the first and last point",
         _ => basis.boundary(),

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
+use phys_instruct::Error;
 use phys_instruct::data;
 use phys_instruct::doubts::Gathered;
 use phys_instruct::problem;
 use phys_instruct::store::import::{SIDES, stored_sides};
 use phys_instruct::store::{NdArray, arrays, npz};
-use phys_instruct_physics::{Fields, Grid, Pde, Solution};
+use phys_instruct_physics::{Error as Fault, Fields, Grid, Pde, Solution};
 use phys_instruct_report::number::plain;
 use serde_json::{Value, json};
 
@@ -62,8 +63,15 @@ impl Simulate {
         let sides = self.sides.map_or_else(|| stored_sides(&self.input), Ok)?;
         let grid = data::grid_of(pde.as_ref(), &inputs, sides)?;
         make_room(&self.out)?;
+
         let start = Instant::now();
-        let solutions = wait("solving", || data::solve_checked(pde.as_ref(), grid, &inputs))?;
+        let solutions = wait("solving", || data::solve_checked(pde.as_ref(), grid, &inputs))
+            .map_err(|error| match error {
+                Error::Physics(error @ Fault::BadInput { .. }) => {
+                    bad(&self.input, error.to_string())
+                }
+                other => other.into(),
+            })?;
         let spent = start.elapsed().as_secs_f64() / inputs.len() as f64;
         write(&self.out, pde.as_ref(), grid, &solutions)?;
         report(pde.as_ref(), &solutions, spent, global.json)
@@ -117,7 +125,7 @@ fn read(path: &Path, pde: &dyn Pde, map: Option<&str>) -> Result<NdArray, Failur
         (None, Some(name), _) => name,
         (None, None, [only]) if is_solution(only) => {
             let reason =
-                format!("`{only}` is a solution of {}, and its input was asked", pde.name());
+                format!("`{only}` is a solution of {}, and its input was asked for", pde.name());
             return Err(bad(path, format!("{reason}; --map {own}={only} takes it for the input")));
         }
         (None, None, [only]) => only,
@@ -179,5 +187,5 @@ fn params(pde: &dyn Pde) -> Value {
 }
 
 fn bad(path: &Path, reason: String) -> Failure {
-    phys_instruct::Error::BadFile { path: path.into(), reason }.into()
+    Error::BadFile { path: path.into(), reason }.into()
 }

@@ -96,9 +96,9 @@ pub struct Solve {
     /// Burgers is every time
     #[arg(long, value_name = "N", requires = "make_obs", conflicts_with = "points", value_parser = at_least::<1>())]
     sensors: Option<usize>,
-    /// Errors of observations without an sd, in deviations of their field that `model info` prints;
-    /// of a test problem, in those of the drawn field over its points; 0 for exact values [default:
-    /// estimated from the observations, near 0.01 where they say little]
+    /// Errors of observations without an sd, in parts of the field's deviation, which `model info`
+    /// prints; 0 for exact values. A test problem takes the deviation of its own field, over the
+    /// points [default: estimated from the observations, near 0.01 where they say little]
     #[arg(long, value_name = "S", value_parser = at_least_zero)]
     noise: Option<f64>,
     /// Let some errors be far larger than stated (Student's t, 4 degrees of freedom), so that a
@@ -195,24 +195,33 @@ impl Solve {
             }
             None => models::find(name)?,
         };
+        let job = self.obs.as_ref().map(|observations| Job {
+            observations: observations.clone(),
+            truth: self.truth.clone(),
+            out: self.out.clone(),
+            table: self.table.clone(),
+        });
+        self.keep_apart(job.as_slice(), &path)?;
         let model = Model::load(&path, &global.open_device()?)?;
 
-        match (&self.make_obs, &self.obs, &self.held_out) {
+        match (&self.make_obs, &job, &self.held_out) {
             (Some(file), ..) => self.draw_problem(&model, file),
-            (None, Some(file), _) => {
-                let job = Job {
-                    observations: file.clone(),
-                    truth: self.truth.clone(),
-                    out: self.out.clone(),
-                    table: self.table.clone(),
-                };
-                self.answer(&model, &file_name(&path), &job, global)
-            }
+            (None, Some(job), _) => self.answer(&model, &file_name(&path), job, global),
             (None, None, Some(held_out)) => self.try_problems(&model, held_out, global),
             (None, None, None) => {
                 Err(Failure::Usage("--obs, --make-obs or --problems is needed".into()))
             }
         }
+    }
+
+    /// Refuses outputs of `jobs` that would replace what the command reads.
+    fn keep_apart(&self, jobs: &[Job], model: &Path) -> Outcome {
+        let read = |job: &'_ Job| [Some(job.observations.clone()), job.truth.clone()];
+        let read: Vec<PathBuf> = jobs.iter().flat_map(read).flatten().collect();
+        let read = read.iter().chain(&self.obs).chain(&self.held_out).map(PathBuf::as_path);
+        let written = jobs.iter().flat_map(|job| job.out.iter().chain(&job.table));
+        let written = written.chain(&self.log).map(PathBuf::as_path);
+        keep_apart(read.chain([model]), written)
     }
 
     /// Scores answers to test problems.
@@ -349,6 +358,7 @@ impl Solve {
         let stop = interrupt::stop_flag()?;
         let many = Many::of(self, source)?;
         let path = many.model(self)?;
+        self.keep_apart(&many.jobs, &path)?;
         let model = Model::load(&path, &global.open_device()?)?;
         let every = Every {
             hash: dataset::file_hash(&path)?,
@@ -410,9 +420,6 @@ impl Solve {
     /// Reads the observations of a file and its truth.
     fn ask(&self, model: &Model, job: &Job) -> Result<Asked, Failure> {
         let (card, file) = (&model.card, &job.observations);
-        let inputs = [file].into_iter().chain(&job.truth).chain(&self.held_out);
-        let outputs = job.out.iter().chain(&job.table).chain(&self.log);
-        keep_apart(inputs.map(PathBuf::as_path), outputs.map(PathBuf::as_path))?;
         let pde = card.pde()?;
         job.out.iter().try_for_each(|path| export::check(path, pde.as_ref(), card.grid))?;
         let read = files::read(file, pde.as_ref(), card.grid)?;

@@ -301,7 +301,7 @@ fn files_of_another_kind_than_asked_for_are_told() {
     sandbox.refuses("solve student --task inverse --obs wells.csv", missing);
     let holes = NdArray::from_f32(vec![8, 8], vec![-9999.0; 64]).unwrap();
     npz::write(&sandbox.path("holes.npz"), &[("a", &holes), ("u", &field)]).unwrap();
-    let missing = "channel `a`, sample 0: a value is -9999, a mark for a missing value";
+    let missing = "channel `a`, sample 0: a value is NaN or a mark for a missing value";
     sandbox.refuses("data import holes.npz --pde poisson --out whole.npz", missing);
     npz::write(&sandbox.path("holes.npz"), &[("u", &holes)]).unwrap();
     let missing = "`u` has the value -9999, a mark for a missing value";

@@ -169,7 +169,7 @@ fn a_student_of_a_coarser_grid_goes_on_on_a_finer_one() {
     let (head, _) = TINY.split_once("[[distill.phase]]").unwrap();
     let finer = head.replace("grid = 8", "grid = 16").replace("[5.0, 1.0]", "[10.0, 2.0]");
     let phases = "[[distill.phase]]\nkind = 'calibrate'\n\
-                  [[distill.phase]]\nkind = 'operator'\nsteps = 6\ngo_on = true\n";
+                  [[distill.phase]]\nkind = 'operator'\nsteps = 6\ngo_on = true\nsees_residual = true\n";
     sandbox.write("finer.toml", (finer + phases).as_bytes());
     let finer = "distill finer.toml --teacher coarse";
     let whole = format!("{finer} {}", operator(2));
@@ -189,6 +189,9 @@ fn a_student_of_a_coarser_grid_goes_on_on_a_finer_one() {
     sandbox.refuses(&other_levels, "keeps its levels [10.0, 2.0]");
     let other_net = format!("{finer} {} --out other", operator(1));
     sandbox.refuses(&other_net, "has one of the network");
+    let blind = "--set distill.operator.sees_residual=false --out other";
+    let blind = format!("distill finer.toml --teacher whole {} {blind}", operator(2));
+    sandbox.refuses(&blind, "and 1 sweeps that sees the residual");
     assert!(!sandbox.path("other").exists(), "a run was begun");
 }
 

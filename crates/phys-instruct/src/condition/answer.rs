@@ -270,7 +270,10 @@ impl Solver {
                 let (name, share, unit) =
                     (&observations.channels()[c], (*share)?, self.deviations()[c]);
                 let [sd, percent] = [share * unit, 100.0 * share].map(short);
-                Some(format!("{name} +- {sd}, {percent} % of its deviation {}", short(unit)))
+                Some(format!(
+                    "{name} +- {sd}, {percent} % of the field's deviation {}",
+                    short(unit)
+                ))
             };
             let said: Vec<String> = shares.iter().enumerate().filter_map(of_deviation).collect();
             notes.push(format!(

@@ -2,12 +2,10 @@
 
 /// The digits of a number that is compared with others.
 const FEW: i32 = 3;
-/// The digits of a number that was given, so that it is found again in its file.
-const GIVEN: i32 = 6;
-/// The digits of a coordinate.
-const OF_COORDINATE: i32 = 4;
-/// The digits of a standard deviation that the value before it is shown to.
-const OF_DEVIATION: i32 = 2;
+/// The digits of a number that was given, so that it is found again in its file. `f32` has no more.
+const GIVEN: i32 = 7;
+/// A value ends at this digit of its standard deviation.
+const OF_DEVIATION: i32 = 3;
 /// The most digits of a value beside its deviation: `f32` has no more.
 const MOST: i32 = 8;
 
@@ -16,31 +14,35 @@ pub(crate) fn short(value: f64) -> String {
     rounded(value, FEW)
 }
 
-/// The number as it was given, up to six digits.
-pub(crate) fn given(value: f64) -> String {
+/// The number as it was given, up to seven digits.
+///
+/// ```
+/// use phys_instruct::condition::digits::given;
+///
+/// assert_eq!(given(544.3), "544.3");
+/// ```
+pub fn given(value: f64) -> String {
     rounded(value, GIVEN)
 }
 
-/// The coordinate with four digits.
-pub fn coordinate(value: f64) -> String {
-    rounded(value, OF_COORDINATE)
-}
-
-/// The value to the second digit of its standard deviation, with three digits at least. Without a
+/// The value to the third digit of its standard deviation, with three digits at least. Without a
 /// deviation above 0 it is shown as given.
 ///
 /// ```
 /// use phys_instruct::condition::digits::within;
 ///
-/// assert_eq!(within(105.9483, 0.013), "105.948");
+/// assert_eq!(within(105.9, 0.013), "105.9000");
 /// assert_eq!(within(0.0123456, 0.2), "0.0123");
 /// ```
 pub fn within(value: f64, sd: f64) -> String {
-    if !(sd > 0.0 && sd.is_finite()) || value == 0.0 {
+    if !(sd > 0.0 && sd.is_finite() && value.is_finite()) || value == 0.0 {
         return given(value);
     }
-    let digits = OF_DEVIATION + magnitude(value) - magnitude(sd);
-    rounded(value, digits.clamp(FEW, MOST))
+    let digits = (OF_DEVIATION + magnitude(value) - magnitude(sd)).clamp(FEW, MOST);
+    match decimals(value, digits) {
+        Some(decimals) => format!("{value:.decimals$}"),
+        None => rounded(value, digits),
+    }
 }
 
 /// The power of ten of the first digit of a number that is not 0.
@@ -53,12 +55,22 @@ fn rounded(value: f64, digits: i32) -> String {
     if value == 0.0 {
         return "0".into();
     }
-    let decimals = digits - 1 - magnitude(value);
-    if (1 - digits..=3 + digits).contains(&decimals) {
-        let unit = 10f64.powi(decimals);
-        return format!("{}", (value * unit).round() / unit);
+    if let Some(decimals) = decimals(value, digits) {
+        let text = format!("{value:.decimals$}");
+        let kept =
+            if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+        return kept.into();
     }
-    format!("{value:.*e}", digits.max(1) as usize - 1)
+    // Its own notation leaves out zeros at the end.
+    let text = format!("{value:.*e}", digits.max(1) as usize - 1);
+    text.parse::<f64>().map_or(text, |rounded| format!("{rounded:e}"))
+}
+
+/// The decimals that show so many digits of the number; none where its digits begin too far from
+/// the point.
+fn decimals(value: f64, digits: i32) -> Option<usize> {
+    let decimals = digits - 1 - magnitude(value);
+    usize::try_from(decimals).ok().filter(|&decimals| decimals as i32 <= 3 + digits)
 }
 
 #[cfg(test)]
@@ -73,11 +85,14 @@ mod tests {
             (short(-1.234e-9), "-1.23e-9"),
             (given(-9999.0), "-9999"),
             (given(101.23), "101.23"),
-            (given(1.5e12), "1.50000e12"),
-            (coordinate(544.31), "544.3"),
-            (coordinate(0.5078125), "0.5078"),
-            (within(105.9483, 0.013), "105.948"),
-            (within(105.9483, 4.0), "105.9"),
+            (given(1.5e12), "1.5e12"),
+            (given(f64::from(0.00123456_f32)), "0.00123456"),
+            (given(12345.6), "12345.6"),
+            (given(0.507_812_5), "0.5078125"),
+            (given(1000.0), "1000"),
+            (within(105.9, 0.013), "105.9000"),
+            (within(105.9483, 4.0), "105.95"),
+            (within(f64::INFINITY, 1.0), "inf"),
             (within(105.9483, 400.0), "106"),
             (within(3.25, 0.0), "3.25"),
             (within(3.25, f64::NAN), "3.25"),

@@ -4,7 +4,7 @@ use phys_instruct_physics::Pde;
 use serde::Serialize;
 
 use crate::condition::Observations;
-use crate::condition::digits::{coordinate, given, short, within};
+use crate::condition::digits::{given, short, within};
 use crate::condition::explained::Explained;
 use crate::condition::observations::place::Lattice;
 use crate::condition::prior::expectation::Surprise;
@@ -89,7 +89,7 @@ pub(super) fn named(observations: &Observations, lattice: &Lattice, i: usize) ->
     let point = &observations.points()[i];
     let [y, x] = lattice.coordinates(point.channel, [point.row, point.column]);
     let (field, number) = (&observations.channels()[point.channel], observations.numbers()[i]);
-    let [y, x] = [y, x].map(coordinate);
+    let [y, x] = [y, x].map(given);
     format!("{field} = {} at y {y}, x {x} (number {number})", given(point.value))
 }
 
@@ -303,7 +303,9 @@ impl Case<'_> {
         let others = (0..laws.len()).filter(|&c| c != point.channel && !fits(ratio(law)));
         if let Some(other) = others.into_iter().find(|&c| fits(ratio(laws[c]))) {
             let name = &observations.channels()[other];
-            return format!("its values are of the size of {name}: are the fields exchanged?");
+            return format!(
+                "its values are of the size of {name}: are the fields exchanged, or other units?"
+            );
         }
 
         match ratio(law) {

@@ -40,6 +40,9 @@ impl Config {
                 PhaseConfig::Operator(operator) if operator.sweeps > 0 => {
                     return refuse(&key(".sweeps"), "set it to 0");
                 }
+                PhaseConfig::Operator(operator) if operator.sees_residual => {
+                    return refuse(&key(".sees_residual"), "leave it out");
+                }
                 PhaseConfig::Operator(operator) if operator.residual_weight > 0.0 => {
                     return refuse(&key(".residual_weight"), "set it to 0");
                 }
@@ -84,6 +87,10 @@ mod tests {
             (&phase("kind = 'anchored'"), "distill.phase[0].kind = \"anchored\""),
             (&phase("kind = 'operator'"), "distill.phase[0].sweeps"),
             (&phase("kind = 'operator'\nsweeps = 0"), "distill.phase[0].residual_weight"),
+            (
+                &phase(&format!("{operator}\nsees_residual = true")),
+                "distill.phase[0].sees_residual",
+            ),
         ] {
             let message = refusal(lines);
             assert!(message.contains(key) && message.contains("data alone"), "{key}: {message}");

@@ -115,8 +115,9 @@ impl StudentTraining {
     /// # Errors
     /// Fails as [`StudentTraining::of_config`] does with such a teacher.
     pub fn check_teacher(config: &Config, teacher: &Model) -> Result<()> {
-        let finer =
-            (is_on_another_grid(config, &teacher.card)?).then(|| teacher.card_on(config.grid));
+        let teacher = begun_with(config.student()?, teacher.clone());
+        let is_coarser = is_on_another_grid(config, &teacher.card)?;
+        let finer = is_coarser.then(|| teacher.card_on(config.grid));
         let card = finer
             .transpose()
             .map_err(|error| error.map_config(|reason| format!("distill.teacher: {reason}")))?;
@@ -151,6 +152,8 @@ impl StudentTraining {
         pairs: Option<Samples>,
         device: &Device,
     ) -> Result<Self> {
+        Self::check_teacher(config, &teacher)?;
+        let teacher = begun_with(config.student()?, teacher);
         let teacher = match (is_on_another_grid(config, &teacher.card)?, &pairs) {
             (false, _) => teacher,
             (true, Some(pairs)) => teacher.refined(pairs)?,
@@ -277,6 +280,17 @@ fn card(config: &DistillConfig, start: &Card) -> Card {
     }
 }
 
+/// The teacher without an operator in place of which the student trains one anew.
+fn begun_with(distill: &DistillConfig, teacher: Model) -> Model {
+    match distill.operator() {
+        Some(config) if !config.go_on => {
+            let card = Card { operator: None, ..teacher.card };
+            Model { card, operator: None, ..teacher }
+        }
+        _ => teacher,
+    }
+}
+
 /// Tells whether the teacher is of the config's PDE, but has to be taken to the config's grid.
 fn is_on_another_grid(config: &Config, teacher: &Card) -> Result<bool> {
     Ok(teacher.grid != config.grid && teacher.pde == config.pde()?.name())
@@ -349,7 +363,8 @@ fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
             };
             return Err(Error::Config(format!(
                 "distill.operator.go_on = true: distill.teacher has to have an operator of \
-                 distill.operator's net, sweeps and sees_residual, and has {has}"
+                 distill.operator's net and sweeps, which sees the residual only where this one \
+                 does, and has {has}"
             )));
         }
     }

@@ -158,10 +158,16 @@ fn check(samples: &Samples, reference: &Samples, pde: &dyn Pde) -> Result<()> {
 }
 
 fn check_set(what: &str, set: &Samples, least: usize) -> Result<()> {
-    if set.count < least || set.data.len() != set.count * set.sample_len() {
+    if set.data.len() != set.count * set.sample_len() {
         let [count, values] = [set.count, set.data.len()];
-        return Err(Error::Shape(format!(
-            "{what}: {count} samples in {values} values; at least {least} samples are needed"
+        return Err(Error::Shape(format!("{what}: {count} samples in {values} values")));
+    }
+
+    if set.count < least {
+        return Err(Error::Request(format!(
+            "{what}: distributions are compared, which takes at least {least} samples, and there \
+             are {}; `data import` tells the PDE error of a single one",
+            set.count
         )));
     }
     match set.first_not_finite() {

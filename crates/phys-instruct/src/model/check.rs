@@ -97,6 +97,10 @@ impl Card {
             let reason = format!("operator.sweeps {sweeps} found, 0 to {MOST_SWEEPS} expected");
             return Err(Error::Config(reason));
         }
+        if operator.sees_residual && self.description.is_some() {
+            let reason = "operator.sees_residual found, and the PDE is known by data alone";
+            return Err(Error::Config(reason.into()));
+        }
         operator.net.check("operator.net", self.grid)
     }
 

@@ -91,8 +91,8 @@ pub fn refined(net: &UNet, of: &NetConfig, seen: &Seen, times: usize) -> Result<
     params::from_arrays(empty, &arrays, "")
 }
 
-/// The network `net`, of the settings `of`, which takes `more` pictures at the end of those that it
-/// sees, `seen` in all. It makes nothing of them yet.
+/// The network `net`, of the settings `of`, made to see the pictures `seen`: those that it sees,
+/// and `more` at their end. It makes nothing of these yet.
 ///
 /// # Errors
 /// Fails where the device does not give the weights back, and for pictures that are not the
@@ -106,8 +106,8 @@ pub fn seeing_more(net: &UNet, of: &NetConfig, seen: &Seen, more: usize) -> Resu
     params::from_arrays(empty, &arrays, "")
 }
 
-/// The weights of a stem of patches of `side` points with zeros for `more` pictures behind the first
-/// `before`. None for a stem of other pictures.
+/// The weights of a stem of patches of `side` points, with zeros for `more` pictures behind the
+/// first `before`. None for a stem of other pictures.
 fn with_zeros(stem: &Array, before: usize, more: usize, side: usize) -> Option<Array> {
     let [outputs, inputs, height, width] = stem.shape[..] else { return None };
     let of_picture = side * side * height * width;

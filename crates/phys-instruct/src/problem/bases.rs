@@ -53,7 +53,11 @@ fn along(axis: usize, shape: [usize; 2], fields: &[&[f32]]) -> Basis {
         return clearly(Basis::SineNodes, &[Basis::CosineNodes]).0;
     }
     let (best, least) = clearly(Basis::Cosine, &[Basis::SineCells, Basis::SineInner]);
-    let periodic = wraps(axis, shape, &centred) && share(Basis::Fourier) <= least;
+    // The mean has to wrap too: observations between the last point and the first see both.
+    let wide: Vec<Vec<f64>> =
+        fields.iter().map(|field| field.iter().map(|v| f64::from(*v)).collect()).collect();
+    let wrapped = wraps(axis, shape, &centred) && wraps(axis, shape, &wide);
+    let periodic = wrapped && share(Basis::Fourier) <= least;
     if periodic { Basis::Fourier } else { best }
 }
 

@@ -13,8 +13,8 @@ use super::{Residual, ResidualOptions, ResidualTerms};
 use crate::Result;
 
 /// The smallest coefficient admitted, as a share of the law's lower value, or of the sample's mean
-/// coefficient if that is smaller. A generated coefficient may be negative, and the harmonic mean of
-/// two opposite ones has no bound. Coefficients in other units may all be far below the law's.
+/// coefficient if that is smaller. A generated coefficient may be negative, and the harmonic mean
+/// of two opposite ones has no bound. Coefficients in other units may all be far below the law's.
 const SMALLEST_SHARE: f64 = 1e-3;
 
 /// The names of input and solution in the files of DiffusionPDE, PDEBench, and the Fourier neural
@@ -82,8 +82,8 @@ impl DarcyResidual {
     fn smallest(&self, a: Tensor<4>) -> Tensor<4> {
         let shape = a.dims();
         let mean = a.detach().abs().mean_dims(&[1, 2, 3]);
-        let typical = mean.clamp(f64::from(f32::MIN_POSITIVE) / SMALLEST_SHARE, self.values.low);
-        (typical * SMALLEST_SHARE).expand(shape)
+        let least = mean.clamp_max(self.values.low) * SMALLEST_SHARE;
+        least.clamp_min(f32::MIN_POSITIVE).expand(shape)
     }
 
     /// The flux in through the two faces of each cell along axis `dim`, times h.

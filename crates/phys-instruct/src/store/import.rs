@@ -12,7 +12,6 @@ use crate::store::axes::Axes;
 use crate::store::check::Check;
 use crate::store::file::bad;
 use crate::store::manifest::Manifest;
-use crate::store::missing;
 pub use crate::store::reading::{Affine, ImportOptions};
 use crate::store::reading::{Given, Reading, Snapshot, Source, is_coordinate};
 use crate::{Error, Result, Samples, problem};
@@ -242,14 +241,13 @@ fn assemble(
     }
 
     let samples = reading.samples(given, range.clone());
-    let is_none = |v: &f32| !v.is_finite() || missing::is_mark(f64::from(*v));
-    let Some(i) = samples.data.iter().position(is_none) else { return Ok(samples) };
+    let Some(i) = samples.data.iter().position(|v| !v.is_finite()) else { return Ok(samples) };
 
     let field = i / (samples.height * samples.width).max(1);
     let channel = &samples.channels[field % samples.channels.len()];
     let sample = range.start + field / samples.channels.len();
     let value = samples.data[i];
-    let mark = if value.is_finite() { ", a mark for a missing value" } else { "" };
+    let mark = if value.is_nan() { " or a mark for a missing value, such as -9999" } else { "" };
     Err(Refusal::Data(format!(
         "channel `{channel}`, sample {sample}: a value is {value}{mark} (`data import --samples` \
          leaves samples out)"

@@ -17,6 +17,7 @@ use crate::residual::Residual;
 use crate::store::arrays::{Contents, Format};
 use crate::store::axes::{Axes, View};
 use crate::store::check;
+use crate::store::missing;
 use crate::store::ndarray::{NdArray, NdData};
 
 /// A linear change of units: value = scale * stored + offset.
@@ -219,7 +220,11 @@ impl Reading {
             for ((view, snapshot), (channel, _, array)) in self.parts.iter().zip(&given.channels) {
                 let affine = given.options.affine.iter().find(|a| a.channel == *channel);
                 let (scale, offset) = affine.map_or((1.0, 0.0), |a| (a.scale, a.offset));
-                let convert = |v: f64| (scale * v + offset) as f32;
+                // In other units a mark would be a value.
+                let convert = |v: f64| match missing::is_mark(v) {
+                    true => f32::NAN,
+                    false => (scale * v + offset) as f32,
+                };
                 let places = view.field(sample, *snapshot);
                 match &array.data {
                     NdData::F32(v) => data.extend(places.map(|i| convert(v[i].into()))),

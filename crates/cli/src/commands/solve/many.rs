@@ -19,7 +19,7 @@ use crate::output::{print, tell};
 
 /// The place of a file's name without extension in the paths of outputs.
 const NAME: &str = "{}";
-/// The characters that are shown of a line that is no file.
+/// The most characters shown of a line that is no file.
 const SHOWN: usize = 40;
 /// The end of the names of true fields that `--make-obs` writes beside the observations.
 const TRUTH: &str = ".truth.npz";

@@ -301,16 +301,14 @@ impl Observations {
             }
         };
 
-        match (0..self.points.len()).find(|&i| !fits(i)) {
+        let first = (0..self.points.len()).filter(|&i| !fits(i)).min_by_key(|&i| self.numbers[i]);
+        match first {
             None => Ok(()),
-            Some(i) => {
-                let point = &self.points[i];
-                Err(Error::Observation(format!(
-                    "`{}` at row {}, column {} is observed, which is what the task {task} asks \
-                     for; use reconstruct",
-                    self.channels[point.channel], point.row, point.column
-                )))
-            }
+            Some(i) => Err(Error::Observation(format!(
+                "number {}, a value of `{}`, is observed, which is what the task {task} asks for; \
+                 use reconstruct",
+                self.numbers[i], self.channels[self.points[i].channel]
+            ))),
         }
     }
 

@@ -73,7 +73,7 @@ fn the_input_stays_and_the_solution_is_not_looked_at() {
 
 /// The last pictures are the residual of the guess, in units of its size.
 #[test]
-fn the_residual_is_seen_where_the_guess_errs() {
+fn the_last_pictures_are_the_residual_of_the_guess() {
     for name in ["darcy", "navier-stokes", "burgers"] {
         let Case { samples, x, operator } = case(name, 1);
         let frame = operator.frame().clone();
