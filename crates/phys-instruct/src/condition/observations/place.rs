@@ -15,9 +15,11 @@ use crate::problem;
 /// The number of points along an axis that an interpolated value depends on. The error is of order
 /// 6 in the spacing.
 const POINTS: usize = 6;
-/// The number of outermost points that continue a field beyond them, along a straight line. More
-/// of them would magnify what is rough in it.
-const OUTERMOST: usize = 2;
+/// The number of outermost points that continue a field beyond them where sines suit it, such as a
+/// solution held at a wall: smooth, and steep there.
+const OF_SINES: usize = 3;
+/// The number where cosines suit it, or nothing is known: more would magnify what is rough.
+const OF_COSINES: usize = 2;
 /// The distance from a grid point, in spacings, below which a place counts as that point. It is
 /// above the rounding of coordinates and below any distance that a file states.
 const ON_A_POINT: f64 = 1e-7;
@@ -58,8 +60,8 @@ enum Rule {
     Odd { walls: [f64; 2] },
     /// The field has no slope at its edges.
     Free,
-    /// The field goes on beyond its outermost points as it does at them.
-    Open,
+    /// The polynomial through so many outermost points continues the field beyond them.
+    Open { outermost: usize },
     /// The deviation from the mean is zero at the outermost points; within them it is free.
     Cut,
     /// The nearest point's value holds.
@@ -191,7 +193,8 @@ impl Rule {
     /// The rule of a field that data alone tell, whose deviation from the mean has the `basis`.
     fn of_data(basis: Basis, points: usize) -> Self {
         match Self::of_law(basis, points) {
-            Self::Odd { .. } | Self::Free => Self::Open,
+            Self::Odd { .. } => Self::Open { outermost: OF_SINES.min(points) },
+            Self::Free => Self::Open { outermost: OF_COSINES.min(points) },
             other => other,
         }
     }
@@ -222,7 +225,7 @@ impl Axis {
             Rule::Periodic => place.rem_euclid(self.points as f64),
             // At most half a cell lies outside the outermost points, and the slope there is zero.
             Rule::Free | Rule::Cut | Rule::Nearest => place.clamp(0.0, self.points as f64 - 1.0),
-            Rule::Odd { .. } | Rule::Open => place,
+            Rule::Odd { .. } | Rule::Open { .. } => place,
         }
     }
 
@@ -241,11 +244,11 @@ impl Axis {
                 folded(window(place, n, None), place, wrapped)
             }
             Rule::Odd { walls } => folded(window(place, n, None), place, |i| mirrored(i, n, walls)),
-            Rule::Open if place < 0.0 => folded(0..OUTERMOST.min(n) as i64, place, inside),
-            Rule::Open if place > n as f64 - 1.0 => {
-                folded(n.saturating_sub(OUTERMOST) as i64..n as i64, place, inside)
+            Rule::Open { outermost } if place < 0.0 => folded(0..outermost as i64, place, inside),
+            Rule::Open { outermost } if place > n as f64 - 1.0 => {
+                folded((n - outermost) as i64..n as i64, place, inside)
             }
-            Rule::Free | Rule::Open => {
+            Rule::Free | Rule::Open { .. } => {
                 folded(window(place, n, Some([0, n as i64 - 1])), place, inside)
             }
             // Between the wall, where the deviation from the mean is zero, and the next point.
@@ -407,6 +410,8 @@ mod tests {
             ("nodes", "cosine-nodes"),
             ("cells", "cosine"),
         ] {
+            // Fixed heads are reached steeply; elsewhere a straight line goes on.
+            let bend = if basis == "sine-cells" || basis == "sine-inner" { 3.0 } else { 0.0 };
             let text = format!(
                 "[pde]\nname = 'aquifer'\ninput = 'T'\npoints = ['{points}', '{points}']\n\
                  [[pde.field]]\nname = 'T'\nbasis = ['{basis}', '{basis}']\n\
@@ -417,7 +422,7 @@ mod tests {
             let grid = Grid::new([16, 24], [2.0, 3.0]).unwrap();
             let lattice = Lattice::new(&pde, grid);
             let [ys, xs] = pde.points(grid);
-            let head = |y: f64, x: f64| 100.0 - 10.0 * x / 3.0 + 0.5 * y;
+            let head = |y: f64, x: f64| 100.0 - 10.0 * x / 3.0 + 0.5 * y + bend * x * (3.0 - x);
             let mut fields = vec![0.0; 16 * 24];
             fields.extend(ys.iter().flat_map(|&y| xs.iter().map(move |&x| head(y, x))));
 
