@@ -9,6 +9,11 @@ const OF_DEVIATION: i32 = 3;
 /// The most digits of a value beside its deviation: `f32` has no more.
 const MOST: i32 = 8;
 
+/// The zeros behind the point up to which a small number is written without a power of ten.
+const MOST_DECIMALS: i32 = 3;
+/// The decimals, less than 0, from which on a large one is: its last four digits may be zeros.
+const MOST_ZEROS: i32 = -4;
+
 /// The number with three digits.
 pub(crate) fn short(value: f64) -> String {
     rounded(value, FEW)
@@ -39,9 +44,11 @@ pub fn within(value: f64, sd: f64) -> String {
         return given(value);
     }
     let digits = (OF_DEVIATION + magnitude(value) - magnitude(sd)).clamp(FEW, MOST);
-    match decimals(value, digits) {
-        Some(decimals) => format!("{value:.decimals$}"),
-        None => rounded(value, digits),
+    let decimals = digits - 1 - magnitude(value);
+    match usize::try_from(decimals) {
+        // Zeros at the end are digits of the value, too.
+        Ok(shown) if decimals <= MOST_DECIMALS + digits => format!("{value:.shown$}"),
+        _ => rounded(value, digits),
     }
 }
 
@@ -55,22 +62,14 @@ fn rounded(value: f64, digits: i32) -> String {
     if value == 0.0 {
         return "0".into();
     }
-    if let Some(decimals) = decimals(value, digits) {
-        let text = format!("{value:.decimals$}");
-        let kept =
-            if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-        return kept.into();
+    let decimals = digits - 1 - magnitude(value);
+    if (MOST_ZEROS..=MOST_DECIMALS + digits).contains(&decimals) {
+        let unit = 10f64.powi(decimals);
+        return format!("{}", (value * unit).round() / unit);
     }
-    // Its own notation leaves out zeros at the end.
+    // The number's own notation leaves out zeros at the end.
     let text = format!("{value:.*e}", digits.max(1) as usize - 1);
     text.parse::<f64>().map_or(text, |rounded| format!("{rounded:e}"))
-}
-
-/// The decimals that show so many digits of the number; none where its digits begin too far from
-/// the point.
-fn decimals(value: f64, digits: i32) -> Option<usize> {
-    let decimals = digits - 1 - magnitude(value);
-    usize::try_from(decimals).ok().filter(|&decimals| decimals as i32 <= 3 + digits)
 }
 
 #[cfg(test)]
@@ -82,6 +81,8 @@ mod tests {
         for (found, expected) in [
             (short(105.948), "106"),
             (short(0.0012345), "0.00123"),
+            (short(1163.0), "1160"),
+            (short(1.234e9), "1.23e9"),
             (short(-1.234e-9), "-1.23e-9"),
             (given(-9999.0), "-9999"),
             (given(101.23), "101.23"),

@@ -92,28 +92,26 @@ pub fn refined(net: &UNet, of: &NetConfig, seen: &Seen, times: usize) -> Result<
 }
 
 /// The network `net`, of the settings `of`, made to see the pictures `seen`: those that it sees,
-/// and `more` at their end. It makes nothing of these yet.
+/// and more at their end. It makes nothing of these yet.
 ///
 /// # Errors
 /// Fails where the device does not give the weights back, and for pictures that are not the
 /// network's.
-pub fn seeing_more(net: &UNet, of: &NetConfig, seen: &Seen, more: usize) -> Result<UNet> {
+pub fn seeing_more(net: &UNet, of: &NetConfig, seen: &Seen) -> Result<UNet> {
     let device = net.embed_in.weight.val().device();
     let mut arrays = params::to_arrays(net, "")?;
-    let before = seen.inputs.len().saturating_sub(more);
-    change(&mut arrays, "stem.weight", |stem| with_zeros(stem, before, more, of.patch))?;
+    change(&mut arrays, "stem.weight", |stem| with_zeros(stem, seen.inputs.len(), of.patch))?;
     let empty = UNet::zeros(of, seen.inputs.len(), seen.outputs.len(), &device);
     params::from_arrays(empty, &arrays, "")
 }
 
-/// The weights of a stem of patches of `side` points, with zeros for `more` pictures behind the
-/// first `before`. None for a stem of other pictures.
-fn with_zeros(stem: &Array, before: usize, more: usize, side: usize) -> Option<Array> {
+/// The weights of a stem of patches of `side` points, with zeros for pictures behind its own, up to
+/// `pictures` in all. None for a stem of more pictures.
+fn with_zeros(stem: &Array, pictures: usize, side: usize) -> Option<Array> {
     let [outputs, inputs, height, width] = stem.shape[..] else { return None };
     let of_picture = side * side * height * width;
-    if inputs != (before + POSITIONS) * side * side {
-        return None;
-    }
+    let before = (inputs / (side * side)).checked_sub(POSITIONS)?;
+    let more = pictures.checked_sub(before)?;
 
     let mut data = Vec::with_capacity(stem.data.len() + outputs * more * of_picture);
     for row in stem.data.chunks_exact((before + POSITIONS) * of_picture) {
@@ -233,13 +231,14 @@ mod tests {
         let inputs = vec![Whitened, Physical, Physical, Physical];
         let seen = Seen { inputs, outputs: vec![Whitened], noise: 0.0 };
 
-        let wider = seeing_more(&net, &config, &seen, 2).unwrap();
+        let wider = seeing_more(&net, &config, &seen).unwrap();
         let (x, c_noise) =
             (noise([3, 4, 8, 12], 1), Tensor::<1>::from_data([-1.0, 0.2, 1.1], &device));
         let expected = net.forward(x.clone().narrow(1, 0, 2), c_noise.clone());
         let error = (wider.forward(x, c_noise) - expected).abs().max().into_scalar::<f32>();
         assert!(error < 1e-6, "{error}");
-        assert!(seeing_more(&net, &config, &seen, 1).is_err());
+        let fewer = Seen { inputs: vec![Whitened], ..seen };
+        assert!(seeing_more(&net, &config, &fewer).is_err());
     }
 
     #[test]

@@ -62,9 +62,7 @@ impl OperatorPhase {
         let given = given_operator(config, &student.teacher);
         let (net, mut statistics) = match given {
             Some(own) => {
-                let more =
-                    seen.inputs.len() - own.frame().pictures(own.card.sees_residual).inputs.len();
-                (refine::seeing_more(&own.net, &config.net, &seen, more)?, own.statistics.clone())
+                (refine::seeing_more(&own.net, &config.net, &seen)?, own.statistics.clone())
             }
             None => {
                 let [inputs, outputs] = [seen.inputs.len(), seen.outputs.len()];
@@ -155,7 +153,6 @@ impl Phase for OperatorPhase {
         let guess = self.operator.frame().guess(&x, self.config.sweeps)?;
         let target = self.operator.frame().solution_of(x.clone());
         let whitened = self.operator.target(target, guess.clone());
-
         let pictures = self.operator.pictures(&x, &guess)?;
 
         // The loss from here on is differentiated by the weights of the operator's network.
