@@ -129,14 +129,16 @@ fn measured(figures: &Figures, r: &Report) -> Vec<(String, String)> {
     if let Some(error) = r.rounded_solution_error {
         lines.push(line("with input rounded", plain(error)));
     }
-    let distance = against(r.sliced_wasserstein, r.sliced_wasserstein_floor);
+
+    let Some(law) = &r.distribution else { return lines };
+    let distance = against(law.sliced_wasserstein, law.sliced_wasserstein_floor);
     lines.push(line("sliced Wasserstein", distance));
 
-    let each = figures.channels.iter().zip(&r.std_ratio);
+    let each = figures.channels.iter().zip(&law.std_ratio);
     let ratios: Vec<String> = each.map(|(c, ratio)| format!("{c} {}", plain(*ratio))).collect();
     lines.push(line("deviation / data's", ratios.join(", ")));
 
-    if let Some(list) = &r.frechet {
+    if let Some(list) = &law.frechet {
         let each = figures.channels.iter().zip(list);
         let all: Vec<String> =
             each.map(|(c, f)| format!("{c} {}", against(f.distance, f.floor))).collect();

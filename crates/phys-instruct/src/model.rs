@@ -30,7 +30,7 @@ pub use record::Record;
 
 /// The version of the metadata in the files that are written. Older ones are read too, see
 /// [`upgrade`].
-const FORMAT: u32 = 6;
+const FORMAT: u32 = 7;
 /// The first version with a checksum and the channels' bases.
 const SEALED: u32 = 2;
 /// The first version whose coordinates are a table of their own.
@@ -40,11 +40,13 @@ const WITH_OPERATOR: u32 = 4;
 /// The first version in which an operator multiplies its guess mode by mode. From version 6 on it
 /// may see the residual of its guess.
 const WITH_GAIN: u32 = 5;
+/// The first version in which an operator may follow another.
+const WITH_FOLLOWING: u32 = 7;
 
 /// The name of the array of [`Statistics::examples`].
 const EXAMPLES: &str = "statistics.examples";
 /// The beginnings of the names of the weights that a packed file holds in 16 bits.
-const PACKED: [&str; 2] = ["net.", "operator.net."];
+const PACKED: [&str; 3] = ["net.", "operator.net.", "operator.before.net."];
 
 /// Teacher or student.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -271,8 +273,12 @@ impl Card {
         device: &Device,
     ) -> Result<Option<Operator>> {
         let Some(operator) = &self.operator else { return Ok(None) };
-        if self.format >= WITH_GAIN && !tensors.contains_key("operator.gain") {
-            return Err(Error::Shape("operator.gain is missing".into()));
+        if self.format >= WITH_GAIN {
+            for (at, _) in check::chained(operator) {
+                if !tensors.contains_key(&format!("{at}gain")) {
+                    return Err(Error::Shape(format!("{at}gain is missing")));
+                }
+            }
         }
         let operator = Operator::from_arrays(tensors, operator, self.frame(device)?)?;
         Ok(Some(operator.freeze()))

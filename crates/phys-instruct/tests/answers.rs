@@ -5,7 +5,7 @@ use std::path::Path;
 
 use phys_instruct::condition::Lattice;
 use phys_instruct::condition::{
-    Answer, Observation, Observations, Options, Question, Solver, Task, Warning,
+    Answer, Method, Observation, Observations, Options, Question, Solver, Task, Warning,
 };
 use phys_instruct::{Model, Result, device};
 use phys_instruct_physics::{Fields, Grid, Pde, generate, registry::by_name};
@@ -138,6 +138,28 @@ fn a_rougher_field_is_named_behind_errors_and_errors_stated_too_large_are() {
     assert!(rougher.contains("a rougher field than the law's"), "{rougher}");
     let too_large = told(own.as_ref(), 10.0 * sd);
     assert!(too_large.contains("together the observations lie"), "{too_large}");
+}
+
+/// Members in noise-space have the network's own solutions, and are held against such.
+#[test]
+fn the_network_s_own_error_is_no_misfit_of_an_answer_and_an_error_is_a_number() {
+    let (pde, model) = (by_name("poisson").unwrap(), model("poisson"));
+    let lattice = Lattice::new(pde.as_ref(), Grid::square(SIZE));
+    let points = sensors(pde.as_ref(), &truth(pde.as_ref()), 1, false, 1e-3);
+    let asked = question(Task::Inverse, Observations::on(&lattice, points).unwrap());
+    let solver = Solver::new(&model).unwrap();
+    let options = Options { method: Some(Method::NoiseSpace), ..asked.options };
+    let found = solver.answer(Question { options, ..asked.clone() }).unwrap();
+    let errors = found.pde_errors.unwrap();
+    assert!((0.01..0.2).contains(&errors.model), "{errors:?}");
+    assert!(errors.members < 5.0 * errors.model, "{errors:?}");
+    assert!(!said(&found).contains("PDE error"), "{}", said(&found));
+
+    for noise in [-0.1, f64::NAN, f64::INFINITY] {
+        let wrong = Question { noise: Some(noise), ..asked.clone() };
+        let message = solver.answer(wrong).err().unwrap().to_string();
+        assert!(message.contains("at least 0 expected"), "{message}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod common;
 
 use phys_instruct::config::PhaseConfig;
 use phys_instruct::distill::{monitor, train::StudentTraining};
+use phys_instruct::store::weights::Bundle;
 use phys_instruct::teacher::TeacherTraining;
 use phys_instruct::training::Training;
 use phys_instruct::{Config, Model, device, problem};
@@ -104,8 +105,22 @@ fn an_operator_improves_on_its_guess() {
     assert!((on - error).abs() < 1e-4 * error, "{on} after {error}");
     assert!(operator(&seer).sees_residual && !operator(&model).sees_residual);
 
+    // One that follows it begins with its solution.
+    let mut following = seeing.clone();
+    let phases = &mut following.distill.as_mut().unwrap().phases;
+    if let Some(PhaseConfig::Operator(phase)) = phases.last_mut() {
+        (phase.follows, phase.sweeps, phase.net.width) = (true, 0, 8);
+    }
+    let (after, follower) = first_step(&student, &following, false);
+    assert!(after < 1.001 * error, "{after} after {error}");
+    let two = operator(&follower);
+    assert_eq!((two.steps, two.before.clone()), (1, Some(Box::new(operator(&student)))));
+    let (on, longer) = first_step(&follower, &following, true);
+    assert!((on - after).abs() < 1e-4 * after, "{on} after {after}");
+    assert_eq!((operator(&longer).steps, operator(&longer).before), (2, two.before));
+
     // On a finer grid it begins nearly there, whether it sees the residual or not.
-    for (student, config) in [(&student, &config), (&seer, &seeing)] {
+    let on_finer = |config: &Config| {
         let mut finer = config.clone();
         finer.grid = Grid::new([32, 48], [0.7, 1.0]).unwrap();
         let distill = finer.distill.as_mut().unwrap();
@@ -113,7 +128,87 @@ fn an_operator_improves_on_its_guess() {
         if let Some(PhaseConfig::Operator(phase)) = distill.phases.last_mut() {
             phase.net.patch *= 2;
         }
+        finer
+    };
+    for (student, config) in [(&student, &config), (&seer, &seeing)] {
+        let finer = on_finer(config);
         let [(anew, _), (on, _)] = [false, true].map(|go_on| first_step(student, &finer, go_on));
         assert!(on < 1.3 * error && anew > 1.2 * on, "{on} and {anew} after {error}");
     }
+    let (on, _) = first_step(&follower, &on_finer(&following), true);
+    assert!(on < 1.3 * error, "{on} after {error}");
+}
+
+/// One config trains an operator and one that follows it, and goes on where it was interrupted.
+#[test]
+fn a_second_operator_follows_the_first() {
+    let second = "[[distill.phase]]\nkind = 'operator'\nsteps = 6\nsweeps = 0\nfollows = true\n\
+                  sees_residual = true\nnet.width = 8\n";
+    let config = TINY.replace("steps = 150", "steps = 4");
+    let config = Config::from_toml(&format!("{config}{second}")).unwrap();
+    let (pde, device) = (config.pde().unwrap(), device::cpu());
+    let [pairs, held_out] = common::samples(&config);
+
+    let mut teacher =
+        TeacherTraining::new(&config, pde.as_ref(), pairs.clone(), None, &device).unwrap();
+    teacher.step().unwrap();
+    let begun = || {
+        let pairs = Some(pairs.clone());
+        StudentTraining::of_config(&config, teacher.model(), &held_out, pairs, &device).unwrap()
+    };
+
+    let mut training = begun();
+    let mut checkpoints = Vec::new();
+    while training.step_count() < training.total() {
+        training.step().unwrap();
+        checkpoints.push(training.checkpoint().unwrap());
+    }
+    let whole = training.model();
+    let card = whole.card.operator.clone().unwrap();
+    assert_eq!((card.steps, card.sweeps, card.net.width), (6, 0, 8));
+    let first = card.before.unwrap();
+    assert_eq!((first.steps, first.sweeps, first.net.width), (4, 2, 16));
+
+    // Within the first phase, at its end, and within the second.
+    for done in [3, 5, 8] {
+        let resumed = finished(begun(), &checkpoints[done - 1]);
+        assert_eq!(resumed, whole.sha256().unwrap(), "resumed after {done} steps");
+    }
+
+    // Going on with the second alone, it keeps the first, which the student has.
+    let mut longer = config.clone();
+    let phases = &mut longer.distill.as_mut().unwrap().phases;
+    phases.drain(..2);
+    if let Some(PhaseConfig::Operator(phase)) = phases.first_mut() {
+        (phase.go_on, phase.steps) = (true, 3);
+    }
+    let begun = |student: &Model| {
+        let pairs = Some(pairs.clone());
+        StudentTraining::of_config(&longer, student.clone(), &held_out, pairs, &device).unwrap()
+    };
+    let mut training = begun(&whole);
+    training.step().unwrap();
+    let checkpoint = training.checkpoint().unwrap();
+    while training.step_count() < training.total() {
+        training.step().unwrap();
+    }
+    assert_eq!(finished(begun(&whole), &checkpoint), training.model().sha256().unwrap());
+    let operator = training.model().card.operator.unwrap();
+    assert_eq!((operator.steps, operator.before), (9, Some(first)));
+
+    // Another first operator is another training.
+    let mut bundle = whole.to_bundle().unwrap();
+    let name = "operator.before.net.head.bias";
+    bundle.tensors.get_mut(name).unwrap().data[0] += 1.0;
+    let other = Model::from_bundle(&bundle, &device).unwrap();
+    assert!(begun(&other).restore(&checkpoint).is_err());
+}
+
+/// The checksum of the model at the end of a training that goes on from the checkpoint.
+fn finished(mut training: StudentTraining, checkpoint: &Bundle) -> String {
+    training.restore(checkpoint).unwrap();
+    while training.step_count() < training.total() {
+        training.step().unwrap();
+    }
+    training.model().sha256().unwrap()
 }

@@ -43,8 +43,9 @@ fn a_refined_student_has_the_coarse_structure_and_its_solution() {
         let pde = fine.card.pde().unwrap();
         let report =
             evaluate(&drawn, &reference, pde.as_ref(), None, EvalOptions::default()).unwrap();
-        assert!(report.sliced_wasserstein < 1.25 * report.sliced_wasserstein_floor, "{report:?}");
-        assert!(report.std_ratio.iter().all(|ratio| (0.85..1.15).contains(ratio)), "{report:?}");
+        let law = report.distribution.as_ref().unwrap();
+        assert!(law.sliced_wasserstein < 1.25 * law.sliced_wasserstein_floor, "{law:?}");
+        assert!(law.std_ratio.iter().all(|ratio| (0.85..1.15).contains(ratio)), "{law:?}");
         assert!(report.solution_error.unwrap() < 0.02, "{report:?}");
     }
 }

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import _native
 from ._arrays import stacked
-from ._errors import AnswerWarning, ConfigError
+from ._errors import AnswerWarning, ConfigError, RequestError
 from ._fields import Fields, Grid, Samples
 from ._observations import Observations
 from ._posterior import Posterior
@@ -33,8 +33,26 @@ def _whole(name: str, value: int, least: int) -> int:
     except TypeError:
         raise ConfigError(f"{name} = {value!r}: a whole number expected") from None
     if not least <= number < 2**63:
-        raise ConfigError(f"{name} = {number}: at least {least} expected")
+        most = ", less than 2^63" if number > least else ""
+        raise ConfigError(f"{name} = {number}: at least {least}{most} expected")
     return number
+
+
+def _number(name: str, value: float) -> float:
+    """Returns a number; texts and arrays are none."""
+    try:
+        if not isinstance(value, (str, bytes)):
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    raise ConfigError(f"{name} = {value!r}: a number expected")
+
+
+def _truth(name: str, value: bool) -> bool:
+    """Returns true or false; a text is neither."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ConfigError(f"{name} = {value!r}: True or False expected")
+    return bool(value)
 
 
 def _warn(texts: list[str]) -> None:
@@ -81,6 +99,12 @@ class Model:
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the model: ``.safetensors``."""
         self._native.save(fspath(path))
+
+    def __reduce__(self) -> tuple[Any, tuple[str, str]]:
+        """Pickles a model as its file, which has to be there, and the same, where it is read again."""
+        if self.path is None:
+            raise RequestError("a model without a file cannot be pickled: save and load it first")
+        return _again, (fspath(Path(self.path).absolute()), self._native.checksum)
 
     def __repr__(self) -> str:
         return f"<{self.kind} of {self.pde} on {len(self.grid.y)} x {len(self.grid.x)}>"
@@ -158,15 +182,18 @@ class Model:
         else:
             seen = Observations(observations)._seen(self._native.shape)
 
+        for name, word in (("task", task), ("method", "" if method is None else method)):
+            if not isinstance(word, str):
+                raise ConfigError(f"{name} = {word!r}: a word expected")
         way: _native._Way = {
             "task": task,
             "ensemble": _whole("ensemble", ensemble, 2),
             "seed": _whole("seed", seed, 0),
             "method": method,
             "rounds": None if rounds is None else _whole("rounds", rounds, 1),
-            "noise": noise,
-            "robust": robust,
-            "resolve": resolve,
+            "noise": None if noise is None else _number("noise", noise),
+            "robust": _truth("robust", robust),
+            "resolve": None if resolve is None else _truth("resolve", resolve),
             "check": None if check is None else _whole("check", check, 1),
         }
         if held_out is not None and check is None:
@@ -194,6 +221,14 @@ def load(name: str | PathLike[str]) -> Model:
     """
     model = Model(_native.Model.load(fspath(name), FOLDER))
     _warn(model.warnings)
+    return model
+
+
+def _again(path: str, checksum: str) -> Model:
+    """Returns the model of a file that was pickled with this checksum."""
+    model = Model(_native.Model.load(path, FOLDER))
+    if model._native.checksum != checksum:
+        raise RequestError(f"{path}: another model than the one that was pickled")
     return model
 
 

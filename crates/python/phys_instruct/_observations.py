@@ -208,6 +208,11 @@ class _Part:
         error = column(np.nan if sd is None else sd, len(value), "sd")
         for which, line in zip((*_names(on_grid), "sd"), (*lines, error)):
             _same(which, len(line), len(value), name)
+        # A map that is turned beside its values would have as many of them.
+        for which, own in zip((*_names(on_grid), "sd"), (y, x, sd)):
+            if np.ndim(own) > 1 and np.ndim(values) > 1 and np.shape(own) != np.shape(values):
+                found, expected = list(np.shape(own)), list(np.shape(values))
+                raise ShapeError(f"observations: `{which}` {found} found, `{name}` is {expected}")
         kept = ~np.isnan(value)
         self.count = int(kept.sum())
         self.whole = whole

@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 class Posterior(Fields):
     """The answer to a question: members, mean, spread, warnings.
 
-    ``post["a"]`` are the members of a field, ``[member, y, x]``; ``post.mean["a"]`` and
-    ``post.sd["a"]`` are ``[y, x]``.
+    ``post["a"]`` are the members of a field, ``[member, y, x]``, which cannot be written to;
+    ``post.mean["a"]`` and ``post.sd["a"]`` are ``[y, x]``.
     """
 
     def __init__(self, pde: str, answer: _native.Answer, grid: Grid, notes: Sequence[str]) -> None:
-        super().__init__(pde, answer.channels, answer.members(), grid)
+        members = answer.members()
+        # Mean, deviation and files are those of the members as they were found.
+        members.flags.writeable = False
+        super().__init__(pde, answer.channels, members, grid)
         self._answer = answer
         self.task: str = answer.task
         """The task."""
@@ -79,7 +82,7 @@ class Posterior(Fields):
         return found[0] if np.ndim(q) == 0 else found
 
     def probability_above(self, name: str, level: float) -> Array:
-        """Returns the probability that a field lies above a level, ``[y, x]``."""
+        """Returns the probability that a field lies above a level, a finite number, ``[y, x]``."""
         return self._answer.probability_above(self._channel(name), float(level))
 
     @cached_property

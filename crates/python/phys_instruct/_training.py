@@ -29,7 +29,7 @@ class Dataset:
         pde: str | PDE,
         *,
         validation: int | None = None,
-        sides: Sides = UNIT,
+        sides: Sides | None = None,
         **fields: object,
     ) -> None:
         self.pde = pde if isinstance(pde, PDE) else PDE(pde)
@@ -38,14 +38,19 @@ class Dataset:
         """The names of the fields."""
         self.array = stacked(self.channels, fields, np.float32)[0]
         """All fields, ``[sample, channel, y, x]``, float32."""
-        self.sides = sides
-        """The lengths of the domain along y and x."""
+        self.sides: Sides = sides or self.pde.sides or UNIT
+        """The lengths of the domain along y and x: those given, or those of the PDE, or 1 and 1."""
         if not np.isfinite(self.array).all():
             sample = int(np.argwhere(~np.isfinite(self.array))[0][0])
             raise RequestError(f"the data: sample {sample} holds values that are not finite")
         count = len(self)
         self.validation = count // 10 if validation is None else _whole("validation", validation, 2)
         """The number of pairs that are held out."""
+        if validation is None and not 2 <= self.validation < count:
+            raise ConfigError(
+                f"the data: {count} pairs, of which a tenth is held out; at least 20 expected, or "
+                f"validation=N with N from 2 to {count - 1}"
+            )
         if not 2 <= self.validation < count:
             raise ConfigError(f"validation = {self.validation}: 2 to {count - 1} of {count} expected")
 

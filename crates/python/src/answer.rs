@@ -229,7 +229,7 @@ impl Answer {
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let [_, height, width] = self.shape();
         let values = py.detach(|| self.found.posterior.share_above(channel, level));
-        values.into_pyarray(py).reshape([height, width])
+        or_raise(py, values)?.into_pyarray(py).reshape([height, width])
     }
 
     /// Writes the answer in the format of the path's extension, and returns the files. Pictures and

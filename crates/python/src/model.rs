@@ -172,6 +172,15 @@ impl Model {
         self.path.clone()
     }
 
+    /// The SHA-256 of description, weights and statistics, as the file tells it.
+    #[getter]
+    fn checksum(&self, py: Python<'_>) -> PyResult<String> {
+        match &self.model.checksum {
+            Some(checksum) => Ok(checksum.clone()),
+            None => or_raise(py, self.model.sha256()),
+        }
+    }
+
     /// The description as JSON.
     #[getter]
     fn card(&self, py: Python<'_>) -> PyResult<String> {

@@ -211,6 +211,15 @@ def test_an_answer_has_what_one_looks_at(posterior: pi.Posterior, truth: pi.Fiel
     assert posterior.observations["sd"].max() == 1e-4
 
 
+def test_an_answer_stays_as_it_was_found(posterior: pi.Posterior, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        posterior["a"][...] = 0.0
+    with pytest.raises(pi.RequestError, match="a finite number"):
+        posterior.probability_above("a", float("nan"))
+    with pytest.raises(pi.RequestError, match="a finite number"):
+        posterior.save(tmp_path / "answer.npz", above={"a": float("inf")})
+
+
 def test_the_ensemble_is_of_the_law(posterior: pi.Posterior) -> None:
     """Every member explains the observations, and the members differ."""
     assert posterior.figures["chi_of_members"] < 3
@@ -243,6 +252,8 @@ def test_observations_that_cannot_be_used_are_named(student: pi.Model, seen: See
     refused(pi.ObservationError, "given twice", {"u": u}, u=u, y=y, x=x)
     refused(pi.ShapeError, "`y` has 59 values, `u` 60", u=u, y=y[:-1], x=x)
     refused(pi.ShapeError, "`sd` has 2 values", u=u, y=y, x=x, sd=[1.0, 2.0])
+    refused(pi.ShapeError, r"`sd` \[12, 5\] found, `u` is \[5, 12\]",
+            u=u.reshape(5, 12), y=y.reshape(5, 12), x=x.reshape(5, 12), sd=np.ones((12, 5)))
     refused(pi.ShapeError, r"\[32, 32\] found, \[64, 64\] expected", u=np.zeros((32, 32)))
     refused(pi.ShapeError, "without places", u=u)
     refused(pi.DtypeError, "dtype", u=["wet", "dry"], y=[0.5, 0.6], x=[0.5, 0.5])
@@ -251,6 +262,15 @@ def test_observations_that_cannot_be_used_are_named(student: pi.Model, seen: See
         student.solve({"u": u, "y": y, "x": x}, "forward")
     with pytest.raises(pi.ConfigError, match="forward, inverse or reconstruct"):
         student.solve({"u": u, "y": y, "x": x}, "backward")  # type: ignore[arg-type]
+    with pytest.raises(pi.ConfigError, match="task = None"):
+        student.solve(seen, None)  # type: ignore[arg-type]
+    with pytest.raises(pi.ConfigError, match="noise = '0.01': a number expected"):
+        student.solve(seen, "inverse", noise="0.01")  # type: ignore[arg-type]
+    with pytest.raises(pi.ConfigError, match="robust = 'no': True or False expected"):
+        student.solve(seen, "inverse", robust="no")  # type: ignore[arg-type]
+    for noise in (-0.1, float("nan"), float("inf")):
+        with pytest.raises(pi.RequestError, match="noise = .*at least 0 expected"):
+            student.solve(seen, "inverse", noise=noise)
     with pytest.raises(pi.ConfigError, match="input-space"):
         student.solve(seen, "inverse", method="magic")  # type: ignore[arg-type]
 

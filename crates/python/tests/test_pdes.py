@@ -72,8 +72,10 @@ def test_what_cannot_be_solved_is_named() -> None:
         pi.residual("darcy", square, np.ones((8, 8)))
     with pytest.raises(pi.RequestError, match="`a` is given twice"):
         pi.residual("darcy", square, a=square)
-    with pytest.raises(pi.PhysicsError, match="grid"):
-        pi.generate("poisson", 1, grid=1)
+    for grid in (1, "16", (8, 8, 8), (8.5, 16), -3, 5000):
+        with pytest.raises(pi.ConfigError, match="grid = "):
+            pi.generate("poisson", 1, grid=grid)  # type: ignore[arg-type]
+    assert pi.generate("poisson", 1, grid=np.int64(8)).array.shape == (1, 2, 8, 8)  # type: ignore[arg-type]
 
 
 def test_a_pde_known_by_data_alone_has_no_equation() -> None:

@@ -161,6 +161,8 @@ def test_data_that_do_not_fit_are_named(pairs: pi.Fields) -> None:
         pi.Dataset("poisson", a=a, u=spoilt)
     with pytest.raises(pi.ConfigError, match="validation = 60"):
         pi.Dataset("poisson", a=a, u=u, validation=60)
+    with pytest.raises(pi.ConfigError, match="19 pairs, of which a tenth is held out; at least 20"):
+        pi.Dataset("poisson", a=a[:19], u=u[:19])
     with pytest.raises(pi.ConfigError, match="minutes"):
         pi.train(pi.Dataset("poisson", a=a, u=u, validation=10))
 
@@ -181,6 +183,10 @@ def test_a_description_tells_values_and_time() -> None:
     assert own.channels == ["a", "u"]
     line = pi.PDE(fields=["v", "w"], time="y", name="line", bases={"v": ("cosine", "fourier")})
     assert line.channels == ["v", "w"]
+    oblong = pi.PDE(fields=["a", "u"], input="a", sides=(1, 2))
+    fields = {name: np.zeros((30, 8, 16)) for name in ("a", "u")}
+    assert pi.Dataset(oblong, **fields).sides == (1.0, 2.0)
+    assert pi.Dataset(own, **fields).sides == (1.0, 1.0)
     for wrong, words in [
         ({"input": "a", "values": {"u": (1, 2)}}, "only the input"),
         ({"input": "a", "values": {"a": (1, 2, 3)}}, "a list of two"),

@@ -16,7 +16,8 @@ use crate::models;
 /// Measure a model, or samples in a file, against held-out data
 ///
 /// PDE error and solution error, sliced Wasserstein distance, standard deviations, and what else is
-/// measured always together; each beside the data's own. For a file of samples name the PDE.
+/// measured always together; each beside the data's own. A single sample has no distribution. For a
+/// file of samples name the PDE.
 ///
 /// Example: phys-instruct eval poisson --calls 1 --count 1000 --json
 /// Example: phys-instruct eval samples.npz --pde poisson --reference data/poisson-64
@@ -34,7 +35,7 @@ pub struct Eval {
     #[command(flatten)]
     sampling: SamplingArgs,
     /// Samples to draw from a model, or to take at most from a file
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least::<2>())]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least::<1>())]
     count: usize,
     /// Held-out data: a data set folder or a file [default: made by the reference solver]
     #[arg(long, value_name = "F")]

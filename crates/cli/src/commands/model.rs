@@ -169,12 +169,22 @@ fn info(path: &Path, json: bool) -> Outcome {
     }
 
     if let Some(operator) = &card.operator {
-        let (parameters, OperatorCard { net, sweeps, sees_residual, steps }) =
-            (weights("operator.net."), operator);
-        value["operator"]["parameters"] = json!(parameters);
-        let seen = if *sees_residual { ", sees the guess's residual" } else { "" };
-        let text = format!("{}, {parameters} weights, {sweeps} sweep(s){seen}", in_words(net));
-        lines.push(line("operator", format!("{text}, {steps} steps of training")));
+        let (mut prefix, mut described) = ("operator.".to_owned(), &mut value["operator"]);
+        for OperatorCard { net, sweeps, sees_residual, steps, before } in operator.chain() {
+            let parameters = weights(&format!("{prefix}net."));
+            described["parameters"] = json!(parameters);
+            let guess = match before {
+                Some(_) => "follows the next".into(),
+                None => format!("{sweeps} sweep(s)"),
+            };
+            let seen = if *sees_residual { ", sees the guess's residual" } else { "" };
+            let text = format!("{}, {parameters} weights, {guess}{seen}", in_words(net));
+            lines.push(line("operator", format!("{text}, {steps} steps of training")));
+            if before.is_some() {
+                prefix.push_str("before.");
+                described = &mut described["before"];
+            }
+        }
     }
 
     // A student without an operator saw no pairs but the teacher's.

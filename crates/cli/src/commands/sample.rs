@@ -29,7 +29,7 @@ pub struct Sample {
     #[command(flatten)]
     sampling: SamplingArgs,
     /// Samples to draw
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least::<2>())]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least::<1>())]
     count: usize,
     /// A file for the samples: .npz (physical units), .png or .svg; repeatable
     #[arg(long, value_name = "F")]

@@ -108,8 +108,19 @@ fn the_road_from_training_to_samples() {
     assert_eq!(arrays["u"]["shape"], arrays["a"]["shape"]);
     metrics_show_a_collapse(&sandbox);
     absent_figures_are_absent(&sandbox);
+    a_single_pair_has_no_distribution(&sandbox);
     figures_are_complete(&sandbox);
     the_bundled_student_is_found(&sandbox);
+}
+
+fn a_single_pair_has_no_distribution(sandbox: &Sandbox) {
+    sandbox.good("generate poisson --count 1 --grid 8 --seed 5 --out pair.npz");
+    let figures = sandbox.json("eval pair.npz --pde poisson");
+    assert!(figures["solution_error"].as_f64().unwrap() < 1e-6, "{figures}");
+    assert!(figures["pde_error"].as_f64().unwrap() < 1e-4, "{figures}");
+    assert!(figures.get("sliced_wasserstein").is_none(), "{figures}");
+    let text = sandbox.good("eval pair.npz --pde poisson").stdout;
+    assert!(text.contains("solution error") && !text.contains("Wasserstein"), "{text}");
 }
 
 fn metrics_show_a_collapse(sandbox: &Sandbox) {

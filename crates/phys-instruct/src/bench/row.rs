@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::method::SamplingMethod;
 use crate::config::CoordinatesKind;
-use crate::eval::Report;
+use crate::eval::{Distribution, Report};
 use crate::store::atomic::append_line;
 use crate::store::file::{MAX_BYTES, read_text};
 use crate::{Error, Result};
@@ -132,8 +132,13 @@ impl Row {
         let solution = (!solved.is_empty()).then(|| mean_and_sd(&solved));
         // Tables are of PDEs with an equation alone, so that there is a PDE error.
         let (pde_error, pde_error_sd) = over(&|r| r.pde_error.unwrap_or(f64::NAN));
-        let (sliced_wasserstein, sliced_wasserstein_sd) = over(&|r| r.sliced_wasserstein);
-        let channels = measured.first().map_or(0, |m| m.report.std_ratio.len());
+        // Two samples or more are drawn, so that there is a distribution.
+        let law = |f: &dyn Fn(&Distribution) -> f64| {
+            over(&|r| r.distribution.as_ref().map_or(f64::NAN, f))
+        };
+        let (sliced_wasserstein, sliced_wasserstein_sd) = law(&|d| d.sliced_wasserstein);
+        let first = measured.first().and_then(|m| m.report.distribution.as_ref());
+        let channels = first.map_or(0, |d| d.std_ratio.len());
 
         let seconds: f64 = measured.iter().map(|m| m.seconds).sum();
         let mean_of = |f: &dyn Fn(&Report) -> Option<f64>| {
@@ -156,10 +161,10 @@ impl Row {
             solution_error_sd: solution.map(|s| s.1),
             sliced_wasserstein,
             sliced_wasserstein_sd,
-            sliced_wasserstein_floor: over(&|r| r.sliced_wasserstein_floor).0,
-            std_ratio: (0..channels).map(|c| over(&|r| r.std_ratio[c]).0).collect(),
+            sliced_wasserstein_floor: law(&|d| d.sliced_wasserstein_floor).0,
+            std_ratio: (0..channels).map(|c| law(&|d| d.std_ratio[c]).0).collect(),
             spectrum_error_max: (0..channels)
-                .map(|c| over(&|r| r.spectrum_error[c].max).0)
+                .map(|c| law(&|d| d.spectrum_error[c].max).0)
                 .collect(),
             high_share: high.zip(data_high).map(|(own, data)| [own, data]),
             latency_seconds,

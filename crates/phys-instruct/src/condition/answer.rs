@@ -173,6 +173,10 @@ impl Solver {
         let (pde, grid) = (self.model().card.pde()?, self.model().card.grid);
         let pde = pde.as_ref();
         ask_for_members(self.model(), &question)?;
+        if let Some(noise) = question.noise.filter(|noise| !(noise.is_finite() && *noise >= 0.0)) {
+            let reason = format!("noise = {noise}: a finite number of at least 0 expected");
+            return Err(Error::Request(reason));
+        }
         if question.resolve == Some(true) && !pde.has_solver() {
             return Err(phys_instruct_physics::Error::NoSolver { pde: pde.name().into() }.into());
         }
@@ -224,7 +228,9 @@ impl Solver {
         let left_out = surprise.left_out(observations.points().len());
         let explained = Explained::new(&posterior, &observations, &lattice, &sd, &left_out);
         let pde_errors = match problem::equation(pde, grid, &Device::flex())? {
-            Some(residual) => Some(self.pde_errors(&posterior, residual.as_ref())?),
+            Some(residual) => {
+                Some(self.pde_errors(&posterior, residual.as_ref(), options.method)?)
+            }
             None => {
                 notes.push(no_equation_note(pde));
                 None
@@ -237,12 +243,23 @@ impl Solver {
         Ok(Answer { posterior, observations, notes, warnings, surprise, explained, pde_errors })
     }
 
-    /// The PDE errors of an answer.
-    fn pde_errors(&self, posterior: &Posterior, residual: &dyn Residual) -> Result<PdeErrors> {
+    /// The PDE errors of an answer by the method.
+    fn pde_errors(
+        &self,
+        posterior: &Posterior,
+        residual: &dyn Residual,
+        method: Option<Method>,
+    ) -> Result<PdeErrors> {
+        // Members in noise-space have the generator's solutions, where the reference solver has not
+        // replaced them. Elsewhere those of a linear equation are solved for.
+        let model = match method {
+            Some(Method::NoiseSpace) => self.drawn_pde_error(residual)?,
+            _ => self.own_pde_error(residual)?,
+        };
         Ok(PdeErrors {
             members: pde_error(&posterior.samples, residual)?,
             mean: pde_error(&posterior.mean_sample(), residual)?,
-            model: self.own_pde_error(residual)?,
+            model,
         })
     }
 
@@ -276,8 +293,9 @@ impl Solver {
                 ))
             };
             let said: Vec<String> = shares.iter().enumerate().filter_map(of_deviation).collect();
+            let values = if unstated == 1 { "value has" } else { "values have" };
             notes.push(format!(
-                "{unstated} values have no error stated; taken, as most likely: {} (--noise S \
+                "{unstated} {values} no error stated; taken, as most likely: {} (--noise S \
                  states it as a part of the deviation, --noise 0 is exact)",
                 said.join("; ")
             ));

@@ -87,7 +87,7 @@ impl<'a> Layers<'a> {
     /// Summarises a posterior of `pde`. `title` is written into files that have a place for it.
     ///
     /// # Errors
-    /// Fails for a level of a field that the PDE does not have.
+    /// Fails for a level of a field that the PDE does not have, and for one that is not finite.
     pub fn of(
         posterior: &'a Posterior,
         pde: &dyn Pde,
@@ -129,7 +129,7 @@ impl<'a> Layers<'a> {
                 name: format!("{field}_above_{value}"),
                 meaning: format!("probability that {field} is above {value}"),
                 unit: Some(DIMENSIONLESS.into()),
-                values: posterior.share_above(c, *value),
+                values: posterior.share_above(c, *value)?,
             });
         }
 

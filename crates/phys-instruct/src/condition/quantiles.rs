@@ -80,10 +80,16 @@ impl Posterior {
     }
 
     /// The probability that each entry of one channel lies above `level`, `[y, x]`.
-    pub fn share_above(&self, channel: usize, level: f64) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// [`Error::Request`] for a level that is not finite.
+    pub fn share_above(&self, channel: usize, level: f64) -> Result<Vec<f32>> {
+        if !level.is_finite() {
+            return Err(Error::Request(format!("level {level} found, a finite number expected")));
+        }
         let points = self.samples.height * self.samples.width;
         let entries = channel * points..(channel + 1) * points;
-        entries.map(|entry| self.law(entry).share_above(level) as f32).collect()
+        Ok(entries.map(|entry| self.law(entry).share_above(level) as f32).collect())
     }
 }
 
@@ -131,7 +137,7 @@ mod tests {
         let own = posterior(&[1.0, 2.5, 4.0, 3.0, -1.0], false);
         for share in [0.01, 0.3, 0.5, 0.95] {
             let level = f64::from(own.quantile(share).unwrap()[0]);
-            let above = f64::from(own.share_above(0, level)[0]);
+            let above = f64::from(own.share_above(0, level).unwrap()[0]);
             assert!((above - (1.0 - share)).abs() < 1e-5, "{share}: {above}");
         }
         for share in [0.0, 1.0, f64::NAN] {
@@ -144,6 +150,9 @@ mod tests {
         let own = posterior(&[3.0, 12.0, 12.0, 12.0], false);
         let quantiles = [0.1, 0.25, 0.3, 0.9].map(|share| own.quantile(share).unwrap()[0]);
         assert_eq!(quantiles, [3.0, 3.0, 12.0, 12.0]);
-        assert_eq!([2.0, 7.0, 12.0].map(|level| own.share_above(0, level)[0]), [1.0, 0.75, 0.0]);
+        assert_eq!(
+            [2.0, 7.0, 12.0].map(|level| own.share_above(0, level).unwrap()[0]),
+            [1.0, 0.75, 0.0]
+        );
     }
 }

@@ -18,7 +18,8 @@ use crate::linalg::parts;
 use crate::model::Model;
 use crate::net::params::values;
 use crate::residual::Residual;
-use crate::{Error, Result, Samples};
+use crate::sampling::student_samples;
+use crate::{Error, Result, Samples, seeds};
 
 /// The most observations that are compared with the prior together: a second of work.
 pub const TOGETHER: usize = 1000;
@@ -59,6 +60,8 @@ pub struct Solver {
     pub(super) yardstick: OnceLock<Vec<f32>>,
     /// The PDE error of samples that the model draws, measured at first use.
     pub(super) own_pde_error: OnceLock<f64>,
+    /// The PDE error of samples of one call of the generator, measured at first use.
+    pub(super) drawn_pde_error: OnceLock<f64>,
 }
 
 impl Solver {
@@ -76,8 +79,14 @@ impl Solver {
     /// The solver of a student and its covariance.
     pub(super) fn of(student: Student, covariance: Covariance) -> Self {
         let deviations = student.model().deviations();
-        let (yardstick, own_pde_error) = (OnceLock::new(), OnceLock::new());
-        Self { student, covariance, deviations, yardstick, own_pde_error }
+        Self {
+            student,
+            covariance,
+            deviations,
+            yardstick: OnceLock::new(),
+            own_pde_error: OnceLock::new(),
+            drawn_pde_error: OnceLock::new(),
+        }
     }
 
     /// The student.
@@ -130,6 +139,22 @@ impl Solver {
         }
         let measured = pde_error(&self.own_samples()?, residual)?;
         Ok(*self.own_pde_error.get_or_init(|| measured))
+    }
+
+    /// The mean PDE error of samples of one call, with the solutions that the generator makes.
+    ///
+    /// # Errors
+    /// Fails if a residual is not finite.
+    pub(super) fn drawn_pde_error(&self, residual: &dyn Residual) -> Result<f64> {
+        const COUNT: usize = 64;
+        if let Some(&measured) = self.drawn_pde_error.get() {
+            return Ok(measured);
+        }
+        let joint = self.model().joint();
+        let model = joint.as_ref().unwrap_or(self.model());
+        let samples = student_samples(model, COUNT, 1, seeds::MONITOR, &mut |_| ())?;
+        let measured = pde_error(&samples, residual)?;
+        Ok(*self.drawn_pde_error.get_or_init(|| measured))
     }
 
     /// Samples in the form of data, with which observations are compared. They are examples of the

@@ -251,13 +251,11 @@ impl Case<'_> {
             return None;
         };
 
-        let distance = |&i: &usize| self.surprise.alone[i].abs();
-        let farthest = (0..count).max_by(|i, j| distance(i).total_cmp(&distance(j)));
         let message = format!(
-            "{what} {} deviations each from what this model knows, where at least {} is usual: {}",
+            "{what} {} deviations each from what this model knows, where at least {} is usual: \
+             errors stated larger than they are, other units, or a far smoother field?",
             short(found),
-            short(least),
-            self.cause(farthest.unwrap_or(0), count)
+            short(least)
         );
         Some(warning(Concern::Together, message))
     }

@@ -37,7 +37,7 @@ pub struct DistillConfig {
     /// Steps between evaluations against the validation samples; 0 for none.
     pub evaluate_every: usize,
     /// The phases of the training, in their order: `warm-start`, `matching`, then `calibrate` and
-    /// `anchored`, and last `operator`.
+    /// `anchored`, and last `operator`, of which a second may follow the first.
     #[serde(rename = "phase")]
     pub phases: Vec<PhaseConfig>,
 }
@@ -79,16 +79,25 @@ impl DistillConfig {
         self.skip.unwrap_or(best)
     }
 
-    /// The steps of all phases before that of the operator.
-    pub fn steps_before_operator(&self) -> u64 {
-        let others = self.phases.iter().filter(|phase| !matches!(phase, PhaseConfig::Operator(_)));
+    /// The steps of all phases before that of `operator`.
+    pub fn steps_before(&self, operator: &OperatorConfig) -> u64 {
+        let is_other = |phase: &&PhaseConfig| match phase {
+            PhaseConfig::Operator(own) => own != operator,
+            _ => true,
+        };
+        let others = self.phases.iter().take_while(is_other);
         others.filter_map(PhaseConfig::steps).map(|steps| steps as u64).sum()
     }
 
-    /// The phase that trains an operator, if there is one.
+    /// The phase that trains an operator, if there is one; the first of two.
     pub fn operator(&self) -> Option<&OperatorConfig> {
-        self.phases.iter().find_map(|phase| match phase {
-            PhaseConfig::Operator(operator) => Some(operator),
+        self.operators().next().map(|(_, operator)| operator)
+    }
+
+    /// The phases that train an operator, each with its number among all phases.
+    pub fn operators(&self) -> impl Iterator<Item = (usize, &OperatorConfig)> {
+        self.phases.iter().enumerate().filter_map(|(i, phase)| match phase {
+            PhaseConfig::Operator(operator) => Some((i, operator)),
             _ => None,
         })
     }
@@ -132,8 +141,14 @@ impl DistillConfig {
                 );
             }
 
-            // Two anchored phases may differ in their numbers; all else would be done twice.
-            let may_repeat = pair[1].kind() == "anchored";
+            // Two anchored phases may differ in their numbers, and an operator may follow one that
+            // follows none; all else would be done twice.
+            let may_repeat = match pair {
+                [PhaseConfig::Operator(first), PhaseConfig::Operator(second)] => {
+                    !first.follows && second.follows && !second.go_on
+                }
+                _ => pair[1].kind() == "anchored",
+            };
             if pair[0].kind() == pair[1].kind() && !may_repeat {
                 return refused(i + 1, "so is the phase before it");
             }

@@ -46,16 +46,13 @@ impl Config {
         let (key, held) = ("distill.batch", data + pairs);
         let net = Wanted { net: &self.net, name: "net", channels: [2 * fields, fields] };
         self.ask_for_steps(net, distill.batch, key, held)?;
-        match operator {
-            Some(operator) => {
-                // The input, and two pictures of the guess of each field.
-                let channels = [3 * fields, fields];
-                let name = "distill.operator.net";
-                let net = Wanted { net: &operator.net, name, channels };
-                self.ask_for_steps(net, distill.batch, key, held)
-            }
-            None => Ok(()),
-        }
+        distill.operators().try_for_each(|(i, operator)| {
+            // The input, and two pictures of the guess of each field.
+            let channels = [3 * fields, fields];
+            let name = &format!("distill.phase[{i}].net");
+            let net = Wanted { net: &operator.net, name, channels };
+            self.ask_for_steps(net, distill.batch, key, held)
+        })
     }
 
     /// Refuses training data that the memory cannot hold.
@@ -141,7 +138,7 @@ mod tests {
                  batches = 1000000000000",
                 "(distill.warm-start.batches)",
             ),
-            ("net = { width = 4096, multipliers = [64] }", "(distill.operator.net)"),
+            ("net = { width = 4096, multipliers = [64] }", "(distill.phase[1].net)"),
         ] {
             let message = refusal(line).err().map(|e| e.to_string()).unwrap_or_default();
             assert!(message.contains(key) && message.contains("of memory"), "{line}: {message}");

@@ -141,10 +141,9 @@ impl Config {
                 "distill.levels[0] = {level}: at most diffusion.sigma_max = {most} expected"
             )));
         }
-        match distill.operator() {
-            Some(operator) => operator.net.check("distill.operator.net", self.grid),
-            None => Ok(()),
-        }
+        distill.operators().try_for_each(|(i, operator)| {
+            operator.net.check(&format!("distill.phase[{i}].net"), self.grid)
+        })
     }
 
     /// The settings that are sound and without effect, such as guidance that would begin after the
@@ -189,6 +188,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    /// The lines of an operator that follows another.
+    const FOLLOWS: &str = "follows = true\nsweeps = 0";
 
     /// Why a config of `pde` with these lines is refused; nothing if it is taken.
     fn refusal_of(pde: &str, lines: &str) -> String {
@@ -391,7 +393,7 @@ mod tests {
             // Every network is held to the grid.
             (
                 phases(&[("operator", "net = { multipliers = [1, 1, 1, 1, 1] }")]),
-                "distill.operator.net.multipliers has 5 levels",
+                "distill.phase[0].net.multipliers has 5 levels",
             ),
             // One type checks every optimizer.
             (
@@ -430,6 +432,11 @@ mod tests {
             (phases(&[("matching", ""), ("matching", "")]), "distill.phase[1]"),
             (phases(&[("operator", ""), ("anchored", "")]), "distill.phase[1]"),
             (phases(&[("operator", ""), ("operator", "")]), "distill.phase[1]"),
+            (phases(&[("operator", "follows = true\nsweeps = 1")]), "sweeps = 0 is expected, 1"),
+            (
+                phases(&[("operator", FOLLOWS), ("operator", FOLLOWS)]),
+                "distill.phase[1] is `operator`: so is the phase before it",
+            ),
             (phases(&[("matching", ""), ("calibrate", ""), ("calibrate", "")]), "phase[2]"),
             ("[net]\nattention = [1]".into(), "attention"),
         ] {

@@ -351,8 +351,13 @@ pub struct OperatorConfig {
     pub warmup: usize,
     /// Share of the steps over which the learning rate falls to zero at the end (cosine).
     pub decay: f64,
-    /// Sweeps of the polish that make the guess to which the network adds; 0 without a guess.
+    /// Sweeps of the polish that make the guess to which the network adds; 0 without a guess, and
+    /// with `follows`.
     pub sweeps: usize,
+    /// Take the solution of the operator before for the guess: that of the phase before this one,
+    /// or else of the student `distill.teacher`. The finished student calls both, one after the
+    /// other.
+    pub follows: bool,
     /// Let the network see the residual of the guess too, which tells where the guess errs.
     pub sees_residual: bool,
     /// Weight of the relative error of the solution.
@@ -364,7 +369,7 @@ pub struct OperatorConfig {
     /// Half-life of the weight average, in steps.
     pub ema_half_life: f64,
     /// Go on with the operator that the student `distill.teacher` has, of the same network and
-    /// sweeps. It may be one that does not see the residual yet.
+    /// guess. It may be one that does not see the residual yet.
     pub go_on: bool,
     /// The network.
     pub net: NetConfig,
@@ -379,6 +384,7 @@ impl Default for OperatorConfig {
             warmup: 100,
             decay: 0.7,
             sweeps: 1,
+            follows: false,
             sees_residual: false,
             error_weight: 10.0,
             whitened_weight: 1.0,
@@ -407,6 +413,13 @@ impl OperatorConfig {
         let keys = Keys(at);
         self.schedule().check(at)?;
         keys.count("sweeps", self.sweeps, 0..=MOST_SWEEPS)?;
+        if self.follows && self.sweeps > 0 {
+            return Err(Error::Config(format!(
+                "{at}.follows = true: the guess is the solution of the operator before, so that \
+                 {at}.sweeps = 0 is expected, {} found",
+                self.sweeps
+            )));
+        }
 
         let weights = [
             ("error_weight", self.error_weight),

@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 
 use super::monitor::{self, Monitor};
 use super::phases::Sequence;
-use super::phases::operator::given_operator;
 use super::student::Student;
 use crate::config::{Config, DistillConfig, OptimizerConfig, PhaseConfig};
 use crate::distill::calibration::FirstLine;
@@ -71,9 +70,13 @@ impl StudentTraining {
         config.ask_for_student()?;
         let mut origin = Origin::new(config, Kind::Student, data)?;
         origin.add_weights("teacher", &params::to_arrays(&teacher.network.net, "")?);
-        let given = distill.operator().and_then(|config| given_operator(config, &teacher));
-        if let Some(given) = given {
-            origin.add_weights("operator", &params::to_arrays(&given.net, "")?);
+        let of_teacher = distill.operator().filter(|config| config.go_on || config.follows);
+        if let Some((config, given)) = of_teacher.zip(teacher.operator.as_ref()) {
+            let weights = match config.follows {
+                true => given.to_arrays()?,
+                false => params::to_arrays(&given.net, "")?,
+            };
+            origin.add_weights("operator", &weights);
         }
 
         let record = Record::of_training(config, Some(&teacher))?;
@@ -283,7 +286,7 @@ fn card(config: &DistillConfig, start: &Card) -> Card {
 /// The teacher without an operator in place of which the student trains one anew.
 fn begun_with(distill: &DistillConfig, teacher: Model) -> Model {
     match distill.operator() {
-        Some(config) if !config.go_on => {
+        Some(config) if !config.go_on && !config.follows => {
             let card = Card { operator: None, ..teacher.card };
             Model { card, operator: None, ..teacher }
         }
@@ -346,25 +349,41 @@ fn check(config: &Config, distill: &DistillConfig, start: &Card) -> Result<()> {
         ));
     }
 
+    if distill.operator().is_some_and(|config| config.follows && !config.go_on) {
+        let reason = match &start.operator {
+            Some(own) if own.before.is_none() => None,
+            Some(_) => Some("has two, of which the last follows the other"),
+            None => Some("has none"),
+        };
+        if let Some(reason) = reason {
+            return Err(Error::Config(format!(
+                "distill.operator.follows = true: distill.teacher has to have one operator, and \
+                 {reason}"
+            )));
+        }
+    }
+
     if let Some(config) = distill.operator().filter(|config| config.go_on) {
         let fits = |own: &&OperatorCard| {
             let sees = config.sees_residual || !own.sees_residual;
-            own.net == config.net && own.sweeps == config.sweeps && sees
+            let guesses = own.sweeps == config.sweeps && own.before.is_some() == config.follows;
+            own.net == config.net && guesses && sees
         };
         if start.operator.as_ref().filter(fits).is_none() {
             let has = match &start.operator {
                 Some(own) => format!(
-                    "one of the network {:?} and {} sweeps that {} the residual",
+                    "one of the network {:?} and {} sweeps that {} another and {} the residual",
                     own.net,
                     own.sweeps,
+                    if own.before.is_some() { "follows" } else { "does not follow" },
                     if own.sees_residual { "sees" } else { "does not see" }
                 ),
                 None => "none".into(),
             };
             return Err(Error::Config(format!(
                 "distill.operator.go_on = true: distill.teacher has to have an operator of \
-                 distill.operator's net and sweeps, which sees the residual only where this one \
-                 does, and has {has}"
+                 distill.operator's net, sweeps and follows, which sees the residual only where \
+                 this one does, and has {has}"
             )));
         }
     }

@@ -54,6 +54,16 @@ pub struct Report {
     /// The solution error after every value of the input was rounded to the nearer of the
     /// reference's two values. None if the reference takes others, or if no sample could be solved.
     pub rounded_solution_error: Option<f64>,
+    /// The distribution of the input's values.
+    pub marginal: Marginal,
+    /// The distribution of the fields; none for a single sample.
+    #[serde(flatten)]
+    pub distribution: Option<Distribution>,
+}
+
+/// The measures of how samples are distributed, beside the reference's.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Distribution {
     /// The sliced Wasserstein-2 distance, in standard deviations of the data.
     pub sliced_wasserstein: f64,
     /// The sliced Wasserstein-2 distance of two disjoint parts of the reference, at the same sample
@@ -65,8 +75,6 @@ pub struct Report {
     pub std_ratio: Vec<f64>,
     /// The radial power spectra compared with the reference's, per channel.
     pub spectrum_error: Vec<SpectrumError>,
-    /// The distribution of the input's values.
-    pub marginal: Marginal,
     /// The Fréchet distance to the exact law, per channel; none if the law is not Gaussian or not
     /// known.
     pub frechet: Option<Vec<Frechet>>,
@@ -76,11 +84,12 @@ pub struct Report {
 ///
 /// Without a residual, for a PDE that is known by data alone, the PDE errors are none.
 ///
-/// The distance and its floor are taken at one sample size; see [`swd::against_floor`].
+/// The distance and its floor are taken at one sample size; see [`swd::against_floor`]. A single
+/// sample has no distribution.
 ///
 /// # Errors
-/// Fails for sets that do not fit each other or the PDE, for fewer than two samples or four
-/// reference samples, and for values that are not finite.
+/// Fails for sets that do not fit each other or the PDE, for no sample or fewer than four reference
+/// samples, and for values that are not finite.
 pub fn evaluate<'a>(
     samples: &Samples,
     reference: &Samples,
@@ -91,8 +100,6 @@ pub fn evaluate<'a>(
     check(samples, reference, pde)?;
     let residual = residual.into();
     let error_of = |set| residual.map(|r| physics::pde_error(set, r)).transpose();
-    let swd = swd::against_floor(samples, reference, options.swd)?;
-
     let limit = options.solve_at_most.unwrap_or(samples.count).min(samples.count);
     let to_solve = samples.slice(0..limit);
     let solution = physics::solution_error(&to_solve, pde);
@@ -113,14 +120,31 @@ pub fn evaluate<'a>(
         refused: solution.refused,
         refusal: solution.refusal,
         rounded_solution_error: rounded,
+        marginal,
+        distribution: distribution(samples, reference, pde, options.swd)?,
+    })
+}
+
+/// Compares the distributions; none for a single sample.
+fn distribution(
+    samples: &Samples,
+    reference: &Samples,
+    pde: &dyn Pde,
+    options: SwdOptions,
+) -> Result<Option<Distribution>> {
+    if samples.count < 2 {
+        return Ok(None);
+    }
+
+    let swd = swd::against_floor(samples, reference, options)?;
+    Ok(Some(Distribution {
         sliced_wasserstein: swd.distance,
         sliced_wasserstein_floor: swd.floor,
         sliced_wasserstein_count: swd.count,
         std_ratio: moments::std_ratio(samples, reference),
         spectrum_error: spectrum::spectrum_error(samples, reference, pde)?,
-        marginal,
         frechet: frechet_of(samples, reference, pde)?,
-    })
+    }))
 }
 
 fn frechet_of(
@@ -134,7 +158,7 @@ fn frechet_of(
 }
 
 fn check(samples: &Samples, reference: &Samples, pde: &dyn Pde) -> Result<()> {
-    check_set("samples", samples, 2)?;
+    check_set("samples", samples, 1)?;
     check_set("reference", reference, 4)?;
 
     let shape = |s: &Samples| [s.channels.len(), s.height, s.width];
@@ -165,8 +189,7 @@ fn check_set(what: &str, set: &Samples, least: usize) -> Result<()> {
 
     if set.count < least {
         return Err(Error::Request(format!(
-            "{what}: distributions are compared, which takes at least {least} samples, and there \
-             are {}; `data import` tells the PDE error of a single one",
+            "{what}: there are {}, and at least {least} expected",
             set.count
         )));
     }
@@ -196,13 +219,15 @@ mod tests {
         let (pde, reference) = poisson_samples(200, 12, 1);
         let (_, samples) = poisson_samples(100, 12, 2);
         let found = report(&samples, &reference, &pde).unwrap();
-        assert_eq!((found.solved, found.refused, found.sliced_wasserstein_count), (100, 0, 100));
+        assert_eq!((found.solved, found.refused), (100, 0));
         assert!(found.solution_error.unwrap() < 1e-6);
-        assert!(found.sliced_wasserstein < 1.5 * found.sliced_wasserstein_floor, "{found:?}");
-        assert!(found.std_ratio.iter().all(|r| (r - 1.0).abs() < 0.2), "{found:?}");
-        assert!(found.spectrum_error.iter().all(|s| s.mean < 0.3), "{found:?}");
         assert!(found.marginal.wasserstein < 0.1, "{found:?}");
-        assert!(found.frechet.iter().flatten().all(|f| f.distance < 0.05));
+        let law = found.distribution.as_ref().unwrap();
+        assert_eq!(law.sliced_wasserstein_count, 100);
+        assert!(law.sliced_wasserstein < 1.5 * law.sliced_wasserstein_floor, "{law:?}");
+        assert!(law.std_ratio.iter().all(|r| (r - 1.0).abs() < 0.2), "{law:?}");
+        assert!(law.spectrum_error.iter().all(|s| s.mean < 0.3), "{law:?}");
+        assert!(law.frechet.iter().flatten().all(|f| f.distance < 0.05));
         assert!(found.pde_error.unwrap() < 1e-4 && found.data_floor.unwrap() < 1e-4, "{found:?}");
     }
 
@@ -220,7 +245,24 @@ mod tests {
         let rounded = found.rounded_solution_error.unwrap();
         assert!(rounded < 1e-5, "{rounded}");
         assert_eq!(found.marginal.two_valued.unwrap().values, [3.0, 12.0]);
-        assert_eq!(found.frechet, None);
+        assert_eq!(found.distribution.unwrap().frechet, None);
+    }
+
+    #[test]
+    fn a_single_pair_has_the_errors_of_its_equation_and_no_distribution() {
+        let (pde, reference) = poisson_samples(8, 12, 1);
+        let mut pair = poisson_samples(1, 12, 2).1;
+        let exact = report(&pair, &reference, &pde).unwrap();
+        assert!(exact.pde_error.unwrap() < 1e-4 && exact.solution_error.unwrap() < 1e-6);
+        assert_eq!(exact.distribution, None);
+
+        // Twice the solution of an equation without a source of its own.
+        pair.data[144..].iter_mut().for_each(|u| *u *= 2.0);
+        let doubled = report(&pair, &reference, &pde).unwrap();
+        assert!((doubled.pde_error.unwrap() - 1.0).abs() < 1e-4, "{doubled:?}");
+        assert!((doubled.solution_error.unwrap() - 1.0).abs() < 1e-6, "{doubled:?}");
+        let json = serde_json::to_value(&doubled).unwrap();
+        assert!(json["solution_error"].is_f64() && json.get("sliced_wasserstein").is_none());
     }
 
     #[test]
@@ -243,7 +285,7 @@ mod tests {
     fn unfit_sets_are_refused_with_a_reason() {
         let (pde, good) = poisson_samples(8, 8, 1);
         let reason = |s: &Samples, r: &Samples| report(s, r, &pde).unwrap_err().to_string();
-        assert!(reason(&good.slice(0..1), &good).contains("at least 2"));
+        assert!(reason(&good.slice(0..0), &good).contains("at least 1"));
         assert!(reason(&good, &good.slice(0..3)).contains("at least 4"));
         assert!(reason(&poisson_samples(8, 9, 1).1, &good).contains("[2, 9, 9]"));
         let three = gaussian_samples(8, 3, 8, 1);

@@ -201,8 +201,8 @@ fn left_for_steps(seconds: f64, fixed: f64, takes: &str) -> Result<f64> {
     }
     let least = fixed / (1.0 - LEAST_SHARE) / 60.0;
     Err(Error::Config(format!(
-        "{takes} about {fixed:.0} s on this machine, at least {least:.1} minutes beside what was \
-         done before expected"
+        "{takes} about {fixed:.0} s on this machine, so that at least {least:.1} more minutes are \
+         expected"
     )))
 }
 

@@ -93,12 +93,16 @@ pub fn judge(
 fn verdict(card: &Card, report: &Report, scores: &TrialScores) -> Verdict {
     let mut reasons: Vec<String> = card.collapse().into_iter().collect();
 
-    let [distance, floor] = [report.sliced_wasserstein, report.sliced_wasserstein_floor];
-    if distance > NEAR_THE_FLOOR * floor {
-        reasons.push(format!(
+    let law = report.distribution.as_ref();
+    match law.map(|law| [law.sliced_wasserstein, law.sliced_wasserstein_floor]) {
+        Some([distance, floor]) if distance > NEAR_THE_FLOOR * floor => reasons.push(format!(
             "its samples are not distributed like the data: their sliced Wasserstein distance is \
              {distance:.3}, that of the data among themselves {floor:.3}"
-        ));
+        )),
+        Some(_) => {}
+        None => {
+            reasons.push("a single sample does not tell how its samples are distributed".into())
+        }
     }
 
     if scores.problems < FEWEST_PROBLEMS {

@@ -6,13 +6,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use phys_instruct_physics::{Channel, Pde, TwoValues};
 
-use super::{Card, FORMAT, Kind, SEALED, WITH_OPERATOR};
+use super::{Card, FORMAT, Kind, SEALED, WITH_FOLLOWING, WITH_OPERATOR};
 use crate::config::grid::FEWEST_POINTS;
 use crate::config::{MOST_SWEEPS, NetConfig, check_levels};
 use crate::diffusion::statistics::Statistics;
 use crate::problem;
 use crate::store::weights::Array;
+use crate::student::OperatorCard;
 use crate::{Error, Result};
+
+/// The most operators that a student calls one after the other.
+const MOST_OPERATORS: usize = 2;
+
+/// An operator and those before it, each with the prefix of its keys and tensors.
+pub(super) fn chained(operator: &OperatorCard) -> impl Iterator<Item = (String, &OperatorCard)> {
+    let at = |i: usize| format!("operator.{}", "before.".repeat(i));
+    operator.chain().enumerate().map(move |(i, operator)| (at(i), operator))
+}
 
 /// The bases of `channels` along y and x, by their names in
 /// [`Basis`](phys_instruct_physics::Basis).
@@ -92,16 +102,31 @@ impl Card {
             )));
         }
 
+        if operator.before.is_some() && self.format < WITH_FOLLOWING {
+            let format = self.format;
+            let reason = format!("operator.before found, which format {format} does not have");
+            return Err(Error::Config(reason));
+        }
+        if operator.chain().count() > MOST_OPERATORS {
+            let reason = format!("more than {MOST_OPERATORS} operators in a row found");
+            return Err(Error::Config(reason));
+        }
+        chained(operator).try_for_each(|(at, operator)| self.check_one_operator(&at, operator))
+    }
+
+    /// Checks an operator without those before it; `at` is the prefix of its keys.
+    fn check_one_operator(&self, at: &str, operator: &OperatorCard) -> Result<()> {
         let sweeps = operator.sweeps;
-        if sweeps > MOST_SWEEPS {
-            let reason = format!("operator.sweeps {sweeps} found, 0 to {MOST_SWEEPS} expected");
+        let most = if operator.before.is_some() { 0 } else { MOST_SWEEPS };
+        if sweeps > most {
+            let reason = format!("{at}sweeps {sweeps} found, 0 to {most} expected");
             return Err(Error::Config(reason));
         }
         if operator.sees_residual && self.description.is_some() {
-            let reason = "operator.sees_residual found, and the PDE is known by data alone";
-            return Err(Error::Config(reason.into()));
+            let reason = format!("{at}sees_residual found, and the PDE is known by data alone");
+            return Err(Error::Config(reason));
         }
-        operator.net.check("operator.net", self.grid)
+        operator.net.check(&format!("{at}net"), self.grid)
     }
 
     /// A student has noise levels and a teacher none.
@@ -122,10 +147,8 @@ impl Card {
     /// [`Error::Config`] with the field that asks for a tensor the file does not hold so.
     pub(super) fn check_size(&self, tensors: &BTreeMap<String, Array>) -> Result<()> {
         self.check_size_of(&self.net, "", tensors)?;
-        match &self.operator {
-            Some(operator) => self.check_size_of(&operator.net, "operator.", tensors),
-            None => Ok(()),
-        }
+        let mut operators = self.operator.iter().flat_map(chained);
+        operators.try_for_each(|(at, operator)| self.check_size_of(&operator.net, &at, tensors))
     }
 
     /// Holds the size of the network `net` to its tensors, before whose names `prefix` stands.

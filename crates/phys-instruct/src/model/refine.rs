@@ -1,6 +1,8 @@
 //! A model of a coarse grid as one of a finer grid, without training. [`crate::net::refine`] says
 //! what becomes of a network; all statistics are measured anew, on data of the finer grid.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 use phys_instruct_physics::Grid;
 
@@ -11,7 +13,7 @@ use crate::net::UNet;
 use crate::net::refine::{self, Picture, Seen};
 use crate::parts::Parts;
 use crate::student::Calibration;
-use crate::student::operator::{Operator, OperatorCard, OperatorStatistics};
+use crate::student::operator::{Guess, Operator, OperatorCard, OperatorStatistics};
 use crate::{Error, Result, Samples};
 
 /// The modes along an axis, counted from the end, that have no fellow on a finer grid: nodes of the
@@ -68,10 +70,7 @@ impl Model {
         let own = &self.card;
         let times = times_as_fine(own, grid)?;
         let lifted = (times as f64).powf(noise_power(&own.coordinates));
-        let operator = own.operator.as_ref().map(|operator| {
-            let net = finer(&operator.net, times);
-            OperatorCard { net, ..operator.clone() }
-        });
+        let operator = own.operator.as_ref().map(|operator| finer_operator(operator, times));
 
         let mut diffusion = own.diffusion.clone();
         diffusion.sigma_max *= lifted;
@@ -91,6 +90,12 @@ impl Model {
     }
 }
 
+/// The description of an operator, and of those before it, with patches that are `times` as wide.
+fn finer_operator(own: &OperatorCard, times: usize) -> OperatorCard {
+    let before = own.before.as_ref().map(|before| Box::new(finer_operator(before, times)));
+    OperatorCard { net: finer(&own.net, times), before, ..own.clone() }
+}
+
 /// The operator `own` as one of the description `finer`, in the finer model of `card`, with the
 /// statistics of `data`.
 fn operator_on(
@@ -100,14 +105,22 @@ fn operator_on(
     data: &Samples,
 ) -> Result<Operator> {
     let frame = card.frame(&own.statistics.left_mean.device())?;
-    let mut statistics = OperatorStatistics::of_data(data, &frame, finer.sweeps)?;
+    let guess = match (own.origin(), &finer.before) {
+        (Guess::Before(own), Some(finer)) => {
+            Guess::Before(Arc::new(operator_on(own, *finer.clone(), card, data)?))
+        }
+        _ => Guess::Sweeps(finer.sweeps),
+    };
+
+    let mut statistics = OperatorStatistics::of_data(data, &frame, &guess)?;
     if finer.sees_residual {
-        statistics = statistics.with_residual(data, &frame, finer.sweeps)?;
+        statistics = statistics.with_residual(data, &frame, &guess)?;
     }
+
     let times = finer.net.patch / own.card.net.patch;
     let seen = own.frame().pictures(own.card.sees_residual);
     let net = refine::refined(&own.net, &own.card.net, &seen, times)?;
-    Ok(Operator::new(finer, net, statistics, frame).freeze())
+    Ok(Operator::new(finer, net, statistics, guess, frame).freeze())
 }
 
 /// The network of the model of `card`, `of`, with patches that are `times` as wide.
@@ -145,7 +158,8 @@ pub fn times_as_fine(card: &Card, grid: Grid) -> Result<usize> {
     if pictures(&card.coordinates).is_none() {
         return Err(refusal(coarse, JOINT));
     }
-    let operator = card.operator.iter().map(|operator| &operator.net);
+    let operators = card.operator.iter().flat_map(OperatorCard::chain);
+    let operator = operators.map(|operator| &operator.net);
     let patches = [&card.net].into_iter().chain(operator).map(|net| net.patch * times);
     match patches.max().filter(|patch| !NetConfig::PATCHES.contains(patch)) {
         None => Ok(times),

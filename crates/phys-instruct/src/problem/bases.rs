@@ -12,8 +12,11 @@ use crate::Samples;
 
 /// The most samples that are looked at, spread evenly over the set.
 const LOOKED_AT: usize = 64;
-/// The largest value at the outermost nodes that counts as zero, as a share of the field's largest.
+/// The largest deviation from the mean at the outermost nodes that counts as zero, as a share of
+/// the field's largest.
 const ZERO: f64 = 1e-6;
+/// The rounding of values in `f32`, as a share of the largest. It counts as zero, too.
+const ROUNDING: f64 = 2.0 * f32::EPSILON as f64;
 /// Another basis than the first candidate is taken only where its share is below this part of the
 /// candidate's: rough fields have about the same share in all.
 const CLEARLY: f64 = 0.5;
@@ -49,7 +52,7 @@ fn along(axis: usize, shape: [usize; 2], fields: &[&[f32]]) -> Basis {
         least.filter(|(_, share)| *share < CLEARLY * own).map_or((first, own), |least| least)
     };
 
-    if vanishes(axis, shape, fields) {
+    if vanishes(axis, shape, fields, &centred) {
         return clearly(Basis::SineNodes, &[Basis::CosineNodes]).0;
     }
     let (best, least) = clearly(Basis::Cosine, &[Basis::SineCells, Basis::SineInner]);
@@ -86,21 +89,23 @@ fn place(axis: usize, shape: [usize; 2], l: usize, j: usize) -> usize {
     if axis == 0 { j * shape[1] + l } else { l * shape[1] + j }
 }
 
-/// Tells whether all fields are zero on the first and the last node along an axis.
-fn vanishes(axis: usize, shape: [usize; 2], fields: &[&[f32]]) -> bool {
-    let largest = |values: &mut dyn Iterator<Item = f32>| {
-        values.fold(0.0, |most: f64, v| most.max(f64::from(v.abs())))
+/// Tells whether all fields have the same values on the first and the last node along an axis, so
+/// that their deviations from the mean, `centred`, are zero there.
+fn vanishes(axis: usize, shape: [usize; 2], fields: &[&[f32]], centred: &[Vec<f64>]) -> bool {
+    let largest = |values: &mut dyn Iterator<Item = f64>| {
+        values.fold(0.0, |most: f64, value| most.max(value.abs()))
     };
-    let all = largest(&mut fields.iter().flat_map(|field| field.iter().copied()));
+    let values = largest(&mut fields.iter().flat_map(|field| field.iter().map(|v| f64::from(*v))));
+    let all = largest(&mut centred.iter().flatten().copied());
     let last = shape[axis] - 1;
     let at_end = |i: usize| {
         let place = if axis == 0 { i / shape[1] } else { i % shape[1] };
         place == 0 || place == last
     };
-    let ends = fields.iter().flat_map(|field| {
+    let mut ends = centred.iter().flat_map(|field| {
         field.iter().enumerate().filter(|(i, _)| at_end(*i)).map(|(_, value)| *value)
     });
-    all > 0.0 && largest(&mut ends.into_iter()) <= ZERO * all
+    all > 0.0 && largest(&mut ends) <= (ZERO * all).max(ROUNDING * values)
 }
 
 /// The fields less their mean, point by point; a single field less nothing.
@@ -155,6 +160,19 @@ mod tests {
                 // Darcy's coefficient jumps, so that every basis has the same share.
                 assert_eq!(found, channel.basis, "{name} {}", channel.name);
             }
+        }
+    }
+
+    /// Temperatures in kelvin, or heads above the sea, have the bases of their deviations.
+    #[test]
+    fn a_field_whose_walls_have_a_common_value_has_the_basis_of_its_deviation() {
+        let pde = registry::by_name("poisson").unwrap();
+        let mut data = samples_from(pde.as_ref(), 40, 33, 3);
+        let plain = [0, 1].map(|channel| chosen(&data, channel));
+        assert_eq!(plain[1], [Basis::SineNodes; 2]);
+        for offset in [1.0, 300.0] {
+            data.data.iter_mut().for_each(|value| *value += offset);
+            assert_eq!([0, 1].map(|channel| chosen(&data, channel)), plain, "{offset}");
         }
     }
 

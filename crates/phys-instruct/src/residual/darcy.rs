@@ -12,9 +12,10 @@ use super::operator::{self, InverseLaplacian, differences};
 use super::{Residual, ResidualOptions, ResidualTerms};
 use crate::Result;
 
-/// The smallest coefficient admitted, as a share of the law's lower value, or of the sample's mean
-/// coefficient if that is smaller. A generated coefficient may be negative, and the harmonic mean
-/// of two opposite ones has no bound. Coefficients in other units may all be far below the law's.
+/// The smallest coefficient admitted in a sample that has one of zero or less. It is a share of the
+/// law's lower value, or of the sample's mean coefficient if that is smaller. A generated
+/// coefficient may be negative, and the harmonic mean of two opposite ones has no bound.
+/// Coefficients in other units may all be far below the law's.
 const SMALLEST_SHARE: f64 = 1e-3;
 
 /// The names of input and solution in the files of DiffusionPDE, PDEBench, and the Fourier neural
@@ -42,8 +43,9 @@ pub struct DarcyResidual {
 }
 
 impl DarcyResidual {
-    /// The residual of `pde` on a grid of at least 2 x 2 points. Coefficients below a thousandth of
-    /// the law's lower value, or of the sample's mean if that is smaller, count as that.
+    /// The residual of `pde` on a grid of at least 2 x 2 points. A sample with coefficients of zero
+    /// or less has a least one: a thousandth of the law's lower value, or of the sample's mean if
+    /// that is smaller. Smaller coefficients count as that.
     ///
     /// # Errors
     /// Fails for a smaller grid.
@@ -78,12 +80,17 @@ impl Residual for DarcyResidual {
 }
 
 impl DarcyResidual {
-    /// The smallest coefficient admitted in each sample of `a`, detached, in the shape of `a`.
+    /// The smallest coefficient admitted in each sample of `a`, detached, in the shape of `a`: its
+    /// own smallest if that is positive.
     fn smallest(&self, a: Tensor<4>) -> Tensor<4> {
+        let a = a.detach();
         let shape = a.dims();
-        let mean = a.detach().abs().mean_dims(&[1, 2, 3]);
-        let least = mean.clamp_max(self.values.low) * SMALLEST_SHARE;
-        least.clamp_min(f32::MIN_POSITIVE).expand(shape)
+        let own = (1..4).fold(a.clone(), |least, dim| least.min_dim(dim));
+        let mean = a.abs().mean_dims(&[1, 2, 3]);
+        let share = mean.clamp_max(self.values.low) * SMALLEST_SHARE;
+
+        let is_bad = own.clone().lower_elem(f32::MIN_POSITIVE);
+        own.mask_where(is_bad, share.clamp_min(f32::MIN_POSITIVE)).expand(shape)
     }
 
     /// The flux in through the two faces of each cell along axis `dim`, times h.
@@ -220,6 +227,17 @@ mod tests {
         };
         for unit in [1e-12, 1e-5, 1e5] {
             assert!((relative(unit) / relative(1.0) - 1.0).abs() < 1e-5, "{unit}");
+        }
+    }
+
+    /// Hydraulic conductivities range from clay to gravel.
+    #[test]
+    fn positive_coefficients_of_many_orders_count_as_they_are() {
+        let x = Fields::stack(2, 2, &[&[1e-6, 1.0, 1e-3, 1e3], &[0.3, -0.1, 0.2, 1e-3]]);
+        let wanted = residual(&x, 0.5, SOURCE);
+        let terms = build(2, 0.5).terms(testing::batch(&[x]), ResidualOptions::default());
+        for (got, want) in testing::values(terms.residual).iter().zip(wanted) {
+            assert!((got - want).abs() < 1e-5 * want.abs(), "{got} against {want}");
         }
     }
 

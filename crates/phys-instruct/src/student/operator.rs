@@ -18,6 +18,9 @@
 //!
 //! The network may also see the residual R(a, g) of the guess. At the scale of a few points the
 //! remainder is little more than R times a factor of the input beside it.
+//!
+//! An operator may follow another, whose solution is its guess. Where it sees the residual, it
+//! learns what a step of an iterative solver does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +52,8 @@ const GAIN: &str = "gain";
 const INPUT: &str = "input";
 /// The name of the stored sizes of the guess's residual, after [`PREFIX`].
 const RESIDUAL: &str = "residual";
+/// The prefix of the tensors of the operator that another follows, after [`PREFIX`].
+const BEFORE: &str = "before.";
 /// The share of the guess's largest mode below which its modes are not magnified further. Rounding
 /// of smooth fields in `f32` is a hundredth of it.
 const LEAST_OF_GUESS: f32 = 1e-4;
@@ -65,13 +70,63 @@ const BATCH: usize = 64;
 pub struct OperatorCard {
     /// The network.
     pub net: NetConfig,
-    /// Sweeps of the polish that make the guess; 0 for none.
+    /// Sweeps of the polish that make the guess; 0 for none, and where the operator follows
+    /// another.
     pub sweeps: usize,
     /// Tells whether the network sees the residual of the guess.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sees_residual: bool,
     /// Steps of training, with those of the operator that it went on from.
     pub steps: u64,
+    /// The operator that this one follows, whose solution is the guess; none where sweeps make it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Box<OperatorCard>>,
+}
+
+impl OperatorCard {
+    /// This description and those of the operators before it, the last first.
+    pub fn chain(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |card| card.before.as_deref())
+    }
+}
+
+/// The origin of an operator's guess.
+#[derive(Debug, Clone)]
+pub enum Guess {
+    /// So many sweeps of the polish, from a trivial start.
+    Sweeps(usize),
+    /// The solution of another operator.
+    Before(Arc<Operator>),
+}
+
+impl Guess {
+    /// The guesses for the inputs of `x` `[batch, channel, y, x]`, `[batch, solution channel, y,
+    /// x]`.
+    ///
+    /// # Errors
+    /// Fails as [`Frame::guess`] and [`Operator::solved`] do.
+    pub fn of(&self, frame: &Frame, x: &Tensor<4>) -> Result<Tensor<4>> {
+        match self {
+            Self::Sweeps(sweeps) => frame.guess(x, *sweeps),
+            Self::Before(operator) => Ok(frame.solution_of(operator.solved(x.clone())?)),
+        }
+    }
+
+    /// The number of sweeps; 0 for the solution of another operator.
+    pub fn sweeps(&self) -> usize {
+        match self {
+            Self::Sweeps(sweeps) => *sweeps,
+            Self::Before(_) => 0,
+        }
+    }
+
+    /// The description of the operator before; none for sweeps.
+    pub fn before(&self) -> Option<Box<OperatorCard>> {
+        match self {
+            Self::Sweeps(_) => None,
+            Self::Before(operator) => Some(Box::new(operator.card.clone())),
+        }
+    }
 }
 
 /// The statistics of guesses and of what they leave, over pairs of the PDE.
@@ -103,6 +158,8 @@ pub struct Operator {
     pub net: UNet,
     /// The statistics behind its input and output.
     pub statistics: OperatorStatistics,
+    /// The origin of its guess.
+    guess: Guess,
     /// The frame in which it works.
     frame: Frame,
     /// The weights of `net` in the kernels' order; set by [`Operator::freeze`].
@@ -285,23 +342,23 @@ impl OperatorStatistics {
     /// Measures the statistics on the first solved samples of `data`.
     ///
     /// # Errors
-    /// Fails as [`Frame::guess`] does.
-    pub fn of_data(data: &Samples, frame: &Frame, sweeps: usize) -> Result<Self> {
+    /// Fails as [`Guess::of`] does.
+    pub fn of_data(data: &Samples, frame: &Frame, guess: &Guess) -> Result<Self> {
         let first = data.slice(0..data.count.min(MEASURED));
-        Self::of(&first.into_tensor(&frame.solution.device()), frame, sweeps)
+        Self::of(&first.into_tensor(&frame.solution.device()), frame, guess)
     }
 
     /// Measures the statistics on `x` `[sample, channel, y, x]`, solved samples.
     ///
     /// # Errors
-    /// Fails as [`Frame::guess`] does.
-    pub fn of(x: &Tensor<4>, frame: &Frame, sweeps: usize) -> Result<Self> {
+    /// Fails as [`Guess::of`] does.
+    pub fn of(x: &Tensor<4>, frame: &Frame, guess: &Guess) -> Result<Self> {
         let count = x.dims()[0];
         let batches = (0..count).step_by(BATCH);
         let guesses: Result<Vec<Tensor<4>>> = batches
             .map(|start| {
                 let part = x.clone().narrow(0, start, BATCH.min(count - start));
-                frame.guess(&part, sweeps)
+                guess.of(frame, &part)
             })
             .collect();
         let guess = Tensor::cat(guesses?, 0);
@@ -345,14 +402,14 @@ impl OperatorStatistics {
     /// These statistics with those of the guess's residual, on the first samples of `data`.
     ///
     /// # Errors
-    /// Fails as [`Frame::guess`] and [`Frame::residual_of`] do.
-    pub fn with_residual(self, data: &Samples, frame: &Frame, sweeps: usize) -> Result<Self> {
+    /// Fails as [`Guess::of`] and [`Frame::residual_of`] do.
+    pub fn with_residual(self, data: &Samples, frame: &Frame, guess: &Guess) -> Result<Self> {
         let count = data.count.min(MEASURED);
         let mut squares: Vec<f64> = Vec::new();
         for start in (0..count).step_by(BATCH) {
             let part = data.slice(start..count.min(start + BATCH));
             let x = part.into_tensor(&frame.solution.device());
-            let residual = frame.residual_of(&x, frame.guess(&x, sweeps)?)?;
+            let residual = frame.residual_of(&x, guess.of(frame, &x)?)?;
             let mean = residual.square().mean_dims(&[2, 3]).sum_dim(0);
             let own = read(mean)?;
             squares.resize(own.len(), 0.0);
@@ -435,9 +492,23 @@ impl Operator {
         card: OperatorCard,
         net: UNet,
         statistics: OperatorStatistics,
+        guess: Guess,
         frame: Frame,
     ) -> Self {
-        Self { card, net, statistics, frame, packed: None }
+        Self { card, net, statistics, guess, frame, packed: None }
+    }
+
+    /// The origin of the guess.
+    pub fn origin(&self) -> &Guess {
+        &self.guess
+    }
+
+    /// The guesses for the inputs of `x`, `[batch, solution channel, y, x]`.
+    ///
+    /// # Errors
+    /// Fails as [`Guess::of`] does.
+    pub fn guess(&self, x: &Tensor<4>) -> Result<Tensor<4>> {
+        self.guess.of(&self.frame, x)
     }
 
     /// The parts and bases of the samples.
@@ -466,9 +537,9 @@ impl Operator {
     /// The samples `x` `[batch, channel, y, x]`, physical units, with the solution of their inputs.
     ///
     /// # Errors
-    /// Fails as [`Frame::guess`] does.
+    /// Fails as [`Guess::of`] and [`Frame::residual_of`] do.
     pub fn solved(&self, x: Tensor<4>) -> Result<Tensor<4>> {
-        let guess = self.frame.guess(&x, self.card.sweeps)?;
+        let guess = self.guess(&x)?;
         let u = self.solution(self.output(self.pictures(&x, &guess)?), guess);
         Ok(self.frame.with_solution(x, u))
     }
@@ -536,7 +607,18 @@ impl Operator {
     pub fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
         let mut arrays = params::to_arrays(&self.net, &format!("{PREFIX}net."))?;
         arrays.extend(self.statistics.to_arrays()?);
+        arrays.extend(self.arrays_of_before()?);
         Ok(arrays)
+    }
+
+    /// The arrays of the operator before among [`Operator::to_arrays`]; none for sweeps.
+    ///
+    /// # Errors
+    /// Fails where the device does not give the weights back.
+    pub fn arrays_of_before(&self) -> Result<BTreeMap<String, Array>> {
+        let Guess::Before(operator) = &self.guess else { return Ok(BTreeMap::new()) };
+        let arrays = operator.to_arrays()?.into_iter();
+        Ok(arrays.map(|(name, array)| (name_before(&name), array)).collect())
     }
 
     /// Restores an operator from the arrays of [`Operator::to_arrays`].
@@ -555,16 +637,56 @@ impl Operator {
         let net = params::from_arrays(net, arrays, &format!("{PREFIX}net."))?;
 
         let statistics = OperatorStatistics::from_arrays(arrays, &frame, card.sees_residual)?;
-        Ok(Self::new(card.clone(), net, statistics, frame))
+        let guess = match &card.before {
+            None => Guess::Sweeps(card.sweeps),
+            Some(before) => {
+                Guess::Before(Arc::new(Self::of_before(arrays, before, frame.clone())?))
+            }
+        };
+        Ok(Self::new(card.clone(), net, statistics, guess, frame))
+    }
+
+    /// Restores the operator before from the [`Operator::arrays_of_before`] of the one that follows
+    /// it, for inference.
+    ///
+    /// # Errors
+    /// Fails as [`Operator::from_arrays`] does.
+    pub fn of_before(
+        arrays: &BTreeMap<String, Array>,
+        card: &OperatorCard,
+        frame: Frame,
+    ) -> Result<Self> {
+        Ok(Self::from_arrays(&arrays_before(arrays), card, frame)?.freeze())
     }
 
     /// The names of the arrays of [`Operator::to_arrays`].
-    pub fn names(&self) -> impl Iterator<Item = String> {
+    pub fn names(&self) -> Vec<String> {
         let seen = self.card.sees_residual.then_some(&RESIDUAL);
         let statistics = NAMES.iter().chain([&GAIN, &INPUT]).chain(seen);
         let statistics = statistics.map(|name| format!("{PREFIX}{name}"));
-        params::names(&self.net, &format!("{PREFIX}net.")).into_iter().chain(statistics)
+        let net = params::names(&self.net, &format!("{PREFIX}net."));
+
+        let mut names: Vec<String> = net.into_iter().chain(statistics).collect();
+        if let Guess::Before(operator) = &self.guess {
+            names.extend(operator.names().iter().map(|name| name_before(name)));
+        }
+        names
     }
+}
+
+/// The name in a file of the tensor `name` of an operator that another follows.
+fn name_before(name: &str) -> String {
+    format!("{PREFIX}{BEFORE}{}", name.trim_start_matches(PREFIX))
+}
+
+/// The arrays of the operator before, under the names that they have by themselves.
+fn arrays_before(arrays: &BTreeMap<String, Array>) -> BTreeMap<String, Array> {
+    let prefix = format!("{PREFIX}{BEFORE}");
+    let own = |(name, array): (&String, &Array)| {
+        let name = name.strip_prefix(&prefix)?;
+        Some((format!("{PREFIX}{name}"), array.clone()))
+    };
+    arrays.iter().filter_map(own).collect()
 }
 
 /// Refuses a deviation that would divide by zero or turn a sign.

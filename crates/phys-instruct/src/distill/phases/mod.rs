@@ -125,9 +125,17 @@ impl Sequence {
             None => None,
             Some(last) => {
                 let (number, _) = self.at(last)?;
+
+                // A phase that follows another begins with the operator of that.
+                if let [.., PhaseConfig::Operator(first), PhaseConfig::Operator(_)] =
+                    &self.phases[..=number]
+                {
+                    operator::restore_first(first, student, arrays)?;
+                }
                 Some((number, begin(&self.phases[number], student)?))
             }
         };
+
         // A phase that begins may reset the student, which has gone on since then.
         student.restore(arrays)?;
         self.current.as_mut().map_or(Ok(()), |(_, phase)| phase.restore(student, arrays))

@@ -26,7 +26,7 @@ use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::{UNet, params, refine};
 use crate::residual::ResidualOptions;
 use crate::store::weights::Array;
-use crate::student::operator::{Frame, Operator, OperatorCard, OperatorStatistics};
+use crate::student::operator::{Frame, Guess, Operator, OperatorCard, OperatorStatistics};
 use crate::training::ema_decay;
 use crate::{Error, Model, Result, Samples};
 
@@ -50,7 +50,8 @@ impl OperatorPhase {
     /// The phase before its first step.
     ///
     /// # Errors
-    /// [`Error::Config`] if the training was given no pairs, and as the polish fails.
+    /// [`Error::Config`] if the training was given no pairs, or if there is no operator to follow;
+    /// and as the polish fails.
     pub fn begin(config: &OperatorConfig, student: &mut Student) -> Result<Self> {
         let Some(pairs) = student.pairs.clone() else {
             let reason = "a phase of kind \"operator\" needs the run's training data";
@@ -60,6 +61,14 @@ impl OperatorPhase {
         let frame = student.card.frame(&student.device)?;
         let seen = frame.pictures(config.sees_residual);
         let given = given_operator(config, &student.teacher);
+        // The operator that is followed is that of the phase before, or of the teacher.
+        let before = student.operator.as_ref().or(student.teacher.operator.as_ref());
+        let guess = match (given, before) {
+            (Some(own), _) => own.origin().clone(),
+            (None, Some(before)) if config.follows => Guess::Before(Arc::new(before.clone())),
+            (None, None) if config.follows => return Err(nothing_to_follow()),
+            _ => Guess::Sweeps(config.sweeps),
+        };
         let (net, mut statistics) = match given {
             Some(own) => {
                 (refine::seeing_more(&own.net, &config.net, &seen)?, own.statistics.clone())
@@ -67,25 +76,26 @@ impl OperatorPhase {
             None => {
                 let [inputs, outputs] = [seen.inputs.len(), seen.outputs.len()];
                 let net = UNet::new(&config.net, inputs, outputs, student.seed, &student.device);
-                (net, OperatorStatistics::of_data(&pairs, &frame, config.sweeps)?)
+                (net, OperatorStatistics::of_data(&pairs, &frame, &guess)?)
             }
         };
         if config.sees_residual && statistics.residual.is_none() {
-            statistics = statistics.with_residual(&pairs, &frame, config.sweeps)?;
+            statistics = statistics.with_residual(&pairs, &frame, &guess)?;
         }
 
         let steps = given.map_or(0, |own| own.card.steps);
-        let OperatorConfig { net: of_net, sweeps, sees_residual, .. } = config.clone();
-        let card = OperatorCard { net: of_net, sweeps, sees_residual, steps };
+        let OperatorConfig { net: of_net, sees_residual, .. } = config.clone();
+        let (sweeps, before) = (guess.sweeps(), guess.before());
+        let card = OperatorCard { net: of_net, sweeps, sees_residual, steps, before };
         let average = net.clone().valid();
         Ok(Self {
             config: config.clone(),
             symmetries: pde.symmetries(student.card.grid),
             pairs,
-            operator: Operator::new(card, average.clone().train(), statistics, frame),
+            operator: Operator::new(card, average.clone().train(), statistics, guess, frame),
             average,
             optimizer: AdamW::new(&config.optimizer),
-            before: student.config.steps_before_operator(),
+            before: student.config.steps_before(config),
             given_steps: steps,
         })
     }
@@ -129,7 +139,7 @@ impl OperatorPhase {
             Ok((error.into_scalar::<f32>().into(), left))
         };
 
-        let guess = operator.frame().guess(&x, self.config.sweeps)?;
+        let guess = operator.guess(&x)?;
         let guess = operator.frame().with_solution(x.clone(), guess);
         let (error, left) = errors(operator.solved(x.clone())?)?;
         let (guess_error, guess_left) = errors(guess)?;
@@ -150,7 +160,7 @@ impl Phase for OperatorPhase {
         step: u64,
     ) -> Result<(StepReport, Map<String, Value>)> {
         let x = self.batch(student);
-        let guess = self.operator.frame().guess(&x, self.config.sweeps)?;
+        let guess = self.operator.guess(&x)?;
         let target = self.operator.frame().solution_of(x.clone());
         let whitened = self.operator.target(target, guess.clone());
         let pictures = self.operator.pictures(&x, &guess)?;
@@ -201,6 +211,7 @@ impl Phase for OperatorPhase {
     fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
         let mut arrays = params::to_arrays(&self.operator.net, "operator_net.")?;
         arrays.extend(self.operator.statistics.to_arrays()?);
+        arrays.extend(self.operator.arrays_of_before()?);
         arrays.extend(params::to_arrays(&self.average, "operator_average.")?);
         arrays.extend(self.optimizer.to_arrays("operator_optimizer."));
         Ok(arrays)
@@ -220,8 +231,31 @@ impl Phase for OperatorPhase {
     }
 }
 
+/// Gives the student the operator of the phase `first` from the checkpoint `arrays` of a phase that
+/// follows it.
+///
+/// # Errors
+/// Fails for arrays that are missing or of another shape.
+pub fn restore_first(
+    first: &OperatorConfig,
+    student: &mut Student,
+    arrays: &BTreeMap<String, Array>,
+) -> Result<()> {
+    let OperatorConfig { net, sweeps, sees_residual, .. } = first.clone();
+    let given = given_operator(first, &student.teacher).map_or(0, |own| own.card.steps);
+    let steps = given + first.steps as u64;
+    let card = OperatorCard { net, sweeps, sees_residual, steps, before: None };
+    let frame = student.card.frame(&student.device)?;
+    student.operator = Some(Operator::of_before(arrays, &card, frame)?);
+    Ok(())
+}
+
+fn nothing_to_follow() -> Error {
+    Error::Config("distill.operator.follows = true: there is no operator before it".into())
+}
+
 /// The operator of the teacher, if the phase goes on with it.
-pub fn given_operator<'a>(config: &OperatorConfig, teacher: &'a Model) -> Option<&'a Operator> {
+fn given_operator<'a>(config: &OperatorConfig, teacher: &'a Model) -> Option<&'a Operator> {
     teacher.operator.as_ref().filter(|_| config.go_on)
 }
 

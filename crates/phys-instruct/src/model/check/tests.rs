@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
@@ -16,7 +17,7 @@ use crate::model::Model;
 use crate::net::UNet;
 use crate::parts::Parts;
 use crate::store::weights::{self, Bundle};
-use crate::student::operator::{Operator, OperatorCard, OperatorStatistics};
+use crate::student::operator::{Guess, Operator, OperatorStatistics};
 use crate::testing::{samples_from, tiny};
 
 /// An untrained student of Poisson's equation.
@@ -294,19 +295,90 @@ fn student_with_operator() -> Model {
     let shape = [data.count, 2, 8, 8];
     let x = Tensor::<4>::from_data(TensorData::new(data.data.clone(), shape), &cpu());
     let frame = student.card.frame(&cpu()).unwrap();
-    let statistics = OperatorStatistics::of(&x, &frame, 1).unwrap();
-    let statistics = statistics.with_residual(&data, &frame, 1).unwrap();
+    let sweeps = Guess::Sweeps(1);
+    let statistics = OperatorStatistics::of(&x, &frame, &sweeps).unwrap();
+    let statistics = statistics.with_residual(&data, &frame, &sweeps).unwrap();
 
     let net = student.card.net.clone();
-    let card = OperatorCard { net, sweeps: 1, sees_residual: true, steps: 7 };
+    let card = OperatorCard { net, sweeps: 1, sees_residual: true, steps: 7, before: None };
     let seen = frame.pictures(true);
     let net = UNet::new(&card.net, seen.inputs.len(), seen.outputs.len(), 5, &cpu()).valid();
-    let operator = Operator::new(card.clone(), net, statistics, frame).freeze();
+    let operator = Operator::new(card.clone(), net, statistics, sweeps, frame).freeze();
     Model {
         card: Card { operator: Some(card), ..student.card.clone() },
         operator: Some(operator),
         ..student
     }
+}
+
+/// A student whose operator is followed by another.
+fn student_with_two_operators() -> Model {
+    let student = student_with_operator();
+    let first = student.operator.clone().unwrap();
+    let data = samples_from(student.card.pde().unwrap().as_ref(), 20, 8, 1);
+    let guess = Guess::Before(Arc::new(first.clone()));
+    let statistics = OperatorStatistics::of_data(&data, first.frame(), &guess).unwrap();
+    let statistics = statistics.with_residual(&data, first.frame(), &guess).unwrap();
+
+    let card = OperatorCard { sweeps: 0, before: guess.before(), ..first.card.clone() };
+    let frame = first.frame().clone();
+    let operator = Operator::new(card.clone(), first.net, statistics, guess, frame).freeze();
+    Model {
+        card: Card { operator: Some(card), ..student.card.clone() },
+        operator: Some(operator),
+        ..student
+    }
+}
+
+#[test]
+fn a_file_gives_both_operators_back() {
+    let model = student_with_two_operators();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let drawn =
+        |model: &Model| crate::sampling::student_samples(model, 3, 2, 1, &mut |_| ()).unwrap().data;
+    model.save(file.path()).unwrap();
+    let back = Model::load(file.path(), &cpu()).unwrap();
+    assert_eq!(back.card, model.card);
+    assert_eq!(drawn(&back), drawn(&model));
+    assert_ne!(drawn(&back), drawn(&student_with_operator()));
+    assert_eq!(drawn(&back.joint().unwrap()), drawn(&student()));
+
+    model.save_packed(file.path()).unwrap();
+    let packed = Model::load(file.path(), &cpu()).unwrap();
+    assert_eq!(drawn(&packed), drawn(&model.rounded().unwrap()));
+}
+
+#[test]
+fn operators_in_a_row_are_two_at_most_and_the_last_has_no_sweeps() {
+    let bundle = student_with_two_operators().to_bundle().unwrap();
+    let loaded = |bundle: &Bundle| Model::from_bundle(bundle, &cpu()).unwrap_err().to_string();
+    let refused = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut bundle = bundle.clone();
+        change(&mut bundle.metadata["operator"]);
+        loaded(&bundle)
+    };
+    for name in ["operator.gain", "operator.before.gain", "operator.before.left_mean"] {
+        let mut bundle = bundle.clone();
+        bundle.tensors.remove(name).unwrap();
+        let message = loaded(&bundle);
+        assert!(message.contains(name.trim_start_matches("operator.before.")), "{message}");
+    }
+    let mut old = bundle.clone();
+    old.metadata["format"] = json!(6);
+    assert!(loaded(&old).contains("operator.before found, which format 6 does not have"));
+
+    let message = refused(&|operator| operator["sweeps"] = json!(1));
+    assert!(message.contains("operator.sweeps 1 found, 0 to 0 expected"), "{message}");
+    let message = refused(&|operator| operator["before"]["sweeps"] = json!(101));
+    assert!(message.contains("operator.before.sweeps 101 found"), "{message}");
+    let message = refused(&|operator| operator["before"]["net"]["width"] = json!(4096));
+    assert!(message.contains("operator.before.net"), "{message}");
+    let message = refused(&|operator| {
+        let first = operator["before"].clone();
+        operator["before"]["before"] = first;
+        operator["before"]["sweeps"] = json!(0);
+    });
+    assert!(message.contains("more than 2 operators in a row"), "{message}");
 }
 
 #[test]

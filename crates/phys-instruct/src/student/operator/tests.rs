@@ -38,11 +38,12 @@ fn case(name: &str, sweeps: usize) -> Case {
     let shape = [COUNT, samples.channels.len(), SIZE, SIZE];
     let x = Tensor::from_data(TensorData::new(samples.data.clone(), shape), &device);
     let frame = Frame::new(pde.as_ref(), Grid::square(SIZE), &device).unwrap();
-    let statistics = OperatorStatistics::of(&x, &frame, sweeps).unwrap();
+    let guess = Guess::Sweeps(sweeps);
+    let statistics = OperatorStatistics::of(&x, &frame, &guess).unwrap();
     let seen = frame.pictures(false);
     let net = UNet::new(&small(), seen.inputs.len(), seen.outputs.len(), 1, &device).valid();
-    let card = OperatorCard { net: small(), sweeps, sees_residual: false, steps: 0 };
-    Case { samples, x, operator: Operator::new(card, net, statistics, frame) }
+    let card = OperatorCard { net: small(), sweeps, sees_residual: false, steps: 0, before: None };
+    Case { samples, x, operator: Operator::new(card, net, statistics, guess, frame) }
 }
 
 fn rms(x: Tensor<4>) -> f32 {
@@ -83,7 +84,8 @@ fn the_last_pictures_are_the_residual_of_the_guess() {
         assert!(rms(truth) < 0.01 * rms(residual.clone()), "{name}");
 
         let blind = operator.pictures(&x, &guess).unwrap();
-        let statistics = operator.statistics.clone().with_residual(&samples, &frame, 1).unwrap();
+        let statistics = operator.statistics.clone();
+        let statistics = statistics.with_residual(&samples, &frame, operator.origin()).unwrap();
         let seen = operator.with_statistics(statistics).pictures(&x, &guess).unwrap();
         let [before, after] = [&blind, &seen].map(|pictures| pictures.dims()[1]);
         assert_eq!(after, frame.pictures(true).inputs.len(), "{name}");
@@ -171,6 +173,43 @@ fn without_sweeps_the_guess_is_zero() {
 }
 
 #[test]
+fn an_operator_that_follows_another_takes_its_solution_for_the_guess() {
+    let device = Device::flex();
+    for name in ["darcy", "navier-stokes", "burgers"] {
+        let Case { samples, x, operator } = case(name, 1);
+        let frame = operator.frame().clone();
+        let guess = Guess::Before(Arc::new(operator.clone()));
+        let statistics = OperatorStatistics::of(&x, &frame, &guess).unwrap();
+        let statistics = statistics.with_residual(&samples, &frame, &guess).unwrap();
+        let seen = frame.pictures(true);
+        let net = UNet::new(&small(), seen.inputs.len(), seen.outputs.len(), 2, &device).valid();
+        let (sweeps, before) = (guess.sweeps(), guess.before());
+        let card = OperatorCard { net: small(), sweeps, sees_residual: true, steps: 0, before };
+        let second = Operator::new(card.clone(), net, statistics, guess, frame.clone());
+
+        let guess = second.guess(&x).unwrap();
+        let first = frame.solution_of(operator.solved(x.clone()).unwrap());
+        assert_eq!(values(guess.clone()), values(first), "{name}");
+
+        // An untrained one regresses the solution on the guess, which is no worse than the guess.
+        let truth = frame.masked(frame.solution_of(x.clone()));
+        let error = |u: Tensor<4>| rms(frame.masked(u) - truth.clone());
+        let solved = frame.solution_of(second.solved(x.clone()).unwrap());
+        assert!(error(solved.clone()) <= 1.001 * error(guess), "{name}");
+
+        let arrays = second.to_arrays().unwrap();
+        let names: Vec<String> = arrays.keys().cloned().collect();
+        let mut own = second.names();
+        own.sort();
+        assert_eq!(own, names, "{name}");
+        let back = Operator::from_arrays(&arrays, &card, frame.clone()).unwrap();
+        assert_eq!(back.to_arrays().unwrap(), arrays, "{name}");
+        let again = frame.solution_of(back.solved(x).unwrap());
+        assert!(rms(again - solved.clone()) < 1e-5 * rms(solved), "{name}");
+    }
+}
+
+#[test]
 fn arrays_restore_the_operator_and_their_absence_is_named() {
     let Case { x, operator, .. } = case("darcy", 2);
     // A head that is not zero, so that the network counts.
@@ -184,7 +223,7 @@ fn arrays_restore_the_operator_and_their_absence_is_named() {
     };
     let back = restored(&arrays).unwrap();
     assert_eq!(back.to_arrays().unwrap(), arrays);
-    assert_eq!(back.names().collect::<Vec<_>>().len(), arrays.len());
+    assert_eq!(back.names().len(), arrays.len());
 
     let solution =
         |operator: &Operator| operator.frame().solution_of(operator.solved(x.clone()).unwrap());
