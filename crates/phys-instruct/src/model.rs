@@ -274,7 +274,7 @@ impl Card {
     ) -> Result<Option<Operator>> {
         let Some(operator) = &self.operator else { return Ok(None) };
         if self.format >= WITH_GAIN {
-            for (at, _) in check::chained(operator) {
+            for (at, _) in operator.chain() {
                 if !tensors.contains_key(&format!("{at}gain")) {
                     return Err(Error::Shape(format!("{at}gain is missing")));
                 }

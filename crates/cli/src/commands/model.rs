@@ -169,9 +169,10 @@ fn info(path: &Path, json: bool) -> Outcome {
     }
 
     if let Some(operator) = &card.operator {
-        let (mut prefix, mut described) = ("operator.".to_owned(), &mut value["operator"]);
-        for OperatorCard { net, sweeps, sees_residual, steps, before } in operator.chain() {
-            let parameters = weights(&format!("{prefix}net."));
+        let mut described = &mut value["operator"];
+        for (at, operator) in operator.chain() {
+            let OperatorCard { net, sweeps, sees_residual, steps, before } = operator;
+            let parameters = weights(&format!("{at}net."));
             described["parameters"] = json!(parameters);
             let guess = match before {
                 Some(_) => "follows the next".into(),
@@ -181,7 +182,6 @@ fn info(path: &Path, json: bool) -> Outcome {
             let text = format!("{}, {parameters} weights, {guess}{seen}", in_words(net));
             lines.push(line("operator", format!("{text}, {steps} steps of training")));
             if before.is_some() {
-                prefix.push_str("before.");
                 described = &mut described["before"];
             }
         }

@@ -18,12 +18,6 @@ use crate::{Error, Result};
 /// The most operators that a student calls one after the other.
 const MOST_OPERATORS: usize = 2;
 
-/// An operator and those before it, each with the prefix of its keys and tensors.
-pub(super) fn chained(operator: &OperatorCard) -> impl Iterator<Item = (String, &OperatorCard)> {
-    let at = |i: usize| format!("operator.{}", "before.".repeat(i));
-    operator.chain().enumerate().map(move |(i, operator)| (at(i), operator))
-}
-
 /// The bases of `channels` along y and x, by their names in
 /// [`Basis`](phys_instruct_physics::Basis).
 pub(super) fn bases(channels: &[Channel]) -> Vec<[String; 2]> {
@@ -111,7 +105,7 @@ impl Card {
             let reason = format!("more than {MOST_OPERATORS} operators in a row found");
             return Err(Error::Config(reason));
         }
-        chained(operator).try_for_each(|(at, operator)| self.check_one_operator(&at, operator))
+        operator.chain().try_for_each(|(at, operator)| self.check_one_operator(&at, operator))
     }
 
     /// Checks an operator without those before it; `at` is the prefix of its keys.
@@ -147,7 +141,7 @@ impl Card {
     /// [`Error::Config`] with the field that asks for a tensor the file does not hold so.
     pub(super) fn check_size(&self, tensors: &BTreeMap<String, Array>) -> Result<()> {
         self.check_size_of(&self.net, "", tensors)?;
-        let mut operators = self.operator.iter().flat_map(chained);
+        let mut operators = self.operator.iter().flat_map(OperatorCard::chain);
         operators.try_for_each(|(at, operator)| self.check_size_of(&operator.net, &at, tensors))
     }
 

@@ -159,7 +159,7 @@ pub fn times_as_fine(card: &Card, grid: Grid) -> Result<usize> {
         return Err(refusal(coarse, JOINT));
     }
     let operators = card.operator.iter().flat_map(OperatorCard::chain);
-    let operator = operators.map(|operator| &operator.net);
+    let operator = operators.map(|(_, operator)| &operator.net);
     let patches = [&card.net].into_iter().chain(operator).map(|net| net.patch * times);
     match patches.max().filter(|patch| !NetConfig::PATCHES.contains(patch)) {
         None => Ok(times),

@@ -84,9 +84,13 @@ pub struct OperatorCard {
 }
 
 impl OperatorCard {
-    /// This description and those of the operators before it, the last first.
-    pub fn chain(&self) -> impl Iterator<Item = &Self> {
-        std::iter::successors(Some(self), |card| card.before.as_deref())
+    /// This description and those of the operators before it, the last first, each with the prefix
+    /// of its tensors and keys in a model file.
+    pub fn chain(&self) -> impl Iterator<Item = (String, &Self)> {
+        let first = Some((PREFIX.to_owned(), self));
+        std::iter::successors(first, |(at, card)| {
+            Some((format!("{at}{BEFORE}"), card.before.as_deref()?))
+        })
     }
 }
 
