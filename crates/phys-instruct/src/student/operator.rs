@@ -427,21 +427,21 @@ impl OperatorStatistics {
         Ok(Self { residual: Some(sizes.collect()), ..self })
     }
 
-    /// The statistics as arrays.
+    /// The statistics as arrays, whose names begin with the prefix `at`.
     ///
     /// # Errors
     /// Fails where the device does not give them back.
-    pub fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
+    pub fn to_arrays(&self, at: &str) -> Result<BTreeMap<String, Array>> {
         let Self { guess_mean, guess_deviation, gain, left_mean, left_deviation, .. } = self;
         let fields = [guess_mean, guess_deviation, left_mean, left_deviation, gain];
         let mut arrays = BTreeMap::new();
         for (name, field) in NAMES.iter().chain([&GAIN]).zip(fields) {
-            arrays.insert(format!("{PREFIX}{name}"), to_array(field.clone())?);
+            arrays.insert(format!("{at}{name}"), to_array(field.clone())?);
         }
         let lists = [(INPUT, Some(self.input.to_vec())), (RESIDUAL, self.residual.clone())];
         for (name, data) in lists {
             let array = data.map(|data| Array { shape: vec![data.len()], data });
-            arrays.extend(array.map(|array| (format!("{PREFIX}{name}"), array)));
+            arrays.extend(array.map(|array| (format!("{at}{name}"), array)));
         }
         Ok(arrays)
     }
@@ -453,11 +453,12 @@ impl OperatorStatistics {
     /// deviations that are none.
     pub fn from_arrays(
         arrays: &BTreeMap<String, Array>,
+        at: &str,
         frame: &Frame,
         sees_residual: bool,
     ) -> Result<Self> {
         let get = |name: &str, shape: &[usize]| {
-            Ok::<_, Error>(&of_shape(arrays, &format!("{PREFIX}{name}"), shape)?.data)
+            Ok::<_, Error>(&of_shape(arrays, &format!("{at}{name}"), shape)?.data)
         };
         let (shape, device) = (frame.solution.dims(), frame.solution.device());
         let field = |name: &str| -> Result<Tensor<4>> {
@@ -465,16 +466,16 @@ impl OperatorStatistics {
         };
 
         for name in [NAMES[1], NAMES[3]] {
-            above_zero(name, get(name, &shape)?)?;
+            above_zero(&format!("{at}{name}"), get(name, &shape)?)?;
         }
         let input = get(INPUT, &[2])?;
-        above_zero(INPUT, &input[1..])?;
+        above_zero(&format!("{at}{INPUT}"), &input[1..])?;
         let residual = match sees_residual {
             true => Some(get(RESIDUAL, &[frame.equations()])?.clone()),
             false => None,
         };
-        above_zero(RESIDUAL, residual.as_deref().unwrap_or_default())?;
-        let gain = match arrays.contains_key(&format!("{PREFIX}{GAIN}")) {
+        above_zero(&format!("{at}{RESIDUAL}"), residual.as_deref().unwrap_or_default())?;
+        let gain = match arrays.contains_key(&format!("{at}{GAIN}")) {
             true => field(GAIN)?,
             false => Tensor::ones(shape, &device),
         };
@@ -609,9 +610,16 @@ impl Operator {
     /// # Errors
     /// Fails where the device does not give the weights back.
     pub fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
-        let mut arrays = params::to_arrays(&self.net, &format!("{PREFIX}net."))?;
-        arrays.extend(self.statistics.to_arrays()?);
-        arrays.extend(self.arrays_of_before()?);
+        self.arrays_at(PREFIX)
+    }
+
+    /// The arrays under names that begin with the prefix `at`.
+    fn arrays_at(&self, at: &str) -> Result<BTreeMap<String, Array>> {
+        let mut arrays = params::to_arrays(&self.net, &format!("{at}net."))?;
+        arrays.extend(self.statistics.to_arrays(at)?);
+        if let Guess::Before(operator) = &self.guess {
+            arrays.extend(operator.arrays_at(&format!("{at}{BEFORE}"))?);
+        }
         Ok(arrays)
     }
 
@@ -620,9 +628,10 @@ impl Operator {
     /// # Errors
     /// Fails where the device does not give the weights back.
     pub fn arrays_of_before(&self) -> Result<BTreeMap<String, Array>> {
-        let Guess::Before(operator) = &self.guess else { return Ok(BTreeMap::new()) };
-        let arrays = operator.to_arrays()?.into_iter();
-        Ok(arrays.map(|(name, array)| (name_before(&name), array)).collect())
+        match &self.guess {
+            Guess::Sweeps(_) => Ok(BTreeMap::new()),
+            Guess::Before(operator) => operator.arrays_at(&format!("{PREFIX}{BEFORE}")),
+        }
     }
 
     /// Restores an operator from the arrays of [`Operator::to_arrays`].
@@ -635,16 +644,28 @@ impl Operator {
         card: &OperatorCard,
         frame: Frame,
     ) -> Result<Self> {
+        Self::from_arrays_at(arrays, PREFIX, card, frame)
+    }
+
+    /// Restores an operator from arrays under names that begin with the prefix `at`.
+    fn from_arrays_at(
+        arrays: &BTreeMap<String, Array>,
+        at: &str,
+        card: &OperatorCard,
+        frame: Frame,
+    ) -> Result<Self> {
         let device = frame.solution.device();
         let Seen { inputs, outputs, .. } = frame.pictures(card.sees_residual);
         let net = UNet::zeros(&card.net, inputs.len(), outputs.len(), &device);
-        let net = params::from_arrays(net, arrays, &format!("{PREFIX}net."))?;
+        let net = params::from_arrays(net, arrays, &format!("{at}net."))?;
 
-        let statistics = OperatorStatistics::from_arrays(arrays, &frame, card.sees_residual)?;
+        let statistics = OperatorStatistics::from_arrays(arrays, at, &frame, card.sees_residual)?;
         let guess = match &card.before {
             None => Guess::Sweeps(card.sweeps),
             Some(before) => {
-                Guess::Before(Arc::new(Self::of_before(arrays, before, frame.clone())?))
+                let at = format!("{at}{BEFORE}");
+                let operator = Self::from_arrays_at(arrays, &at, before, frame.clone())?;
+                Guess::Before(Arc::new(operator.freeze()))
             }
         };
         Ok(Self::new(card.clone(), net, statistics, guess, frame))
@@ -660,46 +681,35 @@ impl Operator {
         card: &OperatorCard,
         frame: Frame,
     ) -> Result<Self> {
-        Ok(Self::from_arrays(&arrays_before(arrays), card, frame)?.freeze())
+        let at = format!("{PREFIX}{BEFORE}");
+        Ok(Self::from_arrays_at(arrays, &at, card, frame)?.freeze())
     }
 
     /// The names of the arrays of [`Operator::to_arrays`].
     pub fn names(&self) -> Vec<String> {
+        self.names_at(PREFIX)
+    }
+
+    /// The names of the arrays, which begin with the prefix `at`.
+    fn names_at(&self, at: &str) -> Vec<String> {
         let seen = self.card.sees_residual.then_some(&RESIDUAL);
         let statistics = NAMES.iter().chain([&GAIN, &INPUT]).chain(seen);
-        let statistics = statistics.map(|name| format!("{PREFIX}{name}"));
-        let net = params::names(&self.net, &format!("{PREFIX}net."));
+        let statistics = statistics.map(|name| format!("{at}{name}"));
+        let net = params::names(&self.net, &format!("{at}net."));
 
         let mut names: Vec<String> = net.into_iter().chain(statistics).collect();
         if let Guess::Before(operator) = &self.guess {
-            names.extend(operator.names().iter().map(|name| name_before(name)));
+            names.extend(operator.names_at(&format!("{at}{BEFORE}")));
         }
         names
     }
-}
-
-/// The name in a file of the tensor `name` of an operator that another follows.
-fn name_before(name: &str) -> String {
-    format!("{PREFIX}{BEFORE}{}", name.trim_start_matches(PREFIX))
-}
-
-/// The arrays of the operator before, under the names that they have by themselves.
-fn arrays_before(arrays: &BTreeMap<String, Array>) -> BTreeMap<String, Array> {
-    let prefix = format!("{PREFIX}{BEFORE}");
-    let own = |(name, array): (&String, &Array)| {
-        let name = name.strip_prefix(&prefix)?;
-        Some((format!("{PREFIX}{name}"), array.clone()))
-    };
-    arrays.iter().filter_map(own).collect()
 }
 
 /// Refuses a deviation that would divide by zero or turn a sign.
 fn above_zero(name: &str, deviations: &[f32]) -> Result<()> {
     match deviations.iter().position(|&v| v <= 0.0) {
         None => Ok(()),
-        Some(at) => {
-            Err(Error::Config(format!("{PREFIX}{name}: the deviation {at} is not above 0")))
-        }
+        Some(at) => Err(Error::Config(format!("{name}: the deviation {at} is not above 0"))),
     }
 }
 

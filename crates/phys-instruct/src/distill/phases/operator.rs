@@ -26,7 +26,7 @@ use crate::net::optimizer::{AdamW, StepReport};
 use crate::net::{UNet, params, refine};
 use crate::residual::ResidualOptions;
 use crate::store::weights::Array;
-use crate::student::operator::{Frame, Guess, Operator, OperatorCard, OperatorStatistics};
+use crate::student::operator::{Frame, Guess, Operator, OperatorCard, OperatorStatistics, PREFIX};
 use crate::training::ema_decay;
 use crate::{Error, Model, Result, Samples};
 
@@ -210,7 +210,7 @@ impl Phase for OperatorPhase {
 
     fn to_arrays(&self) -> Result<BTreeMap<String, Array>> {
         let mut arrays = params::to_arrays(&self.operator.net, "operator_net.")?;
-        arrays.extend(self.operator.statistics.to_arrays()?);
+        arrays.extend(self.operator.statistics.to_arrays(PREFIX)?);
         arrays.extend(self.operator.arrays_of_before()?);
         arrays.extend(params::to_arrays(&self.average, "operator_average.")?);
         arrays.extend(self.optimizer.to_arrays("operator_optimizer."));
@@ -221,7 +221,7 @@ impl Phase for OperatorPhase {
         let restored = |prefix| params::from_arrays(self.average.clone(), arrays, prefix);
         let [net, average] = [restored("operator_net.")?, restored("operator_average.")?];
         let (frame, sees_residual) = (self.operator.frame(), self.operator.card.sees_residual);
-        let statistics = OperatorStatistics::from_arrays(arrays, frame, sees_residual)?;
+        let statistics = OperatorStatistics::from_arrays(arrays, PREFIX, frame, sees_residual)?;
         self.operator = self.operator.with_net(net.train()).with_statistics(statistics);
         self.operator.card.steps = self.given_steps + student.card.steps - self.before;
         self.average = average;
