@@ -106,12 +106,11 @@ pub fn run(cli: Cli) -> Outcome {
     outcome
 }
 
-/// Tells whether the verb runs a network where `--device` asks for. `bench` compares the methods on
-/// the processor.
+/// Tells whether the verb runs a network where `--device` asks for.
 fn takes_device(verb: &Verb) -> bool {
     match verb {
         Verb::Train(_) | Verb::Distill(_) | Verb::Fit(_) => true,
-        Verb::Sample(_) | Verb::Solve(_) | Verb::Eval(_) => true,
+        Verb::Sample(_) | Verb::Solve(_) | Verb::Eval(_) | Verb::Bench(_) => true,
         Verb::Model(verb) => matches!(verb, ModelVerb::Pack(_)),
         // It names the card.
         Verb::Doctor(_) => true,

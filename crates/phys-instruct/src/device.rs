@@ -39,7 +39,15 @@ pub fn adapter() -> Result<&'static str> {
 /// # Errors
 /// Fails as [`adapter`] does, for a graphics processor.
 pub fn name(device: &Device) -> Result<&'static str> {
-    if *device == cpu() { Ok("cpu") } else { adapter() }
+    Ok(adapter_of(device)?.unwrap_or("cpu"))
+}
+
+/// The name of the graphics processor that `device` is; none for the processor.
+///
+/// # Errors
+/// Fails as [`adapter`] does, for a graphics processor.
+pub fn adapter_of(device: &Device) -> Result<Option<&'static str>> {
+    if *device == cpu() { Ok(None) } else { adapter().map(Some) }
 }
 
 #[cfg(not(feature = "gpu"))]

@@ -11,7 +11,7 @@ use crate::net::params::read;
 use crate::{Error, Result, Samples, memory};
 
 /// The number of samples per network call.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 
 /// The options of sampling.
 #[derive(Debug, Clone, Copy)]

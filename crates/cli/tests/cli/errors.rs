@@ -44,7 +44,7 @@ fn words_and_flags() {
             "sample poisson --out x.gif",
             "train tiny.toml --threads 0",
             "train tiny.toml --device tpu",
-            "bench unconditional --device gpu",
+            "data verify x --device gpu",
             "generate poisson --out x --device gpu",
             "tran tiny.toml",
         ],

@@ -25,6 +25,7 @@ use crate::condition::{
     Method, Observations, Options as SolveOptions, Posterior, Solver, Task, TwoValuedEntries,
 };
 use crate::data::{self, Watch};
+use crate::device;
 use crate::eval::physics::pde_error;
 use crate::job::Part;
 use crate::problem;
@@ -71,6 +72,8 @@ pub struct Options {
     pub methods: Vec<SolvingMethod>,
     /// Parameters of the problems' law of inputs in which it differs from the student's.
     pub law: BTreeMap<String, f64>,
+    /// The device of the networks and their guidance. All else is the processor's.
+    pub device: Device,
 }
 
 impl Default for Options {
@@ -91,6 +94,7 @@ impl Default for Options {
             training: 2_000,
             methods: SolvingMethod::ALL.into(),
             law: BTreeMap::new(),
+            device: device::cpu(),
         }
     }
 }
@@ -120,11 +124,15 @@ pub struct Prepared {
 pub struct Setting {
     student: Loaded,
     teacher: Option<Loaded>,
+    /// The graphics processor on which both run; none for the processor.
+    adapter: Option<&'static str>,
     /// The student's PDE.
     pde: Box<dyn Pde>,
     /// The student's PDE with the law of the problems' inputs.
     law: Box<dyn Pde>,
     residual: Box<dyn Residual>,
+    /// The residual on the device of the models.
+    guiding: Box<dyn Residual>,
     truths: Samples,
     validation: Samples,
     training: Samples,
@@ -168,8 +176,8 @@ impl Setting {
     /// one, and makes the problems.
     ///
     /// # Errors
-    /// Fails if there is no student, if a file cannot be read, if the solver refuses an input, and
-    /// with [`Error::Interrupted`].
+    /// Fails if there is no student, if a file cannot be read, if the solver refuses an input, for
+    /// a device that has no name, and with [`Error::Interrupted`].
     pub fn of(
         pde: &str,
         points: [usize; 2],
@@ -178,6 +186,7 @@ impl Setting {
         stop: &AtomicBool,
     ) -> Result<Self> {
         let name = |kind: &str| model_name(pde, points, kind);
+        let load = |file| load(file, &options.device);
         let loaded = |kind: &str| find(&name(kind)).map(load).transpose();
         let student = loaded("student")?
             .ok_or_else(|| Error::Config(format!("no student {}", name("student"))))?;
@@ -198,15 +207,18 @@ impl Setting {
         let interpolated = options.methods.iter().any(|method| by_samples.contains(method));
         let training = made(seeds::INTERPOLATION, if interpolated { options.training } else { 1 })?;
 
-        let residual = problem::residual(pde.as_ref(), grid, &Device::flex())?;
+        let residual = |device: &Device| problem::residual(pde.as_ref(), grid, device);
+        let [residual, guiding] = [residual(&device::cpu())?, residual(&options.device)?];
         Ok(Self {
             teacher: loaded("teacher")?,
+            adapter: device::adapter_of(&options.device)?,
             two_valued: TwoValuedEntries::of(&truths, law.as_ref()),
             data_floor: pde_error(&truths, residual.as_ref())?,
             student,
             pde,
             law,
             residual,
+            guiding,
             truths,
             validation,
             training,
@@ -456,7 +468,7 @@ impl<'a> Query<'a> {
         let Some(teacher) = &self.setting.teacher else { return Ok(Vec::new()) };
         let at = |steps, guidance: Guidance| {
             move |o: &Observations| {
-                let residual = self.setting.residual.as_ref();
+                let residual = self.setting.guiding.as_ref();
                 baseline::solve(
                     &teacher.model,
                     residual,
@@ -533,6 +545,7 @@ impl<'a> Query<'a> {
             noise: self.noise,
             count: if guided { options.slow_count } else { options.count },
             ensemble: if guided { 1 } else { options.ensemble },
+            adapter: self.setting.adapter.filter(|_| model.is_some()).map(Into::into),
             model: model.map(|loaded| loaded.hash.clone()),
             law: options.law.clone(),
         }

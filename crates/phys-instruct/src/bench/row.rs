@@ -45,6 +45,9 @@ pub struct Key {
     pub solved: usize,
     /// The number of threads.
     pub threads: usize,
+    /// The graphics processor on which the networks ran; none for the processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
     /// The SHA-256 of the model file.
     pub model: Option<String>,
 }
@@ -226,6 +229,7 @@ mod tests {
             sweeps: None,
             solved: 4,
             threads: 2,
+            adapter: None,
             model: None,
         }
     }

@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+use burn::tensor::Device;
 use phys_instruct_physics::Pde;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ use crate::model::Model;
 use crate::sampling::{self, SampleOptions};
 use crate::store::atomic;
 use crate::store::file::{bad, read_text};
-use crate::{Error, Result, Samples, seeds};
+use crate::{Error, Result, Samples, device, problem, seeds};
 
 /// The weights that are tried for DiffusionPDE, in its units.
 const GUIDANCE: [f64; 6] = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
@@ -132,7 +133,8 @@ pub fn search(
     count: usize,
 ) -> Result<Tuned> {
     let model = teacher.model;
-    let residual = crate::problem::residual(pde, model.card.grid, &model.device())?;
+    let residual = |device: &Device| problem::residual(pde, model.card.grid, device);
+    let [residual, guiding] = [residual(&device::cpu())?, residual(&model.device())?];
     let distance = |samples: &Samples| -> Result<f64> {
         Ok(swd::against_floor(samples, validation, SwdOptions::default())?.distance)
     };
@@ -153,8 +155,7 @@ pub fn search(
                 .guided(weight)
                 .ok_or_else(|| Error::Config(format!("{method} has no weight to be searched")))?;
             let lot = Lot { count, seed: seeds::TUNING_NOISE };
-            let drawn =
-                baseline::sample(model, residual.as_ref(), guided, steps, lot, &mut |_| ())?;
+            let drawn = baseline::sample(model, guiding.as_ref(), guided, steps, lot, &mut |_| ())?;
             // Samples that are not finite are worse than any others.
             let samples = Some(drawn.samples).filter(|s| s.first_not_finite().is_none());
             let Some(samples) = samples else {

@@ -14,6 +14,7 @@ use super::row::{Key, Measured, Row};
 use super::tuning::Tuning;
 use crate::baseline::{self, Lot};
 use crate::data::{self, Watch};
+use crate::device;
 use crate::diffusion::sampler;
 use crate::eval::{EvalOptions, evaluate};
 use crate::model::{Kind, Model};
@@ -52,6 +53,8 @@ pub struct Options {
     pub polish: usize,
     /// The methods to measure.
     pub methods: Vec<SamplingMethod>,
+    /// The device of the networks and their guidance. All else is the processor's.
+    pub device: Device,
 }
 
 impl Default for Options {
@@ -67,6 +70,7 @@ impl Default for Options {
             steps: vec![4, 10, 100, 200],
             polish: 0,
             methods: SamplingMethod::ALL.into(),
+            device: device::cpu(),
         }
     }
 }
@@ -117,7 +121,8 @@ pub(super) struct Loaded {
 ///
 /// # Errors
 /// Fails if there is no student of the PDE, if a file cannot be read, or if models differ in PDE,
-/// parameters or grid. Fails for a plain EDM teacher without searched weights.
+/// parameters or grid. Fails for a plain EDM teacher without searched weights, and for a device
+/// that has no name.
 pub fn plan(
     pde: &str,
     options: &Options,
@@ -127,6 +132,7 @@ pub fn plan(
     let none =
         || Error::Config(format!("no student of {pde} among the models: {pde}-<grid>-student"));
     let points = points(pde, options, find).ok_or_else(none)?;
+    let load = |file| load(file, &options.device);
     let loaded = |kind: &str| find(&model_name(pde, points, kind)).map(load).transpose();
     let [student, edm, teacher, pidm] = ["student", "edm", "teacher", "pidm"].map(loaded);
     let mut items = Vec::new();
@@ -167,6 +173,10 @@ pub fn plan(
     let solver = key(pde, SamplingMethod::Solver, student.model.card.grid, options, 0);
     items.push(Item { key: solver, file: None, model: None });
     items.retain(|item| options.methods.contains(&item.key.method));
+
+    let adapter = device::adapter_of(&options.device)?;
+    let networks = items.iter_mut().filter(|item| item.model.is_some());
+    networks.for_each(|item| item.key.adapter = adapter.map(Into::into));
     Ok(items)
 }
 
@@ -220,6 +230,7 @@ fn key(pde: &str, method: SamplingMethod, grid: Grid, options: &Options, steps: 
         sweeps: None,
         solved: options.solved.min(options.count),
         threads: rayon::current_num_threads(),
+        adapter: None,
         model: None,
     }
 }
@@ -256,7 +267,7 @@ fn student_rows(method: SamplingMethod, options: &Options, student: &Loaded) -> 
 /// Tells whether sweeps of correction converge for the model's PDE.
 fn converges(model: &Model) -> Result<bool> {
     let pde = model.card.pde()?;
-    let residual = problem::residual(pde.as_ref(), model.card.grid, &Device::flex())?;
+    let residual = problem::residual(pde.as_ref(), model.card.grid, &device::cpu())?;
     Ok(polish::is_known(residual.as_ref()))
 }
 
@@ -281,9 +292,9 @@ fn teacher_rows(
     options.steps.iter().map(row).collect()
 }
 
-pub(super) fn load(file: PathBuf) -> Result<Loaded> {
+pub(super) fn load(file: PathBuf, device: &Device) -> Result<Loaded> {
     let hash = file_hash(&file)?;
-    let model = Arc::new(Model::load(&file, &Device::flex())?);
+    let model = Arc::new(Model::load(&file, device)?);
     Ok(Loaded { file, hash, model })
 }
 
@@ -292,6 +303,8 @@ pub(super) fn load(file: PathBuf) -> Result<Loaded> {
 pub struct Setting {
     pde: Box<dyn Pde>,
     residual: Box<dyn Residual>,
+    /// The residual on the device of the models.
+    guiding: Box<dyn Residual>,
     reference: Samples,
 }
 
@@ -304,15 +317,16 @@ impl Setting {
     /// [`Error::Interrupted`].
     pub fn of(items: &[Item], count: usize, stop: &AtomicBool) -> Result<Self> {
         let model = items.iter().find_map(|item| item.model.as_ref());
-        let card = &model
-            .ok_or_else(|| Error::Config("none of these methods has a model to measure".into()))?
-            .card;
+        let model = model
+            .ok_or_else(|| Error::Config("none of these methods has a model to measure".into()))?;
+        let card = &model.card;
         let pde = card.pde()?;
         let mut watch = Watch { progress: &mut |_| (), stop };
         let reference =
             data::generate(pde.as_ref(), card.grid, seeds::REFERENCE, 2 * count, &mut watch)?;
-        let residual = problem::residual(pde.as_ref(), card.grid, &Device::flex())?;
-        Ok(Self { pde, residual, reference })
+        let residual = |device: &Device| problem::residual(pde.as_ref(), card.grid, device);
+        let [residual, guiding] = [residual(&device::cpu())?, residual(&model.device())?];
+        Ok(Self { pde, residual, guiding, reference })
     }
 
     /// Draws the first samples of a row for a picture.
@@ -333,7 +347,7 @@ impl Setting {
         self.pde.as_ref()
     }
 
-    /// The residual.
+    /// The residual, on the processor.
     pub fn residual(&self) -> &dyn Residual {
         self.residual.as_ref()
     }
@@ -350,7 +364,7 @@ impl Setting {
 
         let mut drawn = match key.weight.and_then(|weight| key.method.guided(weight)) {
             Some(guided) => {
-                let (residual, lot) = (self.residual(), Lot { count, seed });
+                let (residual, lot) = (self.guiding.as_ref(), Lot { count, seed });
                 baseline::sample(model, residual, guided, key.steps, lot, &mut |_| ())?
             }
             None => {
@@ -383,6 +397,11 @@ pub fn measure(
     let key = &item.key;
     let reference = setting.reference.slice(0..2 * key.count);
     let spend = EvalOptions { solve_at_most: Some(options.solved), ..EvalOptions::default() };
+
+    // A graphics processor compiles its programs at their first use.
+    if let (Some(_), Some(&seed)) = (&key.adapter, key.seeds.first()) {
+        setting.samples(item, key.count.min(sampling::BATCH), seed)?;
+    }
 
     let mut measured = Vec::new();
     for &seed in &key.seeds {

@@ -1,5 +1,6 @@
 //! What a table is asked to measure: the PDEs, the methods, and values in place of the defaults.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -87,9 +88,19 @@ impl RowsArgs {
         Ok(known)
     }
 
-    /// The machines of the rows, in words.
-    pub fn machines(&self) -> &'static str {
-        if self.rows.is_empty() { "this machine" } else { "the machines that measured the rows" }
+    /// The machines of the rows, in words, with the graphics processors of their networks.
+    pub fn machines<'a>(&self, adapters: impl Iterator<Item = Option<&'a str>>) -> String {
+        let others = "the machines that measured the rows";
+        let machines = if self.rows.is_empty() { "this machine" } else { others };
+
+        let adapters: BTreeSet<&str> = adapters.flatten().collect();
+        match adapters.is_empty() {
+            true => machines.into(),
+            false => {
+                let names: Vec<&str> = adapters.into_iter().collect();
+                format!("{machines}, networks on {}", names.join(", "))
+            }
+        }
     }
 
     /// Says where the rows of a part are, and how they become a table.

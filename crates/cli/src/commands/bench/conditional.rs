@@ -89,7 +89,7 @@ pub struct Conditional {
 impl Conditional {
     pub fn run(&self, global: &Global) -> Outcome {
         let stop = interrupt::stop_flag()?;
-        let options = self.options();
+        let options = self.options(global)?;
         let find = |name: &str| models::file(&format!("{name}.safetensors"));
         let pdes = self.pdes(|pde| find(&model_name(pde, self.grid, "student")).is_some())?;
 
@@ -128,7 +128,7 @@ impl Conditional {
         let mut sections = conditional_table::sections(&rows);
         sections.iter_mut().zip(pictures).for_each(|(section, own)| section.pictures = own);
 
-        let note = self.note(&options);
+        let note = self.note(&options, &rows);
         let title = "Phys-Instruct: conditional solving";
         Table { title, note, rows: &rows, sections }.finish(&self.out, global)
     }
@@ -176,9 +176,9 @@ impl Conditional {
     }
 
     /// The line under the tables.
-    fn note(&self, options: &conditional::Options) -> String {
+    fn note(&self, options: &conditional::Options, rows: &[Row]) -> String {
         let conditional::Options { count, slow_count, ensemble, law, .. } = options;
-        let machines = self.rows.machines();
+        let machines = self.rows.machines(rows.iter().map(|row| row.key.adapter.as_deref()));
         let mut note = format!(
             "{count} problems a row ({slow_count} for DiffusionPDE, whose answer is one sample); \
              ensembles of {ensemble}. Times are of {machines}, of one answer."
@@ -191,12 +191,12 @@ impl Conditional {
         note
     }
 
-    fn options(&self) -> conditional::Options {
+    fn options(&self, global: &Global) -> Result<conditional::Options, Failure> {
         let base = match self.quick {
             true => conditional::Options::quick(),
             false => conditional::Options::default(),
         };
-        conditional::Options {
+        Ok(conditional::Options {
             count: self.count.unwrap_or(base.count),
             slow_count: self.count.unwrap_or(base.slow_count),
             tasks: given_or(&self.task, base.tasks),
@@ -207,8 +207,9 @@ impl Conditional {
             methods: given_or(&self.method, base.methods),
             search_once: self.search_once,
             law: self.law(),
+            device: global.open_device()?,
             ..base
-        }
+        })
     }
 }
 

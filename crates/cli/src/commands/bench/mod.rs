@@ -42,7 +42,7 @@ impl Bench {
         match self {
             Bench::Unconditional(verb) => verb.run(global),
             Bench::Conditional(verb) => verb.run(global),
-            Bench::Tune(verb) => verb.run(),
+            Bench::Tune(verb) => verb.run(global),
         }
     }
 }

@@ -7,16 +7,18 @@ use clap::Args;
 use phys_instruct::bench::tuning::{self, Teacher, Tuned, Tuning};
 use phys_instruct::bench::{SamplingMethod, unconditional};
 use phys_instruct::data::{self, Watch};
+use phys_instruct::device::Device;
 use phys_instruct::model::{Kind, Model};
+use phys_instruct::seeds;
 use phys_instruct::store::dataset::file_hash;
-use phys_instruct::{device, seeds};
 
 use super::choice::{chosen, weights};
-use crate::args::{at_least, points};
+use crate::args::{Global, at_least, points};
 use crate::completion;
 use crate::failure::{Failure, Outcome};
 use crate::models;
 use crate::output::{make_room, print, tell};
+use crate::progress::wait;
 
 /// Search the weights of DiffusionPDE's guidance and CoCoGen's corrections on validation data
 ///
@@ -43,7 +45,8 @@ pub struct Tune {
 }
 
 impl Tune {
-    pub fn run(&self) -> Outcome {
+    pub fn run(&self, global: &Global) -> Outcome {
+        let device = global.open_device()?;
         let (path, mut tuning) = match &self.out {
             Some(path) => (path.clone(), Tuning::read(path)?.unwrap_or_default()),
             None => weights()?,
@@ -62,7 +65,7 @@ impl Tune {
                 return Err(Failure::Usage(format!("no teacher of {pde} on {y} x {x} points")));
             }
             for file in files {
-                for tuned in self.search(&file)? {
+                for tuned in self.search(&file, &device)? {
                     let same = |t: &Tuned| {
                         (&t.teacher, &t.method, t.steps)
                             == (&tuned.teacher, &tuned.method, tuned.steps)
@@ -77,8 +80,8 @@ impl Tune {
     }
 
     /// Searches every method and number of steps of one teacher.
-    fn search(&self, file: &Path) -> Result<Vec<Tuned>, Failure> {
-        let model = Model::load(file, &device::cpu())?;
+    fn search(&self, file: &Path, device: &Device) -> Result<Vec<Tuned>, Failure> {
+        let model = Model::load(file, device)?;
         if model.card.kind != Kind::Teacher {
             return Err(Failure::Usage(format!("{}: not a teacher", file.display())));
         }
@@ -97,8 +100,10 @@ impl Tune {
         for method in [SamplingMethod::DiffusionPde, SamplingMethod::CoCoGen] {
             for steps in tuning::STEPS {
                 let (pde, count) = (pde.as_ref(), self.count);
-                let tuned = tuning::search(&teacher, pde, &validation, method, steps, count)?;
-                tell!("{stem}, {method}, {steps} steps: {}", tuned.weight);
+                let what = format!("{stem}, {method}, {steps} steps");
+                let search = || tuning::search(&teacher, pde, &validation, method, steps, count);
+                let tuned = wait(&what, search)?;
+                tell!("{what}: {}", tuned.weight);
                 all.push(tuned);
             }
         }

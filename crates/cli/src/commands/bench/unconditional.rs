@@ -80,7 +80,7 @@ pub struct Unconditional {
 impl Unconditional {
     pub fn run(&self, global: &Global) -> Outcome {
         let stop = interrupt::stop_flag()?;
-        let options = self.options();
+        let options = self.options(global)?;
         let tuning = weights()?.1;
         let find = |name: &str| models::file(&format!("{name}.safetensors"));
         let plans = chosen(&self.pde, |pde| unconditional::points(pde, &options, &find).is_some())?
@@ -138,15 +138,15 @@ impl Unconditional {
             options.slow_steps,
             options.seeds.len(),
             if self.quick { " A quick run: small samples." } else { "" },
-            self.rows.machines()
+            self.rows.machines(rows.iter().map(|row| row.key.adapter.as_deref()))
         );
         let title = "Phys-Instruct: five benchmarks";
         Table { title, note, rows: &rows, sections }.finish(&self.out, global)
     }
 
-    fn options(&self) -> Options {
+    fn options(&self, global: &Global) -> Result<Options, Failure> {
         let base = if self.quick { Options::quick() } else { Options::default() };
-        Options {
+        Ok(Options {
             points: self.grid,
             count: self.count.unwrap_or(base.count),
             slow_count: self.count.unwrap_or(base.slow_count),
@@ -154,8 +154,9 @@ impl Unconditional {
             steps: given_or(&self.steps, base.steps),
             polish: self.polish.unwrap_or(0),
             methods: given_or(&self.method, base.methods),
+            device: global.open_device()?,
             ..base
-        }
+        })
     }
 }
 

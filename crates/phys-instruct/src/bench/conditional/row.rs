@@ -37,6 +37,9 @@ pub struct Key {
     pub count: usize,
     /// The number of members of the ensemble; 1 for DiffusionPDE, whose answer is a sample.
     pub ensemble: usize,
+    /// The graphics processor on which the networks ran; none for the processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
     /// The SHA-256 of the model file; none for methods without one.
     pub model: Option<String>,
     /// Parameters of the problems' law of inputs in which it differs from the student's.
