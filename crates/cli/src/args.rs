@@ -97,7 +97,7 @@ pub enum DeviceName {
 /// A PDE and its parameters.
 #[derive(Args, Clone)]
 pub struct PdeArgs {
-    #[arg(help = format!("The PDE: one of {}", problem::names().join(", ")), add = completion::pdes())]
+    #[arg(help = format!("The PDE: one of {}", problem::names().join(", ")), add = completion::pdes_and_descriptions())]
     pub pde: String,
     #[command(flatten)]
     pub params: Params,

@@ -2,7 +2,7 @@
 //! itself, so that PDEs of one's own and the models that are there are among them.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap_complete::engine::{
     ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
@@ -26,6 +26,16 @@ fn going_on(current: &OsStr, names: impl IntoIterator<Item = String>) -> Vec<Com
 /// The names of PDEs.
 pub fn pdes() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| going_on(current, problem::names()))
+}
+
+/// The names of PDEs, and TOML files, which may describe one.
+pub fn pdes_and_descriptions() -> ArgValueCompleter {
+    let is_toml = |path: &Path| path.extension().is_some_and(|extension| extension == "toml");
+    ArgValueCompleter::new(move |current: &OsStr| {
+        let mut all = going_on(current, problem::names());
+        all.extend(PathCompleter::any().filter(is_toml).complete(current));
+        all
+    })
 }
 
 /// The names of PDEs and of bundled models, and files.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use phys_instruct_physics::{Grid, Pde};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::data::{self, Watch};
 use crate::diffusion::sampler::Method;
@@ -104,6 +105,43 @@ pub struct Figures {
     /// The figures against held-out data; none where there are no such data.
     #[serde(flatten)]
     pub report: Option<Report>,
+}
+
+/// The figures that a model's file tells, by their names in JSON.
+const TOLD: [&str; 10] = [
+    "count",
+    "calls",
+    "seed",
+    "reference_count",
+    "pde_error",
+    "data_floor",
+    "solution_error",
+    "sliced_wasserstein",
+    "sliced_wasserstein_floor",
+    "std_ratio",
+];
+
+impl Figures {
+    /// The part of the figures that a model's file tells ([`crate::model::Record::figures`]).
+    ///
+    /// # Errors
+    /// Fails for figures that JSON cannot hold.
+    pub fn told(&self) -> Result<Value> {
+        let all = serde_json::to_value(self);
+        let all = all.map_err(|e| Error::Request(format!("the figures as JSON: {e}")))?;
+        let told = TOLD.iter().map(|name| ((*name).to_owned(), all[name].clone()));
+        Ok(Value::Object(told.collect()))
+    }
+
+    /// The `model` of the samples, whose file tells these figures.
+    ///
+    /// # Errors
+    /// Fails as [`Figures::told`] does.
+    pub fn told_by(&self, model: &Model) -> Result<Model> {
+        let mut model = model.clone();
+        model.card.record.figures = Some(self.told()?);
+        Ok(model)
+    }
 }
 
 /// The student without its operator.

@@ -25,13 +25,15 @@ class PDE:
     """A PDE: one of :func:`pdes` by its name, or one that is known by data alone.
 
     - ``PDE("helmholtz", k=2.0)``: with parameters.
+    - ``PDE("mine.toml")``: described in a file, as the command line reads it.
     - ``PDE(fields=["a", "u"], input="a")``: known by data alone. ``input`` names the fields of the
       input, one or several; the others are the solution.
     - ``PDE(fields=["u"], time="y")``: known by data alone, rows being times. The first row of every
       field is the input, the later rows are the solution.
 
     For a PDE known by data alone, ``name`` stands in files and pictures, ``sides`` are the lengths of
-    the domain along y and x. ``ranges`` gives the least and the largest value a field may have,
+    the domain along y and x. ``units`` and ``meanings`` are texts of the fields, which pictures and
+    NetCDF files tell. ``ranges`` gives the least and the largest value a field may have,
     ``values`` the two values of an input that has no others, and ``bases`` a field's boundary
     conditions along y and x, by names as in the book's chapter on own data. Values and bases that
     are left out are chosen from the data.
@@ -48,30 +50,36 @@ class PDE:
         ranges: Mapping[str, tuple[float, float]] | None = None,
         values: Mapping[str, tuple[float, float]] | None = None,
         bases: Mapping[str, tuple[str, str]] | None = None,
+        units: Mapping[str, str] | None = None,
+        meanings: Mapping[str, str] | None = None,
         **params: float,
     ) -> None:
-        self.sides: Sides | None = None
-        """The lengths of the domain along y and x, where the description has them."""
         if fields is None:
-            if name is None or input is not None or time or ranges or values or bases or sides:
+            described = (input, time, ranges, values, bases, units, meanings, sides)
+            if name is None or any(said is not None for said in described):
                 raise ConfigError("PDE: a name, or fields and input or time, expected")
             self._native = _native.Pde(name, [(key, float(v)) for key, v in params.items()])
             return
         if (input is None) == (time is None) or params:
             raise ConfigError("PDE: fields and input, or fields and time, and no parameters, expected")
-        own: dict[str, Mapping[str, tuple[Any, Any]]] = {
+        own: dict[str, Mapping[str, str | tuple[Any, Any]]] = {
             "range": ranges or {}, "values": values or {}, "basis": bases or {},
+            "unit": units or {}, "meaning": meanings or {},
         }
         self._native = _native.Pde.described(
             _toml(name or "mine", list(fields), input, time, sides, own)
         )
-        if sides is not None:
-            self.sides = (float(sides[0]), float(sides[1]))
 
     @property
     def name(self) -> str:
         """The name."""
         return self._native.name
+
+    @property
+    def sides(self) -> Sides | None:
+        """The lengths of the domain along y and x, where the description has them."""
+        sides = self._native.sides
+        return None if sides is None else (sides[0], sides[1])
 
     @property
     def equation(self) -> str:
@@ -102,7 +110,7 @@ def _toml(
     input: str | Sequence[str] | None,
     time: str | None,
     sides: Sides | None,
-    own: Mapping[str, Mapping[str, tuple[Any, Any]]],
+    own: Mapping[str, Mapping[str, str | tuple[Any, Any]]],
 ) -> str:
     """Returns the description of a PDE known by data alone, as the command line reads it. ``own``
     has what is said of a field, by the description's key and the field's name."""
@@ -121,11 +129,20 @@ def _toml(
         lines += ["[[pde.field]]", f"name = {json.dumps(field)}"]
         for key, of_fields in own.items():
             if field in of_fields:
-                pair = [part if isinstance(part, str) else float(part) for part in of_fields[field]]
-                if any(isinstance(part, float) and not np.isfinite(part) for part in pair):
-                    raise ConfigError(f"PDE: {key} of `{field}`: {pair} found, finite numbers expected")
-                lines.append(f"{key} = {json.dumps(pair)}")
+                lines.append(f"{key} = {_value(key, field, of_fields[field])}")
     return "\n".join(lines)
+
+
+def _value(key: str, field: str, said: str | tuple[Any, Any]) -> str:
+    """Returns a text, or a pair of texts or finite numbers, as TOML."""
+    if isinstance(said, str):
+        return json.dumps(said, ensure_ascii=False)
+    if not isinstance(said, (tuple, list)):
+        raise ConfigError(f"PDE: {key} of `{field}`: {said!r} found, a text or a pair expected")
+    pair = [part if isinstance(part, str) else float(part) for part in said]
+    if any(isinstance(part, float) and not np.isfinite(part) for part in pair):
+        raise ConfigError(f"PDE: {key} of `{field}`: {pair} found, finite numbers expected")
+    return json.dumps(pair)
 
 
 def pdes() -> list[str]:
@@ -139,7 +156,6 @@ def _of(pde: str | PDE, params: Mapping[str, float] | None) -> PDE:
             raise ConfigError("params: the PDE has its own")
         return pde
     own = PDE.__new__(PDE)
-    own.sides = None
     own._native = _native.Pde(pde, [(key, float(value)) for key, value in (params or {}).items()])
     return own
 

@@ -101,6 +101,13 @@ impl Pde {
         Ok(pde.params().into_iter().map(|param| (param.name, param.value)).collect())
     }
 
+    /// The lengths of the sides along y and x that a description states.
+    #[getter]
+    fn sides(&self, py: Python<'_>) -> PyResult<Option<[f64; 2]>> {
+        let pde = or_raise(py, self.build())?;
+        Ok(problem::description(pde.as_ref()).and_then(|own| own.sides))
+    }
+
     /// Tells whether the input is the first row of a field.
     #[getter]
     fn takes_a_line(&self, py: Python<'_>) -> PyResult<bool> {

@@ -204,9 +204,12 @@ pub fn fit(
         let trials = trials(&config, held_out.count, task, points, noise)?;
         let (taught, _) = teacher(&config, &teachers, watcher, stop)?;
         let (own, path) = student(&config, taught, &students, watcher, stop)?;
-        let model = Model::of(own, Some(path));
+        let model = Model::of(own, Some(path.clone()));
         let judged = judged(&model, &held_out, &trials, watcher, stop)?;
-        Ok((model, judged))
+
+        let told = judged.figures.told_by(&model.model)?;
+        told.save(&path)?;
+        Ok((Model::of(told, Some(path)), judged))
     })?;
     Ok((model, json(py, serde_json::to_string(&judged))?))
 }

@@ -42,7 +42,7 @@ def pairs() -> pi.Fields:
 
 
 def test_a_student_of_data_alone(pairs: pi.Fields, tmp_path: Path) -> None:
-    own = pi.PDE(fields=["a", "u"], input="a", name="own")
+    own = pi.PDE(fields=["a", "u"], input="a", name="own", units={"a": "W/m^3"}, meanings={"a": "source"})
     data = pi.Dataset(own, a=pairs["a"], u=pairs["u"], validation=10)
     assert len(data) == 60 and repr(data) == "<Dataset of own: 60 pairs of a, u on 16x16>"
 
@@ -52,6 +52,8 @@ def test_a_student_of_data_alone(pairs: pi.Fields, tmp_path: Path) -> None:
     assert student.kind == "student" and student.path == tmp_path / "mine/student/model.safetensors"
 
     student.save(tmp_path / "mine.safetensors")
+    said = (tmp_path / "mine.safetensors").read_bytes()
+    assert b"W/m^3" in said and b"source" in said
     again = pi.load(tmp_path / "mine.safetensors")
     samples = again.sample(4)
     assert np.array_equal(samples.array, student.sample(4).array)
@@ -178,7 +180,7 @@ def test_a_bundled_student_is_no_teacher(student: pi.Model, tmp_path: Path) -> N
         pi.distill(student, minutes=0.1, out=tmp_path / "none")
 
 
-def test_a_description_tells_values_and_time() -> None:
+def test_a_description_tells_values_and_time(tmp_path: Path) -> None:
     own = pi.PDE(fields=["a", "u"], input="a", name="own", values={"a": (3, 12)}, ranges={"u": (0, 9)})
     assert own.channels == ["a", "u"]
     line = pi.PDE(fields=["v", "w"], time="y", name="line", bases={"v": ("cosine", "fourier")})
@@ -187,12 +189,24 @@ def test_a_description_tells_values_and_time() -> None:
     fields = {name: np.zeros((30, 8, 16)) for name in ("a", "u")}
     assert pi.Dataset(oblong, **fields).sides == (1.0, 2.0)
     assert pi.Dataset(own, **fields).sides == (1.0, 1.0)
+
+    # A file says the same as the arguments.
+    table = '[pde]\nname = "own"\ninput = "a"\nsides = [1, 2]\n'
+    names = "".join(f'[[pde.field]]\nname = "{name}"\nunit = "m²"\n' for name in ("a", "u"))
+    (tmp_path / "mine.toml").write_text(table + names, encoding="utf-8")
+    told = pi.PDE(str(tmp_path / "mine.toml"))
+    assert told.name == "own" and told.sides == (1.0, 2.0)
+    assert pi.Dataset(told, **fields).sides == (1.0, 2.0)
+    assert pi.PDE(fields=["a", "u"], input="a", units={"a": "m² 𝜇"}).sides is None
     for wrong, words in [
         ({"input": "a", "values": {"u": (1, 2)}}, "only the input"),
         ({"input": "a", "values": {"a": (1, 2, 3)}}, "a list of two"),
         ({"input": "a", "ranges": {"a": (0, float("nan"))}}, "finite numbers expected"),
         ({"input": "a", "time": "y"}, "fields and input, or fields and time"),
         ({"time": "x"}, "`y`"),
+        ({"input": "a", "units": {"q": "m"}}, "no field `q`"),
+        ({"input": "a", "units": {"u": 3}}, "a text or a pair expected"),
+        ({"input": "a", "units": {"u": "m\n"}}, "unit"),
         ({}, "fields and input, or fields and time"),
     ]:
         with pytest.raises(pi.ConfigError, match=words):

@@ -22,7 +22,7 @@ use crate::commands::pde::of_description;
 use crate::completion;
 use crate::failure::{Failure, Outcome, SCHEMA, interrupted};
 use crate::output::{keep_apart, line, make_room, print, print_json, show};
-use crate::progress::bar;
+use crate::progress::{bar, wait};
 use crate::warnings::warn;
 
 /// Look into data, check it, bring in data from elsewhere
@@ -92,7 +92,7 @@ pub struct Import {
     /// The file, or a data set folder
     data: PathBuf,
     /// PDE of the data: a name, or for data alone a TOML file with a [pde] table
-    #[arg(long, value_name = "PDE", add = completion::pdes())]
+    #[arg(long, value_name = "PDE", add = completion::pdes_and_descriptions())]
     pde: Option<String>,
     #[command(flatten)]
     params: Params,
@@ -180,8 +180,9 @@ impl Import {
         keep_apart([&*self.data], [&*self.out])?;
         let pde = self.params.pde_of(&self.data, self.pde.as_deref())?;
         make_room(&self.out)?;
-        let imported = import_checked(&self.data, pde.as_ref(), &self.options())?;
-        dataset::write_npz(&imported.samples, &self.out)?;
+        let import = || import_checked(&self.data, pde.as_ref(), &self.options());
+        let imported = wait("reading and checking", import)?;
+        wait("writing", || dataset::write_npz(&imported.samples, &self.out))?;
 
         let complaints = if self.unchecked { &[][..] } else { &imported.check.complaints[..] };
         let name = self.data.display();
@@ -267,11 +268,12 @@ fn folder_info(folder: &Path, json: bool) -> Outcome {
 fn file_info(path: &Path, json: bool) -> Outcome {
     let mut lines = Vec::new();
     let mut value = serde_json::Map::new();
-    let contents = arrays::read_each(path, &mut |name, array| {
+    let mut look = |name: &str, array: NdArray| {
         let (text, figures) = array_info(&array);
         value.insert(name.into(), figures);
         lines.push((name.into(), text));
-    })?;
+    };
+    let contents = wait("reading", || arrays::read_each(path, &mut look))?;
     for (name, kind) in contents.others {
         value.insert(name.clone(), json!({ "kind": kind }));
         lines.push((name, kind));
@@ -321,19 +323,20 @@ fn statistics<I: Iterator<Item = f64>>(values: impl Fn() -> I) -> [f64; 4] {
 
 fn verify(paths: &[PathBuf], json: bool) -> Outcome {
     let mut part = None;
-    let (checked, faults) = match paths {
+    let check = || match paths {
         [path] if !path.is_dir() => {
             let mut count = 0;
             arrays::read_each(path, &mut |_, _| count += 1)?;
-            (count, Vec::new())
+            Ok((count, Vec::new()))
         }
         [path] => {
             let Manifest { shards, recipe, .. } = Manifest::read(path)?;
             part = recipe.part.filter(|part| part.of() > 1);
-            (shards.len(), dataset::verify(path)?)
+            Ok((shards.len(), dataset::verify(path)?))
         }
-        parts => verify_parts(parts)?,
+        parts => verify_parts(parts),
     };
+    let (checked, faults) = wait("checking", check)?;
 
     let texts: Vec<String> =
         faults.iter().map(|p| format!("{}: {}", p.file.display(), p.reason)).collect();

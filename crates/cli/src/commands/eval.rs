@@ -28,7 +28,7 @@ pub struct Eval {
     #[arg(value_name = "SAMPLES|MODEL|PDE")]
     subject: PathBuf,
     /// The PDE of a file of samples: a name, or for data alone a TOML file with a [pde] table
-    #[arg(long, value_name = "PDE", add = completion::pdes())]
+    #[arg(long, value_name = "PDE", add = completion::pdes_and_descriptions())]
     pde: Option<String>,
     #[command(flatten)]
     params: Params,

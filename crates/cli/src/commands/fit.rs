@@ -26,7 +26,7 @@ use crate::completion;
 use crate::failure::{Failure, Outcome};
 use crate::figures::{self, Printed};
 use crate::output::{line, seconds, show, tell};
-use crate::progress::bar;
+use crate::progress::{bar, wait};
 use crate::runs;
 
 /// Make a student of data or a config in so many minutes, and judge it
@@ -49,7 +49,7 @@ pub struct Fit {
     #[arg(value_name = "CONFIG|DATA")]
     source: PathBuf,
     /// The PDE of data: a name, or a TOML file with a [pde] table
-    #[arg(long, value_name = "PDE", add = completion::pdes())]
+    #[arg(long, value_name = "PDE", add = completion::pdes_and_descriptions())]
     pde: Option<String>,
     /// Minutes for everything, on this machine as it is
     #[arg(long, value_name = "M", default_value_t = 10.0, value_parser = minutes)]
@@ -105,6 +105,7 @@ impl Fit {
 
         let path = distilled.path();
         let judged = judged(model, &path, held_out, &trials, &folder, &stop)?;
+        judged.figures.told_by(model)?.save(&path)?;
         let spent = start.elapsed().as_secs_f64();
         report(&folder, &path, said, model, &judged, spent, global.json, self.task)
     }
@@ -140,8 +141,8 @@ impl Fit {
         let pairs = checked_data(&config, drawn, self.unchecked, stop, data::training)?;
         let held_out = held_out(&config, stop)?;
 
-        tell!("measuring seconds a step");
-        let pace = Pace::measure(&config, &pairs, &held_out, device)?;
+        let measure = || Pace::measure(&config, &pairs, &held_out, device);
+        let pace = wait("measuring seconds a step", measure)?;
         let left = 60.0 * self.minutes - start.elapsed().as_secs_f64();
         let work = Work { seconds: left, problems: PROBLEMS.min(held_out.count) };
         said.extend(pace.fill(&mut config, work, pairs.count)?);
@@ -210,7 +211,8 @@ impl Fit {
             return Err(Failure::Usage(format!("{name}: name its PDE with --pde")));
         };
         let pde = problem::by_name(named)?;
-        let imported = import_checked(&self.source, pde.as_ref(), &ImportOptions::default())?;
+        let import = || import_checked(&self.source, pde.as_ref(), &ImportOptions::default());
+        let imported = wait("reading and checking the data", import)?;
         tell!("{name}: axes {} ({})", imported.axes, imported.reason);
         tell!("{name}: PDE error {}", described(&imported.check));
         if !imported.check.passed() && !self.unchecked {
@@ -218,7 +220,8 @@ impl Fit {
             return Err(Failure::Usage(format!("{name}: {reasons}; --unchecked takes them")));
         }
 
-        let (pde, chosen) = prepared(folder, named, pde, &imported.samples, self.seed, device)?;
+        let choose = || prepared(folder, named, pde, &imported.samples, self.seed, device);
+        let (pde, chosen) = wait("choosing from the data", choose)?;
         for (name, text) in of_description(pde.as_ref()) {
             tell!("chosen: {name} {text}");
         }

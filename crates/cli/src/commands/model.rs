@@ -72,8 +72,14 @@ impl Pack {
         let inputs = [&path].into_iter().chain(&self.reference);
         keep_apart(inputs.map(PathBuf::as_path), [&*self.out])?;
         make_room(&self.out)?;
+
+        let given = Model::load(&path, &global.open_device()?)?;
+        let mut model = given.rounded()?;
         // Rounded weights have figures of their own.
-        let mut model = Model::load(&path, &global.open_device()?)?.rounded()?;
+        if model.sha256()? != given.sha256()? {
+            model.card.record.figures = None;
+        }
+
         let figures = self.measure.map(|count| self.figures(&model, count)).transpose()?;
         let record = &mut model.card.record;
         record.figures = figures.or(record.figures.take());
@@ -92,25 +98,9 @@ impl Pack {
         };
         let residual = subject.equation()?;
         let measured = figures::measured_on(&subject, Some(&reference), residual.as_deref())?;
-        let all = serde_json::to_value(measured).map_err(|e| Failure::Usage(e.to_string()))?;
-        let told = TOLD.iter().map(|name| ((*name).to_owned(), all[name].clone()));
-        Ok(Value::Object(told.collect()))
+        Ok(measured.told()?)
     }
 }
-
-/// The figures that a file tells, as `eval --json` names them.
-const TOLD: [&str; 10] = [
-    "count",
-    "calls",
-    "seed",
-    "reference_count",
-    "pde_error",
-    "data_floor",
-    "solution_error",
-    "sliced_wasserstein",
-    "sliced_wasserstein_floor",
-    "std_ratio",
-];
 
 /// The line for a file of the first format, which has no checksum.
 const NO_CHECKSUM: &str = "no checksum (`model pack` writes a copy with one)";

@@ -13,7 +13,7 @@ use crate::output::{line, show};
 /// Print the PDEs that are known, and what is known of one
 #[derive(Subcommand)]
 pub enum PdeVerb {
-    /// Print the name and the equation of every PDE
+    /// Print the name, the equation, the fields and the bundled models of every PDE
     ///
     /// Example: phys-instruct pde list
     #[command(verbatim_doc_comment)]
@@ -45,10 +45,24 @@ fn list(json: bool) -> Outcome {
         .iter()
         .map(|name| problem::by_name(name))
         .collect::<phys_instruct::Result<Vec<_>>>()?;
-    let lines: Vec<_> = pdes.iter().map(|pde| line(pde.name(), pde.equation())).collect();
-    let entries: Vec<Value> =
-        pdes.iter().map(|pde| json!({ "pde": pde.name(), "equation": pde.equation() })).collect();
+
+    let (mut lines, mut entries) = (Vec::new(), Vec::new());
+    for pde in &pdes {
+        let (name, equation, models) = (pde.name(), pde.equation(), bundled(pde.name()));
+        let fields: Vec<String> = pde.channels().into_iter().map(|field| field.name).collect();
+        lines.push(line(name, equation));
+        lines.push(line("", format!("fields {}", fields.join(", "))));
+        lines.push(line("", format!("models {}", in_words(&models))));
+        entries.push(
+            json!({ "pde": name, "equation": equation, "channels": fields, "models": models }),
+        );
+    }
     show(json, json!({ "pdes": entries }), &lines)
+}
+
+/// The names of models in one line.
+fn in_words(models: &[String]) -> String {
+    if models.is_empty() { "none found".into() } else { models.join(", ") }
 }
 
 fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
@@ -100,8 +114,7 @@ fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
     for [input, solution] in arrays.iter().filter(|names| !names[1].is_empty()) {
         lines.push(line("other programs' arrays", format!("{input}, {solution}")));
     }
-    let models = if models.is_empty() { "none found".into() } else { models.join(", ") };
-    lines.push(line("bundled models", models));
+    lines.push(line("bundled models", in_words(&models)));
     show(json, value, &lines)
 }
 

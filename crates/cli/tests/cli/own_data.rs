@@ -185,6 +185,14 @@ fn fit_goes_the_whole_road_and_its_config_makes_the_same_model() {
         assert!(sandbox.path("fit").join(name).is_file(), "{name}");
     }
 
+    let told = sandbox.json("model info fit/student")["record"]["figures"].take();
+    assert_eq!(told["std_ratio"], fitted["figures"]["std_ratio"], "{told}");
+    assert!(told["count"].is_u64() && told["sliced_wasserstein_floor"].is_number(), "{told}");
+
+    // Weights that were rounded have not been measured.
+    sandbox.good("model pack fit/student --out packed.safetensors");
+    assert!(sandbox.json("model info packed.safetensors")["record"]["figures"].is_null());
+
     // The config alone reproduces both models: the same samples of the same seed.
     sandbox.good("train fit/config.toml --out teacher");
     sandbox.good("distill fit/config.toml --out student");

@@ -191,6 +191,10 @@ fn the_bundled_student_is_found(sandbox: &Sandbox) {
     #[cfg(not(feature = "gpu"))]
     assert_eq!((&doctor["gpu"], &doctor["adapter"]), (&false.into(), &serde_json::Value::Null));
     assert_eq!(doctor["models"], serde_json::json!(["poisson-32-student"]));
+    let listed = sandbox.json("pde list")["pdes"].take();
+    let poisson = listed.as_array().unwrap().iter().find(|entry| entry["pde"] == "poisson");
+    assert_eq!(poisson.unwrap()["channels"], serde_json::json!(["a", "u"]));
+    assert_eq!(poisson.unwrap()["models"], serde_json::json!(["poisson-32-student"]));
     assert_eq!(
         (&doctor["threads"], &doctor["version"]),
         (&1.into(), &env!("CARGO_PKG_VERSION").into())
@@ -416,13 +420,14 @@ fn offered(sandbox: &Sandbox, words: &[&str]) -> Vec<String> {
 #[test]
 fn bash_completes_pdes_models_tasks_and_keys() {
     let sandbox = Sandbox::with_models();
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["dis"], "distill"),
         (&["sample", "--po"], "--polish"),
         (&["sample", "navier"], "navier-stokes"),
         (&["sample", "darcy-"], "darcy-64"),
         (&["sample", "tea"], "teacher"),
         (&["solve", "darcy", "--task", "inv"], "inverse"),
+        (&["pde", "show", "tin"], "tiny.toml"),
         (
             &["train", "tiny.toml", "--set", "distill.matching.gui"],
             "distill.matching.guidance.start=",
@@ -433,6 +438,19 @@ fn bash_completes_pdes_models_tasks_and_keys() {
         let fits = |word: &String| word.trim_end_matches('/') == expected;
         assert!(found.iter().any(fits), "{words:?}: {found:?}");
     }
+}
+
+#[test]
+fn colours_are_left_out_where_no_color_is_set() {
+    let sandbox = Sandbox::new();
+    let help = |no_color: Option<&str>| {
+        let mut command = sandbox.command("pde --help");
+        command.env("CLICOLOR_FORCE", "1").env_remove("NO_COLOR");
+        command.envs(no_color.map(|value| ("NO_COLOR", value)));
+        command.output().unwrap().stdout
+    };
+    assert!(help(None).contains(&0x1b), "no colours where they are forced");
+    assert!(!help(Some("1")).contains(&0x1b), "colours beside NO_COLOR");
 }
 
 #[test]

@@ -201,8 +201,9 @@ fn left_for_steps(seconds: f64, fixed: f64, takes: &str) -> Result<f64> {
     }
     let least = fixed / (1.0 - LEAST_SHARE) / 60.0;
     Err(Error::Config(format!(
-        "{takes} about {fixed:.0} s on this machine, so that at least {least:.1} more minutes are \
-         expected"
+        "{takes} about {fixed:.0} s on this machine, so that at least {least:.1} minutes are needed \
+         from here, where {:.1} are left",
+        seconds.max(0.0) / 60.0
     )))
 }
 
