@@ -2,11 +2,10 @@
 
 Usage: measure.py PROGRAM MPI      (MPI: a program built with the feature, or an empty word)
 
-Every figure is one run, but those of processes and of trainings apart, medians of three. Seconds are those that the program
-states, or else the process's; memory is the most that one process had at any time. An exponent is the
-slope of a straight line through the logarithms: 1 is in proportion.
+Every figure is one run. Seconds are those that the program states, or else the process's; memory is
+the most that the process had at any time. An exponent is the slope of a straight line through the
+logarithms: 1 is in proportion.
 """
-import concurrent.futures
 import functools
 import json
 import math
@@ -14,7 +13,6 @@ import os
 import pathlib
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -92,11 +90,10 @@ def teacher(grid, scratch):
     return folder
 
 
-@functools.cache
-def student(grid, scratch):
-    """A student of Poisson's equation of one step, whose quality is of no account for times."""
-    config, folders = "configs/poisson-64.toml", [scratch / f"poisson-{name}-{grid}" for name in ("teacher", "student")]
-    settings = ["--grid", grid, "--count", 16]
+def largest_student(scratch):
+    """A student of Poisson's equation on the largest grid, of one step."""
+    config, folders = "configs/poisson-64.toml", [scratch / name for name in ("large-teacher", "large-student")]
+    settings = ["--grid", GRIDS[-1], "--count", 16]
     run(["train", config, *settings, "--set", "train.batch=1", "--steps", 1, "--out", folders[0]])
     settings += [word for phase in ("warm-start", "anchored", "calibrate") for word in ("--unset", f"distill.{phase}")]
     for key, value in {"data.validation": 8, "distill.batch": 1, "distill.matching.steps": 1}.items():
@@ -136,41 +133,13 @@ def solved(model, points, ensemble, scratch):
     return done and (json.loads(done[0])["seconds"], done[2])
 
 
-def step_of(out, program, before=()):
-    """A training of one thread a process: the seconds of a step of 32, and a process's memory."""
+def processes(count, scratch):
+    folder = scratch / f"processes-{count}"
     words = ["train", "configs/darcy-64.toml", "--count", 64, "--until", 30, "--threads", 1]
-    memory = run([*words, "--set", "train.log_every=10", "--out", out], program, before)[2]
-    return steps(out), memory
-
-
-def step_apart(out):
-    """The seconds of a step of two trainings that share the machine and know nothing of each other."""
-    folders = [out.with_name(f"{out.name}-{k}") for k in (1, 2)]
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        return statistics.mean(step[0] for step in pool.map(lambda folder: step_of(folder, PROGRAM), folders))
-
-
-def processes(scratch):
-    """The table of training by processes of MPI, and `(processes, times as fast)` of each number of them."""
-    engine = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n"]
-    numbers = [1, 2, 4]
-    without, apart, results = [], [], {number: [] for number in numbers}
-    # In turn, so that a slow minute of the machine meets all of them.
-    for turn in range(3):
-        without.append(step_of(scratch / f"without-{turn}", PROGRAM)[0])
-        for number in numbers:
-            results[number].append(step_of(scratch / f"processes-{number}-{turn}", MPI, [*engine, str(number)]))
-        apart.append(step_apart(scratch / f"apart-{turn}"))
-
-    median = {number: tuple(map(statistics.median, zip(*runs))) for number, runs in results.items()}
-    one, without, apart = median[1][0], statistics.median(without), statistics.median(apart)
-    measured = [(number, one / median[number][0]) for number in numbers]
-    series = {"a step of 32": [median[number] for number in numbers]}
-    text = table("Processes of one thread, Darcy's teacher on 64 x 64", "processes", numbers, series, "s")
-    text += f"| times as fast | {' | '.join(figure(value) for _, value in measured)} | |\n\n"
-    text += f"Without MPI a step takes {figure(without)} s; one process takes {figure(one / without)} of that. "
-    text += f"Two trainings apart take {figure(apart)} s a step each: by their speed two are {figure(2 * without / apart)} times one.\n"
-    return text, measured
+    words += ["--set", "train.log_every=10", "--out", folder]
+    before = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", str(count)]
+    run(words, MPI, before)
+    return steps(folder)
 
 
 def weights(scratch):
@@ -180,10 +149,8 @@ def weights(scratch):
 
 
 RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-# Latency in seconds and bandwidth in bytes a second, as others measured: README.md has the sources.
-NETWORKS = {"40 Gbit/s Ethernet, 1.93 us": (1.93e-6, 37.23e9 / 8), "Gigabit Ethernet, 23.6 us": (23.6e-6, 118.2e6)}
-# The sums of one step: the gradients, the loss, and whether a process was told to stop.
-SUMS = 3
+# Latency in seconds and bandwidth in bytes a second: the links' rates, and round figures for a message.
+NETWORKS = {"200 Gbit/s InfiniBand, 1 us": (1e-6, 25e9), "10 Gbit/s Ethernet, 30 us": (30e-6, 1.25e9)}
 
 
 def line(points):
@@ -196,12 +163,12 @@ def line(points):
 
 def speeds(fixed, slope, count, batch, network):
     """How many times as fast a step of `batch` samples would be on a cluster of single threads. The model:
-    the step of one thread for its slice, and sums by recursive doubling, one of which moves all `count`
-    gradients in each round."""
+    the step of one thread for its slice, and a sum of all `count` gradients by recursive doubling, the
+    whole of them each round."""
     latency, bandwidth = network
     one = fixed + batch * slope
     ranks = [r for r in RANKS if r <= batch]
-    times = [fixed + batch / r * slope + math.log2(r) * (SUMS * latency + 4 * count / bandwidth) for r in ranks]
+    times = [fixed + batch / r * slope + math.log2(r) * (latency + 4 * count / bandwidth) for r in ranks]
     return ranks, [one / time for time in times]
 
 
@@ -268,15 +235,12 @@ def main():
         for grid in GRIDS:
             teacher(grid, scratch)
         results = {
-            "Darcy: data, a sample": [generated(grid, scratch) for grid in GRIDS],
+            "data, a sample": [generated(grid, scratch) for grid in GRIDS],
             "teacher, a step of 4": [trained(grid, 4, scratch) for grid in GRIDS],
             "student, a matching step of 4": [distilled(grid, 4, scratch) for grid in GRIDS],
             "one network call": [sampled(grid, scratch) for grid in GRIDS],
-            "Poisson, an answer of 16 members from 100 observations": [
-                solved(student(grid, scratch), 100, 16, scratch) for grid in GRIDS
-            ],
         }
-        parts.append(table("Points a side", "points", GRIDS, results, "s"))
+        parts.append(table("Points a side, Darcy", "points", GRIDS, results, "s"))
 
         batches = [1, 4, 16, 64]
         alone = [trained(64, batch, scratch, threads=1) for batch in batches]
@@ -291,8 +255,8 @@ def main():
         parts.append(table("Observations, an answer of 16 members", "observations", counts, results, "s"))
 
         counts = [1000, 10_000]
-        largest = student(GRIDS[-1], scratch)
-        results = {"poisson on 512 x 512": [solved(largest, count, 16, scratch) for count in counts]}
+        student = largest_student(scratch)
+        results = {"poisson on 512 x 512": [solved(student, count, 16, scratch) for count in counts]}
         parts.append(table("Observations of large fields, an answer of 16 members", "observations", counts, results, "s"))
 
         members = [4, 16, 64, 256]
@@ -301,8 +265,13 @@ def main():
 
         measured = []
         if MPI:
-            text, measured = processes(scratch)
-            parts.append(text)
+            ranks = [1, 2, 4]
+            times = [processes(count, scratch) for count in ranks]
+            head = f"| processes | {' | '.join(map(str, ranks))} |\n|---|---|---|---|\n"
+            row = f"| a step of 32, s | {' | '.join(map(figure, times))} |\n"
+            measured = [(count, times[0] / value) for count, value in zip(ranks, times)]
+            speed = " | ".join(figure(value) for _, value in measured)
+            parts.append(f"**Processes of one thread, Darcy's teacher on 64 x 64**\n\n{head}{row}| times as fast | {speed} |\n")
 
         fixed, slope = line([(batch, result[0]) for batch, result in zip(batches, alone)])
         count = weights(scratch)
