@@ -55,8 +55,8 @@ class PDE:
         **params: float,
     ) -> None:
         if fields is None:
-            described = (input, time, ranges, values, bases, units, meanings, sides)
-            if name is None or any(said is not None for said in described):
+            described = (time, ranges, values, bases, units, meanings, sides)
+            if name is None or input is not None or any(described):
                 raise ConfigError("PDE: a name, or fields and input or time, expected")
             self._native = _native.Pde(name, [(key, float(v)) for key, v in params.items()])
             return
@@ -137,9 +137,12 @@ def _value(key: str, field: str, said: str | tuple[Any, Any]) -> str:
     """Returns a text, or a pair of texts or finite numbers, as TOML."""
     if isinstance(said, str):
         return json.dumps(said, ensure_ascii=False)
-    if not isinstance(said, (tuple, list)):
-        raise ConfigError(f"PDE: {key} of `{field}`: {said!r} found, a text or a pair expected")
-    pair = [part if isinstance(part, str) else float(part) for part in said]
+    try:
+        parts = list(said)
+    except TypeError:
+        words = f"PDE: {key} of `{field}`: {said!r} found, a text or a pair expected"
+        raise ConfigError(words) from None
+    pair = [part if isinstance(part, str) else float(part) for part in parts]
     if any(isinstance(part, float) and not np.isfinite(part) for part in pair):
         raise ConfigError(f"PDE: {key} of `{field}`: {pair} found, finite numbers expected")
     return json.dumps(pair)
