@@ -2,17 +2,21 @@
 
 Usage: measure.py PROGRAM MPI      (MPI: a program built with the feature, or an empty word)
 
-Every figure is one run. Seconds are those that the program states, or else the process's; memory is
-the most that the process had at any time. An exponent is the slope of a straight line through the
-logarithms: 1 is in proportion.
+Every figure is the median of three processes, or of one that takes long. The three are of three passes
+over all figures, so that a busy minute of the machine spoils one of them at most. Seconds are those that the
+program states, or else the process's; memory is the most that the process had at any time. An exponent
+is the slope of a straight line through the logarithms: 1 means proportional.
+
+Figures are kept in runs/scaling as they are measured, and the same command goes on from them.
 """
-import functools
+import hashlib
+import inspect
 import json
 import math
 import os
 import pathlib
-import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,14 +25,69 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROGRAM, MPI = sys.argv[1:3]
+SCRATCH = pathlib.Path("runs/scaling")
 GRIDS = [32, 64, 128, 256, 512]
-# The whole time of one process; a size that takes longer is left out, and said to be.
-PATIENCE = 1200
+# The seconds of one process; what takes longer is left out, and said to be.
+PATIENCE = 3600
+# The number of passes, and the seconds from which a figure is measured in the first alone.
+PASSES, LONG = 3, 20
+
+
+class TookTooLong(Exception):
+    pass
+
+
+class Kept:
+    """The figures measured so far by these programs on this machine, in a file."""
+
+    def __init__(self):
+        of = {"machine": machine(), "programs": [checksum(name) for name in (PROGRAM, MPI) if name]}
+        self.path = SCRATCH / "figures.json"
+        self.values = {"of": of}
+        self.passes = 1
+        if self.path.exists():
+            self.values = json.loads(self.path.read_text())
+        if self.values["of"] != of:
+            sys.exit(f"{SCRATCH} holds figures of another program or machine: move it away")
+
+    def __call__(self, measure, *arguments):
+        """The medians of what `measure` returns, from as many runs as passes. None if it took too long."""
+        # A figure measured in another way is none of these.
+        way = hashlib.sha256(inspect.getsource(measure).encode()).hexdigest()[:8]
+        key = " ".join(map(str, (measure.__name__, way, *arguments)))
+        own = self.values.setdefault(key, {"runs": [], "long": False})
+        if len(own["runs"]) < self.passes and not own["long"]:
+            print(f"pass {self.passes}: {key}", file=sys.stderr)
+            start = time.monotonic()
+            try:
+                own["runs"].append(measure(*arguments))
+            except TookTooLong:
+                own["runs"] = []
+            own["long"] |= time.monotonic() - start > LONG
+            self.write()
+        return [statistics.median(values) for values in zip(*own["runs"])] or None
+
+    def write(self):
+        whole = self.path.with_suffix(".new")
+        whole.write_text(json.dumps(self.values, indent=1))
+        whole.rename(self.path)
+
+
+def checksum(name):
+    # A whole file in memory here would count as memory of every process that this one starts.
+    with open(name, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def machine():
+    """The name of the processor, what it can do, and the number of cores."""
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    told = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
+    return [*sorted(told), os.cpu_count()]
 
 
 def run(words, program=PROGRAM, before=()):
-    """Runs the program: its output, its seconds, and the most memory that it had at any time, in GiB.
-    None if it takes too long."""
+    """Runs the program: its output, its seconds, and the most memory that it had at any time, in GiB."""
     start = time.monotonic()
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen([*before, program, *map(str, words)], stdout=output, stderr=errors)
@@ -40,7 +99,7 @@ def run(words, program=PROGRAM, before=()):
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - start
         if process.returncode == -9 and seconds >= PATIENCE:
-            return None
+            raise TookTooLong
         errors.seek(0)
         output.seek(0)
         if process.returncode:
@@ -50,7 +109,7 @@ def run(words, program=PROGRAM, before=()):
 
 def exponent(points):
     """The slope of a straight line through the logarithms of pairs."""
-    logs = [(math.log(x), math.log(y)) for x, y in points if y]
+    logs = [(math.log(x), math.log(y)) for x, y in points]
     if len(logs) < 2:
         return math.nan
     mean_x, mean_y = (sum(values) / len(logs) for values in zip(*logs))
@@ -58,132 +117,178 @@ def exponent(points):
 
 
 def steps(folder):
-    """The seconds of a training step, from the first and the last line of its metrics."""
+    """The seconds of a training step after the first, which prepares what the others reuse."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    first, last = lines[0], lines[-1]
-    return (last["seconds"] - first["seconds"]) / (last["step"] - first["step"])
+    # A line tells the seconds before its step.
+    second, last = lines[1], lines[-1]
+    return (last["seconds"] - second["seconds"]) / (last["step"] - second["step"])
 
 
-def generated(grid, scratch):
-    # Enough samples for both cores, fewer where each takes long.
-    count = max(4, 4096 // grid)
-    out = scratch / f"data-{grid}.npz"
-    done = run(["generate", "darcy", "--grid", grid, "--count", count, "--out", out])
-    return done and (done[1] / count, done[2])
+def afresh(name):
+    """A folder of that name with nothing in it: a finished run would have nothing left to do."""
+    folder = SCRATCH / name
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
-# Two tables hold the same run, which would have nothing left to do a second time.
-@functools.cache
-def trained(grid, batch, scratch, threads=2):
-    folder = scratch / f"train-{grid}-{batch}-{threads}"
+def generated(grid):
+    count = 128
+    out = SCRATCH / "data.npz"
+    out.unlink(missing_ok=True)
+    _, seconds, memory = run(["generate", "darcy", "--grid", grid, "--count", count, "--out", out])
+    return seconds / count, memory
+
+
+def trained(grid, batch, threads):
+    folder = afresh("train")
     settings = ["--grid", grid, "--count", 16, "--set", f"train.batch={batch}", "--set", "train.log_every=1"]
     words = ["train", "configs/darcy-64.toml", *settings, "--threads", threads]
-    done = run([*words, "--until", 4, "--out", folder])
-    return done and (steps(folder), done[2])
+    _, _, memory = run([*words, "--until", 6, "--out", folder])
+    return steps(folder), memory
 
 
-def teacher(grid, scratch):
+def teacher(grid):
     """A teacher of one step, whose quality is of no account for times."""
-    folder = scratch / f"teacher-{grid}"
+    folder = SCRATCH / f"teacher-{grid}"
     settings = ["--grid", grid, "--count", 16, "--set", "train.batch=1", "--steps", 1]
     run(["train", "configs/darcy-64.toml", *settings, "--out", folder])
     return folder
 
 
-def largest_student(scratch):
-    """A student of Poisson's equation on the largest grid, of one step."""
-    config, folders = "configs/poisson-64.toml", [scratch / name for name in ("large-teacher", "large-student")]
-    settings = ["--grid", GRIDS[-1], "--count", 16]
-    run(["train", config, *settings, "--set", "train.batch=1", "--steps", 1, "--out", folders[0]])
-    settings += [word for phase in ("warm-start", "anchored", "calibrate") for word in ("--unset", f"distill.{phase}")]
-    for key, value in {"data.validation": 8, "distill.batch": 1, "distill.matching.steps": 1}.items():
-        settings += ["--set", f"{key}={value}"]
-    run(["distill", config, "--teacher", folders[0], *settings, "--out", folders[1]])
-    return folders[1] / "model.safetensors"
+def student(pde, grid):
+    """The bundled student; beyond 128 x 128 that of 128 x 128 refined, after one step of negligible size."""
+    if grid <= 128:
+        return f"{pde}-{grid}"
+    name = SCRATCH / f"{pde}-{grid}"
+    config = name.with_suffix(".toml")
+    config.write_text(f"""pde = "{pde}"
+grid = {grid}
+data = {{ count = 16, validation = 8 }}
+[distill]
+teacher = "models/{pde}-128-student.safetensors"
+batch = 1
+[[distill.phase]]
+kind = "anchored"
+steps = 1
+warmup = 1
+optimizer.learning_rate = 1e-9
+""")
+    run(["distill", config, "--out", name])
+    return name / "model.safetensors"
 
 
-@functools.cache
-def distilled(grid, batch, scratch):
-    folder = scratch / f"distil-{grid}-{batch}"
+def distilled(grid, batch):
+    folder = afresh("distil")
     phases = ["warm-start", "calibrate", "anchored", "operator"]
     settings = ["--grid", grid, *(word for phase in phases for word in ("--unset", f"distill.{phase}"))]
     sizes = {"data.validation": 8, "distill.batch": batch, "distill.log_every": 1, "distill.evaluate_every": 0}
     # All its calls from the first step on: guidance as in the middle of a training.
     sizes |= {"distill.matching.guidance.start": 0, "distill.matching.guidance.ramp": 1}
     settings += [word for key, value in sizes.items() for word in ("--set", f"{key}={value}")]
-    words = ["distill", "configs/darcy-64.toml", "--teacher", scratch / f"teacher-{grid}", *settings]
-    done = run([*words, "--until", 6, "--out", folder])
-    return done and (steps(folder), done[2])
+    words = ["distill", "configs/darcy-64.toml", "--teacher", teacher(grid), *settings]
+    _, _, memory = run([*words, "--until", 6, "--out", folder])
+    return steps(folder), memory
 
 
-def sampled(grid, scratch):
+def sampled(grid):
     """One call of a network of the bundled students' size, here the teacher's own network."""
-    count = max(2, 2048 // grid)
-    model = scratch / f"teacher-{grid}"
-    words = ["sample", model, "--calls", 2, "--sampler", "euler", "--count", count, "--out", scratch / "drawn.npz"]
-    done = run([*words, "--json"])
-    return done and (json.loads(done[0])["seconds_per_sample"] / 2, done[2])
+    words = ["sample", teacher(grid), "--calls", 2, "--sampler", "euler", "--count", 64]
+    told, _, memory = run([*words, "--out", SCRATCH / "drawn.npz", "--json"])
+    return json.loads(told)["seconds_per_sample"] / 2, memory
 
 
-def solved(model, points, ensemble, scratch):
-    observations = scratch / "observations.csv"
+def solved(pde, grid, points, ensemble):
+    model = student(pde, grid)
+    observations = SCRATCH / "observations.csv"
     run(["solve", model, "--task", "inverse", "--make-obs", observations, "--points", points, "--noise", 0.01])
     words = ["solve", model, "--task", "inverse", "--obs", observations, "--ensemble", ensemble, "--json"]
-    done = run(words)
-    return done and (json.loads(done[0])["seconds"], done[2])
+    told, _, memory = run(words)
+    told = json.loads(told)
+    return told["seconds"], memory, told["prepare_seconds"]
 
 
-def processes(count, scratch):
-    folder = scratch / f"processes-{count}"
-    words = ["train", "configs/darcy-64.toml", "--count", 64, "--until", 30, "--threads", 1]
-    words += ["--set", "train.log_every=10", "--out", folder]
-    before = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", str(count)]
-    run(words, MPI, before)
-    return steps(folder)
+def training(name, batch):
+    """The words of a training of one thread a process."""
+    settings = ["--count", 64, "--until", 30, "--threads", 1, "--set", f"train.batch={batch}"]
+    return ["train", "configs/darcy-64.toml", *settings, "--set", "train.log_every=5", "--out", afresh(name)]
 
 
-def weights(scratch):
+def processes(count):
+    """A step of 32 samples by `count` processes, or without MPI if 0."""
+    words = training("processes", 32)
+    engine = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", str(count)]
+    run(words, MPI if count else PROGRAM, engine if count else [])
+    return (steps(words[-1]),)
+
+
+def apart():
+    """A step of 16 samples by either of two trainings that know nothing of each other."""
+    one, other = training("one", 16), training("other", 16)
+    beside = subprocess.Popen([PROGRAM, *map(str, other)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run(one)
+    if beside.wait():
+        sys.exit("a training beside another failed")
+    return ((steps(one[-1]) + steps(other[-1])) / 2,)
+
+
+def weights():
     """The number of weights of the teacher's network."""
-    info = run(["model", "info", scratch / "teacher-64", "--json"])[0]
-    return json.loads(info)["parameters"]
+    info = run(["model", "info", teacher(64), "--json"])[0]
+    return (json.loads(info)["parameters"],)
 
 
 RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-# Latency in seconds and bandwidth in bytes a second: the links' rates, and round figures for a message.
-NETWORKS = {"200 Gbit/s InfiniBand, 1 us": (1e-6, 25e9), "10 Gbit/s Ethernet, 30 us": (30e-6, 1.25e9)}
+# The latency in seconds and the bandwidth in bytes a second of published ping-pongs between two machines.
+NETWORKS = {
+    # NetPIPE over Open MPI, without a switch: blogs.cisco.com/performance/mpi-over-40gb-ethernet
+    "40 Gbit/s Ethernet, usNIC": (1.93e-6, 37.23e9 / 8),
+    # Open-MX's own test, through a switch: www.nw-grid.ac.uk/LivMPI
+    "1 Gbit/s Ethernet, Open-MX": (23.6e-6, 118.2e6),
+}
 
 
 def line(points):
-    """The height at zero, at least 0, and the slope of a straight line through pairs."""
-    xs, ys = zip(*points)
-    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x in xs)
+    """The height at zero, at least 0, and the slope of the straight line of least relative error."""
+    shares = [1 / y**2 for _, y in points]
+    mean_x, mean_y = (sum(w * v for w, v in zip(shares, values)) / sum(shares) for values in zip(*points))
+    slope = sum(w * (x - mean_x) * (y - mean_y) for w, (x, y) in zip(shares, points))
+    slope /= sum(w * (x - mean_x) ** 2 for w, (x, _) in zip(shares, points))
     return max(0.0, mean_y - slope * mean_x), slope
 
 
-def speeds(fixed, slope, count, batch, network):
-    """How many times as fast a step of `batch` samples would be on a cluster of single threads. The model:
-    the step of one thread for its slice, and a sum of all `count` gradients by recursive doubling, the
-    whole of them each round."""
-    latency, bandwidth = network
-    one = fixed + batch * slope
-    ranks = [r for r in RANKS if r <= batch]
-    times = [fixed + batch / r * slope + math.log2(r) * (latency + 4 * count / bandwidth) for r in ranks]
-    return ranks, [one / time for time in times]
+class Cluster:
+    """A model of machines that each run one process of one thread.
+
+    A step is that of one thread for its slice of the batch, and three sums by recursive doubling: of all
+    gradients, whole in each round, of the loss, and of whether a process is to stop. A round costs what it
+    costs two processes on one machine, by additions, copies and waiting for each other, and the transfer.
+    """
+
+    def __init__(self, alone, exchange, weights_):
+        self.fixed, self.slope = line(alone)
+        self.exchange, self.bytes = exchange, 4 * weights_
+
+    def speeds(self, batch, network):
+        """The numbers of processes, and how many times as fast as one they do a step of `batch` samples."""
+        latency, bandwidth = NETWORKS[network]
+        round_ = self.exchange + 3 * latency + self.bytes / bandwidth
+        ranks = [r for r in RANKS if r <= batch]
+        times = [self.fixed + batch / r * self.slope + math.log2(r) * round_ for r in ranks]
+        return ranks, [times[0] / time for time in times]
+
+    def table(self, batch):
+        lines = [f"| processes | {' | '.join(map(str, RANKS))} |", "|---" * (len(RANKS) + 1) + "|"]
+        for network in NETWORKS:
+            cells = " | ".join(map(figure, self.speeds(batch, network)[1]))
+            lines.append(f"| {network}: times as fast | {cells} |")
+        step = f"A step takes {figure(1e3 * self.fixed)} ms, plus {figure(1e3 * self.slope)} ms a sample"
+        exchange = f"a round of the sums {figure(1e3 * self.exchange)} ms, plus {figure(self.bytes / 1e6)} MB of transfer"
+        about = f"A step of {batch} samples. {step}; {exchange}."
+        picture = "![The model's curves, and the measured points](cluster.svg)"
+        return f"**A cluster, on paper: not measured.** {about}\n\n" + "\n".join(lines) + f"\n\n{picture}\n"
 
 
-def cluster(fixed, slope, count):
-    """The table of the model for steps of 256 samples."""
-    lines = [f"| processes | {' | '.join(map(str, RANKS))} |", "|---" * (len(RANKS) + 1) + "|"]
-    for name, network in NETWORKS.items():
-        _, found = speeds(fixed, slope, count, 256, network)
-        lines.append(f"| {name}: times as fast | {' | '.join(map(figure, found))} |")
-    about = f"{count} weights; a step takes {figure(1e3 * fixed)} ms and {figure(1e3 * slope)} ms a sample."
-    picture = "![The model's curves, and the measured points](cluster.svg)"
-    return f"**A cluster, on paper: not measured.** {about}\n\n" + "\n".join(lines) + f"\n\n{picture}\n"
-
-
-def plot(fixed, slope, count, measured):
+def plot(cluster, measured):
     """Draws the model's curves, and the measured `(processes, times as fast)` of steps of 32 samples."""
     try:
         import matplotlib
@@ -196,13 +301,12 @@ def plot(fixed, slope, count, measured):
     # Text as text, and no date and random names: the same figures make the same file.
     pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "scaling"})
     figure_, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
-    for (name, network), color in zip(NETWORKS.items(), ["tab:blue", "tab:orange"]):
+    for network, color in zip(NETWORKS, ["tab:blue", "tab:orange"]):
         for batch, style in [(256, "-"), (32, "--")]:
-            label = f"model: {name}, {batch} samples"
-            axes.plot(*speeds(fixed, slope, count, batch, network), style, color=color, label=label)
+            label = f"model: {network}, {batch} samples"
+            axes.plot(*cluster.speeds(batch, network), style, color=color, label=label)
     axes.plot(RANKS, RANKS, ":", color="gray", label="in proportion")
-    if measured:
-        axes.plot(*zip(*measured), "o", color="black", label="measured: two cores, 32 samples")
+    axes.plot(*zip(*measured), "o", color="black", label="measured: one machine of two cores, 32 samples")
     axes.set(xscale="log", yscale="log", xlabel="processes of one thread", ylabel="times as fast as one")
     axes.set_xticks(RANKS, RANKS)
     axes.set_yticks(RANKS, RANKS)
@@ -216,73 +320,98 @@ def figure(value):
     return f"{value:.3g}"
 
 
-def table(name, axis, sizes, results, unit):
-    """A table of one axis: seconds and memory by size, and the exponents of both."""
-    lines = [f"| {axis} | {' | '.join(map(str, sizes))} | exponent |", "|---" * (len(sizes) + 2) + "|"]
+# What a measurement returns, in this order.
+UNITS = ["s", "GiB", "s to prepare"]
+
+
+def table(name, axis, results, units=UNITS[:2]):
+    """A table of one axis: the values by size of each series, a mapping, and their exponents."""
+    sizes = sorted({size for series in results.values() for size in series})
+    lines = [f"| {axis} | {' | '.join(map(str, sizes))} | exponent | of the last two |", "|---" * (len(sizes) + 3) + "|"]
     for what, series in results.items():
-        for kind, place in [(unit, 0), ("GiB", 1)]:
-            values = [result[place] if result else None for result in series]
-            cells = " | ".join("over 20 min" if value is None else figure(value) for value in values)
-            slope = exponent([(size, value) for size, value in zip(sizes, values)])
-            lines.append(f"| {what}, {kind} | {cells} | {slope:.2f} |")
+        for place, unit in enumerate(units):
+            found = [(size, result[place]) for size, result in sorted(series.items()) if result]
+            told = {size: figure(value) for size, value in found}
+            told |= {size: "over an hour" for size, result in series.items() if not result}
+            cells = [told.get(size, "-") for size in sizes]
+            slopes = [f"{exponent(points):.2f}" for points in (found, found[-2:])]
+            lines.append(f"| {what}, {unit} | {' | '.join(cells + slopes)} |")
     return f"**{name}**\n\n" + "\n".join(lines) + "\n"
 
 
+def shared(kept):
+    """The table of trainings by several processes, their seconds, and those of half a step apart."""
+    counts = [0, 1, 2, 4]
+    times = {count: kept(processes, count)[0] for count in counts}
+    half = kept(apart)[0]
+    names = ["without MPI", 1, 2, 4, "two trainings of 16 each"]
+    all_ = [*times.values(), half]
+    lines = [f"| processes | {' | '.join(map(str, names))} |", "|---" * (len(names) + 1) + "|"]
+    lines.append(f"| a step of 32, s | {' | '.join(map(figure, all_))} |")
+    lines.append(f"| times as fast as one | {' | '.join(figure(times[1] / time) for time in all_)} |")
+    title = "**Processes of one thread, Darcy's teacher on 64 x 64**"
+    return f"{title}\n\n" + "\n".join(lines) + "\n", times, half
+
+
+def tables(kept):
+    """All tables, and what the picture shows."""
+    by_grid = lambda measure, *more: {grid: kept(measure, grid, *more) for grid in GRIDS}
+    results = {
+        "data, a sample": by_grid(generated),
+        "teacher, a step of 4": by_grid(trained, 4, 2),
+        "student, a matching step of 4": by_grid(distilled, 4),
+        "one network call": by_grid(sampled),
+    }
+    parts = [table("Points a side, Darcy", "points", results)]
+
+    answer = lambda pde, grid, count, members=16: kept(solved, pde, grid, count, members)
+    results = {
+        "poisson": {grid: answer("poisson", grid, 100) for grid in GRIDS},
+        # Its operator would have to be trained for the finer grids.
+        "darcy": {grid: answer("darcy", grid, 100) for grid in GRIDS[:3]},
+    }
+    parts.append(table("Points a side, an answer of 16 members from 100 observations", "points", results, UNITS))
+
+    counts = [10, 100, 1000, 10_000]
+    results = {f"{pde} on 128 x 128": {n: answer(pde, 128, n) for n in counts} for pde in ["poisson", "navier-stokes"]}
+    results["poisson on 512 x 512"] = {n: answer("poisson", 512, n) for n in counts[1:]}
+    parts.append(table("Observations, an answer of 16 members", "observations", results))
+
+    members = [4, 16, 64, 256]
+    results = {pde: {n: answer(pde, 64, 100, n) for n in members} for pde in ["darcy", "poisson"]}
+    parts.append(table("Members, an answer on 64 x 64 from 100 observations", "members", results))
+
+    batches = [1, 4, 16, 64]
+    alone = {batch: kept(trained, 64, batch, 1) for batch in batches}
+    results = {
+        "teacher, a step": {batch: kept(trained, 64, batch, 2) for batch in batches},
+        "teacher, a step by one thread": alone,
+        "student, a matching step": {batch: kept(distilled, 64, batch) for batch in batches},
+    }
+    parts.append(table("Batch, Darcy on 64 x 64", "batch", results))
+
+    if not MPI:
+        return parts, None
+    part, times, half = shared(kept)
+    steps_alone = [(batch, result[0]) for batch, result in alone.items()]
+    cluster = Cluster(steps_alone, max(0.0, times[2] - half), kept(weights)[0])
+    measured = [(count, times[1] / times[count]) for count in (1, 2, 4)]
+    return [*parts, part, cluster.table(256)], (cluster, measured)
+
+
 def main():
-    scratch = pathlib.Path(tempfile.mkdtemp())
-    parts = []
-    try:
-        for grid in GRIDS:
-            teacher(grid, scratch)
-        results = {
-            "data, a sample": [generated(grid, scratch) for grid in GRIDS],
-            "teacher, a step of 4": [trained(grid, 4, scratch) for grid in GRIDS],
-            "student, a matching step of 4": [distilled(grid, 4, scratch) for grid in GRIDS],
-            "one network call": [sampled(grid, scratch) for grid in GRIDS],
-        }
-        parts.append(table("Points a side, Darcy", "points", GRIDS, results, "s"))
-
-        batches = [1, 4, 16, 64]
-        alone = [trained(64, batch, scratch, threads=1) for batch in batches]
-        results = {"teacher, a step": [trained(64, batch, scratch) for batch in batches]}
-        results["teacher, a step by one thread"] = alone
-        results["student, a matching step"] = [distilled(64, batch, scratch) for batch in batches]
-        parts.append(table("Batch, Darcy on 64 x 64", "batch", batches, results, "s"))
-
-        counts = [10, 100, 1000, 10_000]
-        models = ["poisson-128", "navier-stokes-128"]
-        results = {model: [solved(model, count, 16, scratch) for count in counts] for model in models}
-        parts.append(table("Observations, an answer of 16 members", "observations", counts, results, "s"))
-
-        counts = [1000, 10_000]
-        student = largest_student(scratch)
-        results = {"poisson on 512 x 512": [solved(student, count, 16, scratch) for count in counts]}
-        parts.append(table("Observations of large fields, an answer of 16 members", "observations", counts, results, "s"))
-
-        members = [4, 16, 64, 256]
-        results = {model: [solved(model, 100, count, scratch) for count in members] for model in ["darcy-64", "poisson-64"]}
-        parts.append(table("Members, an answer from 100 observations", "members", members, results, "s"))
-
-        measured = []
-        if MPI:
-            ranks = [1, 2, 4]
-            times = [processes(count, scratch) for count in ranks]
-            head = f"| processes | {' | '.join(map(str, ranks))} |\n|---|---|---|---|\n"
-            row = f"| a step of 32, s | {' | '.join(map(figure, times))} |\n"
-            measured = [(count, times[0] / value) for count, value in zip(ranks, times)]
-            speed = " | ".join(figure(value) for _, value in measured)
-            parts.append(f"**Processes of one thread, Darcy's teacher on 64 x 64**\n\n{head}{row}| times as fast | {speed} |\n")
-
-        fixed, slope = line([(batch, result[0]) for batch, result in zip(batches, alone)])
-        count = weights(scratch)
-        plot(fixed, slope, count, measured)
-        parts.append(cluster(fixed, slope, count))
-    finally:
-        shutil.rmtree(scratch)
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    kept = Kept()
+    for kept.passes in range(1, PASSES + 1):
+        parts, shown = tables(kept)
+    if shown:
+        plot(*shown)
+    else:
+        print("without MPI: no table of processes, and no model of a cluster", file=sys.stderr)
 
     page = HERE / "README.md"
     before, _, rest = page.read_text().partition("<!-- tables -->")
-    after = re.split("<!-- end of tables -->", rest)[-1]
+    after = rest.partition("<!-- end of tables -->")[2]
     page.write_text(f"{before}<!-- tables -->\n\n" + "\n".join(parts) + f"\n<!-- end of tables -->{after}")
 
 

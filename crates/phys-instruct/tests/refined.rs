@@ -58,6 +58,10 @@ fn what_has_no_finer_grid_is_refused() {
     };
     assert!(refused("darcy-32", 48).contains("48 x 48 is not 2 or 4 times as fine"));
     assert!(refused("darcy-32", 16).contains("16 x 16 is not 2 or 4 times as fine"));
-    assert!(refused("darcy-32", 128).contains("patches of 8 points a side, there are [1, 2, 4]"));
     assert!(refused("poisson-32", 64).contains("joint components"));
+
+    let coarse = student("darcy-32");
+    let finer = coarse.refined(&solved(&coarse, 128, 1, 4)).unwrap();
+    let finest = finer.refined(&solved(&coarse, 512, 1, 4)).unwrap_err().to_string();
+    assert!(finest.contains("patches of 32 points a side, there are [1, 2, 4, 8, 16]"), "{finest}");
 }

@@ -17,7 +17,8 @@ pub struct NetConfig {
     pub multipliers: Vec<usize>,
     /// Residual blocks per level.
     pub blocks: usize,
-    /// Side of the pixel-unshuffle patch of the stem: 1, 2 or 4.
+    /// Side of the pixel-unshuffle patch of the stem: 1, 2, 4, 8 or 16. A network sees little of
+    /// what is smaller than a patch: 8 and 16 are for models begun with those of a coarser grid.
     pub patch: usize,
 }
 
@@ -37,7 +38,7 @@ const MOST_BLOCKS: usize = 64;
 
 impl NetConfig {
     /// The sides of a patch that there are.
-    pub const PATCHES: [usize; 3] = [1, 2, 4];
+    pub const PATCHES: [usize; 5] = [1, 2, 4, 8, 16];
 
     /// Checks the ranges, for fields on `grid`; `at` is the table's name.
     ///
@@ -45,7 +46,7 @@ impl NetConfig {
     /// The first value out of range, with what is expected.
     pub fn check(&self, at: &str, grid: Grid) -> Result<()> {
         let keys = Keys(at);
-        keys.expect("patch", self.patch, Self::PATCHES.contains(&self.patch), "1, 2 or 4")?;
+        keys.expect("patch", self.patch, Self::PATCHES.contains(&self.patch), "1, 2, 4, 8 or 16")?;
         let whole = self.width >= 8 && self.width.is_multiple_of(8);
         keys.expect("width", self.width, whole, "a positive multiple of 8")?;
         keys.count("width", self.width, 8..=MOST_WIDTH)?;

@@ -27,6 +27,7 @@ use crate::completion;
 use crate::failure::{Failure, Outcome, interrupted};
 use crate::models;
 use crate::output::{seconds, tell};
+use crate::progress::wait;
 
 /// Measure conditional solving against DiffusionPDE, the exact posterior and interpolation
 ///
@@ -103,7 +104,8 @@ impl Conditional {
         for (first, pde) in pdes.iter().enumerate() {
             let options =
                 conditional::Options { part: part.map(|part| (part, first)), ..options.clone() };
-            let setting = Setting::of(pde, self.grid, &options, &find, &stop)?;
+            let make = || Setting::of(pde, self.grid, &options, &find, &stop);
+            let setting = wait(&format!("{pde}: solving the problems"), make)?;
             let mut done = |row: &Row| {
                 let Key { task, method, points, .. } = &row.key;
                 let (error, time) = (row.error, seconds(row.seconds));
@@ -111,12 +113,13 @@ impl Conditional {
                 append_row(&log, row)
             };
 
-            let prepared = setting.prepare()?;
+            let prepared = wait(&format!("{pde}: preparing the student"), || setting.prepare())?;
             let measured = setting
                 .rows(&prepared, &options, &known, &stop, &mut done)
                 .map_err(|e| interrupted(e, "finished rows are kept"))?;
             if !measured.is_empty() && part.is_none() {
-                pictures.push(pictures_of(&setting, &prepared, &options)?);
+                let draw = || pictures_of(&setting, &prepared, &options);
+                pictures.push(wait(&format!("{pde}: drawing"), draw)?);
             }
             rows.extend(measured);
         }
