@@ -26,27 +26,29 @@ fn solved(student: &Model, side: usize, seed: u64, count: usize) -> Samples {
 #[test]
 fn a_refined_student_has_the_coarse_structure_and_its_solution() {
     let coarse = student("darcy-64");
-    let fine = coarse.refined(&solved(&coarse, 128, 1, 200)).unwrap();
-    assert_eq!((fine.card.grid, fine.card.net.patch), (Grid::square(128), 4));
-    assert_eq!(fine.card.record.parent, coarse.checksum);
+    for (side, patch, most) in [(128, 4, 2), (256, 8, 1)] {
+        let fine = coarse.refined(&solved(&coarse, side, 1, 200)).unwrap();
+        assert_eq!((fine.card.grid, fine.card.net.patch), (Grid::square(side), patch));
+        assert_eq!(fine.card.record.parent, coarse.checksum);
 
-    // The same from a file.
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("fine.safetensors");
-    fine.save(&path).unwrap();
-    let fine = Model::load(&path, &device::cpu()).unwrap();
+        // The same from a file.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fine.safetensors");
+        fine.save(&path).unwrap();
+        let fine = Model::load(&path, &device::cpu()).unwrap();
 
-    let reference = solved(&fine, 128, 2, 128);
-    for calls in [1, 2] {
-        let options = SampleOptions { count: 64, calls, seed: 3, ..SampleOptions::default() };
-        let drawn = sample(&fine, options, &mut |_| ()).unwrap().samples;
-        let pde = fine.card.pde().unwrap();
-        let report =
-            evaluate(&drawn, &reference, pde.as_ref(), None, EvalOptions::default()).unwrap();
-        let law = report.distribution.as_ref().unwrap();
-        assert!(law.sliced_wasserstein < 1.25 * law.sliced_wasserstein_floor, "{law:?}");
-        assert!(law.std_ratio.iter().all(|ratio| (0.85..1.15).contains(ratio)), "{law:?}");
-        assert!(report.solution_error.unwrap() < 0.02, "{report:?}");
+        let reference = solved(&fine, side, 2, 128);
+        for calls in 1..=most {
+            let options = SampleOptions { count: 64, calls, seed: 3, ..SampleOptions::default() };
+            let drawn = sample(&fine, options, &mut |_| ()).unwrap().samples;
+            let pde = fine.card.pde().unwrap();
+            let report =
+                evaluate(&drawn, &reference, pde.as_ref(), None, EvalOptions::default()).unwrap();
+            let law = report.distribution.as_ref().unwrap();
+            assert!(law.sliced_wasserstein < 1.25 * law.sliced_wasserstein_floor, "{law:?}");
+            assert!(law.std_ratio.iter().all(|ratio| (0.85..1.15).contains(ratio)), "{law:?}");
+            assert!(report.solution_error.unwrap() < 0.02, "{report:?}");
+        }
     }
 }
 
