@@ -1,6 +1,6 @@
 """Runs the verbs at growing sizes, one process after another, and writes the tables of README.md.
 
-Usage: measure.py PROGRAM MPI      (MPI: a program built with the feature, or an empty word)
+Usage: measure.py PROGRAM MPI      (MPI: a program built with the feature)
 
 Every figure is the median of three processes, or of one that takes long. The three are of three passes
 over all figures, so that a busy minute of the machine spoils one of them at most. Seconds are those that the
@@ -10,6 +10,7 @@ is the slope of a straight line through the logarithms: 1 means proportional.
 Figures are kept in runs/scaling as they are measured, and the same command goes on from them.
 """
 import hashlib
+import importlib.util
 import inspect
 import json
 import math
@@ -41,7 +42,7 @@ class Kept:
     """The figures measured so far by these programs on this machine, in a file."""
 
     def __init__(self):
-        of = {"machine": machine(), "programs": [checksum(name) for name in (PROGRAM, MPI) if name]}
+        of = {"machine": machine(), "programs": [checksum(PROGRAM), checksum(MPI)]}
         self.path = SCRATCH / "figures.json"
         self.values = {"of": of}
         self.passes = 1
@@ -52,7 +53,7 @@ class Kept:
 
     def __call__(self, measure, *arguments):
         """The medians of what `measure` returns, from as many runs as passes. None if it took too long."""
-        # A figure measured in another way is none of these.
+        # A measurement that was changed is made anew; one of which a helper was changed needs a new folder.
         way = hashlib.sha256(inspect.getsource(measure).encode()).hexdigest()[:8]
         key = " ".join(map(str, (measure.__name__, way, *arguments)))
         own = self.values.setdefault(key, {"runs": [], "long": False})
@@ -117,9 +118,9 @@ def exponent(points):
 
 
 def steps(folder):
-    """The seconds of a training step after the first, which prepares what the others reuse."""
+    """The seconds of a training step, without those before the second line of metrics."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    # A line tells the seconds before its step.
+    # The first steps prepare what the others reuse. A line tells the seconds before its step.
     second, last = lines[1], lines[-1]
     return (last["seconds"] - second["seconds"]) / (last["step"] - second["step"])
 
@@ -131,12 +132,15 @@ def afresh(name):
     return folder
 
 
+# The numbers of pairs of data, and of samples drawn.
+DATA, DRAWN = 128, 64
+
+
 def generated(grid):
-    count = 128
     out = SCRATCH / "data.npz"
     out.unlink(missing_ok=True)
-    _, seconds, memory = run(["generate", "darcy", "--grid", grid, "--count", count, "--out", out])
-    return seconds / count, memory
+    _, seconds, memory = run(["generate", "darcy", "--grid", grid, "--count", DATA, "--out", out])
+    return seconds, memory
 
 
 def trained(grid, batch, threads):
@@ -177,24 +181,29 @@ optimizer.learning_rate = 1e-9
     return name / "model.safetensors"
 
 
-def distilled(grid, batch):
-    folder = afresh("distil")
+def distilling(grid, batch, *more):
+    """The words of the first six matching steps of a student, which follow its teacher's law."""
     phases = ["warm-start", "calibrate", "anchored", "operator"]
     settings = ["--grid", grid, *(word for phase in phases for word in ("--unset", f"distill.{phase}"))]
     sizes = {"data.validation": 8, "distill.batch": batch, "distill.log_every": 1, "distill.evaluate_every": 0}
-    # All its calls from the first step on: guidance as in the middle of a training.
+    # Guidance from the first step on, as in the middle of a training.
     sizes |= {"distill.matching.guidance.start": 0, "distill.matching.guidance.ramp": 1}
     settings += [word for key, value in sizes.items() for word in ("--set", f"{key}={value}")]
     words = ["distill", "configs/darcy-64.toml", "--teacher", teacher(grid), *settings]
-    _, _, memory = run([*words, "--until", 6, "--out", folder])
-    return steps(folder), memory
+    return [*words, *more, "--until", 6, "--out", afresh("distil")]
+
+
+def distilled(grid, batch):
+    words = distilling(grid, batch)
+    _, _, memory = run(words)
+    return steps(words[-1]), memory
 
 
 def sampled(grid):
-    """One call of a network of the bundled students' size, here the teacher's own network."""
-    words = ["sample", teacher(grid), "--calls", 2, "--sampler", "euler", "--count", 64]
+    """Samples of one call of a network of the bundled students' size, here the teacher's own network."""
+    words = ["sample", teacher(grid), "--calls", 2, "--sampler", "euler", "--count", DRAWN]
     told, _, memory = run([*words, "--out", SCRATCH / "drawn.npz", "--json"])
-    return json.loads(told)["seconds_per_sample"] / 2, memory
+    return DRAWN * json.loads(told)["seconds_per_sample"] / 2, memory
 
 
 def solved(pde, grid, points, ensemble):
@@ -207,28 +216,44 @@ def solved(pde, grid, points, ensemble):
     return told["seconds"], memory, told["prepare_seconds"]
 
 
-def training(name, batch):
+def training(name, batch, until):
     """The words of a training of one thread a process."""
-    settings = ["--count", 64, "--until", 30, "--threads", 1, "--set", f"train.batch={batch}"]
+    settings = ["--count", 64, "--until", until, "--threads", 1, "--set", f"train.batch={batch}"]
     return ["train", "configs/darcy-64.toml", *settings, "--set", "train.log_every=5", "--out", afresh(name)]
 
 
-def processes(count):
-    """A step of 32 samples by `count` processes, or without MPI if 0."""
-    words = training("processes", 32)
+def shared_by(count, words):
+    """A step by so many processes, or without MPI if 0, and the memory of the largest of them."""
     engine = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", str(count)]
-    run(words, MPI if count else PROGRAM, engine if count else [])
-    return (steps(words[-1]),)
+    _, _, memory = run(words, MPI if count else PROGRAM, engine if count else [])
+    return steps(words[-1]), memory
 
 
-def apart():
-    """A step of 16 samples by either of two trainings that know nothing of each other."""
-    one, other = training("one", 16), training("other", 16)
+def teachers(count):
+    return shared_by(count, training("processes", 32, 50))
+
+
+def students(count):
+    return shared_by(count, distilling(64, 8, "--threads", 1))
+
+
+def apart(batch, until):
+    """A step by either of two trainings that know nothing of each other, and the larger's memory."""
+    one, other = training("one", batch, until), training("other", batch, until)
     beside = subprocess.Popen([PROGRAM, *map(str, other)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    run(one)
-    if beside.wait():
-        sys.exit("a training beside another failed")
-    return ((steps(one[-1]) + steps(other[-1])) / 2,)
+    try:
+        _, _, memory = run(one)
+        if beside.wait():
+            sys.exit("a training beside another failed")
+    finally:
+        beside.kill()
+    return (steps(one[-1]) + steps(other[-1])) / 2, memory
+
+
+def exchange():
+    """The seconds that two processes lose by their sums: with one sample each, where a step is short."""
+    together, _ = shared_by(2, training("processes", 2, 200))
+    return (together - apart(1, 200)[0],)
 
 
 def weights():
@@ -260,13 +285,13 @@ class Cluster:
     """A model of machines that each run one process of one thread.
 
     A step is that of one thread for its slice of the batch, and three sums by recursive doubling: of all
-    gradients, whole in each round, of the loss, and of whether a process is to stop. A round costs what it
-    costs two processes on one machine, by additions, copies and waiting for each other, and the transfer.
+    gradients, whole in each round, of the loss, and of whether a process is to stop. A round costs the
+    transfer, and what it costs two processes on one machine: additions, copies, waiting for each other.
     """
 
-    def __init__(self, alone, exchange, weights_):
+    def __init__(self, alone, exchanged, weights_):
         self.fixed, self.slope = line(alone)
-        self.exchange, self.bytes = exchange, 4 * weights_
+        self.exchange, self.bytes = max(0.0, exchanged), 4 * weights_
 
     def speeds(self, batch, network):
         """The numbers of processes, and how many times as fast as one they do a step of `batch` samples."""
@@ -281,20 +306,19 @@ class Cluster:
         for network in NETWORKS:
             cells = " | ".join(map(figure, self.speeds(batch, network)[1]))
             lines.append(f"| {network}: times as fast | {cells} |")
-        step = f"A step takes {figure(1e3 * self.fixed)} ms, plus {figure(1e3 * self.slope)} ms a sample"
-        exchange = f"a round of the sums {figure(1e3 * self.exchange)} ms, plus {figure(self.bytes / 1e6)} MB of transfer"
-        about = f"A step of {batch} samples. {step}; {exchange}."
+        step = f"A step by one thread takes {figure(1e3 * self.fixed)} ms, plus {figure(1e3 * self.slope)} ms a sample."
+        sums = f"Gradients are summed in log2(processes) rounds: {figure(1e3 * self.exchange)} ms each, "
+        sums += f"plus the transfer of {figure(self.bytes / 1e6)} MB."
+        about = f"Steps of {batch} samples. {step} {sums}"
         picture = "![The model's curves, and the measured points](cluster.svg)"
         return f"**A cluster, on paper: not measured.** {about}\n\n" + "\n".join(lines) + f"\n\n{picture}\n"
 
 
 def plot(cluster, measured):
     """Draws the model's curves, and the measured `(processes, times as fast)` of steps of 32 samples."""
-    try:
-        import matplotlib
-    except ImportError:
-        print("cluster.svg was not drawn: it needs Matplotlib", file=sys.stderr)
-        return
+    # Here, since what it takes in memory would count as memory of every process that is started.
+    import matplotlib
+
     matplotlib.use("svg")
     from matplotlib import pyplot
 
@@ -334,33 +358,40 @@ def table(name, axis, results, units=UNITS[:2]):
             told = {size: figure(value) for size, value in found}
             told |= {size: "over an hour" for size, result in series.items() if not result}
             cells = [told.get(size, "-") for size in sizes]
-            slopes = [f"{exponent(points):.2f}" for points in (found, found[-2:])]
+            # No minus before a slope of 0.00.
+            slopes = [f"{round(exponent(points), 2) + 0.0:.2f}" for points in (found, found[-2:])]
             lines.append(f"| {what}, {unit} | {' | '.join(cells + slopes)} |")
     return f"**{name}**\n\n" + "\n".join(lines) + "\n"
 
 
 def shared(kept):
-    """The table of trainings by several processes, their seconds, and those of half a step apart."""
+    """The table of trainings by several processes, and how many times as fast as one they are."""
     counts = [0, 1, 2, 4]
-    times = {count: kept(processes, count)[0] for count in counts}
-    half = kept(apart)[0]
-    names = ["without MPI", 1, 2, 4, "two trainings of 16 each"]
-    all_ = [*times.values(), half]
+    rows = {
+        "teacher, a step of 32": [*(kept(teachers, count) for count in counts), kept(apart, 16, 50)],
+        "student, a matching step of 8": [kept(students, count) for count in counts],
+    }
+    names = ["without MPI", 1, 2, 4, "two trainings of half the batch"]
     lines = [f"| processes | {' | '.join(map(str, names))} |", "|---" * (len(names) + 1) + "|"]
-    lines.append(f"| a step of 32, s | {' | '.join(map(figure, all_))} |")
-    lines.append(f"| times as fast as one | {' | '.join(figure(times[1] / time) for time in all_)} |")
-    title = "**Processes of one thread, Darcy's teacher on 64 x 64**"
-    return f"{title}\n\n" + "\n".join(lines) + "\n", times, half
+    for what, found in rows.items():
+        seconds, memory = zip(*found)
+        speeds = [seconds[1] / value for value in seconds]
+        for unit, values in [("s", seconds), ("times as fast as one", speeds), ("GiB of the largest", memory)]:
+            cells = [figure(value) for value in values] + ["-"] * (len(names) - len(values))
+            lines.append(f"| {what}, {unit} | {' | '.join(cells)} |")
+    title = "**Processes of one thread, Darcy on 64 x 64**"
+    seconds = [result[0] for result in rows["teacher, a step of 32"][1:4]]
+    return f"{title}\n\n" + "\n".join(lines) + "\n", [(n, seconds[0] / t) for n, t in zip(counts[1:], seconds)]
 
 
 def tables(kept):
-    """All tables, and what the picture shows."""
+    """All tables, the model of a cluster, and the measured `(processes, times as fast)`."""
     by_grid = lambda measure, *more: {grid: kept(measure, grid, *more) for grid in GRIDS}
     results = {
-        "data, a sample": by_grid(generated),
+        f"{DATA} pairs of data": by_grid(generated),
         "teacher, a step of 4": by_grid(trained, 4, 2),
         "student, a matching step of 4": by_grid(distilled, 4),
-        "one network call": by_grid(sampled),
+        f"{DRAWN} samples of one call": by_grid(sampled),
     }
     parts = [table("Points a side, Darcy", "points", results)]
 
@@ -390,24 +421,20 @@ def tables(kept):
     }
     parts.append(table("Batch, Darcy on 64 x 64", "batch", results))
 
-    if not MPI:
-        return parts, None
-    part, times, half = shared(kept)
+    part, measured = shared(kept)
     steps_alone = [(batch, result[0]) for batch, result in alone.items()]
-    cluster = Cluster(steps_alone, max(0.0, times[2] - half), kept(weights)[0])
-    measured = [(count, times[1] / times[count]) for count in (1, 2, 4)]
-    return [*parts, part, cluster.table(256)], (cluster, measured)
+    cluster = Cluster(steps_alone, kept(exchange)[0], kept(weights)[0])
+    return [*parts, part, cluster.table(256)], cluster, measured
 
 
 def main():
+    if not importlib.util.find_spec("matplotlib"):
+        sys.exit("the picture needs Matplotlib")
     SCRATCH.mkdir(parents=True, exist_ok=True)
     kept = Kept()
     for kept.passes in range(1, PASSES + 1):
-        parts, shown = tables(kept)
-    if shown:
-        plot(*shown)
-    else:
-        print("without MPI: no table of processes, and no model of a cluster", file=sys.stderr)
+        parts, cluster, measured = tables(kept)
+    plot(cluster, measured)
 
     page = HERE / "README.md"
     before, _, rest = page.read_text().partition("<!-- tables -->")
