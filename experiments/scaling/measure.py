@@ -182,7 +182,7 @@ optimizer.learning_rate = 1e-9
 
 
 def distilling(grid, batch, *more):
-    """The words of the first six matching steps of a student, which follow its teacher's law."""
+    """The words of the first six matching steps of a student, with guidance."""
     phases = ["warm-start", "calibrate", "anchored", "operator"]
     settings = ["--grid", grid, *(word for phase in phases for word in ("--unset", f"distill.{phase}"))]
     sizes = {"data.validation": 8, "distill.batch": batch, "distill.log_every": 1, "distill.evaluate_every": 0}
