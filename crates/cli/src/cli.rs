@@ -119,11 +119,11 @@ fn takes_device(verb: &Verb) -> bool {
 }
 
 /// Tells whether each of several processes of MPI would do the whole work of the verb, and replace
-/// the others' result. Training is shared, and a part is one process's own.
+/// the others' result. Training and a single answer are shared, and a part is one process's own.
 fn is_alone(verb: &Verb) -> bool {
     match verb {
         Verb::Generate(verb) => verb.job.part.is_none(),
-        Verb::Solve(verb) => verb.job.part.is_none(),
+        Verb::Solve(verb) => verb.job.part.is_none() && !verb.is_shared(),
         Verb::Bench(verb) => verb.part().is_none(),
         Verb::Simulate(_) | Verb::Fit(_) | Verb::Sample(_) | Verb::Eval(_) => true,
         _ => false,

@@ -1,15 +1,18 @@
-//! The processes that `mpirun` starts for one training (the feature `mpi`).
+//! The processes that `mpirun` starts for one training or one answer (the feature `mpi`).
 
 use phys_instruct::Error;
 use phys_instruct::team::Team;
 
 use crate::failure::{Failure, Outcome};
 
-/// Ends the connection if all processes end as this one does: with its work done, interrupted or
-/// given up. After any other failure the engine that started them ends the others.
+/// Ends the connection if the work of all processes ends as that of this one does: it is done,
+/// interrupted or given up. After any other failure the engine that started them ends the others.
 pub fn leave(team: &Team, outcome: Outcome) -> Outcome {
-    if matches!(outcome, Ok(()) | Err(Failure::Library(Error::Interrupted | Error::Diverged(_)))) {
-        team.end();
+    match &outcome {
+        // A check fails once the work is done, and the leading process alone tells it.
+        Ok(()) | Err(Failure::Check(_)) => team.end(),
+        Err(Failure::Library(Error::Interrupted | Error::Diverged(_))) => team.end(),
+        Err(_) => {}
     }
     outcome
 }
@@ -30,9 +33,10 @@ pub fn refuse_many() -> Outcome {
     match started() {
         1 => Ok(()),
         n => Err(Failure::Usage(format!(
-            "one of {n} processes of mpirun, each of which would do the same: train and distill are \
-             shared, generate, solve and bench have --part, as in `mpirun -n {n} deploy/part ...`; \
-             without OMPI_COMM_WORLD_SIZE and PMI_SIZE in its environment this one runs alone"
+            "one of {n} processes of mpirun, each of which would do the same: train, distill and a \
+             single answer of solve are shared, generate, solve and bench have --part, as in \
+             `mpirun -n {n} deploy/part ...`; without OMPI_COMM_WORLD_SIZE and PMI_SIZE in its \
+             environment this one runs alone"
         ))),
     }
 }

@@ -86,14 +86,34 @@ impl Samples {
             return Err(Error::Shape(format!("a sample of shape {got:?} among {shape:?}")));
         }
 
+        let values = fields.iter().flat_map(|f| f.data.iter().map(|&v| v as f32));
+        Self::on_grid(pde, channels, grid, values.collect())
+    }
+
+    /// The samples on a grid with these values, `[sample, channel, y, x]`.
+    ///
+    /// # Errors
+    /// Fails unless the values fill whole samples.
+    pub fn on_grid(
+        pde: &str,
+        channels: &[impl AsRef<str>],
+        grid: Grid,
+        data: Vec<f32>,
+    ) -> Result<Self> {
+        let length = channels.len() * grid.points();
+        if length == 0 || !data.len().is_multiple_of(length) {
+            let reason = format!("{} values for samples of {length}", data.len());
+            return Err(Error::Shape(reason));
+        }
+
         Ok(Self {
             pde: pde.into(),
             channels: channels.iter().map(|c| c.as_ref().to_owned()).collect(),
-            count: fields.len(),
+            count: data.len() / length,
             height: grid.ny,
             width: grid.nx,
             sides: grid.sides(),
-            data: fields.iter().flat_map(|f| f.data.iter().map(|&v| v as f32)).collect(),
+            data,
         })
     }
 

@@ -170,13 +170,5 @@ pub(crate) fn collect(
         data.extend(read(draw(shape, start as u64)?)?);
         (watch.progress)(start + shape[0]);
     }
-    Ok(Samples {
-        pde: card.pde.clone(),
-        channels: card.channels.clone(),
-        count,
-        height,
-        width,
-        sides: card.grid.sides(),
-        data,
-    })
+    Samples::on_grid(&card.pde, &card.channels, card.grid, data)
 }

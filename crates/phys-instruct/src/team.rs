@@ -1,9 +1,13 @@
-//! The processes that train one model together, each on its slice of every batch.
+//! The processes that train one model together, or draw the members of one answer.
 //!
 //! Sample i of a step's batch is a function of (seed, step, i), whoever draws it. A process takes a
 //! slice of neighbouring samples; the gradients of all slices are averaged before the optimizer's
-//! step, so that every process holds the same weights after it. One process leads: it alone writes
-//! files and talks.
+//! step, so that every process holds the same weights after it.
+//!
+//! Member i of an ensemble is a function of (seed, i) likewise. A process draws some of the
+//! members, and then receives those of all others.
+//!
+//! One process leads: it alone writes files and talks.
 
 use std::fmt;
 use std::ops::Range;
@@ -48,7 +52,7 @@ pub trait Ranks: Send + Sync {
     fn end(&self) {}
 }
 
-/// This process among those that train together; by default it is alone.
+/// This process among those that work together; by default it is alone.
 #[derive(Clone, Default)]
 pub struct Team(Option<Arc<dyn Ranks>>);
 
@@ -95,6 +99,49 @@ impl Team {
             "{name} = {batch}: {count} processes each take an equal slice; choose a multiple of \
              {count}"
         )))
+    }
+
+    /// This process's members of an ensemble. Members 2 i and 2 i + 1 stay together, since they are
+    /// drawn with opposite noise.
+    pub fn members(&self, ensemble: usize) -> Range<usize> {
+        let pairs = ensemble.div_ceil(2);
+        let first = |rank: usize| (2 * (rank * pairs / self.count())).min(ensemble);
+        first(self.rank())..first(self.rank() + 1)
+    }
+
+    /// Refuses an ensemble of which some process would have no member.
+    ///
+    /// # Errors
+    /// Fails with [`Error::Config`] that tells the number of processes.
+    pub fn check_ensemble(&self, ensemble: usize) -> Result<()> {
+        let (count, pairs) = (self.count(), ensemble.div_ceil(2));
+        if count == 1 || pairs >= count {
+            return Ok(());
+        }
+        Err(Error::Config(format!(
+            "an ensemble of {ensemble}: {count} processes each draw a pair of members at least; \
+             take at most {pairs} processes"
+        )))
+    }
+
+    /// The values of all members of an ensemble in order, `length` of each. Those of this process's
+    /// members are `own`.
+    ///
+    /// # Errors
+    /// Fails for another number of values, and if the connection does.
+    pub fn gathered(&self, ensemble: usize, length: usize, own: Vec<f32>) -> Result<Vec<f32>> {
+        let members = self.members(ensemble);
+        let places = members.start * length..members.end * length;
+        if own.len() != places.len() {
+            let (got, expected) = (own.len(), places.len());
+            return Err(Error::Shape(format!("{got} values of members, {expected} expected")));
+        }
+
+        let Some(ranks) = &self.0 else { return Ok(own) };
+        // The other processes add -0, which changes no value, not even the sign of a zero.
+        let mut all = vec![-0.0; ensemble * length];
+        all[places].copy_from_slice(&own);
+        ranks.sum(all)
     }
 
     /// Replaces the arrays by their means over all processes, in one exchange.

@@ -29,6 +29,26 @@ fn slices_are_of_one_length_and_an_uneven_batch_is_refused() {
 }
 
 #[test]
+fn members_are_shared_out_in_whole_pairs_and_gathered_in_order() {
+    for (ensemble, expected) in
+        [(10, [0..2, 2..6, 6..10]), (7, [0..2, 2..4, 4..7]), (2, [0..0, 0..0, 0..2])]
+    {
+        assert_eq!(together(3, |team| team.members(ensemble)), expected);
+        // A value that sums of zeros would change: the sign of a zero.
+        let gathered = together(3, |team| {
+            let own = team.members(ensemble).flat_map(|i| [i as f32, -0.0]).collect();
+            team.gathered(ensemble, 2, own).unwrap()
+        });
+        let expected: Vec<f32> = (0..ensemble).flat_map(|i| [i as f32, -0.0]).collect();
+        let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert!(gathered.iter().all(|all| bits(all) == bits(&expected)));
+    }
+    assert_eq!(Team::ALONE.members(7), 0..7);
+    let short = Team::ALONE.gathered(3, 2, vec![0.0; 5]).unwrap_err();
+    assert!(short.to_string().contains("5 values of members, 6 expected"), "{short}");
+}
+
+#[test]
 fn means_are_over_all_processes_and_none_alone() {
     let means = together(2, |team| {
         let own = team.rank() as f32;

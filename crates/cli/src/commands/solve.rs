@@ -16,6 +16,7 @@ use phys_instruct::condition::{
 use phys_instruct::data::{self, Watch};
 use phys_instruct::model::Card;
 use phys_instruct::store::{dataset, interrupt};
+use phys_instruct::team::Team;
 use phys_instruct::{Error, Model, Samples, seeds};
 use phys_instruct_physics::{Grid, Pde};
 use phys_instruct_pictures::words::NO_EQUATION;
@@ -28,7 +29,7 @@ use crate::args::{
 use crate::failure::{Failure, Outcome};
 use crate::output::{keep_apart, line, make_room, say, seconds, show, tell};
 use crate::progress::{bar, wait};
-use crate::{cache, completion, models};
+use crate::{cache, completion, models, team};
 
 use self::many::{Job, Log, Many, is_many};
 use self::report::Report;
@@ -55,6 +56,9 @@ use self::report::Report;
 ///
 /// The observations are held against what the model knows, and the answer against the observations
 /// and the equation. What does not fit is a warning on stderr; --strict makes it exit code 1.
+///
+/// A program built with the feature `mpi` shares the members of a single file's answer out among
+/// the processes that `mpirun` starts. Many files have --part.
 ///
 /// What depends on the model alone is drawn once and kept in the user's cache folder, which
 /// `doctor` names. PHYS_INSTRUCT_CACHE names another folder, or none if it is empty.
@@ -186,6 +190,21 @@ impl Solve {
             _ => {}
         }
 
+        let team = if self.is_shared() { team::of_process()? } else { Team::ALONE };
+        team::leave(&team, self.answer_one(&team, global))
+    }
+
+    /// Tells whether several processes of MPI draw the members together.
+    pub(crate) fn is_shared(&self) -> bool {
+        let is_one = self.obs.as_ref().is_some_and(|source| !is_many(source));
+        is_one || self.problems.is_some()
+    }
+
+    /// Answers one file, or draws or answers test problems.
+    fn answer_one(&self, team: &Team, global: &Global) -> Outcome {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        team.agree("list of arguments", &arguments.join("\0"))?;
+
         let name = &self.name.model;
         let path = match &self.obs {
             Some(file) => {
@@ -206,8 +225,8 @@ impl Solve {
 
         match (&self.make_obs, &job, &self.held_out) {
             (Some(file), ..) => self.draw_problem(&model, file),
-            (None, Some(job), _) => self.answer(&model, &file_name(&path), job, global),
-            (None, None, Some(held_out)) => self.try_problems(&model, held_out, global),
+            (None, Some(job), _) => self.answer(&model, &file_name(&path), job, team, global),
+            (None, None, Some(held_out)) => self.try_problems(&model, held_out, team, global),
             (None, None, None) => {
                 Err(Failure::Usage("--obs, --make-obs or --problems is needed".into()))
             }
@@ -225,7 +244,13 @@ impl Solve {
     }
 
     /// Scores answers to test problems.
-    fn try_problems(&self, model: &Model, held_out: &Path, global: &Global) -> Outcome {
+    fn try_problems(
+        &self,
+        model: &Model,
+        held_out: &Path,
+        team: &Team,
+        global: &Global,
+    ) -> Outcome {
         let stop = interrupt::stop_flag()?;
         let held_out = dataset::load_any(held_out, model.card.pde()?.as_ref())?;
         let trials = Trials {
@@ -236,11 +261,14 @@ impl Solve {
             options: self.options(),
         };
 
-        let solver = cache::solver(model)?;
+        let solver = cache::solver(model)?.with_team(team.clone());
         let bar = bar(trials.problems, "test problems");
         let mut progress = |done| bar.set_position(done as u64);
         let scores = solver.score_on(&held_out, &trials, &mut progress, &stop)?;
         bar.finish_and_clear();
+        if !team.leads() {
+            return Ok(());
+        }
 
         let mut value = serde_json::to_value(&scores).map_err(|e| Failure::Usage(e.to_string()))?;
         value["pde"] = json!(model.card.pde);
@@ -252,7 +280,7 @@ impl Solve {
     /// The scores of test problems at the places of a question, if they are asked for.
     fn check_at(
         &self,
-        solver: &Solver,
+        Prepared { solver, team, .. }: &Prepared,
         pde: &dyn Pde,
         question: Question,
     ) -> Result<Option<TrialScores>, Failure> {
@@ -264,8 +292,12 @@ impl Solve {
                 let mut watch = Watch { progress: &mut |_| (), stop: &stop };
                 let seed = seeds::CHECK + self.seed;
                 let grid = question.observations.grid();
-                data::generate(pde, grid, seed, count, &mut watch)
-                    .map_err(|error| no_truth(pde, error))?
+                let truths = data::generate(pde, grid, seed, count, &mut watch);
+                // One process that is stopped stops all.
+                if team.any(stop.load(Ordering::Relaxed))? {
+                    return Err(Error::Interrupted.into());
+                }
+                truths.map_err(|error| no_truth(pde, error))?
             }
         };
         if truths.count < count {
@@ -342,11 +374,21 @@ impl Solve {
         Ok(all.slice(i..i + 1))
     }
 
-    /// Answers the observations of one file.
-    fn answer(&self, model: &Model, name: &str, job: &Job, global: &Global) -> Outcome {
+    /// Answers the observations of one file. The leading process alone writes and tells.
+    fn answer(
+        &self,
+        model: &Model,
+        name: &str,
+        job: &Job,
+        team: &Team,
+        global: &Global,
+    ) -> Outcome {
         let asked = self.ask(model, job)?;
-        let prepared = Prepared::of(model)?;
+        let prepared = Prepared::of(model, team)?;
         let report = self.report(model, name, &prepared, asked)?;
+        if !team.leads() {
+            return Ok(());
+        }
         report.say("");
         report.write_all(job)?;
         report.print(global.json)?;
@@ -363,7 +405,7 @@ impl Solve {
         let every = Every {
             hash: dataset::file_hash(&path)?,
             log: Log::open(self.log.as_deref())?,
-            prepared: Prepared::of(&model)?,
+            prepared: Prepared::of(&model, &Team::ALONE)?,
             model,
             path,
             json: global.json,
@@ -465,7 +507,7 @@ impl Solve {
 
         let observations = answer.observations.clone();
         let same = Question { observations, ..question };
-        let check = self.check_at(&prepared.solver, pde.as_ref(), same)?;
+        let check = self.check_at(prepared, pde.as_ref(), same)?;
 
         Ok(Report {
             name: name.into(),
@@ -505,14 +547,16 @@ struct Every {
 /// A student made ready for questions, and the seconds it took.
 struct Prepared {
     solver: Solver,
+    /// The processes that draw the members.
+    team: Team,
     seconds: f64,
 }
 
 impl Prepared {
-    fn of(model: &Model) -> Result<Self, Failure> {
+    fn of(model: &Model, team: &Team) -> Result<Self, Failure> {
         let start = Instant::now();
-        let solver = cache::solver(model)?;
-        Ok(Self { solver, seconds: start.elapsed().as_secs_f64() })
+        let solver = cache::solver(model)?.with_team(team.clone());
+        Ok(Self { solver, team: team.clone(), seconds: start.elapsed().as_secs_f64() })
     }
 }
 

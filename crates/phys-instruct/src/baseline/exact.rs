@@ -286,7 +286,7 @@ mod tests {
             let square = (0..s.count).map(|i| (at(i) - mean).powi(2)).sum::<f64>();
             [mean, (square / (n - 1.0)).sqrt()]
         };
-        let drawn = search.infer(600, 0).unwrap().members;
+        let drawn: Vec<_> = search.infer(0..600, 0).unwrap().into_iter().flatten().collect();
         let drawn =
             Samples::from_fields("poisson", &["a", "u"], Grid::square(SIZE), &drawn).unwrap();
         let limit = posterior(pde, &observations, 600, 0).unwrap().samples;

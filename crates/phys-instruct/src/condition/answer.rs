@@ -15,12 +15,14 @@ use crate::condition::methods::known::KnownInput;
 use crate::condition::observations::place::Lattice;
 use crate::condition::prior::expectation::{Distances, Surprise};
 use crate::condition::prior::rows::{BESIDE, HELD, ROWS};
+use crate::condition::stored;
 use crate::condition::warnings::{self, Warning};
 use crate::condition::{Method, Observation, Observations, Options, Posterior, Solver, Task};
 use crate::config::size;
 use crate::eval::physics::pde_error;
 use crate::parts::Parts;
 use crate::residual::Residual;
+use crate::store::dataset::sha256;
 use crate::{Error, Model, Result, memory, problem};
 
 /// A value may miss the two values of an input by this many deviations of its error.
@@ -168,11 +170,14 @@ impl Solver {
     ///
     /// # Errors
     /// Fails for observations that the task does not take, for values that the input cannot have,
-    /// and where the model or the reference solver fails.
+    /// and where the model or the reference solver fails. Fails in every process of a team if they
+    /// ask different questions.
     pub fn answer(&self, question: Question) -> Result<Answer> {
         let (pde, grid) = (self.model().card.pde()?, self.model().card.grid);
         let pde = pde.as_ref();
         ask_for_members(self.model(), &question)?;
+        self.check_ensemble(question.options.ensemble)?;
+        self.agree_on(&question)?;
         if let Some(noise) = question.noise.filter(|noise| !(noise.is_finite() && *noise >= 0.0)) {
             let reason = format!("noise = {noise}: a finite number of at least 0 expected");
             return Err(Error::Request(reason));
@@ -209,8 +214,7 @@ impl Solver {
         let (posterior, mut warnings) = match solved_for {
             Some(input) => {
                 notes.push(known_note(&unusual, pde));
-                let (members, seed) = (options.ensemble, options.seed);
-                let pairs = input.posterior(&observations, pde, members, seed)?;
+                let pairs = input.posterior(&observations, pde, options, &self.team)?;
                 (pairs, if alone { Vec::new() } else { unusual })
             }
             None => {
@@ -220,7 +224,7 @@ impl Solver {
                 self.check_size(&observations, &lattice)?;
                 let drawn = self.posterior(&observations, options)?;
                 let resolve = question.resolve.unwrap_or(task.wants_solver() && pde.has_solver());
-                (if resolve { drawn.solved(pde)? } else { drawn }, unusual)
+                (if resolve { drawn.solved_by(pde, &self.team)? } else { drawn }, unusual)
             }
         };
 
@@ -241,6 +245,15 @@ impl Solver {
         warnings.extend(pde_errors.and_then(|e| warnings::of_pde_error(e.members, e.model)));
         warnings.extend(warnings::of_left_out(posterior.left_out, options.ensemble));
         Ok(Answer { posterior, observations, notes, warnings, surprise, explained, pde_errors })
+    }
+
+    /// Refuses processes that answer another question, or answer it otherwise.
+    fn agree_on(&self, question: &Question) -> Result<()> {
+        if self.team.count() == 1 {
+            return Ok(());
+        }
+        let asked = format!("{} {question:?}", stored::made_of(self.model())?);
+        self.team.agree("question, model, device or number of threads", &sha256(asked.as_bytes()))
     }
 
     /// The PDE errors of an answer by the method.

@@ -136,7 +136,8 @@ impl Solver {
         let mut points = 0;
         let mut all = Vec::with_capacity(truths.count);
         for i in 0..truths.count {
-            if stop.load(Ordering::Relaxed) {
+            // One process that is stopped stops all.
+            if self.team.any(stop.load(Ordering::Relaxed))? {
                 return Err(Error::Interrupted);
             }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::eval::marginal;
+use crate::team::Team;
 use crate::{Error, Result, Samples};
 
 /// Members that differ by less than this share of the truth's root mean square count as equal. The
@@ -120,15 +121,29 @@ impl Posterior {
     /// # Errors
     /// Fails if the solver refuses an input, or returns solutions of another shape.
     pub fn solved(&self, pde: &dyn Pde) -> Result<Self> {
+        self.solved_by(pde, &Team::ALONE)
+    }
+
+    /// Returns the members as [`Posterior::solved`] does, with the solves shared out among the
+    /// processes of a team.
+    ///
+    /// # Errors
+    /// Fails as [`Posterior::solved`], and if the connection to the other processes does.
+    pub(super) fn solved_by(&self, pde: &dyn Pde, team: &Team) -> Result<Self> {
         let rounded = self.samples.clone().with_input_rounded(pde);
-        let grid = rounded.grid();
-        let solve = |i: usize| Ok(pde.solve(grid, &pde.input_of(&rounded.fields(i)))?.fields);
-        let fields = (0..rounded.count).into_par_iter().map(solve).collect::<Result<Vec<_>>>()?;
-        let samples = Samples::from_fields(pde.name(), &self.samples.channels, grid, &fields)?;
-        if samples.sample_len() != self.samples.sample_len() {
-            return Err(Error::Shape("the solver answers on another grid".into()));
-        }
-        Ok(Self { samples, ..*self })
+        let (grid, length) = (rounded.grid(), rounded.sample_len());
+        let solve = |i: usize| -> Result<Vec<f64>> {
+            let pair = pde.solve(grid, &pde.input_of(&rounded.fields(i)))?.fields.data;
+            if pair.len() != length {
+                return Err(Error::Shape("the solver answers on another grid".into()));
+            }
+            Ok(pair)
+        };
+        let own = team.members(rounded.count).into_par_iter().map(solve);
+        let own = own.collect::<Result<Vec<_>>>()?;
+        let own = own.iter().flatten().map(|&v| v as f32).collect();
+        let data = team.gathered(rounded.count, length, own)?;
+        Ok(Self { samples: Samples { data, ..rounded }, ..*self })
     }
 
     /// Scores the posterior against the joint sample `truth` at `entries`. If all of them are

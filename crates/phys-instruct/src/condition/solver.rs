@@ -19,6 +19,7 @@ use crate::model::Model;
 use crate::net::params::values;
 use crate::residual::Residual;
 use crate::sampling::student_samples;
+use crate::team::Team;
 use crate::{Error, Result, Samples, seeds};
 
 /// The most observations that are compared with the prior together: a second of work.
@@ -62,6 +63,8 @@ pub struct Solver {
     pub(super) own_pde_error: OnceLock<f64>,
     /// The PDE error of samples of one call of the generator, measured at first use.
     pub(super) drawn_pde_error: OnceLock<f64>,
+    /// The processes that draw the members of an answer.
+    pub(super) team: Team,
 }
 
 impl Solver {
@@ -86,7 +89,16 @@ impl Solver {
             yardstick: OnceLock::new(),
             own_pde_error: OnceLock::new(),
             drawn_pde_error: OnceLock::new(),
+            team: Team::ALONE,
         }
+    }
+
+    /// Shares the members of every answer out among the processes of a team. All of them ask the
+    /// same questions in the same order, and all receive the whole answer. It is that of one
+    /// process, to rounding at least.
+    #[must_use]
+    pub fn with_team(self, team: Team) -> Self {
+        Self { team, ..self }
     }
 
     /// The student.
@@ -117,16 +129,7 @@ impl Solver {
     /// Fails if the samples do not fill their grid.
     fn own_samples(&self) -> Result<Samples> {
         let card = &self.model().card;
-        let len = card.channels.len() * card.grid.points();
-        Ok(Samples {
-            pde: card.pde.clone(),
-            channels: card.channels.clone(),
-            count: self.covariance.fresh.len() / len,
-            height: card.grid.ny,
-            width: card.grid.nx,
-            sides: card.grid.sides(),
-            data: self.covariance.fresh.clone(),
-        })
+        Samples::on_grid(&card.pde, &card.channels, card.grid, self.covariance.fresh.clone())
     }
 
     /// The mean PDE error of samples that the model draws without observations.
@@ -290,23 +293,29 @@ impl Solver {
         Ok(Method::suggested(card.pde()?.as_ref(), card.grid, observations))
     }
 
+    /// Refuses an ensemble of no member, and one of fewer pairs than there are processes.
+    pub(super) fn check_ensemble(&self, ensemble: usize) -> Result<()> {
+        if ensemble == 0 {
+            return Err(Error::Config("an ensemble needs at least one member".into()));
+        }
+        self.team.check_ensemble(ensemble)
+    }
+
     /// The posterior of the fields given `observations`.
     ///
     /// # Errors
     /// Fails for observations on another grid or of other channels than the model's, and for a
-    /// method that does not take the model's PDE. Fails for an ensemble of no member, and for
-    /// members that are not finite.
+    /// method that does not take the model's PDE. Fails for an ensemble of no member or of fewer
+    /// pairs than there are processes, and for members that are not finite.
     pub fn posterior(&self, observations: &Observations, options: &Options) -> Result<Posterior> {
         self.check_grid(observations)?;
-        if options.ensemble == 0 {
-            return Err(Error::Config("an ensemble needs at least one member".into()));
-        }
+        self.check_ensemble(options.ensemble)?;
         let card = &self.model().card;
         let method = options.method.map_or_else(|| self.suggested(observations), Ok)?.inference();
         method.check(card.pde()?.as_ref(), card.grid)?;
 
-        let Self { student, covariance, deviations, .. } = self;
-        let given = Given { student, covariance, deviations, observations };
+        let Self { student, covariance, deviations, team, .. } = self;
+        let given = Given { student, covariance, deviations, observations, team };
         let Drawn { samples, calls, left_out } = method.draw(&given, options)?;
 
         if let Some(member) = samples.first_not_finite() {

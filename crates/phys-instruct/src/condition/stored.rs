@@ -121,12 +121,17 @@ impl Solver {
     }
 }
 
-/// The file of `folder` for this model, number of threads, device and vector unit.
-fn path_in(folder: &Path, model: &Model) -> Result<PathBuf> {
+/// The model, number of threads, device and vector unit, each of which may change an answer in its
+/// last digit.
+pub(super) fn made_of(model: &Model) -> Result<String> {
     let threads = rayon::current_num_threads();
     let (device, unit) = (device::name(&model.device())?, device::vector_unit()?);
-    let of_model = model.sha256()?;
-    let name = sha256(format!("{of_model} {threads} {device} {unit}").as_bytes());
+    Ok(format!("{} {threads} {device} {unit}", model.sha256()?))
+}
+
+/// The file of `folder` for what an answer is made of.
+fn path_in(folder: &Path, model: &Model) -> Result<PathBuf> {
+    let name = sha256(made_of(model)?.as_bytes());
     Ok(folder.join(format!("{}-{}.safetensors", model.card.pde, &name[..16])))
 }
 

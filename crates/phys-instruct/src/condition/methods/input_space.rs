@@ -26,6 +26,8 @@
 //! The method is for inputs of few values, such as a line of initial values, since every component
 //! costs a solve. The inputs should be near Gaussian, so inputs of two values are excluded.
 
+use std::ops::Range;
+
 use faer::linalg::solvers::Qr;
 use faer::prelude::SolveLstsq;
 use faer::{Mat, MatRef};
@@ -101,8 +103,8 @@ impl Inference for InputSpace {
 
     fn draw(&self, given: &Given, options: &Options) -> Result<Drawn> {
         let (x, calls) = refined(given, options)?;
-        let mean = given.samples(x.clone().mean_dim(0)).fields(0);
-        let drawn = given.samples(x);
+        let mean = given.samples(values(x.clone().mean_dim(0)))?.fields(0);
+        let drawn = given.samples(values(x))?;
         let members = (0..drawn.count.min(STARTS)).map(|i| drawn.fields(i));
         let starts: Vec<Fields> = std::iter::once(mean).chain(members).collect();
 
@@ -149,10 +151,23 @@ fn searched(
         deviations,
     };
 
-    let found = in_pool(|| search.infer(options.ensemble, options.seed))?;
-    let some = (!found.members.is_empty()).then_some(&found.members);
-    let samples = some.map(|all| Samples::from_fields(&card.pde, &card.channels, card.grid, all));
-    Ok((samples.transpose()?, found.left_out))
+    let (team, ensemble) = (given.team, options.ensemble);
+    let own = in_pool(|| search.infer(team.members(ensemble), options.seed))?;
+
+    // The fields of all processes' members, and which of them were found.
+    let length = card.channels.len() * card.grid.points();
+    let of_member = |member: &Option<Fields>| match member {
+        Some(fields) => fields.data.iter().map(|&v| v as f32).collect(),
+        None => vec![0.0; length],
+    };
+    let fields = team.gathered(ensemble, length, own.iter().flat_map(of_member).collect())?;
+    let is_found = own.iter().map(|member| if member.is_some() { 1.0 } else { 0.0 });
+    let is_found = team.gathered(ensemble, 1, is_found.collect())?;
+
+    let all = fields.chunks_exact(length).zip(&is_found).filter(|(_, found)| **found > 0.0);
+    let found = given.samples(all.flat_map(|(fields, _)| fields).copied().collect())?;
+    let left_out = ensemble - found.count;
+    Ok(((found.count > 0).then_some(found), left_out))
 }
 
 /// The law of the inputs, estimated from a prior's samples: mean + Q^T c, with c standard normal
@@ -236,24 +251,19 @@ struct Pair {
     x: Fields,
 }
 
-/// Draws from the posterior.
-pub(crate) struct Found {
-    pub members: Vec<Fields>,
-    /// The number of members that were asked for and found no input that follows the values.
-    pub left_out: usize,
-}
-
 /// The slopes J, and the pair at which they were taken.
 type At = (Mat<f64>, Pair);
 
 impl Search<'_> {
-    /// `count` draws from the posterior, in pairs of opposite noise. If the search does not reach
-    /// the values within their errors, the draws are for the smallest softened errors that it
-    /// reaches. A draw that does not follow the values is left out, together with its mirror image.
+    /// The draws of the `members` from the posterior, in pairs of opposite noise.
+    ///
+    /// If the search does not reach the values within their errors, the draws are for the smallest
+    /// softened errors that it reaches. A draw that does not follow the values is none, and so is
+    /// its mirror image.
     ///
     /// # Errors
     /// Fails if the solver refuses an input that the search cannot do without.
-    pub fn infer(&self, count: usize, seed: u64) -> Result<Found> {
+    pub fn infer(&self, members: Range<usize>, seed: u64) -> Result<Vec<Option<Fields>>> {
         let stages = self.stages();
 
         // The start from which the search reaches the smallest errors.
@@ -272,15 +282,14 @@ impl Search<'_> {
         let at = at.ok_or_else(|| Error::NonFinite("a search without a start".into()))?;
 
         let stages = &stages[..=reached];
-        let drawn: Vec<Option<Fields>> = (0..count)
+        let mut drawn: Vec<Option<Fields>> = members
             .into_par_iter()
             .map(|member| self.member(&at, member, stages, seed))
             .collect::<Result<_>>()?;
         // A draw without its mirror image would shift the mean, so that both go.
-        let complete = |pair: &&[Option<Fields>]| pair.iter().all(Option::is_some);
-        let pairs = drawn.chunks(2).filter(complete);
-        let members: Vec<Fields> = pairs.flatten().flatten().cloned().collect();
-        Ok(Found { left_out: count - members.len(), members })
+        let torn = |pair: &&mut [Option<Fields>]| pair.iter().any(Option::is_none);
+        drawn.chunks_mut(2).filter(torn).for_each(|pair| pair.fill(None));
+        Ok(drawn)
     }
 
     /// The sizes of the errors in turn, those stated last.
@@ -568,7 +577,8 @@ mod tests {
             softened: soft.iter().map(errors).collect(),
             tolerated: soft.len(),
         };
-        (search.infer(4, 0).unwrap().members, truth, observations)
+        let members = search.infer(0..4, 0).unwrap().into_iter().flatten().collect();
+        (members, truth, observations)
     }
 
     #[test]

@@ -4,7 +4,8 @@
 use phys_instruct_physics::{Fields, Pde, rng};
 use rayon::prelude::*;
 
-use crate::condition::{Observations, Posterior, Task};
+use crate::condition::{Observations, Options, Posterior, Task};
+use crate::team::Team;
 use crate::{Result, Samples};
 
 /// The factors of its drawn errors with which a member is tried in turn.
@@ -54,8 +55,8 @@ impl KnownInput {
         self.sd.iter().all(|&sd| sd == 0.0)
     }
 
-    /// Returns `members` pairs of the equation. Each has the input as observed, with errors of the
-    /// stated size, and the solver's solution. The errors come in mirrored pairs.
+    /// Returns an ensemble of pairs of the equation. Each has the input as observed, with errors of
+    /// the stated size, and the solver's solution. The errors come in mirrored pairs.
     ///
     /// # Errors
     /// Fails if the solver refuses an input.
@@ -63,8 +64,8 @@ impl KnownInput {
         &self,
         observations: &Observations,
         pde: &dyn Pde,
-        members: usize,
-        seed: u64,
+        &Options { ensemble, seed, .. }: &Options,
+        team: &Team,
     ) -> Result<Posterior> {
         let grid = observations.grid();
         let draw = |member: usize| -> Result<Fields> {
@@ -87,11 +88,15 @@ impl KnownInput {
         };
 
         // Without errors all members are equal.
-        let count = if self.is_exact() { 1 } else { members };
-        let drawn = (0..count).into_par_iter().map(draw).collect::<Result<Vec<_>>>()?;
-        let all: Vec<Fields> = (0..members).map(|m| drawn[m % count].clone()).collect();
-        let samples = Samples::from_fields(pde.name(), observations.channels(), grid, &all)?;
-        Ok(Posterior::of(samples, members.is_multiple_of(2), 0))
+        let count = if self.is_exact() { 1 } else { ensemble };
+        let channels = observations.channels();
+        let length = channels.len() * grid.points();
+        let own = team.members(count).into_par_iter().map(draw).collect::<Result<Vec<_>>>()?;
+        let own = own.iter().flat_map(|pair| pair.data.iter().map(|&v| v as f32)).collect();
+        let drawn = team.gathered(count, length, own)?;
+        let all = drawn.iter().cycle().take(ensemble * length).copied().collect();
+        let samples = Samples::on_grid(pde.name(), channels, grid, all)?;
+        Ok(Posterior::of(samples, ensemble.is_multiple_of(2), 0))
     }
 }
 
@@ -111,6 +116,10 @@ mod tests {
         Observations::new(&names, Grid::square(16), (0..256).map(at).collect()).unwrap()
     }
 
+    fn members(ensemble: usize) -> Options {
+        Options { ensemble, ..Options::default() }
+    }
+
     #[test]
     fn any_input_is_solved_for_as_it_was_given() {
         for (name, value) in
@@ -119,7 +128,8 @@ mod tests {
             let pde = by_name(name).unwrap();
             let observations = everywhere(|_| value, None);
             let known = KnownInput::of(&observations, pde.as_ref()).unwrap();
-            let answer = known.posterior(&observations, pde.as_ref(), 3, 0).unwrap();
+            let answer =
+                known.posterior(&observations, pde.as_ref(), &members(3), &Team::ALONE).unwrap();
             let solved = pde
                 .solve(Grid::square(16), &Fields::stack(16, 16, &[&[value; 256]]))
                 .unwrap()
@@ -137,7 +147,8 @@ mod tests {
         let observations = everywhere(|i| (i % 7) as f64, Some(0.1));
         let known = KnownInput::of(&observations, pde.as_ref()).unwrap();
         assert!(!known.is_exact());
-        let answer = known.posterior(&observations, pde.as_ref(), 2, 0).unwrap();
+        let answer =
+            known.posterior(&observations, pde.as_ref(), &members(2), &Team::ALONE).unwrap();
         let [one, other] = [0, 1].map(|m| answer.samples.sample(m));
         let mut spread = 0.0f32;
         for i in 0..256 {
@@ -156,6 +167,7 @@ mod tests {
         let pde = by_name("darcy").unwrap();
         let observations = everywhere(|i| if i == 40 { -1.0 } else { 3.0 }, None);
         let known = KnownInput::of(&observations, pde.as_ref()).unwrap();
-        assert!(known.posterior(&observations, pde.as_ref(), 2, 0).is_err());
+        let refused = known.posterior(&observations, pde.as_ref(), &members(2), &Team::ALONE);
+        assert!(refused.is_err());
     }
 }

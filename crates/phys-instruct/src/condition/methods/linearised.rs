@@ -40,8 +40,7 @@ use rayon::prelude::*;
 
 use crate::condition::Observations;
 use crate::condition::methods::aim::Aim;
-use crate::condition::methods::refinement;
-use crate::condition::methods::{Drawn, Given, Inference, Options};
+use crate::condition::methods::{Drawn, Given, Inference, Options, of_all};
 use crate::condition::observations::observed::Observed;
 use crate::condition::observations::place::Stencil;
 use crate::condition::prior::Prior;
@@ -49,6 +48,7 @@ use crate::condition::prior::covariance::Covariance;
 use crate::condition::prior::gain::Gain;
 use crate::condition::prior::rows::Functionals;
 use crate::net::params::values;
+use crate::team::Team;
 use crate::{Error, Result};
 
 /// The default number of network calls at each level but the first.
@@ -92,11 +92,13 @@ impl Inference for LinearisedRefinement {
             stencils: given.observations.stencils(),
             variances: &variances,
             entries: &Entries::of(pde.as_ref(), card.grid),
+            team: given.team,
+            ensemble: options.ensemble,
         };
 
         let rounds = options.rounds.unwrap_or(ROUNDS);
-        let (x, calls) = in_pool(|| inversion.infer(&aim, rounds, options.seed))?;
-        Ok(Drawn { samples: given.samples(x), calls, left_out: 0 })
+        let (x, calls) = in_pool(|| inversion.infer(&aim, rounds))?;
+        given.drawn(of_all(given.team, options.ensemble, x)?, calls)
     }
 }
 
@@ -126,6 +128,9 @@ struct Inversion<'a> {
     /// The variances of the errors of the observed values.
     pub variances: &'a [f64],
     pub entries: &'a Entries,
+    /// The processes that draw the members, and the number of all members.
+    pub team: &'a Team,
+    pub ensemble: usize,
 }
 
 /// The entries of the input and of the solution in a flat joint sample.
@@ -214,12 +219,12 @@ impl Functionals for Slopes<'_> {
 }
 
 impl Inversion<'_> {
-    /// An ensemble of answers, `[member, channel, y, x]`, and the number of network calls behind
+    /// This process's answers, `[member, channel, y, x]`, and the number of network calls behind
     /// each. The student is called `rounds` times at each level but the first.
     ///
     /// # Errors
     /// Fails if the solver refuses an input, or if the covariance of the values is not finite.
-    pub fn infer(&self, aim: &Aim, rounds: usize, seed: u64) -> Result<(Tensor<4>, usize)> {
+    pub fn infer(&self, aim: &Aim, rounds: usize) -> Result<(Tensor<4>, usize)> {
         let misfit = |x: &Tensor<4>| aim.values.clone() - self.observed.of(x.clone());
         let x = self.prior.fields(aim.noise.clone());
         let mut x = x.clone() + self.gain.apply(misfit(&x))?;
@@ -229,7 +234,7 @@ impl Inversion<'_> {
 
         for number in 2..=levels {
             for _ in 0..rounds {
-                let noise = refinement::noise(self.prior, aim, calls, seed);
+                let noise = aim.renoising(calls);
                 // Inputs of two values are linearised anew at every level but the last, others
                 // once.
                 let near = match last {
@@ -282,9 +287,11 @@ impl Inversion<'_> {
         })
     }
 
-    /// The equation linearised at the mean input of the members `x`, with its gain.
+    /// The equation linearised at the mean input of all members, with its gain. Those of this
+    /// process are `x`.
     fn near(&self, x: &Tensor<4>) -> Result<Near<'_>> {
-        let mean = self.input(&values(x.clone().mean_dim(0)));
+        let all = of_all(self.team, self.ensemble, x.clone())?;
+        let mean = self.input(&values(all.mean_dim(0)));
         let equation: Arc<dyn Linearised> = self.equation.linearised(self.grid, &mean)?.into();
         let (stencils, entries) = (self.stencils, self.entries);
         let slopes = Slopes { equation: equation.clone(), stencils, entries };
@@ -412,7 +419,7 @@ mod tests {
         let variances: Vec<f64> =
             observations.points().iter().map(|p| p.deviation().powi(2)).collect();
         let covariance = Covariance::new(&prior, 0).unwrap();
-        let aim = Aim::draw(&prior, &observations, MEMBERS, 1);
+        let aim = Aim::draw(&prior, &observations, 0..MEMBERS, 1);
         let inversion = Inversion {
             prior: &prior,
             pde: &pde,
@@ -424,8 +431,10 @@ mod tests {
             stencils: observations.stencils(),
             variances: &variances,
             entries: &entries,
+            team: &Team::ALONE,
+            ensemble: MEMBERS,
         };
-        let (x, calls) = inversion.infer(&aim, rounds, 1).unwrap();
+        let (x, calls) = inversion.infer(&aim, rounds).unwrap();
         assert_eq!(calls, 1 + 2 * rounds);
         let left = aim.values.clone()
             - inversion.observed.of(inversion.pairs(&inversion.near(&x).unwrap(), &x).unwrap());

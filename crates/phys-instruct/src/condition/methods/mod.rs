@@ -24,7 +24,7 @@
 //! ([`Options::method`]); one that does not take the PDE refuses it.
 //! Methods that serve tables alone are in [`crate::baseline`].
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use phys_instruct_physics::{Grid, Pde};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,7 @@ use crate::condition::prior::gain::Gain;
 use crate::condition::prior::{Prior, Student};
 use crate::condition::{Observation, Observations};
 use crate::net::params::values;
+use crate::team::Team;
 use crate::{Result, Samples};
 
 use self::aim::Aim;
@@ -162,6 +163,8 @@ pub(crate) struct Given<'a> {
     pub deviations: &'a [f64],
     /// The observations, on the student's grid.
     pub observations: &'a Observations,
+    /// The processes that draw the members.
+    pub team: &'a Team,
 }
 
 impl Given<'_> {
@@ -170,9 +173,10 @@ impl Given<'_> {
         Observed::new(self.observations, &self.student.device())
     }
 
-    /// The draws of each member.
+    /// The draws of each of this process's members.
     fn aim(&self, options: &Options) -> Aim {
-        Aim::draw(self.student, self.observations, options.ensemble, options.seed)
+        let members = self.team.members(options.ensemble);
+        Aim::draw(self.student, self.observations, members, options.seed)
     }
 
     /// The variances of the observations' errors, with `model_error` deviations of their fields
@@ -194,19 +198,29 @@ impl Given<'_> {
         exact_error(self.student)
     }
 
-    /// Members `x`, `[member, channel, y, x]`, as samples of the model.
-    fn samples(&self, x: Tensor<4>) -> Samples {
+    /// The values `[member, channel, y, x]` as samples of the model.
+    fn samples(&self, data: Vec<f32>) -> Result<Samples> {
         let card = &self.student.model().card;
-        Samples {
-            pde: card.pde.clone(),
-            channels: card.channels.clone(),
-            count: x.dims()[0],
-            height: card.grid.ny,
-            width: card.grid.nx,
-            sides: card.grid.sides(),
-            data: values(x),
-        }
+        Samples::on_grid(&card.pde, &card.channels, card.grid, data)
     }
+
+    /// The outcome of a method that leaves no member out. The members of all processes are `x`.
+    fn drawn(&self, x: Tensor<4>, calls: usize) -> Result<Drawn> {
+        Ok(Drawn { samples: self.samples(values(x))?, calls, left_out: 0 })
+    }
+}
+
+/// The members of all processes, `[member, channel, y, x]`. Those of this process are `x`.
+///
+/// # Errors
+/// Fails if the connection to the other processes does.
+fn of_all(team: &Team, ensemble: usize, x: Tensor<4>) -> Result<Tensor<4>> {
+    if team.count() == 1 {
+        return Ok(x);
+    }
+    let ([_, channels, height, width], device) = (x.dims(), x.device());
+    let all = team.gathered(ensemble, channels * height * width, values(x))?;
+    Ok(Tensor::from_data(TensorData::new(all, [ensemble, channels, height, width]), &device))
 }
 
 /// The error that exact observations are taken to have with this prior, in standard deviations of

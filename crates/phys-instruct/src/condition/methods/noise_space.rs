@@ -29,11 +29,12 @@ use phys_instruct_physics::{Grid, Pde};
 
 use crate::Result;
 use crate::condition::methods::aim::Aim;
-use crate::condition::methods::{Drawn, Given, Inference, Options};
+use crate::condition::methods::{Drawn, Given, Inference, Options, of_all};
 use crate::condition::observations::observed::{Observed, row};
 use crate::condition::prior::Prior;
 use crate::condition::{Observation, Observations};
 use crate::net::gradient::gradient;
+use crate::team::Team;
 
 /// The length of the finite difference for a derivative, in units of standard normal noise.
 const DIFFERENCE: f64 = 0.1;
@@ -78,6 +79,7 @@ impl Inference for NoiseSpace {
             preconditioner: gain.inverse() * deviations.clone() * deviations.swap_dims(0, 1),
             aim,
             iterations: ITERATIONS,
+            team: given.team,
         };
         let state = in_pool(|| squares.step(squares.start()))?;
 
@@ -86,11 +88,11 @@ impl Inference for NoiseSpace {
         let left = target - observed.of(state.x.clone());
         let exact = gain.with(&given.variances(given.exact()))?;
         let x = state.x + exact.apply(left)?;
-        Ok(Drawn { samples: given.samples(x), calls: state.calls, left_out: 0 })
+        given.drawn(of_all(given.team, options.ensemble, x)?, state.calls)
     }
 }
 
-/// The least-squares problems of all members.
+/// The least-squares problems of this process's members.
 struct LeastSquares<'a> {
     pub prior: &'a dyn Prior,
     pub observed: &'a Observed,
@@ -102,9 +104,11 @@ struct LeastSquares<'a> {
     pub aim: Aim,
     /// The number of conjugate-gradient iterations of a step.
     pub iterations: usize,
+    /// The processes that draw the members.
+    pub team: &'a Team,
 }
 
-/// The state of all members.
+/// The state of the members.
 struct State {
     /// The noise, `[member, channel, y, x]`.
     pub z: Tensor<4>,
@@ -145,7 +149,9 @@ impl LeastSquares<'_> {
             // Members that have accepted a length before stay there.
             next = (trial.mask_where(keep.clone(), next.0), fields.mask_where(keep, next.1));
             open = open - lower;
-            if open.clone().sum().into_scalar::<f32>() == 0.0 {
+            let some_are_open = open.clone().sum().into_scalar::<f32>() > 0.0;
+            // Every member has the same number of calls behind it, whichever process draws it.
+            if !self.team.any(some_are_open)? {
                 break;
             }
         }
@@ -239,8 +245,9 @@ mod tests {
             observed: &observed,
             weights: deviations.clone().recip(),
             preconditioner: gain.inverse() * deviations.clone() * deviations.swap_dims(0, 1),
-            aim: Aim::draw(&prior, &observations, MEMBERS, 9),
+            aim: Aim::draw(&prior, &observations, 0..MEMBERS, 9),
             iterations,
+            team: &Team::ALONE,
         });
     }
 

@@ -31,11 +31,10 @@ use phys_instruct_physics::{Grid, Pde};
 use crate::Result;
 use crate::condition::Observations;
 use crate::condition::methods::aim::Aim;
-use crate::condition::methods::{Drawn, Given, Inference, Options};
+use crate::condition::methods::{Drawn, Given, Inference, Options, of_all};
 use crate::condition::observations::observed::Observed;
 use crate::condition::prior::Prior;
 use crate::condition::prior::gain::Gain;
-use crate::diffusion::noise::Draw;
 
 /// The default number of network calls at each level but the first.
 const ROUNDS: usize = 2;
@@ -50,7 +49,7 @@ impl Inference for Refinement {
 
     fn draw(&self, given: &Given, options: &Options) -> Result<Drawn> {
         let (x, calls) = refined(given, options)?;
-        Ok(Drawn { samples: given.samples(x), calls, left_out: 0 })
+        given.drawn(x, calls)
     }
 }
 
@@ -63,10 +62,11 @@ pub(super) fn refined(given: &Given, options: &Options) -> Result<(Tensor<4>, us
     let (observed, aim) = (given.observed(), given.aim(options));
     let gain = given.gain(&given.variances(given.exact()))?;
     let rounds = options.rounds.unwrap_or(ROUNDS);
-    in_pool(|| infer(given.student, &gain, &observed, &aim, rounds, options.seed))
+    let (own, calls) = in_pool(|| infer(given.student, &gain, &observed, &aim, rounds))?;
+    Ok((of_all(given.team, options.ensemble, own)?, calls))
 }
 
-/// Members of the posterior, `[member, channel, y, x]`, and the number of network calls behind
+/// This process's members, `[member, channel, y, x]`, and the number of network calls behind
 /// each. The student is called `rounds` times at each level but the first.
 ///
 /// # Errors
@@ -77,7 +77,6 @@ fn infer(
     observed: &Observed,
     aim: &Aim,
     rounds: usize,
-    seed: u64,
 ) -> Result<(Tensor<4>, usize)> {
     let step = |x: &Tensor<4>| gain.apply(aim.values.clone() - observed.of(x.clone()));
     let mut x = prior.solved(prior.fields(aim.noise.clone()));
@@ -85,7 +84,7 @@ fn infer(
     let mut calls = 1;
     for number in 2..=prior.calls() {
         for _ in 0..rounds {
-            let noise = noise(prior, aim, calls, seed);
+            let noise = aim.renoising(calls);
             let d = step(&x)?;
             x = prior.solved(
                 prior.renoise_and_denoise(x + d.clone(), noise, number)
@@ -97,12 +96,6 @@ fn infer(
 
     let d = step(&x)?;
     Ok((x + d, calls))
-}
-
-/// The standard normal noise that is added before call number `calls` + 1.
-pub(super) fn noise(prior: &dyn Prior, aim: &Aim, calls: usize, seed: u64) -> Tensor<4> {
-    let draw = Draw { seed, stream: "refinement", step: calls as u64, first: 0 };
-    draw.mirrored(aim.noise.dims(), &prior.device())
 }
 
 #[cfg(test)]
@@ -132,8 +125,8 @@ mod tests {
         let covariance = Covariance::new(&prior, 0).unwrap();
         let variances = vec![NOISE * NOISE; 12];
         let gain = covariance.gain(&prior, observations.stencils(), &variances).unwrap();
-        let aim = Aim::draw(&prior, &observations, MEMBERS, 1);
-        let (own, calls) = infer(&prior, &gain, &observed, &aim, ROUNDS, 1).unwrap();
+        let aim = Aim::draw(&prior, &observations, 0..MEMBERS, 1);
+        let (own, calls) = infer(&prior, &gain, &observed, &aim, ROUNDS).unwrap();
         assert_eq!(calls, 5);
         // Matheron's rule is exact where prior and observations are linear.
         let drawn = prior.fields(aim.noise.clone());
@@ -145,8 +138,8 @@ mod tests {
             let ratio = deviation[entry] / exact_deviation[entry];
             assert!((0.8..1.2).contains(&ratio), "entry {entry}: deviations' ratio {ratio}");
         }
-        let pair = Aim::draw(&prior, &observations, 2, 1);
-        let [pair, _] = moments(infer(&prior, &gain, &observed, &pair, ROUNDS, 1).unwrap().0);
+        let pair = Aim::draw(&prior, &observations, 0..2, 1);
+        let [pair, _] = moments(infer(&prior, &gain, &observed, &pair, ROUNDS).unwrap().0);
         for (entry, (pair, mean)) in pair.iter().zip(&mean).enumerate() {
             let away = (pair - mean) / exact_deviation[entry];
             assert!(away.abs() < 0.01, "entry {entry}: a pair's mean is {away} deviations off");
