@@ -3,6 +3,7 @@
 mod many;
 mod report;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -57,8 +58,8 @@ use self::report::Report;
 /// The observations are held against what the model knows, and the answer against the observations
 /// and the equation. What does not fit is a warning on stderr; --strict makes it exit code 1.
 ///
-/// A program built with the feature `mpi` shares the members of a single file's answer out among
-/// the processes that `mpirun` starts. Many files have --part.
+/// A program built with the feature `mpi` shares the members of a single file's answer, and of
+/// --problems, out among the processes that `mpirun` starts. Many files have --part.
 ///
 /// What depends on the model alone is drawn once and kept in the user's cache folder, which
 /// `doctor` names. PHYS_INSTRUCT_CACHE names another folder, or none if it is empty.
@@ -202,8 +203,8 @@ impl Solve {
 
     /// Answers one file, or draws or answers test problems.
     fn answer_one(&self, team: &Team, global: &Global) -> Outcome {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
-        team.agree("list of arguments", &arguments.join("\0"))?;
+        let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+        team.agree("list of arguments", &format!("{arguments:?}"))?;
 
         let name = &self.name.model;
         let path = match &self.obs {

@@ -217,7 +217,7 @@ fn outputs_that_are_no_files() {
 #[cfg(target_os = "linux")]
 fn names_of_any_bytes() {
     use std::os::unix::ffi::OsStrExt;
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_models();
     let named = |line: &str, bytes: &[u8]| {
         let name = std::ffi::OsStr::from_bytes(bytes);
         let output = sandbox.command(line).arg(name).output().unwrap();
@@ -232,6 +232,11 @@ fn names_of_any_bytes() {
     ] {
         let (code, stderr) = named(line, bytes);
         assert_eq!(code, Some(0), "{line}: {stderr}");
+    }
+    sandbox.good("solve student --task inverse --make-obs obs.csv --points 5");
+    for name in [&b"\xff\xfe.npz"[..], b"\xff\xfe.html"] {
+        let (code, stderr) = named("solve student --task inverse --obs obs.csv --out", name);
+        assert_eq!(code, Some(0), "{stderr}");
     }
     let (code, stderr) = named("distill tiny.toml --teacher", b"\xff");
     assert!(code == Some(2) && stderr.contains("UTF-8"), "{stderr}");

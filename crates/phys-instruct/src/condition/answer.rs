@@ -175,9 +175,9 @@ impl Solver {
     pub fn answer(&self, question: Question) -> Result<Answer> {
         let (pde, grid) = (self.model().card.pde()?, self.model().card.grid);
         let pde = pde.as_ref();
+        self.agree_on(&question)?;
         ask_for_members(self.model(), &question)?;
         self.check_ensemble(question.options.ensemble)?;
-        self.agree_on(&question)?;
         if let Some(noise) = question.noise.filter(|noise| !(noise.is_finite() && *noise >= 0.0)) {
             let reason = format!("noise = {noise}: a finite number of at least 0 expected");
             return Err(Error::Request(reason));

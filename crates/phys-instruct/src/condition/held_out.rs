@@ -129,6 +129,8 @@ impl Solver {
         if let Some(i) = truths.first_not_finite() {
             return Err(Error::NonFinite(format!("sample {i} of the test problems")));
         }
+        self.team.agree("number of test problems", &truths.count.to_string())?;
+
         let pde = self.model().card.pde()?;
         let two_valued = TwoValuedEntries::of(truths, pde.as_ref());
 

@@ -114,7 +114,8 @@ impl Report {
 
     /// The texts of the answer's page.
     fn texts(&self) -> Texts {
-        let arguments = std::env::args().skip(1).map(quoted);
+        let arguments = std::env::args_os().skip(1);
+        let arguments = arguments.map(|word| quoted(word.to_string_lossy().into_owned()));
         let command = std::iter::once("phys-instruct".into()).chain(arguments).collect::<Vec<_>>();
         let advice = words::advice(&self.figures);
         let all = "--table F.csv writes all";
