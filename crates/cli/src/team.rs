@@ -8,11 +8,12 @@ use crate::failure::{Failure, Outcome};
 /// Ends the connection if the work of all processes ends as that of this one does: it is done,
 /// interrupted or given up. After any other failure the engine that started them ends the others.
 pub fn leave(team: &Team, outcome: Outcome) -> Outcome {
-    match &outcome {
-        // A check fails once the work is done, and the leading process alone tells it.
-        Ok(()) | Err(Failure::Check(_)) => team.end(),
-        Err(Failure::Library(Error::Interrupted | Error::Diverged(_))) => team.end(),
-        Err(_) => {}
+    // A check fails once the work is done, and the leading process alone tells it.
+    if matches!(
+        outcome,
+        Ok(()) | Err(Failure::Check(_) | Failure::Library(Error::Interrupted | Error::Diverged(_)))
+    ) {
+        team.end();
     }
     outcome
 }

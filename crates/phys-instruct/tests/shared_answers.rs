@@ -51,7 +51,7 @@ impl Problem {
     fn answer(&self, question: &Question, team: Team) -> Answer {
         let (solver, unwritten) = Solver::stored(&self.model, self.folder.path()).unwrap();
         assert!(unwritten.is_none(), "{unwritten:?}");
-        solver.with_team(team).answer(question.clone()).unwrap()
+        solver.with_team(team).unwrap().answer(question.clone()).unwrap()
     }
 }
 
@@ -122,7 +122,7 @@ fn a_process_without_a_member_is_refused() {
     let question = problem.question(Task::Inverse, 20, 0.02, options);
     let errors = together(3, |team| {
         let (solver, _) = Solver::stored(&problem.model, problem.folder.path()).unwrap();
-        solver.with_team(team).answer(question.clone()).unwrap_err().to_string()
+        solver.with_team(team).unwrap().answer(question.clone()).unwrap_err().to_string()
     });
     let refused = "an ensemble of 4: 3 processes each draw a pair";
     assert!(errors.iter().all(|error| error.contains(refused)), "{errors:?}");
@@ -135,7 +135,7 @@ fn processes_that_ask_different_questions_are_refused() {
         let (solver, _) = Solver::stored(&problem.model, problem.folder.path()).unwrap();
         let options = Options { seed: team.rank() as u64, ..Options::default() };
         let question = problem.question(Task::Inverse, 20, 0.02, options);
-        solver.with_team(team).answer(question).unwrap_err().to_string()
+        solver.with_team(team).unwrap().answer(question).unwrap_err().to_string()
     });
     assert!(errors.iter().all(|error| error.contains("another question")), "{errors:?}");
 }

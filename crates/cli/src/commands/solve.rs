@@ -262,7 +262,7 @@ impl Solve {
             options: self.options(),
         };
 
-        let solver = cache::solver(model)?.with_team(team.clone());
+        let solver = cache::solver(model)?.with_team(team.clone())?;
         let bar = bar(trials.problems, "test problems");
         let mut progress = |done| bar.set_position(done as u64);
         let scores = solver.score_on(&held_out, &trials, &mut progress, &stop)?;
@@ -281,7 +281,7 @@ impl Solve {
     /// The scores of test problems at the places of a question, if they are asked for.
     fn check_at(
         &self,
-        Prepared { solver, team, .. }: &Prepared,
+        solver: &Solver,
         pde: &dyn Pde,
         question: Question,
     ) -> Result<Option<TrialScores>, Failure> {
@@ -295,7 +295,7 @@ impl Solve {
                 let grid = question.observations.grid();
                 let truths = data::generate(pde, grid, seed, count, &mut watch);
                 // One process that is stopped stops all.
-                if team.any(stop.load(Ordering::Relaxed))? {
+                if solver.team().any(stop.load(Ordering::Relaxed))? {
                     return Err(Error::Interrupted.into());
                 }
                 truths.map_err(|error| no_truth(pde, error))?
@@ -508,7 +508,7 @@ impl Solve {
 
         let observations = answer.observations.clone();
         let same = Question { observations, ..question };
-        let check = self.check_at(prepared, pde.as_ref(), same)?;
+        let check = self.check_at(&prepared.solver, pde.as_ref(), same)?;
 
         Ok(Report {
             name: name.into(),
@@ -548,16 +548,14 @@ struct Every {
 /// A student made ready for questions, and the seconds it took.
 struct Prepared {
     solver: Solver,
-    /// The processes that draw the members.
-    team: Team,
     seconds: f64,
 }
 
 impl Prepared {
     fn of(model: &Model, team: &Team) -> Result<Self, Failure> {
         let start = Instant::now();
-        let solver = cache::solver(model)?.with_team(team.clone());
-        Ok(Self { solver, team: team.clone(), seconds: start.elapsed().as_secs_f64() })
+        let solver = cache::solver(model)?.with_team(team.clone())?;
+        Ok(Self { solver, seconds: start.elapsed().as_secs_f64() })
     }
 }
 

@@ -15,14 +15,12 @@ use crate::condition::methods::known::KnownInput;
 use crate::condition::observations::place::Lattice;
 use crate::condition::prior::expectation::{Distances, Surprise};
 use crate::condition::prior::rows::{BESIDE, HELD, ROWS};
-use crate::condition::stored;
 use crate::condition::warnings::{self, Warning};
 use crate::condition::{Method, Observation, Observations, Options, Posterior, Solver, Task};
 use crate::config::size;
 use crate::eval::physics::pde_error;
 use crate::parts::Parts;
 use crate::residual::Residual;
-use crate::store::dataset::sha256;
 use crate::{Error, Model, Result, memory, problem};
 
 /// A value may miss the two values of an input by this many deviations of its error.
@@ -175,7 +173,9 @@ impl Solver {
     pub fn answer(&self, question: Question) -> Result<Answer> {
         let (pde, grid) = (self.model().card.pde()?, self.model().card.grid);
         let pde = pde.as_ref();
-        self.agree_on(&question)?;
+        if self.team.count() > 1 {
+            self.team.agree("question", &format!("{question:?}"))?;
+        }
         ask_for_members(self.model(), &question)?;
         self.check_ensemble(question.options.ensemble)?;
         if let Some(noise) = question.noise.filter(|noise| !(noise.is_finite() && *noise >= 0.0)) {
@@ -245,15 +245,6 @@ impl Solver {
         warnings.extend(pde_errors.and_then(|e| warnings::of_pde_error(e.members, e.model)));
         warnings.extend(warnings::of_left_out(posterior.left_out, options.ensemble));
         Ok(Answer { posterior, observations, notes, warnings, surprise, explained, pde_errors })
-    }
-
-    /// Refuses processes that answer another question, or answer it otherwise.
-    fn agree_on(&self, question: &Question) -> Result<()> {
-        if self.team.count() == 1 {
-            return Ok(());
-        }
-        let asked = format!("{} {question:?}", stored::made_of(self.model())?);
-        self.team.agree("question, model, device or number of threads", &sha256(asked.as_bytes()))
     }
 
     /// The PDE errors of an answer by the method.

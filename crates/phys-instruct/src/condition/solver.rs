@@ -20,7 +20,7 @@ use crate::net::params::values;
 use crate::residual::Residual;
 use crate::sampling::student_samples;
 use crate::team::Team;
-use crate::{Error, Result, Samples, seeds};
+use crate::{Error, Result, Samples, device, seeds};
 
 /// The most observations that are compared with the prior together: a second of work.
 pub const TOGETHER: usize = 1000;
@@ -96,9 +96,20 @@ impl Solver {
     /// Shares the members of every answer out among the processes of a team. All of them ask the
     /// same questions in the same order, and all receive the whole answer. It is that of one
     /// process, to rounding at least.
-    #[must_use]
-    pub fn with_team(self, team: Team) -> Self {
-        Self { team, ..self }
+    ///
+    /// # Errors
+    /// Fails in every process if their models, devices, threads or vector units differ, and if the
+    /// connection does.
+    pub fn with_team(self, team: Team) -> Result<Self> {
+        if team.count() > 1 {
+            team.agree("model, device or number of threads", &made_of(self.model())?)?;
+        }
+        Ok(Self { team, ..self })
+    }
+
+    /// The processes that draw the members of an answer.
+    pub fn team(&self) -> &Team {
+        &self.team
     }
 
     /// The student.
@@ -350,6 +361,14 @@ impl Solver {
         }
         Ok(samples)
     }
+}
+
+/// The model, number of threads, device and vector unit, each of which may change an answer in its
+/// last digit.
+pub(super) fn made_of(model: &Model) -> Result<String> {
+    let threads = rayon::current_num_threads();
+    let (device, unit) = (device::name(&model.device())?, device::vector_unit()?);
+    Ok(format!("{} {threads} {device} {unit}", model.sha256()?))
 }
 
 #[cfg(test)]

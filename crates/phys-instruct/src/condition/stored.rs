@@ -16,6 +16,7 @@ use serde_json::json;
 use super::Solver;
 use super::prior::Student;
 use super::prior::covariance::Covariance;
+use super::solver::made_of;
 use crate::model::Model;
 use crate::store::atomic;
 use crate::store::dataset::sha256;
@@ -119,14 +120,6 @@ impl Solver {
             ..Self::of(student, covariance)
         })
     }
-}
-
-/// The model, number of threads, device and vector unit, each of which may change an answer in its
-/// last digit.
-pub(super) fn made_of(model: &Model) -> Result<String> {
-    let threads = rayon::current_num_threads();
-    let (device, unit) = (device::name(&model.device())?, device::vector_unit()?);
-    Ok(format!("{} {threads} {device} {unit}", model.sha256()?))
 }
 
 /// The file of `folder` for what an answer is made of.
