@@ -12,8 +12,9 @@
 //!
 //! Two kinds of input need more than one such map.
 //!
-//! If samples are rounded to a two-valued input, the moments of the rounded fields count. These
-//! follow the maps only in part, so that a few rounds of measuring and correcting are made.
+//! If samples are rounded to a two-valued input, the moments of the rounded fields count, and the
+//! next call begins with these. They follow the maps only in part, so that a few rounds of
+//! measuring and correcting are made.
 //!
 //! If the input is the first line of the only channel, as Burgers' initial values are, the modes
 //! over both axes do not determine the deviation of that line. All lines are scaled, by one factor
@@ -35,16 +36,21 @@ use crate::{Result, Samples};
 const SAMPLES: usize = 2048;
 /// The number of samples drawn at a time.
 const BATCH: usize = 64;
-/// The largest gain of a mode; the smallest is its reciprocal. A mode that needs more has not been
-/// matched at all.
+/// The largest gain of a mode. A mode that needs more has not been matched at all.
 const LARGEST: f64 = 1.5;
+/// The smallest gain of a mode. To take away does no harm, and a student of a coarser grid has too
+/// much of the finest structure, which frays the interfaces of a rounded input.
+const SMALLEST: f64 = 1.0 / 16.0;
 /// The largest factor for a mode of a first line; the smallest is its reciprocal. It is larger than
 /// [`LARGEST`]: these modes are few, and the high ones are the last to be matched.
 const LARGEST_OF_LINE: f64 = 8.0;
 /// The share of the largest deviation below which a mode of a first line counts as constant.
 const LEAST_SHARE: f32 = 1e-4;
 /// The largest number of rounds of measuring and correcting.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 16;
+/// The power of the correction that a round makes where the input is rounded. The rounded modes
+/// follow in part, so that 1 is slow; a channel that follows whole still converges below 2.
+const STEP: f32 = 1.5;
 /// The relative change of the gains below which, in every mode, the rounds end.
 const SETTLED: f32 = 1e-3;
 /// The targets of calibration beside the deviations of the modes, which the coordinates hold.
@@ -156,7 +162,8 @@ pub fn measure(
         }
         let own = own.only_from(first, calibrations.get(call));
 
-        clean = made.into_iter().map(|y0| own.apply(coordinates, y0)).collect();
+        let clean_of = |y0| rounded(own.apply(coordinates, y0), coordinates, wanted.rounding);
+        clean = made.into_iter().map(clean_of).collect();
         all.push(own);
     }
     Ok(all)
@@ -171,22 +178,20 @@ fn fitted_to(
 ) -> Result<Calibration> {
     let zero = coordinates.profile().zeros_like();
     let mut own = Calibration { gain: zero.ones_like(), shift: zero };
+    let power = if rounding.is_some() { STEP } else { 1.0 };
     for _ in 0..ROUNDS {
         // The modes under the map found so far.
         let modes = |y: &Tensor<4>| {
             let y = own.apply(coordinates, y.clone());
-            coordinates.modes(match rounding {
-                Some(parts) => coordinates.encode(parts.rounded(coordinates.decode(y))),
-                None => y,
-            })
+            coordinates.modes(rounded(y, coordinates, rounding))
         };
         let modes = Tensor::cat(batches.iter().map(modes).collect(), 0);
 
         // With m and s the measured mean and deviation, a mode y becomes
-        // (y - m) sigma_data / s, as far as the largest gain allows.
+        // (y - m) (sigma_data / s)^power, as far as the limits of the gain allow.
         let mean = modes.clone().mean_dim(0);
-        let wanted = own.gain.clone() / deviation(modes).clamp_min(1e-6) * coordinates.sigma_data;
-        let gain = wanted.clamp(1.0 / LARGEST, LARGEST);
+        let ratio = deviation(modes).clamp_min(1e-6).recip() * coordinates.sigma_data;
+        let gain = (own.gain.clone() * ratio.powf_scalar(power)).clamp(SMALLEST, LARGEST);
         let change = gain.clone() / own.gain;
         own = Calibration { shift: (own.shift - mean) * change.clone(), gain };
 
@@ -196,6 +201,14 @@ fn fitted_to(
         }
     }
     Ok(own)
+}
+
+/// The states `y` with their input rounded, if `rounding` has the parts of a sample.
+fn rounded(y: Tensor<4>, coordinates: &Coordinates, rounding: Option<&Parts>) -> Tensor<4> {
+    match rounding {
+        Some(parts) => coordinates.encode(parts.rounded(coordinates.decode(y))),
+        None => y,
+    }
 }
 
 /// The calibration `own` with all lines scaled, one factor for each mode along x, so that the first
@@ -261,9 +274,10 @@ mod tests {
 
     #[test]
     fn calibrated_states_have_the_data_s_mean_and_deviation_in_every_mode() {
-        for kind in [MODES, JOINT] {
+        // Too little of every mode, and several times too much.
+        for (kind, factor) in [(MODES, 0.8), (JOINT, 0.8), (MODES, 4.0)] {
             let (coordinates, y) = fitted("darcy", 256, kind);
-            let off = coordinates.of_modes(coordinates.modes(y) * 0.8 + 0.3);
+            let off = coordinates.of_modes(coordinates.modes(y) * factor + 0.3);
             let calibration = fitted_to(&off.clone().chunk(4, 0), &coordinates, None).unwrap();
             assert_white(&coordinates, calibration.apply(&coordinates, off), 1e-2);
         }
@@ -283,6 +297,28 @@ mod tests {
         let after = mean(&calibration.apply(&coordinates, off));
         assert!((before - data).abs() > 0.3, "{before} {data}");
         assert!((after - data).abs() < 0.1, "{after} {data}");
+    }
+
+    #[test]
+    fn a_further_call_begins_with_the_rounded_input() {
+        let (coordinates, y) = fitted("darcy", 256, MODES);
+        let parts = Parts::of(&Darcy::default());
+        let device = Device::flex();
+        let net = UNet::new(&tiny(&[1]), coordinates.inputs(), 2, 0, &device);
+        let network = Network::new(net, coordinates.clone()).with_skip(Skip::Flow).valid();
+        let levels = [1.0, 0.5];
+        let student = Generator { network: &network, levels: &levels, calibrations: &[] };
+        let wanted = Wanted { rounding: Some(&parts), line: None };
+        let calibrations = measure(&student, wanted, 0, [2, 8, 8], 3).unwrap();
+
+        let calibrated = Generator { calibrations: &calibrations, ..student };
+        let draw = Draw { seed: 9, stream: "test", step: 0, first: 0 };
+        let finish = |x| Ok(parts.rounded(x));
+        let x = calibrated.finished(draw, 2, [4096, 2, 8, 8], &device, finish).unwrap();
+        let modes = |x| coordinates.modes(coordinates.encode(x));
+        let [drawn, data] = [x, parts.rounded(coordinates.decode(y))]
+            .map(|x| values(deviation(modes(x)).narrow(1, 0, 1).square().mean())[0]);
+        assert!((drawn / data - 1.0).abs() < 0.02, "{drawn} {data}");
     }
 
     #[test]
