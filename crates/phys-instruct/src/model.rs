@@ -45,8 +45,9 @@ const WITH_FOLLOWING: u32 = 7;
 
 /// The name of the array of [`Statistics::examples`].
 const EXAMPLES: &str = "statistics.examples";
-/// The beginnings of the names of the weights that a packed file holds in 16 bits.
-const PACKED: [&str; 3] = ["net.", "operator.net.", "operator.before.net."];
+/// The beginnings of the names of the arrays that a packed file holds in 16 bits: weights, and the
+/// maps of the calls, which are of order 1.
+const PACKED: [&str; 4] = ["net.", "operator.net.", "operator.before.net.", "calibration."];
 
 /// Teacher or student.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -288,12 +288,12 @@ fn of_step<'a>(training: &mut dyn Training, names: &[&'a str]) -> Vec<(&'a str, 
 fn answers_agree_with_the_cpu() {
     // A Laplacian's source loses digits: the solution is differentiated twice. Darcy's coefficient
     // moves by 1e-3 with the processor's own vector instructions.
-    let poisson = 10.0 * AGREEMENT;
+    let helmholtz = 10.0 * AGREEMENT;
     let (own, in_noise) = (None, Some(Method::NoiseSpace));
     for (name, method, most) in [
         ("navier-stokes", own, AGREEMENT),
-        ("poisson", own, poisson),
-        ("poisson", in_noise, poisson),
+        ("helmholtz", own, helmholtz),
+        ("helmholtz", in_noise, helmholtz),
     ] {
         let pde = problem::by_name(name).unwrap();
         let grid = Grid::square(32);
