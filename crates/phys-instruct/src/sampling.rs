@@ -8,6 +8,7 @@ use crate::diffusion::noise::Draw;
 use crate::diffusion::sampler::{self, Method};
 use crate::model::{Kind, Model};
 use crate::net::params::read;
+use crate::parts::Parts;
 use crate::{Error, Result, Samples, memory};
 
 /// The number of samples per network call.
@@ -110,25 +111,32 @@ fn watched(
     let device = model.device();
     let coordinates = &model.network.coordinates;
 
-    let samples = match &model.operator {
-        None => collect(model, count, watch, |shape, first| {
-            Ok(coordinates.decode(generator.sample(draw(first), calls, shape, &device)))
-        })?,
-        Some(operator) => {
-            let parts = operator.frame().parts();
-            let rounds = model.card.round_input;
-            collect(model, count, watch, |shape, first| {
-                generator.finished(draw(first), calls, shape, &device, |x| {
-                    operator.solved(if rounds { parts.rounded(x) } else { x })
-                })
-            })?
+    // The fields that count, from those that a call gives.
+    let pde = model.card.pde()?;
+    let parts = model.card.round_input.then(|| Parts::of(pde.as_ref()));
+    let finish = |x| {
+        let x = match &parts {
+            Some(parts) => parts.rounded(x),
+            None => x,
+        };
+        match &model.operator {
+            Some(operator) => operator.solved(x),
+            None => Ok(x),
         }
     };
+
+    let samples = collect(model, count, watch, |shape, first| {
+        // States that count as they are pass from call to call without rounding errors.
+        if parts.is_none() && model.operator.is_none() {
+            return Ok(coordinates.decode(generator.sample(draw(first), calls, shape, &device)));
+        }
+        generator.finished(draw(first), calls, shape, &device, finish)
+    })?;
 
     if !model.card.round_input {
         return Ok(samples);
     }
-    Ok(samples.with_input_rounded(model.card.pde()?.as_ref()))
+    Ok(samples.with_input_rounded(pde.as_ref()))
 }
 
 fn teacher_samples(model: &Model, options: SampleOptions, watch: &mut Watch) -> Result<Drawn> {

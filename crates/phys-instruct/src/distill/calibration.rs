@@ -12,8 +12,9 @@
 //!
 //! Two kinds of input need more than one such map.
 //!
-//! If samples are rounded to a two-valued input, the moments of the rounded fields count. These
-//! follow the maps only in part, so that a few rounds of measuring and correcting are made.
+//! If samples are rounded to a two-valued input, the moments of the rounded fields count, and the
+//! next call begins with these. They follow the maps only in part, so that a few rounds of
+//! measuring and correcting are made.
 //!
 //! If the input is the first line of the only channel, as Burgers' initial values are, the modes
 //! over both axes do not determine the deviation of that line. All lines are scaled, by one factor
@@ -58,9 +59,6 @@ const SETTLED: f32 = 1e-3;
 pub struct Wanted<'a> {
     /// The parts of the samples, if these leave the student with the input rounded.
     pub rounding: Option<&'a Parts>,
-    /// Begin every further call with the rounded input, as sampling does where an operator makes
-    /// the solution.
-    pub rounds_between: bool,
     /// The statistics of the first line, if the input is that line.
     pub line: Option<&'a FirstLine>,
 }
@@ -165,8 +163,7 @@ pub fn measure(
         }
         let own = own.only_from(first, calibrations.get(call));
 
-        let between = wanted.rounding.filter(|_| wanted.rounds_between);
-        let clean_of = |y0| rounded(own.apply(coordinates, y0), coordinates, between);
+        let clean_of = |y0| rounded(own.apply(coordinates, y0), coordinates, wanted.rounding);
         clean = made.into_iter().map(clean_of).collect();
         all.push(own);
     }
@@ -319,7 +316,7 @@ mod tests {
         let network = Network::new(net, coordinates.clone()).with_skip(Skip::Flow).valid();
         let levels = [1.0, 0.7];
         let student = Generator { network: &network, levels: &levels, calibrations: &[] };
-        let wanted = Wanted { rounding: Some(&parts), rounds_between: true, line: None };
+        let wanted = Wanted { rounding: Some(&parts), line: None };
         let calibrations = measure(&student, wanted, 0, [2, 8, 8], 3).unwrap();
 
         let calibrated = Generator { calibrations: &calibrations, ..student };

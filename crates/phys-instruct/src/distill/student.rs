@@ -143,9 +143,7 @@ impl Student {
     pub fn calibrate(&mut self, first: usize) -> Result<()> {
         let [_, channels, height, width] = self.shape();
         let rounding = self.config.round_input.then_some(&self.parts);
-        let rounds_between = self.operator.is_some() || self.config.operator().is_some();
-        let line = self.first_line.as_ref();
-        let wanted = Wanted { rounding, rounds_between, line };
+        let wanted = Wanted { rounding, line: self.first_line.as_ref() };
         let network = self.averaged();
         let generator = self.generator(&network);
         let shape = [channels, height, width];
