@@ -123,6 +123,11 @@ pub trait Pde: Any + Send + Sync {
         None
     }
 
+    /// The coordinates along y and along x of the domain's corner where both are least.
+    fn origin(&self) -> [f64; 2] {
+        [0.0; 2]
+    }
+
     /// Refuses a grid on which the equation cannot be posed. Where time runs along y, that side is
     /// a share of the final time and must be 1.
     ///
@@ -200,7 +205,7 @@ pub trait Pde: Any + Send + Sync {
     }
 
     /// The coordinates of a joint sample's grid points along y, in [0, ly], and along x, in
-    /// [0, lx]. Time is given as a share of the final time.
+    /// [0, lx], both from [`Pde::origin`] on. Time is given as a share of the final time.
     fn points(&self, grid: Grid) -> [Vec<f64>; 2];
 
     /// Returns the input part of a joint sample, which is what [`Pde::solve`] takes.

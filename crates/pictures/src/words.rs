@@ -1,9 +1,10 @@
 //! The words about samples and answers: their origin, an answer's figures, and where one more value
 //! would tell most.
 
+use phys_instruct::condition::digits::within;
 use phys_instruct::condition::{Answer, AnswerFigures, Task, TrialScores};
 use phys_instruct::figures::Figures;
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Grid, Pde};
 use phys_instruct_report::number::{plain, significant};
 
 /// The PDE error where no equation is known.
@@ -112,6 +113,8 @@ pub fn figures(
 /// Advice on the place of one more value; none if nothing is unknown.
 pub fn advice(figures: &AnswerFigures) -> Option<String> {
     let place = figures.next_place.as_ref()?;
-    let [y, x] = [place.y, place.x].map(plain);
+    let Grid { ny, nx, ly, lx } = figures.grid;
+    // A place is a grid point, so that hundredths of a spacing tell it.
+    let [y, x] = [within(place.y, ly / ny as f64), within(place.x, lx / nx as f64)];
     Some(format!("One more value would tell most at y {y}, x {x} of {}.", place.field))
 }

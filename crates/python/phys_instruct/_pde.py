@@ -32,7 +32,8 @@ class PDE:
       field is the input, the later rows are the solution.
 
     For a PDE known by data alone, ``name`` stands in files and pictures, ``sides`` are the lengths of
-    the domain along y and x. ``units`` and ``meanings`` are texts of the fields, which pictures and
+    the domain along y and x, and ``origin`` is the corner, y and x, where both are least: places of
+    observations and of answers count from there. ``units`` and ``meanings`` are texts of the fields, which pictures and
     NetCDF files tell. ``ranges`` gives the least and the largest value a field may have,
     ``values`` the two values of an input that has no others, and ``bases`` a field's boundary
     conditions along y and x, by names as in the book's chapter on own data. Values and bases that
@@ -47,6 +48,7 @@ class PDE:
         input: str | Sequence[str] | None = None,
         time: str | None = None,
         sides: Sides | None = None,
+        origin: tuple[float, float] | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
         values: Mapping[str, tuple[float, float]] | None = None,
         bases: Mapping[str, tuple[str, str]] | None = None,
@@ -55,7 +57,7 @@ class PDE:
         **params: float,
     ) -> None:
         if fields is None:
-            described = (time, ranges, values, bases, units, meanings, sides)
+            described = (time, ranges, values, bases, units, meanings, sides, origin)
             if name is None or input is not None or any(described):
                 raise ConfigError("PDE: a name, or fields and input or time, expected")
             self._native = _native.Pde(name, [(key, float(v)) for key, v in params.items()])
@@ -67,7 +69,7 @@ class PDE:
             "unit": units or {}, "meaning": meanings or {},
         }
         self._native = _native.Pde.described(
-            _toml(name or "mine", list(fields), input, time, sides, own)
+            _toml(name or "mine", list(fields), input, time, {"sides": sides, "origin": origin}, own)
         )
 
     @property
@@ -109,11 +111,12 @@ def _toml(
     names: list[str],
     input: str | Sequence[str] | None,
     time: str | None,
-    sides: Sides | None,
+    lengths: Mapping[str, tuple[float, float] | None],
     own: Mapping[str, Mapping[str, str | tuple[Any, Any]]],
 ) -> str:
-    """Returns the description of a PDE known by data alone, as the command line reads it. ``own``
-    has what is said of a field, by the description's key and the field's name."""
+    """Returns the description of a PDE known by data alone, as the command line reads it. ``lengths``
+    has what is said of the domain, and ``own`` what is said of a field, by the description's key and
+    the field's name."""
     for key in (key for of_fields in own.values() for key in of_fields):
         if key not in names:
             raise ConfigError(f"PDE: no field `{key}`: {', '.join(names)}")
@@ -123,8 +126,7 @@ def _toml(
         lines.append(f"time = {json.dumps(time)}")
     if input is not None:
         lines.append(f"input = {json.dumps([input] if isinstance(input, str) else list(input))}")
-    if sides is not None:
-        lines.append(f"sides = {[float(side) for side in sides]}")
+    lines += [f"{key} = {[float(v) for v in two]}" for key, two in lengths.items() if two is not None]
     for field in names:
         lines += ["[[pde.field]]", f"name = {json.dumps(field)}"]
         for key, of_fields in own.items():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import phys_instruct as pi
@@ -42,7 +43,8 @@ def pairs() -> pi.Fields:
 
 
 def test_a_student_of_data_alone(pairs: pi.Fields, tmp_path: Path) -> None:
-    own = pi.PDE(fields=["a", "u"], input="a", name="own", units={"a": "W/m^3"}, meanings={"a": "source"})
+    texts: dict[str, Any] = {"units": {"a": "W/m^3"}, "meanings": {"a": "source"}}
+    own = pi.PDE(fields=["a", "u"], input="a", name="own", origin=(5e6, 300.0), **texts)
     data = pi.Dataset(own, a=pairs["a"], u=pairs["u"], validation=10)
     assert len(data) == 60 and repr(data) == "<Dataset of own: 60 pairs of a, u on 16x16>"
 
@@ -59,6 +61,14 @@ def test_a_student_of_data_alone(pairs: pi.Fields, tmp_path: Path) -> None:
     assert np.array_equal(samples.array, student.sample(4).array)
     assert samples.figures["count"] == 4 and "pde_error" not in samples.figures
     assert samples.measure(pairs)["pde_error"] is None
+
+    # Places count from the origin on.
+    assert again.grid.y[[0, -1]].tolist() == [5e6, 5e6 + 1] and again.grid.x[0] == 300
+    heads = pi.Observations(u=[0.01, 0.02], y=[5e6 + 0.5, 5e6 + 0.7], x=[300.5, 300.2], sd=1e-3)
+    found = again.solve(heads, task="inverse", ensemble=4)
+    assert found.observations["y"].tolist() == [5e6 + 0.5, 5e6 + 0.7]
+    with pytest.raises(pi.Error, match="outside the domain"):
+        again.solve(pi.Observations(u=[0.01], y=[0.5], x=[0.5], sd=1e-3), task="inverse")
 
     # The same call finds its work done; another set is refused.
     same = pi.train(data, minutes=0.1, out=tmp_path / "mine")

@@ -95,7 +95,7 @@ fn of_one(pde: &dyn Pde, json: bool) -> Outcome {
     let value = json!({
         "pde": pde.name(), "equation": pde.equation(), "fields": fields,
         "input": names(&layout.input), "solution": names(&layout.solution), "input_law": law.to_string(),
-        "params": params, "solver": pde.has_solver(), "symmetries": symmetries, "arrays": arrays, "models": models,
+        "sides": pde.sides(), "origin": pde.origin(), "params": params, "solver": pde.has_solver(), "symmetries": symmetries, "arrays": arrays, "models": models,
     });
 
     let mut lines = vec![line("name", pde.name()), line("equation", pde.equation())];
@@ -145,6 +145,14 @@ fn places_and_ranges(pde: &dyn Pde) -> Vec<(String, String)> {
         line("range", format!("{} from {low} to {high}", channels[c].name))
     };
     let mut lines = vec![line("points", places)];
+    match (own.sides(), own.origin()) {
+        (Some([ly, lx]), [y, x]) => {
+            let (north, east) = (y + ly, x + lx);
+            lines.push(line("domain", format!("y from {y} to {north}, x from {x} to {east}")));
+        }
+        (None, [0.0, 0.0]) => {}
+        (None, [y, x]) => lines.push(line("domain", format!("y from {y} on, x from {x} on"))),
+    }
     lines.extend(own.description().ranges().map(range));
     lines
 }

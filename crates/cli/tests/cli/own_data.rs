@@ -125,6 +125,42 @@ fn data_alone_go_the_whole_road() {
     sandbox.good("solve student --task forward --obs f.csv");
 }
 
+/// Northing and easting of an area of 1 by 2 km stand in observations and in answers.
+#[test]
+fn coordinates_of_a_map_are_those_of_observations_and_answers() {
+    let sandbox = sandbox();
+    let aside = "sides = [1000.0, 2000.0]\norigin = [5641000.0, 356000.0]";
+    let moved = MINE.replacen("input = 'a'", &format!("input = 'a'\n{aside}"), 1);
+    sandbox.write("mine.toml", moved.as_bytes());
+    let grid = "grid = { points = [8, 8], sides = [1000.0, 2000.0] }";
+    sandbox.write("own.toml", TINY.replacen("grid = 8", grid, 1).as_bytes());
+    sandbox.good("data import made.npz --pde mine.toml --out pairs.npz");
+    sandbox.good("train own.toml --out teacher");
+    sandbox.good("distill own.toml --out student");
+    let info = sandbox.good("model info student").stdout;
+    assert!(info.contains("y from 5641000 to 5642000, x from 356000 to 358000"), "{info}");
+
+    let trials = "solve student --task inverse --held-out pairs.npz --make-obs";
+    sandbox.good(&format!("{trials} o.csv --points 8 --noise 0.01"));
+    let text_of = |name: &str| std::fs::read_to_string(sandbox.path(name)).unwrap();
+    let text = text_of("o.csv");
+    let is_there = |line: &str| line.starts_with("u,564") && line.contains(",35");
+    assert!(text.lines().skip(1).all(is_there), "{text}");
+
+    let solved = sandbox.json("solve student --task inverse --obs o.csv --out a.csv --out a.svg");
+    let place = &solved["next_place"];
+    assert!((5_641_000.0..=5_642_000.0).contains(&place["y"].as_f64().unwrap()), "{place}");
+    let text = text_of("a.csv");
+    let points: Vec<&str> = text.lines().collect();
+    assert!(points[1].starts_with("5641000,356000,"), "{}", points[1]);
+    assert!(points[64].starts_with("5642000,358000,"), "{}", points[64]);
+
+    // Coordinates without the origin are not of this domain.
+    sandbox.write("near.csv", b"field,y,x,value,sd\nu,500,700,0.1,0.01\n");
+    let line = "solve student --task inverse --obs near.csv";
+    refused(&sandbox, line, &["near.csv", "[5641000, 5642000] along y"]);
+}
+
 #[test]
 fn what_needs_an_equation_or_a_solver_is_refused_with_the_reason() {
     let sandbox = sandbox();

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use phys_instruct_physics::{Pde, TwoValues};
 use serde::Serialize;
 
-use crate::condition::digits::short;
+use crate::condition::digits::{given, short};
 use crate::condition::explained::Explained;
 use crate::condition::methods::known::KnownInput;
 use crate::condition::observations::place::Lattice;
@@ -430,10 +430,10 @@ impl Solver {
         let points = observations.points().iter().filter(|p| input.contains(&p.channel));
         let Some(odd) = points.clone().find(|p| off(p) > most(p)) else { return Ok(()) };
         let count = points.filter(|p| off(p) > most(p)).count();
-        let [y, x] = lattice.coordinates(odd.channel, [odd.row, odd.column]);
+        let [y, x] = lattice.coordinates(odd.channel, [odd.row, odd.column]).map(given);
         let name = &observations.channels()[odd.channel];
         Err(Error::Observation(format!(
-            "{name} = {} at y {y:.4}, x {x:.4} ({count} such): this model knows {name} = {low} and \
+            "{name} = {} at y {y}, x {x} ({count} such): this model knows {name} = {low} and \
              {high} alone. Where {name} is observed everywhere the solution is found for any value; \
              else state the errors (sd), or train on data of your own law",
             odd.value

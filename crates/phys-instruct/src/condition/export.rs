@@ -23,8 +23,9 @@ use crate::{Error, Result};
 
 /// The quantiles of every field, and the names of their layers.
 const QUANTILES: [(f64, &str); 3] = [(0.1, "p10"), (0.5, "p50"), (0.9, "p90")];
-/// Two spacings of a grid that differ by less than this share are the same.
-const SAME_SPACING: f64 = 1e-9;
+/// Two spacings of a grid that differ by less than this share are the same. Far from the origin of
+/// a map's grid, coordinates are rounded to 1e-9 of a side.
+const SAME_SPACING: f64 = 1e-8;
 
 /// A level of a field, for the probability that the field lies above it.
 #[derive(Debug, Clone, PartialEq)]

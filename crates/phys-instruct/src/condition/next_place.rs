@@ -17,9 +17,9 @@ use crate::condition::{Answer, Posterior, Task};
 pub struct NextPlace {
     /// The field to be observed.
     pub field: String,
-    /// The coordinate y, from 0 to the side of the domain.
+    /// The coordinate y, within the domain.
     pub y: f64,
-    /// The coordinate x, likewise.
+    /// The coordinate x, within the domain.
     pub x: f64,
 }
 

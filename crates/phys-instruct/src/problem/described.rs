@@ -96,6 +96,10 @@ impl Pde for Described {
         self.description.sides
     }
 
+    fn origin(&self) -> [f64; 2] {
+        self.description.origin
+    }
+
     fn check_grid(&self, grid: Grid) -> phys_instruct_physics::Result<()> {
         grid.check(self.smallest_grid())?;
         match self.sides().filter(|sides| *sides != grid.sides()) {
@@ -112,8 +116,8 @@ impl Pde for Described {
     }
 
     fn points(&self, grid: Grid) -> [Vec<f64>; 2] {
-        let [along_y, along_x] = self.places();
-        [along_y.coordinates(grid.ny, grid.ly), along_x.coordinates(grid.nx, grid.lx)]
+        let ([along_y, along_x], [y, x]) = (self.places(), self.origin());
+        [along_y.coordinates(y, grid.ny, grid.ly), along_x.coordinates(x, grid.nx, grid.lx)]
     }
 }
 
@@ -136,6 +140,11 @@ mod tests {
 
         let grid = Grid::new([4, 5], [1.0, 2.0]).unwrap();
         assert_eq!(pde.points(grid), [vec![0.0, 0.25, 0.5, 0.75], vec![0.0, 0.5, 1.0, 1.5, 2.0]]);
+        let elsewhere = MINE.replace("sides", "origin = [50.0, -3.0]\nsides");
+        let elsewhere = Described::new(Description::from_toml(&elsewhere).unwrap()).unwrap();
+        let [ys, xs] = elsewhere.points(grid);
+        assert_eq!((ys, xs), (vec![50.0, 50.25, 50.5, 50.75], vec![-3.0, -2.5, -2.0, -1.5, -1.0]));
+
         pde.check_grid(grid).unwrap();
         assert!(pde.check_grid(Grid::square(8)).unwrap_err().to_string().contains("1 x 2"));
 

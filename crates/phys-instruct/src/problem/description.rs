@@ -8,6 +8,7 @@
 //! name = "reactor"
 //! input = "a"              # or several: ["a", "k"]; or, instead, time = "y"
 //! sides = [1.0, 2.0]       # along y and x; left out: those of the data, or 1
+//! origin = [0.0, 0.0]      # the corner of least y and x; left out: 0
 //!
 //! [[pde.field]]
 //! name = "a"
@@ -36,6 +37,9 @@ use crate::{Error, Result, Samples};
 const MOST_BYTES: u64 = 1 << 20;
 /// The most fields of a description.
 const MOST_FIELDS: usize = 64;
+/// The farthest origin, in units of the domain's sides. Double precision then holds coordinates to
+/// 2e-9 of a side.
+const FARTHEST: f64 = 1e7;
 /// The most characters of a name.
 const LONGEST_NAME: usize = 64;
 /// The most characters of a meaning or a unit.
@@ -64,6 +68,10 @@ pub struct Description {
     /// The lengths of the domain's sides along y and x. If `None`, those of the data.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "two")]
     pub sides: Option<[f64; 2]>,
+    /// The coordinates along y and x of the domain's corner where both are least, such as northing
+    /// and easting. Observations and answers have coordinates from there on.
+    #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "pair")]
+    pub origin: [f64; 2],
     /// The places of the grid points along y and x. If `None`, those that suit the bases.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "two")]
     pub points: Option<[Points; 2]>,
@@ -215,26 +223,37 @@ impl Points {
         }
     }
 
-    /// The coordinates of `n` points along a side of length `l`.
-    pub(super) fn coordinates(self, n: usize, l: f64) -> Vec<f64> {
+    /// The coordinates of `n` points along a side of length `l` that begins at `origin`.
+    pub(super) fn coordinates(self, origin: f64, n: usize, l: f64) -> Vec<f64> {
         let [first, parts] = match self {
             Self::Nodes => [0.0, n.saturating_sub(1).max(1) as f64],
             Self::Cells => [0.5, n as f64],
             Self::Inner => [1.0, (n + 1) as f64],
             Self::Periodic => [0.0, n as f64],
         };
-        (0..n).map(|j| (j as f64 + first) / parts * l).collect()
+        (0..n).map(|j| origin + (j as f64 + first) / parts * l).collect()
     }
 }
 
 /// Reads a list of two, of which an array type would pass over what is too much.
+fn pair<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> std::result::Result<[T; 2], D::Error> {
+    let list: Vec<T> = Vec::deserialize(from)?;
+    let count = list.len();
+    list.try_into().map_err(|_| D::Error::invalid_length(count, &"a list of two"))
+}
+
+/// Reads a list of two that may be left out.
 fn two<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,
 ) -> std::result::Result<Option<[T; 2]>, D::Error> {
-    let list: Vec<T> = Vec::deserialize(from)?;
-    let count = list.len();
-    let pair = list.try_into().map_err(|_| D::Error::invalid_length(count, &"a list of two"))?;
-    Ok(Some(pair))
+    pair(from).map(Some)
+}
+
+/// Tells the origin that is left out.
+fn is_zero(origin: &[f64; 2]) -> bool {
+    *origin == [0.0; 2]
 }
 
 /// The text of an ordinary file, cut where it is too long.
@@ -372,10 +391,27 @@ impl Description {
         }
 
         let is_length = |side: &f64| side.is_finite() && *side > 0.0;
-        match self.sides.filter(|sides| !sides.iter().all(is_length)) {
-            None => Ok(()),
-            Some(sides) => refuse("sides", format!(" = {sides:?}: two lengths above 0 expected")),
+        if let Some(sides) = self.sides.filter(|sides| !sides.iter().all(is_length)) {
+            return refuse("sides", format!(" = {sides:?}: two lengths above 0 expected"));
         }
+        self.check_origin().map_err(Error::Config)
+    }
+
+    /// Refuses an origin that is no place, and one so far away that coordinates are rounded to
+    /// more than a part of the domain.
+    fn check_origin(&self) -> std::result::Result<(), String> {
+        let refuse = |reason: String| Err(format!("pde.origin = {:?}: {reason}", self.origin));
+        if !self.origin.iter().all(|at| at.is_finite()) {
+            return refuse("two finite coordinates expected".into());
+        }
+
+        let sides = self.sides.unwrap_or([1.0; 2]);
+        let is_far = |(at, side): (&f64, f64)| at.abs() > FARTHEST * side;
+        if self.origin.iter().zip(sides).any(is_far) {
+            let reason = format!("at most {FARTHEST:e} times the sides, {sides:?}, expected");
+            return refuse(reason);
+        }
+        Ok(())
     }
 
     /// Refuses what contradicts a first row at the time 0.
@@ -387,6 +423,9 @@ impl Description {
         if let Some([along_y, _]) = self.points.filter(|[along_y, _]| *along_y != Points::Nodes) {
             let name = serde_json::to_string(&along_y).unwrap_or_default();
             return Err(format!("pde.points = [{name}, ..]: {expected}: \"nodes\" expected"));
+        }
+        if self.origin[0] != 0.0 {
+            return Err(format!("pde.origin = {:?}: {expected}: 0 along y expected", self.origin));
         }
 
         let is_periodic = |field: &Field| field.basis.is_some_and(|b| b[0] == Boundary::Fourier);
@@ -561,10 +600,13 @@ mod tests {
 
     #[test]
     fn a_description_reads_back_as_itself() {
-        let description = Description::from_toml(MINE).unwrap();
-        assert_eq!(Description::from_toml(&description.to_toml().unwrap()).unwrap(), description);
-        let json = serde_json::to_string(&description).unwrap();
-        assert_eq!(serde_json::from_str::<Description>(&json).unwrap(), description);
+        let elsewhere = MINE.replacen("sides", "origin = [-3.5, 1e6]\nsides", 1);
+        for text in [MINE, &elsewhere] {
+            let own = Description::from_toml(text).unwrap();
+            assert_eq!(Description::from_toml(&own.to_toml().unwrap()).unwrap(), own);
+            let json = serde_json::to_string(&own).unwrap();
+            assert_eq!(serde_json::from_str::<Description>(&json).unwrap(), own);
+        }
     }
 
     #[test]
@@ -577,6 +619,9 @@ mod tests {
             ("input = 'k'", "input = ['k', 'u']", ["pde.input", "not all"]),
             ("input = 'k'", "input = ['k', 'k']", ["pde.input", "each once"]),
             ("[1.0, 2.0]", "[1.0, 0.0]", ["pde.sides", "above 0"]),
+            ("sides", "origin = [1.0, inf]\nsides", ["pde.origin", "finite"]),
+            ("sides", "origin = [1.0, -3e7]\nsides", ["pde.origin", "1e7 times the sides"]),
+            ("sides", "origin = [1.0]\nsides", ["1", "a list of two"]),
             ("name = 'u'", "name = 'k'", ["pde.field[1].name", "twice"]),
             ("name = 'u'", "name = 'sides'", ["pde.field[0].name", "sides"]),
             ("name = 'u'", "name = 'Y'", ["pde.field[0].name", "use themselves"]),
@@ -593,6 +638,11 @@ mod tests {
                 "input = 'k'\nsides = [1.0, 2.0]",
                 "time = 'y'\npoints = ['cells', 'cells']",
                 ["pde.points", "\"nodes\" expected"],
+            ),
+            (
+                "input = 'k'\nsides = [1.0, 2.0]",
+                "time = 'y'\norigin = [1.0, 0.0]",
+                ["pde.origin", "0 along y expected"],
             ),
             ("input = 'k'", "time = 'y'\ninput = 'k'", ["pde.input", "leave it out"]),
             ("input = 'k'", "time = 'x'", ["time", "`y`"]),

@@ -42,6 +42,8 @@ pub struct Lattice {
 #[derive(Debug, Clone, Copy)]
 struct Axis {
     points: usize,
+    /// The coordinate of the domain's edge before the first point.
+    edge: f64,
     /// The length of the domain's side.
     side: f64,
     /// The coordinate of the first point.
@@ -107,7 +109,7 @@ impl Stencil {
 impl Lattice {
     /// The points of the grid on which `pde` is solved.
     pub fn new(pde: &dyn Pde, grid: Grid) -> Self {
-        let (points, sides) = (pde.points(grid), grid.sides());
+        let (points, origin, sides) = (pde.points(grid), pde.origin(), grid.sides());
         let channels = pde.channels();
         let alone = problem::description(pde).is_some();
         let axes = channels.iter().enumerate().map(|(c, channel)| {
@@ -120,7 +122,7 @@ impl Lattice {
                     (false, true) => Rule::of_data(channel.basis[axis], points[axis].len()),
                     (false, false) => Rule::of_law(channel.basis[axis], points[axis].len()),
                 };
-                Axis::new(&points[axis], sides[axis], rule)
+                Axis::new(&points[axis], [origin[axis], sides[axis]], rule)
             })
         });
 
@@ -145,10 +147,12 @@ impl Lattice {
     pub fn locate(&self, channel: usize, [y, x]: [f64; 2]) -> Result<[f64; 2], String> {
         let [along_y, along_x] = self.axes[channel];
         if !(along_y.contains(y) && along_x.contains(x)) {
-            let Grid { ly, lx, .. } = self.grid;
-            let domain = match self.grid.is_unit() {
+            let [[south, north], [west, east]] = [along_y, along_x].map(Axis::ends);
+            let domain = match [south, west, north, east] == [0.0, 0.0, 1.0, 1.0] {
                 true => "the unit square".into(),
-                false => format!("the domain, [0, {ly}] along y and [0, {lx}] along x"),
+                false => {
+                    format!("the domain, [{south}, {north}] along y and [{west}, {east}] along x")
+                }
             };
             return Err(format!("y {y}, x {x} is outside {domain}"));
         }
@@ -201,26 +205,38 @@ impl Rule {
 }
 
 impl Axis {
-    fn new(at: &[f64], side: f64, rule: Rule) -> Self {
+    fn new(at: &[f64], [edge, side]: [f64; 2], rule: Rule) -> Self {
         let points = at.len();
         let first = at.first().copied().unwrap_or(0.0);
         let spacing = match points {
             0 | 1 => 1.0,
             n => (at[n - 1] - first) / (n - 1) as f64,
         };
-        Self { points, side, first, spacing, rule }
+        Self { points, edge, side, first, spacing, rule }
+    }
+
+    /// The coordinates of the domain's edges.
+    fn ends(self) -> [f64; 2] {
+        [self.edge, self.edge + self.side]
+    }
+
+    /// The rounding of coordinates far from 0.
+    fn rounding(&self) -> f64 {
+        self.edge.abs() * f64::EPSILON
     }
 
     /// Tells whether a coordinate lies in the domain, up to rounding.
     fn contains(&self, at: f64) -> bool {
-        (-AT_THE_EDGE..=1.0 + AT_THE_EDGE).contains(&(at / self.side))
+        let beyond = AT_THE_EDGE * self.side + self.rounding();
+        (-beyond..=self.side + beyond).contains(&(at - self.edge))
     }
 
     /// The place of a coordinate, in points from the first.
     fn place(&self, at: f64) -> f64 {
-        let at = at.clamp(0.0, self.side);
-        let place = (at - self.first) / self.spacing;
-        let place = if (place - place.round()).abs() < ON_A_POINT { place.round() } else { place };
+        let [first, last] = self.ends();
+        let place = (at.clamp(first, last) - self.first) / self.spacing;
+        let near = ON_A_POINT + 2.0 * self.rounding() / self.spacing;
+        let place = if (place - place.round()).abs() < near { place.round() } else { place };
         match self.rule {
             Rule::Periodic => place.rem_euclid(self.points as f64),
             // At most half a cell lies outside the outermost points, and the slope there is zero.
@@ -444,5 +460,40 @@ mod tests {
         let [y, x] = lattice.coordinates(1, place);
         assert!((y - 0.123).abs() < 1e-12 && (x - 0.77).abs() < 1e-12);
         assert_eq!(lattice.locate(0, [1.0 + 2e-16, -1e-17]).unwrap(), [15.0, 0.0]);
+    }
+
+    /// Northing and easting of a map's grid, of an area of 1 by 2 km.
+    #[test]
+    fn an_origin_moves_all_places_and_changes_no_weight() {
+        let text = |origin: &str| {
+            format!(
+                "[pde]\nname = 'aquifer'\ninput = 'T'\nsides = [1000.0, 2000.0]\n{origin}\n\
+                 [[pde.field]]\nname = 'T'\n[[pde.field]]\nname = 'h'\n"
+            )
+        };
+        let grid = Grid::new([16, 24], [1000.0, 2000.0]).unwrap();
+        let lattice_of = |origin: &str| {
+            let pde = Described::new(Description::from_toml(&text(origin)).unwrap()).unwrap();
+            (Lattice::new(&pde, grid), pde.points(grid))
+        };
+        let (near, _) = lattice_of("");
+        let (far, [ys, xs]) = lattice_of("origin = [5641000.1, -356000.3]");
+
+        // Every grid point is found as itself, though its coordinates are rounded.
+        for (row, y) in ys.iter().enumerate() {
+            for (column, x) in xs.iter().enumerate() {
+                let place = far.locate(0, [*y, *x]).unwrap();
+                assert_eq!(place, [row as f64, column as f64]);
+            }
+        }
+        for [y, x] in [[0.0, 0.0], [12.3, 1999.9], [1000.0, 2000.0], [512.25, 77.5]] {
+            let moved = far.locate(1, [5641000.1 + y, x - 356000.3]).unwrap();
+            let own = near.locate(1, [y, x]).unwrap();
+            assert!((0..2).all(|axis| (moved[axis] - own[axis]).abs() < 1e-9), "{moved:?} {own:?}");
+        }
+
+        let refusal = far.locate(0, [500.0, 500.0]).unwrap_err();
+        assert!(refusal.contains("[5641000.1, 5642000.1] along y"), "{refusal}");
+        assert!(far.locate(0, [5640999.0, -355000.0]).is_err());
     }
 }
