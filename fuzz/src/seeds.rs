@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
 
+use phys_instruct::bench::Strength;
 use phys_instruct::bench::tuning::{Trial, Tuned, Tuning};
 use phys_instruct::data::{self, Watch};
 use phys_instruct::device::cpu;
@@ -342,13 +343,14 @@ pub fn metrics() -> Vec<Vec<u8>> {
 
 /// Returns the baselines' settings in TOML, which has no line that is a row.
 pub fn results() -> Vec<Vec<u8>> {
-    let trial = Trial { weight: 0.1, pde_error: 0.2, sliced_wasserstein: 0.3 };
+    let strength = Strength { weight: 0.1, share: Some(0.2) };
+    let trial = Trial { strength, pde_error: 0.2, sliced_wasserstein: 0.3 };
     let tuned = Tuned {
         teacher: "poisson-8".into(),
         sha256: "0".repeat(64),
         method: phys_instruct::bench::SamplingMethod::CoCoGen,
         steps: 10,
-        weight: 0.1,
+        strength,
         count: 8,
         unguided_sliced_wasserstein: 0.3,
         trials: vec![trial],

@@ -35,6 +35,7 @@ impl Default for SampleOptions {
 }
 
 /// Samples drawn from a model, and the number of network calls behind each.
+#[derive(Debug, Clone)]
 pub struct Drawn {
     /// The joint fields.
     pub samples: Samples,

@@ -168,7 +168,8 @@ fn students_with_an_operator_agree_with_the_cpu() {
 
 #[test]
 fn guided_baselines_agree_with_the_cpu() {
-    for guided in [GuidedSampler::DiffusionPde(0.1), GuidedSampler::CoCoGen(1e-3)] {
+    let guidance = GuidedSampler::DiffusionPde { weight: 0.1, share: 1.0 };
+    for guided in [guidance, GuidedSampler::CoCoGen(1e-3)] {
         let results = devices().map(|device| {
             let teacher = plain_teacher(&device);
             let pde = teacher.card.pde().unwrap();

@@ -2,13 +2,14 @@
 //!
 //! Each of the last fifth of the steps is followed by one down the gradient of the residual, taken
 //! at the state itself. A few more such corrections of the finished sample follow. No network is
-//! differentiated. The descent is in y, the state's own coordinates, at any noise level.
+//! differentiated. The gradient is taken in the metric of the noise, as [`super::diffusionpde`]
+//! takes it.
 
 use burn::tensor::Tensor;
 
 use super::diffusionpde::normalised;
 use crate::Result;
-use crate::diffusion::Network;
+use crate::diffusion::{Denoiser, Network};
 use crate::diffusion::loss::relative_residual;
 use crate::diffusion::sampler::{self, Method};
 use crate::net::gradient::gradient;
@@ -21,7 +22,7 @@ const CORRECTED: f64 = 0.2;
 const FINAL: usize = 5;
 
 /// Carries `noise` (standard normal, `[batch, channel, y, x]`) to a sample of y along `levels`,
-/// with corrections of RMS `size` in units of y.
+/// with corrections of RMS `size` in units of the profile.
 ///
 /// # Errors
 /// Fails for a residual that does not depend on the sample.
@@ -50,5 +51,6 @@ fn corrected(
 ) -> Result<Tensor<4>> {
     let leaf = y.clone().autodiff().require_grad();
     let loss = relative_residual(residual, &network.coordinates, leaf.clone()).sum();
-    Ok(y - normalised(gradient("the residual", &loss, &leaf)?) * size)
+    let pull = gradient("the residual", &loss, &leaf)? * network.profile();
+    Ok(y - normalised(pull) * network.profile() * size)
 }

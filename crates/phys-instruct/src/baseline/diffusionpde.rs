@@ -2,7 +2,8 @@
 //!
 //! Each step is followed by one down the gradient of the PDE loss, and of the misfit of
 //! observations if there are any. The loss is taken at the denoised estimate, and its gradient is
-//! carried back to the noisy state through the network.
+//! carried back to the noisy state through the network. The residual may guide a last share of the
+//! steps alone, as in the authors' own runs, where it is a fifth.
 //!
 //! The PDE loss is the sample's relative RMS residual. It is the root, as in DPS, so that the step
 //! does not vanish with the residual. The misfit is the RMS difference from the observations in
@@ -17,7 +18,7 @@ use burn::tensor::Tensor;
 use crate::Result;
 use crate::condition::observations::observed::Observed;
 use crate::diffusion::loss::relative_residual;
-use crate::diffusion::sampler::{constant, slope};
+use crate::diffusion::sampler::{self, Method, constant, slope};
 use crate::diffusion::{Denoiser, Network};
 use crate::net::gradient::gradient;
 use crate::residual::Residual;
@@ -28,6 +29,8 @@ pub struct Guide<'a> {
     pub residual: &'a dyn Residual,
     /// The size of a step.
     pub weight: f64,
+    /// The share of the steps, the last ones, that the residual guides. Observations guide all.
+    pub share: f64,
     /// The observations, if there are any.
     pub target: Option<Target<'a>>,
 }
@@ -44,9 +47,14 @@ pub struct Target<'a> {
     pub physics: f64,
 }
 
-/// The number of network passes, forward and backward, of `steps` steps.
-pub fn calls(steps: usize) -> usize {
-    3 * steps - 1
+/// The number of the first of `steps` steps that is among the last `share`.
+fn first_of_last(steps: usize, share: f64) -> usize {
+    steps - ((share * steps as f64).ceil() as usize).min(steps)
+}
+
+/// The number of network passes, forward and backward, of `steps` steps without observations.
+pub fn calls(steps: usize, share: f64) -> usize {
+    sampler::calls(steps, Method::Heun) + steps - first_of_last(steps, share)
 }
 
 /// Carries `noise` (standard normal, `[batch, channel, y, x]`) to a sample of y along `levels`.
@@ -59,10 +67,17 @@ pub fn sample(
     noise: Tensor<4>,
     levels: &[f64],
 ) -> Result<Tensor<4>> {
+    let first = first_of_last(levels.len() - 1, guide.share);
     let mut y = noise * network.profile() * levels[0];
-    for pair in levels.windows(2) {
+    for (step, pair) in levels.windows(2).enumerate() {
         let (sigma, next) = (pair[0], pair[1]);
-        let (denoised, pull) = denoised_and_pull(network, guide, &y, sigma)?;
+        let is_late = step >= first;
+        if !is_late && guide.target.is_none() {
+            y = sampler::flow(network, y, pair, Method::Heun, |_| ());
+            continue;
+        }
+
+        let (denoised, pull) = denoised_and_pull(network, guide, is_late, &y, sigma)?;
         let first = (y.clone() - denoised) / sigma;
 
         let mut moved = y.clone() + first.clone() * (next - sigma);
@@ -76,22 +91,23 @@ pub fn sample(
 }
 
 /// Returns D(y; sigma), and the direction in which each sample's loss there rises, at the profile's
-/// size.
+/// size. The residual is a part of the loss in late steps.
 fn denoised_and_pull(
     network: &Network,
     guide: &Guide,
+    is_late: bool,
     y: &Tensor<4>,
     sigma: f64,
 ) -> Result<(Tensor<4>, Tensor<4>)> {
     let leaf = y.clone().autodiff().require_grad();
     let denoised = network.denoise(leaf.clone(), constant(sigma, y).autodiff());
-    let loss = loss(network, guide, denoised.clone()).sum();
+    let loss = loss(network, guide, is_late, denoised.clone()).sum();
     let gradient = gradient("the guiding loss", &loss, &leaf)?;
     Ok((denoised.inner(), normalised(gradient * network.profile()) * network.profile()))
 }
 
-/// The loss of each sample's clean state, `[batch]`.
-fn loss(network: &Network, guide: &Guide, denoised: Tensor<4>) -> Tensor<1> {
+/// The loss of each sample's clean state, `[batch]`, with the residual in late steps.
+fn loss(network: &Network, guide: &Guide, is_late: bool, denoised: Tensor<4>) -> Tensor<1> {
     let physics = |y| relative_residual(guide.residual, &network.coordinates, y);
     let Some(target) = &guide.target else {
         return physics(denoised);
@@ -99,7 +115,10 @@ fn loss(network: &Network, guide: &Guide, denoised: Tensor<4>) -> Tensor<1> {
     let seen = target.observed.of(network.coordinates.decode(denoised.clone()));
     let misfit = (target.values.clone() - seen) * target.scale.clone();
     let misfit = misfit.square().mean_dim(1).squeeze_dim::<1>(1).clamp_min(1e-12).sqrt();
-    if target.physics == 0.0 { misfit } else { misfit + physics(denoised) * target.physics }
+    match is_late && target.physics != 0.0 {
+        true => misfit + physics(denoised) * target.physics,
+        false => misfit,
+    }
 }
 
 /// Scales each sample to RMS 1.

@@ -30,8 +30,13 @@ pub mod most_probable;
 /// A sampler that uses the residual at inference.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum GuidedSampler {
-    /// DiffusionPDE with the weight of its guidance.
-    DiffusionPde(f64),
+    /// DiffusionPDE.
+    DiffusionPde {
+        /// The weight of its guidance.
+        weight: f64,
+        /// The share of the steps, the last ones, that are guided.
+        share: f64,
+    },
     /// CoCoGen with the size of its corrections.
     CoCoGen(f64),
 }
@@ -69,8 +74,8 @@ pub fn sample(
         let draw = Draw { seed: lot.seed, stream: "sample", step: 0, first };
         let noise = draw.normal(shape, &model.device());
         let y = in_pool(|| match method {
-            GuidedSampler::DiffusionPde(weight) => {
-                let guide = Guide { residual, weight, target: None };
+            GuidedSampler::DiffusionPde { weight, share } => {
+                let guide = Guide { residual, weight, share, target: None };
                 diffusionpde::sample(&model.network, &guide, noise, &levels)
             }
             GuidedSampler::CoCoGen(size) => {
@@ -81,7 +86,7 @@ pub fn sample(
     })?;
 
     let calls = match method {
-        GuidedSampler::DiffusionPde(_) => diffusionpde::calls(steps),
+        GuidedSampler::DiffusionPde { share, .. } => diffusionpde::calls(steps, share),
         GuidedSampler::CoCoGen(_) => sampler::calls(steps, sampler::Method::Heun),
     };
     Ok(Drawn { samples, calls })
@@ -123,6 +128,7 @@ pub fn solve(
     let guide = Guide {
         residual,
         weight: guidance.weight,
+        share: 1.0,
         target: Some(Target {
             observed: &observed,
             values: row(observations, |p| p.value, &device),
@@ -138,7 +144,7 @@ pub fn solve(
         Ok(model.network.coordinates.decode(y))
     })?;
     match samples.first_not_finite() {
-        None => Ok(Posterior::of(samples, false, diffusionpde::calls(steps))),
+        None => Ok(Posterior::of(samples, false, diffusionpde::calls(steps, 1.0))),
         Some(i) => Err(Error::NonFinite(format!("guided sample {i}"))),
     }
 }
@@ -194,6 +200,10 @@ mod tests {
         )
     }
 
+    fn diffusion_pde(weight: f64) -> GuidedSampler {
+        GuidedSampler::DiffusionPde { weight, share: 1.0 }
+    }
+
     fn guided(method: GuidedSampler, steps: usize) -> (crate::Samples, usize, f64) {
         let (model, residual) = teacher();
         let drawn = sample(
@@ -214,7 +224,8 @@ mod tests {
         let (model, _) = teacher();
         let options = SampleOptions { count: 6, calls: 19, seed: 4, ..SampleOptions::default() };
         let plain = crate::sampling::sample(&model, options, &mut |_| ()).unwrap().samples;
-        for method in [GuidedSampler::DiffusionPde(0.0), GuidedSampler::CoCoGen(0.0)] {
+        let late = GuidedSampler::DiffusionPde { weight: 0.0, share: 0.2 };
+        for method in [diffusion_pde(0.0), late, GuidedSampler::CoCoGen(0.0)] {
             let (samples, ..) = guided(method, 10);
             let largest = samples.data.iter().zip(&plain.data).map(|(a, b)| (a - b).abs());
             assert!(largest.fold(0.0, f32::max) < 1e-5, "{method:?}");
@@ -223,17 +234,19 @@ mod tests {
 
     #[test]
     fn both_lower_the_pde_error() {
-        for method in
-            [GuidedSampler::DiffusionPde as fn(f64) -> GuidedSampler, GuidedSampler::CoCoGen]
-        {
+        for method in [diffusion_pde, GuidedSampler::CoCoGen] {
             let [plain, small] = [0.0, 0.03].map(|weight| guided(method(weight), 20).2);
             assert!(small < 0.9 * plain, "{:?}: {small} of {plain}", method(0.03));
         }
+        let late = |weight| GuidedSampler::DiffusionPde { weight, share: 0.2 };
+        let [plain, small] = [0.0, 1.0].map(|weight| guided(late(weight), 20).2);
+        assert!(small < 0.9 * plain, "{small} of {plain}");
     }
 
     #[test]
     fn passes_are_counted_forward_and_backward() {
-        assert_eq!(guided(GuidedSampler::DiffusionPde(0.1), 4).1, 11);
+        assert_eq!(guided(diffusion_pde(0.1), 4).1, 11);
+        assert_eq!(guided(GuidedSampler::DiffusionPde { weight: 0.1, share: 0.2 }, 10).1, 21);
         assert_eq!(guided(GuidedSampler::CoCoGen(0.1), 4).1, 7);
         let (model, residual) = teacher();
         let none = sample(

@@ -47,6 +47,17 @@ macro_rules! methods {
     };
 }
 
+/// The strength of a guided method.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Strength {
+    /// The weight of DiffusionPDE's guidance, or the size of CoCoGen's corrections.
+    pub weight: f64,
+    /// The share of the steps, the last ones, that DiffusionPDE guides. If `None`, all; CoCoGen has
+    /// a share of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+}
+
 methods! {
     /// The methods of the table of unconditional sampling.
     SamplingMethod {
@@ -96,11 +107,13 @@ methods! {
 }
 
 impl SamplingMethod {
-    /// Returns the sampler that uses the residual at inference, with its weight; none for another
+    /// Returns the sampler that uses the residual at inference, with its strength; none for another
     /// method.
-    pub fn guided(self, weight: f64) -> Option<GuidedSampler> {
+    pub fn guided(self, Strength { weight, share }: Strength) -> Option<GuidedSampler> {
         match self {
-            Self::DiffusionPde => Some(GuidedSampler::DiffusionPde(weight)),
+            Self::DiffusionPde => {
+                Some(GuidedSampler::DiffusionPde { weight, share: share.unwrap_or(1.0) })
+            }
             Self::CoCoGen => Some(GuidedSampler::CoCoGen(weight)),
             _ => None,
         }
@@ -108,7 +121,7 @@ impl SamplingMethod {
 
     /// Tells whether the method uses the residual at inference.
     pub fn is_guided(self) -> bool {
-        self.guided(0.0).is_some()
+        matches!(self, Self::DiffusionPde | Self::CoCoGen)
     }
 }
 

@@ -8,5 +8,5 @@ pub mod table;
 pub mod tuning;
 pub mod unconditional;
 
-pub use method::{SamplingMethod, SolvingMethod};
+pub use method::{SamplingMethod, SolvingMethod, Strength};
 pub use row::Row;

@@ -38,6 +38,9 @@ pub struct Key {
     pub seeds: Vec<u64>,
     /// The weight of the baseline's guidance, or the size of its correction.
     pub weight: Option<f64>,
+    /// The share of the steps, the last ones, that DiffusionPDE guides; none for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
     /// The number of sweeps by which the samples are polished; none for samples as drawn.
     #[serde(default)]
     pub sweeps: Option<usize>,
@@ -89,8 +92,6 @@ pub struct Row {
     pub solution_error: Option<f64>,
     /// The standard deviation of the solution error over seeds.
     pub solution_error_sd: Option<f64>,
-    /// The solution error with a two-valued input (Darcy's) rounded to the nearer value.
-    pub rounded_solution_error: Option<f64>,
     /// The share of the samples whose input the solver refused. They are not in the solution error.
     pub refused_share: f64,
     /// The sliced Wasserstein distance to held-out data.
@@ -158,7 +159,6 @@ impl Row {
             pde_error,
             pde_error_sd,
             data_floor: over(&|r| r.data_floor.unwrap_or(f64::NAN)).0,
-            rounded_solution_error: mean_of(&|r| r.rounded_solution_error),
             refused_share: over(&|r| r.refused as f64 / (r.refused + r.solved).max(1) as f64).0,
             solution_error: solution.map(|s| s.0),
             solution_error_sd: solution.map(|s| s.1),
@@ -226,6 +226,7 @@ mod tests {
             count: 4,
             seeds: vec![0],
             weight: None,
+            share: None,
             sweeps: None,
             solved: 4,
             threads: 2,

@@ -14,7 +14,6 @@ const FIGURES: [Column; 16] = [
     ("data_floor", |r| exact(r.data_floor)),
     ("solution_error", |r| maybe(r.solution_error)),
     ("solution_error_sd", |r| maybe(r.solution_error_sd)),
-    ("rounded_solution_error", |r| maybe(r.rounded_solution_error)),
     ("refused_share", |r| exact(r.refused_share)),
     ("sliced_wasserstein", |r| exact(r.sliced_wasserstein)),
     ("sliced_wasserstein_sd", |r| exact(r.sliced_wasserstein_sd)),
@@ -23,6 +22,7 @@ const FIGURES: [Column; 16] = [
     ("spectrum_error_max", |r| list(&r.spectrum_error_max)),
     ("high_share", |r| r.high_share.map_or(String::new(), |both| list(&both))),
     ("weight", |r| maybe(r.key.weight)),
+    ("share", |r| maybe(r.key.share)),
     ("latency_seconds", |r| exact(r.latency_seconds)),
     ("throughput", |r| exact(r.throughput)),
 ];

@@ -1,9 +1,9 @@
-//! The weights of the guided baselines, searched per teacher, method and number of steps.
+//! The strengths of the guided baselines, searched per teacher, method and number of steps.
 //!
-//! Every search has the same budget: all candidates of one list, on the same validation samples and
-//! seed. The candidate of lowest PDE error is chosen among those that preserve the distribution,
+//! All candidates of a list are tried on the same validation samples and seed, with the input of
+//! samples rounded where the law has two values. The candidate of lowest PDE error is chosen among those that preserve the distribution,
 //! that is, whose sliced Wasserstein distance is within a fifth of the unguided sampler's. If there
-//! is none, the smallest candidate is chosen.
+//! is none, the candidate of the smallest distance is chosen.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use burn::tensor::Device;
 use phys_instruct_physics::Pde;
 use serde::{Deserialize, Serialize};
 
-use super::method::SamplingMethod;
+use super::method::{SamplingMethod, Strength};
 use crate::baseline::{self, Lot};
 use crate::diffusion::sampler::{self, Method};
 use crate::eval::{SwdOptions, physics, swd};
@@ -21,8 +21,13 @@ use crate::store::atomic;
 use crate::store::file::{bad, read_text};
 use crate::{Error, Result, Samples, device, problem, seeds};
 
-/// The weights that are tried for DiffusionPDE, in its units.
-const GUIDANCE: [f64; 6] = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
+/// The weights that are tried for DiffusionPDE where it guides all steps, in its units.
+const GUIDANCE: [f64; 6] = [0.001, 0.01, 0.03, 0.1, 0.3, 1.0];
+/// The share of the steps that the authors' own runs guide by the residual.
+const LATE: f64 = 0.2;
+/// The weights that are tried where DiffusionPDE guides that share, over which sigma falls by a
+/// thousandth of its path.
+const LATE_GUIDANCE: [f64; 6] = [0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 /// The sizes that are tried for CoCoGen.
 const CORRECTIONS: [f64; 6] = [3e-5, 3e-4, 1e-3, 3e-3, 0.01, 0.1];
 /// The numbers of steps at which a weight is searched. A run takes the weight of the nearest number
@@ -36,8 +41,9 @@ const MOST_BYTES: u64 = 1 << 24;
 /// One candidate and its measures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
-    /// The weight.
-    pub weight: f64,
+    /// The strength.
+    #[serde(flatten)]
+    pub strength: Strength,
     /// The relative RMS residual.
     pub pde_error: f64,
     /// The sliced Wasserstein distance to the validation data.
@@ -55,8 +61,9 @@ pub struct Tuned {
     pub method: SamplingMethod,
     /// The number of sampler steps.
     pub steps: usize,
-    /// The chosen weight.
-    pub weight: f64,
+    /// The chosen strength.
+    #[serde(flatten)]
+    pub strength: Strength,
     /// The number of samples of each trial.
     pub count: usize,
     /// The distance of the unguided sampler at the same steps, seed and number of samples.
@@ -100,12 +107,12 @@ impl Tuning {
         self.tuned.iter().any(|t| t.sha256 == sha256)
     }
 
-    /// The weight for `steps` steps: that of the largest searched number not above it, or else of
+    /// The strength for `steps` steps: that of the largest searched number not above it, or else of
     /// the smallest. None if the teacher, identified by its file's hash, was not searched.
-    pub fn weight(&self, sha256: &str, method: SamplingMethod, steps: usize) -> Option<f64> {
+    pub fn strength(&self, sha256: &str, method: SamplingMethod, steps: usize) -> Option<Strength> {
         let own = self.tuned.iter().filter(|t| t.sha256 == sha256 && t.method == method);
         let below = own.clone().filter(|t| t.steps <= steps).max_by_key(|t| t.steps);
-        below.or_else(|| own.min_by_key(|t| t.steps)).map(|t| t.weight)
+        below.or_else(|| own.min_by_key(|t| t.steps)).map(|t| t.strength)
     }
 }
 
@@ -119,7 +126,18 @@ pub struct Teacher<'a> {
     pub model: &'a Model,
 }
 
-/// Searches the weight of `method` at `steps` steps with `count` samples a trial, against
+/// The strengths that are tried for a guided method.
+fn candidates(method: SamplingMethod) -> Vec<Strength> {
+    let each = |weights: &[f64], share| -> Vec<Strength> {
+        weights.iter().map(|&weight| Strength { weight, share }).collect()
+    };
+    match method {
+        SamplingMethod::CoCoGen => each(&CORRECTIONS, None),
+        _ => [each(&GUIDANCE, None), each(&LATE_GUIDANCE, Some(LATE))].concat(),
+    }
+}
+
+/// Searches the strength of `method` at `steps` steps with `count` samples a trial, against
 /// `validation`.
 ///
 /// # Errors
@@ -145,14 +163,14 @@ pub fn search(
         seed: seeds::TUNING_NOISE,
         ..SampleOptions::default()
     };
-    let unguided = distance(&sampling::sample(model, heun, &mut |_| ())?.samples)?;
+    let unguided = sampling::sample(model, heun, &mut |_| ())?.samples;
+    let unguided = distance(&unguided.with_input_rounded(pde))?;
 
-    let candidates = if method == SamplingMethod::CoCoGen { CORRECTIONS } else { GUIDANCE };
-    let trials = candidates
-        .iter()
-        .map(|&weight| {
+    let trials = candidates(method)
+        .into_iter()
+        .map(|strength| {
             let guided = method
-                .guided(weight)
+                .guided(strength)
                 .ok_or_else(|| Error::Config(format!("{method} has no weight to be searched")))?;
             let lot = Lot { count, seed: seeds::TUNING_NOISE };
             let drawn = baseline::sample(model, guiding.as_ref(), guided, steps, lot, &mut |_| ())?;
@@ -160,10 +178,11 @@ pub fn search(
             let samples = Some(drawn.samples).filter(|s| s.first_not_finite().is_none());
             let Some(samples) = samples else {
                 let [pde_error, sliced_wasserstein] = [f64::MAX; 2];
-                return Ok(Trial { weight, pde_error, sliced_wasserstein });
+                return Ok(Trial { strength, pde_error, sliced_wasserstein });
             };
+            let samples = samples.with_input_rounded(pde);
             Ok(Trial {
-                weight,
+                strength,
                 pde_error: physics::pde_error(&samples, residual.as_ref())?,
                 sliced_wasserstein: distance(&samples)?,
             })
@@ -175,35 +194,42 @@ pub fn search(
         sha256: teacher.sha256.into(),
         method,
         steps,
-        weight: chosen(&trials, KEPT * unguided),
+        strength: chosen(&trials, KEPT * unguided)
+            .ok_or_else(|| Error::Config(format!("{method} has nothing to be searched")))?,
         count,
         unguided_sliced_wasserstein: unguided,
         trials,
     })
 }
 
-fn chosen(trials: &[Trial], largest_distance: f64) -> f64 {
+fn chosen(trials: &[Trial], largest_distance: f64) -> Option<Strength> {
     trials
         .iter()
         .filter(|t| t.sliced_wasserstein <= largest_distance)
         .min_by(|a, b| a.pde_error.total_cmp(&b.pde_error))
-        .or_else(|| trials.iter().min_by(|a, b| a.weight.total_cmp(&b.weight)))
-        .map_or(0.0, |t| t.weight)
+        .or_else(|| {
+            trials.iter().min_by(|a, b| a.sliced_wasserstein.total_cmp(&b.sliced_wasserstein))
+        })
+        .map(|t| t.strength)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn strength(weight: f64) -> Strength {
+        Strength { weight, share: None }
+    }
+
     fn trial(weight: f64, pde_error: f64, sliced_wasserstein: f64) -> Trial {
-        Trial { weight, pde_error, sliced_wasserstein }
+        Trial { strength: strength(weight), pde_error, sliced_wasserstein }
     }
 
     #[test]
     fn the_lowest_error_that_keeps_the_distribution_wins() {
         let trials = [trial(0.003, 0.9, 0.10), trial(0.1, 0.5, 0.11), trial(1.0, 0.1, 0.5)];
-        assert_eq!(chosen(&trials, 0.12), 0.1);
-        assert_eq!(chosen(&trials, 0.01), 0.003);
+        assert_eq!(chosen(&trials, 0.12), Some(strength(0.1)));
+        assert_eq!(chosen(&trials, 0.01), Some(strength(0.003)));
     }
 
     #[test]
@@ -213,14 +239,14 @@ mod tests {
             sha256: "t".into(),
             method: SamplingMethod::CoCoGen,
             steps,
-            weight,
+            strength: strength(weight),
             count: 1,
             unguided_sliced_wasserstein: 0.1,
             trials: vec![],
         };
         let tuning = Tuning { tuned: vec![tuned(10, 0.1), tuned(100, 0.3)] };
-        let weight = |steps| tuning.weight("t", SamplingMethod::CoCoGen, steps);
-        assert_eq!([weight(4), weight(10), weight(200)], [Some(0.1), Some(0.1), Some(0.3)]);
-        assert_eq!(tuning.weight("t", SamplingMethod::DiffusionPde, 10), None);
+        let found = |steps| tuning.strength("t", SamplingMethod::CoCoGen, steps);
+        assert_eq!([4, 10, 200].map(found), [0.1, 0.1, 0.3].map(|weight| Some(strength(weight))));
+        assert_eq!(tuning.strength("t", SamplingMethod::DiffusionPde, 10), None);
     }
 }

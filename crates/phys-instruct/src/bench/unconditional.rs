@@ -2,14 +2,14 @@
 //! solver, for each PDE.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use burn::tensor::Device;
 use phys_instruct_physics::{Grid, Pde};
 
-use super::method::SamplingMethod;
+use super::method::{SamplingMethod, Strength};
 use super::row::{Key, Measured, Row};
 use super::tuning::Tuning;
 use crate::baseline::{self, Lot};
@@ -227,6 +227,7 @@ fn key(pde: &str, method: SamplingMethod, grid: Grid, options: &Options, steps: 
         count: if slow { options.slow_count.min(options.count) } else { options.count },
         seeds: options.seeds.clone(),
         weight: None,
+        share: None,
         sweeps: None,
         solved: options.solved.min(options.count),
         threads: rayon::current_num_threads(),
@@ -278,15 +279,16 @@ fn teacher_rows(
     teacher: &Loaded,
 ) -> Result<Vec<Item>> {
     let row = |&steps: &usize| {
-        let weight = tuning.weight(&teacher.hash, method, steps);
-        if method.is_guided() && weight.is_none() {
+        let strength = tuning.strength(&teacher.hash, method, steps);
+        if method.is_guided() && strength.is_none() {
             return Err(Error::Config(format!(
                 "no weight of {method} for {}: `bench tune` searches it",
                 teacher.file.display()
             )));
         }
         let mut item = teacher.item(method, options, steps);
-        item.key.weight = weight;
+        item.key.weight = strength.map(|own| own.weight);
+        item.key.share = strength.and_then(|own| own.share);
         Ok(item)
     };
     options.steps.iter().map(row).collect()
@@ -306,6 +308,16 @@ pub struct Setting {
     /// The residual on the device of the models.
     guiding: Box<dyn Residual>,
     reference: Samples,
+    /// The samples of the row measured last, one entry a seed.
+    last: Mutex<Vec<Last>>,
+}
+
+/// The samples of a row that is not polished, at one seed.
+struct Last {
+    key: Key,
+    seed: u64,
+    drawn: Drawn,
+    seconds: f64,
 }
 
 impl Setting {
@@ -326,7 +338,7 @@ impl Setting {
             data::generate(pde.as_ref(), card.grid, seeds::REFERENCE, 2 * count, &mut watch)?;
         let residual = |device: &Device| problem::residual(pde.as_ref(), card.grid, device);
         let [residual, guiding] = [residual(&device::cpu())?, residual(&model.device())?];
-        Ok(Self { pde, residual, guiding, reference })
+        Ok(Self { pde, residual, guiding, reference, last: Mutex::default() })
     }
 
     /// Draws the first samples of a row for a picture.
@@ -352,7 +364,8 @@ impl Setting {
         self.residual.as_ref()
     }
 
-    fn samples(&self, item: &Item, count: usize, seed: u64) -> Result<Drawn> {
+    /// The samples of a row before they are polished.
+    fn unpolished(&self, item: &Item, count: usize, seed: u64) -> Result<Drawn> {
         let key = &item.key;
         let Some(model) = item.model.as_deref() else {
             let mut watch = Watch { progress: &mut |_| (), stop: &AtomicBool::new(false) };
@@ -362,7 +375,8 @@ impl Setting {
             return Ok(Drawn { samples, calls: 0 });
         };
 
-        let mut drawn = match key.weight.and_then(|weight| key.method.guided(weight)) {
+        let strength = key.weight.map(|weight| Strength { weight, share: key.share });
+        let mut drawn = match strength.and_then(|strength| key.method.guided(strength)) {
             Some(guided) => {
                 let (residual, lot) = (self.guiding.as_ref(), Lot { count, seed });
                 baseline::sample(model, residual, guided, key.steps, lot, &mut |_| ())?
@@ -377,10 +391,46 @@ impl Setting {
             }
         };
 
-        if let Some(sweeps) = key.sweeps {
-            drawn.samples = polish::polish(&drawn.samples, self.pde(), self.residual(), sweeps)?;
-        }
+        // An input of two values has no others, whichever method drew it.
+        drawn.samples = drawn.samples.with_input_rounded(self.pde());
         Ok(drawn)
+    }
+
+    /// The samples of a row as they are drawn, polished where the row is.
+    fn samples(&self, item: &Item, count: usize, seed: u64) -> Result<Drawn> {
+        self.polished(item, self.unpolished(item, count, seed)?)
+    }
+
+    fn polished(&self, item: &Item, drawn: Drawn) -> Result<Drawn> {
+        let Some(sweeps) = item.key.sweeps else { return Ok(drawn) };
+        let samples = polish::polish(&drawn.samples, self.pde(), self.residual(), sweeps)?;
+        Ok(Drawn { samples, ..drawn })
+    }
+
+    /// The samples of a row at one seed, with the seconds that they took. The row of the same
+    /// samples polished, which is measured next, takes those that were drawn.
+    fn timed(&self, item: &Item, seed: u64, is_kept: bool) -> Result<(Drawn, f64)> {
+        let key = Key { sweeps: None, ..item.key.clone() };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last.iter().position(|own| own.seed == seed && own.key == key);
+        let (drawn, seconds) = match known.map(|i| last.swap_remove(i)) {
+            Some(own) => (own.drawn, own.seconds),
+            None => {
+                let start = Instant::now();
+                let drawn = self.unpolished(item, item.key.count, seed)?;
+                (drawn, start.elapsed().as_secs_f64())
+            }
+        };
+
+        last.retain(|own| own.key == key);
+        if is_kept && item.key.sweeps.is_none() {
+            last.push(Last { key, seed, drawn: drawn.clone(), seconds });
+        }
+        drop(last);
+
+        let start = Instant::now();
+        let drawn = self.polished(item, drawn)?;
+        Ok((drawn, seconds + start.elapsed().as_secs_f64()))
     }
 }
 
@@ -395,7 +445,6 @@ pub fn measure(
     stop: &AtomicBool,
 ) -> Result<Row> {
     let key = &item.key;
-    let reference = setting.reference.slice(0..2 * key.count);
     let spend = EvalOptions { solve_at_most: Some(options.solved), ..EvalOptions::default() };
 
     // A graphics processor compiles its programs at their first use.
@@ -408,11 +457,9 @@ pub fn measure(
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
-        let start = Instant::now();
-        let drawn = setting.samples(item, key.count, seed)?;
-        let seconds = start.elapsed().as_secs_f64();
-        let report =
-            evaluate(&drawn.samples, &reference, setting.pde(), setting.residual(), spend)?;
+        let (drawn, seconds) = setting.timed(item, seed, options.polish > 0)?;
+        let (samples, reference) = (&drawn.samples, setting.reference());
+        let report = evaluate(samples, reference, setting.pde(), setting.residual(), spend)?;
         measured.push(Measured { report, calls: drawn.calls, seconds });
     }
     let latency = latency(item, setting)?;

@@ -103,7 +103,9 @@ impl Tune {
                 let what = format!("{stem}, {method}, {steps} steps");
                 let search = || tuning::search(&teacher, pde, &validation, method, steps, count);
                 let tuned = wait(&what, search)?;
-                tell!("{what}: {}", tuned.weight);
+                let share =
+                    tuned.strength.share.map(|share| format!(", the last {share} of the steps"));
+                tell!("{what}: {}{}", tuned.strength.weight, share.unwrap_or_default());
                 all.push(tuned);
             }
         }

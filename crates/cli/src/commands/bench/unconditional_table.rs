@@ -51,11 +51,10 @@ fn cells(row: &Row) -> [String; 10] {
 /// The solution error, with the share of refused samples where there are any.
 fn solution(row: &Row) -> String {
     let short = |v: f64| significant(v, 3);
-    let rounded = row.rounded_solution_error.map(|e| format!(", input rounded {}", short(e)));
     let refused = (row.refused_share > 0.0)
         .then(|| format!(", {} % refused", significant(100.0 * row.refused_share, 2)));
     let own = row.solution_error.map_or("none solved".into(), short);
-    own + &rounded.unwrap_or_default() + &refused.unwrap_or_default()
+    own + &refused.unwrap_or_default()
 }
 
 /// One section per PDE, without pictures but the paper's Figure 1.
