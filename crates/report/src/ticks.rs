@@ -5,6 +5,8 @@ use crate::number::{minus, power_of_ten, significant};
 
 /// The share of a letter's size between two labels at least.
 const BETWEEN: f64 = 0.8;
+/// The range of an axis far from 0, as a share of its largest value.
+const OFFSET: f64 = 0.1;
 
 /// Positions along an axis and the labels there.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,7 +15,7 @@ pub struct Ticks {
     pub values: Vec<f64>,
     /// The labels; a label times ten to the `exponent` is the value.
     pub labels: Vec<String>,
-    /// 0 unless the numbers are below 0.1 or from 100,000.
+    /// 0 unless the numbers are below 0.1 or from 100,000, and their range is no small share of them.
     pub exponent: i32,
 }
 
@@ -27,7 +29,10 @@ impl Ticks {
         let step = if enough { coarse } else { round_step(0.5 * rough) };
 
         let values = multiples(low, high, step);
-        let exponent = shared_exponent(low.abs().max(high.abs()));
+        let largest = low.abs().max(high.abs());
+        // Coordinates of a map are read digit by digit.
+        let is_offset = high - low < OFFSET * largest && largest < 1e8;
+        let exponent = if is_offset && largest >= 1.0 { 0 } else { shared_exponent(largest) };
         let unit = 10f64.powi(exponent);
         // The digits of a step that is a rounding error below its power of ten.
         let decimals = (-(step / unit * 1.000_001).log10().floor()).clamp(0.0, 17.0) as usize;
@@ -132,6 +137,7 @@ mod tests {
     #[test]
     fn labels_have_the_digits_the_step_needs() {
         let labels = |low, high| Ticks::linear(low, high, 4).labels.join(" ");
+        assert_eq!(labels(5_641_000.0, 5_642_000.0), "5641000 5641500 5642000");
         assert_eq!(labels(-1.0, 1.0), "−1.0 −0.5 0 0.5 1.0");
         assert_eq!(labels(3.0, 12.0), "4 6 8 10 12");
         assert_eq!(labels(-0.21, 0.21), "−0.2 0 0.2");

@@ -121,6 +121,13 @@ fn data_alone_go_the_whole_road() {
     assert!(said.stdout.contains("not known: data alone, no equation"), "{}", said.stdout);
     let scores = sandbox.json(&format!("{trials} --problems 3 --points 8 --noise 0.01"));
     assert_eq!((&scores["problems"], &scores["equation_used"]), (&json!(3), &json!(false)));
+    // The first pairs are those that it was trained on.
+    assert!(scores["unobserved_error"].is_number() && scores["trained_on"] == json!(3));
+    let said = sandbox.good(&format!("{trials} --problems 3 --points 8 --noise 0.01")).stderr;
+    assert!(
+        said.contains("3 of 3 test problems are pairs that the model was trained on"),
+        "{said}"
+    );
     sandbox.good(&format!("{} --make-obs f.csv --points 60", trials.replace("inverse", "forward")));
     sandbox.good("solve student --task forward --obs f.csv");
 }

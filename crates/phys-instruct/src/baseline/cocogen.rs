@@ -9,9 +9,9 @@ use burn::tensor::Tensor;
 
 use super::diffusionpde::normalised;
 use crate::Result;
-use crate::diffusion::{Denoiser, Network};
 use crate::diffusion::loss::relative_residual;
 use crate::diffusion::sampler::{self, Method};
+use crate::diffusion::{Denoiser, Network};
 use crate::net::gradient::gradient;
 use crate::residual::Residual;
 

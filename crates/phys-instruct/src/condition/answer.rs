@@ -192,6 +192,7 @@ impl Solver {
         observations.check_task(*task, &task.observed(pde, grid))?;
 
         let mut notes = Vec::new();
+        notes.extend(repeated_note(observations));
         let Errors { observations, known, shares } =
             self.with_errors(&question, pde, &mut notes)?;
 
@@ -241,6 +242,8 @@ impl Solver {
             }
         };
 
+        warnings.extend(warnings::of_model(&self.model().card));
+        warnings.extend(warnings::of_members(&posterior.samples, pde));
         warnings.extend(warnings::of_explained(&explained));
         warnings.extend(pde_errors.and_then(|e| warnings::of_pde_error(e.members, e.model)));
         warnings.extend(warnings::of_left_out(posterior.left_out, options.ensemble));
@@ -439,6 +442,18 @@ impl Solver {
             odd.value
         )))
     }
+}
+
+/// The note that several values of one place count one by one; none where there is no such place.
+fn repeated_note(observations: &Observations) -> Option<String> {
+    let count = observations.repeated();
+    (count > 0).then(|| {
+        let values = if count == 1 { "value is" } else { "values are" };
+        format!(
+            "{count} {values} of a place that has another one: each counts as a measurement of its \
+             own, with an error of its own; leave copies out"
+        )
+    })
 }
 
 /// The note that an answer rests on no equation.

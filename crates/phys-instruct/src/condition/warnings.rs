@@ -3,11 +3,13 @@
 use phys_instruct_physics::Pde;
 use serde::Serialize;
 
+use crate::Samples;
 use crate::condition::Observations;
 use crate::condition::digits::{given, short, within};
 use crate::condition::explained::Explained;
 use crate::condition::observations::place::Lattice;
 use crate::condition::prior::expectation::Surprise;
+use crate::model::Card;
 use crate::problem::{self, Description};
 
 /// A number above its usual one by this factor is unusual. One in a hundred of the prior's samples
@@ -36,6 +38,8 @@ const LARGEST_SINGLE: f64 = 6.0;
 const LARGEST_PDE_ERROR: f64 = 10.0;
 /// The number of its errors by which a value may miss its field's range.
 const OUT_OF_RANGE: f64 = 3.0;
+/// The share of an answer's values outside their field's range from which on they are warned of.
+const LARGEST_SHARE_OUTSIDE: f64 = 0.01;
 /// The most observations that a warning names.
 const NAMED: usize = 3;
 /// A field's typical size fits another field of the model if both agree within this factor.
@@ -56,6 +60,10 @@ pub enum Concern {
     Together,
     /// A common offset of a field's values.
     Offset,
+    /// A model that is known to have collapsed.
+    Model,
+    /// An answer with values that its field cannot have.
+    OutOfRange,
     /// An answer that does not agree with the observations.
     Unexplained,
     /// An answer that does not satisfy the equation.
@@ -346,7 +354,8 @@ pub(super) fn of_ranges(
         };
 
         let message = format!(
-            "{first}{others}: outside {} to {}, the range that {}'s description gives",
+            "{first}{others}: outside {} to {}, the range that {}'s description gives: other units? \
+             --robust keeps a wrong value from spoiling the rest",
             short(low),
             short(high),
             pde.name()
@@ -354,6 +363,40 @@ pub(super) fn of_ranges(
         Some(warning(Concern::OutsidePrior, message))
     });
     outside.collect()
+}
+
+/// A warning of every field whose members leave the range that its description gives, in more than
+/// one value of a hundred.
+pub(super) fn of_members(members: &Samples, pde: &dyn Pde) -> Vec<Warning> {
+    let area = members.height * members.width;
+    let ranges = problem::description(pde).into_iter().flat_map(Description::ranges);
+    let outside = ranges.filter_map(|(channel, [low, high])| {
+        let of_channel = |i: usize| &members.sample(i)[channel * area..(channel + 1) * area];
+        let is_off = |value: &&f32| !(low..=high).contains(&f64::from(**value));
+        let count: usize =
+            (0..members.count).map(|i| of_channel(i).iter().filter(is_off).count()).sum();
+        let share = count as f64 / (members.count * area).max(1) as f64;
+
+        let message = || {
+            format!(
+                "{} % of the answer's values of {} lie outside {} to {}, the range that {}'s \
+                 description gives; a field that is above 0 and varies by factors is better learnt \
+                 by its logarithm",
+                short(100.0 * share),
+                members.channels[channel],
+                short(low),
+                short(high),
+                pde.name()
+            )
+        };
+        (share > LARGEST_SHARE_OUTSIDE).then(|| warning(Concern::OutOfRange, message()))
+    });
+    outside.collect()
+}
+
+/// A warning of a model that is known to have collapsed.
+pub(super) fn of_model(card: &Card) -> Option<Warning> {
+    card.collapse().map(|message| warning(Concern::Model, message))
 }
 
 /// A warning if unstated errors must be large for the values to follow this model's law.

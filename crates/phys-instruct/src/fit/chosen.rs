@@ -88,7 +88,8 @@ pub fn chosen(
 ) -> Result<Chosen> {
     let held_out = held_out_of(data.count)?;
     let pairs = data.slice(0..data.count - held_out);
-    let mut reasons = vec![format!("{} pairs to train on, {held_out} held out", pairs.count)];
+    let mut reasons =
+        vec![format!("the first {} pairs to train on, the last {held_out} held out", pairs.count)];
 
     let net = net_for(pairs.count, data.grid());
     reasons.push(format!(

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 
 use super::PROBLEMS;
+use crate::condition::digits::short;
 use crate::condition::{Options, Solver, Task, TrialScores, Trials};
 use crate::config::Config;
 use crate::eval::Report;
@@ -19,7 +20,7 @@ const NEAR_THE_FLOOR: f64 = 1.5;
 const COVERED: std::ops::RangeInclusive<f64> = 0.85..=0.95;
 /// The largest chi that passes: the answers follow the observations.
 const LARGEST_CHI: f64 = 2.0;
-/// An answer that errs by more than this part of the field says little.
+/// Answers that err by more than this part of what the mean of the pairs errs by say little.
 const LARGEST_ERROR: f64 = 0.9;
 /// The fewest test problems that say anything of coverage.
 const FEWEST_PROBLEMS: usize = 20;
@@ -124,10 +125,13 @@ fn verdict(card: &Card, report: &Report, scores: &TrialScores) -> Verdict {
             scores.chi
         ));
     }
-    if scores.error > LARGEST_ERROR {
+    let unobserved = scores.unobserved_error.unwrap_or(1.0);
+    if scores.error > LARGEST_ERROR * unobserved {
         reasons.push(format!(
-            "so many observations say little: the answers err by {:.0} % of the field",
-            100.0 * scores.error
+            "so many observations say little: the answers err by {} of the field, and its mean over \
+             the pairs, without any observation, by {}",
+            short(scores.error),
+            short(unobserved)
         ));
     }
     Verdict { trusted: reasons.is_empty(), reasons }

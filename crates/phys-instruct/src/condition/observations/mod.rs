@@ -249,6 +249,12 @@ impl Observations {
         &self.numbers
     }
 
+    /// The number of observations at the place of another one of the same field.
+    pub fn repeated(&self) -> usize {
+        let place = |p: &Observation| (p.channel, p.row.to_bits(), p.column.to_bits());
+        self.points.windows(2).filter(|pair| place(&pair[0]) == place(&pair[1])).count()
+    }
+
     /// The channels' names.
     pub fn channels(&self) -> &[String] {
         &self.channels

@@ -154,7 +154,11 @@ impl Lattice {
                     format!("the domain, [{south}, {north}] along y and [{west}, {east}] along x")
                 }
             };
-            return Err(format!("y {y}, x {x} is outside {domain}"));
+            let hint = match along_y.contains(x) && along_x.contains(y) {
+                true => "; with y and x exchanged it lies inside",
+                false => "",
+            };
+            return Err(format!("y {y}, x {x} is outside {domain}{hint}"));
         }
         Ok([along_y.place(y), along_x.place(x)])
     }

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `field` | channel, variable | the field's name; not needed where there is one field only |
 //! | `row`, `column` | i; col, j | a point of the grid, from 0 |
-//! | `y`, `x` | t or time for y | coordinates |
+//! | `y`, `x` | t, time or northing; easting | coordinates |
 //! | `value` | val | the value |
 //! | `sd` | std, sigma, error | standard deviation of its error; 0 is exact |
 //!

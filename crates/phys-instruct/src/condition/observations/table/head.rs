@@ -6,8 +6,8 @@ use super::lines::Row;
 const FIELD: &[&str] = &["field", "channel", "variable"];
 const ROW: &[&str] = &["row", "i"];
 const COLUMN: &[&str] = &["column", "col", "j"];
-const Y: &[&str] = &["y", "t", "time"];
-const X: &[&str] = &["x"];
+const Y: &[&str] = &["y", "t", "time", "northing"];
+const X: &[&str] = &["x", "easting"];
 const VALUE: &[&str] = &["value", "val"];
 const SD: &[&str] = &["sd", "std", "sigma", "error"];
 
@@ -39,7 +39,10 @@ pub(super) struct Head {
 impl Head {
     pub fn new(first: &Row, channels: &[String]) -> Result<Self, Vec<String>> {
         let mut columns = Columns::new(first, channels);
-        let [row, column, y, x] = [ROW, COLUMN, Y, X].map(|known| columns.known(known));
+        let [row, column] = [ROW, COLUMN].map(|known| columns.known(known));
+        // Beside y, a column `t` may hold anything, such as a transmissivity.
+        let [y, x] =
+            [Y, X].map(|all| columns.known(&all[..1]).or_else(|| columns.known(&all[1..])));
         let values = columns.values();
         let pair = |first: Option<usize>, second: Option<usize>| Some([first?, second?]);
         let (point, at) = (pair(row, column), pair(y, x));

@@ -142,6 +142,18 @@ fn a_column_named_after_a_field_is_the_fields() {
 }
 
 #[test]
+fn places_of_a_map_are_northing_and_easting() {
+    let table = read("Well,Easting,Northing,u\nP1,356000,5641000,0.5\n").unwrap();
+    let at = Place::At { y: 5_641_000.0, x: 356_000.0 };
+    assert_eq!(unnumbered(&table), [entry(0, 1, at, 0.5, None)]);
+
+    // Beside y, a column `T` is none of the time.
+    let table = read("y,x,T,u\n0.25,0.5,30,0.5\n").unwrap();
+    assert_eq!(table.entries[0].place, Place::At { y: 0.25, x: 0.5 });
+    assert_eq!(table.ignored_columns, ["T"]);
+}
+
+#[test]
 fn other_columns_are_passed_over_by_name() {
     let table = read("i,field,y,x,unit,value,Remark\n1,u,0,1,m,2,\"a, b\"\n").unwrap();
     assert_eq!(table.ignored_columns, ["i", "unit", "Remark"]);
