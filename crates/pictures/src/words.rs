@@ -1,7 +1,7 @@
 //! The words about samples and answers: their origin, an answer's figures, and where one more value
 //! would tell most.
 
-use phys_instruct::condition::digits::within;
+use phys_instruct::condition::digits::coordinate;
 use phys_instruct::condition::{Answer, AnswerFigures, Task, TrialScores};
 use phys_instruct::figures::Figures;
 use phys_instruct_physics::{Grid, Pde};
@@ -103,6 +103,7 @@ pub fn figures(
         let covered = check.coverage90.map_or("-".into(), plain);
         lines.push(("check", format!("{} problems of the same places", check.problems)));
         lines.push(("  error", format!("{error}, standard deviation {sd}")));
+        lines.push(("  error of the mean alone", plain(check.unobserved_error)));
         lines.push(("  within 90 %", covered));
         lines.push(("  chi", format!("{chi} of the mean")));
     }
@@ -114,7 +115,6 @@ pub fn figures(
 pub fn advice(figures: &AnswerFigures) -> Option<String> {
     let place = figures.next_place.as_ref()?;
     let Grid { ny, nx, ly, lx } = figures.grid;
-    // A place is a grid point, so that hundredths of a spacing tell it.
-    let [y, x] = [within(place.y, ly / ny as f64), within(place.x, lx / nx as f64)];
+    let [y, x] = [coordinate(place.y, ly / ny as f64), coordinate(place.x, lx / nx as f64)];
     Some(format!("One more value would tell most at y {y}, x {x} of {}.", place.field))
 }

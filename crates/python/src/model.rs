@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use numpy::{PyArray4, PyReadonlyArray4};
 use phys_instruct::bundled::Models;
-use phys_instruct::condition::{Answer as Found, Method, Options, Question, Solver, files};
+use phys_instruct::condition::{
+    Answer as Found, Method, Options, Question, Solver, TrialScores, files,
+};
 use phys_instruct::data::{self, Watch};
 use phys_instruct::device;
 use phys_instruct::diffusion::sampler::Method as Order;
@@ -314,9 +316,11 @@ impl Model {
                 solver.check(&question, &truths, &mut told, stop)
             })
         });
+        let checked = checked.transpose()?;
+        notes.extend(checked.as_ref().and_then(TrialScores::fault));
         let (model, name) = (Arc::clone(&self.model), self.name().unwrap_or(UNSAVED.into()));
         let origin = Origin { model, name, task, seed, call };
-        Ok((Answer::new(found, checked.transpose()?, origin), notes))
+        Ok((Answer::new(found, checked, origin), notes))
     }
 }
 

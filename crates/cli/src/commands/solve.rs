@@ -30,7 +30,7 @@ use crate::args::{
 use crate::failure::{Failure, Outcome};
 use crate::output::{keep_apart, line, make_room, say, seconds, show, tell};
 use crate::progress::{bar, wait};
-use crate::warnings::{of_trials, warn};
+use crate::warnings::warn;
 use crate::{cache, completion, models, team};
 
 use self::many::{Job, Log, Many, is_many};
@@ -276,7 +276,7 @@ impl Solve {
         value["pde"] = json!(model.card.pde);
         value["task"] = json!(self.task);
         value["equation_used"] = json!(model.card.description.is_none());
-        warn(&of_trials(&scores));
+        warn(&Vec::from_iter(scores.fault()));
         show(global.json, value, &lines_of(&scores, self.task, &model.card))
     }
 
@@ -312,7 +312,7 @@ impl Solve {
         let mut progress = |done| bar.set_position(done as u64);
         let scores = solver.check(&question, &truths.slice(0..count), &mut progress, &stop)?;
         bar.finish_and_clear();
-        warn(&of_trials(&scores));
+        warn(&Vec::from_iter(scores.fault()));
         Ok(Some(scores))
     }
 
@@ -597,7 +597,7 @@ pub fn lines_of(scores: &TrialScores, task: Task, card: &Card) -> Vec<(String, S
     }
 
     lines.push(line("error", error));
-    lines.extend(scores.unobserved_error.map(|e| line("error of the mean alone", plain(e))));
+    lines.push(line("error of the mean alone", plain(scores.unobserved_error)));
     lines.extend(scores.coverage90.map(|c| line("within the 90 % interval", plain(c))));
     lines.push(line("ranked score (CRPS)", plain(scores.crps)));
     lines.push(line("chi", format!("{} of the mean; 1 is expected", plain(scores.chi))));

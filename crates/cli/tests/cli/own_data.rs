@@ -125,7 +125,7 @@ fn data_alone_go_the_whole_road() {
     assert!(scores["unobserved_error"].is_number() && scores["trained_on"] == json!(3));
     let said = sandbox.good(&format!("{trials} --problems 3 --points 8 --noise 0.01")).stderr;
     assert!(
-        said.contains("3 of 3 test problems are pairs that the model was trained on"),
+        said.contains("at least 3 of 3 test problems are pairs that the model was trained on"),
         "{said}"
     );
     sandbox.good(&format!("{} --make-obs f.csv --points 60", trials.replace("inverse", "forward")));
@@ -162,10 +162,33 @@ fn coordinates_of_a_map_are_those_of_observations_and_answers() {
     assert!(points[1].starts_with("5641000,356000,"), "{}", points[1]);
     assert!(points[64].starts_with("5642000,358000,"), "{}", points[64]);
 
+    // A value that is given twice counts twice, which is said.
+    let last = text_of("o.csv").lines().last().unwrap().to_owned();
+    sandbox.write("twice.csv", format!("{}{last}\n", text_of("o.csv")).as_bytes());
+    let said = sandbox.good("solve student --task inverse --obs twice.csv").stderr;
+    assert!(said.contains("1 value is of a place that has another one"), "{said}");
+
     // Coordinates without the origin are not of this domain.
     sandbox.write("near.csv", b"field,y,x,value,sd\nu,500,700,0.1,0.01\n");
     let line = "solve student --task inverse --obs near.csv";
     refused(&sandbox, line, &["near.csv", "[5641000, 5642000] along y"]);
+}
+
+/// The sources of these pairs have both signs, of which the description knows one.
+#[test]
+fn answers_outside_the_described_range_are_warned_of() {
+    let sandbox = sandbox();
+    let above = MINE.replacen("unit = 'W'", "unit = 'W'\nrange = [0.0, 9.0]", 1);
+    sandbox.write("mine.toml", above.as_bytes());
+    sandbox.good("data import made.npz --pde mine.toml --out pairs.npz");
+    sandbox.good("train own.toml --unchecked --out teacher");
+    sandbox.good("distill own.toml --unchecked --out student");
+
+    let trials = "solve student --task inverse --held-out pairs.npz --make-obs";
+    sandbox.good(&format!("{trials} o.csv --points 8 --noise 0.01"));
+    let solved = sandbox.json("solve student --task inverse --obs o.csv");
+    let concerns = solved["warnings"].as_array().unwrap().iter().map(|w| &w["concern"]);
+    assert!(concerns.clone().any(|concern| concern == "out-of-range"), "{solved}");
 }
 
 #[test]

@@ -53,6 +53,17 @@ pub struct Key {
     pub adapter: Option<String>,
     /// The SHA-256 of the model file.
     pub model: Option<String>,
+    /// The edition of methods and measures, [`EDITION`]; 1 for rows that do not tell it.
+    #[serde(default = "first_edition")]
+    pub edition: u32,
+}
+
+/// The edition of methods and measures. It rises where a row of the same conditions would have
+/// another figure, so that no table mixes the two.
+pub const EDITION: u32 = 2;
+
+fn first_edition() -> u32 {
+    1
 }
 
 impl Key {
@@ -232,6 +243,7 @@ mod tests {
             threads: 2,
             adapter: None,
             model: None,
+            edition: EDITION,
         }
     }
 

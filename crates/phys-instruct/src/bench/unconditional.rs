@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use phys_instruct_physics::{Grid, Pde};
 
 use super::method::{SamplingMethod, Strength};
-use super::row::{Key, Measured, Row};
+use super::row::{EDITION, Key, Measured, Row};
 use super::tuning::Tuning;
 use crate::baseline::{self, Lot};
 use crate::data::{self, Watch};
@@ -233,6 +233,7 @@ fn key(pde: &str, method: SamplingMethod, grid: Grid, options: &Options, steps: 
         threads: rayon::current_num_threads(),
         adapter: None,
         model: None,
+        edition: EDITION,
     }
 }
 

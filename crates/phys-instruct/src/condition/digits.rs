@@ -4,6 +4,8 @@
 const FEW: i32 = 3;
 /// The digits of a number that was given, so that it is found again in its file. `f32` has no more.
 const GIVEN: i32 = 7;
+/// A coordinate ends so many digits behind the first one of the spacing.
+const OF_SPACING: i32 = 5;
 /// A value ends at this digit of its standard deviation.
 const OF_DEVIATION: i32 = 3;
 /// The most digits of a value beside its deviation: `f32` has no more.
@@ -28,6 +30,23 @@ pub(crate) fn short(value: f64) -> String {
 /// ```
 pub fn given(value: f64) -> String {
     rounded(value, GIVEN)
+}
+
+/// A coordinate to a hundred-thousandth of the grid's spacing there, without zeros at the end.
+///
+/// ```
+/// use phys_instruct::condition::digits::coordinate;
+///
+/// assert_eq!(coordinate(5_641_123.4, 50.0), "5641123.4");
+/// assert_eq!(coordinate(10.0 / 63.0, 1.0 / 63.0), "0.1587302");
+/// ```
+pub fn coordinate(value: f64, spacing: f64) -> String {
+    if !(spacing > 0.0 && spacing.is_finite()) {
+        return given(value);
+    }
+    let unit = 10f64.powi(OF_SPACING - magnitude(spacing));
+    let rounded = (value * unit).round() / unit;
+    if rounded.is_finite() { format!("{}", rounded + 0.0) } else { given(value) }
 }
 
 /// The value to the third digit of its standard deviation, with three digits at least. Without a
@@ -98,6 +117,10 @@ mod tests {
             (within(3.25, 0.0), "3.25"),
             (within(3.25, f64::NAN), "3.25"),
             (within(0.0, 0.1), "0"),
+            (coordinate(32_356_123.25, 0.5), "32356123.25"),
+            (coordinate(0.21, 1.0 / 64.0), "0.21"),
+            (coordinate(-1e-12, 0.1), "0"),
+            (coordinate(0.5, f64::NAN), "0.5"),
             (short(f64::NAN), "NaN"),
             (short(f64::INFINITY), "inf"),
         ] {

@@ -42,9 +42,9 @@ pub struct TrialScores {
     pub error: f64,
     /// The standard deviation of that error over the problems.
     pub error_sd: f64,
-    /// The error without any observation: that of the mean of all other problems' truths. None for
-    /// a single problem. Answers that are no better have learnt nothing from the observations.
-    pub unobserved_error: Option<f64>,
+    /// The error without any observation: that of the mean of the model's data. Answers that are no
+    /// better have learnt nothing from the observations.
+    pub unobserved_error: f64,
     /// The share of the entries asked for within the 90 % interval; none for a single member.
     pub coverage90: Option<f64>,
     /// The continuous ranked probability score.
@@ -63,7 +63,7 @@ pub struct TrialScores {
 /// The score of one problem.
 struct Trial {
     error: f64,
-    unobserved_error: Option<f64>,
+    unobserved_error: f64,
     coverage90: Option<f64>,
     crps: f64,
     chi: f64,
@@ -141,7 +141,7 @@ impl Solver {
         let pde = self.model().card.pde()?;
         let two_valued = TwoValuedEntries::of(truths, pde.as_ref());
 
-        let sum = sum_of(truths);
+        let mean = self.mean_of_data()?;
         let start = std::time::Instant::now();
         let mut points = 0;
         let mut all = Vec::with_capacity(truths.count);
@@ -156,12 +156,10 @@ impl Solver {
             let target = question.task.target(pde.as_ref(), self.model().card.grid);
             let answer = self.answer(question)?;
             let score = answer.posterior.score(truths.sample(i), &target, two_valued.as_ref());
-            let others = mean_of_others(truths, i, &sum)?;
-            let unobserved =
-                others.map(|mean| mean.score(truths.sample(i), &target, two_valued.as_ref()));
+            let unobserved = mean.score(truths.sample(i), &target, two_valued.as_ref());
             all.push(Trial {
                 error: score.error,
-                unobserved_error: unobserved.map(|score| score.error),
+                unobserved_error: unobserved.error,
                 coverage90: score.coverage90,
                 crps: score.crps,
                 chi: answer.explained.chi,
@@ -174,7 +172,28 @@ impl Solver {
     }
 }
 
+impl TrialScores {
+    /// The fault of test problems that the model was trained on; none if it keeps none of them.
+    pub fn fault(&self) -> Option<String> {
+        let Self { trained_on, problems, .. } = self;
+        (*trained_on > 0).then(|| {
+            format!(
+                "at least {trained_on} of {problems} test problems are pairs that the model was \
+                 trained on, so that the scores flatter it: choose others (`fit` holds out the last \
+                 of its pairs)"
+            )
+        })
+    }
+}
+
 impl Solver {
+    /// The mean of the model's data, as an answer of a single member.
+    fn mean_of_data(&self) -> Result<Posterior> {
+        let (card, mean) = (&self.model().card, self.model().statistics.mean.clone());
+        let mean = Samples::on_grid(&card.pde, &card.channels, card.grid, mean)?;
+        Ok(Posterior::of(mean, false, 0))
+    }
+
     /// The number of `samples` that are among the training pairs that the model keeps.
     fn trained_on(&self, samples: &Samples) -> usize {
         let examples = &self.model().statistics.examples;
@@ -185,36 +204,11 @@ impl Solver {
     }
 }
 
-/// The sum of all samples at each entry.
-fn sum_of(samples: &Samples) -> Vec<f64> {
-    let mut sum = vec![0.0; samples.sample_len()];
-    for i in 0..samples.count {
-        sum.iter_mut().zip(samples.sample(i)).for_each(|(sum, &v)| *sum += f64::from(v));
-    }
-    sum
-}
-
-/// The mean of all samples but one, as an answer of a single member; none where there is no other.
-/// `sum` is that of all.
-fn mean_of_others(samples: &Samples, i: usize, sum: &[f64]) -> Result<Option<Posterior>> {
-    if samples.count < 2 {
-        return Ok(None);
-    }
-    let others = (samples.count - 1) as f64;
-    let of_others = |(sum, &own): (&f64, &f32)| ((sum - f64::from(own)) / others) as f32;
-    let data = sum.iter().zip(samples.sample(i)).map(of_others).collect();
-    let mean = Samples::on_grid(&samples.pde, &samples.channels, samples.grid(), data)?;
-    Ok(Some(Posterior::of(mean, false, 0)))
-}
-
 fn means(points: usize, all: &[Trial], seconds: f64) -> TrialScores {
     let n = all.len().max(1) as f64;
     let mean = |of: &dyn Fn(&Trial) -> f64| all.iter().map(of).sum::<f64>() / n;
     let error = mean(&|t| t.error);
-    let over_all = |of: &dyn Fn(&Trial) -> Option<f64>| {
-        let all: Option<Vec<f64>> = all.iter().map(of).collect();
-        all.map(|all| all.iter().sum::<f64>() / n)
-    };
+    let covered: Option<Vec<f64>> = all.iter().map(|t| t.coverage90).collect();
 
     TrialScores {
         problems: all.len(),
@@ -222,34 +216,12 @@ fn means(points: usize, all: &[Trial], seconds: f64) -> TrialScores {
         noise: None,
         error,
         error_sd: mean(&|t| (t.error - error).powi(2)).sqrt(),
-        unobserved_error: over_all(&|t| t.unobserved_error),
-        coverage90: over_all(&|t| t.coverage90),
+        unobserved_error: mean(&|t| t.unobserved_error),
+        coverage90: covered.map(|covered| covered.iter().sum::<f64>() / n),
         crps: mean(&|t| t.crps),
         chi: mean(&|t| t.chi),
         warned: all.iter().filter(|t| t.warned).count(),
         trained_on: 0,
         seconds: seconds / n,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use crate::testing::gaussian_samples;
-
-    #[test]
-    fn without_an_observation_the_mean_of_the_other_truths_is_the_answer() {
-        let truths = gaussian_samples(3, 1, 4, 1);
-        let sum = sum_of(&truths);
-        let mean = mean_of_others(&truths, 1, &sum).unwrap().unwrap();
-        for entry in 0..16 {
-            let expected = 0.5 * (truths.sample(0)[entry] + truths.sample(2)[entry]);
-            assert!((mean.mean()[entry] - expected).abs() < 1e-6);
-        }
-
-        let alone = truths.slice(0..1);
-        assert!(mean_of_others(&alone, 0, &sum_of(&alone)).unwrap().is_none());
     }
 }

@@ -1,11 +1,11 @@
 //! The wording of warnings.
 
-use phys_instruct_physics::Pde;
+use phys_instruct_physics::{Grid, Pde};
 use serde::Serialize;
 
 use crate::Samples;
 use crate::condition::Observations;
-use crate::condition::digits::{given, short, within};
+use crate::condition::digits::{coordinate, given, short, within};
 use crate::condition::explained::Explained;
 use crate::condition::observations::place::Lattice;
 use crate::condition::prior::expectation::Surprise;
@@ -97,7 +97,8 @@ pub(super) fn named(observations: &Observations, lattice: &Lattice, i: usize) ->
     let point = &observations.points()[i];
     let [y, x] = lattice.coordinates(point.channel, [point.row, point.column]);
     let (field, number) = (&observations.channels()[point.channel], observations.numbers()[i]);
-    let [y, x] = [y, x].map(given);
+    let Grid { ny, nx, ly, lx } = observations.grid();
+    let [y, x] = [coordinate(y, ly / ny as f64), coordinate(x, lx / nx as f64)];
     format!("{field} = {} at y {y}, x {x} (number {number})", given(point.value))
 }
 
@@ -372,7 +373,8 @@ pub(super) fn of_members(members: &Samples, pde: &dyn Pde) -> Vec<Warning> {
     let ranges = problem::description(pde).into_iter().flat_map(Description::ranges);
     let outside = ranges.filter_map(|(channel, [low, high])| {
         let of_channel = |i: usize| &members.sample(i)[channel * area..(channel + 1) * area];
-        let is_off = |value: &&f32| !(low..=high).contains(&f64::from(**value));
+        // A bound of double precision is exact to the rounding of the members alone.
+        let is_off = |value: &&f32| !(low as f32..=high as f32).contains(*value);
         let count: usize =
             (0..members.count).map(|i| of_channel(i).iter().filter(is_off).count()).sum();
         let share = count as f64 / (members.count * area).max(1) as f64;

@@ -105,10 +105,16 @@ pub fn evaluate<'a>(
     let solution = physics::solution_error(&to_solve, pde);
 
     let marginal = marginal::marginal(samples, reference, pde)?;
-    let rounded = marginal
-        .two_valued
-        .map(|two| TwoValues::new(two.values[0], two.values[1]))
-        .and_then(|two| physics::rounded_solution_error(&to_solve, pde, two).mean());
+    let is_rounded = to_solve.clone().with_input_rounded(pde) == to_solve;
+    let rounded = match &marginal.two_valued {
+        // What is rounded already needs no second solution.
+        Some(_) if is_rounded => solution.mean(),
+        Some(two) => {
+            let two = TwoValues::new(two.values[0], two.values[1]);
+            physics::rounded_solution_error(&to_solve, pde, two).mean()
+        }
+        None => None,
+    };
 
     Ok(Report {
         count: samples.count,

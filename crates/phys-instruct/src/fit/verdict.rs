@@ -125,7 +125,7 @@ fn verdict(card: &Card, report: &Report, scores: &TrialScores) -> Verdict {
             scores.chi
         ));
     }
-    let unobserved = scores.unobserved_error.unwrap_or(1.0);
+    let unobserved = scores.unobserved_error;
     if scores.error > LARGEST_ERROR * unobserved {
         reasons.push(format!(
             "so many observations say little: the answers err by {} of the field, and its mean over \

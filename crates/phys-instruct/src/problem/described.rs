@@ -102,6 +102,10 @@ impl Pde for Described {
 
     fn check_grid(&self, grid: Grid) -> phys_instruct_physics::Result<()> {
         grid.check(self.smallest_grid())?;
+        if self.description.is_far(grid.sides()) {
+            let reason = format!("too far from 0 for its sides, from {:?} on", self.origin());
+            return Err(PhysicsError::BadGrid { grid: grid.to_string(), reason });
+        }
         match self.sides().filter(|sides| *sides != grid.sides()) {
             None => Ok(()),
             Some([ly, lx]) => Err(PhysicsError::BadGrid {
@@ -147,6 +151,12 @@ mod tests {
 
         pde.check_grid(grid).unwrap();
         assert!(pde.check_grid(Grid::square(8)).unwrap_err().to_string().contains("1 x 2"));
+
+        // Without sides of its own, a description takes those of the data.
+        let open = MINE.replace("sides = [1.0, 2.0]", "origin = [5.6e6, 3.2e7]");
+        let open = Described::new(Description::from_toml(&open).unwrap()).unwrap();
+        open.check_grid(Grid::new([4, 5], [1000.0, 2000.0]).unwrap()).unwrap();
+        assert!(open.check_grid(grid).unwrap_err().to_string().contains("too far from 0"));
 
         let input = Fields::zeros(1, 4, 5);
         assert!(matches!(pde.solve(grid, &input), Err(PhysicsError::NoSolver { .. })));

@@ -405,13 +405,17 @@ impl Description {
             return refuse("two finite coordinates expected".into());
         }
 
-        let sides = self.sides.unwrap_or([1.0; 2]);
-        let is_far = |(at, side): (&f64, f64)| at.abs() > FARTHEST * side;
-        if self.origin.iter().zip(sides).any(is_far) {
-            let reason = format!("at most {FARTHEST:e} times the sides, {sides:?}, expected");
-            return refuse(reason);
+        match self.sides.filter(|sides| self.is_far(*sides)) {
+            None => Ok(()),
+            Some(sides) => {
+                refuse(format!("at most {FARTHEST:e} times the sides {sides:?} expected"))
+            }
         }
-        Ok(())
+    }
+
+    /// Tells whether the origin is so far away that a domain of these `sides` is lost in rounding.
+    pub(super) fn is_far(&self, sides: [f64; 2]) -> bool {
+        self.origin.iter().zip(sides).any(|(at, side)| at.abs() > FARTHEST * side)
     }
 
     /// Refuses what contradicts a first row at the time 0.

@@ -6,8 +6,10 @@ use super::lines::Row;
 const FIELD: &[&str] = &["field", "channel", "variable"];
 const ROW: &[&str] = &["row", "i"];
 const COLUMN: &[&str] = &["column", "col", "j"];
-const Y: &[&str] = &["y", "t", "time", "northing"];
-const X: &[&str] = &["x", "easting"];
+/// The names of coordinates, the most certain first: beside `y` or `northing`, a column `t` may hold
+/// anything, such as a transmissivity.
+const Y: &[&[&str]] = &[&["y"], &["northing"], &["t", "time"]];
+const X: &[&[&str]] = &[&["x"], &["easting"]];
 const VALUE: &[&str] = &["value", "val"];
 const SD: &[&str] = &["sd", "std", "sigma", "error"];
 
@@ -40,9 +42,7 @@ impl Head {
     pub fn new(first: &Row, channels: &[String]) -> Result<Self, Vec<String>> {
         let mut columns = Columns::new(first, channels);
         let [row, column] = [ROW, COLUMN].map(|known| columns.known(known));
-        // Beside y, a column `t` may hold anything, such as a transmissivity.
-        let [y, x] =
-            [Y, X].map(|all| columns.known(&all[..1]).or_else(|| columns.known(&all[1..])));
+        let [y, x] = [Y, X].map(|all| all.iter().find_map(|names| columns.known(names)));
         let values = columns.values();
         let pair = |first: Option<usize>, second: Option<usize>| Some([first?, second?]);
         let (point, at) = (pair(row, column), pair(y, x));

@@ -143,9 +143,10 @@ fn a_column_named_after_a_field_is_the_fields() {
 
 #[test]
 fn places_of_a_map_are_northing_and_easting() {
-    let table = read("Well,Easting,Northing,u\nP1,356000,5641000,0.5\n").unwrap();
+    let table = read("Well,Easting,Northing,T,u\nP1,356000,5641000,30,0.5\n").unwrap();
     let at = Place::At { y: 5_641_000.0, x: 356_000.0 };
     assert_eq!(unnumbered(&table), [entry(0, 1, at, 0.5, None)]);
+    assert_eq!(table.ignored_columns, ["Well", "T"]);
 
     // Beside y, a column `T` is none of the time.
     let table = read("y,x,T,u\n0.25,0.5,30,0.5\n").unwrap();
