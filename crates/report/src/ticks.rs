@@ -15,7 +15,8 @@ pub struct Ticks {
     pub values: Vec<f64>,
     /// The labels; a label times ten to the `exponent` is the value.
     pub labels: Vec<String>,
-    /// 0 unless the numbers are below 0.1 or from 100,000, and their range is no small share of them.
+    /// 0 unless the numbers are below 0.1 or from 100,000, and their range is no small share of
+    /// them.
     pub exponent: i32,
 }
 

@@ -1,9 +1,10 @@
 //! The strengths of the guided baselines, searched per teacher, method and number of steps.
 //!
 //! All candidates of a list are tried on the same validation samples and seed, with the input of
-//! samples rounded where the law has two values. The candidate of lowest PDE error is chosen among those that preserve the distribution,
-//! that is, whose sliced Wasserstein distance is within a fifth of the unguided sampler's. If there
-//! is none, the candidate of the smallest distance is chosen.
+//! samples rounded where the law has two values. The candidate of lowest PDE error is chosen among
+//! those that preserve the distribution, that is, whose sliced Wasserstein distance is within a
+//! fifth of the unguided sampler's. If there is none, the candidate of the smallest distance is
+//! chosen.
 
 use std::path::Path;
 

@@ -146,20 +146,13 @@ impl Lattice {
     /// Fails for coordinates outside the domain by more than rounding.
     pub fn locate(&self, channel: usize, [y, x]: [f64; 2]) -> Result<[f64; 2], String> {
         let [along_y, along_x] = self.axes[channel];
-        if !(along_y.contains(y) && along_x.contains(x)) {
-            let [[south, north], [west, east]] = [along_y, along_x].map(Axis::ends);
-            let domain = match [south, west, north, east] == [0.0, 0.0, 1.0, 1.0] {
-                true => "the unit square".into(),
-                false => {
-                    format!("the domain, [{south}, {north}] along y and [{west}, {east}] along x")
-                }
-            };
-            let hint = match along_y.contains(x) && along_x.contains(y) {
-                true => "; with y and x exchanged it lies inside",
-                false => "",
-            };
+        let is_inside = |y, x| along_y.contains(y) && along_x.contains(x);
+        if !is_inside(y, x) {
+            let domain = in_words([along_y, along_x].map(Axis::ends));
+            let hint = if is_inside(x, y) { "; with y and x exchanged it lies inside" } else { "" };
             return Err(format!("y {y}, x {x} is outside {domain}{hint}"));
         }
+
         Ok([along_y.place(y), along_x.place(x)])
     }
 
@@ -181,6 +174,14 @@ impl Lattice {
             terms.extend(columns.iter().map(|&(x, by_column)| (start + x, by_row * by_column)));
         }
         Stencil(terms)
+    }
+}
+
+/// The domain between these ends along y and along x.
+fn in_words([[south, north], [west, east]]: [[f64; 2]; 2]) -> String {
+    match [south, west, north, east] == [0.0, 0.0, 1.0, 1.0] {
+        true => "the unit square".into(),
+        false => format!("the domain, [{south}, {north}] along y and [{west}, {east}] along x"),
     }
 }
 

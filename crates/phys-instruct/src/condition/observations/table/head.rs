@@ -6,8 +6,8 @@ use super::lines::Row;
 const FIELD: &[&str] = &["field", "channel", "variable"];
 const ROW: &[&str] = &["row", "i"];
 const COLUMN: &[&str] = &["column", "col", "j"];
-/// The names of coordinates, the most certain first: beside `y` or `northing`, a column `t` may hold
-/// anything, such as a transmissivity.
+/// The names of coordinates, the most certain first: beside `y` or `northing`, a column `t` may
+/// hold anything, such as a transmissivity.
 const Y: &[&[&str]] = &[&["y"], &["northing"], &["t", "time"]];
 const X: &[&[&str]] = &[&["x"], &["easting"]];
 const VALUE: &[&str] = &["value", "val"];
