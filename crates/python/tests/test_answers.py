@@ -174,7 +174,7 @@ def test_a_table_is_refused_in_the_words_for_a_file(
     for columns, words in [
         ({"a": u, "u": u, "y": y, "x": x, "sd": y}, "`sd` of which field"),
         ({"p": u, "y": y, "x": x}, "nor one named after a, u"),
-        ({"u": u, "y": y, "time": y, "x": x}, "the columns `y` and `time` mean the same"),
+        ({"u": u, "t": y, "time": y, "x": x}, "the columns `t` and `time` mean the same"),
         ({"u": u, "y": y, "row": y}, "no columns `row` and `column`, or `y` and `x`"),
         ({"field": ["v"], "value": [1.0], "y": [0.5], "x": [0.5]}, "line 2: no field `v`"),
         ({**one, "u": ["wet"]}, "line 2: value `wet` is not a number"),
