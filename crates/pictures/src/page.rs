@@ -2,9 +2,9 @@
 //! the observations.
 
 use phys_instruct::condition::Answer;
-use phys_instruct::condition::digits::{coordinate, within};
+use phys_instruct::condition::digits::{place, within};
 use phys_instruct::condition::explained::Fit;
-use phys_instruct_physics::{Grid, Pde};
+use phys_instruct_physics::Pde;
 use phys_instruct_report::Result;
 use phys_instruct_report::lines::{Axis, Chart, Series};
 use phys_instruct_report::number::plain;
@@ -75,8 +75,8 @@ pub fn html(pde: &dyn Pde, answered: &Answered, answer: &Answer, texts: &Texts) 
 fn table(answer: &Answer, all: &str) -> Section {
     let mut fits: Vec<&Fit> = answer.explained.fits.iter().collect();
     fits.sort_by(|a, b| b.chi.total_cmp(&a.chi));
-    let Grid { ny, nx, ly, lx } = answer.observations.grid();
     let line = |fit: &&Fit| {
+        let [y, x] = place([fit.y, fit.x], answer.observations.grid());
         let left_out = fit.left_out.map_or("-".into(), |left| {
             let value = within(left.value, left.sd);
             format!("{value} ± {} ({})", plain(left.sd), plain(left.distance))
@@ -84,8 +84,8 @@ fn table(answer: &Answer, all: &str) -> Section {
         vec![
             fit.number.to_string(),
             fit.field.clone(),
-            coordinate(fit.y, ly / ny as f64),
-            coordinate(fit.x, lx / nx as f64),
+            y,
+            x,
             format!("{} ± {}", within(fit.value, fit.sd), plain(fit.sd)),
             format!("{} ± {}", within(fit.answer, fit.answer_sd), plain(fit.answer_sd)),
             plain(fit.chi),

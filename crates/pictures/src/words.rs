@@ -1,10 +1,10 @@
 //! The words about samples and answers: their origin, an answer's figures, and where one more value
 //! would tell most.
 
-use phys_instruct::condition::digits::coordinate;
+use phys_instruct::condition::digits::place;
 use phys_instruct::condition::{Answer, AnswerFigures, Task, TrialScores};
 use phys_instruct::figures::Figures;
-use phys_instruct_physics::{Grid, Pde};
+use phys_instruct_physics::Pde;
 use phys_instruct_report::number::{plain, significant};
 
 /// The PDE error where no equation is known.
@@ -113,8 +113,7 @@ pub fn figures(
 
 /// Advice on the place of one more value; none if nothing is unknown.
 pub fn advice(figures: &AnswerFigures) -> Option<String> {
-    let place = figures.next_place.as_ref()?;
-    let Grid { ny, nx, ly, lx } = figures.grid;
-    let [y, x] = [coordinate(place.y, ly / ny as f64), coordinate(place.x, lx / nx as f64)];
-    Some(format!("One more value would tell most at y {y}, x {x} of {}.", place.field))
+    let next = figures.next_place.as_ref()?;
+    let [y, x] = place([next.y, next.x], figures.grid);
+    Some(format!("One more value would tell most at y {y}, x {x} of {}.", next.field))
 }

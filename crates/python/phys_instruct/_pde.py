@@ -33,11 +33,11 @@ class PDE:
 
     For a PDE known by data alone, ``name`` stands in files and pictures, ``sides`` are the lengths of
     the domain along y and x, and ``origin`` is the corner, y and x, where both are least: places of
-    observations and of answers count from there. ``units`` and ``meanings`` are texts of the fields, which pictures and
-    NetCDF files tell. ``ranges`` gives the least and the largest value a field may have,
-    ``values`` the two values of an input that has no others, and ``bases`` a field's boundary
-    conditions along y and x, by names as in the book's chapter on own data. Values and bases that
-    are left out are chosen from the data.
+    observations and of answers count from there. ``units`` and ``meanings`` are texts of the fields,
+    which pictures and NetCDF files tell. ``ranges`` gives the least and the largest value a field
+    may have, ``values`` the two values of an input that has no others, and ``bases`` a field's
+    boundary conditions along y and x, by names as in the book's chapter on own data. Values and
+    bases that are left out are chosen from the data.
     """
 
     def __init__(

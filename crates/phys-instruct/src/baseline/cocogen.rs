@@ -7,7 +7,7 @@
 
 use burn::tensor::Tensor;
 
-use super::diffusionpde::normalised;
+use super::diffusionpde::pull;
 use crate::Result;
 use crate::diffusion::loss::relative_residual;
 use crate::diffusion::sampler::{self, Method};
@@ -51,6 +51,5 @@ fn corrected(
 ) -> Result<Tensor<4>> {
     let leaf = y.clone().autodiff().require_grad();
     let loss = relative_residual(residual, &network.coordinates, leaf.clone()).sum();
-    let pull = gradient("the residual", &loss, &leaf)? * network.profile();
-    Ok(y - normalised(pull) * network.profile() * size)
+    Ok(y - pull(gradient("the residual", &loss, &leaf)?, network.profile()) * size)
 }

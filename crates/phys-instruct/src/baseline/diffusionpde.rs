@@ -67,11 +67,11 @@ pub fn sample(
     noise: Tensor<4>,
     levels: &[f64],
 ) -> Result<Tensor<4>> {
-    let first = first_of_last(levels.len() - 1, guide.share);
+    let first_late = first_of_last(levels.len() - 1, guide.share);
     let mut y = noise * network.profile() * levels[0];
     for (step, pair) in levels.windows(2).enumerate() {
         let (sigma, next) = (pair[0], pair[1]);
-        let is_late = step >= first;
+        let is_late = step >= first_late;
         if !is_late && guide.target.is_none() {
             y = sampler::flow(network, y, pair, Method::Heun, |_| ());
             continue;
@@ -103,7 +103,7 @@ fn denoised_and_pull(
     let denoised = network.denoise(leaf.clone(), constant(sigma, y).autodiff());
     let loss = loss(network, guide, is_late, denoised.clone()).sum();
     let gradient = gradient("the guiding loss", &loss, &leaf)?;
-    Ok((denoised.inner(), normalised(gradient * network.profile()) * network.profile()))
+    Ok((denoised.inner(), pull(gradient, network.profile())))
 }
 
 /// The loss of each sample's clean state, `[batch]`, with the residual in late steps.
@@ -121,8 +121,13 @@ fn loss(network: &Network, guide: &Guide, is_late: bool, denoised: Tensor<4>) ->
     }
 }
 
+/// The direction of a `gradient` in the metric of the noise, each sample at the profile's size.
+pub fn pull(gradient: Tensor<4>, profile: Tensor<4>) -> Tensor<4> {
+    normalised(gradient * profile.clone()) * profile
+}
+
 /// Scales each sample to RMS 1.
-pub fn normalised(gradient: Tensor<4>) -> Tensor<4> {
+fn normalised(gradient: Tensor<4>) -> Tensor<4> {
     // The values span many orders of magnitude, so that their squares would leave the range of
     // `f32`.
     let largest = gradient.clone().abs().flatten::<2>(1, 3).max_dim(1).reshape([-1, 1, 1, 1]);

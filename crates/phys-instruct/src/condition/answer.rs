@@ -6,10 +6,10 @@
 //! 4. The answer is compared with the observations ([`super::explained`]) and the equation.
 
 use burn::tensor::Device;
-use phys_instruct_physics::{Grid, Pde, TwoValues};
+use phys_instruct_physics::{Pde, TwoValues};
 use serde::Serialize;
 
-use crate::condition::digits::{coordinate, short};
+use crate::condition::digits::{place, short};
 use crate::condition::explained::Explained;
 use crate::condition::methods::known::KnownInput;
 use crate::condition::observations::place::Lattice;
@@ -433,9 +433,8 @@ impl Solver {
         let points = observations.points().iter().filter(|p| input.contains(&p.channel));
         let Some(odd) = points.clone().find(|p| off(p) > most(p)) else { return Ok(()) };
         let count = points.filter(|p| off(p) > most(p)).count();
-        let [y, x] = lattice.coordinates(odd.channel, [odd.row, odd.column]);
-        let Grid { ny, nx, ly, lx } = lattice.grid();
-        let [y, x] = [coordinate(y, ly / ny as f64), coordinate(x, lx / nx as f64)];
+        let at = lattice.coordinates(odd.channel, [odd.row, odd.column]);
+        let [y, x] = place(at, lattice.grid());
         let name = &observations.channels()[odd.channel];
         Err(Error::Observation(format!(
             "{name} = {} at y {y}, x {x} ({count} such): this model knows {name} = {low} and \

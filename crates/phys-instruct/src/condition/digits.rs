@@ -1,5 +1,7 @@
 //! Numbers in sentences and tables, with as many digits as they mean.
 
+use phys_instruct_physics::Grid;
+
 /// The digits of a number that is compared with others.
 const FEW: i32 = 3;
 /// The digits of a number that was given, so that it is found again in its file. `f32` has no more.
@@ -32,15 +34,24 @@ pub fn given(value: f64) -> String {
     rounded(value, GIVEN)
 }
 
-/// A coordinate to a hundred-thousandth of the grid's spacing there, without zeros at the end.
+/// The coordinates y and x to a hundred-thousandth of the grid's spacings, without zeros at the
+/// end.
 ///
 /// ```
-/// use phys_instruct::condition::digits::coordinate;
+/// use phys_instruct::condition::digits::place;
+/// use phys_instruct_physics::Grid;
 ///
-/// assert_eq!(coordinate(5_641_123.4, 50.0), "5641123.4");
-/// assert_eq!(coordinate(10.0 / 63.0, 1.0 / 63.0), "0.1587302");
+/// let grid = Grid::new([20, 63], [1000.0, 1.0])?;
+/// assert_eq!(place([5_641_123.4, 10.0 / 63.0], grid), ["5641123.4", "0.1587302"]);
+/// # Ok::<(), phys_instruct_physics::Error>(())
 /// ```
-pub fn coordinate(value: f64, spacing: f64) -> String {
+pub fn place([y, x]: [f64; 2], grid: Grid) -> [String; 2] {
+    let Grid { ny, nx, ly, lx } = grid;
+    [coordinate(y, ly / ny as f64), coordinate(x, lx / nx as f64)]
+}
+
+/// A coordinate to a hundred-thousandth of the grid's `spacing` there.
+fn coordinate(value: f64, spacing: f64) -> String {
     if !(spacing > 0.0 && spacing.is_finite()) {
         return given(value);
     }

@@ -1,11 +1,11 @@
 //! The wording of warnings.
 
-use phys_instruct_physics::{Grid, Pde};
+use phys_instruct_physics::Pde;
 use serde::Serialize;
 
 use crate::Samples;
 use crate::condition::Observations;
-use crate::condition::digits::{coordinate, given, short, within};
+use crate::condition::digits::{given, place, short, within};
 use crate::condition::explained::Explained;
 use crate::condition::observations::place::Lattice;
 use crate::condition::prior::expectation::Surprise;
@@ -95,10 +95,9 @@ fn warning(concern: Concern, message: String) -> Warning {
 /// Describes an observation: `u = 45.3 at y 0.21, x 0.34 (number 7)`.
 pub(super) fn named(observations: &Observations, lattice: &Lattice, i: usize) -> String {
     let point = &observations.points()[i];
-    let [y, x] = lattice.coordinates(point.channel, [point.row, point.column]);
+    let at = lattice.coordinates(point.channel, [point.row, point.column]);
     let (field, number) = (&observations.channels()[point.channel], observations.numbers()[i]);
-    let Grid { ny, nx, ly, lx } = observations.grid();
-    let [y, x] = [coordinate(y, ly / ny as f64), coordinate(x, lx / nx as f64)];
+    let [y, x] = place(at, lattice.grid());
     format!("{field} = {} at y {y}, x {x} (number {number})", given(point.value))
 }
 

@@ -105,16 +105,14 @@ pub fn evaluate<'a>(
     let solution = physics::solution_error(&to_solve, pde);
 
     let marginal = marginal::marginal(samples, reference, pde)?;
-    let is_rounded = to_solve.clone().with_input_rounded(pde) == to_solve;
-    let rounded = match &marginal.two_valued {
+    let rounded = marginal.two_valued.as_ref().and_then(|two| {
         // What is rounded already needs no second solution.
-        Some(_) if is_rounded => solution.mean(),
-        Some(two) => {
-            let two = TwoValues::new(two.values[0], two.values[1]);
-            physics::rounded_solution_error(&to_solve, pde, two).mean()
+        if to_solve.clone().with_input_rounded(pde) == to_solve {
+            return solution.mean();
         }
-        None => None,
-    };
+        let two = TwoValues::new(two.values[0], two.values[1]);
+        physics::rounded_solution_error(&to_solve, pde, two).mean()
+    });
 
     Ok(Report {
         count: samples.count,

@@ -62,6 +62,12 @@ impl Observation {
     pub fn deviation(&self) -> f64 {
         self.sd.unwrap_or(0.0)
     }
+
+    /// Tells whether another observation is of the same field at the same place.
+    fn is_at_place_of(&self, other: &Self) -> bool {
+        let place = |p: &Self| (p.channel, p.row.to_bits(), p.column.to_bits());
+        place(self) == place(other)
+    }
 }
 
 impl Observations {
@@ -151,8 +157,7 @@ impl Observations {
 
     /// Tells whether the last observation has the same place and the same exact value.
     fn repeats(&self, number: usize, point: &Observation) -> Result<bool> {
-        let place = |p: &Observation| (p.channel, p.row.to_bits(), p.column.to_bits());
-        let Some(last) = self.points.last().filter(|last| place(last) == place(point)) else {
+        let Some(last) = self.points.last().filter(|last| last.is_at_place_of(point)) else {
             return Ok(false);
         };
         if last.sd != Some(0.0) || point.sd != Some(0.0) {
@@ -251,8 +256,7 @@ impl Observations {
 
     /// The number of observations at the place of another one of the same field.
     pub fn repeated(&self) -> usize {
-        let place = |p: &Observation| (p.channel, p.row.to_bits(), p.column.to_bits());
-        self.points.windows(2).filter(|pair| place(&pair[0]) == place(&pair[1])).count()
+        self.points.windows(2).filter(|pair| pair[0].is_at_place_of(&pair[1])).count()
     }
 
     /// The channels' names.
