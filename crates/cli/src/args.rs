@@ -11,6 +11,7 @@ use phys_instruct::device::{self, Device};
 use phys_instruct::diffusion::sampler::Method;
 use phys_instruct::grid::json;
 use phys_instruct::job::Part;
+use phys_instruct::store::is_data_set;
 use phys_instruct::store::manifest::Manifest;
 use phys_instruct::{Error, Result, memory, problem};
 use phys_instruct_physics::{Grid, Pde};
@@ -213,7 +214,7 @@ impl Params {
         if let Some(name) = named {
             return Ok(self.apply(problem::by_name(name)?)?);
         }
-        if !path.is_dir() {
+        if !is_data_set(path) {
             let name = path.display();
             return Err(Failure::Usage(format!("{name}: name its PDE with --pde")));
         }

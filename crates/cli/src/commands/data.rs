@@ -9,8 +9,8 @@ use phys_instruct::problem;
 use phys_instruct::store::manifest::{Manifest, Recipe};
 use phys_instruct::store::merge::{merge, verify as verify_parts};
 use phys_instruct::store::{
-    Affine, Axes, ImportOptions, Imported, NdArray, arrays, atomic, dataset, import_checked,
-    interrupt,
+    Affine, Axes, Check, ImportOptions, Imported, NdArray, arrays, atomic, dataset, import_checked,
+    interrupt, is_data_set,
 };
 use phys_instruct_physics::Pde;
 use phys_instruct_report::number::plain;
@@ -80,16 +80,17 @@ pub struct Merge {
 /// Turn data of any known format into one .npz in physical units
 ///
 /// Reads .npy, .npz, MATLAB .mat (v5 to v7.3) and HDF5 in the layouts of DiffusionPDE, PDEBench and
-/// the Fourier neural operator, any other with --map; also a data set folder. Every meaning that
-/// the axes can have is tried on the equation. The axes taken, and how well the samples solve the
-/// equation, are printed and kept in a file .import.json beside the .npz.
+/// the Fourier neural operator, any other with --map; also a data set folder, or a folder of ESRI
+/// ASCII grids: k_1.asc, h_1.asc, k_2.asc. Every meaning that the axes can have is tried on the
+/// equation. The axes taken, and how well the samples solve the equation, are printed and kept in a
+/// file .import.json beside the .npz.
 ///
 /// Example: phys-instruct data import train.npz --pde darcy --scale a=9,3 --out darcy.npz
 /// Example: phys-instruct data import ns.h5 --pde navier-stokes --map wT=w[-1] --axes nxyt --out o.npz
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Import {
-    /// The file, or a data set folder
+    /// The file, or a folder of data
     data: PathBuf,
     /// PDE of the data: a name, or for data alone a TOML file with a [pde] table
     #[arg(long, value_name = "PDE", add = completion::pdes_and_descriptions())]
@@ -109,7 +110,7 @@ pub struct Import {
     #[arg(long, value_name = "CHANNEL=SCALE,OFFSET", value_parser = affine)]
     scale: Vec<(String, f64, f64)>,
     /// Lengths of the domain's sides along y and x, for example `0.6x1` [default: those that the
-    /// file states, else 1x1]
+    /// file or the cells of its grids state, else 1x1]
     #[arg(long, value_name = "LYxLX", value_parser = sides)]
     sides: Option<[f64; 2]>,
     /// Drop rows and columns of every field, for example those on the boundary
@@ -132,7 +133,7 @@ type Crop = [usize; 4];
 impl DataVerb {
     pub fn run(&self, global: &Global) -> Outcome {
         match self {
-            Self::Info(file) if file.data.is_dir() => folder_info(&file.data, global.json),
+            Self::Info(file) if is_data_set(&file.data) => folder_info(&file.data, global.json),
             Self::Info(file) => file_info(&file.data, global.json),
             Self::Verify(verb) => verify(&verb.data, global.json),
             Self::Merge(verb) => verb.run(global),
@@ -184,9 +185,11 @@ impl Import {
         let imported = wait("reading and checking", import)?;
         wait("writing", || dataset::write_npz(&imported.samples, &self.out))?;
 
-        let complaints = if self.unchecked { &[][..] } else { &imported.check.complaints[..] };
+        let Check { complaints, misplaced, .. } = &imported.check;
+        let complaints = if self.unchecked { &[][..] } else { &complaints[..] };
         let name = self.data.display();
-        let warnings: Vec<String> = complaints.iter().map(|c| format!("{name}: {c}")).collect();
+        let warnings: Vec<String> =
+            complaints.iter().chain(misplaced).map(|c| format!("{name}: {c}")).collect();
         warn(&warnings);
         let pde = problem::completed(pde, &imported.samples)?;
         self.report(&imported, pde.as_ref(), &warnings, global.json)
@@ -324,7 +327,7 @@ fn statistics<I: Iterator<Item = f64>>(values: impl Fn() -> I) -> [f64; 4] {
 fn verify(paths: &[PathBuf], json: bool) -> Outcome {
     let mut part = None;
     let check = || match paths {
-        [path] if !path.is_dir() => {
+        [path] if !is_data_set(path) => {
             let mut count = 0;
             arrays::read_each(path, &mut |_, _| count += 1)?;
             Ok((count, Vec::new()))

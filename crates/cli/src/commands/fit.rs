@@ -28,6 +28,7 @@ use crate::figures::{self, Printed};
 use crate::output::{line, seconds, show, tell};
 use crate::progress::{bar, wait};
 use crate::runs;
+use crate::warnings::warn;
 
 /// Make a student of data or a config in so many minutes, and judge it
 ///
@@ -219,6 +220,9 @@ impl Fit {
             let reasons = imported.check.complaints.join("; ");
             return Err(Failure::Usage(format!("{name}: {reasons}; --unchecked takes them")));
         }
+
+        let misplaced = imported.check.misplaced.iter().map(|words| format!("{name}: {words}"));
+        warn(&Vec::from_iter(misplaced));
 
         let choose = || prepared(folder, named, pde, &imported.samples, self.seed, device);
         let (pde, chosen) = wait("choosing from the data", choose)?;

@@ -371,3 +371,38 @@ fn rounding_needs_data_of_two_values() {
     let rounded = "distill own.toml --out student --set distill.round_input=true";
     refused(&sandbox, rounded, &["distill.round_input", "no two values in the teacher's data"]);
 }
+
+#[test]
+fn a_folder_of_esri_grids_is_imported_with_its_cells() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("rasters")).unwrap();
+    for sample in 1..=4 {
+        for field in ["a", "u"] {
+            let value =
+                |i: usize| ((7 * i + sample) as f64).sin() + if field == "a" { 3.0 } else { 0.0 };
+            let values: Vec<String> = (0..80).map(|i| format!("{:.4}", value(i))).collect();
+            let head = "ncols 10\nnrows 8\nxllcorner 356000\nyllcorner 5641000\ncellsize 50\n";
+            let text = format!("{head}NODATA_value -9999\n{}\n", values.join(" "));
+            sandbox.write(&format!("rasters/{field}_{sample}.asc"), text.as_bytes());
+        }
+    }
+
+    let aside = MINE.replace("input = 'a'", "input = 'a'\norigin = [5641000.0, 356000.0]");
+    sandbox.write("aside.toml", aside.as_bytes());
+    let run = sandbox.good("data import rasters --pde aside.toml --out pairs.npz");
+    assert!(run.stdout.contains("4 of mine, 8 x 10 on 400 x 500"), "{}", run.stdout);
+    assert!(run.stdout.contains("the south comes first"), "{}", run.stdout);
+    assert!(!run.stderr.contains("warning"), "{}", run.stderr);
+
+    sandbox.write("unplaced.toml", MINE.as_bytes());
+    let run = sandbox.good("data import rasters --pde unplaced.toml --out other.npz");
+    let told = "x of the data runs from 356025 to 356475, and the points of mine from 25 to 475";
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+
+    assert!(sandbox.good("data info rasters").stdout.contains("[4, 8, 10]"));
+    sandbox.good("data verify rasters");
+    refused(&sandbox, "data import rasters --out x.npz", &["name its PDE with --pde"]);
+    std::fs::remove_file(sandbox.path("rasters/u_3.asc")).unwrap();
+    let words = ["`a` has a sample 3 and `u` has none of that number"];
+    refused(&sandbox, "data import rasters --pde aside.toml --out x.npz", &words);
+}

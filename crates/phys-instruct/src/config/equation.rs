@@ -58,6 +58,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::config::load::of_any_version;
 
     /// The reason why a config of data alone with these lines is refused; nothing if it is taken.
     fn refusal(lines: &str) -> String {
@@ -98,10 +99,30 @@ mod tests {
     }
 
     #[test]
-    fn a_grid_of_other_sides_than_described_is_refused() {
-        let lines = "[data]\npath = 'x.npz'";
-        let text = format!("{lines}\n[params]");
-        assert_eq!(refusal(&text), "");
+    fn a_grid_takes_the_sides_that_are_described_and_other_ones_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        let text = "[pde]\nname = 'mine'\ninput = 'a'\nsides = [1.0, 2.0]\n\
+            field = [{ name = 'a' }, { name = 'u' }]";
+        std::fs::write(&path, text).unwrap();
+        let config = |grid: &str| {
+            let pde = path.display();
+            of_any_version(&format!("pde = '{pde}'\ngrid = {grid}\n[data]\npath = 'x.npz'"))
+        };
+        for (grid, points) in [
+            ("16", [16, 16]),
+            ("{ points = [16, 24] }", [16, 24]),
+            ("{ points = [8, 8], sides = [1, 2] }", [8, 8]),
+        ] {
+            let taken = config(grid).unwrap().grid;
+            assert_eq!((taken.shape(), taken.sides()), (points, [1.0, 2.0]), "{grid}");
+        }
+        let other = config("{ points = [16, 16], sides = [1.0, 1.0] }").unwrap_err().to_string();
+        assert!(other.contains("sides 1 x 2 expected, as mine is described"), "{other}");
+    }
+
+    #[test]
+    fn a_description_that_is_not_there_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("none.toml");
         let config = format!("pde = '{}'\ngrid = 16", missing.display());

@@ -11,7 +11,7 @@ use super::schema::{Part, join};
 pub use super::schema::{keys, nearest, schema};
 use super::upgrade::upgrade;
 use crate::store::file::read_text;
-use crate::{Config, Error, Result};
+use crate::{Config, Error, Result, problem};
 
 /// Largest configuration file read, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
@@ -93,8 +93,37 @@ fn from_text(
     apply(&mut value, changes, &schema).map_err(Error::Config)?;
 
     Part::whole(&schema).check_complete(&value, "").map_err(bad)?;
+    take_described_sides(&mut value)?;
     let config: Config = value.try_into().map_err(|e: toml::de::Error| bad(e.to_string()))?;
     Ok((config.completed()?, old))
+}
+
+/// Gives a grid without sides those that the description of the PDE states, if it is known by data
+/// alone.
+///
+/// # Errors
+/// Fails for a description that cannot be read.
+fn take_described_sides(config: &mut Value) -> Result<()> {
+    let pde = config.get("pde").and_then(Value::as_str).map(str::to_owned);
+    let Some(pde) = pde.filter(|pde| problem::is_description(Path::new(pde))) else {
+        return Ok(());
+    };
+    let Some([ly, lx]) = problem::by_name(&pde)?.sides() else { return Ok(()) };
+
+    let sides = Value::from(vec![ly, lx]);
+    match config.get_mut("grid") {
+        Some(Value::Table(grid)) => {
+            grid.entry("sides").or_insert(sides);
+        }
+        Some(grid @ Value::Integer(_)) => {
+            let points = Value::from(vec![grid.clone(), grid.clone()]);
+            *grid = Value::Table(
+                [("points".into(), points), ("sides".into(), sides)].into_iter().collect(),
+            );
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn compare(ours: Option<&Value>, theirs: Option<&Value>, path: &str, found: &mut Vec<String>) {

@@ -54,7 +54,7 @@ pub struct Config {
     /// path of a TOML file with a table `[pde]`.
     pub pde: String,
     /// Points a side of the unit square, or a table of `points` and `sides`, each along y and along
-    /// x.
+    /// x. Without sides, those of a description of data alone are taken.
     #[serde(with = "crate::grid")]
     #[schemars(schema_with = "crate::grid::schema")]
     pub grid: Grid,

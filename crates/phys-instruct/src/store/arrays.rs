@@ -1,5 +1,6 @@
-//! Named arrays from any file: `.npy`, `.npz`, MATLAB's `.mat` of versions 5 to 7.3, HDF5, or a
-//! data set folder. Formats are recognised by the first bytes of a file, not by its name.
+//! Named arrays from any file: `.npy`, `.npz`, MATLAB's `.mat` of versions 5 to 7.3, HDF5; from a
+//! data set folder, or a folder of ESRI ASCII grids. Formats of files are recognised by their first
+//! bytes, not by their names.
 //!
 //! Only wanted arrays are decoded. Anything that is no array of numbers is skipped and described,
 //! so that an error can say why it is missing.
@@ -12,6 +13,7 @@ use crate::store::contents::{Collector, Each, Item};
 pub use crate::store::contents::{Contents, Format, LONE};
 use crate::store::file::{MAX_BYTES, bad, io_error, open};
 use crate::store::ndarray::NdArray;
+use crate::store::rasters::{self, is_folder_of_rasters};
 use crate::store::{hdf5, mat5, npy, npz, shard};
 
 /// The bytes that begin every HDF5 file, perhaps after a block of the user's own.
@@ -47,21 +49,29 @@ pub fn read_each<'a>(path: &Path, each: &'a mut Each<'a>) -> Result<Contents> {
 
 /// The bytes of a file; the shards of a data set folder are bounded by their manifest.
 fn length(path: &Path) -> Result<u64> {
+    if is_folder_of_rasters(path) {
+        return rasters::bytes(path);
+    }
     if path.is_dir() { Ok(0) } else { Ok(open(path, MAX_BYTES)?.1) }
 }
 
 /// Fills the collector from a file of any format, which is returned.
 fn fill(path: &Path, collector: &mut Collector) -> Result<Format> {
+    if is_folder_of_rasters(path) {
+        rasters::fill(path, collector)?;
+        return Ok(Format::Rasters);
+    }
     if path.is_dir() {
         data_set(path, collector)?;
         return Ok(Format::DataSet);
     }
+
     let format = format_of(path)?;
     match format {
         Format::Npz => npz::fill(path, collector)?,
         Format::Matlab => mat5::fill(path, collector)?,
         Format::Hdf5 => hdf5::fill(path, collector)?,
-        Format::Npy | Format::DataSet => lone(path, collector)?,
+        Format::Npy | Format::DataSet | Format::Rasters => lone(path, collector)?,
     }
     Ok(format)
 }

@@ -34,6 +34,11 @@ const ORDERS: [(&[&str], &[&str]); 3] = [
 ];
 
 impl Axes {
+    /// Tells whether y, for 0, or x, for 1, is stored in reverse.
+    pub(crate) fn is_reversed(&self, axis: usize) -> bool {
+        self.reversed[axis]
+    }
+
     /// Sample, y, x.
     pub(crate) fn of_this_library() -> Self {
         Self { order: vec![Axis::Sample, Axis::Y, Axis::X], reversed: [false; 2] }

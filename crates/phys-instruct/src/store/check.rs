@@ -39,6 +39,9 @@ pub struct Check {
     pub unmeasured: Option<String>,
     /// The faults that were found, in words.
     pub complaints: Vec<String>,
+    /// The axes along which the data's coordinates are not where a description has its points, in
+    /// words.
+    pub misplaced: Vec<String>,
 }
 
 impl Check {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::memory;
+use crate::store::cells::Cells;
 use crate::store::file::most_decompressed;
 use crate::store::ndarray::NdArray;
 
@@ -24,6 +25,8 @@ pub enum Format {
     Hdf5,
     /// A folder written by this library.
     DataSet,
+    /// A folder of ESRI ASCII grids.
+    Rasters,
 }
 
 /// The contents of a file.
@@ -38,6 +41,8 @@ pub struct Contents {
     pub others: BTreeMap<String, String>,
     /// The file's format.
     pub format: Format,
+    /// The cells of rasters.
+    pub cells: Option<Cells>,
 }
 
 /// The thing that is stored under one name.

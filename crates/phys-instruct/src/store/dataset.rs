@@ -15,6 +15,7 @@ use crate::store::import::{ImportOptions, SIDES, import};
 use crate::store::lock::Lock;
 use crate::store::manifest::{ChannelStats, FORMAT, GENERATOR, Manifest, Partial, Recipe, Shard};
 use crate::store::ndarray::NdArray;
+use crate::store::rasters::is_data_set;
 pub use crate::store::shard::{file_hash, load, sha256};
 use crate::store::shard::{read_fields, read_shard};
 use crate::store::{atomic, npy, npz};
@@ -169,12 +170,12 @@ pub fn read_npz(path: &Path, pde: &dyn Pde) -> Result<Samples> {
     import(path, pde, &ImportOptions { map: own, ..ImportOptions::default() })
 }
 
-/// Reads samples of `pde` from a data set folder or any file that [`import()`] reads, on any grid.
+/// Reads samples of `pde` from a data set folder or all else that [`import()`] reads, on any grid.
 ///
 /// # Errors
 /// Fails as [`load`] and [`import()`] do, and with [`Error::BadFile`] for a folder of another PDE.
 pub fn load_any(path: &Path, pde: &dyn Pde) -> Result<Samples> {
-    if !path.is_dir() {
+    if !is_data_set(path) {
         return import(path, pde, &ImportOptions::default());
     }
     let samples = load(path)?;

@@ -7,11 +7,13 @@ use std::path::Path;
 
 use phys_instruct_physics::Pde;
 
+use crate::problem::Described;
 use crate::store::arrays::{self, Contents, Format};
 use crate::store::axes::Axes;
 use crate::store::check::Check;
 use crate::store::file::bad;
 use crate::store::manifest::Manifest;
+use crate::store::rasters::{is_data_set, is_folder_of_rasters};
 pub use crate::store::reading::{Affine, ImportOptions};
 use crate::store::reading::{Given, Reading, Snapshot, Source, is_coordinate};
 use crate::{Error, Result, Samples, problem};
@@ -32,8 +34,8 @@ pub struct Imported {
     pub check: Check,
 }
 
-/// Reads the joint samples of `pde` from a file of any known format or a data set folder. They are
-/// as stored except for the options' cropping and changes of units.
+/// Reads the joint samples of `pde` from a file of any known format, a data set folder or a folder
+/// of ESRI ASCII grids. They are as stored except for the options' cropping and changes of units.
 ///
 /// # Errors
 /// Fails as [`import_checked`] does.
@@ -49,12 +51,18 @@ pub fn import(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<Sam
 /// - [`Error::BadFile`] for damage, a missing array, axes that cannot be inferred, unequal counts
 ///   or grids, and values that are not finite in `f32`.
 pub fn import_checked(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<Imported> {
-    let (samples, reading) = imported(path, pde, options)?;
-    let check = Check::of(&samples, pde);
+    let (samples, reading, misplaced) = imported(path, pde, options)?;
+    let mut check = Check::of(&samples, pde);
+    check.misplaced = misplaced;
     Ok(Imported { samples, axes: reading.axes, reason: reading.reason, check })
 }
 
-fn imported(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<(Samples, Reading)> {
+/// The samples, how they were read, and what is wrong with the places that the file tells.
+fn imported(
+    path: &Path,
+    pde: &dyn Pde,
+    options: &ImportOptions,
+) -> Result<(Samples, Reading, Vec<String>)> {
     let channels = pde.channels();
     let channels: Vec<&str> = channels.iter().map(|c| c.name.as_str()).collect();
     check_options(pde.name(), &channels, options)?;
@@ -64,31 +72,46 @@ fn imported(path: &Path, pde: &dyn Pde, options: &ImportOptions) -> Result<(Samp
 
     let sides = match options.sides {
         Some(sides) => sides,
+        // Those of rasters follow from their cells, once a description is complete.
+        None if contents.cells.is_some() => pde.sides().unwrap_or([1.0; 2]),
         None => stated_sides(path)?.or(pde.sides()).unwrap_or([1.0; 2]),
     };
     let given = Given::new(pde, &layout, &contents, options, sides);
     let reading = Reading::choose(&given).map_err(|reason| bad(path, reason))?;
-    let samples = assemble(&given, &reading, options).map_err(|e| match e {
+    let mut samples = assemble(&given, &reading, options).map_err(|e| match e {
         Refusal::Range(reason) => Error::Config(format!("{}: {reason}", path.display())),
         Refusal::Data(reason) => bad(path, reason),
     })?;
+
+    let own = problem::description(pde);
+    let complete = own.map(|own| Described::new(own.completed(&samples)?)).transpose()?;
+    let placed = complete.as_ref().map_or(pde, |complete| complete);
+    if let (Some(cells), None, None) = (contents.cells, options.sides, pde.sides()) {
+        samples.sides = cells.sides(placed, samples.grid().shape());
+    }
     if pde.sides().is_some() {
         pde.check_grid(samples.grid()).map_err(|e| bad(path, e.to_string()))?;
     }
-    Ok((samples, reading))
+    // Files of known equations have coordinates of many conventions.
+    let misplaced = complete.map(|complete| reading.misplaced(&given, &complete, samples.grid()));
+    Ok((samples, reading, misplaced.unwrap_or_default()))
 }
 
 /// The lengths of the domain's sides along y and x that a data set folder or a file of this library
 /// states; 1 where none are stated.
 ///
 /// # Errors
-/// Fails if the file cannot be read.
+/// Fails if the file cannot be read, and for rasters, whose sides depend on where the points of the
+/// PDE lie.
 pub fn stored_sides(path: &Path) -> Result<[f64; 2]> {
+    if is_folder_of_rasters(path) {
+        return Err(bad(path, "rasters; --sides says how long the sides of the domain are"));
+    }
     Ok(stated_sides(path)?.unwrap_or([1.0; 2]))
 }
 
 fn stated_sides(path: &Path) -> Result<Option<[f64; 2]>> {
-    if path.is_dir() {
+    if is_data_set(path) {
         return Ok(Some(Manifest::read(path)?.recipe.grid.sides()));
     }
     // The array of another program may have this name.
@@ -112,7 +135,7 @@ fn check_options(pde: &str, channels: &[&str], options: &ImportOptions) -> Resul
 
 /// Refuses a data set folder of another PDE.
 fn check_folder(path: &Path, pde: &dyn Pde) -> Result<()> {
-    if !path.is_dir() {
+    if !is_data_set(path) {
         return Ok(());
     }
     let found = Manifest::read(path)?.recipe.pde;
@@ -173,9 +196,11 @@ pub(crate) fn parse_source(text: &str) -> Result<Source> {
 /// The arrays of the first layout that is complete in the file, and those that may name
 /// coordinates.
 fn read(path: &Path, pde: &dyn Pde, layouts: &[Vec<Source>]) -> Result<(Contents, Vec<Source>)> {
+    let of_rasters = is_folder_of_rasters(path);
     let wanted = |name: &str| {
         let mapped = layouts.iter().flatten().any(|s| s.array == name);
-        mapped || is_coordinate(name) || name == arrays::LONE
+        // A raster is a field, whatever its name.
+        mapped || !of_rasters && (is_coordinate(name) || name == arrays::LONE)
     };
 
     let mut contents = arrays::read(path, &wanted)?;

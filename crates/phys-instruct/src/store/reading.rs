@@ -40,7 +40,7 @@ pub struct ImportOptions {
     /// Changes of units, at most one a channel.
     pub affine: Vec<Affine>,
     /// The lengths of the domain's sides along y and along x. If `None`, those of the file's own
-    /// array `sides`, or else 1.
+    /// array `sides` or of its rasters' cells, those that are described, or else 1.
     pub sides: Option<[f64; 2]>,
     /// The rows dropped at the top and the bottom, then the columns dropped at the left and the
     /// right: points on the boundary, or outside of what the residual covers.
@@ -115,6 +115,15 @@ impl<'a> Given<'a> {
         Self { pde, options, contents, sides, channels }
     }
 
+    /// The coordinates along y or x that the file holds beside its fields.
+    fn coordinates_along(&self, letter: &str) -> Option<Vec<f64>> {
+        if let Some(cells) = self.contents.cells {
+            return Some(cells.centres(letter));
+        }
+        let (name, ..) = coordinates(self).find(|(_, own, _)| *own == letter)?;
+        Some(self.contents.arrays.get(name)?.clone().into_f64())
+    }
+
     /// The axes from the options, if they give them for every channel.
     fn told(&self) -> Option<&Axes> {
         let all = self.options.axes.iter().find(|(channel, _)| channel.is_none());
@@ -174,8 +183,15 @@ impl Reading {
         if let Some(axes) = given.told() {
             return Self::new(given, axes, "as told");
         }
-        if given.contents.format == Format::DataSet {
-            return Self::new(given, &Axes::of_this_library(), "as data sets are stored");
+        match given.contents.format {
+            Format::DataSet => {
+                return Self::new(given, &Axes::of_this_library(), "as data sets are stored");
+            }
+            Format::Rasters => {
+                let reason = "ESRI grids, turned so that the south comes first";
+                return Self::new(given, &Axes::of_this_library(), reason);
+            }
+            _ => {}
         }
 
         let mut readings = candidates(given)?;
@@ -237,6 +253,36 @@ impl Reading {
         let (height, width) = (self.height, self.width);
         let pde = given.pde.name().into();
         Samples { pde, channels, count: range.len(), height, width, sides: given.sides, data }
+    }
+
+    /// The axes along which coordinates in the file are not where `pde` has its points on a grid,
+    /// by more than one point, in words.
+    pub fn misplaced(&self, given: &Given, pde: &dyn Pde, grid: Grid) -> Vec<String> {
+        let points = pde.points(grid);
+        let along = |(axis, letter): (usize, &str)| {
+            let mut found = given.coordinates_along(letter)?;
+            if self.axes.is_reversed(axis) {
+                found.reverse();
+            }
+            let crop = &given.options.crop[2 * axis..];
+            let found = found.get(crop[0]..found.len().saturating_sub(crop[1]))?;
+            let (&[first, .., last], &[from, .., to]) = (found, &points[axis][..]) else {
+                return None;
+            };
+
+            let spacing = (to - from).abs() / (points[axis].len() - 1) as f64;
+            let off = (first - from).abs().max((last - to).abs());
+            let is_off = found.len() == points[axis].len() && off > spacing * (1.0 + 1e-6);
+            is_off.then(|| {
+                format!(
+                    "{letter} of the data runs from {first} to {last}, and the points of {} from \
+                     {from} to {to}: another `origin` or other `sides`, or stored in reverse \
+                     (`data import --axes`)?",
+                    pde.name()
+                )
+            })
+        };
+        [(0, "y"), (1, "x")].into_iter().filter_map(along).collect()
     }
 
     /// The misfit on a few samples; none if the equation has no residual on such a grid or the
@@ -304,7 +350,7 @@ fn candidates(given: &Given) -> Result<Vec<Reading>, String> {
 /// Keeps the readings whose axes are as long as the coordinates in the file, if it has any.
 fn by_coordinates(given: &Given, readings: &mut Vec<Reading>) {
     let rows = if given.pde.layout().input.is_line() { "t" } else { "y" };
-    for (letter, points) in coordinates(given) {
+    for (_, letter, points) in coordinates(given) {
         let agrees = |r: &Reading| match letter {
             "x" => r.width == points,
             letter if letter == rows => r.height == points,
@@ -314,14 +360,16 @@ fn by_coordinates(given: &Given, readings: &mut Vec<Reading>) {
     }
 }
 
-/// The lengths of the vectors in the file that bear the names of coordinates.
-fn coordinates<'a>(given: &'a Given) -> impl Iterator<Item = (&'static str, usize)> + use<'a> {
+/// The vectors in the file that bear the names of coordinates: name, letter and length.
+fn coordinates<'a>(
+    given: &'a Given,
+) -> impl Iterator<Item = (&'a str, &'static str, usize)> + use<'a> {
     let channels = |name: &str| given.channels.iter().any(|(_, source, _)| source.array == name);
     given.contents.arrays.iter().filter(move |(name, _)| !channels(name)).filter_map(
         |(name, array)| {
             let points = array.data.len();
             let vector = array.shape.iter().all(|&n| n == 1 || n == points);
-            coordinate(name).filter(|_| vector).map(|letter| (letter, points))
+            coordinate(name).filter(|_| vector).map(|letter| (name.as_str(), letter, points))
         },
     )
 }
