@@ -192,7 +192,7 @@ fn answers_by_guidance_agree_with_the_cpu() {
         let truth = data::generate(pde.as_ref(), grid, 9_300_000, 1, &mut watch).unwrap();
         let places = Task::Inverse.observed(pde.as_ref(), grid);
         let observations = Observations::draw(&truth, 0, &places, 60, 0.01, 1).unwrap();
-        let guidance = Guidance { weight: 1.0, physics: 0.3 };
+        let guidance = Guidance { weight: 1.0, physics: 0.3, share: 1.0 };
         let lot = Lot { count: 1, seed: 0 };
         let answer =
             baseline::solve(&teacher, residual.as_ref(), &observations, guidance, 2, lot).unwrap();

@@ -104,7 +104,8 @@ fn the_table_holds_every_method_with_every_figure_and_is_resumed() {
 #[test]
 fn the_conditional_table_holds_every_method_and_is_resumed() {
     let sandbox = sandbox();
-    let line = "bench conditional --grid 8 --quick --count 2 --points 20 --steps 3 --json";
+    let line = "bench conditional --grid 8 --quick --count 2 --points 20 --steps 3 \
+                --guided-ensemble 3 --json";
     let found = rows(&sandbox.good(line).stdout);
     let methods: Vec<&str> = found.iter().map(|r| r["method"].as_str().unwrap()).collect();
     let each = |other| {
@@ -126,6 +127,14 @@ fn the_conditional_table_holds_every_method_and_is_resumed() {
         let model = ["phys-instruct", "diffusionpde"];
         let model = model.iter().any(|m| row["method"].as_str().unwrap().starts_with(m));
         assert_eq!(row["model"].is_string(), model, "{row}");
+        // A mean over members errs less than they do, but for a single one.
+        let [error, of_one] = ["error", "member_error"].map(|key| row[key].as_f64().unwrap());
+        let members = row["ensemble"].as_u64().unwrap();
+        assert!(if members == 1 { of_one == error } else { of_one > error }, "{row}");
+        if row["method"] == "diffusionpde" {
+            let share = row["guidance"]["share"].as_f64().unwrap();
+            assert!(members == 3 && (share == 1.0 || share == 0.2), "{row}");
+        }
     }
 
     let folder = sandbox.path("runs/bench-conditional");

@@ -99,6 +99,14 @@ pub struct Guidance {
     pub weight: f64,
     /// The weight of the relative residual in relation to the misfit.
     pub physics: f64,
+    /// The share of the steps, the last ones, that the residual guides. Observations guide all.
+    #[serde(default = "all_steps")]
+    pub share: f64,
+}
+
+/// The share of rows that were measured before shares were tried.
+fn all_steps() -> f64 {
+    1.0
 }
 
 /// DiffusionPDE's answer to `observations` in `steps` Heun steps of a teacher, with one sample a
@@ -128,7 +136,7 @@ pub fn solve(
     let guide = Guide {
         residual,
         weight: guidance.weight,
-        share: 1.0,
+        share: guidance.share,
         target: Some(Target {
             observed: &observed,
             values: row(observations, |p| p.value, &device),

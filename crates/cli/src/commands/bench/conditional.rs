@@ -40,8 +40,8 @@ use crate::progress::wait;
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Conditional {
-    /// Fewer problems, one number of points, one noise, 100 steps of DiffusionPDE: some twenty
-    /// minutes
+    /// Fewer problems, one number of points, one noise, 100 steps and one sample of DiffusionPDE:
+    /// half an hour
     #[arg(long)]
     quick: bool,
     /// A PDE to measure; repeatable [default: all with a student]
@@ -69,6 +69,9 @@ pub struct Conditional {
     /// Steps of DiffusionPDE; repeatable [default: 100 and 500]
     #[arg(long, value_name = "N", value_parser = between::<2, MOST_CALLS>())]
     steps: Vec<usize>,
+    /// Samples of DiffusionPDE's answers, whose mean they give [default: 4, with --quick 1]
+    #[arg(long, value_name = "N", value_parser = at_least::<1>())]
+    guided_ensemble: Option<usize>,
     /// Search DiffusionPDE's weights on the first row of each task alone and keep them for its
     /// others
     #[arg(long, conflicts_with = "part")]
@@ -180,11 +183,12 @@ impl Conditional {
 
     /// The line under the tables.
     fn note(&self, options: &conditional::Options, rows: &[Row]) -> String {
-        let conditional::Options { count, slow_count, ensemble, law, .. } = options;
+        let conditional::Options { count, slow_count, ensemble, guided_ensemble, law, .. } =
+            options;
         let machines = self.rows.machines(rows.iter().map(|row| row.key.adapter.as_deref()));
         let mut note = format!(
-            "{count} problems a row ({slow_count} for DiffusionPDE, whose answer is one sample); \
-             ensembles of {ensemble}. Times are of {machines}, of one answer."
+            "{count} problems a row, of {ensemble} members each; {slow_count} of {guided_ensemble} \
+             samples for DiffusionPDE. Times are of {machines}, of one answer."
         );
         if !law.is_empty() {
             let law: Vec<String> = law.iter().map(|(name, v)| format!("{name} = {v}")).collect();
@@ -208,6 +212,7 @@ impl Conditional {
             steps: given_or(&self.steps, base.steps),
             noise: given_or(&self.noise, base.noise),
             methods: given_or(&self.method, base.methods),
+            guided_ensemble: self.guided_ensemble.unwrap_or(base.guided_ensemble),
             search_once: self.search_once,
             law: self.law(),
             device: global.open_device()?,

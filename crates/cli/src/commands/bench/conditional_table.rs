@@ -5,12 +5,13 @@ use phys_instruct_report::number::significant;
 use phys_instruct_report::page::Section;
 
 /// The head of the table.
-const HEAD: [&str; 12] = [
+const HEAD: [&str; 13] = [
     "task",
     "observed",
     "noise",
     "method",
     "error",
+    "of one member",
     "limit",
     "within 90 %",
     "CRPS",
@@ -20,7 +21,7 @@ const HEAD: [&str; 12] = [
     "one answer",
 ];
 
-fn cells(row: &Row) -> [String; 12] {
+fn cells(row: &Row) -> [String; 13] {
     let short = |v: f64| significant(v, 3);
     let maybe = |v: Option<f64>| v.map_or("-".to_owned(), short);
     let Key { task, method, steps, points, sensors, noise, .. } = &row.key;
@@ -32,6 +33,7 @@ fn cells(row: &Row) -> [String; 12] {
         noise.to_string(),
         format!("{method}{steps}"),
         format!("{} ± {}", short(row.error), short(row.error_sd)),
+        maybe(row.member_error),
         maybe(row.bayes_limit),
         maybe(row.coverage90),
         short(row.crps),

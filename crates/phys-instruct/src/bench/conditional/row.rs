@@ -35,7 +35,7 @@ pub struct Key {
     pub noise: f64,
     /// The number of problems.
     pub count: usize,
-    /// The number of members of the ensemble; 1 for DiffusionPDE, whose answer is a sample.
+    /// The number of members of the ensemble.
     pub ensemble: usize,
     /// The graphics processor on which the networks ran; none for the processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,6 +58,9 @@ pub struct Row {
     pub error: f64,
     /// The standard deviation of the error over problems.
     pub error_sd: f64,
+    /// The error of one member by itself, averaged over members; none in rows measured before.
+    #[serde(default)]
+    pub member_error: Option<f64>,
     /// The error of the exact posterior's mean on the same problems; none if it is not known.
     pub bayes_limit: Option<f64>,
     /// The number of network calls of each member, a backward pass counted as a call.
@@ -90,6 +93,7 @@ pub struct Row {
 /// The measures of one problem.
 pub(super) struct Scored {
     pub score: Score,
+    pub member_error: f64,
     pub misfit: f64,
     pub pde_error: Option<f64>,
     pub pde_error_of_mean: Option<f64>,
@@ -117,6 +121,7 @@ impl Row {
         Ok(Self {
             error,
             error_sd,
+            member_error: Some(mean_of(&|a| a.member_error)),
             bayes_limit: None,
             calls,
             seconds: seconds[seconds.len() / 2],
