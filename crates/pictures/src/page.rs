@@ -82,7 +82,10 @@ fn table(answer: &Answer, all: &str) -> Section {
             format!("{value} ± {} ({})", plain(left.sd), plain(left.distance))
         });
         vec![
-            fit.number.to_string(),
+            match &fit.name {
+                Some(name) => format!("{}, {name}", fit.number),
+                None => fit.number.to_string(),
+            },
             fit.field.clone(),
             y,
             x,

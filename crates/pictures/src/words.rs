@@ -94,6 +94,7 @@ pub fn figures(
     ];
     if let Some(score) = figures.score {
         lines.push(("error", plain(score.error)));
+        lines.extend(figures.unobserved_error.map(|e| ("error of the mean alone", plain(e))));
         lines.extend(score.coverage90.map(|c| ("within the 90 % interval", plain(c))));
         lines.push(("ranked score (CRPS)", plain(score.crps)));
     }

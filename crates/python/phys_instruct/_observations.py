@@ -17,7 +17,7 @@ from ._errors import ObservationError, ShapeError
 PLACES = ("y", "x", "row", "column", "sd")
 
 #: Names that a table alone has.
-OF_TABLES = {"field", "value"}
+OF_TABLES = {"field", "value", "name"}
 
 #: The types of pandas' marks for what is missing.
 MISSING = ("NAType", "NaTType")
@@ -63,7 +63,8 @@ class Observations:
       observed.
     - ``Observations(table)``: a mapping of columns, or a frame of pandas, polars or pyarrow. A column
       means what it does in a CSV file of the command line: ``u``, ``u_sd``, ``y``, ``x``; or
-      ``field``, ``value``, ``row``, ``column``, ``sd``. Other columns are passed over, and named in
+      ``field``, ``value``, ``row``, ``column``, ``sd``; and ``name``, or ``well``, for what the places
+      are called. Other columns are passed over, and named in
       :attr:`Posterior.notes`. None, NaN and ``pandas.NA`` count as not observed.
 
     ``sd`` is the standard deviation of the values' errors, one number or one each. Without it, or

@@ -60,11 +60,15 @@ class Posterior(Fields):
         ``answer`` there, its spread ``answer_sd``, and how many errors it is off, the model's among
         them, ``chi``. ``left_out`` is what the prior expects of the value from all
         others, ``left_out_sd`` the deviation of that, and ``left_out_distance`` how many of those it
-        is away; they are NaN where they are not known.
+        is away; they are NaN where they are not known. ``name`` is what the place is called, empty
+        where no table tells it.
         """
         numbers = "y x value sd answer answer_sd chi left_out left_out_sd left_out_distance"
+        names = self._answer.names()
+        longest = max(1, *map(len, names))
         kinds = [("number", "i8"), ("field", "U64"), *((name, "f8") for name in numbers.split())]
-        return np.array(self._answer.observations(), dtype=kinds)
+        used = [(*line, name) for line, name in zip(self._answer.observations(), names)]
+        return np.array(used, dtype=[*kinds, ("name", f"U{longest}")])
 
     @cached_property
     def checked(self) -> dict[str, Any] | None:
@@ -92,10 +96,11 @@ class Posterior(Fields):
         return figures
 
     def score(self, truth: Mapping[str, object]) -> dict[str, Any]:
-        """Returns error, coverage of the 90 % interval and CRPS against the true fields, one of each."""
+        """Returns the error against the true fields, one of each, the error of the mean of the model's
+        data (``unobserved_error``), the coverage of the 90 % interval and the CRPS."""
         figures = json.loads(self._answer.figures(self._true(truth)))
         score: dict[str, Any] = figures["score"]
-        return score
+        return {**score, "unobserved_error": figures["unobserved_error"]}
 
     def _true(self, truth: Mapping[str, object]) -> Array:
         """Returns the true fields, ``[channel, y, x]``."""

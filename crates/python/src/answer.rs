@@ -61,7 +61,7 @@ pub struct Seen<'py> {
 
 /// An observation beside the answer, with the columns of the command line's `--table`: number,
 /// field, y, x, value, sd, answer, answer_sd, chi, left_out, left_out_sd and left_out_distance. The
-/// last three are NaN where they are not known.
+/// last three are NaN where they are not known. The names stand in [`Answer::names`].
 type Used = (usize, String, f64, f64, f64, f64, f64, f64, f64, f64, f64, f64);
 
 /// Observations on a grid, numbered from 1 in the order in which they are given, and the names of
@@ -72,19 +72,21 @@ pub fn observations(
     given: &[Given<'_>],
 ) -> phys_instruct::Result<(Observations, Vec<String>)> {
     let lattice = Lattice::new(pde, grid);
-    let (mut points, mut ignored) = (Vec::new(), Vec::new());
+    let (mut points, mut names, mut ignored) = (Vec::new(), Vec::new(), Vec::new());
 
     for part in given {
         match part {
             Given::Table(text) => {
                 let table = files::read_table(TABLE, text, &lattice)?;
                 points.extend(table.points);
+                names.extend(table.names);
                 ignored.extend(table.ignored);
             }
             Given::Values(seen) => seen.add_to(&mut points, pde, &lattice)?,
         }
+        names.resize(points.len(), None);
     }
-    Ok((Observations::on(&lattice, points)?, ignored))
+    Ok((Observations::on(&lattice, points)?.with_names(&names), ignored))
 }
 
 impl Seen<'_> {
@@ -303,13 +305,20 @@ impl Answer {
         let taken: BTreeMap<usize, f64> = seen.numbers().iter().copied().zip(errors).collect();
 
         let one = |fit: &Fit| {
-            let Fit { number, field, y, x, value, sd, answer, answer_sd, chi, left_out } = fit;
+            let Fit { number, name: _, field, y, x, value, sd, answer, answer_sd, chi, left_out } =
+                fit;
             let [left, left_sd, distance] =
                 left_out.map_or([f64::NAN; 3], |left| [left.value, left.sd, left.distance]);
             let (field, sd) = (field.clone(), *taken.get(number).unwrap_or(sd));
             (*number, field, *y, *x, *value, sd, *answer, *answer_sd, *chi, left, left_sd, distance)
         };
         self.found.explained.by_number().map(one).collect()
+    }
+
+    /// The names of the observations' places, by their numbers; empty where nothing tells them.
+    fn names(&self) -> Vec<String> {
+        let name = |fit: &Fit| fit.name.clone().unwrap_or_default();
+        self.found.explained.by_number().map(name).collect()
     }
 
     /// The scores of test problems as JSON: `null` where none were asked for.

@@ -86,7 +86,7 @@ def _tables(seen: Seen) -> dict[str, dict[str, Any]]:
     sd, nothing = [1e-4] * 60, [None] * 60
     plain = {"u": u, "y": y, "x": x, "sd": sd}
     return {
-        "text beside": {**plain, "station": [f'# {i}; "old",\tnorth' for i in range(60)]},
+        "text beside": {**plain, "remark": [f'# {i}; "old",\tnorth' for i in range(60)]},
         "numbers beside": {**plain, "depth": list(range(60)), "u_min": u},
         "deviations of the field": {"u": u, "u_sd": sd, "y": y, "x": x},
         "other names": {"variable": ["u"] * 60, "val": u, "t": y, "x": x, "std": sd},
@@ -105,7 +105,7 @@ def _given(posterior: pi.Posterior) -> np.ndarray:
 @pytest.mark.parametrize(
     "kind, passed_over",
     [
-        ("text beside", "station"),
+        ("text beside", "remark"),
         ("numbers beside", "depth, u_min"),
         ("deviations of the field", None),
         ("other names", None),
@@ -203,7 +203,8 @@ def test_an_answer_has_what_one_looks_at(posterior: pi.Posterior, truth: pi.Fiel
     assert posterior.warnings == []
     posterior.check()
     assert posterior.figures["points"] == 60 and 0 < posterior.figures["chi"] < 3
-    assert posterior.score({name: truth[name] for name in truth})["error"] < 0.5
+    score = posterior.score({name: truth[name] for name in truth})
+    assert score["error"] < 0.5 and score["error"] < score["unobserved_error"]
     for several in (0, 2):
         wrong = {name: np.repeat(truth[name], several, axis=0) for name in truth}
         with pytest.raises(pi.ShapeError, match=f"truth: {several} samples found, one expected"):
@@ -386,12 +387,24 @@ def test_observations_stand_beside_the_answer_as_in_a_table(
     with table.open() as text:
         assert text.readline().strip().split(",") == list(own.dtype.names or ())
     theirs = np.genfromtxt(table, delimiter=",", names=True, dtype=None, encoding=None)
-    for name in set(own.dtype.names or ()) - {"sd"}:
+    for name in set(own.dtype.names or ()) - {"sd", "name"}:
         assert np.array_equal(own[name], theirs[name]), name
+    assert set(own["name"]) == {""}
     # The table's errors have that of the model's own pairs in them, and chi counts in these.
     assert (own["sd"] == 1e-4).all() and (theirs["sd"] > 1e-4).all()
     off = np.abs(own["answer"] - own["value"]) / theirs["sd"]
     assert np.allclose(own["chi"], off)
+
+
+def test_places_keep_their_names(student: pi.Model, seen: Seen) -> None:
+    wells = [f"B {i}" for i in range(59)] + [None]
+    one = pi.Observations({**seen, "well": wells})
+    other = pi.Observations(u=[0.005], y=[0.9], x=[0.9], name=["C, deep"], sd=1e-4)
+    unnamed = pi.Observations(u=[0.001], y=[0.1], x=[0.1], sd=1e-4)
+    posterior = student.solve(one + unnamed + other, task="inverse", ensemble=4)
+    expected = [*wells[:-1], "", "", "C, deep"]
+    assert posterior.observations["name"].tolist() == expected
+    assert not any("well" in note for note in posterior.notes)
 
 
 def test_an_answer_is_checked_at_the_places_of_its_observations(

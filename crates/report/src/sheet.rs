@@ -36,6 +36,8 @@ const MARK: f64 = 2.2;
 const UNDERSHOOT: f64 = 0.1;
 /// The share of its values whose size a trimmed scale shows.
 const SHOWN: f64 = 0.99;
+/// The most bytes of a unit that stays whole where a scale's label is shortened.
+const UNIT: usize = 16;
 
 /// One axis of all panels.
 #[derive(Debug, Clone, PartialEq)]
@@ -391,10 +393,20 @@ fn draw_bar(page: &mut Canvas, scale: &Scale, [left, top]: Point, length: f64) -
         let at = [x, top + BAR + TICK + BELOW_TICK];
         page.text(at, label, SMALL, Anchor::Middle, INK);
     }
-    let name = fitted(&scale.label, &ticks.factor(), NAME, length + GAP[0] - 4.0);
+    let (words, unit) = words_and_unit(&scale.label);
+    let tail = format!("{unit}{}", ticks.factor());
+    let name = fitted(words, &tail, NAME, length + GAP[0] - 4.0);
     let at = [left + 0.5 * length, top + BAR + TICK + BELOW_TICK + LINE];
     page.text(at, &name, NAME, Anchor::Middle, INK);
     Ok(())
+}
+
+/// The words of a label, which may give way, and the short unit in brackets behind them, which must
+/// not.
+fn words_and_unit(label: &str) -> (&str, &str) {
+    let unit =
+        label.rfind(" (").filter(|start| label.ends_with(')') && label.len() - start <= UNIT);
+    label.split_at(unit.unwrap_or(label.len()))
 }
 
 #[cfg(test)]

@@ -263,7 +263,7 @@ fn an_answer_is_written_for_other_programs_and_for_people() {
     // Every observation has its line, with what the others say of it.
     let table = text("table.csv");
     assert_eq!(table.lines().count(), 21);
-    assert!(table.lines().all(|line| line.split(',').count() == 12));
+    assert!(table.lines().all(|line| line.split(',').count() == 13));
 
     // The page holds its pictures, the observations and the command.
     let page = text("x.html");

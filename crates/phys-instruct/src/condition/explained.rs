@@ -33,6 +33,9 @@ pub struct Explained {
 pub struct Fit {
     /// The number of the observation in its file, from 1.
     pub number: usize,
+    /// The name of its place; none where nothing tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The field.
     pub field: String,
     /// The coordinate y, from 0 to the side of the domain.
@@ -101,6 +104,7 @@ impl Explained {
                 (0..members.count).map(|m| stencil.of(members.sample(m))).collect();
             Fit {
                 number: observations.numbers()[i],
+                name: observations.names()[i].clone(),
                 field: observations.channels()[point.channel].clone(),
                 y,
                 x,

@@ -266,26 +266,38 @@ fn spacing(along: &[f64]) -> f64 {
     }
 }
 
-/// Writes the observations of an answer as a table, a line each in the order of their file. A line
-/// holds the given value and the error that was used, the answer there and its deviation, and how
-/// far the answer is off, in errors (`chi`). The columns `left_out` say what the prior expects of
-/// the value from all others, with its deviation and the distance from it in deviations.
+/// Writes the observations of an answer as a table, a line each in the order of their file.
+///
+/// A line holds the given value and the error that was used, the answer there and its deviation,
+/// and how far the answer is off, in errors (`chi`). The columns `left_out` say what the prior
+/// expects of the value from all others, with its deviation and the distance from it in deviations.
+/// The last column names the place, if the file does.
 ///
 /// # Errors
 /// Fails if the file cannot be written.
 pub fn write_observations(path: &Path, answer: &Answer) -> Result<()> {
     let mut text = String::from(
-        "number,field,y,x,value,sd,answer,answer_sd,chi,left_out,left_out_sd,left_out_distance\n",
+        "number,field,y,x,value,sd,answer,answer_sd,chi,left_out,left_out_sd,left_out_distance,name\n",
     );
     let fits = answer.explained.by_number();
-    for Fit { number, field, y, x, value, sd, answer, answer_sd, chi, left_out } in fits {
+    for Fit { number, name, field, y, x, value, sd, answer, answer_sd, chi, left_out } in fits {
         text += &format!("{number},{field},{y},{x},{value},{sd},{answer},{answer_sd},{chi},");
         text += &match left_out {
-            Some(left) => format!("{},{},{}\n", left.value, left.sd, left.distance),
-            None => ",,\n".into(),
+            Some(left) => format!("{},{},{},", left.value, left.sd, left.distance),
+            None => ",,,".into(),
         };
+        text += &quoted(name.as_deref().unwrap_or_default());
+        text.push('\n');
     }
     atomic::write(path, text.as_bytes())
+}
+
+/// A text as a cell of a CSV file.
+fn quoted(text: &str) -> String {
+    match text.contains([',', '"']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    }
 }
 
 #[cfg(test)]

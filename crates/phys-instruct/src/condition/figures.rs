@@ -8,7 +8,7 @@ use super::answer::PriorDistance;
 use super::explained::Fit;
 use super::next_place::NextPlace;
 use super::posterior::Score;
-use super::{Answer, Task, TwoValuedEntries, Warning};
+use super::{Answer, Posterior, Task, TwoValuedEntries, Warning};
 use crate::{Error, Model, Result, Samples};
 
 /// The figures of an answer.
@@ -50,6 +50,8 @@ pub struct AnswerFigures {
     pub pde_error_of_model: Option<f64>,
     /// The score against the truth, where it is known.
     pub score: Option<Score>,
+    /// The error of the mean of the model's data, with which an answer's compares.
+    pub unobserved_error: Option<f64>,
     /// The place where one more value would tell most; none if nothing is unknown.
     pub next_place: Option<NextPlace>,
     /// Assumptions, in sentences.
@@ -91,6 +93,9 @@ impl Answer {
             pde_error_of_mean: pde_errors.map(|e| e.mean),
             pde_error_of_model: pde_errors.map(|e| e.model),
             score: truth.map(|truth| self.score(model, task, truth)).transpose()?,
+            unobserved_error: truth
+                .map(|truth| unobserved_error(model, task, truth))
+                .transpose()?,
             next_place: self.next_place(model.card.pde()?.as_ref(), task),
             notes: self.notes.clone(),
             warnings: self.warnings.clone(),
@@ -119,9 +124,19 @@ impl Answer {
             )));
         }
 
-        let pde = model.card.pde()?;
-        let asked = task.target(pde.as_ref(), model.card.grid);
-        let two_valued = TwoValuedEntries::of(truth, pde.as_ref());
-        Ok(posterior.score(truth.sample(0), &asked, two_valued.as_ref()))
+        scored(posterior, model, task, truth)
     }
+}
+
+/// The error of the mean of `model`'s data for `truth`, with which an answer's error compares.
+fn unobserved_error(model: &Model, task: Task, truth: &Samples) -> Result<f64> {
+    Ok(scored(&Posterior::unobserved(model)?, model, task, truth)?.error)
+}
+
+/// The score of `posterior` in what the task asks for of the one sample `truth`.
+fn scored(posterior: &Posterior, model: &Model, task: Task, truth: &Samples) -> Result<Score> {
+    let pde = model.card.pde()?;
+    let asked = task.target(pde.as_ref(), model.card.grid);
+    let two_valued = TwoValuedEntries::of(truth, pde.as_ref());
+    Ok(posterior.score(truth.sample(0), &asked, two_valued.as_ref()))
 }

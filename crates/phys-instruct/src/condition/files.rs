@@ -9,10 +9,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use phys_instruct_physics::{Grid, Pde};
+use phys_instruct_physics::{DIMENSIONLESS, Grid, Pde};
 
 use crate::condition::observations::place::Lattice;
-use crate::condition::observations::table::{self, Entry, Place};
+use crate::condition::observations::table::{self, Entry, Place, StatedUnit, Table};
 use crate::condition::{Observation, Observations};
 use crate::store::arrays::{self, Contents};
 use crate::store::file::{self, bad};
@@ -53,8 +53,9 @@ pub fn read(path: &Path, pde: &dyn Pde, grid: Grid) -> Result<Observed> {
     };
     let read = read.and_then(Unchecked::with_a_value).map_err(|reason| bad(path, reason))?;
 
-    let Unchecked { points, unobserved, ignored } = read;
-    Ok(Observed { observations: Observations::on(&lattice, points)?, unobserved, ignored })
+    let Unchecked { points, names, unobserved, ignored } = read;
+    let observations = Observations::on(&lattice, points)?.with_names(&names);
+    Ok(Observed { observations, unobserved, ignored })
 }
 
 /// Reads observations from the text of a table that lies in no file. `name` stands for the table in
@@ -74,6 +75,8 @@ pub fn read_table(name: &str, text: &str, lattice: &Lattice) -> Result<Unchecked
 pub struct Unchecked {
     /// The observations, in the order in which they were given.
     pub points: Vec<Observation>,
+    /// The names of their places, for [`Observations::with_names`]; empty where a file has none.
+    pub names: Vec<Option<String>>,
     /// The number of places without a value: NaN, or an empty cell.
     pub unobserved: usize,
     /// The columns or arrays that were ignored.
@@ -150,15 +153,20 @@ pub fn write(path: &Path, observations: &Observations, pde: &dyn Pde) -> Result<
 
 fn from_table(lattice: &Lattice, bytes: &[u8]) -> Parsed<Unchecked> {
     let table = table::parse(bytes, lattice.names())?;
+    check_units(lattice, &table)?;
     let (mut points, mut faults) = (Vec::with_capacity(table.entries.len()), Vec::new());
+    let mut names = Vec::with_capacity(table.entries.len());
 
-    for Entry { line, channel, place, value, sd } in table.entries {
+    for Entry { line, channel, place, value, sd, name } in table.entries {
         let found = match place {
             Place::Point { row, column } => Ok([row as f64, column as f64]),
             Place::At { y, x } => lattice.locate(channel, [y, x]),
         };
         match found {
-            Ok([row, column]) => points.push(Observation { channel, row, column, value, sd }),
+            Ok([row, column]) => {
+                points.push(Observation { channel, row, column, value, sd });
+                names.push(name);
+            }
             Err(reason) => faults.push(format!("line {line}: {reason}")),
         }
     }
@@ -166,7 +174,54 @@ fn from_table(lattice: &Lattice, bytes: &[u8]) -> Parsed<Unchecked> {
     if !faults.is_empty() {
         return Err(table::report(&faults));
     }
-    Ok(Unchecked { points, unobserved: table.unobserved, ignored: table.ignored_columns })
+    let Table { unobserved, ignored_columns: ignored, .. } = table;
+    Ok(Unchecked { points, names, unobserved, ignored })
+}
+
+/// Refuses a unit in the head of a table that is not its field's own. Where that is not known, a
+/// unit of deviations must be that of the values.
+fn check_units(lattice: &Lattice, table: &Table) -> Parsed<()> {
+    for stated in &table.units {
+        let StatedUnit { head, unit, channel, of_deviation } = stated;
+        for (c, name) in lattice.names().iter().enumerate() {
+            let has_values = || table.entries.iter().any(|entry| entry.channel == c);
+            if !channel.map_or_else(has_values, |channel| channel == c) {
+                continue;
+            }
+            let beside = || {
+                let values = |u: &&StatedUnit| !u.of_deviation && u.channel == *channel;
+                table.units.iter().find(values).map_or("", |u| &u.unit)
+            };
+            let expected = match &lattice.units()[c] {
+                Some(own) => own.as_str(),
+                None if *of_deviation => beside(),
+                None => continue,
+            };
+            if normal(unit) != normal(expected) {
+                let expected = match expected {
+                    DIMENSIONLESS => "without a unit".to_owned(),
+                    "" => "in a unit that is not told".to_owned(),
+                    known => format!("in {known}"),
+                };
+                return Err(format!(
+                    "`{head}` states the unit `{unit}`, and {name} is {expected}; convert the \
+                     values, or rename the column"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A unit without the ways in which its powers and products are written.
+fn normal(unit: &str) -> String {
+    match unit.to_lowercase().as_str() {
+        "-" | "dimensionless" | "none" => return DIMENSIONLESS.into(),
+        _ => {}
+    }
+    let signs = [("²", "2"), ("³", "3"), ("⁻¹", "-1"), ("µ", "μ"), ("°", "deg")];
+    let plain = signs.iter().fold(unit.to_owned(), |text, (sign, word)| text.replace(sign, word));
+    plain.replace(['^', '*', '·', ' '], "")
 }
 
 /// Tells whether an array may hold observations of a field.
@@ -292,12 +347,50 @@ mod tests {
     use phys_instruct_physics::registry::by_name;
 
     use super::*;
+    use crate::problem::{Described, Description};
     use crate::store::npz;
+    use crate::testing::MINE;
 
     fn read_csv(text: &str) -> Result<Observations> {
         let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
         std::fs::write(file.path(), text).unwrap();
         Ok(read(file.path(), by_name("darcy").unwrap().as_ref(), Grid::square(8))?.observations)
+    }
+
+    #[test]
+    fn places_keep_their_names_in_any_order() {
+        let seen = read_csv("well,y,x,u\nB,0.7,0.3,1\nA,0.2,0.3,2\n").unwrap();
+        let label = |i| seen.label(i);
+        assert_eq!([label(0), label(1)], ["number 2, `A`", "number 1, `B`"]);
+        assert_eq!(read_csv("y,x,u\n0.2,0.3,2\n").unwrap().label(0), "number 1");
+    }
+
+    #[test]
+    fn a_unit_that_is_not_the_field_s_own_is_refused() {
+        let with_unit = |unit: &str| {
+            let own = Described::new(Description::from_toml(&MINE.replace("'m'", unit)).unwrap())
+                .unwrap();
+            Lattice::new(&own, Grid::new([8, 8], [1.0, 2.0]).unwrap())
+        };
+        let of = |unit: &str, text: &str| read_table("a table", text, &with_unit(unit));
+        let long = "field,value [ft],y,x\nu,3,0.2,0.3\n";
+        for text in ["u [ft],y,x\n3,0.2,0.3\n", "y,x,u (-)\n0.2,0.3,1\n", long] {
+            let fault = of("'m'", text).unwrap_err().to_string();
+            assert!(fault.contains("and u is in m; convert"), "{fault}");
+        }
+        assert_eq!(of("'m^2/d'", "u [m² / d],y,x\n3,0.2,0.3\n").unwrap().points.len(), 1);
+        // Nothing is known of a field whose unit is not stated.
+        assert_eq!(of("'m'", "k [ft],u [m],y,x\n3,1,0.2,0.3\n").unwrap().points.len(), 2);
+        assert_eq!(of("'m'", "k [ft],k_sd [ft],y,x\n3,1,0.2,0.3\n").unwrap().points.len(), 1);
+        for text in ["k,k_sd (%),y,x\n3,5,0.2,0.3\n", "k [ft],error [in],y,x\n3,5,0.2,0.3\n"] {
+            let fault = of("'m'", text).unwrap_err().to_string();
+            assert!(fault.contains("and k is in"), "{fault}");
+        }
+        let fault = of("'m'", "u,u_sd [cm],y,x\n3,5,0.2,0.3\n").unwrap_err().to_string();
+        assert!(fault.contains("`u_sd [cm]` states the unit `cm`, and u is in m"), "{fault}");
+        let fault = read_csv("u [m],y,x\n3,0.2,0.3\n").unwrap_err().to_string();
+        assert!(fault.contains("and u is without a unit"), "{fault}");
+        assert_eq!(read_csv("u [dimensionless],y,x\n3,0.2,0.3\n").unwrap().points().len(), 1);
     }
 
     fn read_npz(arrays: &[(&str, &[usize], &[f64])]) -> Result<Observed> {

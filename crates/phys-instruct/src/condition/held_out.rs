@@ -141,7 +141,7 @@ impl Solver {
         let pde = self.model().card.pde()?;
         let two_valued = TwoValuedEntries::of(truths, pde.as_ref());
 
-        let mean = self.mean_of_data()?;
+        let mean = Posterior::unobserved(self.model())?;
         let start = std::time::Instant::now();
         let mut points = 0;
         let mut all = Vec::with_capacity(truths.count);
@@ -187,13 +187,6 @@ impl TrialScores {
 }
 
 impl Solver {
-    /// The mean of the model's data, as an answer of a single member.
-    fn mean_of_data(&self) -> Result<Posterior> {
-        let (card, mean) = (&self.model().card, self.model().statistics.mean.clone());
-        let mean = Samples::on_grid(&card.pde, &card.channels, card.grid, mean)?;
-        Ok(Posterior::of(mean, false, 0))
-    }
-
     /// The number of `samples` that are among the training pairs that the model keeps.
     fn trained_on(&self, samples: &Samples) -> usize {
         let examples = &self.model().statistics.examples;

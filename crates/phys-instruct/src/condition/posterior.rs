@@ -7,7 +7,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::eval::marginal;
 use crate::team::Team;
-use crate::{Error, Result, Samples};
+use crate::{Error, Model, Result, Samples};
 
 /// Members that differ by less than this share of the truth's root mean square count as equal. The
 /// share is below the rounding of `f32` and above what remains of values that should be zero.
@@ -79,6 +79,21 @@ impl Posterior {
     /// Returns a posterior of which no member was left out.
     pub fn of(samples: Samples, mirrored: bool, calls: usize) -> Self {
         Self { samples, mirrored, calls, left_out: 0 }
+    }
+
+    /// The mean of a model's data as a single member: the answer that uses no observation.
+    ///
+    /// # Errors
+    /// Fails for a mean of another shape than the model's grid.
+    pub fn unobserved(model: &Model) -> Result<Self> {
+        let (card, mean) = (&model.card, model.statistics.mean.clone());
+        let mean = Samples::on_grid(&card.pde, &card.channels, card.grid, mean)?;
+        Ok(Self::of(mean, false, 0))
+    }
+
+    /// The posterior of member `i` alone, counted from 0.
+    pub fn member(&self, i: usize) -> Self {
+        Self { samples: self.samples.slice(i..i + 1), mirrored: false, ..*self }
     }
 
     /// The mean over members, `[channel, y, x]`.

@@ -7,7 +7,7 @@ use crate::Samples;
 use crate::condition::Observations;
 use crate::condition::digits::{given, place, short, within};
 use crate::condition::explained::Explained;
-use crate::condition::observations::place::Lattice;
+use crate::condition::observations::{label, place::Lattice};
 use crate::condition::prior::expectation::Surprise;
 use crate::model::Card;
 use crate::problem::{self, Description};
@@ -96,9 +96,9 @@ fn warning(concern: Concern, message: String) -> Warning {
 pub(super) fn named(observations: &Observations, lattice: &Lattice, i: usize) -> String {
     let point = &observations.points()[i];
     let at = lattice.coordinates(point.channel, [point.row, point.column]);
-    let (field, number) = (&observations.channels()[point.channel], observations.numbers()[i]);
+    let (field, label) = (&observations.channels()[point.channel], observations.label(i));
     let [y, x] = place(at, lattice.grid());
-    format!("{field} = {} at y {y}, x {x} (number {number})", given(point.value))
+    format!("{field} = {} at y {y}, x {x} ({label})", given(point.value))
 }
 
 /// The warnings about observations before any answer.
@@ -294,7 +294,7 @@ impl Case<'_> {
             return "the boundary condition fixes the value there".into();
         }
         if outside == 1 && surprise.alone.len() > 1 {
-            return "a wrong value?".into();
+            return "a wrong value? --robust keeps it from spoiling the rest".into();
         }
 
         // The typical size of the field's observed values, compared with each field of the model.
@@ -422,7 +422,8 @@ pub(super) fn of_explained(explained: &Explained) -> Option<Warning> {
 
     let one = |w: &crate::condition::explained::Fit| {
         let (value, answer, chi) = (given(w.value), within(w.answer, w.sd), short(w.chi));
-        format!("number {} ({} = {value}, answered {answer}, chi {chi})", w.number, w.field)
+        let label = label(w.number, w.name.as_deref());
+        format!("{label} ({} = {value}, answered {answer}, chi {chi})", w.field)
     };
     let worst: Vec<String> = explained.worst.iter().map(one).collect();
 

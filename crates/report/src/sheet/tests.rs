@@ -211,3 +211,15 @@ fn what_cannot_be_drawn_is_refused_by_name() {
     assert!(matches!(refused(&|s| s.scales[0].range[0] = f64::NAN), Error::Range { .. }));
     assert!(matches!(refused(&|s| s.aspect = 0.0), Error::Range { .. }));
 }
+
+#[test]
+fn a_long_label_keeps_its_unit() {
+    let field = [1.0, 2.0, 3.0, 4.0];
+    let mut long = sheet([2, 2], &[&field]);
+    let words = "a quantity of many words that no bar of colours is as long as";
+    for (unit, is_kept) in [(" (m²/d)", true), (" (a unit of many words, too)", false)] {
+        long.scales[0].label = format!("{words}{unit}");
+        let drawn = long.canvas().unwrap().to_svg();
+        assert_eq!(drawn.contains(&format!("…{unit}")), is_kept, "{unit}");
+    }
+}

@@ -42,6 +42,8 @@ pub struct Observations {
     stencils: Vec<Stencil>,
     /// The number of each observation in its source, from 1.
     numbers: Vec<usize>,
+    /// The name of each observation's place; none where nothing tells it.
+    names: Vec<Option<String>>,
     channels: Vec<String>,
     grid: Grid,
 }
@@ -141,6 +143,7 @@ impl Observations {
             points: Vec::with_capacity(numbered.len()),
             stencils: Vec::with_capacity(numbered.len()),
             numbers: Vec::with_capacity(numbered.len()),
+            names: Vec::new(),
             channels: channels.to_vec(),
             grid,
         };
@@ -152,6 +155,7 @@ impl Observations {
                 all.numbers.push(number);
             }
         }
+        all.names = vec![None; all.points.len()];
         Ok(all)
     }
 
@@ -254,6 +258,24 @@ impl Observations {
         &self.numbers
     }
 
+    /// The name of each observation's place; none where nothing tells it.
+    pub fn names(&self) -> &[Option<String>] {
+        &self.names
+    }
+
+    /// The number of observation `i` and, if it has one, the name of its place.
+    pub fn label(&self, i: usize) -> String {
+        label(self.numbers[i], self.names[i].as_deref())
+    }
+
+    /// Names the places. `names` has one for each observation that was given, in the order in which
+    /// they were given, or fewer.
+    pub fn with_names(mut self, names: &[Option<String>]) -> Self {
+        let of = |number: &usize| names.get(number - 1).cloned().flatten();
+        self.names = self.numbers.iter().map(of).collect();
+        self
+    }
+
     /// The number of observations at the place of another one of the same field.
     pub fn repeated(&self) -> usize {
         self.points.windows(2).filter(|pair| pair[0].is_at_place_of(&pair[1])).count()
@@ -315,9 +337,10 @@ impl Observations {
         match first {
             None => Ok(()),
             Some(i) => Err(Error::Observation(format!(
-                "number {}, a value of `{}`, is observed, which is what the task {task} asks for; \
-                 use reconstruct",
-                self.numbers[i], self.channels[self.points[i].channel]
+                "{}, a value of `{}`, is observed, which is what the task {task} asks for; use \
+                 reconstruct",
+                self.label(i),
+                self.channels[self.points[i].channel]
             ))),
         }
     }
@@ -331,6 +354,11 @@ impl Observations {
         let sum: f64 = self.points.iter().zip(&self.stencils).map(square).sum();
         (sum / self.points.len() as f64).sqrt()
     }
+}
+
+/// An observation's number and the name of its place.
+pub(super) fn label(number: usize, name: Option<&str>) -> String {
+    name.map_or_else(|| format!("number {number}"), |name| format!("number {number}, `{name}`"))
 }
 
 fn outside(point: &Observation, grid: Grid) -> String {

@@ -34,6 +34,7 @@ pub struct Stencil(Vec<(usize, f64)>);
 #[derive(Debug, Clone)]
 pub struct Lattice {
     names: Vec<String>,
+    units: Vec<Option<String>>,
     axes: Vec<[Axis; 2]>,
     grid: Grid,
 }
@@ -127,12 +128,19 @@ impl Lattice {
         });
 
         let axes = axes.collect();
-        Self { names: channels.iter().map(|c| c.name.clone()).collect(), axes, grid }
+        let names = channels.iter().map(|c| c.name.clone()).collect();
+        let units = channels.iter().map(|c| c.unit.clone()).collect();
+        Self { names, units, axes, grid }
     }
 
     /// The channels' names.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// The channels' units, none where one is not known.
+    pub fn units(&self) -> &[Option<String>] {
+        &self.units
     }
 
     /// The grid.

@@ -9,11 +9,15 @@
 //! | `y`, `x` | t, time or northing; easting | coordinates |
 //! | `value` | val | the value |
 //! | `sd` | std, sigma, error | standard deviation of its error; 0 is exact |
+//! | `name` | well, station, site, sensor, label, id | what the place is called; not needed |
 //!
 //! Instead of `field` and `value` a table may have a column for each field, under its name; for a
 //! field u, `u_sd` then holds the deviations, as does `sd` where there is one field. An empty cell
 //! is not observed. So are NaN, NA and null. Other columns are ignored, and a column named
 //! after a field is never anything else.
+//!
+//! A unit in brackets may follow the name of a column of values or deviations, as in `h [m]`. It
+//! must be the field's own.
 //!
 //! Cells are separated by commas, semicolons or tabs, whichever is most frequent in the head. A
 //! number may have a decimal comma if commas separate no cells and no number has a point. Lines
@@ -51,7 +55,7 @@ pub enum Place {
 }
 
 /// One value of a table, whose form is checked, but not its place on a grid.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// The line of the file it stands on, from 1.
     pub line: u64,
@@ -63,6 +67,21 @@ pub struct Entry {
     pub value: f64,
     /// The standard deviation of its error, finite and at least 0; none if the table gives none.
     pub sd: Option<f64>,
+    /// The name of the place; none if the table does not tell.
+    pub name: Option<String>,
+}
+
+/// A unit in the head of a column of values or of deviations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatedUnit {
+    /// The head, such as `h [m]`.
+    pub head: String,
+    /// The unit in its brackets.
+    pub unit: String,
+    /// The index of the field; none for a column that holds values of several.
+    pub channel: Option<usize>,
+    /// Tells whether the column holds deviations of errors.
+    pub of_deviation: bool,
 }
 
 /// The observations of a table.
@@ -74,6 +93,8 @@ pub struct Table {
     pub unobserved: usize,
     /// The names of the columns that were ignored.
     pub ignored_columns: Vec<String>,
+    /// The units that columns of values state.
+    pub units: Vec<StatedUnit>,
 }
 
 /// Reads a table of observations of the fields `channels` from a file's bytes.
@@ -92,7 +113,11 @@ pub fn parse(bytes: &[u8], channels: &[String]) -> Result<Table, String> {
     let numbers = Numbers::of(&rows, &head, separator)?;
 
     let mut faults = Vec::new();
-    let mut table = Table { ignored_columns: head.ignored.clone(), ..Table::default() };
+    let mut table = Table {
+        ignored_columns: head.ignored.clone(),
+        units: head.units.clone(),
+        ..Table::default()
+    };
     for row in &rows {
         head.read(row, channels, numbers, &mut table, &mut faults);
     }
@@ -116,6 +141,7 @@ impl Head {
             return fault(format!("{} cells under {} columns", row.cells.len(), self.width));
         }
 
+        let name = self.name(row);
         let mut placed = false;
         for values in &self.values {
             let value = numbers.value(row.cell(values.value));
@@ -129,7 +155,8 @@ impl Head {
             match (&value, &place, &channel, &sd) {
                 (Ok(Some(value)), Ok(place), Ok(channel), Ok(sd)) => {
                     let (channel, place, value, sd) = (*channel, *place, *value, *sd);
-                    table.entries.push(Entry { line, channel, place, value, sd });
+                    let name = name.clone();
+                    table.entries.push(Entry { line, channel, place, value, sd, name });
                 }
                 _ => {
                     // A faulty place is reported once a line, however many values the line has.
@@ -140,6 +167,13 @@ impl Head {
             }
             placed = true;
         }
+    }
+
+    /// The name of a line's place. A terminal must not obey a file, so control characters are left
+    /// out.
+    fn name(&self, row: &Row) -> Option<String> {
+        let name: String = row.cell(self.name?).chars().filter(|c| !c.is_control()).collect();
+        (!name.is_empty()).then_some(name)
     }
 
     fn place(&self, row: &Row, numbers: Numbers) -> Result<Place, String> {

@@ -1,5 +1,6 @@
 //! The head of a table: the meaning of each column.
 
+use super::StatedUnit;
 use super::lines::Row;
 
 /// The names of each column, the first being the one used in messages.
@@ -12,6 +13,9 @@ const Y: &[&[&str]] = &[&["y"], &["northing"], &["t", "time"]];
 const X: &[&[&str]] = &[&["x"], &["easting"]];
 const VALUE: &[&str] = &["value", "val"];
 const SD: &[&str] = &["sd", "std", "sigma", "error"];
+/// The names of the column of places' names. The first that a table has is taken, since it may well
+/// number its wells, too.
+const NAME: &[&str] = &["name", "well", "station", "site", "sensor", "label", "id"];
 
 /// Two columns that together give a place.
 pub(super) type Pair = Option<[usize; 2]>;
@@ -35,6 +39,10 @@ pub(super) struct Head {
     pub point: Pair,
     pub at: Pair,
     pub values: Vec<Values>,
+    /// The column of the places' names.
+    pub name: Option<usize>,
+    /// The units that columns of values state.
+    pub units: Vec<StatedUnit>,
     pub ignored: Vec<String>,
 }
 
@@ -44,6 +52,7 @@ impl Head {
         let [row, column] = [ROW, COLUMN].map(|known| columns.known(known));
         let [y, x] = [Y, X].map(|all| all.iter().find_map(|names| columns.known(names)));
         let values = columns.values();
+        let name = NAME.iter().find_map(|&name| columns.known(&[name]));
         let pair = |first: Option<usize>, second: Option<usize>| Some([first?, second?]);
         let (point, at) = (pair(row, column), pair(y, x));
         if point.is_none() && at.is_none() {
@@ -62,12 +71,13 @@ impl Head {
             }
         }
 
-        let Columns { names, used, mut faults, .. } = columns;
+        let units = columns.units_of(&values);
+        let Columns { heads: names, used, mut faults, .. } = columns;
         if faults.is_empty() {
             // A column without a name is an index, as pandas and R write it.
             let ignored = names.iter().zip(used).filter(|(name, used)| !used && !name.is_empty());
             let ignored = ignored.map(|(name, _)| (*name).to_owned()).collect();
-            return Ok(Self { width: names.len(), point, at, values, ignored });
+            return Ok(Self { width: names.len(), point, at, values, name, units, ignored });
         }
         let named = names.iter().filter(|name| !name.is_empty());
         let found: Vec<String> = named.map(|name| format!("`{name}`")).collect();
@@ -84,6 +94,9 @@ impl Head {
 
 /// The names of a head, and the record of those that have been recognised.
 struct Columns<'a> {
+    /// The cells of the head.
+    heads: Vec<&'a str>,
+    /// The names in them, without a unit in brackets.
     names: Vec<&'a str>,
     channels: &'a [String],
     used: Vec<bool>,
@@ -92,8 +105,18 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     fn new(head: &'a Row, channels: &'a [String]) -> Self {
-        let names: Vec<&str> = (0..head.cells.len()).map(|i| head.cell(i)).collect();
-        Self { used: vec![false; names.len()], names, channels, faults: Vec::new() }
+        let heads: Vec<&str> = (0..head.cells.len()).map(|i| head.cell(i)).collect();
+        let bare = |head: &&'a str| {
+            let (name, unit) = name_and_unit(head);
+            let holds_values = position(name, channels).or(deviation_of(name, channels)).is_some()
+                || VALUE.iter().chain(SD).any(|known| known.eq_ignore_ascii_case(name));
+            // Beside `u`, a column `u (raw)` is another one. A field's own name may have brackets.
+            let is_other = heads.iter().any(|other| other.eq_ignore_ascii_case(name))
+                || position(head, channels).is_some();
+            if unit.is_some() && holds_values && !is_other { name } else { *head }
+        };
+        let names = heads.iter().map(bare).collect();
+        Self { used: vec![false; heads.len()], heads, names, channels, faults: Vec::new() }
     }
 
     /// The only column whose name fits.
@@ -114,9 +137,33 @@ impl<'a> Columns<'a> {
         })
     }
 
+    /// The units that the columns of `values` and of their deviations state.
+    fn units_of(&self, values: &[Values]) -> Vec<StatedUnit> {
+        let mut units = Vec::new();
+        for Values { field, value, sd } in values {
+            let channel = match field {
+                FieldOf::Channel(channel) => Some(*channel),
+                FieldOf::Cell(_) => None,
+            };
+
+            let columns = [Some((*value, false)), sd.map(|sd| (sd, true))];
+            for (column, of_deviation) in columns.into_iter().flatten() {
+                let [head, name] = [self.heads[column], self.names[column]];
+                let stated = name_and_unit(head).1.filter(|unit| head != name && !unit.is_empty());
+                units.extend(stated.map(|unit| StatedUnit {
+                    head: head.into(),
+                    unit: unit.into(),
+                    channel,
+                    of_deviation,
+                }));
+            }
+        }
+        units
+    }
+
     /// Records the fault that two columns mean the same.
     fn alike(&mut self, first: usize, second: usize) {
-        let [a, b] = [self.names[first], self.names[second]];
+        let [a, b] = [self.heads[first], self.heads[second]];
         self.faults.push(if a == b {
             format!("two columns `{a}`")
         } else {
@@ -148,10 +195,7 @@ impl<'a> Columns<'a> {
             let Some(value) = self.find(|name| position(name, channels) == Some(channel)) else {
                 continue;
             };
-            let sd = self.find(|name| {
-                let field = name.rsplit_once('_').filter(|(_, end)| end.eq_ignore_ascii_case("sd"));
-                field.is_some_and(|(field, _)| position(field, channels) == Some(channel))
-            });
+            let sd = self.find(|name| deviation_of(name, channels) == Some(channel));
             values.push(Values { field: FieldOf::Channel(channel), value, sd });
         }
 
@@ -167,6 +211,22 @@ impl<'a> Columns<'a> {
         }
         values
     }
+}
+
+/// The field whose deviations a column called `name` holds, as `u_sd` does.
+fn deviation_of(name: &str, channels: &[String]) -> Option<usize> {
+    let (field, _) = name.rsplit_once('_').filter(|(_, end)| end.eq_ignore_ascii_case("sd"))?;
+    position(field, channels)
+}
+
+/// The name in a head, and the unit in brackets behind it.
+fn name_and_unit(head: &str) -> (&str, Option<&str>) {
+    let inside = |open, close| {
+        let (name, unit) = head.strip_suffix(close)?.rsplit_once(open)?;
+        Some((name.trim_end(), Some(unit.trim())))
+    };
+    let found = inside('[', ']').or_else(|| inside('(', ')'));
+    found.filter(|(name, _)| !name.is_empty()).unwrap_or((head, None))
 }
 
 /// The field called `name`. Capitals count only if two fields differ by nothing else.

@@ -9,7 +9,7 @@ fn read(text: &str) -> Result<Table, String> {
 }
 
 fn entry(line: u64, channel: usize, place: Place, value: f64, sd: Option<f64>) -> Entry {
-    Entry { line, channel, place, value, sd }
+    Entry { line, channel, place, value, sd, name: None }
 }
 
 fn point(row: usize, column: usize) -> Place {
@@ -18,7 +18,7 @@ fn point(row: usize, column: usize) -> Place {
 
 /// The entries without the lines on which they stand.
 fn unnumbered(table: &Table) -> Vec<Entry> {
-    table.entries.iter().map(|e| Entry { line: 0, ..*e }).collect()
+    table.entries.iter().map(|e| Entry { line: 0, ..e.clone() }).collect()
 }
 
 #[test]
@@ -145,8 +145,9 @@ fn a_column_named_after_a_field_is_the_fields() {
 fn places_of_a_map_are_northing_and_easting() {
     let table = read("Well,Easting,Northing,T,u\nP1,356000,5641000,30,0.5\n").unwrap();
     let at = Place::At { y: 5_641_000.0, x: 356_000.0 };
-    assert_eq!(unnumbered(&table), [entry(0, 1, at, 0.5, None)]);
-    assert_eq!(table.ignored_columns, ["Well", "T"]);
+    let expected = Entry { name: Some("P1".into()), ..entry(0, 1, at, 0.5, None) };
+    assert_eq!(unnumbered(&table), [expected]);
+    assert_eq!(table.ignored_columns, ["T"]);
 
     // Beside y, a column `T` is none of the time.
     let table = read("y,x,T,u\n0.25,0.5,30,0.5\n").unwrap();
@@ -292,4 +293,66 @@ proptest! {
             .collect();
         prop_assert_eq!(read(&text).unwrap().entries, expected);
     }
+}
+
+/// The names of the entries' places.
+fn names(text: &str) -> Vec<Option<String>> {
+    read(text).unwrap().entries.into_iter().map(|entry| entry.name).collect()
+}
+
+#[test]
+fn places_have_the_names_of_their_column() {
+    let some = |name: &str| Some(name.to_owned());
+    let expected = [some("B 3"), some("B 3"), None];
+    assert_eq!(names("Well,y,x,a,u\nB 3,0.1,0.2,3,4\n,0.3,0.2,3,\n"), expected);
+    assert_eq!(names("x,y,u,site\n0.2,0.1,3,\"A, east\"\n"), [some("A, east")]);
+    assert_eq!(names("y,x,u\n0.1,0.2,3\n"), [None]);
+
+    // A terminal must not obey what a file calls its places.
+    assert_eq!(names("y,x,u,well\n0.1,0.2,3,\u{1b}[2JB3\n"), [some("[2JB3")]);
+
+    // A table of named wells may number them, too.
+    let both = "id,y,x,name,u\n1,0.1,0.2,B3,4\n";
+    assert_eq!(names(both), [some("B3")]);
+    assert_eq!(read(both).unwrap().ignored_columns, ["id"]);
+    let two = read("name,name,y,x,u\nA,B,0,0,1\n").unwrap_err();
+    assert!(two.contains("two columns `name`"), "{two}");
+}
+
+#[test]
+fn a_field_called_as_a_column_of_names_holds_values() {
+    let fields = ["site".to_owned(), "u".to_owned()];
+    let table = parse(b"site,y,x\n3,0.1,0.2\n", &fields).unwrap();
+    assert_eq!((table.entries[0].value, &table.entries[0].name), (3.0, &None));
+}
+
+#[test]
+fn a_unit_may_follow_a_name() {
+    let plain = read("a,u,u_sd,y,x\n3,4,0.1,0.2,0.3\n").unwrap();
+    let units = read("a [m2/d],u (m),U_sd [cm],y,x\n3,4,0.1,0.2,0.3\n").unwrap();
+    assert_eq!(unnumbered(&units), unnumbered(&plain));
+    let stated = |head: &str, unit: &str, channel| StatedUnit {
+        head: head.into(),
+        unit: unit.into(),
+        channel,
+        of_deviation: head.contains("sd"),
+    };
+    let found = [("a [m2/d]", "m2/d", 0), ("u (m)", "m", 1), ("U_sd [cm]", "cm", 1)];
+    assert_eq!(units.units, found.map(|(head, unit, c)| stated(head, unit, Some(c))));
+
+    let long = read("field,value [m],y,x\nu,4,0.2,0.3\n").unwrap();
+    assert_eq!(long.units, [stated("value [m]", "m", None)]);
+
+    // The unit of a coordinate could not be checked.
+    assert!(read("u,y [km],x [km]\n3,0.1,0.2\n").unwrap_err().contains("found are `u`, `y [km]`"));
+    // Beside a plain name, one with brackets is another column.
+    let beside = read("u,u (raw),x,y,x [km]\n3,4,0.1,0.2,7\n").unwrap();
+    assert_eq!(beside.ignored_columns, ["u (raw)", "x [km]"]);
+    let two = read("u [m],u (ft),x,y\n3,4,0.1,0.2\n").unwrap_err();
+    assert!(two.contains("the columns `u [m]` and `u (ft)` mean the same"), "{two}");
+
+    // A field's own name is never cut.
+    let fields = ["h [m]".to_owned(), "u".to_owned()];
+    let own = parse(b"h [m],y,x\n3,0.1,0.2\n", &fields).unwrap();
+    assert_eq!((own.entries.len(), own.units.len()), (1, 0));
 }
