@@ -59,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target { name: "override", read: readers::set, seeds: seeds::set, form: Form::Text },
     Target { name: "table", read: readers::table, seeds: seeds::table, form: Form::Text },
+    Target { name: "raster", read: readers::raster, seeds: seeds::raster, form: Form::Text },
     Target { name: "arrays", read: readers::observed, seeds: seeds::observed, form: Form::Npz },
     Target { name: "manifest", read: readers::manifest, seeds: seeds::manifest, form: Form::Json },
     Target { name: "partial", read: readers::partial, seeds: seeds::partial, form: Form::Json },

@@ -105,6 +105,18 @@ pub fn import(bytes: &[u8]) -> Answer {
     Ok(())
 }
 
+/// Imports a folder of two ESRI grids, both of these bytes.
+pub fn raster(bytes: &[u8]) -> Answer {
+    let folder = fresh_folder("rasters");
+    for name in ["a_1.asc", "u_1.asc"] {
+        std::fs::write(folder.join(name), bytes).unwrap();
+    }
+    let pde = problem::by_name("poisson").unwrap();
+    import_checked(&folder, pde.as_ref(), &ImportOptions::default())
+        .map_err(|error| error.to_string())?;
+    Ok(())
+}
+
 /// Reads a model file, and draws a sample from a model that loads.
 pub fn model(bytes: &[u8]) -> Answer {
     let model = with_file("x.safetensors", bytes, |path| Model::load(path, &cpu()))?;

@@ -270,6 +270,15 @@ pub fn table() -> Vec<Vec<u8>> {
     vec![field.into(), points.into(), wide.into(), utf16]
 }
 
+/// Returns ESRI grids: one that names the corner and a mark for missing values, and one that names
+/// the centre.
+pub fn raster() -> Vec<Vec<u8>> {
+    let values: Vec<String> = (0..64).map(|i| format!("{:.3}", f64::from(i).sin())).collect();
+    let corner = "ncols 8\nnrows 8\nxllcorner 0\nyllcorner 0\ncellsize 0.125\nNODATA_value -9999\n";
+    let centre = "NCOLS 8\nNROWS 8\nXLLCENTER 5.5\nYLLCENTER 1e3\nCELLSIZE 10\n";
+    [corner, centre].map(|head| format!("{head}{}\n", values.join(" ")).into_bytes()).into()
+}
+
 /// Returns observations as arrays: a field with gaps, and values at points.
 pub fn observed() -> Vec<Vec<u8>> {
     let mut values = vec![f32::NAN; 64];
