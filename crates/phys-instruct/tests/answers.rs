@@ -175,7 +175,11 @@ fn a_robust_answer_is_not_spoilt_by_a_wrong_value() {
         let lattice = Lattice::new(pde.as_ref(), Grid::square(SIZE));
         let observations = Observations::on(&lattice, points.to_vec()).unwrap();
         let asked = Question { robust, ..question(Task::Inverse, observations) };
-        solver.answer(asked).unwrap().posterior.score(&exact, &target, None).error
+        let answer = solver.answer(asked).unwrap();
+        // What is done already is not advised.
+        let is_advised = said(&answer).contains("--robust");
+        assert_eq!(is_advised, !robust, "{}", said(&answer));
+        answer.posterior.score(&exact, &target, None).error
     };
     let clean = error(&points, true);
     points[17].value += 4e-3;

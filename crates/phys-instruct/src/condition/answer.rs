@@ -198,9 +198,11 @@ impl Solver {
 
         // The observations are compared with the prior before robust errors hide what is wrong.
         let surprise = self.surprise(&observations)?;
-        let mut unusual = warnings::of_surprise(&surprise, &observations, &lattice, &self.laws());
+        let advice = warnings::advice(question.robust);
+        let mut unusual =
+            warnings::of_surprise(&surprise, &observations, &lattice, &self.laws(), advice);
         let named = shares.iter().zip(observations.channels());
-        unusual.extend(warnings::of_ranges(&observations, pde, &lattice));
+        unusual.extend(warnings::of_ranges(&observations, pde, &lattice, advice));
         unusual.extend(named.filter_map(|(share, name)| warnings::of_share(name, (*share)?)));
 
         let observations = match question.robust {

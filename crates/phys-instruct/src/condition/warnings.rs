@@ -101,14 +101,20 @@ pub(super) fn named(observations: &Observations, lattice: &Lattice, i: usize) ->
     format!("{field} = {} at y {y}, x {x} ({label})", given(point.value))
 }
 
-/// The warnings about observations before any answer.
+/// The advice on a wrong value, behind a warning; empty where the answer is robust already.
+pub(super) fn advice(is_robust: bool) -> &'static str {
+    if is_robust { "" } else { " --robust keeps a wrong value from spoiling the rest" }
+}
+
+/// The warnings about observations before any answer, with the `advice` on a wrong value.
 pub(super) fn of_surprise(
     surprise: &Surprise,
     observations: &Observations,
     lattice: &Lattice,
     laws: &[FieldLaw],
+    advice: &str,
 ) -> Vec<Warning> {
-    let case = Case { surprise, observations, lattice, laws };
+    let case = Case { surprise, observations, lattice, laws, advice };
     let outside = ordered(&surprise.alone, UNUSUAL * surprise.usual.alone);
     let mut warnings = Vec::from_iter(case.outside(&outside));
 
@@ -137,6 +143,8 @@ struct Case<'a> {
     observations: &'a Observations,
     lattice: &'a Lattice,
     laws: &'a [FieldLaw],
+    /// The advice on a wrong value.
+    advice: &'a str,
 }
 
 impl Case<'_> {
@@ -187,8 +195,9 @@ impl Case<'_> {
         let listed: Vec<String> = contradicted.iter().take(NAMED).map(one).collect();
         let message = format!(
             "the other observations and the model contradict {}: a wrong value, or a smaller error \
-             stated than it has? --robust keeps it from spoiling the rest",
-            listed.join("; ")
+             stated than it has?{}",
+            listed.join("; "),
+            self.advice
         );
         Some(warning(Concern::Outlier, message))
     }
@@ -294,7 +303,7 @@ impl Case<'_> {
             return "the boundary condition fixes the value there".into();
         }
         if outside == 1 && surprise.alone.len() > 1 {
-            return "a wrong value? --robust keeps it from spoiling the rest".into();
+            return format!("a wrong value?{}", self.advice);
         }
 
         // The typical size of the field's observed values, compared with each field of the model.
@@ -332,11 +341,12 @@ fn ordered(distances: &[f64], most: f64) -> Vec<usize> {
 }
 
 /// A warning of every field with observations outside the range that its description gives, by more
-/// than three of their errors.
+/// than three of their errors, with the `advice` on a wrong value.
 pub(super) fn of_ranges(
     observations: &Observations,
     pde: &dyn Pde,
     lattice: &Lattice,
+    advice: &str,
 ) -> Vec<Warning> {
     let ranges = problem::description(pde).into_iter().flat_map(Description::ranges);
     let outside = ranges.filter_map(|(channel, [low, high])| {
@@ -354,8 +364,8 @@ pub(super) fn of_ranges(
         };
 
         let message = format!(
-            "{first}{others}: outside {} to {}, the range that {}'s description gives: other units? \
-             --robust keeps a wrong value from spoiling the rest",
+            "{first}{others}: outside {} to {}, the range that {}'s description gives: other \
+             units?{advice}",
             short(low),
             short(high),
             pde.name()
