@@ -83,7 +83,7 @@ fn imported(
         Refusal::Data(reason) => bad(path, reason),
     })?;
 
-    let own = problem::description(pde);
+    let own = problem::description(pde).filter(|_| given.tells_places());
     let complete = own.map(|own| Described::new(own.completed(&samples)?)).transpose()?;
     let placed = complete.as_ref().map_or(pde, |complete| complete);
     if let (Some(cells), None, None) = (contents.cells, options.sides, pde.sides()) {

@@ -115,6 +115,11 @@ impl<'a> Given<'a> {
         Self { pde, options, contents, sides, channels }
     }
 
+    /// Tells whether the file says where its points lie.
+    pub fn tells_places(&self) -> bool {
+        self.contents.cells.is_some() || coordinates(self).next().is_some()
+    }
+
     /// The coordinates along y or x that the file holds beside its fields.
     fn coordinates_along(&self, letter: &str) -> Option<Vec<f64>> {
         if let Some(cells) = self.contents.cells {
